@@ -1,0 +1,1 @@
+"""Classifier Zoo: dense, convolutional and hybrid image classifiers, and what runs their exported files."""

@@ -1,0 +1,171 @@
+"""The promise of an export: the names, types and metadata that `export` writes and `runtime` reads.
+
+Standard library only: whatever runs an exported file can import this and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from zoo.errors import ExportError
+
+CONTRACT = "1"
+INPUT = "images"  # [N, H, W, C] uint8, raw pixels; N, H and W free
+PROBABILITIES = "probabilities"  # [N, K] float32
+LOGITS = "logits"  # [N, K] float32
+OPSET = 18  # the first with an antialiased Resize; onnxruntime 1.14 (February 2023) and later run it
+IR_VERSION = 8  # what tf2onnx writes; web and older runtimes refuse newer ones (onnxruntime#20559)
+PARITY_TOLERANCE = 1e-5  # largest difference of a probability between Keras and the file, float32
+
+MODEL_FILE = "model.onnx"
+MANIFEST_FILE = "manifest.json"
+CARD_FILE = "README.md"
+SAMPLES_FOLDER = "samples"
+SAMPLES_FILE = "samples/samples.json"
+FIGURES_FOLDER = "figures"
+
+PREFIX = "zoo."  # of our keys among a file's metadata_props
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What an exported file says of itself: enough to use it, and to find the run that made it.
+
+    height, width: the picture size in pixels that the model was trained at; others are resized to it in the graph.
+    channels: 1 (grey) or 3 (RGB). labels: the class names, in the order of the outputs.
+    parity: "largest_difference" of a probability and "same_top_class" as a share, over the whole test set.
+    """
+
+    model: str
+    family: str
+    data_set: str
+    data_digest: str
+    labels: tuple[str, ...]
+    height: int
+    width: int
+    channels: int
+    recipe: Mapping[str, Any]
+    run_id: str
+    commit: str
+    weights_sha256: str
+    test_accuracy: float
+    parity: Mapping[str, float] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    contract: str = CONTRACT
+
+    def to_properties(self) -> dict[str, str]:
+        """The metadata_props of the file: one JSON value a key, in a fixed order."""
+        return {PREFIX + name: json.dumps(value, sort_keys=True) for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_properties(cls, properties: Mapping[str, str], where: str) -> Metadata:
+        """Read what `to_properties` wrote; ExportError where the file isn't one of ours."""
+        if PREFIX + "contract" not in properties:
+            raise ExportError(f"{where} holds no zoo metadata: it is an ONNX file, but not one that `zoo export` made")
+        try:
+            found = {
+                key[len(PREFIX) :]: json.loads(value) for key, value in properties.items() if key.startswith(PREFIX)
+            }
+        except ValueError as error:
+            raise ExportError(f"{where} holds damaged metadata ({error}): export the model again") from None
+        return cls.from_json(found, where)
+
+    @classmethod
+    def from_json(cls, found: Any, where: str) -> Metadata:
+        """Check a decoded JSON object and turn it into Metadata; ExportError where it doesn't fit."""
+        if not isinstance(found, dict) or found.get("contract") != CONTRACT:
+            version = found.get("contract") if isinstance(found, dict) else None
+            raise ExportError(f"{where} follows contract {version!r}, this version reads {CONTRACT!r}: export it again")
+        missing = [f.name for f in fields(cls) if f.name not in found]
+        if missing:
+            raise ExportError(f"{where} lacks {', '.join(missing)} in its metadata: export the model again")
+        known = {f.name: found[f.name] for f in fields(cls)}
+        labels = known["labels"]
+        if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
+            raise ExportError(f"{where} holds no list of class names: export the model again")
+        if not all(isinstance(known[name], int) and known[name] > 0 for name in ("height", "width", "channels")):
+            raise ExportError(f"{where} holds no picture size: export the model again")
+        return cls(**{**known, "labels": tuple(labels)})
+
+
+@dataclass(frozen=True)
+class ExportedFile:
+    """One file of an export: its path inside the folder (with forward slashes), size in bytes, and SHA-256."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """manifest.json: what an export holds.
+
+    figures: numbers by name, among them parameters, multiply_accumulates, test_accuracy, test_accuracy_low and
+    test_accuracy_high (95 % interval), test_pictures.
+    """
+
+    metadata: Metadata
+    figures: Mapping[str, float]
+    files: tuple[ExportedFile, ...]
+
+    def to_json(self) -> str:
+        inputs = [{"name": INPUT, "dtype": "uint8", "shape": ["N", "H", "W", self.metadata.channels]}]
+        outputs = [
+            {"name": name, "dtype": "float32", "shape": ["N", len(self.metadata.labels)]}
+            for name in (PROBABILITIES, LOGITS)
+        ]
+        return json.dumps({**asdict(self), "inputs": inputs, "outputs": outputs}, indent=2, ensure_ascii=False) + "\n"
+
+    def file(self, path: str) -> ExportedFile | None:
+        return next((file for file in self.files if file.path == path), None)
+
+
+def describe_file(folder: Path, path: Path) -> ExportedFile:
+    """The manifest's entry for a file that lies in an export's folder."""
+    return ExportedFile(path.relative_to(folder).as_posix(), path.stat().st_size, sha256(path))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read manifest.json of an export; ExportError where it is missing, damaged, or names files outside the folder."""
+    path = folder / MANIFEST_FILE
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ExportError(f"{folder} holds no {MANIFEST_FILE}: it is not an export; `zoo export` makes one") from None
+    except (OSError, ValueError) as error:
+        raise ExportError(f"{path} can't be read ({error}): export the model again") from None
+    try:
+        files = tuple(ExportedFile(str(f["path"]), int(f["size"]), str(f["sha256"])) for f in found["files"])
+        figures = {str(name): float(value) for name, value in found["figures"].items()}
+        metadata = Metadata.from_json(found["metadata"], str(path))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ExportError(f"{path} is not a manifest ({error!r}): export the model again") from None
+    for file in files:
+        inside = PurePosixPath(file.path)
+        if inside.is_absolute() or ".." in inside.parts or "\\" in file.path or ":" in file.path:
+            raise ExportError(f"{path} names {file.path!r}, which is outside its folder: don't use this export")
+    return Manifest(metadata, figures, files)
+
+
+def check_file(folder: Path, manifest: Manifest, path: str) -> Path:
+    """The path of a file that the manifest names, after its size and SHA-256 were found to fit."""
+    entry = manifest.file(path)
+    if entry is None:
+        raise ExportError(f"{folder / MANIFEST_FILE} doesn't name {path}: export the model again")
+    found = folder / path
+    if not found.is_file():
+        raise ExportError(f"{found} is missing, though {MANIFEST_FILE} names it: export the model again")
+    if found.stat().st_size != entry.size or sha256(found) != entry.sha256:
+        raise ExportError(f"{found} isn't the file that {MANIFEST_FILE} names (its SHA-256 differs): export it again")
+    return found
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

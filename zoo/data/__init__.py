@@ -1,0 +1,1 @@
+"""Data sets with labels and class names, split in train, validation and test."""

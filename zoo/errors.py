@@ -1,0 +1,74 @@
+"""What can go wrong, as one tree. Each message is one sentence: what was expected, what came, where, what to do.
+
+ZooError
+├── DataError            a data set, a folder or a table that can't be used
+│   └── PictureError     one picture that can't be read
+├── ModelError           an unknown model, or one that doesn't fit the pictures
+├── RecipeError          a field that doesn't exist, or a value that can't be
+├── ExportError          a file that isn't ours, is damaged, or doesn't fit its manifest
+│   └── VerificationError  an export that doesn't answer as its Keras model does
+├── InputError           pictures handed to a classifier in a shape or type that it doesn't take
+├── ProviderError        an execution provider that isn't there, or doesn't start
+├── TrackingError        a tracking store that can't be opened, read or written
+└── MissingExtraError    a part of the project that isn't installed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class ZooError(Exception):
+    """The base of every error that this project raises on purpose."""
+
+
+class DataError(ZooError):
+    """A data set, a folder or a table that can't be used."""
+
+
+class PictureError(DataError):
+    """One picture that can't be read."""
+
+
+class ModelError(ZooError):
+    """An unknown model, or one that doesn't fit the pictures."""
+
+
+class RecipeError(ZooError):
+    """A recipe field that doesn't exist, or a value that can't be."""
+
+
+class ExportError(ZooError):
+    """An exported file that isn't ours, is damaged, or doesn't fit its manifest."""
+
+
+class VerificationError(ExportError):
+    """An export that doesn't answer as its Keras model does."""
+
+
+class InputError(ZooError):
+    """Pictures handed to a classifier in a shape or type that it doesn't take."""
+
+
+class ProviderError(ZooError):
+    """An execution provider that isn't there, or doesn't start."""
+
+
+class TrackingError(ZooError):
+    """A tracking store that can't be opened, read or written."""
+
+
+class MissingExtraError(ZooError):
+    """A part of the project that isn't installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed: pip install 'classifier-zoo[{extra}]'")
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """The sentence for a name that nobody registered, with the nearest ones that somebody did."""
+    names = sorted(known)
+    near = get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names)}"
+    return f"no {kind} is called {name!r}: {hint}"

@@ -1,0 +1,45 @@
+"""From a diagram to a Keras model that takes raw pixels, so that no two models can disagree about them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zoo.contract import INPUT, LOGITS, PROBABILITIES
+from zoo.errors import ModelError
+from zoo.models.registry import definition
+
+
+def build(name: str, height: int, width: int, channels: int, classes: int, precision: str = "float32") -> Any:
+    """The registered model as a `keras.Model`, with new weights from Keras' global seed.
+
+    In: images [N, height, width, channels], raw pixels 0..255, any number type.
+    Out: {"probabilities": [N, classes] float32, "logits": [N, classes] float32}.
+    precision: the Keras dtype policy of the layers, "float32" or "mixed_bfloat16"; logits are float32 all the same.
+    Raises ModelError for an unknown name, or pictures too small for the model's poolings.
+    """
+    model = definition(name)  # before Keras is imported: a mistyped name is told at once
+    if channels not in (1, 3):
+        raise ModelError(f"pictures have 1 channel (grey) or 3 (RGB), received {channels}")
+    if classes < 2:
+        raise ModelError(f"a classifier needs at least 2 classes, received {classes}")
+
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        raise ModelError(f"Keras runs on {keras.backend.backend()!r}: unset KERAS_BACKEND, or set it to tensorflow")
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        images = keras.Input((height, width, channels), name=INPUT)
+        scaled = keras.layers.Rescaling(1 / 255, name="scaling")(images)
+        logits = model.diagram(scaled, classes)
+        logits = keras.layers.Activation("linear", dtype="float32", name=LOGITS)(logits)
+        probabilities = keras.layers.Softmax(dtype="float32", name=PROBABILITIES)(logits)
+    except ValueError as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ModelError(f"{name} can't be built for pictures of {height}x{width}x{channels}: {reason}") from None
+    finally:
+        keras.config.set_dtype_policy(policy)
+    if logits.shape != (None, classes):
+        raise ModelError(f"{name} gives {tuple(logits.shape)}, expected logits [N, {classes}]")
+    return keras.Model(images, {PROBABILITIES: probabilities, LOGITS: logits}, name=name.replace("-", "_"))

@@ -1,0 +1,94 @@
+"""A recipe: how a model is trained, as one frozen dataclass with a reason behind each default."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from zoo.errors import RecipeError, unknown
+
+AUGMENTATIONS = ("none", "light", "strong")
+PRECISIONS = ("auto", "float32", "mixed_bfloat16")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what weights come out of a model and a data set. A model states only what differs."""
+
+    # Passes over the training pictures.
+    epochs: int = 20
+    # Steps of the optimiser that a training takes at least: a small data set is gone through more often,
+    # or a folder of 500 pictures would see 80 steps in all.
+    least_updates: int = 2000
+    # Pictures a step. 128 keeps two cores busy; larger ones need more epochs for the same accuracy.
+    batch_size: int = 128
+    # AdamW's peak rate. Adam forgives a wrong rate, which SGD doesn't, and nobody tunes for their own folder.
+    learning_rate: float = 2e-3
+    # Share of all updates in which the rate climbs from 0 to its peak; then it falls to 0 along a cosine.
+    warmup: float = 0.1
+    # Decoupled weight decay (Loshchilov & Hutter 2019), on kernels alone: biases and norms are left free.
+    weight_decay: float = 0.02
+    # Share of the target that is spread over all classes (Szegedy et al. 2016): 0.1 keeps probabilities from saturating.
+    label_smoothing: float = 0.0
+    # none; light: shifts by up to 1/14 of the side; strong: light, mirrored where the data set allows, and erased patches.
+    augmentation: str = "light"
+    # auto: mixed_bfloat16 where the processor has bfloat16 arithmetic (2.5 times the pictures a second), else float32.
+    precision: str = "auto"
+    # Of initial weights, order of pictures, augmentation and dropout: same seed, same machine, same weights.
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        def need(holds: bool, name: str, what: str) -> None:
+            if not holds:
+                raise RecipeError(f"{name} must be {what}, received {getattr(self, name)!r}")
+
+        for name in ("epochs", "batch_size"):
+            need(getattr(self, name) >= 1, name, "1 or more")
+        for name in ("least_updates", "weight_decay", "seed"):
+            need(getattr(self, name) >= 0, name, "0 or more")
+        for name in ("warmup", "label_smoothing"):
+            need(0 <= getattr(self, name) < 1, name, "from 0 to below 1")
+        need(self.learning_rate > 0, "learning_rate", "above 0")
+        need(self.augmentation in AUGMENTATIONS, "augmentation", f"one of {', '.join(AUGMENTATIONS)}")
+        need(self.precision in PRECISIONS, "precision", f"one of {', '.join(PRECISIONS)}")
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Recipe:
+        """The recipe of a decoded JSON object; RecipeError for a field that there isn't or a value of the wrong type."""
+        return cls().with_values(found)
+
+    def with_values(self, values: Mapping[str, Any]) -> Recipe:
+        """A copy with some fields changed; text is read as the field's type, as `--set epochs=3` gives it."""
+        types = {f.name: type(getattr(self, f.name)) for f in fields(self)}
+        changed: dict[str, Any] = {}
+        for name, value in values.items():
+            if name not in types:
+                raise RecipeError(unknown("recipe field", name, types))
+            try:
+                changed[name] = _read(value, types[name])
+            except (TypeError, ValueError):
+                raise RecipeError(f"{name} must be a {types[name].__name__}, received {value!r}") from None
+        return replace(self, **changed)
+
+
+def _read(value: Any, kind: type) -> Any:
+    read = kind(value)
+    if not isinstance(value, str) and read != value:  # int(1.5) would drop the half without a word
+        raise ValueError
+    return read
+
+
+def parse_settings(settings: Iterable[str]) -> dict[str, str]:
+    """`["epochs=3", "seed=2"]` as a dictionary; RecipeError for one that isn't field=value."""
+    parsed: dict[str, str] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals or not name.strip():
+            raise RecipeError(f"--set takes field=value, received {json.dumps(setting)}")
+        parsed[name.strip()] = value.strip()
+    return parsed

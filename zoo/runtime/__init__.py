@@ -1,0 +1,1 @@
+"""Runs an exported file: numpy, onnxruntime and Pillow, nothing else."""
