@@ -115,6 +115,7 @@ class Manifest:
     files: tuple[ExportedFile, ...]
 
     def to_json(self) -> str:
+        """The text of manifest.json, with the inputs and outputs of the contract written out."""
         inputs = [{"name": INPUT, "dtype": "uint8", "shape": ["N", "H", "W", self.metadata.channels]}]
         outputs = [
             {"name": name, "dtype": "float32", "shape": ["N", len(self.metadata.labels)]}
@@ -123,6 +124,7 @@ class Manifest:
         return json.dumps({**asdict(self), "inputs": inputs, "outputs": outputs}, indent=2, ensure_ascii=False) + "\n"
 
     def file(self, path: str) -> ExportedFile | None:
+        """The entry of that path, if the manifest names it."""
         return next((file for file in self.files if file.path == path), None)
 
 
@@ -167,5 +169,6 @@ def check_file(folder: Path, manifest: Manifest, path: str) -> Path:
 
 
 def sha256(path: Path) -> str:
+    """The SHA-256 of a file, as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

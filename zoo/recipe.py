@@ -30,9 +30,9 @@ class Recipe:
     warmup: float = 0.1
     # Decoupled weight decay (Loshchilov & Hutter 2019), on kernels alone: biases and norms are left free.
     weight_decay: float = 0.02
-    # Share of the target that is spread over all classes (Szegedy et al. 2016): 0.1 keeps probabilities from saturating.
+    # Share of the target that is spread over all classes (Szegedy et al. 2016); above 0, probabilities stay modest.
     label_smoothing: float = 0.0
-    # none; light: shifts by up to 1/14 of the side; strong: light, mirrored where the data set allows, and erased patches.
+    # none; light: shifts by up to 1/14 of the side; strong: light, mirrored where labels allow it, and erased patches.
     augmentation: str = "light"
     # auto: mixed_bfloat16 where the processor has bfloat16 arithmetic (2.5 times the pictures a second), else float32.
     precision: str = "auto"
@@ -55,11 +55,12 @@ class Recipe:
         need(self.precision in PRECISIONS, "precision", f"one of {', '.join(PRECISIONS)}")
 
     def to_json(self) -> dict[str, Any]:
+        """The fields as a JSON object."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Recipe:
-        """The recipe of a decoded JSON object; RecipeError for a field that there isn't or a value of the wrong type."""
+        """The recipe of a decoded JSON object; RecipeError for an unknown field or a value that it can't have."""
         return cls().with_values(found)
 
     def with_values(self, values: Mapping[str, Any]) -> Recipe:

@@ -52,7 +52,7 @@ def separable_small(images: Tensor, classes: int) -> Tensor:
 
 
 def conv_unit(x: Tensor, filters: int, stride: int = 1, kernel: int = 3, *, name: str) -> Tensor:
-    """Convolution, batch normalisation, ReLU: k*k*Cin*Cout + 4*Cout parameters. [N, H, W, Cin] -> [N, H/s, W/s, Cout]"""
+    """Convolution, batch normalisation, ReLU: k*k*Cin*Cout + 4*Cout weights. [N, H, W, Cin] -> [N, H/s, W/s, Cout]"""
     x = layers.Conv2D(filters, kernel, strides=stride, padding="same", use_bias=False, name=f"{name}_conv")(x)
     x = layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
     return layers.ReLU(name=f"{name}_relu")(x)

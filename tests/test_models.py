@@ -1,0 +1,107 @@
+"""What holds for every registered model, and what the registry refuses. A new model is tested by existing."""
+
+from __future__ import annotations
+
+import re
+
+import keras
+import numpy as np
+import pytest
+
+from zoo.errors import ModelError
+from zoo.models import build, definition, definitions, layers, model
+
+NAMES = [m.name for m in definitions()]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("size", [(28, 28, 1), (8, 8, 1), (33, 40, 3)], ids=str)
+def test_every_model_takes_raw_pixels_of_any_size_and_gives_probabilities(
+    name: str, size: tuple[int, int, int]
+) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3, *size), dtype=np.uint8)
+    outputs = build(name, *size, classes=4)(images)
+    probabilities, logits = np.asarray(outputs["probabilities"]), np.asarray(outputs["logits"])
+    assert probabilities.shape == logits.shape == (3, 4)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(probabilities, np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_formula_in_the_docstring_is_what_keras_counts(name: str) -> None:
+    text = definition(name).diagram.__doc__ or ""
+    formula, total = re.search(r"28x28x1, K = 10: (.+?) = ([\d,]+) parameters", text, re.DOTALL).groups()
+    arithmetic = formula.replace(",", "")
+    assert re.fullmatch(r"[\d\s+*()]+", arithmetic), arithmetic
+    counted = build(name, 28, 28, 1, 10).count_params()
+    assert eval(" ".join(arithmetic.split())) == int(total.replace(",", "")) == counted
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_model_trains_in_bfloat16_and_still_gives_float32(name: str) -> None:
+    trained = build(name, 8, 8, 1, 3, precision="mixed_bfloat16")
+    assert {tensor.dtype for tensor in trained.output.values()} == {"float32"}
+    assert {weight.dtype for weight in trained.weights} == {"float32"}
+    same = build(name, 8, 8, 1, 3)
+    assert [w.path for w in same.weights] == [w.path for w in trained.weights], "weights can be copied to float32"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_layer_names_are_the_same_each_time(name: str) -> None:
+    first, second = (build(name, 28, 28, 1, 10) for _ in range(2))
+    assert [layer.name for layer in first.layers] == [layer.name for layer in second.layers]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_seed_gives_the_same_initial_weights(name: str) -> None:
+    weights = []
+    for seed in (7, 7, 8):
+        keras.utils.set_random_seed(seed)
+        weights.append(build(name, 8, 8, 1, 3).get_weights())
+    assert all(np.array_equal(a, b) for a, b in zip(weights[0], weights[1], strict=True))
+    assert any(not np.array_equal(a, b) for a, b in zip(weights[0], weights[2], strict=True))
+
+
+def test_each_family_is_there_and_says_what_it_is() -> None:
+    assert {m.family for m in definitions()} == {"dense", "conv", "hybrid"}
+    assert all(m.summary.endswith(".") for m in definitions())
+
+
+def test_an_unknown_model_names_the_nearest_ones() -> None:
+    with pytest.raises(ModelError, match="no model is called 'lenet': did you mean lenet5"):
+        build("lenet", 28, 28, 1, 10)
+
+
+def test_a_name_used_twice_and_a_family_that_there_isnt_are_refused() -> None:
+    with pytest.raises(ModelError, match="two models are called 'lenet5'"):
+        model("lenet5", family="hybrid")(lambda images, classes: images)
+    with pytest.raises(ModelError, match="family 'transformer': expected one of dense, conv, hybrid"):
+        model("vit", family="transformer")(lambda images, classes: images)
+
+
+def test_a_picture_too_small_for_the_poolings_is_told_in_one_sentence(registered) -> None:
+    @registered("four-poolings", family="conv")
+    def four_poolings(images, classes):
+        for _ in range(4):
+            images = layers.MaxPooling2D(2)(images)
+        return layers.Dense(classes)(layers.Flatten()(images))
+
+    build("four-poolings", 16, 16, 1, 2)
+    with pytest.raises(ModelError, match=r"four-poolings can't be built for pictures of 4x4x1: .") as caught:
+        build("four-poolings", 4, 4, 1, 2)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_diagram_that_gives_no_logits_is_told(registered) -> None:
+    @registered("maps-only", family="conv")
+    def maps_only(images, classes):
+        return layers.Conv2D(classes, 3)(images)
+
+    with pytest.raises(ModelError, match=r"maps-only gives .*expected logits \[N, 5\]"):
+        build("maps-only", 8, 8, 1, 5)
+
+
+@pytest.mark.parametrize(("channels", "classes", "message"), [(2, 10, "1 channel"), (1, 1, "at least 2 classes")])
+def test_channels_and_classes_that_make_no_sense_are_refused(channels: int, classes: int, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        build("softmax", 8, 8, channels, classes)
