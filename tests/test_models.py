@@ -87,7 +87,7 @@ def test_a_picture_too_small_for_the_poolings_is_told_in_one_sentence(registered
         return layers.Dense(classes)(layers.Flatten()(images))
 
     build("four-poolings", 16, 16, 1, 2)
-    with pytest.raises(ModelError, match=r"four-poolings can't be built for pictures of 4x4x1: .") as caught:
+    with pytest.raises(ModelError, match=r"four-poolings .* 4x4x1: Computed output size .*; take larger") as caught:
         build("four-poolings", 4, 4, 1, 2)
     assert "\n" not in str(caught.value)
 

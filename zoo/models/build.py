@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from zoo.contract import INPUT, LOGITS, PROBABILITIES
@@ -36,10 +37,19 @@ def build(name: str, height: int, width: int, channels: int, classes: int, preci
         logits = keras.layers.Activation("linear", dtype="float32", name=LOGITS)(logits)
         probabilities = keras.layers.Softmax(dtype="float32", name=PROBABILITIES)(logits)
     except ValueError as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ModelError(f"{name} can't be built for pictures of {height}x{width}x{channels}: {reason}") from None
+        raise ModelError(
+            f"{name} can't be built for pictures of {height}x{width}x{channels}: {_reason(error)}; "
+            "take larger pictures (--size) or another model"
+        ) from None
     finally:
         keras.config.set_dtype_policy(policy)
     if logits.shape != (None, classes):
         raise ModelError(f"{name} gives {tuple(logits.shape)}, expected logits [N, {classes}]")
     return keras.Model(images, {PROBABILITIES: probabilities, LOGITS: logits}, name=name.replace("-", "_"))
+
+
+def _reason(error: ValueError) -> str:
+    """The one line of a Keras error that says what happened, without colours and the list of arguments around it."""
+    lines = [re.sub(r"\x1b\[\d+m", "", line).strip() for line in str(error).splitlines()]
+    told = [line for line in lines if line and not line.startswith("Exception encountered")]
+    return told[0].rstrip(".") if told else type(error).__name__
