@@ -1,0 +1,44 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`. They need Python 3.11 to 3.13 and make.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: help demo test test-full check format lock clean
+
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-10s %s\n", $$1, $$2 }'
+
+demo: $(INSTALLED) ## Train, export and compare a dense, a conv and a hybrid classifier on handwritten digits
+	@$(BIN)/zoo run mlp-small conv-small lenet5 --data digits
+
+test: check ## Check the code and run the tests that take minutes at most
+	$(BIN)/pytest -m "not slow and not gpu"
+
+test-full: check ## The same, and the slow tests
+	$(BIN)/pytest -m "not gpu"
+
+check: $(INSTALLED) ## Format, lint, types, and imports that run one way
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED) ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: ## Write requirements.lock anew from pyproject.toml (needs uv)
+	uv pip compile pyproject.toml --extra cpu --extra train --extra dev --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header --upgrade --output-file requirements.lock
+
+clean: ## Remove the environment and what tools left behind; runs and exports stay
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "Python 3.11 to 3.13 is needed (TensorFlow has no other): make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(BIN)/pip install --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
