@@ -7,6 +7,7 @@ from typing import Any
 
 from zoo.contract import INPUT, LOGITS, PROBABILITIES
 from zoo.errors import ModelError
+from zoo.models.backend import start_keras
 from zoo.models.registry import definition
 
 
@@ -24,10 +25,7 @@ def build(name: str, height: int, width: int, channels: int, classes: int, preci
     if classes < 2:
         raise ModelError(f"a classifier needs at least 2 classes, received {classes}")
 
-    import keras
-
-    if keras.backend.backend() != "tensorflow":
-        raise ModelError(f"Keras runs on {keras.backend.backend()!r}: unset KERAS_BACKEND, or set it to tensorflow")
+    keras = start_keras()
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from zoo.models.backend import start_keras
+
 if TYPE_CHECKING:
     from keras.layers import *  # noqa: F403
 
 
 def __getattr__(name: str) -> Any:
-    from keras import layers
-
-    return getattr(layers, name)
+    return getattr(start_keras().layers, name)

@@ -1,0 +1,257 @@
+"""The command `zoo`: it parses, calls the function of the same name, and prints. Nothing else happens here.
+
+Results go to standard output (as JSON with --json), progress to standard error. Exit codes: 0 done, 1 an error that one
+sentence tells, 2 a wrong command line, 130 interrupted. Each command imports what it needs when it runs, so that
+`zoo predict` works where no TensorFlow is installed and `zoo list` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import MissingExtraError, ZooError
+
+# What TensorFlow logs at its start (instruction sets, absent CUDA) is nothing that a user of ours can act on.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except ZooError as error:
+        print(f"zoo: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in _TRAINING_PACKAGES:
+            raise
+        print(f"zoo: {MissingExtraError(package, 'train')}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as interrupt:
+        print(f"zoo: {str(interrupt) or 'interrupted'}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `zoo list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return 0
+
+
+_TRAINING_PACKAGES = {"tensorflow", "keras", "tf2onnx", "onnx", "mlflow", "matplotlib", "sklearn", "rich"}
+
+
+# --- commands ------------------------------------------------------------------------------------------------------
+
+
+def _run(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+    from pipelines.run import run
+
+    comparison = run(
+        options.models,
+        options.data,
+        data_folder=options.data_folder,
+        size=options.size,
+        settings=_settings(options),
+        exports=options.exports,
+        again=options.again,
+        tell=terminal.tell,
+    )
+    terminal.show(comparison, options.json, terminal.comparison_table)
+    if not options.json:
+        terminal.next_steps(comparison, options.exports)
+
+
+def _train(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+    from pipelines.train import train
+
+    trained = train(
+        options.model,
+        options.data,
+        data_folder=options.data_folder,
+        size=options.size,
+        settings=_settings(options),
+        plan=options.plan,
+        resume=options.resume,
+    )
+    terminal.show(trained, options.json, terminal.training_summary)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+    from pipelines.evaluate import evaluate
+
+    terminal.show(evaluate(options.run), options.json, terminal.evaluation_table)
+
+
+def _export(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+    from pipelines.export import export
+
+    terminal.show(export(options.run, exports=options.exports), options.json, terminal.export_summary)
+
+
+def _verify(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+    from pipelines.verify import verify
+
+    for path in options.exports:
+        terminal.show(verify(path, data=options.data), options.json, terminal.verification_table)
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from pipelines.predict import predict
+
+    results = predict(options.export, options.pictures, provider=options.provider, threads=options.threads)
+    if options.json:
+        print(_json(results))
+        return
+    width = max(len(str(path)) for path in options.pictures)
+    for path, result in zip(options.pictures, results, strict=True):
+        ranking = "  ".join(f"{label} {probability:.1%}" for label, probability in result.ranking[: options.top])
+        print(f"{path!s:{width}}  {ranking}")
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+    from pipelines.compare import compare
+
+    terminal.show(compare(options.exports, picture=options.picture), options.json, terminal.comparison_table)
+
+
+def _list(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+    from pipelines.roster import list_models
+
+    terminal.show(list_models(options.exports), options.json, terminal.roster_table)
+
+
+def _describe(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+    from pipelines.describe import describe
+
+    height, width, channels = options.input
+    found = describe(options.model, size=(height, width), channels=channels, classes=options.classes)
+    terminal.show(found, options.json, terminal.ledger_table)
+
+
+def _ui(options: argparse.Namespace) -> None:
+    from pipelines.ui import ui
+
+    ui(host=options.host, port=options.port)
+
+
+# --- the command line ------------------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="zoo",
+        description="Train dense, conv and hybrid image classifiers, log them to MLflow, export them to ONNX.",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name: str, function: Any, text: str, *, json: bool = True) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(command=function)
+        if json:
+            added.add_argument("--json", action="store_true", help="print the result as JSON")
+        return added
+
+    def takes_data(added: argparse.ArgumentParser, *, required: bool) -> None:
+        added.add_argument(
+            "--data", required=required, help="digits, fashion-mnist, or a folder with one sub-folder for each class"
+        )
+        added.add_argument("--data-folder", type=Path, metavar="DIR", help="where the files of a known data set lie")
+        added.add_argument("--size", type=_size, metavar="HxW", help="picture size to train at, such as 64x64")
+        added.add_argument(
+            "--set", action="append", default=[], metavar="FIELD=VALUE", help="change a field of the recipe: epochs=5"
+        )
+
+    def takes_exports(added: argparse.ArgumentParser) -> None:
+        added.add_argument(
+            "--exports", type=Path, default=Path("exports"), metavar="DIR", help="folder of exports (default: exports)"
+        )
+
+    added = command("run", _run, "train, evaluate, export, verify and compare models in one go")
+    added.add_argument("models", nargs="+", metavar="MODEL")
+    takes_data(added, required=True)
+    takes_exports(added)
+    added.add_argument("--again", action="store_true", help="train anew what has been trained and exported already")
+
+    added = command("train", _train, "train a model and log the run to MLflow")
+    added.add_argument("model", nargs="?", metavar="MODEL")
+    takes_data(added, required=False)
+    added.add_argument("--plan", type=Path, metavar="FILE", help="make the run of a plan.json again")
+    added.add_argument("--resume", metavar="RUN", help="go on with a run that was interrupted")
+
+    added = command("evaluate", _evaluate, "measure a run on its whole test set")
+    added.add_argument("run", metavar="RUN", help="a run's id, or the first digits of it")
+
+    added = command("export", _export, "write a run as a verified ONNX export")
+    added.add_argument("run", metavar="RUN", help="a run's id, or the first digits of it")
+    takes_exports(added)
+
+    added = command("verify", _verify, "check exports: the file, its contract, and every picture of the test set")
+    added.add_argument("exports", nargs="+", type=Path, metavar="EXPORT", help="an export's folder, or an .onnx file")
+    added.add_argument("--data", help="the data set to check against (default: the one that the file names)")
+
+    added = command("predict", _predict, "classify pictures with an export")
+    added.add_argument("export", metavar="EXPORT", help="a folder, an .onnx file, or a name such as digits/lenet5")
+    added.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE")
+    added.add_argument("--provider", default="auto", help="where to run: auto, cpu, cuda, openvino, ...")
+    added.add_argument("--threads", type=int, help="processor threads to use (default: onnxruntime's choice)")
+    added.add_argument("--top", type=int, default=3, metavar="N", help="labels to print for each picture (default: 3)")
+
+    added = command("compare", _compare, "put exports side by side: accuracy, size, latency, parity")
+    added.add_argument("exports", nargs="+", metavar="EXPORT", help="a folder, or a name such as digits/lenet5")
+    added.add_argument("--picture", type=Path, metavar="FILE", help="save the comparison as a PNG")
+
+    added = command("list", _list, "list the models, and the exports that there are of them")
+    takes_exports(added)
+
+    added = command("describe", _describe, "show a model layer by layer: shapes, parameters by formula, cost, sight")
+    added.add_argument("model", metavar="MODEL")
+    added.add_argument("--input", type=_input, default=(28, 28, 1), metavar="HxWxC", help="default: 28x28x1")
+    added.add_argument("--classes", type=int, default=10, metavar="K", help="default: 10")
+
+    added = command("ui", _ui, "open the MLflow UI on the store that holds the runs", json=False)
+    added.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine alone")
+    added.add_argument("--port", type=int, default=5000, help="default: 5000")
+    return parser
+
+
+def _settings(options: argparse.Namespace) -> dict[str, str]:
+    from zoo.recipe import parse_settings
+
+    return parse_settings(options.set)
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, width = _numbers(text, 2, "64x64")
+    return height, width
+
+
+def _input(text: str) -> tuple[int, int, int]:
+    height, width, channels = _numbers(text, 3, "28x28x1")
+    return height, width, channels
+
+
+def _numbers(text: str, count: int, example: str) -> list[int]:
+    parts = text.lower().replace("×", "x").split("x")
+    if len(parts) != count or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise argparse.ArgumentTypeError(f"expected something like {example}, received {text!r}")
+    return [int(part) for part in parts]
+
+
+def _json(result: Any) -> str:
+    from pipelines.results import to_json
+
+    return to_json(result)

@@ -1,0 +1,193 @@
+"""How results look in a terminal: tables on standard output, steps on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipelines.results import to_json
+
+if TYPE_CHECKING:
+    from pipelines.compare import Comparison
+    from pipelines.evaluate import Evaluation
+    from pipelines.export import Exported
+    from pipelines.roster import ListedModel
+    from pipelines.train import Trained
+    from pipelines.verify import Verification
+    from zoo.models.ledger import Ledger
+
+# Where nobody looks at a terminal, in a log or a pipe, nothing is cut to 80 columns.
+_output = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+_progress = Console(stderr=True, highlight=False)
+
+FAMILY_STYLES = {"dense": "dark_orange", "conv": "dodger_blue2", "hybrid": "green4"}
+
+
+def show(result: Any, as_json: bool, table: Callable[[Any], Any]) -> None:
+    """Print a result, as JSON or as the table that the function makes of it."""
+    if as_json:
+        print(to_json(result))
+    else:
+        shown = table(result)
+        if isinstance(shown, Table):
+            _keep_whole(shown)
+        _output.print(shown, crop=False)
+
+
+def tell(step: str) -> None:
+    """One line of progress."""
+    _progress.print(Text(step, style="bold"))
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """Exports side by side: what `zoo compare` and `zoo run` end with."""
+    table = _table("family", "model", ">parameters", ">test accuracy", ">95 % interval", ">size", ">latency", ">parity")
+    for row in comparison.rows:
+        table.add_row(
+            _family(row.family),
+            Text(row.name),
+            f"{row.parameters:,}",
+            f"{row.accuracy:.2%}",
+            f"{row.low:.2%} - {row.high:.2%}",
+            f"{row.size / 1000:,.0f} kB",
+            f"{row.latency * 1000:,.0f} µs",
+            f"{row.parity:.0e}",
+        )
+    table.caption = (
+        "latency: median of single pictures on onnxruntime; "
+        "parity: largest difference of a probability from Keras, over the whole test set"
+    )
+    return table
+
+
+def next_steps(comparison: Comparison, exports: Path) -> None:
+    """The two lines that a first run ends with: how to browse, how to load."""
+    best = max(comparison.rows, key=lambda row: row.accuracy)
+    if comparison.picture:
+        _output.print(Text(f"\npicture of the comparison: {comparison.picture}"))
+    _output.print(Text.assemble(("browse the runs:  ", "bold"), "zoo ui"))
+    call = f'import zoo; print(zoo.load("{exports / best.name}").predict("picture.png").label)'
+    _output.print(Text.assemble(("load in an app:   ", "bold"), call))
+
+
+def training_summary(trained: Trained) -> Text:
+    """One line about a finished training, and the command that goes on from there."""
+    return Text(
+        f"{trained.model} on {trained.data}: validation accuracy {trained.validation_accuracy:.2%} "
+        f"(best of {trained.epochs} epochs: {trained.best_epoch}) in {trained.seconds:,.0f} s\n"
+        f"run {trained.run}; next: zoo evaluate {trained.run[:8]}, zoo export {trained.run[:8]}"
+    )
+
+
+def evaluation_table(evaluation: Evaluation) -> Table:
+    """Accuracy by class, with the whole in the caption."""
+    table = _table("class", ">pictures", ">precision", ">recall", ">F1")
+    for row in evaluation.classes:
+        table.add_row(Text(row.label), f"{row.pictures:,}", *(f"{v:.2%}" for v in (row.precision, row.recall, row.f1)))
+    table.caption = (
+        f"accuracy {evaluation.accuracy:.2%} ({evaluation.low:.2%} - {evaluation.high:.2%}) "
+        f"on {evaluation.pictures:,} test pictures"
+    )
+    return table
+
+
+def export_summary(exported: Exported) -> Text:
+    """Where the export lies, and what was proven of it."""
+    accuracy = exported.metadata.test_accuracy
+    return Text(
+        f"{exported.folder}: verified, test accuracy {accuracy:.2%}, "
+        f"largest difference from Keras {exported.metadata.parity['largest_difference']:.0e}"
+    )
+
+
+def verification_table(verification: Verification) -> Table:
+    """One line a check."""
+    table = _table("check", "result")
+    for check in verification.checks:
+        table.add_row(Text(check.name), Text(check.result))
+    table.title = Text(f"{verification.path}: verified", style="bold")
+    return table
+
+
+def roster_table(models: tuple[ListedModel, ...]) -> Table:
+    """All models; a line for each export of one."""
+    table = _table("family", "model", "data set", ">parameters", ">multiply-acc.", ">test accuracy", "~what it is")
+    for model in models:
+        name = Text(model.name)
+        if not model.exports:
+            table.add_row(_family(model.family), name, "", "", "", "", _short(model.summary))
+        for data_set, manifest in model.exports.items():
+            figures = manifest.figures
+            table.add_row(
+                _family(model.family),
+                name,
+                Text(data_set),
+                f"{figures['parameters']:,.0f}",
+                f"{figures['multiply_accumulates']:,.0f}",
+                f"{figures['test_accuracy']:.2%}",
+                _short(model.summary),
+            )
+    return table
+
+
+def ledger_table(ledger: Ledger) -> Table:
+    """Layer by layer, with the totals at the foot."""
+    height, width, channels = ledger.input
+    table = _table("layer", "~kind", "output", "formula", ">parameters", ">multiply-acc.", ">sees", show_footer=True)
+    for layer in ledger.layers:
+        table.add_row(
+            layer.name,
+            layer.kind,
+            "×".join(map(str, layer.shape)),
+            layer.formula,
+            f"{layer.parameters:,}" if layer.parameters else "",
+            f"{layer.multiply_accumulates:,}" if layer.multiply_accumulates else "",
+            _sight(layer.receptive_field),
+        )
+    table.title = Text(f"{ledger.model}, {height}×{width}×{channels} pictures, {ledger.classes} classes", style="bold")
+    footers = ("total", "", "", "", f"{ledger.parameters:,}", f"{ledger.multiply_accumulates:,}", "")
+    for column, footer in zip(table.columns, footers, strict=True):
+        column.footer = footer
+    table.caption = "sees: the square of pixels that one output can depend on, in theory"
+    return table
+
+
+def _sight(field: int | None) -> str:
+    return "all" if field is None else f"{field}×{field}"
+
+
+def _short(summary: str) -> Text:
+    return Text(summary.partition(" (")[0].partition(":")[0].rstrip("."))
+
+
+def _family(family: str) -> Text:
+    return Text(family, style=FAMILY_STYLES.get(family, ""))
+
+
+def _table(*columns: str, show_footer: bool = False) -> Table:
+    """A table. Names of columns of numbers begin with '>', of those that may be cut in a narrow terminal with '~'."""
+    table = Table(box=None, pad_edge=False, header_style="bold", show_footer=show_footer, footer_style="bold")
+    for column in columns:
+        right, cut = column.startswith(">"), column.startswith("~")
+        table.add_column(
+            column.lstrip(">~"),
+            no_wrap=True,
+            justify="right" if right else "left",
+            overflow="ellipsis" if cut else "ignore",
+        )
+    return table
+
+
+def _keep_whole(table: Table) -> None:
+    """A number or a name cut short is worse than a line that runs past the edge."""
+    for column in table.columns:
+        if column.overflow == "ignore":
+            cells = (column.header, column.footer, *column.cells)
+            column.min_width = max(cell_len(str(cell)) for cell in cells)

@@ -1,0 +1,19 @@
+"""`zoo ui`: the MLflow UI, on the store that the trainings write to."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from pipelines import tracking
+from zoo.errors import TrackingError
+
+
+def ui(*, host: str = "127.0.0.1", port: int = 5000) -> None:
+    """Serve the MLflow UI until interrupted. Raises TrackingError where there is no store yet, or no free port."""
+    store = tracking.existing_store()
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store, "--host", host, "--port", str(port)]
+    print(f"MLflow UI: http://{host}:{port}  (store: {tracking.without_secrets(store)}; Ctrl-C ends it)", flush=True)
+    code = subprocess.run(command, check=False).returncode  # noqa: S603
+    if code:
+        raise TrackingError(f"the MLflow UI ended with code {code}: is port {port} taken? take another with --port")
