@@ -180,7 +180,7 @@ def _table(*columns: str, show_footer: bool = False) -> Table:
             column.lstrip(">~"),
             no_wrap=True,
             justify="right" if right else "left",
-            overflow="ellipsis" if cut else "ignore",
+            overflow="ellipsis" if cut else "crop",
         )
     return table
 
@@ -188,6 +188,6 @@ def _table(*columns: str, show_footer: bool = False) -> Table:
 def _keep_whole(table: Table) -> None:
     """A number or a name cut short is worse than a line that runs past the edge."""
     for column in table.columns:
-        if column.overflow == "ignore":
+        if column.overflow == "crop":
             cells = (column.header, column.footer, *column.cells)
             column.min_width = max(cell_len(str(cell)) for cell in cells)
