@@ -1,1 +1,61 @@
-"""Classifier Zoo: dense, convolutional and hybrid image classifiers, and what runs their exported files."""
+"""Classifier Zoo: dense, convolutional and hybrid image classifiers, and what runs their exported files.
+
+    import zoo
+
+    classifier = zoo.load("exports/digits/lenet5")
+    print(classifier.predict("three.png").label)
+
+All that an app needs is here: `load`, what it gives (`Classifier`, `Prediction`), and the errors.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import (
+    DataError,
+    ExportError,
+    InputError,
+    MissingExtraError,
+    ModelError,
+    PictureError,
+    ProviderError,
+    RecipeError,
+    TrackingError,
+    VerificationError,
+    ZooError,
+)
+
+if TYPE_CHECKING:
+    from zoo.runtime import Classifier, Prediction, load
+
+__all__ = [
+    "Classifier",
+    "DataError",
+    "ExportError",
+    "InputError",
+    "MissingExtraError",
+    "ModelError",
+    "PictureError",
+    "Prediction",
+    "ProviderError",
+    "RecipeError",
+    "TrackingError",
+    "VerificationError",
+    "ZooError",
+    "load",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """The runtime, imported at its first use: NumPy alone takes 0.1 s, which `zoo list` has no need to wait for."""
+    if name not in {"Classifier", "Prediction", "load"}:
+        raise AttributeError(f"module 'zoo' has no attribute {name!r}")
+    from zoo import runtime
+
+    found = globals()[name] = getattr(runtime, name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,50 @@
+"""Pictures of many sizes, in batches of one size each: the file resizes them, so that all arithmetic is its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.errors import InputError, PictureError
+from zoo.pictures import read_picture
+
+# Pixel values that wait or run at once, at most: ten photographs of 12 megapixels, or 64 pictures of 1024x1024x3.
+# A picture that is larger runs alone.
+MOST_VALUES = 384 * 2**20
+
+
+def batches_of_one_size(
+    pictures: Iterable[Any], channels: int, batch_size: int
+) -> Iterator[tuple[list[int], NDArray[np.uint8]]]:
+    """Read pictures one by one, and give (their places, images [N, H, W, C] uint8) as soon as N = batch_size fit.
+
+    Raises PictureError or InputError, as read_picture does, with the picture's place in front.
+    """
+    waiting: dict[tuple[int, ...], list[tuple[int, NDArray[np.uint8]]]] = {}
+    values = 0
+    for place, picture in enumerate(pictures):
+        try:
+            pixels = read_picture(picture, channels)
+        except (PictureError, InputError) as error:
+            raise type(error)(f"picture {place}: {error}") from None
+        if values + pixels.size > MOST_VALUES:
+            yield from _stacked(waiting)
+            values = 0
+        group = waiting.setdefault(pixels.shape, [])
+        group.append((place, pixels))
+        values += pixels.size
+        if len(group) == batch_size:
+            values -= pixels.size * batch_size
+            yield from _stacked({pixels.shape: waiting.pop(pixels.shape)})
+    yield from _stacked(waiting)
+
+
+def _stacked(
+    waiting: dict[tuple[int, ...], list[tuple[int, NDArray[np.uint8]]]],
+) -> Iterator[tuple[list[int], NDArray[np.uint8]]]:
+    while waiting:
+        _, group = waiting.popitem()
+        yield [place for place, _ in group], np.stack([pixels for _, pixels in group])

@@ -1,0 +1,70 @@
+"""From a path or a name to a classifier: the export is found, its hash checked, and its contract read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from zoo.contract import INPUT, LOGITS, MANIFEST_FILE, MODEL_FILE, PROBABILITIES, Metadata, check_file, read_manifest
+from zoo.errors import ExportError, unknown
+from zoo.runtime.classifier import Classifier
+from zoo.runtime.providers import open_session
+
+
+def load(path_or_name: str | os.PathLike[str], provider: str = "auto", threads: int | None = None) -> Classifier:
+    """The classifier of an export: its folder, a stray .onnx file that `zoo export` made, or a name.
+
+    A name, such as "digits/lenet5", is looked up in the folder of exports: $ZOO_EXPORTS, or ./exports.
+    provider: cpu, cuda, tensorrt, openvino, coreml, directml or webgpu; "auto" takes cuda where it starts, else cpu.
+    threads: processor threads for one picture or batch; None leaves it to onnxruntime, which takes all cores.
+    Raises ExportError where nothing is found, or the file is damaged, not ours, or not the one that its manifest
+    names; ProviderError for a provider that isn't there; MissingExtraError where onnxruntime isn't installed.
+    """
+    found = _find(path_or_name)
+    file = check_file(found, read_manifest(found), MODEL_FILE) if found.is_dir() else found
+    session, running_on = open_session(file, provider, threads)
+    metadata = Metadata.from_properties(session.get_modelmeta().custom_metadata_map, str(file))
+    _check_contract(session, metadata, file)
+    return Classifier(session, metadata, running_on)
+
+
+def _find(path_or_name: str | os.PathLike[str]) -> Path:
+    """The file or folder that is meant. A folder that holds no export gives way to an export of the same name."""
+    given = Path(path_or_name)
+    exports = Path(os.environ.get("ZOO_EXPORTS") or "exports")
+    if given.is_file():
+        return given
+    for folder in (given, exports / given):
+        if (folder / MANIFEST_FILE).is_file():
+            return folder
+    if given.is_dir():
+        return given  # read_manifest says what is missing there
+
+    names = [path.parent.relative_to(exports).as_posix() for path in exports.glob(f"*/*/{MANIFEST_FILE}")]
+    looked = f"no file or folder is there, and in {exports}{os.sep}"
+    if names:
+        raise ExportError(f"{given} can't be loaded: {looked} {unknown('export', given.as_posix(), names)}")
+    raise ExportError(
+        f"{given} can't be loaded: {looked} no export at all; `zoo export RUN` makes one, "
+        "and ZOO_EXPORTS says where exports lie"
+    )
+
+
+def _check_contract(session: Any, metadata: Metadata, file: Path) -> None:
+    """Raise ExportError where inputs and outputs aren't those that the metadata promises."""
+    classes = len(metadata.labels)
+    expected = {
+        INPUT: ("tensor(uint8)", metadata.channels),
+        PROBABILITIES: ("tensor(float)", classes),
+        LOGITS: ("tensor(float)", classes),
+    }
+    received = {
+        value.name: (value.type, value.shape[-1] if value.shape else None)
+        for value in (*session.get_inputs(), *session.get_outputs())
+    }
+    if received != expected:
+        raise ExportError(
+            f"{file} doesn't keep the contract: expected (type, last dimension) {expected}, received {received}; "
+            "export the model again"
+        )
