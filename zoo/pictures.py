@@ -1,0 +1,215 @@
+"""A file, bytes, a PIL image or an array -> uint8 [H, W, C]: the one decoder, for training and for apps."""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.errors import InputError, PictureError
+
+if TYPE_CHECKING:  # an app that hands over arrays never waits for Pillow
+    from PIL.Image import Image
+
+Pixels: TypeAlias = NDArray[np.uint8]
+Source: TypeAlias = "str | os.PathLike[str] | bytes | Image | NDArray[np.uint8]"
+
+# Pixels in one picture, 8,000 x 8,000: what a few kB can claim to unpack to. Below Pillow's own limit of 89 million.
+LARGEST_PICTURE = 64_000_000
+
+_EXIF_ORIENTATION = 0x0112
+# Tag value -> the name in PIL.Image.Transpose that turns the picture upright; 1 is upright.
+_TURNS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+_opening = threading.Lock()
+
+
+def read_picture(source: Source, channels: int) -> Pixels:
+    """Decode one picture: uint8 [H, W, channels], upright, opaque; the first frame of an animation.
+
+    source: a path, encoded bytes, a PIL image, or an array [H, W], [H, W, 1] or [H, W, 3] of uint8.
+    channels: 1 (grey, the luma of ITU-R 601-2) or 3 (RGB). What is transparent lies on white; 16 bits become 8.
+    The array may be read-only, and may be the one that was handed in.
+    Raises PictureError for a picture that can't be read, InputError for an array or a type that isn't taken.
+    """
+    if channels not in (1, 3):
+        raise InputError(f"pictures have 1 channel (grey) or 3 (RGB), received {channels}")
+    if isinstance(source, np.ndarray):
+        return _read_array(source, channels)
+    with _opened(source) as (image, where):
+        try:
+            return _as_pixels(_on_white(_upright(image)), channels)
+        except PictureError as error:
+            raise PictureError(f"{where} {error}") from None
+        except Exception as error:  # Pillow's decoders fail in a dozen types, some of them plain ValueError
+            raise PictureError(f"{where} is damaged, it can't be decoded ({_reason(error)}): replace it") from None
+
+
+def picture_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Height and width in pixels that `read_picture` would give, from the file's header alone.
+
+    Raises PictureError as `read_picture` does, though what lies behind the header isn't looked at.
+    """
+    with _opened(path) as (image, _):
+        return (image.width, image.height) if _orientation(image) >= 5 else (image.height, image.width)
+
+
+def resize(picture: Pixels, height: int, width: int) -> Pixels:
+    """Pillow's antialiased bilinear resizing. uint8 [H, W, C] -> [height, width, C]; the same array if it fits."""
+    if picture.shape[:2] == (height, width):
+        return picture
+    from PIL import Image
+
+    pixels = np.asarray(_as_image(picture).resize((width, height), Image.Resampling.BILINEAR))
+    return pixels.reshape(height, width, picture.shape[2])
+
+
+@contextmanager
+def _opened(source: str | os.PathLike[str] | bytes | Image) -> Iterator[tuple[Image, str]]:
+    """The PIL image with only its header read, and the words that name it in an error."""
+    from PIL import Image, UnidentifiedImageError
+
+    file: Path | BytesIO
+    if isinstance(source, Image.Image):
+        yield _not_too_large(source, "the PIL image"), "the PIL image"
+        return
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        file, size, where = BytesIO(source), len(source), f"the picture of {len(source):,} bytes"
+    elif isinstance(source, (str, os.PathLike)):
+        file, size, where = Path(source), _file_size(Path(source)), str(source)
+    else:
+        received = type(source).__name__
+        raise InputError(f"expected a picture as path, bytes, PIL image or array of uint8, received {received}")
+    if size == 0:
+        raise PictureError(f"{where} is empty (0 bytes): replace it")
+    try:
+        image = _open_header(file)
+    except Image.DecompressionBombError:
+        raise PictureError(_too_large(where, "far more")) from None
+    except UnidentifiedImageError:
+        raise PictureError(f"{where} is not a picture in any format that Pillow {_pillow()} reads") from None
+    except Exception as error:
+        raise PictureError(f"{where} can't be opened as a picture ({_reason(error)})") from None
+    with image:
+        yield _not_too_large(image, where), where
+
+
+def _file_size(path: Path) -> int:
+    try:
+        if not path.exists():
+            raise PictureError(f"there is no picture at {path}")
+        if not path.is_file():
+            raise PictureError(f"{path} is not a file: expected a picture")
+        return path.stat().st_size
+    except (OSError, ValueError) as error:  # no permission, a name too long, a null byte
+        raise PictureError(f"{path} can't be read ({_reason(error)})") from None
+
+
+def _open_header(file: Path | BytesIO) -> Image:
+    """`Image.open` without Pillow's warning about large pictures: `_not_too_large` has the last word on those."""
+    from PIL import Image
+
+    with _opening, warnings.catch_warnings():  # the lock: catch_warnings isn't safe between threads
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(file)
+
+
+def _not_too_large(image: Image, where: str) -> Image:
+    if image.width * image.height > LARGEST_PICTURE:
+        raise PictureError(_too_large(where, f"{image.width:,} x {image.height:,}"))
+    return image
+
+
+def _too_large(where: str, size: str) -> str:
+    return f"{where} is too large, expected at most {LARGEST_PICTURE:,} pixels, received {size}: make it smaller"
+
+
+def _orientation(image: Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 where there is none, or none that can be read: nobody knows a better one."""
+    try:
+        found = image.getexif().get(_EXIF_ORIENTATION)
+    except Exception:
+        return 1
+    return found if found in _TURNS else 1
+
+
+def _upright(image: Image) -> Image:
+    from PIL import Image
+
+    turn = _TURNS.get(_orientation(image))
+    return image.transpose(Image.Transpose[turn]) if turn else image
+
+
+def _on_white(image: Image) -> Image:
+    """Any of Pillow's modes as one without transparency, of 8 bits: L or RGB."""
+    from PIL import Image
+
+    if image.mode.startswith("I"):
+        return _sixteen_to_eight(image)
+    if image.mode == "F":
+        raise PictureError("holds floating-point numbers, expected 0..255 or 16 bits: scale and convert it")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return image.convert("L" if image.mode in ("1", "L") else "RGB")
+
+
+def _sixteen_to_eight(image: Image) -> Image:
+    """Pillow's own conversion would clip at 255 and leave a white picture."""
+    from PIL import Image
+
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise PictureError(f"has values from {values.min()} to {values.max()}, expected 16 bits: scale and convert it")
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8))  # 65535 = 257 * 255
+
+
+def _read_array(array: Pixels, channels: int) -> Pixels:
+    if array.dtype != np.uint8:
+        raise InputError(f"expected uint8 0..255, received {array.dtype} {_range(array)}: scale and convert")
+    if array.ndim not in (2, 3) or array.shape[2:] not in ((), (1,), (3,)) or not array.size:
+        raise InputError(
+            f"expected a picture [H, W], [H, W, 1] or [H, W, 3], received an array of shape {list(array.shape)}"
+        )
+    picture = array.reshape(*array.shape[:2], -1)
+    return picture if picture.shape[2] == channels else _as_pixels(_as_image(picture), channels)
+
+
+def _range(array: NDArray[np.generic]) -> str:
+    numbers = array.size and np.issubdtype(array.dtype, np.number) and not np.iscomplexobj(array)
+    return f"{array.min():g}..{array.max():g}" if numbers else f"of shape {list(array.shape)}"
+
+
+def _as_image(picture: Pixels) -> Image:
+    from PIL import Image
+
+    return Image.fromarray(np.ascontiguousarray(picture[..., 0] if picture.shape[2] == 1 else picture))
+
+
+def _as_pixels(image: Image, channels: int) -> Pixels:
+    return np.asarray(image.convert("L" if channels == 1 else "RGB")).reshape(image.height, image.width, channels)
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error or type(error).__name__).splitlines()[0]
+
+
+def _pillow() -> str:
+    import PIL
+
+    return PIL.__version__
