@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from zoo.errors import InputError, PictureError
-from zoo.pictures import read_picture
+from zoo.pictures import Pixels, Source, read_picture
 
-# Pixel values that wait or run at once, at most: ten photographs of 12 megapixels, or 64 pictures of 1024x1024x3.
+# Pixel values that wait or run at once, at most: ten colour photographs of 12 megapixels, or many small pictures.
 # A picture that is larger runs alone.
 MOST_VALUES = 384 * 2**20
 
 
 def batches_of_one_size(
-    pictures: Iterable[Any], channels: int, batch_size: int
-) -> Iterator[tuple[list[int], NDArray[np.uint8]]]:
+    pictures: Iterable[Source], channels: int, batch_size: int
+) -> Iterator[tuple[list[int], Pixels]]:
     """Read pictures one by one, and give (their places, images [N, H, W, C] uint8) as soon as N = batch_size fit.
 
     Raises PictureError or InputError, as read_picture does, with the picture's place in front.
     """
-    waiting: dict[tuple[int, ...], list[tuple[int, NDArray[np.uint8]]]] = {}
+    waiting: dict[tuple[int, ...], list[tuple[int, Pixels]]] = {}
     values = 0
     for place, picture in enumerate(pictures):
         try:
             pixels = read_picture(picture, channels)
         except (PictureError, InputError) as error:
-            raise type(error)(f"picture {place}: {error}") from None
+            raise type(error)(f"pictures[{place}]: {error}") from None
         if values + pixels.size > MOST_VALUES:
             yield from _stacked(waiting)
             values = 0
@@ -43,8 +41,8 @@ def batches_of_one_size(
 
 
 def _stacked(
-    waiting: dict[tuple[int, ...], list[tuple[int, NDArray[np.uint8]]]],
-) -> Iterator[tuple[list[int], NDArray[np.uint8]]]:
+    waiting: dict[tuple[int, ...], list[tuple[int, Pixels]]],
+) -> Iterator[tuple[list[int], Pixels]]:
     while waiting:
         _, group = waiting.popitem()
         yield [place for place, _ in group], np.stack([pixels for _, pixels in group])

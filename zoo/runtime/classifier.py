@@ -5,20 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zoo.contract import INPUT, PROBABILITIES, Metadata
 from zoo.errors import InputError
-from zoo.pictures import read_picture
+from zoo.pictures import Pixels, Source, read_picture
 from zoo.runtime.batches import batches_of_one_size
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-    Picture = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -61,7 +56,7 @@ class Classifier:
         """1: pictures become grey; 3: they become RGB."""
         return self.metadata.channels
 
-    def predict(self, picture: Picture) -> Prediction:
+    def predict(self, picture: Source) -> Prediction:
         """Label, probability and ranking of one picture of any size: a path, encoded bytes, a PIL image or an array.
 
         An array is uint8, [H, W], [H, W, 1] or [H, W, 3]. Raises PictureError for a file that can't be read,
@@ -70,10 +65,11 @@ class Classifier:
         pixels = read_picture(picture, self.channels)  # [H, W, C] uint8
         return self._predictions(self.probabilities(pixels[np.newaxis]))[0]
 
-    def predict_batch(self, pictures: Iterable[Picture] | NDArray[np.uint8], batch_size: int = 64) -> list[Prediction]:
+    def predict_batch(self, pictures: Iterable[Source] | Pixels, batch_size: int = 64) -> list[Prediction]:
         """A prediction for each of the pictures, in their order. They may differ in size and kind; none give none.
 
-        pictures: anything that `predict` takes, any number of them, or one array [N, H, W, C] uint8.
+        pictures: anything that `predict` takes, any number of them, or one array
+        [N, H, W, C] uint8 with the classifier's C.
         Raises PictureError or InputError, which name the picture, as `predict` does; InputError for a single picture.
         """
         if batch_size < 1:
@@ -95,7 +91,7 @@ class Classifier:
             predictions.update(zip(places, self._predictions(self.probabilities(images)), strict=True))
         return [predictions[place] for place in range(len(predictions))]
 
-    def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def probabilities(self, images: Pixels) -> NDArray[np.float32]:
         """The bare model: images [N, H, W, C] uint8, raw pixels of any size -> probabilities [N, K] float32.
 
         Raises InputError for another type, shape or number of channels, and where there is no picture or no pixel.
@@ -108,7 +104,7 @@ class Classifier:
             or 0 in images.shape
         ):
             raise InputError(
-                f"expected images uint8 [N, H, W, {self.channels}] with raw pixels 0..255, none of them 0, "
+                f"expected images uint8 [N, H, W, {self.channels}] with raw pixels 0..255 and no dimension of 0, "
                 f"received {_describe(images)}; predict reads and converts single pictures"
             )
         answer: NDArray[np.float32] = self.session.run([PROBABILITIES], {INPUT: images})[0]
