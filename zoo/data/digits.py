@@ -1,0 +1,43 @@
+"""Handwritten digits of 8x8 pixels, 1,797 of them, that come with scikit-learn: the smallest real data there is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from zoo.data.dataset import DataSet, Split
+from zoo.data.registry import Progress, data_set
+from zoo.data.splits import TEST_SHARE, VALIDATION_SHARE_OF_REST, draw
+from zoo.errors import DataError, MissingExtraError
+
+
+@data_set("digits")
+def digits(folder: Path | None, on_progress: Progress) -> DataSet:
+    """Handwritten digits, 8x8 grey, 10 classes, 1,797 pictures: scikit-learn brings them (Alpaydin & Kaynak 1998)."""
+    if folder:
+        raise DataError(f"digits come with scikit-learn, expected no data folder for them, received {folder}")
+    try:
+        import sklearn
+        from sklearn.datasets import load_digits
+    except ModuleNotFoundError:
+        raise MissingExtraError("scikit-learn", "train") from None
+
+    found = load_digits()
+    images = np.round(found.images * 255 / 16).astype(np.uint8)[..., None]  # 0..16 -> [1797, 8, 8, 1] uint8
+    labels = found.target.astype(np.int64)
+    everything = Split(images, labels, tuple(str(i) for i in range(len(labels))))
+    on_progress(len(labels), len(labels))
+
+    stays, test = draw(labels, TEST_SHARE)
+    rest = everything.take(stays)
+    train, validation = draw(rest.labels, VALIDATION_SHARE_OF_REST)
+    return DataSet(
+        name="digits",
+        labels=tuple("0123456789"),
+        train=rest.take(train),
+        validation=rest.take(validation),
+        test=everything.take(test),
+        mirrored=False,
+        origin=f"scikit-learn {sklearn.__version__}",
+    )

@@ -1,0 +1,76 @@
+"""The one list of known data sets, and `load`, which takes one of them or a folder of pictures.
+
+@data_set("my-data")
+def my_data(folder: Path | None, on_progress: Progress) -> DataSet:
+    ...
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+from zoo.data.dataset import DataSet
+from zoo.data.folders import read_folder
+from zoo.errors import DataError, unknown
+
+Progress: TypeAlias = Callable[[int, int], None]  # done, in all: bytes of a download, or pictures of a folder
+Loader: TypeAlias = Callable[[Path | None, Progress], DataSet]  # folder: where the user says that the files lie
+
+LARGEST_SIDE = 4096  # pixels of a requested size: more is a slip of the keyboard
+
+_loaders: dict[str, Loader] = {}
+
+
+def data_set(name: str) -> Callable[[Loader], Loader]:
+    """Register a loader under a name. DataError where the name is taken."""
+
+    def register(loader: Loader) -> Loader:
+        if name in _loaders:
+            raise DataError(f"two data sets are called {name!r}: give one of them another name")
+        _loaders[name] = loader
+        return loader
+
+    return register
+
+
+def data_sets() -> dict[str, str]:
+    """The known data sets: name -> the first line of the loader's docstring."""
+    return {name: (loader.__doc__ or "").strip().partition("\n")[0] for name, loader in sorted(_loaders.items())}
+
+
+def load(
+    data: str,
+    *,
+    folder: Path | None = None,
+    size: tuple[int, int] | None = None,
+    on_progress: Progress | None = None,
+) -> DataSet:
+    """A known data set by its name, or a folder of pictures by its path.
+
+    A known name wins over a folder of that name beside it: ./digits is the folder.
+    folder: where the files of a known data set lie, if not in one of the usual places.
+    size: (height, width) in pixels that the pictures are resized to; by default the data set's own.
+    Raises DataError for what isn't there, can't be read, or can't be learned from.
+    """
+    if size and not all(1 <= side <= LARGEST_SIDE for side in size):
+        raise DataError(f"a picture size is two numbers of 1..{LARGEST_SIDE} pixels, received {size[0]}x{size[1]}")
+    progress = on_progress or _silent
+    if data in _loaders:
+        found = _loaders[data](folder, progress)
+        return found.resized(*size) if size else found
+    if not _is_path(data):
+        raise DataError(unknown("data set", data, _loaders) + f"; a folder of pictures is given as a path: ./{data}")
+    if folder:
+        raise DataError(f"a data folder goes with a known data set ({', '.join(_loaders)}), received one with {data}")
+    return read_folder(Path(data), size, progress)
+
+
+def _is_path(data: str) -> bool:
+    return any(separator in data for separator in (os.sep, os.altsep) if separator) or Path(data).exists()
+
+
+def _silent(done: int, in_all: int) -> None:
+    pass
