@@ -1,0 +1,94 @@
+"""Augmentation of a whole batch at once: uint8 in, uint8 out, and the same change again for the same seed.
+
+Each function: images [B, H, W, C] uint8, mirrored (whether a mirrored picture keeps its label), seed [2] int64
+-> [B, H, W, C] uint8. It runs inside of tf.data, where every operation is a call: few and large ones are fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from zoo.errors import RecipeError, unknown
+
+Tensor = Any  # a tf.Tensor
+Augmentation = Callable[[Tensor, bool, Tensor], Tensor]
+
+SHIFT_SHARE = 1 / 14  # of the side: 2 pixels of 28
+
+
+def augmentation_called(name: str) -> Augmentation:
+    """The function of that name; RecipeError where there is none."""
+    known = {"none": none, "light": light, "strong": strong}
+    if name not in known:
+        raise RecipeError(unknown("augmentation", name, known))
+    return known[name]
+
+
+def none(images: Tensor, mirrored: bool, seed: Tensor) -> Tensor:  # noqa: ARG001 (one signature for all)
+    """Pictures as they are."""
+    return images
+
+
+def light(images: Tensor, mirrored: bool, seed: Tensor) -> Tensor:  # noqa: ARG001
+    """Each picture is shifted by up to 1/14 of its side, at least one pixel; its edge fills what is uncovered."""
+    return _moved(images, False, seed)
+
+
+def strong(images: Tensor, mirrored: bool, seed: Tensor) -> Tensor:
+    """`light`; every other picture mirrored, where labels allow it; in every other picture a rectangle of noise."""
+    import tensorflow as tf
+
+    seeds = tf.random.split(seed, 2)
+    return _erased(_moved(images, mirrored, seeds[0]), seeds[1])
+
+
+def _moved(images: Tensor, mirrored: bool, seed: Tensor) -> Tensor:
+    """Shift and mirror: both only change where a pixel is taken from, so that one look-up does the two."""
+    import tensorflow as tf
+
+    seeds = tf.random.split(seed, 3)
+    count, height, width, channels = images.shape
+
+    def positions(side: int, seed: Tensor) -> Tensor:
+        """[B, side] int32: for each place the one that it is taken from, outside of the picture the nearest inside."""
+        most = max(1, round(side * SHIFT_SHARE))
+        shift = tf.random.stateless_uniform([count, 1], seed, -most, most + 1, tf.int32)
+        return tf.clip_by_value(tf.range(side)[None] + shift, 0, side - 1)
+
+    rows, columns = positions(height, seeds[0]), positions(width, seeds[1])
+    if mirrored:
+        flipped = tf.random.stateless_uniform([count, 1], seeds[2]) < 0.5
+        columns = tf.where(flipped, width - 1 - columns, columns)
+    pictures = tf.range(count)[:, None, None] * (height * width)
+    places = pictures + rows[:, :, None] * width + columns[:, None, :]  # [B, H, W]
+    return tf.gather(tf.reshape(images, [count * height * width, channels]), places)
+
+
+def _erased(images: Tensor, seed: Tensor) -> Tensor:
+    """Random erasing (Zhong et al. 2020, with their numbers): half of the pictures lose 2 to 40 % of their area.
+
+    Departure: a rectangle longer than the picture is cut to it, where the paper draws another.
+    """
+    import tensorflow as tf
+
+    seeds = tf.random.split(seed, 2)
+    count, height, width, channels = images.shape
+    chance, area, ratio, top, left = tf.unstack(tf.random.stateless_uniform([5, count], seeds[0]))
+    area = (0.02 + 0.38 * area) * (height * width)  # pixels
+    ratio = 0.3 + (1 / 0.3 - 0.3) * ratio  # height / width
+    tall = tf.clip_by_value(tf.round(tf.sqrt(area * ratio)), 1, height)
+    wide = tf.clip_by_value(tf.round(tf.sqrt(area / ratio)), 1, width)
+    tall = tf.where(chance < 0.5, tall, 0)
+
+    def inside(side: int, start: Tensor, length: Tensor) -> Tensor:
+        """[B, side] bool"""
+        begin = tf.floor(start * (side - length + 1))[:, None]
+        place = tf.range(side, dtype=tf.float32)[None]
+        return (place >= begin) & (place < begin + length[:, None])
+
+    mask = inside(height, top, tall)[:, :, None, None] & inside(width, left, wide)[:, None, :, None]  # [B, H, W, 1]
+    # Four random bytes from each random number: noise is most of the work here.
+    words = tf.random.stateless_uniform([-(-count * height * width * channels // 4)], seeds[1], None, None, tf.uint32)
+    noise = tf.reshape(tf.bitcast(words, tf.uint8), [-1])[: count * height * width * channels]
+    return tf.where(mask, tf.reshape(noise, images.shape), images)
