@@ -16,7 +16,6 @@ ZooError
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 class ZooError(Exception):
@@ -68,6 +67,8 @@ class MissingExtraError(ZooError):
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """The sentence for a name that nobody registered, with the nearest ones that somebody did."""
+    from difflib import get_close_matches  # 2 ms, which an app that makes no mistake needn't wait for
+
     names = sorted(known)
     near = get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names)}"
