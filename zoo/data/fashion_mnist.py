@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import os
 import shutil
+import urllib.error
 import urllib.request
 import zlib
 from collections.abc import Iterator
@@ -148,12 +149,15 @@ def _download(on_progress: Progress) -> Path:
 def _fetch(file: str) -> bytes:
     try:
         with urllib.request.urlopen(BASE_URL + file, timeout=PATIENCE) as answer:  # noqa: S310 (a constant)
-            packed: bytes = answer.read(FILES[file][0])  # packed, it is smaller
+            packed: bytes = answer.read(2 * FILES[file][0])  # no answer fills the memory
         _unpack(file, packed)
     except (OSError, http.client.HTTPException) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it is the server's answer, too
+        reason = error.reason if type(error) is urllib.error.URLError else error
         looked = ", ".join(str(place) for place in _places(None))
         raise DataError(
-            f"Fashion-MNIST is not in {looked}, and can't be downloaded ({getattr(error, 'reason', error)}): "
+            f"Fashion-MNIST is not in {looked}, and can't be downloaded ({reason}): "
             "apt-get install dataset-fashion-mnist, or put its four files in a folder and name that in ZOO_DATA"
         ) from None
     except ValueError as error:

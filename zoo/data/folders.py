@@ -226,8 +226,8 @@ def _read(
 
 def _without_equal_channels(pixels: Pixels) -> Pixels:
     """A picture is grey by what it shows, however it was saved: [H, W, 3] of three equal channels -> [H, W, 1]."""
-    grey = (pixels == pixels[..., :1]).all()
-    return pixels[..., :1] if grey else pixels
+    red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
+    return pixels[..., :1] if np.array_equal(red, green) and np.array_equal(green, blue) else pixels
 
 
 def _split(

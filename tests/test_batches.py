@@ -1,0 +1,153 @@
+"""What a training sees: every picture once an epoch, changed a little, and the same again for the same seed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from zoo.data import Split
+from zoo.data.batches import steps_per_epoch, training_batches
+from zoo.errors import RecipeError
+
+
+def split_of(pictures: int, height: int = 14, width: int = 10, channels: int = 1) -> Split:
+    """Random pictures whose labels are their indices: a batch then says which pictures it is made of."""
+    images = np.random.RandomState(0).randint(0, 256, (pictures, height, width, channels)).astype(np.uint8)
+    return Split(images, np.arange(pictures, dtype=np.int64), tuple(str(i) for i in range(pictures)))
+
+
+def stream(split, augmentation="none", *, batch_size=8, mirrored=False, seed=1, first_epoch=0, epochs=1):
+    batches = training_batches(split, batch_size, augmentation, mirrored, seed, first_epoch, epochs)
+    return [(images.numpy(), labels.numpy()) for images, labels in batches]
+
+
+def assert_same(found, expected):
+    assert len(found) == len(expected) > 0
+    for (images, labels), (expected_images, expected_labels) in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(images, expected_images)
+        np.testing.assert_array_equal(labels, expected_labels)
+
+
+def test_an_epoch_sees_each_picture_at_most_once_and_drops_the_partial_batch():
+    split = split_of(30)
+    batches = stream(split)
+    assert [images.shape for images, _ in batches] == [(8, 14, 10, 1)] * 3
+    assert all(images.dtype == np.uint8 and labels.dtype == np.int64 for images, labels in batches)
+    seen = np.concatenate([labels for _, labels in batches])
+    assert len(seen) == len(set(seen)) == 24
+    for images, labels in batches:
+        np.testing.assert_array_equal(images, split.images[labels])
+
+
+def test_batches_have_a_fixed_shape_in_the_graph():
+    images, labels = training_batches(split_of(30, channels=3), 8, "strong", True, 1, 0, 1).element_spec
+    assert (images.shape.as_list(), labels.shape.as_list()) == ([8, 14, 10, 3], [8])
+
+
+def test_each_epoch_has_its_own_order_and_leaves_out_other_pictures():
+    epochs = stream(split_of(30), epochs=2)
+    first, second = ({int(i) for _, labels in part for i in labels} for part in (epochs[:3], epochs[3:]))
+    assert first != second
+    assert [list(labels) for _, labels in epochs[:3]] != [list(labels) for _, labels in epochs[3:]]
+
+
+def test_a_split_smaller_than_a_batch_is_one_batch():
+    split = split_of(5)
+    assert steps_per_epoch(split, 8) == 1
+    batches = stream(split, "strong", epochs=3)
+    assert [sorted(labels) for _, labels in batches] == [[0, 1, 2, 3, 4]] * 3
+
+
+def test_as_many_batches_come_as_steps_were_promised():
+    assert steps_per_epoch(split_of(30), 8) * 4 == len(stream(split_of(30), epochs=4))
+
+
+@pytest.mark.parametrize("augmentation", ["none", "light", "strong"])
+def test_a_stream_begun_at_a_later_epoch_is_the_rest_of_the_whole_one(augmentation):
+    split = split_of(30, channels=3)
+    whole = stream(split, augmentation, mirrored=True, epochs=4)
+    rest = stream(split, augmentation, mirrored=True, first_epoch=2, epochs=2)
+    assert_same(rest, whole[6:])
+
+
+def test_the_same_seed_sees_the_same_and_another_seed_something_else():
+    split = split_of(30)
+    assert_same(stream(split, "strong", seed=3), stream(split, "strong", seed=3))
+    orders = [[list(labels) for _, labels in stream(split, seed=seed)] for seed in (3, 4)]
+    assert orders[0] != orders[1]
+
+
+def test_each_step_changes_pictures_in_its_own_way():
+    alike = Split(np.repeat(split_of(1).images, 16, axis=0), np.zeros(16, np.int64), ("",) * 16)
+    (first, _), (second, _), (third, _) = stream(alike, "light", epochs=2)[:3]
+    assert (first != second).any()
+    assert (first != third).any()
+    assert len({image.tobytes() for image in first}) > 1  # and each picture of a batch, too
+
+
+def test_light_shifts_by_whole_pixels_and_repeats_the_edge():
+    split = split_of(64, height=28, width=14)
+    shifts = set()
+    for images, labels in stream(split, "light", batch_size=32):
+        for image, label in zip(images, labels, strict=True):
+            rows, columns = shift_of(split.images[label], image, most_rows=2, most_columns=1)
+            shifts.add((rows, columns))
+    assert {abs(rows) for rows, _ in shifts} == {0, 1, 2}
+    assert {columns for _, columns in shifts} == {-1, 0, 1}
+
+
+def shift_of(original, shifted, most_rows, most_columns):
+    """The shift that explains the picture, by another way than ours: pad with the edge, and cut out."""
+    padded = np.pad(original, ((most_rows,) * 2, (most_columns,) * 2, (0, 0)), mode="edge")
+    height, width, _ = original.shape
+    for rows in range(-most_rows, most_rows + 1):
+        for columns in range(-most_columns, most_columns + 1):
+            top, left = most_rows + rows, most_columns + columns
+            if np.array_equal(shifted, padded[top : top + height, left : left + width]):
+                return rows, columns
+    raise AssertionError("no shift explains this picture")
+
+
+def test_a_picture_of_few_pixels_still_moves():
+    split = split_of(64, height=8, width=8)
+    moved = [
+        shift_of(split.images[label], image, 1, 1)
+        for images, labels in stream(split, "light")
+        for image, label in zip(images, labels, strict=True)
+    ]
+    assert len(set(moved)) == 9
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_strong_mirrors_half_of_the_pictures_where_labels_allow_it(mirrored):
+    ramp = np.broadcast_to(np.arange(0, 200, 10, dtype=np.uint8)[None, None, :, None], (400, 20, 20, 1))
+    split = Split(ramp, np.zeros(400, np.int64), ("",) * 400)
+    ((images, _),) = stream(split, "strong", batch_size=400, mirrored=mirrored)
+    # Noise hides some of a picture: the direction in which most neighbours grow is the picture's own.
+    growth = np.sign(np.diff(images.astype(int), axis=2)).sum((1, 2, 3))
+    share = (growth < 0).mean()
+    assert 0.4 < share < 0.6 if mirrored else share < 0.02
+
+
+def test_strong_erases_a_rectangle_of_noise_in_half_of_the_pictures():
+    split = Split(np.zeros((400, 20, 24, 3), np.uint8), np.zeros(400, np.int64), ("",) * 400)
+    ((images, _),) = stream(split, "strong", batch_size=400)
+    touched = images.any(axis=3)  # a pixel of noise is black once in 2**24
+    erased = touched.any(axis=(1, 2))
+    assert 0.4 < erased.mean() < 0.6
+    for mask in touched[erased]:
+        rows, columns = mask.any(axis=1), mask.any(axis=0)
+        np.testing.assert_array_equal(mask, rows[:, None] & columns[None])
+        assert np.ptp(np.flatnonzero(rows)) + 1 == rows.sum()  # in one piece
+        assert np.ptp(np.flatnonzero(columns)) + 1 == columns.sum()
+    shares = touched[erased].mean(axis=(1, 2))
+    assert 0.01 < shares.min() < 0.06
+    assert 0.3 < shares.max() < 0.43
+    noise = images[touched]
+    assert abs(noise.mean() - 127.5) < 2
+    assert abs(noise.std() - 73.9) < 2  # of uniform bytes
+
+
+def test_an_unknown_augmentation_names_the_nearest():
+    with pytest.raises(RecipeError, match="no augmentation is called 'strnog': did you mean strong"):
+        training_batches(split_of(8), 8, "strnog", False, 1, 0, 1)
