@@ -46,11 +46,11 @@ class Recipe:
 
         for name in ("epochs", "batch_size"):
             need(getattr(self, name) >= 1, name, "1 or more")
-        for name in ("least_updates", "weight_decay", "seed"):
+        for name in ("least_updates", "seed"):
             need(getattr(self, name) >= 0, name, "0 or more")
-        for name in ("warmup", "label_smoothing"):
+        for name in ("weight_decay", "warmup", "label_smoothing"):
             need(0 <= getattr(self, name) < 1, name, "from 0 to below 1")
-        need(self.learning_rate > 0, "learning_rate", "above 0")
+        need(0 < self.learning_rate < 100, "learning_rate", "above 0 and below 100")
         need(self.augmentation in AUGMENTATIONS, "augmentation", f"one of {', '.join(AUGMENTATIONS)}")
         need(self.precision in PRECISIONS, "precision", f"one of {', '.join(PRECISIONS)}")
 
@@ -73,8 +73,11 @@ class Recipe:
             try:
                 changed[name] = _read(value, types[name])
             except (TypeError, ValueError):
-                raise RecipeError(f"{name} must be a {types[name].__name__}, received {value!r}") from None
+                raise RecipeError(f"{name} must be {_KINDS[types[name]]}, received {value!r}") from None
         return replace(self, **changed)
+
+
+_KINDS = {int: "a whole number", float: "a number", str: "text"}
 
 
 def _read(value: Any, kind: type) -> Any:

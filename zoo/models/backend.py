@@ -18,9 +18,8 @@ def start_keras() -> Any:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         with _quiet():
-            import tensorflow  # noqa: F401
-
             import keras
+            import tensorflow  # noqa: F401
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "keras", "train") from None
     if keras.backend.backend() != "tensorflow":

@@ -1,0 +1,123 @@
+"""What a manifest and a file's metadata must hold, and what happens with those that do not: they are taken as hostile."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from zoo.contract import (
+    MANIFEST_FILE,
+    MODEL_FILE,
+    ExportedFile,
+    Manifest,
+    Metadata,
+    check_file,
+    describe_file,
+    read_manifest,
+)
+from zoo.errors import ExportError
+
+METADATA = Metadata(
+    model="lenet5",
+    family="hybrid",
+    data_set="digits",
+    data_digest="0" * 64,
+    labels=("naïve", "a<b", 'quo"te'),
+    height=8,
+    width=9,
+    channels=1,
+    recipe={"epochs": 3},
+    run_id="1" * 32,
+    commit="2" * 40,
+    weights_sha256="3" * 64,
+    test_accuracy=0.5,
+    parity={"largest_difference": 1e-6},
+)
+
+
+@pytest.fixture
+def export(tmp_path: Path) -> Path:
+    (tmp_path / MODEL_FILE).write_bytes(b"a model")
+    manifest = Manifest(METADATA, {"parameters": 7.0}, (describe_file(tmp_path, tmp_path / MODEL_FILE),))
+    (tmp_path / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
+    return tmp_path
+
+
+def change(export: Path, **fields: object) -> None:
+    found = json.loads((export / MANIFEST_FILE).read_text(encoding="utf-8"))
+    (export / MANIFEST_FILE).write_text(json.dumps({**found, **fields}), encoding="utf-8")
+
+
+def test_metadata_survives_the_file_and_the_manifest(export: Path) -> None:
+    assert Metadata.from_properties(METADATA.to_properties(), "model.onnx") == METADATA
+    manifest = read_manifest(export)
+    assert manifest.metadata == METADATA
+    assert check_file(export, manifest, MODEL_FILE) == export / MODEL_FILE
+
+
+def test_properties_of_others_are_left_alone() -> None:
+    assert Metadata.from_properties({**METADATA.to_properties(), "author": "{"}, "model.onnx") == METADATA
+    with pytest.raises(ExportError, match=r"model\.onnx holds no zoo metadata"):
+        Metadata.from_properties({"author": "somebody"}, "model.onnx")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("labels", "abc", "no list of class names"),
+        ("labels", [1, 2], "no list of class names"),
+        ("labels", [], "no list of class names"),
+        ("height", "8", "no picture size"),
+        ("channels", 0, "no picture size"),
+        ("contract", "99", "follows contract '99', this version reads '1'"),
+    ],
+)
+def test_damaged_metadata_is_told(name: str, value: object, message: str) -> None:
+    properties = METADATA.to_properties() | {f"zoo.{name}": json.dumps(value)}
+    with pytest.raises(ExportError, match=message):
+        Metadata.from_properties(properties, "model.onnx")
+    del properties[f"zoo.{name}"]
+    with pytest.raises(ExportError, match=r"lacks|holds no zoo metadata"):
+        Metadata.from_properties(properties, "model.onnx")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"files": 3}', "\x00"])
+def test_a_manifest_that_is_none_is_told(export: Path, text: str) -> None:
+    (export / MANIFEST_FILE).write_text(text, encoding="utf-8")
+    with pytest.raises(ExportError, match=MANIFEST_FILE):
+        read_manifest(export)
+
+
+def test_a_folder_without_manifest_is_no_export(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"holds no manifest\.json: it is not an export"):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("path", ["../secret", "/etc/passwd", "a/../../b", "C:\\x", "..\\x"])
+def test_a_manifest_that_points_outside_of_its_folder_is_refused(export: Path, path: str) -> None:
+    change(export, files=[{"path": path, "size": 1, "sha256": "0" * 64}])
+    with pytest.raises(ExportError, match="outside its folder"):
+        read_manifest(export)
+
+
+def test_a_file_that_was_changed_cut_or_removed_is_told(export: Path) -> None:
+    manifest = read_manifest(export)
+    model = export / MODEL_FILE
+    for content in (b"a Model", b"a mod"):
+        model.write_bytes(content)
+        with pytest.raises(ExportError, match="its SHA-256 differs"):
+            check_file(export, manifest, MODEL_FILE)
+    model.unlink()
+    with pytest.raises(ExportError, match="is missing, though"):
+        check_file(export, manifest, MODEL_FILE)
+    with pytest.raises(ExportError, match=r"doesn't name other\.onnx"):
+        check_file(export, manifest, "other.onnx")
+
+
+def test_the_manifest_names_its_inputs_and_outputs() -> None:
+    text = json.loads(Manifest(METADATA, {}, (ExportedFile("model.onnx", 1, "0" * 64),)).to_json())
+    assert text["inputs"] == [{"name": "images", "dtype": "uint8", "shape": ["N", "H", "W", 1]}]
+    assert [output["name"] for output in text["outputs"]] == ["probabilities", "logits"]
+    assert text["metadata"]["labels"] == list(METADATA.labels)
