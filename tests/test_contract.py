@@ -1,4 +1,4 @@
-"""What a manifest and a file's metadata must hold, and what happens with those that do not: they are taken as hostile."""
+"""What a manifest and a file's metadata must hold, and what happens otherwise: both are treated as hostile."""
 
 from __future__ import annotations
 
