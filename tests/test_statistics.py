@@ -1,0 +1,108 @@
+"""Statistics against published numbers, SciPy and scikit-learn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+from scipy.stats import binomtest
+from sklearn import metrics
+
+from pipelines.statistics import (
+    calibration_bins,
+    calibration_error,
+    confusion_matrix,
+    cross_entropy,
+    precision_recall_f1,
+    top_accuracy,
+    wilson_interval,
+)
+
+CLASSES = 5
+
+
+@pytest.fixture(scope="module")
+def answers():
+    """300 pictures of classes 0 to 3, and logits that are right more often than not; class 4 is never meant."""
+    random = np.random.default_rng(7)
+    truth = random.integers(0, CLASSES - 1, 300)
+    logits = random.normal(size=(300, CLASSES)).astype(np.float32)
+    logits[np.arange(300), truth] += 1.5
+    return truth, logits
+
+
+@pytest.mark.parametrize("correct, n", [(0, 10), (10, 10), (1, 3), (9255, 10000), (355, 360)])
+def test_wilson_interval_is_scipys(correct, n):
+    expected = binomtest(correct, n).proportion_ci(method="wilson")
+    assert wilson_interval(correct, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_wilson_interval_knows_nothing_without_pictures():
+    assert wilson_interval(0, 0) == (0, 1)
+
+
+def test_wilson_interval_narrows_with_less_confidence():
+    expected = binomtest(90, 100).proportion_ci(0.68, method="wilson")
+    assert wilson_interval(90, 100, confidence=0.68) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_wilson_interval_refuses_more_right_answers_than_pictures():
+    with pytest.raises(ValueError, match="received 11 of 10"):
+        wilson_interval(11, 10)
+
+
+def test_confusion_matrix_is_scikit_learns(answers):
+    truth, logits = answers
+    expected = metrics.confusion_matrix(truth, logits.argmax(1), labels=range(CLASSES))
+    np.testing.assert_array_equal(confusion_matrix(truth, logits.argmax(1), CLASSES), expected)
+
+
+def test_precision_recall_and_f1_are_scikit_learns(answers):
+    truth, logits = answers
+    expected = metrics.precision_recall_fscore_support(truth, logits.argmax(1), labels=range(CLASSES), zero_division=0)
+    found = precision_recall_f1(confusion_matrix(truth, logits.argmax(1), CLASSES))
+    np.testing.assert_allclose(found, expected[:3], atol=1e-12)
+
+
+def test_a_class_that_never_was_the_answer_has_no_precision():
+    precision, recall, f1 = precision_recall_f1(np.array([[4, 0], [3, 0]]))
+    assert (precision[1], recall[1], f1[1]) == (0, 0, 0)
+    assert precision[0] == pytest.approx(4 / 7)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_top_accuracy_is_scikit_learns(answers, k):
+    truth, logits = answers
+    expected = metrics.top_k_accuracy_score(truth, logits, k=k, labels=range(CLASSES))
+    assert top_accuracy(logits, truth, k) == pytest.approx(expected)
+
+
+def test_cross_entropy_is_scikit_learns(answers):
+    truth, logits = answers
+    expected = metrics.log_loss(truth, softmax(logits.astype(np.float64), axis=1), labels=range(CLASSES))
+    assert cross_entropy(logits, truth) == pytest.approx(expected, abs=1e-9)
+
+
+def test_cross_entropy_of_a_hopeless_answer_is_finite():
+    assert cross_entropy(np.array([[500.0, 0.0]], np.float32), np.array([1])) == pytest.approx(500)
+
+
+def test_calibration_by_hand():
+    confidence = np.array([0.95, 0.95, 0.95, 0.95, 0.55, 0.55])
+    right = np.array([True, True, True, False, True, False])
+    bins = calibration_bins(confidence, right, bins=10)
+    assert [(b.pictures, b.correct, b.accuracy) for b in bins] == [(2, 1, 0.5), (4, 3, 0.75)]
+    assert calibration_error(bins) == pytest.approx(4 / 6 * 0.20 + 2 / 6 * 0.05)
+
+
+def test_the_surest_answers_fall_into_the_last_bin():
+    bins = calibration_bins(np.ones(3, np.float32), np.ones(3, bool))
+    assert [(b.pictures, b.confidence) for b in bins] == [(3, 1.0)]
+    assert calibration_error(bins) == 0
+
+
+def test_probabilities_that_say_how_often_they_are_right_are_calibrated():
+    random = np.random.default_rng(3)
+    confidence = random.uniform(0.2, 1, 200_000)
+    bins = calibration_bins(confidence, random.uniform(size=200_000) < confidence)
+    assert calibration_error(bins) < 0.01
