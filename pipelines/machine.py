@@ -1,0 +1,52 @@
+"""What a run was made with: the state of the code, the versions of the libraries, and the arithmetic of the machine."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LIBRARIES = ("classifier-zoo", "tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "mlflow", "numpy", "pillow")
+
+
+@cache
+def commit() -> str:
+    """The git commit of this code, with "+changes" where its files differ from it; "" outside of its repository."""
+    # An installed copy may lie inside somebody else's repository, whose commit says nothing about it.
+    if _git("rev-parse", "--show-toplevel") != str(ROOT):
+        return ""
+    changes = _git("status", "--porcelain", "--untracked-files=no", "--", "zoo", "pipelines")
+    return _git("rev-parse", "HEAD") + ("+changes" if changes else "")
+
+
+def _git(*arguments: str) -> str:
+    try:
+        found = subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True, check=False)  # noqa: S603, S607
+    except OSError:
+        return ""
+    return found.stdout.strip() if found.returncode == 0 else ""
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Python's version and that of each library that has a part in the result; those not installed are left out."""
+    found = {"python": platform.python_version()}
+    for library in LIBRARIES:
+        try:
+            found[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 numbers itself (AVX-512 BF16 or AMX) rather than by conversion."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:  # not Linux: say no, which is slower at worst
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
