@@ -255,3 +255,7 @@ def _json(result: Any) -> str:
     from pipelines.results import to_json
 
     return to_json(result)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

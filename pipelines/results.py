@@ -9,13 +9,14 @@ from typing import Any
 
 
 def to_json(result: Any) -> str:
-    """A result, or a sequence of them, as JSON text with the names of its fields and properties' plain values."""
+    """A result, or a sequence of them, as JSON text under the names of its fields and properties."""
     return json.dumps(_plain(result), indent=2, ensure_ascii=False)
 
 
 def _plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        computed = [name for name, item in vars(type(value)).items() if isinstance(item, property)]
+        return {name: _plain(getattr(value, name)) for name in [*(field.name for field in fields(value)), *computed]}
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

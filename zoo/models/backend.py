@@ -21,7 +21,7 @@ def start_keras() -> Any:
             import keras
             import tensorflow  # noqa: F401
     except ModuleNotFoundError as error:
-        raise MissingExtraError(error.name or "keras", "train") from None
+        raise MissingExtraError((error.name or "keras").partition(".")[0], "train") from None
     if keras.backend.backend() != "tensorflow":
         raise ModelError(f"Keras runs on {keras.backend.backend()!r}: unset KERAS_BACKEND, or set it to tensorflow")
     return keras

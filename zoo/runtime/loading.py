@@ -21,7 +21,7 @@ def load(path_or_name: str | os.PathLike[str], provider: str = "auto", threads: 
     Raises ExportError where nothing is found, or the file is damaged, not ours, or not the one that its manifest
     names; ProviderError for a provider that isn't there; MissingExtraError where onnxruntime isn't installed.
     """
-    found = _find(path_or_name)
+    found = find_export(path_or_name)
     file = check_file(found, read_manifest(found), MODEL_FILE) if found.is_dir() else found
     session, running_on = open_session(file, provider, threads)
     metadata = Metadata.from_properties(session.get_modelmeta().custom_metadata_map, str(file))
@@ -29,7 +29,7 @@ def load(path_or_name: str | os.PathLike[str], provider: str = "auto", threads: 
     return Classifier(session, metadata, running_on)
 
 
-def _find(path_or_name: str | os.PathLike[str]) -> Path:
+def find_export(path_or_name: str | os.PathLike[str]) -> Path:
     """The file or folder that is meant. A folder that holds no export gives way to an export of the same name."""
     given = Path(path_or_name)
     exports = Path(os.environ.get("ZOO_EXPORTS") or "exports")

@@ -1,0 +1,108 @@
+"""The command line: what it prints, what it exits with, and that the README's commands are ones that it takes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines.cli import _parser, main
+
+ROOT = Path(__file__).parent.parent
+
+
+def python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+def test_an_error_is_one_sentence_on_standard_error_and_exit_code_1(capsys) -> None:
+    assert main(["describe", "lenet"]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "zoo: no model is called 'lenet': did you mean lenet5?\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["describe", "lenet5", "--input", "28x28"], "expected something like 28x28x1, received '28x28'"),
+        (["train", "lenet5", "--data", "digits", "--size", "0x3"], "expected something like 64x64, received '0x3'"),
+        (["train", "lenet5", "--size", "a"], "expected something like 64x64"),
+        (["launch"], "invalid choice: 'launch'"),
+        ([], "arguments are required"),
+    ],
+)
+def test_a_wrong_command_line_exits_with_2(capsys, arguments: list[str], message: str) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_describe_as_json_holds_every_layer(capsys) -> None:
+    assert main(["describe", "lenet5", "--input", "32x32x3", "--classes", "4", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["input"] == [32, 32, 3]
+    assert sum(layer["parameters"] for layer in found["layers"]) == found["parameters"]
+    assert {"c1_conv", "c3_conv", "c5_dense"} <= {layer["name"] for layer in found["layers"]}
+
+
+def test_describe_as_a_table_shows_formulas_and_totals(capsys) -> None:
+    assert main(["describe", "lenet5"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"c3_conv +Conv2D +10×10×16 +5×5×6×16 \+ 16 +2,416 +240,000 +14×14", shown)
+    assert re.search(r"total +61,706 +416,520", shown)
+
+
+def test_list_imports_neither_keras_nor_mlflow() -> None:
+    code = (
+        "import sys; from pipelines.cli import main; code = main(['list']); "
+        "print(*sorted({'tensorflow', 'keras', 'mlflow', 'onnxruntime', 'numpy'} & set(sys.modules))); sys.exit(code)"
+    )
+    done = python(code)
+    assert done.returncode == 0, done.stderr
+    *table, imported = done.stdout.splitlines()
+    assert imported == ""
+    assert any("lenet5" in line for line in table)
+
+
+def test_a_command_whose_packages_are_not_installed_names_the_extra() -> None:
+    code = (
+        "import sys; sys.modules['tensorflow'] = None; from pipelines.cli import main; "
+        "sys.exit(main(['describe', 'lenet5']))"
+    )
+    done = python(code)
+    assert done.returncode == 1
+    assert done.stderr == "zoo: tensorflow is not installed: pip install 'classifier-zoo[train]'\n"
+
+
+def test_output_that_nobody_reads_is_no_error() -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m pipelines.cli list | true", shell=True, capture_output=True, text=True, cwd=ROOT
+    )
+    assert "Traceback" not in done.stderr
+
+
+def readme_commands() -> list[list[str]]:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    lines = [line.partition("#")[0].split() for block in blocks for line in block.splitlines()]
+    return [words[1:] for words in lines if words[:1] == ["zoo"]]
+
+
+@pytest.mark.parametrize("words", readme_commands(), ids=" ".join)
+def test_every_command_in_the_readme_is_one_that_the_parser_takes(words: list[str]) -> None:
+    assert _parser().parse_args(words).command
+
+
+def test_the_readme_names_every_command_and_every_model() -> None:
+    from zoo.models import definitions
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (commands,) = (action.choices for action in _parser()._actions if isinstance(action, argparse._SubParsersAction))
+    assert [name for name in commands if f"`zoo {name}" not in text] == []
+    assert [model.name for model in definitions() if f"`{model.name}`" not in text] == []
