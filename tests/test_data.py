@@ -427,7 +427,8 @@ def test_a_known_name_wins_over_a_folder_beside_it(tmp_path, monkeypatch):
     save_classes(tmp_path / "pets")
     monkeypatch.chdir(tmp_path)
     assert load("digits").classes == 10
-    assert load("./digits").labels == CLASSES
+    folder = load("./digits")
+    assert (folder.name, folder.labels) == ("digits-folder", CLASSES)
     assert load("pets").labels == CLASSES
     assert load(".").name == tmp_path.name
 

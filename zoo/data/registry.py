@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -65,7 +66,9 @@ def load(
         raise DataError(unknown("data set", data, _loaders) + f"; a folder of pictures is given as a path: ./{data}")
     if folder:
         raise DataError(f"a data folder goes with a known data set ({', '.join(_loaders)}), received one with {data}")
-    return read_folder(Path(data), size, progress)
+    found = read_folder(Path(data), size, progress)
+    # Runs and exports are filed under the data set's name: a folder may not pass for a known one.
+    return replace(found, name=f"{found.name}-folder") if found.name in _loaders else found
 
 
 def _is_path(data: str) -> bool:
