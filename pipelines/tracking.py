@@ -42,7 +42,8 @@ class TrackedRun:
     """What the store knows of a run.
 
     status: RUNNING, FINISHED, FAILED or KILLED. figures: numbers by name, such as test_accuracy. history: for each name
-    in HISTORY one value an epoch. commit: of the code that trained. data_digest: of the pictures.
+    in HISTORY one value for each validation, and "epoch", after which that was. commit: of the code that trained.
+    data_digest: of the pictures. fingerprint: of all that decides the weights.
     """
 
     run_id: str
@@ -50,6 +51,7 @@ class TrackedRun:
     plan: Plan
     data_set: str
     data_digest: str
+    fingerprint: str
     commit: str
     figures: Mapping[str, float]
     history: Mapping[str, tuple[float, ...]]
@@ -348,7 +350,9 @@ def load_run(run: str) -> TrackedRun:
         if "fingerprint" not in found.data.tags:
             raise TrackingError(f"run {run_id} was not made by `zoo train`: choose another")
         plan = parse_plan(_read_text(client, run_id, PLAN_FILE), f"{PLAN_FILE} of run {run_id}")
-        history = {name: _by_epoch(client, run_id, name) for name in HISTORY if name in found.data.metrics}
+        by_epoch = {name: _by_epoch(client, run_id, name) for name in HISTORY if name in found.data.metrics}
+    history = {name: tuple(values.values()) for name, values in by_epoch.items()}
+    history["epoch"] = tuple(by_epoch.get(HISTORY[0], {}))
     tags = found.data.tags
     return TrackedRun(
         run_id=run_id,
@@ -356,16 +360,25 @@ def load_run(run: str) -> TrackedRun:
         plan=plan,
         data_set=tags["data_set"],
         data_digest=tags["data_digest"],
+        fingerprint=tags["fingerprint"],
         commit=tags["commit"],
         figures={name: value for name, value in found.data.metrics.items() if name not in HISTORY},
         history=history,
     )
 
 
-def _by_epoch(client: Any, run_id: str, name: str) -> tuple[float, ...]:
-    """The values of a metric by epoch. One that a resumed run measured again counts as it was measured last."""
+def _by_epoch(client: Any, run_id: str, name: str) -> dict[int, float]:
+    """A metric by epoch, in order. What a resumed run measured again counts as it was measured last."""
     values = {metric.step: metric.value for metric in client.get_metric_history(run_id, name)}
-    return tuple(values[step] for step in sorted(values))
+    return dict(sorted(values.items()))
+
+
+def fetch_folder(run_id: str, artifact_path: str, into: Path) -> Path:
+    """Copy a folder of a run's artifacts below `into`, where it keeps its name. TrackingError where there is none."""
+    with _client() as client:
+        if not client.list_artifacts(run_id, artifact_path):
+            raise TrackingError(f"run {run_id} holds no {artifact_path}: `zoo evaluate {run_id[:8]}` writes it")
+        return Path(client.download_artifacts(run_id, artifact_path, str(into)))
 
 
 def _read_text(client: Any, run_id: str, path: str) -> str:

@@ -1,1 +1,342 @@
-"""`zoo train`."""
+"""`zoo train`: from a plan to a run in the store, with Keras' own `fit`."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines import checkpoint, tracking
+from pipelines.checkpoint import Best, Checkpoint
+from pipelines.machine import choose_precision, compiles_steps
+from pipelines.plan import Plan, fingerprint, load_data, make_plan, read_plan
+from pipelines.progress import training_progress
+from zoo.contract import LOGITS
+from zoo.data import DataSet
+from zoo.data.batches import steps_per_epoch, training_batches
+from zoo.errors import RecipeError, TrackingError, ZooError
+from zoo.models import build, definition
+from zoo.models.backend import start_keras
+from zoo.recipe import Recipe
+
+# Steps that TensorFlow takes in one call: a call costs as much as a step of a small model. Also the least between two
+# looks at the validation pictures, which would otherwise cost more than the training where pictures are few.
+STEPS_PER_CALL = 32
+VALIDATION_BATCH = 512  # pictures
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training.
+
+    run: its id in the store. parameters: of the model. epochs: passes over the training pictures. best_epoch: the one
+    whose weights were kept. validation_accuracy: 0..1, of those. seconds: of this call.
+    """
+
+    run: str
+    model: str
+    data: str
+    family: str
+    parameters: int
+    epochs: int
+    best_epoch: int
+    validation_accuracy: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long a training goes on.
+
+    steps: of the optimiser in an epoch. epochs: in all. stride: epochs between two validations. call: steps in a call.
+    """
+
+    steps: int
+    epochs: int
+    stride: int
+    call: int
+
+    @property
+    def updates(self) -> int:
+        """Steps of the optimiser in all."""
+        return self.steps * self.epochs
+
+
+def train(
+    model: str | None = None,
+    data: str | None = None,
+    *,
+    data_folder: str | Path | None = None,
+    size: tuple[int, int] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    plan: Plan | Path | None = None,
+    resume: str | None = None,
+) -> Trained:
+    """Train a model on a data set, or make the run of a plan again, or go on with a run that was interrupted.
+
+    settings: fields of the model's recipe to change. The best weights by validation accuracy are kept, in float32.
+    Raises any ZooError; KeyboardInterrupt, with the command to go on, after the run was ended as KILLED.
+    """
+    started = time.monotonic()
+    if resume is not None:
+        run_id, plan, begin = _interrupted(resume, others=(model, data, data_folder, size, settings, plan))
+    else:
+        run_id, plan, begin = None, _plan(model, data, data_folder, size, settings, plan), None
+    data_set = load_data(plan)
+    schedule = make_schedule(plan.recipe, data_set)
+    precision = begin.precision if begin else choose_precision(plan.recipe.precision)
+    learner = make_learner(plan, data_set, schedule, precision)
+    parameters = int(learner.count_params())
+
+    if run_id is None:
+        facts: dict[str, str | int | float] = {
+            "arithmetic": precision,
+            "parameters": parameters,
+            "updates": schedule.updates,
+        }
+        run_id = tracking.start_run(plan, data_set, facts)
+    else:
+        tracking.reopen(run_id)
+    with _ended(run_id):
+        best = fit(learner, plan, data_set, schedule, begin or _beginning(learner, precision, run_id), run_id)
+        trained = _in_float32(plan, data_set, best)
+        accuracy = _accuracy(trained, data_set)
+        tracking.log_figures(
+            run_id, {"best_epoch": best.epoch, "best_validation_accuracy": accuracy, "parameters": parameters}
+        )
+        tracking.log_keras_model(run_id, trained)
+    checkpoint.delete(run_id)
+    return Trained(
+        run=run_id,
+        model=plan.model,
+        data=data_set.name,
+        family=definition(plan.model).family,
+        parameters=parameters,
+        epochs=schedule.epochs,
+        best_epoch=best.epoch,
+        validation_accuracy=accuracy,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _plan(
+    model: str | None,
+    data: str | None,
+    data_folder: str | Path | None,
+    size: tuple[int, int] | None,
+    settings: Mapping[str, Any] | None,
+    plan: Plan | Path | None,
+) -> Plan:
+    if plan is None:
+        if model is None or data is None:
+            raise ZooError("a training needs a model and a data set, or a plan, or a run to resume")
+        return make_plan(model, data, data_folder=data_folder, size=size, settings=settings)
+    if any((model, data, data_folder, size, settings)):
+        raise ZooError("a plan says all of a training: give no model, data, size or setting beside it")
+    found = plan if isinstance(plan, Plan) else read_plan(plan)
+    definition(found.model)
+    return found
+
+
+def _interrupted(run: str, others: tuple[Any, ...]) -> tuple[str, Plan, Checkpoint]:
+    """The run to go on with, its plan, and where it stopped. TrackingError where it can't come to the same weights."""
+    if any(others):
+        raise ZooError("a run is resumed as it was begun: give no model, data, plan, size or setting beside it")
+    tracked = tracking.load_run(run)
+    if tracked.status == "FINISHED":
+        raise TrackingError(f"run {tracked.run_id} is finished: there is nothing to resume")
+    load_data(tracked.plan, digest=tracked.data_digest)
+    if fingerprint(tracked.plan) != tracked.fingerprint:
+        raise TrackingError(f"the code or its libraries have changed since run {tracked.run_id} began: train anew")
+    return tracked.run_id, tracked.plan, checkpoint.load(tracked.run_id)
+
+
+@contextmanager
+def _ended(run_id: str) -> Iterator[None]:
+    """Whatever happens inside of the block, the run ends in the store as what it was."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        with suppress(TrackingError):  # what ended the run is the thing to tell
+            tracking.finish(run_id, "KILLED")
+        raise KeyboardInterrupt(f"interrupted; to go on: zoo train --resume {run_id[:8]}") from None
+    except BaseException:
+        with suppress(TrackingError):
+            tracking.finish(run_id, "FAILED")
+        raise
+    tracking.finish(run_id, "FINISHED")
+
+
+# --- what is fitted ------------------------------------------------------------------------------------------------
+
+
+def make_schedule(recipe: Recipe, data_set: DataSet) -> Schedule:
+    """Epochs enough for the recipe's least number of updates, and calls that divide them."""
+    steps = steps_per_epoch(data_set.train, recipe.batch_size)
+    stride = math.ceil(STEPS_PER_CALL / steps)
+    epochs = max(recipe.epochs, math.ceil(recipe.least_updates / steps))
+    epochs = math.ceil(epochs / stride) * stride
+    # Keras would take the rest of the last call out of the next epoch.
+    call = max(k for k in range(1, 2 * STEPS_PER_CALL) if steps * stride % k == 0)
+    return Schedule(steps, epochs, stride, call)
+
+
+def make_learner(plan: Plan, data_set: DataSet, schedule: Schedule, precision: str) -> Any:
+    """The compiled Keras model from pictures to logits, with initial weights that depend on the recipe's seed alone."""
+    keras = start_keras()
+    keras.utils.set_random_seed(plan.recipe.seed)
+    model = build(plan.model, data_set.height, data_set.width, data_set.channels, data_set.classes, precision)
+    learner = keras.Model(model.input, model.get_layer(LOGITS).output)
+    learner.compile(
+        optimizer=_optimizer(keras, plan.recipe, schedule.updates, learner.trainable_weights),
+        loss=_loss(keras, plan.recipe.label_smoothing, data_set.classes),
+        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        jit_compile=compiles_steps(),
+        steps_per_execution=schedule.call,
+    )
+    learner.optimizer.build(learner.trainable_variables)  # its variables are part of the first checkpoint
+    return learner
+
+
+def _optimizer(keras: Any, recipe: Recipe, updates: int, weights: list[Any]) -> Any:
+    """AdamW, its rate climbing to the peak and falling to 0 along a cosine (Loshchilov & Hutter 2017, 2019)."""
+    warmup = math.floor(updates * recipe.warmup)
+    rate = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0 if warmup else recipe.learning_rate,
+        warmup_target=recipe.learning_rate if warmup else None,
+        warmup_steps=warmup,
+        decay_steps=updates - warmup,
+    )
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
+    optimizer.exclude_from_weight_decay([weight for weight in weights if len(weight.shape) < 2])  # biases and norms
+    return optimizer
+
+
+def _loss(keras: Any, smoothing: float, classes: int) -> Any:
+    """Cross-entropy of labels [B] and logits [B, K]; `smoothing` spreads that share of the target over all classes."""
+    if not smoothing:
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    def smoothed(labels: Any, logits: Any) -> Any:
+        targets = keras.ops.one_hot(keras.ops.reshape(labels, [-1]), classes)
+        return keras.losses.categorical_crossentropy(targets, logits, from_logits=True, label_smoothing=smoothing)
+
+    return smoothed
+
+
+# --- the fit -------------------------------------------------------------------------------------------------------
+
+
+def fit(learner: Any, plan: Plan, data_set: DataSet, schedule: Schedule, begin: Checkpoint, run_id: str) -> Best:
+    """Train from a checkpoint to the schedule's end; after each validation a line in the store and a checkpoint.
+
+    Returns the best weights. Raises RecipeError where the loss stops being a number.
+    """
+    _restore(learner, begin)
+    best, seen, looked = begin.best, begin.epoch, time.monotonic()
+
+    def say(step: int, logs: object) -> None:  # noqa: ARG001 (Keras names it)
+        """After each call; `step` is the last in it, counted from 0 since the last validation."""
+        now = seen + (step + 1) / schedule.steps
+        said = f"epoch {math.ceil(now)} of {schedule.epochs}"
+        advance(now, said + (f", validation accuracy {best.accuracy:.2%}" if best else ""))
+
+    def keep(epoch: int, logs: Mapping[str, float]) -> None:  # noqa: ARG001
+        """After each validation."""
+        nonlocal best, seen, looked
+        seen, looked, seconds = seen + schedule.stride, time.monotonic(), time.monotonic() - looked
+        if not math.isfinite(logs["loss"]):
+            raise RecipeError(
+                f"the training of {plan.model} diverged in epoch {seen} (its loss is {logs['loss']}): "
+                f"lower its learning rate, as with --set learning_rate={plan.recipe.learning_rate / 4:g}"
+            )
+        here = Best(seen, logs["val_accuracy"], logs["val_loss"], tuple(learner.get_weights()))
+        best = here if here.is_better_than(best) else best
+        tracking.log_epoch(run_id, seen, {**_history(logs), "learning_rate": _rate(learner), "seconds": seconds})
+        checkpoint.save(Checkpoint(seen, begin.precision, _state(learner), best), run_id)
+
+    keras = start_keras()
+    with training_progress(f"{plan.model} on {data_set.name}", schedule.epochs, seen) as advance:
+        learner.fit(
+            _batches(plan.recipe, data_set, begin.epoch, schedule.epochs),
+            initial_epoch=begin.epoch // schedule.stride,
+            epochs=schedule.epochs // schedule.stride,
+            steps_per_epoch=schedule.steps * schedule.stride,
+            validation_data=(data_set.validation.images, data_set.validation.labels),
+            validation_batch_size=VALIDATION_BATCH,
+            callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=say, on_epoch_end=keep)],
+            verbose=0,
+            shuffle=False,  # the stream is in its order already
+        )
+    assert best is not None  # noqa: S101 (a schedule has an epoch at least)
+    return best
+
+
+def _batches(recipe: Recipe, data_set: DataSet, first_epoch: int, end: int) -> Any:
+    return training_batches(
+        data_set.train,
+        recipe.batch_size,
+        recipe.augmentation,
+        data_set.mirrored,
+        recipe.seed,
+        first_epoch,
+        end - first_epoch,
+    )
+
+
+def _history(logs: Mapping[str, float]) -> dict[str, float]:
+    """Keras' names for what an epoch measured, as ours."""
+    return {
+        "train_loss": logs["loss"],
+        "train_accuracy": logs["accuracy"],
+        "validation_loss": logs["val_loss"],
+        "validation_accuracy": logs["val_accuracy"],
+    }
+
+
+def _rate(learner: Any) -> float:
+    return float(learner.optimizer.learning_rate)
+
+
+def _variables(learner: Any) -> list[Any]:
+    """All that a step changes: weights, statistics of norms, random generators, and the optimiser's moments."""
+    return [*learner.variables, *learner.optimizer.variables]
+
+
+def _state(learner: Any) -> tuple[NDArray[Any], ...]:
+    return tuple(np.asarray(variable) for variable in _variables(learner))
+
+
+def _restore(learner: Any, begin: Checkpoint) -> None:
+    for variable, value in zip(_variables(learner), begin.variables, strict=True):
+        variable.assign(value)
+
+
+def _beginning(learner: Any, precision: str, run_id: str) -> Checkpoint:
+    """The checkpoint of a run that is about to begin: an interruption in its first epoch has one, too."""
+    begin = Checkpoint(0, precision, _state(learner), None)
+    checkpoint.save(begin, run_id)
+    return begin
+
+
+# --- the result ----------------------------------------------------------------------------------------------------
+
+
+def _in_float32(plan: Plan, data_set: DataSet, best: Best) -> Any:
+    """The model with its best weights, computing in float32: the one that is kept, measured and exported."""
+    model = build(plan.model, data_set.height, data_set.width, data_set.channels, data_set.classes)
+    model.set_weights(best.weights)
+    return model
+
+
+def _accuracy(model: Any, data_set: DataSet) -> float:
+    """On the validation pictures, 0..1."""
+    logits = model.predict(data_set.validation.images, batch_size=VALIDATION_BATCH, verbose=0)[LOGITS]
+    return float(np.mean(logits.argmax(1) == data_set.validation.labels))
