@@ -1,0 +1,197 @@
+"""`zoo export RUN`: a trained model becomes a folder that an app can load, verified before anybody sees it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from pipelines import tracking
+from pipelines.convert import convert
+from pipelines.machine import versions
+from pipelines.plan import load_data
+from pipelines.verify import Check, Verification, check_parity, compare_with_keras, verify
+from zoo.contract import (
+    MANIFEST_FILE,
+    MODEL_FILE,
+    SAMPLES_FILE,
+    SAMPLES_FOLDER,
+    Manifest,
+    Metadata,
+    describe_file,
+)
+from zoo.data import DataSet, Split
+from zoo.errors import ExportError
+from zoo.models import definition
+from zoo.models.ledger import read_ledger
+from zoo.runtime import load
+
+SAMPLES = 10  # pictures: enough to show each digit once, few enough to look at
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An export, where it lies, what it says of itself, and how it was verified.
+
+    figures: those of the manifest. verification: its checks, and the parity with Keras among them.
+    """
+
+    folder: Path
+    metadata: Metadata
+    figures: Mapping[str, float]
+    verification: Verification
+
+
+def export(run: str, *, exports: Path = Path("exports")) -> Exported:
+    """Write a run's model to exports/DATA SET/MODEL, with its card and samples, and log the ONNX model to the run.
+
+    The folder appears when everything in it is verified, in place of the export that was there before.
+    run: its id, or the beginning of it.
+    Raises TrackingError for a run that isn't there, ExportError for one that isn't evaluated or a folder that can't be
+    written, DataError where its pictures have changed, VerificationError where the file doesn't answer as Keras does.
+    """
+    tracked = tracking.load_run(run)
+    if "test_accuracy" not in tracked.figures:
+        raise ExportError(f"run {tracked.run_id} has no accuracy yet: `zoo evaluate {tracked.run_id[:8]}` first")
+    data_set = load_data(tracked.plan, digest=tracked.data_digest)
+    model = tracked.model()
+    metadata = Metadata(
+        model=tracked.plan.model,
+        family=definition(tracked.plan.model).family,
+        data_set=tracked.data_set,
+        data_digest=tracked.data_digest,
+        labels=data_set.labels,
+        height=data_set.height,
+        width=data_set.width,
+        channels=data_set.channels,
+        recipe=tracked.plan.recipe.to_json(),
+        run_id=tracked.run_id,
+        commit=tracked.commit,
+        weights_sha256=weights_sha256(model),
+        test_accuracy=tracked.figures["test_accuracy"],
+        versions=versions(),
+    )
+    figures = {name: value for name, value in tracked.figures.items() if name.startswith("test_")}
+    exported = write_export(exports / tracked.data_set / tracked.plan.model, model, data_set, metadata, figures)
+    logged = {name: exported.figures[name] for name in ("size", "largest_difference", "same_top_class")}
+    tracking.log_export(tracked.run_id, onnx.load(exported.folder / MODEL_FILE), logged)
+    return exported
+
+
+def write_export(
+    goal: Path,
+    model: Any,
+    data_set: DataSet,
+    metadata: Metadata,
+    figures: Mapping[str, float],
+    write_card: Callable[[Path, Manifest], None] = lambda _folder, _manifest: None,
+) -> Exported:
+    """Convert a `keras.Model`, prove that it answers as before, and put it into the folder `goal` with all its papers.
+
+    metadata: complete but for parity, which is measured here. figures: of the evaluation, by name.
+    write_card: writes the card and its pictures into a folder.
+    Raises VerificationError or ExportError, and leaves the folder as it was.
+    """
+    with _in_place_of(goal) as folder:
+        converted = convert(model)
+        parity = compare_with_keras(converted.SerializeToString(), model, data_set.test)
+        kept = check_parity(parity, data_set.test, str(folder))
+
+        metadata = replace(metadata, parity=parity.figures())
+        onnx.helper.set_model_props(converted, metadata.to_properties())
+        (folder / MODEL_FILE).write_bytes(converted.SerializeToString(deterministic=True))
+        _write_samples(folder, data_set)
+
+        ledger = read_ledger(model)
+        known = {
+            "parameters": float(sum(layer.parameters for layer in ledger)),
+            "multiply_accumulates": float(sum(layer.multiply_accumulates for layer in ledger)),
+            "size": float((folder / MODEL_FILE).stat().st_size),
+            **parity.figures(),
+            **figures,
+        }
+        manifest = Manifest(metadata, known, files=())
+        write_card(folder, manifest)
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        manifest = replace(manifest, files=tuple(describe_file(folder, path) for path in files))
+        (folder / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
+        verification = verify(folder, data=data_set)
+    checks = (*verification.checks, Check("Keras", kept))
+    return Exported(goal, metadata, known, replace(verification, path=goal, checks=checks))
+
+
+def weights_sha256(model: Any) -> str:
+    """SHA-256, in hex, over shapes and values of all weights, in Keras' order: the same before and after saving."""
+    digest = hashlib.sha256()
+    for weights in model.get_weights():
+        digest.update(json.dumps(weights.shape).encode())
+        digest.update(np.ascontiguousarray(weights, "<f4").tobytes())
+    return digest.hexdigest()
+
+
+def _write_samples(folder: Path, data_set: DataSet) -> None:
+    """A few test pictures as PNG, with the file's own probabilities, so that an app in any language can test itself."""
+    from PIL import Image
+
+    classifier = load(folder / MODEL_FILE)
+    (folder / SAMPLES_FOLDER).mkdir()
+    samples = []
+    for place, index in enumerate(_one_of_each_class(data_set.test)):
+        picture, label = data_set.test.images[index], data_set.labels[data_set.test.labels[index]]
+        name = f"{place}.png"
+        Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture).save(folder / SAMPLES_FOLDER / name)
+        probabilities = classifier.probabilities(picture[np.newaxis])[0]
+        samples.append({"file": name, "label": label, "probabilities": probabilities.tolist()})
+    (folder / SAMPLES_FILE).write_text(json.dumps(samples, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _one_of_each_class(test: Split) -> NDArray[np.int64]:
+    """Indices of the pictures that come first: one of each class, then a second of each, until there are enough."""
+    seen = np.zeros(int(test.labels.max()) + 1, np.int64)
+    rounds = np.empty(len(test), np.int64)  # [N]: how many of its class came before
+    for index, label in enumerate(test.labels):
+        rounds[index] = seen[label]
+        seen[label] += 1
+    return np.lexsort((test.labels, rounds))[:SAMPLES]
+
+
+@contextmanager
+def _in_place_of(goal: Path) -> Iterator[Path]:
+    """A folder to write into, which takes the place of `goal` if all goes well, and is gone if not."""
+    if goal.exists() and not (goal / MANIFEST_FILE).is_file() and (goal.is_file() or any(goal.iterdir())):
+        raise ExportError(
+            f"{goal} is there and is no export, it will not be replaced: move it, or name other --exports"
+        )
+    try:
+        goal.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{goal.name}.", dir=goal.parent))
+    except OSError as error:
+        raise ExportError(f"{goal} can't be written ({error.strerror}): name another folder by --exports") from None
+    new, old = beside / "new", beside / "old"
+    try:
+        new.mkdir()
+        yield new
+        if goal.exists():
+            goal.rename(old)
+        try:
+            new.rename(goal)
+        except OSError:
+            if old.exists():
+                old.rename(goal)
+            raise
+    except ExportError as error:  # it names files where nobody will find them any more
+        raise type(error)(str(error).replace(str(new), str(goal))) from None
+    except OSError as error:  # a full disk, a folder that somebody has open
+        raise ExportError(f"{goal} can't be written ({error.strerror}): name another folder by --exports") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)

@@ -1,0 +1,304 @@
+"""`zoo verify`: what an export promises, checked one promise after the other, down to each picture of the test set."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper
+
+from zoo.contract import (
+    INPUT,
+    IR_VERSION,
+    LOGITS,
+    MODEL_FILE,
+    OPSET,
+    PARITY_TOLERANCE,
+    PROBABILITIES,
+    SAMPLES_FILE,
+    SAMPLES_FOLDER,
+    Metadata,
+    check_file,
+    read_manifest,
+)
+from zoo.data import DataSet, Split, data_sets, load
+from zoo.errors import DataError, VerificationError
+from zoo.pictures import Pixels, read_picture, resize
+from zoo.runtime import Classifier
+from zoo.runtime import load as load_classifier
+from zoo.runtime.loading import find_export
+
+Probabilities = NDArray[np.float32]  # [N, K]
+
+# Height and width in pixels: one pixel, narrow, odd, a photograph; each is resized both up and down by some model.
+ODD_SIZES = ((1, 1), (3, 90), (57, 31), (480, 640))
+BATCH_SIZES = (1, 2, 7)
+BATCH = 256  # pictures of the test set at a time
+
+
+@dataclass(frozen=True)
+class Check:
+    """One promise, and how it was found kept."""
+
+    name: str
+    result: str
+
+
+@dataclass(frozen=True)
+class Verification:
+    """All promises of an export, found kept. path: the folder or the file that was verified."""
+
+    path: Path
+    metadata: Metadata
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How an exported file and its Keras model answer on the same pictures.
+
+    largest_difference: of a probability, over all pictures and classes. same_top_class: share of the pictures, 0..1; a
+    picture counts if the file's answer is among Keras' equally probable ones. worst_picture: index of the first picture
+    with another answer, else of the one with the largest difference.
+    """
+
+    largest_difference: float
+    same_top_class: float
+    worst_picture: int
+
+    def figures(self) -> dict[str, float]:
+        """The two numbers that an export keeps."""
+        return {"largest_difference": self.largest_difference, "same_top_class": self.same_top_class}
+
+
+def verify(path: str | os.PathLike[str], *, data: str | DataSet | None = None) -> Verification:
+    """Check an export's folder, or an .onnx file from anywhere that `zoo export` made.
+
+    data: the data set with the test pictures, by its name or as a folder; by default the one that the file names, if
+    it is one of the known ones.
+    Raises VerificationError for the first promise that isn't kept, and says by how much; ExportError for what isn't an
+    export or is damaged; DataError where `data` can't be used.
+    """
+    found = find_export(path)
+    classifier = load_classifier(found, provider="cpu")
+    file = found / MODEL_FILE if found.is_dir() else found
+    model = onnx.load(file, load_external_data=False)
+    checks = [
+        Check("contract", check_contract(model, file)),
+        Check("file", check_graph(model, file)),
+        Check("batch sizes", check_batch_sizes(classifier, file)),
+        Check("picture sizes", check_picture_sizes(model, classifier, file)),
+    ]
+    if found.is_dir():
+        checks.append(Check("manifest", check_manifest(found)))
+        checks.append(Check("samples", check_samples(classifier, found)))
+    checks.append(Check("test set", check_test_set(classifier, file, data)))
+    return Verification(found, classifier.metadata, tuple(checks))
+
+
+# One function a promise: it returns how it was kept, or raises VerificationError ------------------------------------
+
+
+def check_graph(model: Any, file: Path) -> str:
+    """The ONNX checker takes the file, with types and shapes inferred strictly along every edge."""
+    try:
+        onnx.checker.check_model(model, full_check=True)
+        onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+    except Exception as error:  # the checker and the inference have errors of their own, and share none
+        raise VerificationError(f"{file} is not valid ONNX ({_first_line(error)}): export the model again") from None
+    return f"valid ONNX, {len(model.graph.node)} nodes"
+
+
+def check_contract(model: Any, file: Path) -> str:
+    """Inputs, outputs, IR and opset are the contract's, operators are standard ones, all weights are inside."""
+    channels = Metadata.from_properties({p.key: p.value for p in model.metadata_props}, str(file)).channels
+    uint8, float32 = onnx.TensorProto.UINT8, onnx.TensorProto.FLOAT
+    classes = [dim.dim_value for dim in model.graph.output[0].type.tensor_type.shape.dim[-1:]]
+    _expect(
+        [_described(value) for value in (*model.graph.input, *model.graph.output)],
+        [
+            (INPUT, uint8, ["N", "H", "W", channels]),
+            (PROBABILITIES, float32, ["N", *classes]),
+            (LOGITS, float32, ["N", *classes]),
+        ],
+        f"{file}: inputs and outputs",
+    )
+    opsets = {opset.domain: opset.version for opset in model.opset_import}
+    domains = {node.domain for node in model.graph.node}
+    if model.ir_version > IR_VERSION or opsets.get("", OPSET + 1) > OPSET or domains - {""}:
+        raise VerificationError(
+            f"{file} has IR {model.ir_version}, opsets {opsets} and operators of {sorted(domains)}, expected at most "
+            f"IR {IR_VERSION}, opset {OPSET} and standard operators alone: export the model again"
+        )
+    if any(weights.data_location == onnx.TensorProto.EXTERNAL for weights in model.graph.initializer):
+        raise VerificationError(f"{file} keeps weights in other files, expected all of them inside: export it again")
+    return f"IR {model.ir_version}, opset {opsets['']}, standard operators, weights inside"
+
+
+def check_batch_sizes(classifier: Classifier, file: Path) -> str:
+    """A picture has the same answer in company of any size."""
+    random = np.random.default_rng(0)
+    shape = (max(BATCH_SIZES), classifier.height, classifier.width, classifier.channels)
+    images = random.integers(0, 256, shape, dtype=np.uint8)
+    alone = np.concatenate([classifier.probabilities(images[i : i + 1]) for i in range(len(images))])
+    for size in BATCH_SIZES:
+        together = classifier.probabilities(images[:size])
+        _expect_close(together, alone[:size], f"{file}: {size} pictures at once and one by one")
+    return f"same answers in batches of {', '.join(map(str, BATCH_SIZES))}"
+
+
+def check_picture_sizes(model: Any, classifier: Classifier, file: Path) -> str:
+    """Pictures of any size are resized in the file as in training: within 1 of 255, and not touched where they fit."""
+    import onnxruntime
+
+    resizing = [node for node in model.graph.node if node.op_type == "Resize" and node.input[0] == INPUT]
+    if not resizing:
+        raise VerificationError(f"{file} doesn't resize its pictures: export the model again")
+    sizes = [constant for constant in model.graph.initializer if constant.name in resizing[0].input]
+    output = helper.make_tensor_value_info(resizing[0].output[0], onnx.TensorProto.UINT8, None)
+    first_node = helper.make_model(
+        helper.make_graph(resizing, "resize", model.graph.input, [output], sizes),
+        opset_imports=model.opset_import,
+        ir_version=model.ir_version,
+    )
+    session = onnxruntime.InferenceSession(first_node.SerializeToString(), providers=["CPUExecutionProvider"])
+    random = np.random.default_rng(0)
+    height, width = classifier.height, classifier.width
+    for size in ((height, width), *ODD_SIZES):
+        picture = random.integers(0, 256, (*size, classifier.channels), dtype=np.uint8)
+        resized = session.run(None, {INPUT: picture[np.newaxis]})[0][0]
+        expected = resize(picture, height, width)
+        steps = int(np.abs(resized.astype(np.int64) - expected).max()) if resized.shape == expected.shape else 255
+        if steps > (size != (height, width)):
+            raise VerificationError(
+                f"{file} resizes a picture of {size[0]}x{size[1]} to values that differ by {steps} of 255 "
+                "from those of training, expected at most 1: export the model again"
+            )
+        classifier.probabilities(picture[np.newaxis])
+    sides = ", ".join(f"{size[0]}x{size[1]}" for size in ODD_SIZES)
+    return f"{sides} resized as in training; {height}x{width} unchanged"
+
+
+def check_manifest(folder: Path) -> str:
+    """Every file that the manifest names is there, whole, and the model says of itself what the manifest says."""
+    manifest = read_manifest(folder)
+    for entry in manifest.files:
+        check_file(folder, manifest, entry.path)
+    inside = load_classifier(folder, provider="cpu").metadata
+    if inside != manifest.metadata:
+        names = [name for name, value in vars(inside).items() if value != getattr(manifest.metadata, name)]
+        raise VerificationError(
+            f"{folder}: model and manifest differ in {', '.join(names)}, expected the same: export the model again"
+        )
+    return f"{len(manifest.files)} files, sizes and SHA-256 as named"
+
+
+def check_samples(classifier: Classifier, folder: Path) -> str:
+    """The pictures beside the file have the probabilities that are written beside them."""
+    samples = json.loads((folder / SAMPLES_FILE).read_text(encoding="utf-8"))
+    for sample in samples:
+        picture = read_picture(folder / SAMPLES_FOLDER / sample["file"], classifier.channels)
+        expected = np.array(sample["probabilities"], np.float32)
+        _expect_close(
+            classifier.probabilities(picture[np.newaxis])[0], expected, f"{folder}: probabilities of {sample['file']}"
+        )
+    return f"{len(samples)} pictures with their probabilities"
+
+
+def check_test_set(classifier: Classifier, file: Path, data: str | DataSet | None) -> str:
+    """The accuracy on the whole test set is the one that the file names."""
+    metadata = classifier.metadata
+    if data is None and metadata.data_set not in data_sets():
+        return f"not checked, {metadata.data_set!r} is no known data set: name its folder by --data"
+    try:
+        data_set = _load(data if data is not None else metadata.data_set, metadata)
+    except DataError as error:
+        if data is not None:
+            raise
+        return f"not checked, {error}"
+    if data_set.digest != metadata.data_digest:
+        raise VerificationError(
+            f"the pictures of {data_set.name} aren't those that {file} was made with (digest {data_set.digest[:12]}, "
+            f"expected {metadata.data_digest[:12]}): give the same ones by --data"
+        )
+    probabilities = np.concatenate([classifier.probabilities(images) for images in _batches(data_set.test.images)])
+    right = int((probabilities.argmax(axis=1) == data_set.test.labels).sum())
+    expected = round(metadata.test_accuracy * len(data_set.test))
+    # Another processor may round the other way where two classes are as good as equally probable.
+    best = np.sort(probabilities, axis=1)
+    undecided = int((best[:, -1] - best[:, -2] <= 2 * PARITY_TOLERANCE).sum())
+    if abs(right - expected) > undecided:
+        raise VerificationError(
+            f"{file} is right on {right:,} of {len(data_set.test):,} test pictures, expected {expected:,}: "
+            "export the model again"
+        )
+    return f"{right:,} of {len(data_set.test):,} pictures right ({right / len(data_set.test):.2%}), as the file says"
+
+
+# Against Keras -------------------------------------------------------------------------------------------------------
+
+
+def compare_with_keras(onnx_bytes: bytes, model: Any, test: Split) -> Parity:
+    """How a converted model and the `keras.Model` that it was made from answer on every test picture."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(onnx_bytes, providers=["CPUExecutionProvider"])
+    from_file = np.concatenate([session.run([PROBABILITIES], {INPUT: images})[0] for images in _batches(test.images)])
+    from_keras = np.concatenate(
+        [np.asarray(model.predict_on_batch(images)[PROBABILITIES]) for images in _batches(test.images)]
+    )
+    differences = np.abs(from_file - from_keras).max(axis=1)  # [N]
+    top = from_file.argmax(axis=1)
+    same = np.take_along_axis(from_keras, top[:, np.newaxis], axis=1)[:, 0] == from_keras.max(axis=1)
+    worst = int(differences.argmax() if same.all() else same.argmin())
+    return Parity(float(differences.max()), float(same.mean()), worst)
+
+
+def check_parity(parity: Parity, test: Split, name: str) -> str:
+    """The file answers as Keras does. Raises VerificationError, with the difference and the picture."""
+    if not parity.largest_difference <= PARITY_TOLERANCE or parity.same_top_class < 1:  # `not <=`: NaN fails too
+        raise VerificationError(
+            f"{name} doesn't answer as its Keras model does: probabilities differ by up to "
+            f"{parity.largest_difference:.1e}, expected at most {PARITY_TOLERANCE:.0e}, and "
+            f"{1 - parity.same_top_class:.2%} of the answers are others, expected none; "
+            f"the worst test picture is {test.names[parity.worst_picture]!r}"
+        )
+    return f"{len(test):,} test pictures, probabilities within {parity.largest_difference:.0e}, same answers"
+
+
+def _batches(images: Pixels) -> Sequence[Pixels]:
+    return [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
+
+
+def _load(data: str | DataSet, metadata: Metadata) -> DataSet:
+    return data if isinstance(data, DataSet) else load(data, size=(metadata.height, metadata.width))
+
+
+def _described(value: Any) -> tuple[str, int, list[str | int]]:
+    kind = value.type.tensor_type
+    return value.name, kind.elem_type, [dim.dim_param or dim.dim_value for dim in kind.shape.dim]
+
+
+def _expect(received: Any, expected: Any, what: str) -> None:
+    if received != expected:
+        raise VerificationError(f"{what} are {received}, expected {expected}: export the model again")
+
+
+def _expect_close(received: Probabilities, expected: Probabilities, what: str) -> None:
+    difference = float(np.abs(received - expected).max()) if received.shape == expected.shape else np.inf
+    if not difference <= PARITY_TOLERANCE:
+        raise VerificationError(
+            f"{what} differ by {difference:.1e} in probability, expected at most {PARITY_TOLERANCE:.0e}: "
+            "export the model again"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,0 +1,207 @@
+"""An export appears whole and verified, or not at all; what was there before stays until then."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from PIL import Image
+
+import zoo
+from pipelines import tracking
+from pipelines.export import export, weights_sha256, write_export
+from pipelines.plan import load_data, make_plan
+from zoo.contract import MANIFEST_FILE, MODEL_FILE, SAMPLES_FILE, Metadata, read_manifest
+from zoo.errors import ExportError, VerificationError
+from zoo.models import build
+
+
+def fitted_softmax(data_set):
+    """A Keras model that knows its digits, by least squares."""
+    model = build("softmax", 8, 8, 1, 10)
+    pixels = data_set.train.images.reshape(len(data_set.train), -1) / 255
+    targets = 12 * np.eye(10)[data_set.train.labels]
+    weights = np.linalg.lstsq(np.hstack([pixels, np.ones((len(pixels), 1))]), targets)[0].astype(np.float32)
+    model.get_layer("head_dense").set_weights([weights[:-1], weights[-1]])
+    return model
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_data(make_plan("softmax", "digits"))
+
+
+@pytest.fixture(scope="module")
+def model(digits):
+    return fitted_softmax(digits)
+
+
+@pytest.fixture(scope="module")
+def accuracy(model, digits):
+    answers = model.predict_on_batch(digits.test.images)["probabilities"].argmax(axis=1)
+    return float((answers == digits.test.labels).mean())
+
+
+@pytest.fixture(scope="module")
+def metadata(model, digits, accuracy):
+    return Metadata(
+        model="softmax",
+        family="dense",
+        data_set="digits",
+        data_digest=digits.digest,
+        labels=digits.labels,
+        height=8,
+        width=8,
+        channels=1,
+        recipe={},
+        run_id="0" * 32,
+        commit="",
+        weights_sha256=weights_sha256(model),
+        test_accuracy=accuracy,
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, digits, model, accuracy):
+    """The id of a finished and evaluated run in a store of its own."""
+    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}"
+    plan = make_plan("softmax", "digits")
+    run_id = tracking.start_run(plan, digits, {"parameters": model.count_params()})
+    tracking.log_keras_model(run_id, model)
+    tracking.finish(run_id, "FINISHED")
+    tracking.log_figures(run_id, {"test_accuracy": accuracy, "test_pictures": len(digits.test)})
+    yield run_id
+    del os.environ["MLFLOW_TRACKING_URI"]
+
+
+@pytest.fixture(scope="module")
+def exported(run, tmp_path_factory):
+    return export(run[:12], exports=tmp_path_factory.mktemp("exports"))
+
+
+def test_a_run_becomes_a_folder_that_an_app_loads(exported, digits, accuracy):
+    classifier = zoo.load(exported.folder)
+    assert exported.folder.parts[-2:] == ("digits", "softmax")
+    answers = [prediction.label for prediction in classifier.predict_batch(digits.test.images)]
+    right = np.mean([answer == digits.labels[label] for answer, label in zip(answers, digits.test.labels, strict=True)])
+    assert right == pytest.approx(accuracy) and right > 0.9
+
+
+def test_the_file_names_the_run_that_made_it(exported, run, model):
+    stray = onnx.load(exported.folder / MODEL_FILE)
+    found = Metadata.from_properties({p.key: p.value for p in stray.metadata_props}, "stray.onnx")
+    assert found == exported.metadata
+    assert found.run_id == run
+    assert found.weights_sha256 == weights_sha256(tracking.load_run(run).model()) == weights_sha256(model)
+    assert found.parity["largest_difference"] <= 1e-5
+    assert found.parity["same_top_class"] == 1
+    assert {"keras", "onnx", "tf2onnx"} <= set(found.versions)
+
+
+def test_the_manifest_names_all_that_is_there(exported, digits, model):
+    manifest = read_manifest(exported.folder)
+    there = {path.relative_to(exported.folder).as_posix() for path in exported.folder.rglob("*") if path.is_file()}
+    assert {file.path for file in manifest.files} == there - {MANIFEST_FILE}
+    assert manifest.figures["parameters"] == model.count_params()
+    assert manifest.figures["multiply_accumulates"] == 640
+    assert manifest.figures["size"] == (exported.folder / MODEL_FILE).stat().st_size
+    assert manifest.figures["test_pictures"] == len(digits.test)
+
+
+def test_samples_are_test_pictures_of_each_class(exported, digits):
+    samples = json.loads((exported.folder / SAMPLES_FILE).read_text())
+    assert sorted(sample["label"] for sample in samples) == sorted(digits.labels)
+    session = onnxruntime.InferenceSession(exported.folder / MODEL_FILE)
+    for sample in samples:
+        picture = np.asarray(Image.open(exported.folder / "samples" / sample["file"]))
+        assert any((picture == image[..., 0]).all() for image in digits.test.images)
+        answer = session.run(["probabilities"], {"images": picture[None, :, :, None]})[0][0]
+        np.testing.assert_array_equal(answer, np.float32(sample["probabilities"]))
+
+
+def test_the_run_holds_the_same_onnx_model(exported, run):
+    import mlflow
+
+    mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
+    (logged,) = [m for m in mlflow.search_logged_models(output_format="list") if m.name == tracking.ONNX_MODEL]
+    from_run = mlflow.onnx.load_model(logged.model_uri)
+    assert from_run.graph == onnx.load(exported.folder / MODEL_FILE).graph
+    assert tracking.load_run(run).figures["largest_difference"] == exported.metadata.parity["largest_difference"]
+
+
+def test_exporting_again_gives_the_same_files(exported, run):
+    before = {path: path.read_bytes() for path in exported.folder.rglob("*") if path.is_file()}
+    again = export(run, exports=exported.folder.parent.parent)
+    assert {path: path.read_bytes() for path in again.folder.rglob("*") if path.is_file()} == before
+    assert again.folder == exported.folder
+    assert [path.name for path in exported.folder.parent.iterdir()] == ["softmax"]
+
+
+def test_a_run_without_evaluation_is_an_error(run, digits, model, tmp_path):
+    bare = tracking.start_run(make_plan("softmax", "digits"), digits, {})
+    with pytest.raises(ExportError, match=f"^run {bare} has no accuracy yet: `zoo evaluate {bare[:8]}` first$"):
+        export(bare, exports=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_answers_otherwise_leaves_the_older_export(tmp_path, model, digits, metadata, monkeypatch):
+    goal = tmp_path / "digits" / "softmax"
+    write_export(goal, model, digits, metadata, {})
+    before = (goal / MANIFEST_FILE).read_bytes()
+
+    def damaged(trained):
+        other = build("softmax", 8, 8, 1, 10)
+        kernel, bias = trained.get_layer("head_dense").get_weights()
+        kernel[36, 3] += 0.01
+        other.get_layer("head_dense").set_weights([kernel, bias])
+        from pipelines.convert import convert
+
+        return convert(other)
+
+    monkeypatch.setattr("pipelines.export.convert", damaged)
+    told = rf"^{goal} doesn't answer as .* differ by up to [\d.]+e-0\d, .*the worst test picture is '\d+'$"
+    with pytest.raises(VerificationError, match=told):
+        write_export(goal, model, digits, metadata, {})
+    assert (goal / MANIFEST_FILE).read_bytes() == before
+    assert list(goal.parent.iterdir()) == [goal]
+
+
+def test_a_failed_verification_leaves_nothing(tmp_path, model, digits, metadata, accuracy):
+    with pytest.raises(VerificationError, match=r"is right on .* test pictures, expected"):
+        write_export(tmp_path / "a" / "b", model, digits, replace(metadata, test_accuracy=accuracy - 0.01), {})
+    assert not list((tmp_path / "a").iterdir())
+
+
+def test_errors_name_the_folder_that_was_asked_for(tmp_path, model, digits, metadata, accuracy):
+    with pytest.raises(VerificationError) as caught:
+        write_export(tmp_path / "a" / "b", model, digits, replace(metadata, test_accuracy=accuracy - 0.01), {})
+    assert str(caught.value).startswith(str(tmp_path / "a" / "b" / MODEL_FILE))
+
+
+def test_a_folder_that_is_no_export_is_not_replaced(tmp_path, model, digits, metadata):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(ExportError, match="is there and is no export, it will not be replaced"):
+        write_export(tmp_path, model, digits, metadata, {})
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_place_that_cannot_be_written_is_an_error(tmp_path, model, digits, metadata):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ExportError, match=r"can't be written \(.*\): name another folder by --exports"):
+        write_export(tmp_path / "file" / "softmax", model, digits, metadata, {})
+
+
+def test_names_from_all_over_the_world_survive(tmp_path, model, digits, metadata):
+    labels = ("nul/zéro", '"один"', "二", "$3$", "vier|4", "<5>", "छह", "7\n", "🎱", "")
+    strange = replace(digits, labels=labels)
+    exported = write_export(
+        tmp_path / "x" / "y", model, strange, replace(metadata, labels=labels, data_digest=strange.digest), {}
+    )
+    assert zoo.load(exported.folder).labels == labels
+    samples = json.loads((exported.folder / SAMPLES_FILE).read_text(encoding="utf-8"))
+    assert {sample["label"] for sample in samples} == set(labels)
