@@ -1,0 +1,238 @@
+"""The card of an export: README.md, with what the model is for, how to call it, where it fails, and how it was made."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from textwrap import fill
+
+import numpy as np
+
+from pipelines.evaluate import Evaluation, read_evaluation
+from zoo.contract import (
+    CARD_FILE,
+    FIGURES_FOLDER,
+    INPUT,
+    LOGITS,
+    MODEL_FILE,
+    PREFIX,
+    PROBABILITIES,
+    SAMPLES_FILE,
+    SAMPLES_FOLDER,
+    Manifest,
+    Metadata,
+)
+from zoo.models import definition
+
+CLASSES_LISTED = 30  # of more classes, those that fare worst are listed
+PAIRS_LISTED = 5
+
+
+def write_card(folder: Path, manifest: Manifest, evaluation: Path) -> None:
+    """Write README.md into an export's folder, and the pictures that it shows below figures/.
+
+    folder: holds model.onnx and samples/ already. manifest: complete but for the files. evaluation: the folder that
+    `evaluate` wrote. Raises ExportError where that is damaged.
+    """
+    found = read_evaluation(evaluation)
+    (folder / FIGURES_FOLDER).mkdir()
+    for name in found.figures:
+        shutil.copyfile(evaluation / name, folder / FIGURES_FOLDER / name)
+    samples = json.loads((folder / SAMPLES_FILE).read_text(encoding="utf-8"))
+    size = (folder / MODEL_FILE).stat().st_size
+    card = render_card(manifest, found, f"{SAMPLES_FOLDER}/{samples[0]['file']}", size)
+    (folder / CARD_FILE).write_text(card, encoding="utf-8")
+
+
+def render_card(manifest: Manifest, evaluation: Evaluation, sample: str, size: int) -> str:
+    """The text of the card. sample: path of a picture in the export. size: of model.onnx in bytes."""
+    metadata = manifest.metadata
+    sections = (
+        _head(metadata, evaluation),
+        _calls(metadata, sample),
+        _contract(metadata),
+        _figures(manifest, evaluation, size),
+        _classes(evaluation),
+        _failures(evaluation),
+        _making(metadata, evaluation),
+    )
+    return "\n\n".join(sections) + "\n"
+
+
+def _head(metadata: Metadata, evaluation: Evaluation) -> str:
+    kind = "grey" if metadata.channels == 1 else "colour"
+    about = f"""
+        This classifier of the **{metadata.family}** family tells {len(metadata.labels)} classes apart. It was trained
+        on {kind} pictures of {metadata.height}×{metadata.width} pixels, and is right on **{evaluation.accuracy:.2%}**
+        of {evaluation.pictures:,} test pictures that had no part in its making (95% interval {evaluation.low:.2%} to
+        {evaluation.high:.2%}). The file resizes and scales by itself, and was checked against the Keras model on each
+        of those pictures.
+    """
+    title = f"# {plain(metadata.model)} on {plain(metadata.data_set)}"
+    return f"{title}\n\n{plain(definition(metadata.model).summary)}\n\n{_filled(about)}"
+
+
+def _calls(metadata: Metadata, sample: str) -> str:
+    mode, axes = ("L", "None, ..., None") if metadata.channels == 1 else ("RGB", "None")
+    return f"""## Call it
+
+In this folder, with `pip install 'classifier-zoo[cpu]'`:
+
+```python
+import zoo
+
+classifier = zoo.load(".")
+prediction = classifier.predict("{sample}")
+print(prediction.label, prediction.probability)
+```
+
+Or with onnxruntime alone:
+
+```python
+import json, numpy, onnxruntime, PIL.Image
+session = onnxruntime.InferenceSession("{MODEL_FILE}")
+labels = json.loads(session.get_modelmeta().custom_metadata_map["{PREFIX}labels"])
+picture = numpy.asarray(PIL.Image.open("{sample}").convert("{mode}"))[{axes}]
+print(labels[session.run(["{PROBABILITIES}"], {{"{INPUT}": picture}})[0][0].argmax()])
+```
+
+`{SAMPLES_FOLDER}/` holds pictures with the probabilities that are expected, for a test in any language."""
+
+
+def _contract(metadata: Metadata) -> str:
+    channels = "grey" if metadata.channels == 1 else "red, green, blue"
+    rows = [
+        (
+            "in",
+            f"`{INPUT}`",
+            "uint8",
+            f"[N, H, W, {metadata.channels}]",
+            f"raw pixels 0 to 255, {channels}; any N, H, W",
+        ),
+        ("out", f"`{PROBABILITIES}`", "float32", f"[N, {len(metadata.labels)}]", "one a class, in the order below"),
+        ("out", f"`{LOGITS}`", "float32", f"[N, {len(metadata.labels)}]", "the same before the softmax"),
+    ]
+    return "## What goes in, what comes out\n\n" + _table(("", "name", "type", "shape", "what it holds"), rows)
+
+
+def _figures(manifest: Manifest, evaluation: Evaluation, size: int) -> str:
+    figures, parity = manifest.figures, manifest.metadata.parity
+    interval = f"{evaluation.low:.2%} to {evaluation.high:.2%}"
+    rows = [
+        ("test accuracy", f"{evaluation.accuracy:.2%}", f"95% interval {interval}, {evaluation.pictures:,} pictures"),
+        ("among the first three", f"{evaluation.top3:.2%}", ""),
+        ("cross-entropy", f"{evaluation.loss:.4f}", "nats"),
+        ("calibration error", f"{evaluation.calibration_error:.2%}", "expected, in 15 bins of probability"),
+        ("parameters", f"{figures['parameters']:,.0f}", ""),
+        ("multiply-accumulates", f"{figures['multiply_accumulates']:,.0f}", "one picture"),
+        ("size", f"{size / 1000:,.0f} kB", f"`{MODEL_FILE}`"),
+        ("largest difference from Keras", f"{parity['largest_difference']:.1e}", "of a probability, all test pictures"),
+        ("same answer as Keras", f"{parity['same_top_class']:.2%}", "of the test pictures"),
+    ]
+    return "## Figures\n\n" + _table(("figure", ">value", ""), rows)
+
+
+def _classes(evaluation: Evaluation) -> str:
+    listed = list(enumerate(evaluation.classes))
+    told = (
+        "Precision: of the answers that name the class, the share that is right. Recall: of its pictures, that found."
+    )
+    if len(listed) > CLASSES_LISTED:
+        listed = sorted(listed, key=lambda entry: entry[1].f1)[:CLASSES_LISTED]
+        told += f" These are the {CLASSES_LISTED} classes of {len(evaluation.classes)} that fare worst, by F1."
+    rows = [
+        (f"{k}", plain(row.label), f"{row.pictures:,}", *(f"{v:.1%}" for v in (row.precision, row.recall, row.f1)))
+        for k, row in listed
+    ]
+    return f"## Classes\n\n{told}\n\n" + _table((">output", "class", ">pictures", ">precision", ">recall", ">F1"), rows)
+
+
+def _failures(evaluation: Evaluation) -> str:
+    mistakes = "\n".join(
+        f"- {plain(row)} taken for {plain(column)}: {count:,} of {pictures:,} pictures"
+        for count, pictures, row, column in _frequent_mistakes(evaluation)
+    )
+    beyond = f"""
+        It knows these {len(evaluation.classes)} classes and nothing else: a picture of something else gets one of these
+        labels too, at times with a high probability. It was tested on pictures of the same origin as those that it
+        learned from; how it does on others, nobody has measured.
+    """
+    return f"""## Where it fails
+
+Its most frequent mistakes:
+
+{mistakes or "- none on the test pictures"}
+
+{_calibration(evaluation)}
+
+{_filled(beyond)}
+
+{_pictures(evaluation, "confusion.png", "mistakes.png", "reliability.png")}"""
+
+
+def _frequent_mistakes(evaluation: Evaluation) -> Iterable[tuple[int, int, str, str]]:
+    """(how often, of how many pictures, class, answer), the most frequent first."""
+    labels = [row.label for row in evaluation.classes]
+    matrix = np.array(evaluation.confusion)
+    wrong = matrix - np.diag(np.diag(matrix))
+    for place in np.argsort(-wrong, axis=None, kind="stable")[:PAIRS_LISTED]:
+        row, column = divmod(int(place), len(labels))
+        if wrong[row, column]:
+            yield int(wrong[row, column]), evaluation.classes[row].pictures, labels[row], labels[column]
+
+
+def _calibration(evaluation: Evaluation) -> str:
+    gap = evaluation.confidence - evaluation.accuracy
+    if abs(gap) < 0.01:
+        judged = "Its probabilities can be taken at their word on the whole"
+    else:
+        judged = "It is too sure of itself" if gap > 0 else "It is more often right than it says"
+    return f"{judged}: on average it says {evaluation.confidence:.1%}, and is right on {evaluation.accuracy:.1%}."
+
+
+def _pictures(evaluation: Evaluation, *names: str) -> str:
+    """Those of the pictures that were drawn."""
+    drawn = {name: evaluation.figures[name] for name in names if name in evaluation.figures}
+    return "\n\n".join(f"![{plain(text)}]({FIGURES_FOLDER}/{name})" for name, text in drawn.items())
+
+
+def _making(metadata: Metadata, evaluation: Evaluation) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in metadata.versions.items())
+    rows = [
+        ("MLflow run", f"`{metadata.run_id}`"),
+        ("git commit", f"`{metadata.commit}`" if metadata.commit else "outside of a repository"),
+        ("data set", f"{plain(metadata.data_set)}, SHA-256 of its content `{metadata.data_digest}`"),
+        ("weights", f"SHA-256 `{metadata.weights_sha256}`"),
+        ("versions", plain(versions)),
+    ]
+    recipe = [(f"`{field}`", plain(str(value))) for field, value in metadata.recipe.items()]
+    return f"""## How it was made
+
+{_table(("of", "is"), rows)}
+
+The recipe:
+
+{_table(("field", ">value"), recipe)}
+
+The run keeps it in its `plan.json`; with that, `zoo train --plan plan.json` makes the same weights on the same machine.
+
+{_pictures(evaluation, "curves.png", "first_layer.png")}"""
+
+
+def plain(text: str) -> str:
+    """Text as Markdown that shows it as it is, on one line: class names are whatever people call their folders."""
+    return re.sub(r"([\\`*_\[\]<>|$~&])", r"\\\1", " ".join(text.split()))
+
+
+def _filled(text: str) -> str:
+    """A paragraph in lines of at most 120 characters, for those who read the card as text."""
+    return fill(" ".join(text.split()), 120, break_long_words=False, break_on_hyphens=False)
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table. Names of columns of numbers begin with '>'."""
+    names, rules = zip(*((c.lstrip(">"), "---:" if c.startswith(">") else "---") for c in columns), strict=True)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (names, rules, *rows))

@@ -1,0 +1,193 @@
+"""`zoo evaluate RUN`: how good a trained model is, on pictures that had no part in its making."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines import figures, tracking
+from pipelines.plan import load_data
+from pipelines.statistics import (
+    calibration_bins,
+    calibration_error,
+    confusion_matrix,
+    cross_entropy,
+    precision_recall_f1,
+    top_accuracy,
+    wilson_interval,
+)
+from pipelines.tracking import TrackedRun
+from zoo.contract import LOGITS, PROBABILITIES
+from zoo.data import DataSet, Split
+from zoo.errors import ExportError
+
+EVALUATION_FOLDER = "evaluation"  # among the artifacts of a run
+EVALUATION_FILE = "evaluation.json"
+BATCH = 512  # pictures
+
+
+@dataclass(frozen=True)
+class ClassFigures:
+    """How a class fared. precision: share of its answers that are right; recall: share of its pictures found; 0..1."""
+
+    label: str
+    pictures: int
+    precision: float
+    recall: float
+    f1: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A model on its whole test set.
+
+    accuracy, and its 95% interval from low to high (Wilson): 0..1. loss: mean cross-entropy in nats. top3: share of
+    pictures whose class is among the three likeliest. confidence: mean probability of the answers; calibration_error:
+    expected difference between a probability and how often it is right, in 15 bins. confusion: [K][K] counts, a row for
+    each class, a column for each answer. figures: the pictures drawn, file name -> alternative text.
+    """
+
+    run: str
+    model: str
+    data_set: str
+    pictures: int
+    accuracy: float
+    low: float
+    high: float
+    loss: float
+    top3: float
+    confidence: float
+    calibration_error: float
+    classes: tuple[ClassFigures, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    figures: Mapping[str, str]
+
+    def to_json(self) -> str:
+        """The text of evaluation.json."""
+        return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
+
+
+def evaluate(run: str) -> Evaluation:
+    """Ask a run's Keras model about each picture of the test set, once, and log figures and pictures to the run.
+
+    run: its id, or the beginning of it.
+    Raises TrackingError for a run that isn't there or holds no model, DataError where its pictures have changed.
+    """
+    tracked = tracking.load_run(run)
+    data_set = load_data(tracked.plan, digest=tracked.data_digest)
+    model = tracked.model()
+    answers = model.predict(data_set.test.images, batch_size=BATCH, verbose=0)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        drawn = draw(folder, tracked, model, data_set, answers[PROBABILITIES])
+        evaluation = judge(tracked, data_set, answers[LOGITS], answers[PROBABILITIES], drawn)
+        (folder / EVALUATION_FILE).write_text(evaluation.to_json(), encoding="utf-8")
+        tracking.log_folder(tracked.run_id, folder, EVALUATION_FOLDER)
+    # Last: who finds an accuracy in a run finds its pictures, too.
+    tracking.log_figures(
+        tracked.run_id,
+        {
+            "test_accuracy": evaluation.accuracy,
+            "test_accuracy_low": evaluation.low,
+            "test_accuracy_high": evaluation.high,
+            "test_pictures": evaluation.pictures,
+            "test_loss": evaluation.loss,
+            "test_top3": evaluation.top3,
+            "test_calibration_error": evaluation.calibration_error,
+        },
+    )
+    return evaluation
+
+
+def judge(
+    tracked: TrackedRun,
+    data_set: DataSet,
+    logits: NDArray[np.float32],
+    probabilities: NDArray[np.float32],
+    drawn: Mapping[str, str],
+) -> Evaluation:
+    """The figures of answers [N, K] to the N test pictures. drawn: the pictures that go with them."""
+    truth, (answer, confidence, right) = data_set.test.labels, _answers(probabilities, data_set.test)
+    confusion = confusion_matrix(truth, answer, data_set.classes)
+    correct, pictures = int(right.sum()), len(right)
+    low, high = wilson_interval(correct, pictures)
+    precision, recall, f1 = (shares.tolist() for shares in precision_recall_f1(confusion))
+    counts = confusion.sum(axis=1).tolist()
+    return Evaluation(
+        run=tracked.run_id,
+        model=tracked.plan.model,
+        data_set=tracked.data_set,
+        pictures=pictures,
+        accuracy=correct / pictures,
+        low=low,
+        high=high,
+        loss=cross_entropy(logits, truth),
+        top3=top_accuracy(logits, truth, 3),
+        confidence=float(confidence.mean(dtype=np.float64)),
+        calibration_error=calibration_error(calibration_bins(confidence, right)),
+        classes=tuple(map(ClassFigures, data_set.labels, counts, precision, recall, f1)),
+        confusion=tuple(map(tuple, confusion.tolist())),
+        figures=drawn,
+    )
+
+
+def draw(
+    folder: Path, tracked: TrackedRun, model: Any, data_set: DataSet, probabilities: NDArray[np.float32]
+) -> dict[str, str]:
+    """Write the pictures of an evaluation to a folder. Returns file name -> alternative text."""
+    test, labels = data_set.test, data_set.labels
+    answer, confidence, right = _answers(probabilities, test)
+    matrix = confusion_matrix(test.labels, answer, data_set.classes)
+    path = folder.joinpath
+    drawn = {
+        "curves.png": figures.curves(path("curves.png"), tracked.history, int(tracked.figures["best_epoch"])),
+        "confusion.png": figures.confusion(path("confusion.png"), matrix, labels),
+        "mistakes.png": figures.mistakes(path("mistakes.png"), test.images, labels, test.labels, answer, confidence),
+        "reliability.png": figures.reliability(path("reliability.png"), calibration_bins(confidence, right)),
+    }
+    weights = first_weights(model)
+    if weights is not None:
+        unit = "neuron" if weights.shape[:2] == test.images.shape[1:3] else "filter"
+        named = labels if unit == "neuron" and weights.shape[3] == len(labels) else None
+        drawn["first_layer.png"] = figures.first_layer(path("first_layer.png"), weights, unit, named)
+    return drawn
+
+
+def first_weights(model: Any) -> NDArray[np.float32] | None:
+    """The weights of the first layer that has a kernel, as pictures [H, W, C, F]; None where they aren't pictures."""
+    _, height, width, channels = model.input_shape
+    layer = next((layer for layer in model.layers if hasattr(layer, "kernel")), None)
+    if layer is None:
+        return None
+    kernel = np.asarray(layer.kernel)
+    if kernel.ndim == 2 and len(kernel) == height * width * channels:
+        return kernel.reshape(height, width, channels, -1)
+    if kernel.ndim == 4 and kernel.shape[2] == channels:
+        return kernel
+    return None
+
+
+def read_evaluation(folder: Path) -> Evaluation:
+    """What `evaluate` wrote into a folder. Raises ExportError where it isn't there or doesn't fit."""
+    path = folder / EVALUATION_FILE
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        classes = tuple(ClassFigures(**figures) for figures in found.pop("classes"))
+        return Evaluation(classes=classes, confusion=tuple(map(tuple, found.pop("confusion"))), **found)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ExportError(f"{path} can't be read as an evaluation ({error!r}): `zoo evaluate` the run again") from None
+
+
+def _answers(
+    probabilities: NDArray[np.float32], test: Split
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]]:
+    """Of each picture [N]: the likeliest class, its probability, and whether it is the right one."""
+    answer = probabilities.argmax(axis=1)
+    return answer, probabilities.max(axis=1), answer == test.labels
