@@ -17,7 +17,9 @@ import onnx
 from numpy.typing import NDArray
 
 from pipelines import tracking
+from pipelines.card import write_card
 from pipelines.convert import convert
+from pipelines.evaluate import EVALUATION_FOLDER
 from pipelines.machine import versions
 from pipelines.plan import load_data
 from pipelines.verify import Check, Verification, check_parity, compare_with_keras, verify
@@ -82,9 +84,15 @@ def export(run: str, *, exports: Path = Path("exports")) -> Exported:
         versions=versions(),
     )
     figures = {name: value for name, value in tracked.figures.items() if name.startswith("test_")}
-    exported = write_export(exports / tracked.data_set / tracked.plan.model, model, data_set, metadata, figures)
+    goal = exports / tracked.data_set / tracked.plan.model
+    with tempfile.TemporaryDirectory() as temporary:
+        evaluation = tracking.fetch_folder(tracked.run_id, EVALUATION_FOLDER, Path(temporary))
+        exported = write_export(
+            goal, model, data_set, metadata, figures, lambda folder, manifest: write_card(folder, manifest, evaluation)
+        )
     logged = {name: exported.figures[name] for name in ("size", "largest_difference", "same_top_class")}
     tracking.log_export(tracked.run_id, onnx.load(exported.folder / MODEL_FILE), logged)
+    tracking.log_folder(tracked.run_id, exported.folder, "export")  # with the card, for who browses the runs
     return exported
 
 
@@ -94,12 +102,12 @@ def write_export(
     data_set: DataSet,
     metadata: Metadata,
     figures: Mapping[str, float],
-    write_card: Callable[[Path, Manifest], None] = lambda _folder, _manifest: None,
+    describe: Callable[[Path, Manifest], None] | None = None,
 ) -> Exported:
     """Convert a `keras.Model`, prove that it answers as before, and put it into the folder `goal` with all its papers.
 
     metadata: complete but for parity, which is measured here. figures: of the evaluation, by name.
-    write_card: writes the card and its pictures into a folder.
+    describe: writes the card and its pictures into the folder, which holds the model and its samples by then.
     Raises VerificationError or ExportError, and leaves the folder as it was.
     """
     with _in_place_of(goal) as folder:
@@ -121,7 +129,8 @@ def write_export(
             **figures,
         }
         manifest = Manifest(metadata, known, files=())
-        write_card(folder, manifest)
+        if describe is not None:
+            describe(folder, manifest)
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         manifest = replace(manifest, files=tuple(describe_file(folder, path) for path in files))
         (folder / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
