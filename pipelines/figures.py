@@ -397,6 +397,8 @@ _BESIDE = (
     ((8, -9), "left", "top"),
     ((-8, 9), "right", "bottom"),
     ((-8, -9), "right", "top"),
+    ((0, 18), "center", "bottom"),
+    ((0, -18), "center", "top"),
 )
 
 

@@ -1,0 +1,147 @@
+"""Pictures that can be looked at: whole files, readable names, words for those who don't see them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations
+from typing import get_args
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from pipelines import figures
+from pipelines.compare import Row
+from pipelines.statistics import calibration_bins, confusion_matrix
+from zoo.models.registry import Family
+
+random = np.random.default_rng(5)
+LABELS = ["cat", "dog", "newt"]
+TRUTH = random.integers(0, 3, 200)
+ANSWER = np.where(random.uniform(size=200) < 0.8, TRUTH, random.integers(0, 3, 200))
+CONFIDENCE = random.uniform(0.4, 1, 200).astype(np.float32)
+IMAGES = random.integers(0, 256, (200, 12, 9, 3), dtype=np.uint8)
+HISTORY = {
+    "epoch": (2, 4, 6),
+    "train_loss": (1.0, 0.5, 0.4),
+    "validation_loss": (0.9, 0.6, 0.5),
+    "train_accuracy": (0.5, 0.8, 0.85),
+    "validation_accuracy": (0.55, 0.9, 0.88),
+}
+ROW = Row("pets/lenet5", "hybrid", 61_706, 0.91, 0.90, 0.92, 250_000, 4e-5, 1e-7)
+
+DRAWINGS = {
+    "curves": (figures.curves, (HISTORY, 4)),
+    "confusion": (figures.confusion, (confusion_matrix(TRUTH, ANSWER, 3), LABELS)),
+    "mistakes": (figures.mistakes, (IMAGES, LABELS, TRUTH, ANSWER, CONFIDENCE)),
+    "filters": (figures.first_layer, (random.normal(size=(3, 3, 1, 24)), "filter")),
+    "neurons": (figures.first_layer, (random.normal(size=(12, 9, 3, 3)), "neuron", LABELS)),
+    "reliability": (figures.reliability, (calibration_bins(CONFIDENCE, TRUTH == ANSWER),)),
+    "comparison": (figures.comparison, ([ROW, replace(ROW, name="pets/softmax", family="dense", parameters=7850)],)),
+}
+
+
+def size(path):
+    with Image.open(path) as picture:
+        return picture.size
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_a_drawing_is_a_whole_picture_with_words(tmp_path, name):
+    draw, arguments = DRAWINGS[name]
+    text = draw(tmp_path / "drawn.png", *arguments)
+    assert [path.name for path in tmp_path.iterdir()] == ["drawn.png"]
+    with Image.open(tmp_path / "drawn.png") as picture:
+        picture.load()
+        assert picture.format == "PNG"
+        assert 500 < picture.width < 2500
+        assert len(picture.convert("RGB").getcolors(1 << 24)) > 50, "more than an empty sheet"
+    assert len(text) > 30
+
+
+def test_same_numbers_give_the_same_bytes(tmp_path):
+    draw, arguments = DRAWINGS["confusion"]
+    for name in ("one.png", "other.png"):
+        draw(tmp_path / name, *arguments)
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "other.png").read_bytes()
+
+
+def test_a_drawing_that_fails_leaves_the_old_picture_and_nothing_else(tmp_path):
+    path = tmp_path / "drawn.png"
+    path.write_bytes(b"old")
+    with pytest.raises(KeyError):
+        figures.curves(path, {"epoch": (1,)}, 1)
+    assert path.read_bytes() == b"old"
+    with pytest.raises(OSError, match=r"drawn\.png"):
+        figures.curves(tmp_path / "absent" / "drawn.png", HISTORY, 4)
+    assert [file.name for file in tmp_path.iterdir()] == ["drawn.png"]
+
+
+def test_any_class_name_can_be_drawn(tmp_path):
+    """Formulas aren't formulas, and what no font can write doesn't warn: warnings are errors here."""
+    odd = ["$5 to $10", r"$\frac{$", "猫", "two\nlines", "", "x" * 200, "a\tb", "\x07", "😀", "<b>"]
+    truth = np.arange(100) % 10
+    matrix = confusion_matrix(truth, (truth + (np.arange(100) < 9)) % 10, 10)
+    assert "'$5 to $10'" in figures.confusion(tmp_path / "confusion.png", matrix, odd)
+    images = np.zeros((100, 8, 8, 1), np.uint8)
+    figures.mistakes(tmp_path / "mistakes.png", images, odd, truth, (truth + 1) % 10, np.full(100, 0.5, np.float32))
+
+
+def test_long_names_keep_their_beginning_and_their_end():
+    short = figures._names(["drawings of ships 001", "drawings of ships 002", "ship"], 12)
+    assert short == ["drawi…ps 001", "drawi…ps 002", "ship"]
+
+
+def test_names_that_no_font_has_become_numbers():
+    assert figures._names(["a", "\U000f0000", "  "], 12) == ["a", "class 1", "class 2"]
+
+
+def test_the_surest_mistake_is_named_first(tmp_path):
+    confidence = np.linspace(0.5, 0.6, 200).astype(np.float32)
+    wrong = np.flatnonzero(TRUTH != ANSWER)
+    confidence[wrong[3]] = 0.987
+    confidence[np.flatnonzero(TRUTH == ANSWER)[0]] = 0.999  # right: no mistake, however sure
+    text = figures.mistakes(tmp_path / "mistakes.png", IMAGES, LABELS, TRUTH, ANSWER, confidence)
+    assert f"The 24 most confident of {len(wrong)} mistakes in 200 test pictures" in text
+    named = f"{LABELS[TRUTH[wrong[3]]]!r} taken for {LABELS[ANSWER[wrong[3]]]!r} with probability 0.987"
+    assert named in text
+
+
+def test_no_mistake_is_something_to_say(tmp_path):
+    text = figures.mistakes(tmp_path / "mistakes.png", IMAGES, LABELS, TRUTH, TRUTH, CONFIDENCE)
+    assert text == "None of the 200 test pictures was taken for another class."
+    assert size(tmp_path / "mistakes.png")[1] < 200
+
+
+@pytest.mark.parametrize("classes", [2, 21, 60])
+def test_a_confusion_matrix_fits_any_number_of_classes(tmp_path, classes):
+    matrix = np.diag(np.full(classes, 7))
+    matrix[1, 0] = 2
+    text = figures.confusion(tmp_path / "confusion.png", matrix, [f"class number {k}" for k in range(classes)])
+    assert text.endswith("2 of 'class number 1' taken for 'class number 0'.")
+    assert max(size(tmp_path / "confusion.png")) < 2000
+
+
+def test_families_have_colours_and_markers_of_their_own():
+    for looks in (figures.FAMILY_COLOURS, figures.FAMILY_MARKERS):
+        assert tuple(looks) == get_args(Family)
+        assert len(set(looks.values())) == len(looks)
+
+
+def test_names_in_the_comparison_cover_neither_each_other_nor_a_point():
+    rows = [
+        replace(ROW, name=f"fashion-mnist/model-{k}", parameters=parameters, accuracy=accuracy, low=accuracy - 0.005)
+        for k, (parameters, accuracy) in enumerate(
+            [(7_850, 0.845), (235_146, 0.897), (96_490, 0.929), (37_706, 0.921), (61_706, 0.925), (284_754, 0.93)]
+        )
+    ]
+    figure = Figure(figsize=(10, 4))
+    ax = figure.subplots()
+    ax.set(xscale="log", xlim=(5_000, 900_000), ylim=(0.83, 0.94))
+    figures._label_points(figure, ax, rows, [row.name for row in rows])
+    boxes = [label.get_window_extent() for label in ax.texts]
+    assert [label.get_text() for label in ax.texts] == [row.name for row in rows]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    points = ax.transData.transform([(row.parameters, row.accuracy) for row in rows])
+    assert not any(box.contains(*point) for box in boxes for point in points)
