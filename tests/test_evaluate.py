@@ -1,0 +1,169 @@
+"""An evaluation is what scikit-learn would say of the same answers, and lies in the run with its pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn import metrics
+
+from pipelines import tracking
+from pipelines.evaluate import (
+    EVALUATION_FILE,
+    EVALUATION_FOLDER,
+    evaluate,
+    first_weights,
+    read_evaluation,
+)
+from pipelines.plan import load_data, make_plan
+from pipelines.statistics import wilson_interval
+from zoo.errors import ExportError, TrackingError
+from zoo.models import build
+
+HISTORY = {"train_loss": 0.9, "train_accuracy": 0.5, "validation_loss": 0.8, "validation_accuracy": 0.6}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_data(make_plan("softmax", "digits"))
+
+
+@pytest.fixture(scope="module")
+def model(digits):
+    """Softmax with the mean picture of each class as weights: right more often than not, and far from always."""
+    model = build("softmax", 8, 8, 1, 10)
+    pixels = digits.train.images.reshape(len(digits.train), -1) / 255
+    means = np.stack([pixels[digits.train.labels == k].mean(axis=0) for k in range(10)], axis=1)  # [64, 10]
+    model.get_layer("head_dense").set_weights([means, -(means**2).sum(axis=0) / 2])
+    return model
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, digits, model):
+    """The id of a finished run in a store of its own, not evaluated yet."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(os.environ, "MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}")
+        run_id = tracking.start_run(make_plan("softmax", "digits"), digits, {"parameters": 650})
+        for epoch in (2, 4, 6):
+            tracking.log_epoch(run_id, epoch, {name: value / epoch for name, value in HISTORY.items()})
+        tracking.log_figures(run_id, {"best_epoch": 4})
+        tracking.log_keras_model(run_id, model)
+        tracking.finish(run_id, "FINISHED")
+        yield run_id
+
+
+@pytest.fixture(scope="module")
+def evaluation(run):
+    return evaluate(run[:10])
+
+
+@pytest.fixture(scope="module")
+def logged(run, evaluation, tmp_path_factory):
+    """What the evaluation left among the run's artifacts."""
+    return tracking.fetch_folder(run, EVALUATION_FOLDER, tmp_path_factory.mktemp("logged"))
+
+
+def test_accuracy_loss_and_confusion_are_scikit_learns(evaluation, model, digits):
+    probabilities = np.asarray(model(digits.test.images / 1.0)["probabilities"], np.float64)
+    truth, answer = digits.test.labels, probabilities.argmax(axis=1)
+    assert 0.5 < evaluation.accuracy < 1
+    assert evaluation.accuracy == pytest.approx(metrics.accuracy_score(truth, answer))
+    assert evaluation.top3 == pytest.approx(metrics.top_k_accuracy_score(truth, probabilities, k=3))
+    normed = probabilities / probabilities.sum(axis=1, keepdims=True)
+    assert evaluation.loss == pytest.approx(metrics.log_loss(truth, normed), abs=1e-5)
+    assert evaluation.confidence == pytest.approx(probabilities.max(axis=1).mean(), abs=1e-6)
+    np.testing.assert_array_equal(evaluation.confusion, metrics.confusion_matrix(truth, answer))
+    report = metrics.classification_report(truth, answer, target_names=digits.labels, output_dict=True)
+    for row in evaluation.classes:
+        expected = report[row.label]
+        assert row.pictures == expected["support"]
+        assert (row.precision, row.recall, row.f1) == pytest.approx(
+            tuple(expected[name] for name in ("precision", "recall", "f1-score"))
+        )
+
+
+def test_the_interval_is_that_of_all_test_pictures(evaluation, digits):
+    n = len(digits.test)
+    assert evaluation.pictures == n == 359
+    assert (evaluation.low, evaluation.high) == wilson_interval(round(evaluation.accuracy * n), n)
+
+
+def test_the_run_has_the_figures(run, evaluation):
+    figures = tracking.load_run(run).figures
+    assert figures["test_accuracy"] == evaluation.accuracy
+    assert (figures["test_accuracy_low"], figures["test_accuracy_high"]) == (evaluation.low, evaluation.high)
+    assert figures["test_pictures"] == evaluation.pictures
+    assert figures["test_calibration_error"] == evaluation.calibration_error
+
+
+def test_the_run_has_a_picture_for_each_text(logged, evaluation):
+    assert set(evaluation.figures) == {
+        "curves.png",
+        "confusion.png",
+        "mistakes.png",
+        "reliability.png",
+        "first_layer.png",
+    }
+    for name in evaluation.figures:
+        with Image.open(logged / name) as picture:
+            picture.load()
+    assert {path.name for path in logged.iterdir()} == {*evaluation.figures, EVALUATION_FILE}
+    assert "over 6 epochs" in evaluation.figures["curves.png"]
+    assert "the weights of epoch 4, with 15.00%" in evaluation.figures["curves.png"]
+
+
+def test_an_evaluation_is_read_as_it_was_written(logged, evaluation):
+    assert read_evaluation(logged) == evaluation
+
+
+@pytest.mark.parametrize("damage", ["", "{}", "[]", '{"classes": [{"name": 1}]}', '{"classes": 3}'])
+def test_a_damaged_evaluation_is_told(tmp_path, damage):
+    (tmp_path / EVALUATION_FILE).write_text(damage)
+    with pytest.raises(ExportError, match=r"evaluation\.json can't be read as an evaluation .*: `zoo evaluate`"):
+        read_evaluation(tmp_path)
+
+
+def test_an_evaluation_of_another_version_is_told(tmp_path, evaluation):
+    found = json.loads(evaluation.to_json())
+    found["something_new"] = 1
+    (tmp_path / EVALUATION_FILE).write_text(json.dumps(found))
+    with pytest.raises(ExportError, match="something_new"):
+        read_evaluation(tmp_path)
+
+
+def test_a_run_without_a_model_cannot_be_evaluated(run, digits):
+    empty = tracking.start_run(make_plan("softmax", "digits"), digits, {})
+    tracking.finish(empty, "KILLED")
+    with pytest.raises(TrackingError, match="holds no trained model"):
+        evaluate(empty)
+    assert "test_accuracy" not in tracking.load_run(empty).figures
+
+
+@pytest.mark.parametrize(
+    "name, channels, shape",
+    [
+        ("softmax", 3, (8, 8, 3, 10)),
+        ("mlp-small", 1, (8, 8, 1, 256)),
+        ("conv-small", 3, (3, 3, 3, 24)),
+        ("lenet5", 1, (5, 5, 1, 6)),
+    ],
+)
+def test_first_weights_are_pictures(name, channels, shape):
+    model = build(name, 8, 8, channels, 10)
+    weights = first_weights(model)
+    assert weights.shape == shape
+    kernel = next(layer for layer in model.layers if layer.weights).weights[0]
+    np.testing.assert_array_equal(weights.ravel(), np.asarray(kernel).ravel())
+
+
+def test_a_first_layer_that_sees_no_pixels_is_not_drawn(registered):
+    from zoo.models import layers
+
+    @registered("pooled", family="dense")
+    def pooled(images, classes):
+        return layers.Dense(classes)(layers.GlobalAveragePooling2D()(images))
+
+    assert first_weights(build("pooled", 8, 8, 3, 10)) is None
