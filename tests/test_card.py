@@ -1,0 +1,205 @@
+"""A card can be believed: its code runs, its pictures are there, its class names are shown as they are."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipelines.card import CLASSES_LISTED, plain, render_card, write_card
+from pipelines.evaluate import EVALUATION_FILE, draw, judge
+from pipelines.export import weights_sha256, write_export
+from pipelines.plan import load_data, make_plan
+from pipelines.tracking import TrackedRun
+from zoo.contract import CARD_FILE, LOGITS, PROBABILITIES, SAMPLES_FILE, Metadata, read_manifest
+from zoo.data import Split
+from zoo.errors import ExportError
+from zoo.models import build, definition
+
+# Class names are folder names: what Markdown, HTML, formulas or a table's cells could take for their own.
+LABELS = ("zero", "*one*", "t|wo", "<b>3</b>", "$4", "five_5_", "[six](x)", "`7`", "acht & 8", "neun \\ 9")
+
+
+@pytest.fixture(scope="module", params=[1, 3], ids=["grey", "colour"])
+def data_set(request):
+    digits = load_data(make_plan("softmax", "digits"))
+
+    def tinted(split):
+        return Split(np.repeat(split.images, request.param, axis=3), split.labels, split.names)
+
+    train, validation, test = (tinted(split) for split in (digits.train, digits.validation, digits.test))
+    return replace(digits, name="odd_digits", labels=LABELS, train=train, validation=validation, test=test)
+
+
+@pytest.fixture(scope="module")
+def export(data_set, tmp_path_factory):
+    """The folder of a real export, with its card."""
+    model = build("softmax", 8, 8, data_set.channels, 10)
+    pixels = data_set.train.images.reshape(len(data_set.train), -1) / 255
+    means = np.stack([pixels[data_set.train.labels == k].mean(axis=0) for k in range(10)], axis=1)
+    model.get_layer("head_dense").set_weights([means, -(means**2).sum(axis=0) / 2])
+
+    plan = make_plan("softmax", "digits", settings={"epochs": 7})
+    names = ("epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+    history = {name: (1, 2, 3) if name == "epoch" else (0.5, 0.6, 0.7) for name in names}
+    run = TrackedRun(
+        run_id="ab" * 16,
+        status="FINISHED",
+        plan=plan,
+        data_set=data_set.name,
+        data_digest=data_set.digest,
+        fingerprint="",
+        commit="cd" * 20,
+        figures={"best_epoch": 3},
+        history=history,
+    )
+    answers = model.predict(data_set.test.images, verbose=0)
+    evaluated = tmp_path_factory.mktemp("evaluation")
+    drawn = draw(evaluated, run, model, data_set, answers[PROBABILITIES])
+    evaluation = judge(run, data_set, answers[LOGITS], answers[PROBABILITIES], drawn)
+    (evaluated / EVALUATION_FILE).write_text(evaluation.to_json(), encoding="utf-8")
+    metadata = Metadata(
+        model="softmax",
+        family="dense",
+        data_set=data_set.name,
+        data_digest=data_set.digest,
+        labels=data_set.labels,
+        height=8,
+        width=8,
+        channels=data_set.channels,
+        recipe=plan.recipe.to_json(),
+        run_id=run.run_id,
+        commit=run.commit,
+        weights_sha256=weights_sha256(model),
+        test_accuracy=evaluation.accuracy,
+        versions={"keras": "3.15.1"},
+    )
+    goal = tmp_path_factory.mktemp("exports") / "softmax"
+    write_export(goal, model, data_set, metadata, {}, lambda folder, manifest: write_card(folder, manifest, evaluated))
+    return goal, evaluation
+
+
+@pytest.fixture(scope="module")
+def card(export):
+    return (export[0] / CARD_FILE).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def code(card):
+    blocks = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    assert len(blocks) == 2
+    return blocks
+
+
+def run_in(folder, code):
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_both_ways_to_call_it_run_and_agree(export, code):
+    folder, _ = export
+    sample = json.loads((folder / SAMPLES_FILE).read_text(encoding="utf-8"))[0]
+    expected = LABELS[int(np.argmax(sample["probabilities"]))]
+    ours, bare = (run_in(folder, block) for block in code)
+    label, _, probability = ours.rpartition(" ")
+    assert label == bare == expected
+    assert float(probability) == pytest.approx(max(sample["probabilities"]), abs=1e-6)
+
+
+def test_bare_onnxruntime_takes_five_lines_and_none_of_ours(code):
+    assert len(code[1].strip().splitlines()) == 5
+    assert "import zoo" not in code[1]
+
+
+def test_its_pictures_are_there_and_the_manifest_names_them(export, card):
+    folder, evaluation = export
+    shown = re.findall(r"!\[.+?\]\((figures/\w+\.png)\)", card)
+    assert sorted(shown) == sorted(f"figures/{name}" for name in evaluation.figures)
+    assert all((folder / path).stat().st_size > 1000 for path in shown)
+    manifest = read_manifest(folder)
+    assert all(manifest.file(path) for path in [*shown, CARD_FILE])
+
+
+def test_its_figures_are_those_of_the_evaluation(export, card):
+    folder, evaluation = export
+    assert f"**{evaluation.accuracy:.2%}** of 359 test pictures" in " ".join(card.split())
+    assert f"95% interval {evaluation.low:.2%} to {evaluation.high:.2%}" in card
+    figures = read_manifest(folder).figures
+    assert f"| parameters | {figures['parameters']:,.0f} |" in card
+    assert f"| largest difference from Keras | {figures['largest_difference']:.1e} |" in card
+
+
+def test_it_says_how_the_model_was_made(card, data_set):
+    assert f"`{'ab' * 16}`" in card
+    assert f"`{'cd' * 20}`" in card
+    assert data_set.digest in card
+    assert "| `epochs` | 7 |" in card
+
+
+def test_it_names_the_most_frequent_mistake_first(export, card):
+    _, evaluation = export
+    wrong = np.array(evaluation.confusion)
+    np.fill_diagonal(wrong, 0)
+    row, column = np.unravel_index(wrong.argmax(), wrong.shape)
+    pictures = evaluation.classes[row].pictures
+    first = card.partition("Its most frequent mistakes:\n\n")[2].partition("\n")[0]
+    assert first == f"- {plain(LABELS[row])} taken for {plain(LABELS[column])}: {wrong.max()} of {pictures} pictures"
+
+
+def test_each_table_has_rows_of_one_length(card):
+    tables = re.findall(r"(?:^\|.*\|\n)+", card, re.MULTILINE)
+    assert len(tables) == 5
+    for table in tables:
+        bars = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
+        assert len(bars) == 1, table
+
+
+@pytest.mark.parametrize("text", [*LABELS, "# head", "~~gone~~", "![x](y)", "&lt;"])
+def test_a_class_name_is_shown_as_it_is(text):
+    escaped = plain(text)
+    assert re.sub(r"\\([\\`*_\[\]<>|$~&])", r"\1", escaped) == text
+    assert not re.search(r"(?<!\\)(?:\\\\)*[`*_\[\]<>|$~&]", escaped)
+
+
+def test_a_class_name_stays_on_its_line():
+    assert plain("two\nlines\tand a tab") == "two lines and a tab"
+
+
+def test_of_many_classes_those_that_fare_worst_are_listed(export):
+    folder, evaluation = export
+    many = 100
+    classes = tuple(
+        replace(evaluation.classes[0], label=f"class {k}", f1=k / many, recall=k / many) for k in reversed(range(many))
+    )
+    confusion = tuple(tuple(9 if j == k else 0 for j in range(many)) for k in range(many))
+    large = replace(evaluation, classes=classes, confusion=confusion)
+    card = render_card(read_manifest(folder), large, "samples/0.png", 4000)
+    listed = re.findall(r"^\| \d+ \| class (\d+) \|", card, re.MULTILINE)
+    assert listed == [str(k) for k in range(CLASSES_LISTED)]
+    assert "30 classes of 100 that fare worst" in card
+    assert "- none on the test pictures" in card
+
+
+def test_it_says_whether_probabilities_are_too_high(export):
+    folder, evaluation = export
+    manifest = read_manifest(folder)
+    for confidence, words in ((0.99, "too sure"), (0.7, "at their word"), (0.3, "more often right than it says")):
+        judged = replace(evaluation, accuracy=0.7, confidence=confidence)
+        assert words in render_card(manifest, judged, "samples/0.png", 4000)
+
+
+def test_every_registered_model_has_a_line_about_itself(card):
+    assert plain(definition("softmax").summary) in card
+
+
+def test_a_damaged_evaluation_leaves_no_card(export, tmp_path):
+    folder, _ = export
+    with pytest.raises(ExportError, match="zoo evaluate"):
+        write_card(tmp_path, read_manifest(folder), tmp_path)
+    assert list(tmp_path.iterdir()) == []

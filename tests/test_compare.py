@@ -1,0 +1,125 @@
+"""Exports side by side: figures from their manifests, latency by the clock."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import zoo
+from pipelines.compare import compare, measure_latencies
+from pipelines.export import weights_sha256, write_export
+from pipelines.plan import load_data, make_plan
+from zoo.contract import MANIFEST_FILE, MODEL_FILE, Metadata, read_manifest
+from zoo.errors import ExportError
+from zoo.models import build, definition
+
+FIGURES = {"test_accuracy_low": 0.01, "test_accuracy_high": 0.3, "test_pictures": 359.0}
+
+
+def write(goal: Path, name: str):
+    """A real export of a model with new weights."""
+    data_set = load_data(make_plan(name, "digits"))
+    model = build(name, 8, 8, 1, 10)
+    answers = model.predict(data_set.test.images, verbose=0)["probabilities"].argmax(axis=1)
+    accuracy = float((answers == data_set.test.labels).mean())
+    metadata = Metadata(
+        model=name,
+        family=definition(name).family,
+        data_set="digits",
+        data_digest=data_set.digest,
+        labels=data_set.labels,
+        height=8,
+        width=8,
+        channels=1,
+        recipe={},
+        run_id="0" * 32,
+        commit="",
+        weights_sha256=weights_sha256(model),
+        test_accuracy=accuracy,
+    )
+    return write_export(goal, model, data_set, metadata, {**FIGURES, "test_accuracy": accuracy})
+
+
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exports")
+    for name in ("softmax", "lenet5"):
+        write(folder / "digits" / name, name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def compared(exports):
+    return compare(
+        [exports / "digits" / "lenet5", exports / "digits" / "softmax"], picture=exports / "digits" / "comparison.png"
+    )
+
+
+def test_rows_say_what_the_manifests_say_in_the_order_asked_for(compared, exports):
+    assert [(row.name, row.family) for row in compared.rows] == [
+        ("digits/lenet5", "hybrid"),
+        ("digits/softmax", "dense"),
+    ]
+    for row in compared.rows:
+        manifest = read_manifest(exports / row.name)
+        assert row.parameters == manifest.figures["parameters"]
+        assert row.accuracy == manifest.metadata.test_accuracy
+        assert (row.low, row.high) == (0.01, 0.3)
+        assert row.size == (exports / row.name / MODEL_FILE).stat().st_size
+        assert row.parity == manifest.metadata.parity["largest_difference"] <= 1e-5
+
+
+def test_the_comparison_is_drawn(compared, exports):
+    assert compared.picture == exports / "digits" / "comparison.png"
+    with Image.open(compared.picture) as picture:
+        picture.load()
+    assert compare([exports / "digits" / "softmax"]).picture is None
+
+
+def test_the_larger_model_takes_longer(compared):
+    lenet5, softmax = compared.rows
+    assert 1e-6 < softmax.latency < lenet5.latency < 0.1
+
+
+def test_latency_is_the_clocks(exports):
+    classifier = zoo.load(exports / "digits" / "lenet5", threads=1)
+    image = np.zeros((1, 8, 8, 1), np.uint8)
+    rounds = 300
+    start = time.perf_counter()
+    for _ in range(rounds):
+        classifier.probabilities(image)
+    mean = (time.perf_counter() - start) / rounds
+    assert measure_latencies([classifier])[0] == pytest.approx(mean, rel=0.9), "the same order of magnitude"
+
+
+def test_exports_are_found_by_name(exports, monkeypatch):
+    monkeypatch.setenv("ZOO_EXPORTS", str(exports))
+    assert compare(["digits/softmax"]).rows[0].name == "digits/softmax"
+    with pytest.raises(ExportError, match="did you mean digits/softmax"):
+        compare(["digits/sofmax"])
+
+
+def test_a_file_alone_has_nothing_to_compare(exports):
+    with pytest.raises(ExportError, match=r"model\.onnx is a file, expected an export's folder"):
+        compare([exports / "digits" / "softmax" / MODEL_FILE])
+
+
+def test_an_export_without_figures_is_told(exports, tmp_path):
+    folder = shutil.copytree(exports / "digits" / "softmax", tmp_path / "softmax")
+    manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+    del manifest["figures"]["test_accuracy_low"]
+    (folder / MANIFEST_FILE).write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(ExportError, match="lacks the figure 'test_accuracy_low'"):
+        compare([folder])
+
+
+def test_a_picture_that_cannot_be_written_is_told(exports, tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(ExportError, match=r"comparison\.png can't be written"):
+        compare([exports / "digits" / "softmax"], picture=tmp_path / "taken" / "comparison.png")
