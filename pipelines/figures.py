@@ -122,7 +122,7 @@ def curves(figure: Figure, history: Mapping[str, Sequence[float]], best_epoch: i
         ax.plot(best_epoch, validation[kept], **_dot(RIGHT))
         ax.set_title(f"{name.capitalize()} by epoch")
         ax.set_xlim(0.5, epochs[-1] + 0.5)
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         ax.grid(visible=False, axis="x")
         # The first fifth would press all that follows against the edge: it may leave the panel.
         settled = np.concatenate([training[len(epochs) // 5 :], validation[len(epochs) // 5 :]])
