@@ -178,7 +178,8 @@ def take_any_picture(graph: Graph, height: int, width: int) -> None:
 
     Antialiased and without weights outside of the picture it is Pillow's bilinear resizing, to a step of 1 in 255; a
     picture that has the size already passes unchanged. On bytes, as Pillow does it, and between no transposes, which
-    onnxruntime would try to move through it, and break.
+    onnxruntime would try to move through it, and break. OpenVINO ignores `antialias` here as in any other form of
+    Resize: for it, pictures larger than the model's size have to be resized beforehand.
     """
     channels = graph.input[0].type.tensor_type.shape.dim[3].dim_value
     graph.initializer.append(numpy_helper.from_array(np.array([height, width], np.int64), "resize/size"))

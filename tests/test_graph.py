@@ -182,6 +182,25 @@ def test_resizes_as_pillow_does(channels):
             assert steps.max() == 0
 
 
+def test_other_runtimes_resize_alike():
+    """OpenVINO 2026 takes no notice of antialias, and so may only enlarge; ONNX's own evaluator does all."""
+    import openvino
+
+    converted = convert(build("softmax", SIDE, SIDE, 3, 3))
+    converted.graph.output.insert(0, helper.make_tensor_value_info("resize", onnx.TensorProto.UINT8, None))
+    reference = ReferenceEvaluator(converted)
+    core = openvino.Core()
+    compiled = core.compile_model(core.read_model(converted.SerializeToString()), "CPU")
+    for height, width in [(SIDE, SIDE), (1, 1), (7, 13), (41, 30)]:
+        picture = pictures(1, 3, height, width)
+        expected = resize(picture[0], SIDE, SIDE).astype(int)
+        answers = [reference.run(["resize"], {INPUT: picture})[0][0]]
+        if max(height, width) <= SIDE:
+            answers.append(compiled([picture])["resize"][0])
+        for answer in answers:
+            assert np.abs(answer - expected).max() <= (0 if (height, width) == (SIDE, SIDE) else 1), (height, width)
+
+
 def test_scaling_is_in_the_first_weights():
     model = with_random_weights(build("softmax", SIDE, SIDE, 1, 3))
     converted = convert(model)
