@@ -28,7 +28,7 @@ class Row:
     """One export.
 
     name: DATA SET/MODEL. accuracy, low, high: on the test set, with the 95% interval, 0..1. size: of model.onnx, bytes.
-    latency: seconds for one picture of the model's own size, the median. parity: largest difference of a probability
+    latency: milliseconds for one picture of the model's own size, the median. parity: largest difference of a probability
     from Keras.
     """
 
@@ -75,7 +75,7 @@ def compare(exports: Sequence[str | os.PathLike[str]], picture: Path | None = No
 
 
 def measure_latencies(classifiers: Sequence[Classifier]) -> list[float]:
-    """The median seconds that each needs for one picture, taken in turns."""
+    """The median milliseconds that each needs for one picture, taken in turns."""
     random = np.random.default_rng(0)
     images = [random.integers(0, 256, (1, c.height, c.width, c.channels), dtype=np.uint8) for c in classifiers]
     seconds: list[list[float]] = [[] for _ in classifiers]
@@ -88,7 +88,7 @@ def measure_latencies(classifiers: Sequence[Classifier]) -> list[float]:
                 taken.append(time.perf_counter() - start)
         if turn >= WARM_UP and time.perf_counter() - began > PATIENCE:
             break
-    return [median(taken) for taken in seconds]
+    return [1000 * median(taken) for taken in seconds]
 
 
 def _row(folder: Path, latency: float) -> Row:

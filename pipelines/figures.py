@@ -319,7 +319,7 @@ def comparison(figure: Figure, rows: Sequence[Row]) -> str:
 
     fastest = sorted(range(len(rows)), key=lambda k: rows[k].latency)
     places = np.arange(len(rows))
-    latencies = [rows[k].latency * 1e6 for k in fastest]
+    latencies = [rows[k].latency * 1e3 for k in fastest]
     colours = [FAMILY_COLOURS[rows[k].family] for k in fastest]
     bars.hlines(places, 0, latencies, color=colours, linewidth=2.5)
     for place, k in zip(places, fastest, strict=True):
@@ -342,7 +342,7 @@ def comparison(figure: Figure, rows: Sequence[Row]) -> str:
     _label_points(figure, scatter, rows, names)
     return "; ".join(
         f"{row.name} ({row.family}): {row.accuracy:.2%} ({row.low:.2%} to {row.high:.2%}) with {row.parameters:,} "
-        f"parameters, {row.latency * 1e6:,.0f} µs a picture"
+        f"parameters, {row.latency * 1e3:,.0f} µs a picture"
         for row in rows
     )
 

@@ -29,7 +29,7 @@ HISTORY = {
     "train_accuracy": (0.5, 0.8, 0.85),
     "validation_accuracy": (0.55, 0.9, 0.88),
 }
-ROW = Row("pets/lenet5", "hybrid", 61_706, 0.91, 0.90, 0.92, 250_000, 4e-5, 1e-7)
+ROW = Row("pets/lenet5", "hybrid", 61_706, 0.91, 0.90, 0.92, 250_000, 0.04, 1e-7)
 
 DRAWINGS = {
     "curves": (figures.curves, (HISTORY, 4)),
@@ -95,6 +95,12 @@ def test_long_names_keep_their_beginning_and_their_end():
 
 def test_names_that_no_font_has_become_numbers():
     assert figures._names(["a", "\U000f0000", "  "], 12) == ["a", "class 1", "class 2"]
+
+
+def test_latency_is_told_in_microseconds(tmp_path):
+    assert "lenet5 (hybrid): 91.00% (90.00% to 92.00%) with 61,706 parameters, 40 µs a picture" in figures.comparison(
+        tmp_path / "comparison.png", [ROW]
+    )
 
 
 def test_the_surest_mistake_is_named_first(tmp_path):
