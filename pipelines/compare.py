@@ -28,8 +28,8 @@ class Row:
     """One export.
 
     name: DATA SET/MODEL. accuracy, low, high: on the test set, with the 95% interval, 0..1. size: of model.onnx, bytes.
-    latency: milliseconds for one picture of the model's own size, the median. parity: largest difference of a probability
-    from Keras.
+    latency: milliseconds for one picture of the model's own size, the median. parity: largest difference of a
+    probability from Keras.
     """
 
     name: str
