@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from zoo.errors import MissingExtraError, ModelError
 def start_keras() -> Any:
     """The module `keras`. Raises MissingExtraError where it isn't installed, ModelError for another backend."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of retracing where models come one by one
     try:
         with _quiet():
             import keras

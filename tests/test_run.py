@@ -1,0 +1,101 @@
+"""The main job, whole and real: pictures to trainings, runs, exports, a comparison, and answers in an app."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import zoo
+from pipelines.cli import main
+from pipelines.compare import Comparison
+from pipelines.run import run
+from zoo.contract import read_manifest
+
+MODELS = ["softmax", "separable-small", "lenet5"]  # one of each family, the quickest
+SETTINGS = {"epochs": 1, "least_updates": 150}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory):
+    """A working folder with the three models trained and exported: what `zoo run` leaves behind."""
+    folder = tmp_path_factory.mktemp("work")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        yield folder, run(MODELS, "digits", settings=SETTINGS, tell=lambda step: None)
+
+
+def test_each_model_is_trained_exported_and_compared(place: tuple[Path, Comparison]) -> None:
+    folder, comparison = place
+    assert [row.family for row in comparison.rows] == ["dense", "conv", "hybrid"]
+    for row, model in zip(comparison.rows, MODELS, strict=True):
+        manifest = read_manifest(folder / "exports" / "digits" / model)
+        assert row.parameters == manifest.figures["parameters"] > 0
+        assert row.low < row.accuracy < row.high
+        assert row.accuracy == manifest.metadata.test_accuracy > 0.5, "a short training is better than chance, 10 %"
+        assert row.parity == manifest.metadata.parity["largest_difference"] < 1e-5
+        assert manifest.metadata.parity["same_top_class"] == 1
+        assert row.size == (folder / "exports" / "digits" / model / "model.onnx").stat().st_size
+    with Image.open(folder / "exports" / "digits" / "comparison.png") as picture:
+        assert picture.width > 500
+
+
+def test_what_was_done_before_is_not_done_again(place: tuple[Path, Comparison]) -> None:
+    folder, before = place
+    steps: list[str] = []
+    files = {path: path.stat().st_mtime_ns for path in folder.glob("exports/digits/*/model.onnx")}
+    after = run(MODELS[:1], "digits", settings=SETTINGS, tell=steps.append)
+    assert [row.accuracy for row in after.rows] == [before.rows[0].accuracy]
+    assert not any("training on" in step or "exporting" in step for step in steps)
+    assert files == {path: path.stat().st_mtime_ns for path in files}
+
+
+def test_an_app_loads_the_export_and_answers(place: tuple[Path, Comparison], capsys) -> None:
+    folder, _ = place
+    samples = json.loads((folder / "exports/digits/lenet5/samples/samples.json").read_text(encoding="utf-8"))
+    classifier = zoo.load("digits/lenet5")
+    for sample in samples:
+        picture = folder / "exports/digits/lenet5/samples" / Path(sample["file"]).name
+        predicted = classifier.predict(picture)
+        assert predicted.label == classifier.labels[int(np.argmax(sample["probabilities"]))]
+        assert predicted.probability == pytest.approx(max(sample["probabilities"]), abs=1e-5)
+    assert main(["predict", "digits/lenet5", str(picture)]) == 0
+    assert predicted.label in capsys.readouterr().out
+
+
+def test_verify_accepts_the_exports_and_tells_the_run_and_the_files(place: tuple[Path, Comparison], capsys) -> None:
+    assert main(["verify", "exports/digits/softmax", "exports/digits/lenet5"]) == 0
+    assert "lenet5" in capsys.readouterr().out
+
+
+def test_list_shows_the_figures_of_exports(place: tuple[Path, Comparison], capsys) -> None:
+    _, comparison = place
+    assert main(["list"]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if " lenet5 " in line)
+    assert f"{comparison.rows[2].accuracy:.2%}" in line
+
+
+def test_run_ends_with_a_table_and_what_to_do_next(place: tuple[Path, Comparison]) -> None:
+    folder, _ = place
+    settings = [f"--set={name}={value}" for name, value in SETTINGS.items()]
+    command = [sys.executable, "-m", "pipelines.cli", "run", *MODELS, "--data", "digits", *settings]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    assert "zoo ui" in done.stdout
+    assert 'zoo.load("exports/digits/' in done.stdout
+    assert all(model in done.stdout for model in MODELS)
+    assert "trained before" in done.stderr
+
+
+def test_a_wrong_name_is_told_before_anything_is_trained(place: tuple[Path, Comparison], capsys) -> None:
+    folder, _ = place
+    before = sorted(folder.rglob("*"))
+    assert main(["run", "softmax", "lenet", "--data", "digits"]) == 1
+    assert main(["run", "softmax", "--data", "digit"]) == 1
+    assert "did you mean digits" in capsys.readouterr().err
+    assert sorted(folder.rglob("*")) == before
