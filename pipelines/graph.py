@@ -58,7 +58,8 @@ def drop_zero_additions(graph: Graph) -> None:
 
 def erfc_as_erf(graph: Graph) -> None:
     """erfc(x) = 1 - erf(x): Keras' exact gelu is written with the one, ONNX has the other."""
-    for place, node in [(place, node) for place, node in enumerate(graph.node) if node.op_type == "Erfc"]:
+    for node in [node for node in graph.node if node.op_type == "Erfc"]:
+        place = [each.name for each in graph.node].index(node.name)
         one, error = f"{node.name}/one", f"{node.name}/erf"
         graph.initializer.append(numpy_helper.from_array(np.float32(1), one))
         graph.node.insert(place, helper.make_node("Erf", node.input, [error], name=error))
