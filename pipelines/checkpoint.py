@@ -79,7 +79,7 @@ def load(run_id: str) -> Checkpoint:
     """A run's checkpoint. Raises TrackingError where there is none, or it is damaged."""
     path = FOLDER / run_id / FILE
     try:
-        with np.load(path, allow_pickle=False) as found:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
             known = json.loads(found["known"].tobytes())
             best = known.get("best")
             return Checkpoint(

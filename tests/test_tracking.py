@@ -1,0 +1,349 @@
+"""The store: what is written into it can be found and read again, and what stops it is told in one sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipelines import tracking
+from pipelines.plan import fingerprint, load_data, make_plan
+from zoo.errors import TrackingError
+from zoo.models import build
+
+HISTORY = dict.fromkeys(tracking.HISTORY, 0.5)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A working folder with a store of its own; its name has a space, as people's folders do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.chdir(tmp_path_factory.mktemp("my runs"))
+        yield Path.cwd()
+
+
+@pytest.fixture(scope="module")
+def plan():
+    return make_plan("softmax", "digits", settings={"epochs": 3})
+
+
+@pytest.fixture(scope="module")
+def model():
+    return build("softmax", 8, 8, 1, 10)
+
+
+@pytest.fixture(scope="module")
+def run(folder, plan, model):
+    """A run as a training and an export write it."""
+    run = tracking.start_run(plan, load_data(plan), {"arithmetic": "float32", "parameters": 650})
+    for epoch in (1, 2, 3):
+        tracking.log_epoch(run, epoch, {**HISTORY, "train_loss": 1 / epoch})
+    tracking.log_keras_model(run, model)
+    tracking.log_figures(run, {"test_accuracy": 0.75})
+    tracking.log_export(run, onnx_model(), {"largest_difference": 1e-7})
+    tracking.finish(run, "FINISHED")
+    return run
+
+
+def onnx_model() -> Any:
+    """images uint8 [N, H, W, 1] -> two outputs [N, 10], the sum of all pixels ten times: small, and easy to check."""
+    from onnx import TensorProto, checker, helper
+
+    nodes = [
+        helper.make_node("Cast", ["images"], ["numbers"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceSum", ["numbers", "axes"], ["sums"], keepdims=0),
+        helper.make_node("Expand", ["sums1", "shape"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"]),
+    ]
+    nodes.insert(2, helper.make_node("Reshape", ["sums", "column"], ["sums1"]))
+    constants = {"axes": [1, 2, 3], "column": [-1, 1], "shape": [1, 10]}
+    graph = helper.make_graph(
+        nodes,
+        "counting",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["N", "H", "W", 1])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 10]) for name in ("probabilities", "logits")],
+        [helper.make_tensor(name, TensorProto.INT64, [len(value)], value) for name, value in constants.items()],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    checker.check_model(made, full_check=True)
+    return made
+
+
+@contextmanager
+def client():
+    with tracking._client() as found:
+        yield found
+
+
+# --- what is written -----------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_read_as_it_was_written(run, plan):
+    found = tracking.load_run(run)
+    assert (found.run_id, found.status, found.plan, found.data_set) == (run, "FINISHED", plan, "digits")
+    assert found.data_digest == load_data(plan).digest
+    assert found.fingerprint == fingerprint(plan)
+    assert found.figures == {"test_accuracy": 0.75, "largest_difference": 1e-7}
+    assert found.history["train_loss"] == (1, 1 / 2, 1 / 3)
+    assert found.history["epoch"] == (1, 2, 3)
+
+
+def test_the_whole_recipe_and_the_facts_are_parameters(run, plan):
+    with client() as store:
+        found = store.get_run(run)
+    recipe = {name: str(value) for name, value in plan.recipe.to_json().items()}
+    known = {"model": "softmax", "data": "digits", "size": "8x8x1", "classes": "10"}
+    assert found.data.params == {**recipe, **known, "arithmetic": "float32", "parameters": "650"}
+    assert found.info.run_name == "softmax"
+    assert {name: found.data.tags[name] for name in ("family", "model", "data_set")} == {
+        "family": "dense",
+        "model": "softmax",
+        "data_set": "digits",
+    }
+
+
+def test_the_data_set_is_logged_as_three_inputs_with_its_digest(run, plan):
+    with client() as store:
+        inputs = store.get_run(run).inputs.dataset_inputs
+    contexts = {found.tags[0].value: found.dataset for found in inputs}
+    assert set(contexts) == {"train", "validation", "test"}
+    assert {found.digest for found in contexts.values()} == {load_data(plan).digest[:32]}
+    assert json.loads(contexts["test"].profile)["pictures"] == len(load_data(plan).test)
+
+
+def test_the_keras_model_comes_back_with_its_weights(run, model):
+    found = tracking.load_run(run).model()
+    for weight, expected in zip(found.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, expected)
+
+
+def test_both_models_have_signatures_and_hold_no_pickle(run, folder):
+    from mlflow.models import Model
+
+    for name in (tracking.KERAS_MODEL, tracking.ONNX_MODEL):
+        info = Model.load(str(model_folder(run, name)))
+        assert info.run_id == run
+        assert [field.name for field in info.signature.inputs.inputs] == ["images"]
+        assert [field.name for field in info.signature.outputs.inputs] == ["probabilities", "logits"]
+    names = {path.name for path in (folder / "mlruns").rglob("*") if path.is_file()}
+    assert {"model.keras", "model.onnx", "plan.json"} <= names
+    assert not [name for name in names if name.endswith((".pkl", ".pickle", ".data"))]
+
+
+def test_the_onnx_model_answers_through_mlflow(run):
+    import mlflow
+
+    loaded = mlflow.pyfunc.load_model(str(model_folder(run, tracking.ONNX_MODEL)))
+    answer = loaded.predict({"images": np.ones((2, 5, 7, 1), np.uint8)})
+    np.testing.assert_array_equal(answer["logits"], np.full((2, 10), 35, np.float32))
+
+
+def model_folder(run: str, name: str) -> Path:
+    with client() as store:
+        experiment = store.get_run(run).info.experiment_id
+        (found,) = store.search_logged_models([experiment], f"source_run_id = '{run}' AND name = '{name}'")
+    assert str(found.status) == "READY"
+    return Path(urllib.request.url2pathname(found.artifact_location.removeprefix("file://")))
+
+
+def test_what_is_measured_again_counts_as_measured_last(folder, plan):
+    run = tracking.start_run(plan, load_data(plan), {})
+    for epoch, loss in ((1, 3.0), (2, 2.0), (2, 1.5), (3, 1.0)):
+        tracking.log_epoch(run, epoch, {"train_loss": loss})
+    assert tracking.load_run(run).history == {"train_loss": (3.0, 1.5, 1.0), "epoch": (1, 2, 3)}
+
+
+def test_nothing_is_written_beside_the_store(run, folder):
+    assert [path.name for path in folder.iterdir()] == ["mlruns"]
+    assert {path.name for path in (folder / "mlruns").iterdir()} == {"mlflow.db", "artifacts"}
+
+
+# --- finding runs --------------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_found_by_its_first_digits(run):
+    assert tracking.find_run(run) == tracking.find_run(run[:10]) == tracking.find_run(f"runs:/{run}") == run
+
+
+def test_several_runs_that_begin_alike_are_told(run, plan):
+    first = {run[0]}
+    runs = [run]
+    while len(first) == len(runs):  # 17 runs at most: there are 16 digits
+        runs.append(tracking.start_run(plan, load_data(plan), {}))
+        first.add(runs[-1][0])
+    with pytest.raises(TrackingError, match=r"runs begin with .*: give more digits"):
+        tracking.find_run(runs[-1][0])
+
+
+@pytest.mark.parametrize("name", ["zz", "", "0000000000", "' OR 1=1", "%"])
+def test_a_run_that_is_not_there_is_told_with_the_latest_ones(run, name):
+    with pytest.raises(TrackingError, match=r"begins with .*: the latest are \w{8} \(softmax\)"):
+        tracking.find_run(name)
+
+
+def test_a_finished_run_of_the_same_plan_is_found(run, plan):
+    assert tracking.find_finished(fingerprint(plan)) == run
+    other = make_plan("softmax", "digits", settings={"epochs": 4})
+    assert tracking.find_finished(fingerprint(other)) is None
+
+
+def test_a_run_without_a_model_says_so(run, plan):
+    empty = tracking.start_run(plan, load_data(plan), {})
+    with pytest.raises(TrackingError, match="holds no trained model"):
+        tracking.load_run(empty).model()
+
+
+def test_a_run_of_somebody_else_is_refused(run):
+    with client() as store:
+        foreign = store.create_run("0").info.run_id
+    with pytest.raises(TrackingError, match="was not made by `zoo train`"):
+        tracking.load_run(foreign)
+
+
+def test_where_nothing_was_written_nothing_is_found_or_made(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TrackingError, match="there are no runs yet"):
+        tracking.find_run("abc")
+    assert tracking.find_finished("abc") is None
+    assert not list(tmp_path.iterdir())
+
+
+# --- stores that can't be used -------------------------------------------------------------------------------------
+
+
+def test_a_locked_store_is_told_soon(run, plan, folder, monkeypatch):
+    monkeypatch.setattr(tracking, "LOCK_PATIENCE", 0.2)
+    with closing(sqlite3.connect(folder / "mlruns" / "mlflow.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        started = time.monotonic()
+        with pytest.raises(TrackingError, match=r"can't be written \(database is locked\): close what holds it"):
+            tracking.log_figures(run, {"test_accuracy": 1.0})
+        assert time.monotonic() - started < 3
+        other.execute("ROLLBACK")
+    assert tracking.load_run(run).figures["test_accuracy"] == 0.75
+
+
+def test_a_store_in_an_impossible_place_is_told(plan, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/file/mlflow.db")
+    with pytest.raises(TrackingError, match=r"can't be written .*MLFLOW_TRACKING_URI"):
+        tracking.start_run(plan, load_data(plan), {})
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="whoever is root may write everywhere")
+def test_a_store_without_permission_is_told(plan, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tmp_path.chmod(0o500)
+    with pytest.raises(TrackingError, match="can't be written"):
+        tracking.start_run(plan, load_data(plan), {})
+
+
+def test_a_file_that_is_no_database_is_told_and_left_alone(plan, tmp_path, monkeypatch):
+    path = tmp_path / "mlflow.db"
+    path.write_text("my notes\n" * 200, encoding="utf-8")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
+    with pytest.raises(TrackingError, match="file is not a database"):
+        tracking.start_run(plan, load_data(plan), {})
+    assert path.read_text(encoding="utf-8") == "my notes\n" * 200
+
+
+def test_a_server_that_does_not_answer_is_told_without_its_password(plan, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{free_port()}")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(TrackingError, match=r"the tracking store http://127\.0\.0\.1:\d+ failed") as refusal:
+        tracking.start_run(plan, load_data(plan), {})
+    assert "secret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("https://me:secret@host:5000/path", "https://host:5000/path"),
+        ("postgresql://me:se@cret@host/runs", "postgresql://host/runs"),
+        ("sqlite:////a/b@c/mlflow.db", "sqlite:////a/b@c/mlflow.db"),
+    ],
+)
+def test_a_password_is_never_shown(uri, shown):
+    assert tracking.without_secrets(uri) == shown
+
+
+# --- MLflow's own servers, on a store of ours ----------------------------------------------------------------------
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@contextmanager
+def serving(arguments: list[str], health: str):
+    """A process of `python -m mlflow ARGUMENTS`, once it answers."""
+    command = [sys.executable, "-m", "mlflow", *arguments]
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # MLflow looks for uvicorn there
+    environment = {"PATH": path, "MLFLOW_TRACKING_URI": tracking.store(), "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with subprocess.Popen(command, env={**os.environ, **environment}, start_new_session=True) as process:
+        try:
+            for _ in range(600):
+                assert process.poll() is None, "the server ended"
+                try:
+                    urllib.request.urlopen(health, timeout=5).close()
+                    break
+                except OSError:
+                    time.sleep(0.2)
+            yield
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, 15)  # with the workers that it started
+
+
+def ask(url: str, body: dict[str, Any] | None = None) -> Any:
+    data = json.dumps(body).encode() if body is not None else None
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.loads(answer.read())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_ui_shows_the_runs(run):
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    arguments = ["ui", "--backend-store-uri", tracking.store(), "--host", "127.0.0.1", "--port", str(port)]
+    with serving([*arguments, "--workers", "1"], f"{url}/health"):
+        with urllib.request.urlopen(url, timeout=60) as page:
+            assert b"<title>MLflow</title>" in page.read()
+        found = ask(f"{url}/api/2.0/mlflow/runs/get?run_id={run}")["run"]
+        assert {metric["key"]: metric["value"] for metric in found["data"]["metrics"]}["test_accuracy"] == 0.75
+        with urllib.request.urlopen(f"{url}/get-artifact?path=plan.json&run_uuid={run}", timeout=60) as plan:
+            assert json.loads(plan.read())["model"] == "softmax"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", [tracking.ONNX_MODEL, tracking.KERAS_MODEL])
+def test_a_logged_model_is_served(run, name, model, plan):
+    with client() as store:
+        experiment = store.get_run(run).info.experiment_id
+        (logged,) = store.search_logged_models([experiment], f"source_run_id = '{run}' AND name = '{name}'")
+    images = load_data(plan).test.images[:3]
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    arguments = ["models", "serve", "-m", f"models:/{logged.model_id}", "--env-manager", "local", "--port", str(port)]
+    with serving(arguments, f"{url}/ping"):
+        answer = ask(f"{url}/invocations", {"inputs": {"images": images.tolist()}})["predictions"]
+    if name == tracking.ONNX_MODEL:
+        expected = np.repeat(images.sum((1, 2, 3))[:, None], 10, 1)
+    else:
+        expected = model.predict(images, verbose=0)["logits"]
+    np.testing.assert_allclose(answer["logits"], expected, rtol=1e-5)

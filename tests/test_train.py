@@ -1,0 +1,306 @@
+"""Training: the schedule, what a step does, what a run leaves behind, and interruptions that change nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines import checkpoint, tracking
+from pipelines.plan import Plan, load_data, make_plan, read_plan
+from pipelines.train import Schedule, make_learner, make_schedule, train
+from zoo.errors import DataError, ModelError, RecipeError, TrackingError, ZooError
+from zoo.recipe import Recipe
+
+# Dropout, augmentation and the schedule all take part; 9 steps an epoch, 4 epochs a validation, 7 validations.
+SETTINGS = {"epochs": 1, "least_updates": 250, "augmentation": "strong", "precision": "float32"}
+VALIDATIONS = 7
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A working folder with a store of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.chdir(tmp_path_factory.mktemp("train"))
+        yield Path.cwd()
+
+
+@pytest.fixture(scope="module")
+def trained(folder):
+    return train("mlp-small", "digits", settings=SETTINGS)
+
+
+def weights(run: str) -> list[np.ndarray]:
+    return tracking.load_run(run).model().get_weights()
+
+
+def same(some, others) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(some, others, strict=True))
+
+
+# --- what a run leaves behind --------------------------------------------------------------------------------------
+
+
+def test_a_training_says_what_came_out(trained):
+    assert (trained.model, trained.family, trained.data, trained.parameters) == ("mlp-small", "dense", "digits", 50826)
+    assert trained.epochs == 4 * VALIDATIONS
+    assert trained.best_epoch in range(4, trained.epochs + 1, 4)
+    assert trained.validation_accuracy > 0.8
+
+
+def test_the_run_holds_curves_figures_and_status(trained):
+    run = tracking.load_run(trained.run)
+    assert run.status == "FINISHED"
+    assert set(run.history) == {"epoch", *tracking.HISTORY}
+    assert {len(values) for values in run.history.values()} == {VALIDATIONS}
+    assert run.history["epoch"] == tuple(range(4, trained.epochs + 1, 4))
+    best = max(run.history["validation_accuracy"])
+    assert run.figures["best_epoch"] == trained.best_epoch
+    assert run.figures["best_validation_accuracy"] == pytest.approx(best, abs=1e-6)
+    assert run.history["validation_accuracy"][trained.best_epoch // 4 - 1] == best
+    assert run.history["learning_rate"][-1] == 0.0
+
+
+def test_the_kept_model_is_the_best_one_in_float32(trained):
+    model = tracking.load_run(trained.run).model()
+    validation = load_data(make_plan("mlp-small", "digits")).validation
+    found = model.predict(validation.images, verbose=0)["logits"].argmax(1)
+    assert np.mean(found == validation.labels) == trained.validation_accuracy
+    assert {weight.dtype for weight in model.get_weights()} == {np.dtype(np.float32)}
+    assert all(layer.compute_dtype == "float32" for layer in model.layers)
+
+
+def test_a_finished_run_leaves_no_checkpoint(trained, folder):
+    assert not (folder / checkpoint.FOLDER / trained.run).exists()
+
+
+def test_the_plan_of_a_run_makes_the_same_weights_again(trained, folder):
+    run = tracking.load_run(trained.run)
+    path = folder / "plan.json"
+    path.write_text(run.plan.to_json(), encoding="utf-8")
+    assert read_plan(path) == run.plan
+    again = train(plan=path)
+    assert again.run != trained.run
+    assert same(weights(again.run), weights(trained.run))
+
+
+# --- interruptions -------------------------------------------------------------------------------------------------
+
+
+def interrupt_after(validations: int, folder: Path) -> threading.Thread:
+    """Press Ctrl-C as soon as a run under that folder has a checkpoint of so many validations."""
+
+    def watch() -> None:
+        for _ in range(6000):
+            for path in folder.glob(f"*/{checkpoint.FILE}"):
+                if checkpoint.load(path.parent.name).epoch >= 4 * validations:
+                    os.kill(os.getpid(), signal.SIGINT)
+                    return
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_an_interrupted_run_goes_on_to_the_same_weights(trained, folder):
+    watcher = interrupt_after(2, folder / checkpoint.FOLDER)
+    with pytest.raises(KeyboardInterrupt) as interruption:
+        train("mlp-small", "digits", settings=SETTINGS)
+    watcher.join()
+    (state,) = (folder / checkpoint.FOLDER).glob("*/*")  # the last checkpoint, and nothing half-written
+    run = state.parent.name
+    assert f"zoo train --resume {run[:8]}" in str(interruption.value)
+    assert tracking.load_run(run).status == "KILLED"
+    assert 8 <= checkpoint.load(run).epoch < trained.epochs
+
+    resumed = train(resume=run[:12])
+    assert resumed.run == run
+    assert (resumed.best_epoch, resumed.validation_accuracy) == (trained.best_epoch, trained.validation_accuracy)
+    assert same(weights(run), weights(trained.run))
+    tracked, whole = tracking.load_run(run), tracking.load_run(trained.run)
+    assert tracked.status == "FINISHED"
+    for name in set(tracking.HISTORY) - {"seconds"}:
+        assert tracked.history[name] == whole.history[name]
+    assert not state.exists()
+
+
+def test_a_finished_run_is_not_resumed(trained):
+    with pytest.raises(TrackingError, match="is finished: there is nothing to resume"):
+        train(resume=trained.run)
+
+
+def test_a_run_without_its_checkpoint_is_not_resumed(folder):
+    plan = make_plan("mlp-small", "digits", settings=SETTINGS)
+    run = tracking.start_run(plan, load_data(plan), {})
+    tracking.finish(run, "KILLED")
+    with pytest.raises(TrackingError, match="left no checkpoint in"):
+        train(resume=run)
+
+
+def test_a_training_that_diverges_fails_with_advice(folder):
+    with pytest.raises(RecipeError, match=r"diverged in epoch \d+ .*--set learning_rate="):
+        train("softmax", "digits", settings={**SETTINGS, "learning_rate": 99, "weight_decay": 0.9, "warmup": 0})
+    (failed,) = tracking._search("status = 'FAILED'")
+    assert failed.info.run_name == "softmax"
+
+
+# --- bad requests, told before anything is written -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("request_", "error", "sentence"),
+    [
+        ({"model": "lenet", "data": "digits"}, ModelError, "did you mean lenet5"),
+        ({"model": "lenet5", "data": "digts"}, DataError, "did you mean digits"),
+        ({"model": "lenet5", "data": "digits", "settings": {"epoch": 3}}, RecipeError, "did you mean epochs"),
+        ({"model": "lenet5"}, ZooError, "needs a model and a data set"),
+        ({"model": "lenet5", "plan": Path("plan.json")}, ZooError, "give no model"),
+        ({"model": "lenet5", "resume": "abc"}, ZooError, "resumed as it was begun"),
+        ({"plan": Path("nowhere.json")}, RecipeError, "can't be read as a plan"),
+    ],
+)
+def test_a_wrong_request_writes_nothing(request_, error, sentence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error, match=sentence):
+        train(**request_)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"model": "lenet5", "data": "digits", "recipe": 3}'])
+def test_a_file_that_is_not_a_plan_is_named(text, tmp_path):
+    path = tmp_path / "plan.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(RecipeError, match=r"plan\.json is not a plan"):
+        read_plan(path)
+
+
+def test_a_plan_survives_its_file(tmp_path):
+    plan = Plan("lenet5", "digits", None, (16, 12), Recipe(epochs=3, label_smoothing=0.1))
+    (tmp_path / "plan.json").write_text(plan.to_json(), encoding="utf-8")
+    assert read_plan(tmp_path / "plan.json") == plan
+
+
+# --- schedule and step ---------------------------------------------------------------------------------------------
+
+
+def schedule_of(pictures: int, **settings) -> Schedule:
+    class Pictures:
+        """Only its size matters to a schedule."""
+
+        train = range(pictures)
+
+    return make_schedule(Recipe(**settings), Pictures)
+
+
+@pytest.mark.parametrize("pictures", [1, 100, 1257, 5000, 8576, 55000, 65537])
+def test_a_schedule_reaches_its_updates_in_whole_calls(pictures):
+    recipe = Recipe(epochs=3, least_updates=500)
+    found = schedule_of(pictures, epochs=3, least_updates=500)
+    assert found.steps == max(1, pictures // recipe.batch_size)
+    assert found.epochs >= 3
+    assert found.updates >= 500
+    assert found.updates - 500 < found.steps * found.stride or found.epochs - 3 < found.stride
+    assert found.epochs % found.stride == 0
+    assert found.steps * found.stride % found.call == 0
+    assert found.steps * found.stride >= 32
+
+
+def learner_of(model: str, **settings):
+    plan = make_plan(model, "digits", settings={"precision": "float32", **settings})
+    data_set = load_data(plan)
+    return make_learner(plan, data_set, make_schedule(plan.recipe, data_set), "float32"), data_set
+
+
+def test_weights_decay_in_kernels_alone():
+    learner, _ = learner_of("conv-small", warmup=0.0, learning_rate=0.01, weight_decay=0.5)
+    before = learner.get_weights()
+    learner.optimizer.apply([weight * 0 for weight in learner.trainable_weights])
+    for weight, old, new in zip(learner.weights, before, learner.get_weights(), strict=True):
+        expected = old * (1 - 0.01 * 0.5) if weight.name == "kernel" else old
+        np.testing.assert_allclose(new, expected, rtol=1e-6, err_msg=weight.path)
+
+
+def test_the_rate_climbs_to_its_peak_and_falls_to_nothing():
+    learner, _ = learner_of("softmax", warmup=0.25, learning_rate=0.1, epochs=4, least_updates=0)
+    rates = []
+    for step in (0, 4, 9, 22, 36):  # 9 steps an epoch, 36 in all
+        learner.optimizer.iterations.assign(step)
+        rates.append(float(learner.optimizer.learning_rate))
+    half_way = 0.1 * 0.5 * (1 + math.cos(math.pi * (22 - 9) / 27))
+    assert rates == pytest.approx([0, 0.1 * 4 / 9, 0.1, half_way, 0], abs=1e-7)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_loss_is_cross_entropy_with_smoothed_targets(smoothing):
+    learner, data_set = learner_of("softmax", label_smoothing=smoothing)
+    split = data_set.validation
+    found = learner.evaluate(split.images, split.labels, verbose=0, return_dict=True)
+    logits = learner.predict(split.images, verbose=0).astype(np.float64)
+    log_probabilities = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    targets = np.eye(10)[split.labels] * (1 - smoothing) + smoothing / 10
+    assert found["loss"] == pytest.approx(-(targets * log_probabilities).sum(1).mean(), rel=1e-5)
+    assert found["accuracy"] == pytest.approx(np.mean(logits.argmax(1) == split.labels))
+
+
+def test_the_seed_decides_the_initial_weights():
+    (first, _), (second, _), (other, _) = (learner_of("mlp-small", seed=seed) for seed in (5, 5, 6))
+    assert same(first.get_weights(), second.get_weights())
+    assert not same(first.get_weights(), other.get_weights())
+
+
+# --- checkpoints ---------------------------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_is_read_as_it_was_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arrays = tuple(np.full(3, i, np.float32) for i in range(12))
+    best = checkpoint.Best(3, 0.5, 1.25, arrays[:2])
+    checkpoint.save(checkpoint.Checkpoint(4, "float32", arrays, best), "abc")
+    found = checkpoint.load("abc")
+    assert (found.epoch, found.precision) == (4, "float32")
+    assert same(found.variables, arrays)
+    assert found.best is not None
+    assert (found.best.epoch, found.best.accuracy, found.best.loss) == (3, 0.5, 1.25)
+    assert same(found.best.weights, arrays[:2])
+    assert [path.name for path in (checkpoint.FOLDER / "abc").iterdir()] == [checkpoint.FILE]
+
+
+def test_a_truncated_checkpoint_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    checkpoint.save(checkpoint.Checkpoint(4, "float32", (np.zeros(1000),), None), "abc")
+    path = checkpoint.FOLDER / "abc" / checkpoint.FILE
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(TrackingError, match="is damaged"):
+        checkpoint.load("abc")
+
+
+def test_a_checkpoint_with_pickled_content_is_not_opened(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = checkpoint.FOLDER / "abc" / checkpoint.FILE
+    path.parent.mkdir(parents=True)
+    known = np.frombuffer(json.dumps({"epoch": 1, "precision": "float32"}).encode(), np.uint8)
+    with path.open("wb") as file:
+        np.savez(file, known=known, variable_0000=np.array([{"any": "object"}], object))
+    with pytest.raises(TrackingError, match="is damaged"):
+        checkpoint.load("abc")
+
+
+def test_equal_accuracies_are_told_apart_by_their_loss():
+    first, lower, worse = (
+        checkpoint.Best(1, 0.9, 0.5, ()),
+        checkpoint.Best(2, 0.9, 0.4, ()),
+        checkpoint.Best(3, 0.8, 0.1, ()),
+    )
+    assert first.is_better_than(None)
+    assert lower.is_better_than(first)
+    assert not worse.is_better_than(first)
+    assert not checkpoint.Best(4, 0.9, math.nan, ()).is_better_than(first)
