@@ -10,7 +10,7 @@ from pipelines import tracking
 from pipelines.compare import Comparison, compare
 from pipelines.evaluate import evaluate
 from pipelines.export import export
-from pipelines.plan import Plan, fingerprint, load_data, make_plan
+from pipelines.plan import fingerprint, load_data, make_plan
 from pipelines.train import train
 from zoo.contract import MANIFEST_FILE, read_manifest
 
@@ -38,10 +38,11 @@ def run(
         if finished is None:
             tell(f"{plan.model}: training on {load_data(plan).name}")
             finished = train(plan=plan).run
-            tell(f"{plan.model}: evaluating on the test set")
-            evaluate(finished)
         else:
             tell(f"{plan.model}: trained before, as run {finished[:8]}; --again trains it anew")
+        if "test_accuracy" not in tracking.load_run(finished).figures:  # also where an earlier call stopped here
+            tell(f"{plan.model}: evaluating on the test set")
+            evaluate(finished)
         folder = exports / load_data(plan).name / plan.model
         if not _is_export_of(folder, finished):
             tell(f"{plan.model}: exporting and verifying")
