@@ -48,7 +48,7 @@ def tell(step: str) -> None:
 
 def comparison_table(comparison: Comparison) -> Table:
     """Exports side by side: what `zoo compare` and `zoo run` end with."""
-    table = _table("family", "model", ">parameters", ">test accuracy", ">95 % interval", ">size", ">latency", ">parity")
+    table = _table("family", "model", ">parameters", ">test accuracy", ">95% interval", ">size", ">latency", ">parity")
     for row in comparison.rows:
         table.add_row(
             _family(row.family),
@@ -61,9 +61,10 @@ def comparison_table(comparison: Comparison) -> Table:
             f"{row.parity:.0e}",
         )
     table.caption = (
-        "latency: median of single pictures on onnxruntime; "
+        "latency: one picture on one thread of onnxruntime, the median\n"
         "parity: largest difference of a probability from Keras, over the whole test set"
     )
+    table.caption_justify = "left"
     return table
 
 
