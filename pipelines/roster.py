@@ -1,4 +1,4 @@
-"""`zoo list`: all models, with the figures of the exports that lie in a folder. Neither Keras nor MLflow is imported."""
+"""`zoo list`: all models, with the figures of the exports in a folder. Neither Keras nor MLflow is imported."""
 
 from __future__ import annotations
 
