@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from zoo.models import layers
-from zoo.models.conv import conv_small_features
+from zoo.models.conv import NORMALIZED, conv_small_features
 from zoo.models.dense import mlp_head
 from zoo.models.registry import Tensor, model
 from zoo.recipe import Recipe
 
 
-@model("lenet5", family="hybrid", recipe=Recipe())
+# Without norms to steady them, small filters still take twice the default rate, and use the epochs: 92.2 % on
+# Fashion-MNIST's validation pictures, where 20 epochs at the default gave 91.2 %.
+@model("lenet5", family="hybrid", recipe=Recipe(epochs=40, learning_rate=4e-3))
 def lenet5(images: Tensor, classes: int) -> Tensor:
     """LeNet-5 (LeCun et al. 1998, figure 2).
 
@@ -44,7 +46,7 @@ def lenet5_head(features: Tensor, classes: int) -> Tensor:
     return layers.Dense(classes, name="head_dense")(x)
 
 
-@model("conv-mlp-small", family="hybrid", recipe=Recipe(epochs=16))
+@model("conv-mlp-small", family="hybrid", recipe=NORMALIZED)
 def conv_mlp_small(images: Tensor, classes: int) -> Tensor:
     """The features of conv-small under a dense head that keeps positions: what pooling throws away, this can use.
 
