@@ -7,7 +7,7 @@ from zoo.models.registry import Tensor, model
 from zoo.recipe import Recipe
 
 
-@model("softmax", family="dense", recipe=Recipe(augmentation="none"))
+@model("softmax", family="dense", recipe=Recipe(augmentation="none", precision="float32"))
 def softmax(images: Tensor, classes: int) -> Tensor:
     """Multinomial logistic regression (Cox 1958; Bishop 2006, section 4.3.4): one weight a pixel and class.
 
@@ -20,7 +20,11 @@ def softmax(images: Tensor, classes: int) -> Tensor:
 
 # Shifted pictures are a task of their own for a model that learns each position by itself: 88.4 % on Fashion-MNIST's
 # validation pictures with them, 90.2 % without. A longer training with more decay brings 90.6 %.
-@model("mlp-small", family="dense", recipe=Recipe(epochs=40, learning_rate=1e-3, weight_decay=0.1, augmentation="none"))
+@model(
+    "mlp-small",
+    family="dense",
+    recipe=Recipe(epochs=40, learning_rate=1e-3, weight_decay=0.1, augmentation="none", precision="float32"),
+)
 def mlp_small(images: Tensor, classes: int) -> Tensor:
     """Multi-layer perceptron with two hidden layers (Rumelhart, Hinton & Williams 1986).
 
