@@ -177,7 +177,10 @@ def _experiment(client: Any, name: str) -> str:
         return str(found.experiment_id)
     path = _database(store())
     # A server decides by itself where artifacts go; beside our own database they go into a folder of it.
-    return str(client.create_experiment(name, (path.parent / "artifacts").absolute().as_uri() if path else None))
+    artifacts = (path.parent / "artifacts").absolute().as_uri() if path else None
+    # The tag opens the pages of model training in the UI, rather than those of language models.
+    tags = {"mlflow.experimentKind": "custom_model_development"}
+    return str(client.create_experiment(name, artifacts, tags))
 
 
 def _inputs(data_set: DataSet) -> Sequence[Any]:
