@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.machine import ROOT, versions
+from pipelines.progress import progress
 from zoo.data import DataSet, data_sets, load
 from zoo.errors import DataError, RecipeError
 from zoo.models import definition
@@ -105,7 +106,13 @@ def load_data(plan: Plan, *, digest: str | None = None) -> DataSet:
 
 @lru_cache(maxsize=2)
 def _load(data: str, folder: str | None, size: tuple[int, int] | None) -> DataSet:
-    return load(data, folder=Path(folder) if folder else None, size=size)
+    with progress(f"reading {Path(data).name}") as advance:
+        return load(
+            data,
+            folder=Path(folder) if folder else None,
+            size=size,
+            on_progress=lambda done, in_all: advance(done, in_all, f"{done:,} of {in_all:,}"),
+        )
 
 
 def fingerprint(plan: Plan) -> str:

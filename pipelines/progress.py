@@ -1,4 +1,4 @@
-"""How far a training is, on standard error: a bar in a terminal, now and then a line where nobody watches."""
+"""How far a long job is, on standard error: a bar in a terminal, now and then a line where nobody watches."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 QUIET_SECONDS = 10.0  # between two lines of a log
 
-Advance: TypeAlias = Callable[[float, str], None]  # epochs seen (fractions count), and what there is to say
+Advance: TypeAlias = Callable[[float, float, str], None]  # done, in all, and what there is to say
 
 
 @contextmanager
-def training_progress(name: str, epochs: int, seen: int = 0) -> Iterator[Advance]:
-    """Yields the function to call as a training advances from `seen` to `epochs` epochs."""
+def progress(name: str, done: int = 0) -> Iterator[Advance]:
+    """Yields the function to call as a job advances, which has come as far as `done` already."""
     if sys.stderr.isatty():
         columns = (
             TextColumn("{task.description}"),
@@ -26,15 +26,15 @@ def training_progress(name: str, epochs: int, seen: int = 0) -> Iterator[Advance
             TextColumn("{task.fields[said]}"),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task(name, total=epochs, completed=seen, said="")
-            yield lambda epoch, said: progress.update(task, completed=epoch, said=said)
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+            bar = bars.add_task(name, total=None, completed=done, said="")
+            yield lambda now, in_all, said: bars.update(bar, completed=now, total=in_all, said=said)
     else:
         told = time.monotonic()
 
-        def tell(epoch: float, said: str) -> None:
+        def tell(now: float, in_all: float, said: str) -> None:  # noqa: ARG001 (one signature for both)
             nonlocal told
-            if epoch >= epochs or time.monotonic() - told >= QUIET_SECONDS:
+            if time.monotonic() - told >= QUIET_SECONDS:
                 told = time.monotonic()
                 print(f"{name}: {said}", file=sys.stderr, flush=True)
 

@@ -17,7 +17,7 @@ from pipelines import checkpoint, tracking
 from pipelines.checkpoint import Best, Checkpoint
 from pipelines.machine import choose_precision, compiles_steps
 from pipelines.plan import Plan, fingerprint, load_data, make_plan, read_plan
-from pipelines.progress import training_progress
+from pipelines.progress import progress
 from zoo.contract import LOGITS
 from zoo.data import DataSet
 from zoo.data.batches import steps_per_epoch, training_batches
@@ -246,7 +246,7 @@ def fit(learner: Any, plan: Plan, data_set: DataSet, schedule: Schedule, begin: 
         """After each call; `step` is the last in it, counted from 0 since the last validation."""
         now = seen + (step + 1) / schedule.steps
         said = f"epoch {math.ceil(now)} of {schedule.epochs}"
-        advance(now, said + (f", validation accuracy {best.accuracy:.2%}" if best else ""))
+        advance(now, schedule.epochs, said + (f", validation accuracy {best.accuracy:.2%}" if best else ""))
 
     def keep(epoch: int, logs: Mapping[str, float]) -> None:  # noqa: ARG001
         """After each validation."""
@@ -263,7 +263,7 @@ def fit(learner: Any, plan: Plan, data_set: DataSet, schedule: Schedule, begin: 
         checkpoint.save(Checkpoint(seen, begin.precision, _state(learner), best), run_id)
 
     keras = start_keras()
-    with training_progress(f"{plan.model} on {data_set.name}", schedule.epochs, seen) as advance:
+    with progress(f"{plan.model} on {data_set.name}", seen) as advance:
         learner.fit(
             _batches(plan.recipe, data_set, begin.epoch, schedule.epochs),
             initial_epoch=begin.epoch // schedule.stride,
