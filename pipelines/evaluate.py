@@ -179,6 +179,8 @@ def read_evaluation(folder: Path) -> Evaluation:
     path = folder / EVALUATION_FILE
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
+        if any(Path(name).name != name for name in found["figures"]):  # it came from the store, and is copied from
+            raise ValueError("it names pictures outside of its folder")
         classes = tuple(ClassFigures(**figures) for figures in found.pop("classes"))
         return Evaluation(classes=classes, confusion=tuple(map(tuple, found.pop("confusion"))), **found)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:

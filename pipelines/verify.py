@@ -202,13 +202,21 @@ def check_manifest(folder: Path) -> str:
 
 def check_samples(classifier: Classifier, folder: Path) -> str:
     """The pictures beside the file have the probabilities that are written beside them."""
-    samples = json.loads((folder / SAMPLES_FILE).read_text(encoding="utf-8"))
-    for sample in samples:
-        picture = read_picture(folder / SAMPLES_FOLDER / sample["file"], classifier.channels)
-        expected = np.array(sample["probabilities"], np.float32)
-        _expect_close(
-            classifier.probabilities(picture[np.newaxis])[0], expected, f"{folder}: probabilities of {sample['file']}"
-        )
+    manifest = read_manifest(folder)
+    listed = check_file(folder, manifest, SAMPLES_FILE)
+    try:
+        samples = [
+            (str(sample["file"]), np.array(sample["probabilities"], np.float32))
+            for sample in json.loads(listed.read_text(encoding="utf-8"))
+        ]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise VerificationError(f"{listed} holds no samples ({error!r}): export the model again") from None
+    if not samples:
+        raise VerificationError(f"{listed} holds no samples, expected one at least: export the model again")
+    for file, expected in samples:
+        # Only what the manifest names is opened: a path may lead anywhere.
+        picture = read_picture(check_file(folder, manifest, f"{SAMPLES_FOLDER}/{file}"), classifier.channels)
+        _expect_close(classifier.probabilities(picture[np.newaxis])[0], expected, f"{folder}: probabilities of {file}")
     return f"{len(samples)} pictures with their probabilities"
 
 

@@ -121,3 +121,27 @@ def test_the_manifest_names_its_inputs_and_outputs() -> None:
     assert text["inputs"] == [{"name": "images", "dtype": "uint8", "shape": ["N", "H", "W", 1]}]
     assert [output["name"] for output in text["outputs"]] == ["probabilities", "logits"]
     assert text["metadata"]["labels"] == list(METADATA.labels)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("labels", ["a", "\x1b[31mred"]),
+        ("height", 10**7),
+        ("channels", 7),
+        ("data_set", ["digits"]),
+        ("test_accuracy", "high"),
+        ("parity", [1]),
+    ],
+)
+def test_metadata_that_makes_no_sense_is_refused(export: Path, field: str, value: object) -> None:
+    change(export, metadata={**json.loads((export / MANIFEST_FILE).read_text("utf-8"))["metadata"], field: value})
+    with pytest.raises(ExportError, match="export the model again"):
+        read_manifest(export)
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, '{"files": [{"path": "a", "size": Infinity, "sha256": ""}]}'])
+def test_a_manifest_that_breaks_the_parser_is_refused(export: Path, text: str) -> None:
+    (export / MANIFEST_FILE).write_text(text, encoding="utf-8")
+    with pytest.raises(ExportError, match="export the model again"):
+        read_manifest(export)

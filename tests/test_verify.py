@@ -265,3 +265,13 @@ def test_equally_probable_classes_are_the_same_answer(digits):
 
     parity = compare_with_keras(convert(model).SerializeToString(), model, digits.test)
     assert parity == Parity(0.0, 1.0, 0)
+
+
+@pytest.mark.parametrize(
+    "text", ["[[[", "[{}]", "[]", json.dumps([{"file": "../../../etc/passwd", "probabilities": [0.1] * 10}])]
+)
+def test_samples_that_are_none_or_lead_out_of_the_folder_are_refused(folder, text):
+    (folder / SAMPLES_FILE).write_text(text, encoding="utf-8")
+    change(folder, lambda model: None)
+    with pytest.raises(ExportError, match=r"holds no samples|doesn't name"):
+        verify(folder)

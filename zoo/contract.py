@@ -21,6 +21,7 @@ LOGITS = "logits"  # [N, K] float32
 OPSET = 18  # the first with an antialiased Resize; onnxruntime 1.14 (February 2023) and later run it
 IR_VERSION = 8  # what tf2onnx writes; web and older runtimes refuse newer ones (onnxruntime#20559)
 PARITY_TOLERANCE = 1e-5  # largest difference of a probability between Keras and the file, float32
+LARGEST_SIDE = 4096  # pixels of the height or the width that a model is made for: more is a slip or an attack
 
 MODEL_FILE = "model.onnx"
 MANIFEST_FILE = "manifest.json"
@@ -71,7 +72,7 @@ class Metadata:
             found = {
                 key[len(PREFIX) :]: json.loads(value) for key, value in properties.items() if key.startswith(PREFIX)
             }
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ExportError(f"{where} holds damaged metadata ({error}): export the model again") from None
         return cls.from_json(found, where)
 
@@ -86,11 +87,30 @@ class Metadata:
             raise ExportError(f"{where} lacks {', '.join(missing)} in its metadata: export the model again")
         known = {f.name: found[f.name] for f in fields(cls)}
         labels = known["labels"]
-        if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
+        # Names are printed: what can't be could turn a terminal upside down.
+        if not isinstance(labels, list) or not labels or not all(_is_name(label) for label in labels):
             raise ExportError(f"{where} holds no list of class names: export the model again")
-        if not all(isinstance(known[name], int) and known[name] > 0 for name in ("height", "width", "channels")):
-            raise ExportError(f"{where} holds no picture size: export the model again")
+        sides = (known["height"], known["width"])
+        fits = all(type(side) is int and 0 < side <= LARGEST_SIDE for side in sides)
+        if not fits or type(known["channels"]) is not int or known["channels"] not in (1, 3):
+            raise ExportError(
+                f"{where} holds no picture size (sides of 1..{LARGEST_SIDE} pixels, 1 or 3 channels): "
+                "export the model again"
+            )
+        wrong = [name for name in _NAMES if not _is_name(known[name])]
+        wrong += [name for name in ("recipe", "parity", "versions") if not isinstance(known[name], dict)]
+        if type(known["test_accuracy"]) not in (int, float) or not 0 <= known["test_accuracy"] <= 1:
+            wrong.append("test_accuracy")
+        if wrong:
+            raise ExportError(f"{where} holds no sensible {', '.join(wrong)} in its metadata: export the model again")
         return cls(**{**known, "labels": tuple(labels)})
+
+
+_NAMES = ("model", "family", "data_set", "data_digest", "run_id", "commit", "weights_sha256")
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and all(letter.isprintable() or letter.isspace() for letter in value)
 
 
 @dataclass(frozen=True)
@@ -140,13 +160,15 @@ def read_manifest(folder: Path) -> Manifest:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ExportError(f"{folder} holds no {MANIFEST_FILE}: it is not an export; `zoo export` makes one") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise ExportError(f"{path} can't be read ({error.strerror}): let this user read it") from None
+    except (ValueError, RecursionError) as error:
         raise ExportError(f"{path} can't be read ({error}): export the model again") from None
     try:
         files = tuple(ExportedFile(str(f["path"]), int(f["size"]), str(f["sha256"])) for f in found["files"])
         figures = {str(name): float(value) for name, value in found["figures"].items()}
         metadata = Metadata.from_json(found["metadata"], str(path))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ExportError(f"{path} is not a manifest ({error!r}): export the model again") from None
     for file in files:
         inside = PurePosixPath(file.path)
@@ -163,7 +185,11 @@ def check_file(folder: Path, manifest: Manifest, path: str) -> Path:
     found = folder / path
     if not found.is_file():
         raise ExportError(f"{found} is missing, though {MANIFEST_FILE} names it: export the model again")
-    if found.stat().st_size != entry.size or sha256(found) != entry.sha256:
+    try:
+        fits = found.stat().st_size == entry.size and sha256(found) == entry.sha256
+    except OSError as error:
+        raise ExportError(f"{found} can't be read ({error.strerror}): let this user read it") from None
+    if not fits:
         raise ExportError(f"{found} isn't the file that {MANIFEST_FILE} names (its SHA-256 differs): export it again")
     return found
 

@@ -186,3 +186,8 @@ def test_bare_onnxruntime_gives_the_same_answers(exports: Path, samples) -> None
     for file, _, _ in samples:
         images = read_picture(file, 1)[np.newaxis]
         np.testing.assert_array_equal(session.run(None, {"images": images})[0], classifier.probabilities(images))
+
+
+def test_a_name_that_no_file_system_takes_is_told_in_a_sentence() -> None:
+    with pytest.raises(zoo.ExportError, match="can't be loaded"):
+        zoo.load("a" * 5000)

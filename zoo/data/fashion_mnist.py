@@ -73,7 +73,12 @@ def _split(pictures: bytes, labels: bytes) -> Split:
 def _find(folder: Path | None) -> Path | None:
     """The folder that holds the files. DataError where one was named and they aren't there, or some are missing."""
     for place in _places(folder):
-        there = [file for file in FILES if (place / file).is_file()]
+        try:
+            there = [file for file in FILES if (place / file).is_file()]
+        except OSError as error:
+            raise DataError(
+                f"{place} can't be read ({error.strerror}): let this user read it, or name another"
+            ) from None
         missing = [file for file in FILES if file not in there]
         if there and missing:
             raise DataError(f"{place} holds {there[0]}, but not {' and '.join(missing)}: add what is missing")

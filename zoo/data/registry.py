@@ -13,14 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
+from zoo.contract import LARGEST_SIDE
 from zoo.data.dataset import DataSet
 from zoo.data.folders import read_folder
 from zoo.errors import DataError, unknown
 
-Progress: TypeAlias = Callable[[int, int], None]  # done, in all: bytes of a download, or pictures of a folder
+Progress: TypeAlias = Callable[[int, int], None]  # done, in all: files of a download, or pictures of a folder
 Loader: TypeAlias = Callable[[Path | None, Progress], DataSet]  # folder: where the user says that the files lie
-
-LARGEST_SIDE = 4096  # pixels of a requested size: more is a slip of the keyboard
 
 _loaders: dict[str, Loader] = {}
 
@@ -62,8 +61,12 @@ def load(
     if data in _loaders:
         found = _loaders[data](folder, progress)
         return found.resized(*size) if size else found
-    if not _is_path(data):
-        raise DataError(unknown("data set", data, _loaders) + f"; a folder of pictures is given as a path: ./{data}")
+    try:
+        is_path = _is_path(data)
+    except OSError as error:  # no permission on the way there, a name too long
+        raise DataError(f"{data} can't be read ({error.strerror}): name another folder of pictures") from None
+    if not is_path:
+        raise DataError(unknown("data set", data, _loaders) + f" (a folder of pictures is given as a path: ./{data})")
     if folder:
         raise DataError(f"a data folder goes with a known data set ({', '.join(_loaders)}), received one with {data}")
     found = read_folder(Path(data), size, progress)
@@ -72,7 +75,8 @@ def load(
 
 
 def _is_path(data: str) -> bool:
-    return any(separator in data for separator in (os.sep, os.altsep) if separator) or Path(data).exists()
+    there = Path(data).exists()
+    return there or any(separator in data for separator in (os.sep, os.altsep) if separator)
 
 
 def _silent(done: int, in_all: int) -> None:

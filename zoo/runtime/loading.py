@@ -33,6 +33,13 @@ def find_export(path_or_name: str | os.PathLike[str]) -> Path:
     """The file or folder that is meant. A folder that holds no export gives way to an export of the same name."""
     given = Path(path_or_name)
     exports = Path(os.environ.get("ZOO_EXPORTS") or "exports")
+    try:
+        return _find(given, exports)
+    except OSError as error:  # no permission on the way there, a name too long
+        raise ExportError(f"{given} can't be loaded ({error.strerror}): name an export that can be read") from None
+
+
+def _find(given: Path, exports: Path) -> Path:
     if given.is_file():
         return given
     for folder in (given, exports / given):
