@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -59,7 +61,7 @@ def make_plan(
     Raises ModelError for an unknown model, RecipeError for an unknown field or a value that it can't have.
     """
     recipe = definition(model).recipe.with_values(settings or {})
-    if data not in data_sets() and Path(data).is_dir():
+    if data not in data_sets() and os.path.isdir(data):  # noqa: PTH112 (where Path raises, loading says why)
         data = str(Path(data).resolve())  # a later command may start elsewhere
     return Plan(model, data, str(Path(data_folder).resolve()) if data_folder else None, size, recipe)
 
@@ -107,12 +109,15 @@ def load_data(plan: Plan, *, digest: str | None = None) -> DataSet:
 @lru_cache(maxsize=2)
 def _load(data: str, folder: str | None, size: tuple[int, int] | None) -> DataSet:
     with progress(f"reading {Path(data).name}") as advance:
-        return load(
+        found = load(
             data,
             folder=Path(folder) if folder else None,
             size=size,
             on_progress=lambda done, in_all: advance(done, in_all, f"{done:,} of {in_all:,}"),
         )
+    for sentence in found.skipped:
+        print(f"left out: {sentence}", file=sys.stderr, flush=True)
+    return found
 
 
 def fingerprint(plan: Plan) -> str:
