@@ -91,8 +91,9 @@ def export(run: str, *, exports: Path = Path("exports")) -> Exported:
             goal, model, data_set, metadata, figures, lambda folder, manifest: write_card(folder, manifest, evaluation)
         )
     logged = {name: exported.figures[name] for name in ("size", "largest_difference", "same_top_class")}
-    tracking.log_export(tracked.run_id, onnx.load(exported.folder / MODEL_FILE), logged)
     tracking.log_folder(tracked.run_id, exported.folder, "export")  # with the card, for who browses the runs
+    # Last: who finds these figures in a run finds its export, too.
+    tracking.log_export(tracked.run_id, onnx.load(exported.folder / MODEL_FILE), logged)
     return exported
 
 
@@ -177,11 +178,11 @@ def _one_of_each_class(test: Split) -> NDArray[np.int64]:
 @contextmanager
 def _in_place_of(goal: Path) -> Iterator[Path]:
     """A folder to write into, which takes the place of `goal` if all goes well, and is gone if not."""
-    if goal.exists() and not (goal / MANIFEST_FILE).is_file() and (goal.is_file() or any(goal.iterdir())):
-        raise ExportError(
-            f"{goal} is there and is no export, it will not be replaced: move it, or name other --exports"
-        )
     try:
+        if goal.exists() and not (goal / MANIFEST_FILE).is_file() and (goal.is_file() or any(goal.iterdir())):
+            raise ExportError(
+                f"{goal} is there and is no export, it will not be replaced: move it, or name other --exports"
+            )
         goal.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=f".{goal.name}.", dir=goal.parent))
     except OSError as error:
@@ -194,7 +195,7 @@ def _in_place_of(goal: Path) -> Iterator[Path]:
             goal.rename(old)
         try:
             new.rename(goal)
-        except OSError:
+        except BaseException:  # an interruption, too
             if old.exists():
                 old.rename(goal)
             raise

@@ -74,7 +74,7 @@ def existing_store() -> str:
     """The same, for commands that only read: TrackingError where nothing was written yet."""
     uri = store()
     path = _database(uri)
-    if path is not None and not path.is_file():
+    if path is not None and not os.path.isfile(path):  # noqa: PTH113 (it never raises)
         raise TrackingError(f"there are no runs yet: {path} doesn't exist; `zoo train` writes it")
     return uri
 
@@ -102,8 +102,9 @@ def _client() -> Iterator[Any]:
     _check_writable(uri)
     try:
         yield mlflow.MlflowClient(tracking_uri=uri)
-    except (mlflow.MlflowException, SQLAlchemyError, requests.RequestException, OSError) as error:
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    except (mlflow.MlflowException, SQLAlchemyError, requests.RequestException, OSError, ImportError) as error:
+        # ImportError: the driver of another database isn't installed.
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         reason = reason.replace(uri, without_secrets(uri))
         raise TrackingError(f"the tracking store {without_secrets(uri)} failed: {reason}") from error
 
@@ -329,13 +330,17 @@ def find_run(run: str) -> str:
     raise TrackingError(f"no run in {without_secrets(store())} begins with {run!r}: {there_are}")
 
 
-def find_finished(wanted: str) -> str | None:
-    """The id of the latest run of that fingerprint that was trained to its end, None where there is none."""
+def find_finished(plan: Plan) -> str | None:
+    """The id of the latest run of a plan that was trained to its end, with this code on these pictures; None if none.
+
+    A run of the same pictures in another place isn't meant: its own plan may lead nowhere by now.
+    """
     path = _database(store())
     if path is not None and not path.is_file():
         return None
-    found = _search(f"status = 'FINISHED' AND tags.fingerprint = '{wanted}'", 1)
-    return str(found[0].info.run_id) if found else None
+    found = _search(f"status = 'FINISHED' AND tags.fingerprint = '{fingerprint(plan)}'")
+    ids = (str(each.info.run_id) for each in found)
+    return next((run_id for run_id in ids if load_run(run_id).plan == plan), None)
 
 
 def _search(filters: str, most: int = 100) -> Sequence[Any]:
@@ -402,8 +407,14 @@ def _load_keras_model(run_id: str) -> Any:
         )
         ready = [model for model in logged if str(model.status) == "READY"]
         if not ready:
-            raise TrackingError(f"run {run_id} holds no trained model (it is {run.info.status}): `zoo train` it first")
+            raise TrackingError(
+                f"run {run_id} holds no trained model (it is {run.info.status}): "
+                f"`zoo train --resume {run_id[:8]}` goes on with it"
+            )
         folder = _mlflow().artifacts.download_artifacts(
             artifact_uri=ready[0].artifact_location, dst_path=temporary, tracking_uri=store()
         )
-        return keras.saving.load_model(Path(folder) / "data" / "model.keras", compile=False)
+        try:
+            return keras.saving.load_model(Path(folder) / "data" / "model.keras", compile=False)
+        except Exception as error:  # Keras, ZIP and HDF5 fail in types of their own
+            raise TrackingError(f"the Keras model of run {run_id} is damaged ({error}): train it anew") from error

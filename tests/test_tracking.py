@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.request
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -194,9 +195,13 @@ def test_a_run_that_is_not_there_is_told_with_the_latest_ones(run, name):
 
 
 def test_a_finished_run_of_the_same_plan_is_found(run, plan):
-    assert tracking.find_finished(fingerprint(plan)) == run
+    assert tracking.find_finished(plan) == run
     other = make_plan("softmax", "digits", settings={"epochs": 4})
-    assert tracking.find_finished(fingerprint(other)) is None
+    assert tracking.find_finished(other) is None
+
+
+def test_a_run_of_the_same_pictures_in_another_place_is_not_taken_for_one_of_this_plan(run, plan):
+    assert tracking.find_finished(replace(plan, size=(8, 8))) is None
 
 
 def test_a_run_without_a_model_says_so(run, plan):
@@ -212,11 +217,18 @@ def test_a_run_of_somebody_else_is_refused(run):
         tracking.load_run(foreign)
 
 
-def test_where_nothing_was_written_nothing_is_found_or_made(tmp_path, monkeypatch):
+def test_a_database_whose_driver_is_missing_is_told(plan, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://user:secret@host/runs")
+    with pytest.raises(TrackingError, match="failed") as told:
+        tracking.find_run("abc")
+    assert "secret" not in str(told.value)
+
+
+def test_where_nothing_was_written_nothing_is_found_or_made(plan, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(TrackingError, match="there are no runs yet"):
         tracking.find_run("abc")
-    assert tracking.find_finished("abc") is None
+    assert tracking.find_finished(plan) is None
     assert not list(tmp_path.iterdir())
 
 
