@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from zoo.models import definition
 from zoo.models.ledger import Ledger, ledger
 
 
@@ -11,5 +10,4 @@ def describe(model: str, *, size: tuple[int, int] = (28, 28), channels: int = 1,
 
     Raises ModelError for an unknown model, or a size that it can't be built for.
     """
-    definition(model)
     return ledger(model, *size, channels, classes)

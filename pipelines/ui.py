@@ -12,6 +12,9 @@ from zoo.errors import TrackingError
 def ui(*, host: str = "127.0.0.1", port: int = 5000) -> None:
     """Serve the MLflow UI until interrupted. Raises TrackingError where there is no store yet, or no free port."""
     store = tracking.existing_store()
+    if store.startswith(("http://", "https://")):
+        print(f"the runs are on a server, which has the MLflow UI: {tracking.without_secrets(store)}", flush=True)
+        return
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store, "--host", host, "--port", str(port)]
     print(f"MLflow UI: http://{host}:{port}  (store: {tracking.without_secrets(store)}; Ctrl-C ends it)", flush=True)
     code = subprocess.run(command, check=False).returncode  # noqa: S603
