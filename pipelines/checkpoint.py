@@ -93,7 +93,7 @@ def load(run_id: str) -> Checkpoint:
             f"run {run_id} left no checkpoint in {path.parent.absolute()}: "
             "resume it in the folder that it was started in, or train anew"
         ) from None
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise TrackingError(f"the checkpoint {path} is damaged ({error}): train anew") from None
 
 

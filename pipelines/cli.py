@@ -28,18 +28,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ZooError as error:
         print(f"zoo: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # `zoo list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in _TRAINING_PACKAGES:
             raise
         print(f"zoo: {MissingExtraError(package, 'train')}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"zoo: {error.filename or 'a file'} can't be used ({error.strerror or error})", file=sys.stderr)
+        return 1
     except KeyboardInterrupt as interrupt:
         print(f"zoo: {str(interrupt) or 'interrupted'}", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # `zoo list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
     return 0
 
 
@@ -207,8 +210,10 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("export", metavar="EXPORT", help="a folder, an .onnx file, or a name such as digits/lenet5")
     added.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE")
     added.add_argument("--provider", default="auto", help="where to run: auto, cpu, cuda, openvino, ...")
-    added.add_argument("--threads", type=int, help="processor threads to use (default: onnxruntime's choice)")
-    added.add_argument("--top", type=int, default=3, metavar="N", help="labels to print for each picture (default: 3)")
+    added.add_argument("--threads", type=_count, help="processor threads to use (default: onnxruntime's choice)")
+    added.add_argument(
+        "--top", type=_count, default=3, metavar="N", help="labels to print for each picture (default: 3)"
+    )
 
     added = command("compare", _compare, "put exports side by side: accuracy, size, latency, parity")
     added.add_argument("exports", nargs="+", metavar="EXPORT", help="a folder, or a name such as digits/lenet5")
@@ -220,11 +225,11 @@ def _parser() -> argparse.ArgumentParser:
     added = command("describe", _describe, "show a model layer by layer: shapes, parameters by formula, cost, sight")
     added.add_argument("model", metavar="MODEL")
     added.add_argument("--input", type=_input, default=(28, 28, 1), metavar="HxWxC", help="default: 28x28x1")
-    added.add_argument("--classes", type=int, default=10, metavar="K", help="default: 10")
+    added.add_argument("--classes", type=_count, default=10, metavar="K", help="default: 10")
 
     added = command("ui", _ui, "open the MLflow UI on the store that holds the runs", json=False)
     added.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine alone")
-    added.add_argument("--port", type=int, default=5000, help="default: 5000")
+    added.add_argument("--port", type=int, choices=range(1, 65536), metavar="PORT", default=5000, help="default: 5000")
     return parser
 
 
@@ -232,6 +237,11 @@ def _settings(options: argparse.Namespace) -> dict[str, str]:
     from zoo.recipe import parse_settings
 
     return parse_settings(options.set)
+
+
+def _count(text: str) -> int:
+    (number,) = _numbers(text, 1, "3")
+    return number
 
 
 def _size(text: str) -> tuple[int, int]:

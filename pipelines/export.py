@@ -84,7 +84,7 @@ def export(run: str, *, exports: Path = Path("exports")) -> Exported:
         versions=versions(),
     )
     figures = {name: value for name, value in tracked.figures.items() if name.startswith("test_")}
-    goal = exports / tracked.data_set / tracked.plan.model
+    goal = exports / data_set.name / tracked.plan.model  # not by the names in the store: they may lead anywhere
     with tempfile.TemporaryDirectory() as temporary:
         evaluation = tracking.fetch_folder(tracked.run_id, EVALUATION_FOLDER, Path(temporary))
         exported = write_export(

@@ -83,7 +83,7 @@ def parse_plan(text: str, where: str) -> Plan:
         return Plan(
             model=str(found["model"]),
             data=str(found["data"]),
-            data_folder=found["data_folder"],
+            data_folder=None if found["data_folder"] is None else str(found["data_folder"]),
             size=(int(height), int(width)) if found["size"] else None,
             recipe=Recipe.from_json(found["recipe"]),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -130,9 +131,9 @@ def roster_table(models: tuple[ListedModel, ...]) -> Table:
                 _family(model.family),
                 name,
                 Text(data_set),
-                f"{figures['parameters']:,.0f}",
-                f"{figures['multiply_accumulates']:,.0f}",
-                f"{figures['test_accuracy']:.2%}",
+                f"{figures.get('parameters', math.nan):,.0f}",
+                f"{figures.get('multiply_accumulates', math.nan):,.0f}",
+                f"{manifest.metadata.test_accuracy:.2%}",
                 _short(model.summary),
             )
     return table

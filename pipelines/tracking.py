@@ -165,10 +165,14 @@ def start_run(plan: Plan, data_set: DataSet, facts: Mapping[str, str | int | flo
         from mlflow.entities import Param
 
         run_id = str(client.create_run(_experiment(client, data_set.name), run_name=plan.model, tags=tags).info.run_id)
-        client.log_batch(run_id, params=[Param(name, str(value)) for name, value in params.items()])
-        client.log_text(run_id, plan.to_json(), PLAN_FILE)
-        client.log_dict(run_id, versions(), "versions.json")
-        client.log_inputs(run_id, datasets=_inputs(data_set))
+        try:
+            client.log_batch(run_id, params=[Param(name, str(value)) for name, value in params.items()])
+            client.log_text(run_id, plan.to_json(), PLAN_FILE)
+            client.log_dict(run_id, versions(), "versions.json")
+            client.log_inputs(run_id, datasets=_inputs(data_set))
+        except BaseException:  # or it would count as running for ever
+            client.set_terminated(run_id, "FAILED")
+            raise
     return run_id
 
 

@@ -315,7 +315,10 @@ def _state(learner: Any) -> tuple[NDArray[Any], ...]:
 
 
 def _restore(learner: Any, begin: Checkpoint) -> None:
-    for variable, value in zip(_variables(learner), begin.variables, strict=True):
+    variables = _variables(learner)
+    if [tuple(variable.shape) for variable in variables] != [value.shape for value in begin.variables]:
+        raise TrackingError("the checkpoint doesn't fit the model, it is damaged: train anew")
+    for variable, value in zip(variables, begin.variables, strict=True):
         variable.assign(value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -15,8 +16,10 @@ def ui(*, host: str = "127.0.0.1", port: int = 5000) -> None:
     if store.startswith(("http://", "https://")):
         print(f"the runs are on a server, which has the MLflow UI: {tracking.without_secrets(store)}", flush=True)
         return
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store, "--host", host, "--port", str(port)]
+    command = [sys.executable, "-m", "mlflow", "ui", "--host", host, "--port", str(port)]
+    # Not as an argument: a store's password would be there for everyone who lists the processes.
+    environment = {**os.environ, "MLFLOW_BACKEND_STORE_URI": store}
     print(f"MLflow UI: http://{host}:{port}  (store: {tracking.without_secrets(store)}; Ctrl-C ends it)", flush=True)
-    code = subprocess.run(command, check=False).returncode  # noqa: S603
+    code = subprocess.run(command, env=environment, check=False).returncode  # noqa: S603
     if code:
         raise TrackingError(f"the MLflow UI ended with code {code}: is port {port} taken? take another with --port")

@@ -29,7 +29,7 @@ from zoo.contract import (
     read_manifest,
 )
 from zoo.data import DataSet, Split, data_sets, load
-from zoo.errors import DataError, VerificationError
+from zoo.errors import VerificationError
 from zoo.pictures import Pixels, read_picture, resize
 from zoo.runtime import Classifier
 from zoo.runtime import load as load_classifier
@@ -84,7 +84,7 @@ def verify(path: str | os.PathLike[str], *, data: str | DataSet | None = None) -
     data: the data set with the test pictures, by its name or as a folder; by default the one that the file names, if
     it is one of the known ones.
     Raises VerificationError for the first promise that isn't kept, and says by how much; ExportError for what isn't an
-    export or is damaged; DataError where `data` can't be used.
+    export or is damaged; DataError where the data set can't be loaded.
     """
     found = find_export(path)
     classifier = load_classifier(found, provider="cpu")
@@ -225,12 +225,7 @@ def check_test_set(classifier: Classifier, file: Path, data: str | DataSet | Non
     metadata = classifier.metadata
     if data is None and metadata.data_set not in data_sets():
         return f"not checked, {metadata.data_set!r} is no known data set: name its folder by --data"
-    try:
-        data_set = _load(data if data is not None else metadata.data_set, metadata)
-    except DataError as error:
-        if data is not None:
-            raise
-        return f"not checked, {error}"
+    data_set = _load(data if data is not None else metadata.data_set, metadata)
     if data_set.digest != metadata.data_digest:
         raise VerificationError(
             f"the pictures of {data_set.name} aren't those that {file} was made with (digest {data_set.digest[:12]}, "

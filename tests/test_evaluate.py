@@ -147,7 +147,7 @@ def test_a_run_without_a_model_cannot_be_evaluated(run, digits):
     [
         ("softmax", 3, (8, 8, 3, 10)),
         ("mlp-small", 1, (8, 8, 1, 256)),
-        ("conv-small", 3, (3, 3, 3, 24)),
+        ("conv-small", 3, (3, 3, 3, 32)),
         ("lenet5", 1, (5, 5, 1, 6)),
     ],
 )

@@ -36,6 +36,8 @@ def test_a_recipe_survives_json(recipe: Recipe) -> None:
         ("=3", "--set takes field=value"),
         ("learning_rate=nan", "learning_rate must be"),
         ("learning_rate=inf", "learning_rate must be"),
+        ("seed=5000000000", r"seed must be from 0 to below 2\*\*32"),
+        ("seed=-1", "seed must be"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_told(setting: str, message: str) -> None:
@@ -48,3 +50,5 @@ def test_json_of_the_wrong_type_is_told() -> None:
         Recipe.from_json({"epochs": 1.5})
     with pytest.raises(RecipeError, match="epochs must be a whole number, received None"):
         Recipe.from_json({"epochs": None})
+    with pytest.raises(RecipeError, match="epochs must be a whole number, received inf"):
+        Recipe.from_json({"epochs": float("inf")})

@@ -47,8 +47,8 @@ class Recipe:
 
         for name in ("epochs", "batch_size"):
             need(getattr(self, name) >= 1, name, "1 or more")
-        for name in ("least_updates", "seed"):
-            need(getattr(self, name) >= 0, name, "0 or more")
+        need(self.least_updates >= 0, "least_updates", "0 or more")
+        need(0 <= self.seed < 2**32, "seed", "from 0 to below 2**32, as NumPy takes it")
         for name in ("weight_decay", "warmup", "label_smoothing"):
             need(0 <= getattr(self, name) < 1, name, "from 0 to below 1")
         need(0 < self.learning_rate < 100, "learning_rate", "above 0 and below 100")
@@ -73,7 +73,7 @@ class Recipe:
                 raise RecipeError(unknown("recipe field", name, types))
             try:
                 changed[name] = _read(value, types[name])
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 raise RecipeError(f"{name} must be {_KINDS[types[name]]}, received {value!r}") from None
         return replace(self, **changed)
 
