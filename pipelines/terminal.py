@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.results import to_json
+from zoo.contract import SAMPLES_FOLDER
 
 if TYPE_CHECKING:
     from pipelines.compare import Comparison
@@ -74,9 +77,13 @@ def next_steps(comparison: Comparison, exports: Path) -> None:
     best = max(comparison.rows, key=lambda row: row.accuracy)
     if comparison.picture:
         _output.print(Text(f"\npicture of the comparison: {comparison.picture}"))
-    _output.print(Text.assemble(("browse the runs:  ", "bold"), "zoo ui"))
-    call = f'import zoo; print(zoo.load("{exports / best.name}").predict("picture.png").label)'
-    _output.print(Text.assemble(("load in an app:   ", "bold"), call))
+    folder = exports / best.name
+    sample = next(iter(sorted((folder / SAMPLES_FOLDER).glob("*.png"))), "picture.png")
+    call = f'import zoo; print(zoo.load("{folder.as_posix()}").predict("{sample}").label)'
+    # After `make demo` nothing is on the path yet.
+    command = "zoo" if shutil.which("zoo") else os.path.relpath(sys.argv[0])
+    _output.print(Text.assemble(("browse the runs:  ", "bold"), f"{command} ui"), soft_wrap=True)
+    _output.print(Text.assemble(("load in an app:   ", "bold"), call), soft_wrap=True)
 
 
 def training_summary(trained: Trained) -> Text:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -86,8 +87,10 @@ def test_run_ends_with_a_table_and_what_to_do_next(place: tuple[Path, Comparison
     settings = [f"--set={name}={value}" for name, value in SETTINGS.items()]
     command = [sys.executable, "-m", "pipelines.cli", "run", *MODELS, "--data", "digits", *settings]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
-    assert "zoo ui" in done.stdout
-    assert 'zoo.load("exports/digits/' in done.stdout
+    assert re.search(r"browse the runs: +\S+ ui\n", done.stdout)
+    (code,) = re.findall(r"load in an app: +(import zoo; .*)", done.stdout)
+    answer = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() in "0123456789"
     assert all(model in done.stdout for model in MODELS)
     assert "trained before" in done.stderr
 
