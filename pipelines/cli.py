@@ -210,7 +210,7 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("export", metavar="EXPORT", help="a folder, an .onnx file, or a name such as digits/lenet5")
     added.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE")
     added.add_argument("--provider", default="auto", help="where to run: auto, cpu, cuda, openvino, ...")
-    added.add_argument("--threads", type=_count, help="processor threads to use (default: onnxruntime's choice)")
+    added.add_argument("--threads", type=int, help="processor threads to use (default: onnxruntime's choice)")
     added.add_argument(
         "--top", type=_count, default=3, metavar="N", help="labels to print for each picture (default: 3)"
     )
