@@ -115,7 +115,13 @@ def _contract(metadata: Metadata) -> str:
         ("out", f"`{PROBABILITIES}`", "float32", f"[N, {len(metadata.labels)}]", "one a class, in the order below"),
         ("out", f"`{LOGITS}`", "float32", f"[N, {len(metadata.labels)}]", "the same before the softmax"),
     ]
-    return "## What goes in, what comes out\n\n" + _table(("", "name", "type", "shape", "what it holds"), rows)
+    size = f"{metadata.height}×{metadata.width}"
+    openvino = (
+        f"In OpenVINO, hand it pictures of {size}: its version 2026.4 shrinks larger ones without antialiasing, and the "
+        "answers differ."
+    )
+    table = _table(("", "name", "type", "shape", "what it holds"), rows)
+    return f"## What goes in, what comes out\n\n{table}\n\n{openvino}"
 
 
 def _figures(manifest: Manifest, evaluation: Evaluation, size: int) -> str:
