@@ -117,8 +117,8 @@ def _contract(metadata: Metadata) -> str:
     ]
     size = f"{metadata.height}×{metadata.width}"
     openvino = (
-        f"In OpenVINO, hand it pictures of {size}: its version 2026.4 shrinks larger ones without antialiasing, and the "
-        "answers differ."
+        f"In OpenVINO, hand it pictures of {size}: its version 2026.4 shrinks larger ones without antialiasing, and "
+        "answers otherwise."
     )
     table = _table(("", "name", "type", "shape", "what it holds"), rows)
     return f"## What goes in, what comes out\n\n{table}\n\n{openvino}"
