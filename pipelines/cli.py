@@ -11,10 +11,12 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from zoo.errors import MissingExtraError, ZooError
+from zoo.recipe import Recipe, parse_settings
 
 # What TensorFlow logs at its start (instruction sets, absent CUDA) is nothing that a user of ours can act on.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -175,7 +177,11 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("--data-folder", type=Path, metavar="DIR", help="where the files of a known data set lie")
         added.add_argument("--size", type=_size, metavar="HxW", help="picture size to train at, such as 64x64")
         added.add_argument(
-            "--set", action="append", default=[], metavar="FIELD=VALUE", help="change a field of the recipe: epochs=5"
+            "--set",
+            action="append",
+            default=[],
+            metavar="FIELD=VALUE",
+            help=f"change a field of the recipe: {', '.join(field.name for field in fields(Recipe))}",
         )
 
     def takes_exports(added: argparse.ArgumentParser) -> None:
@@ -184,13 +190,13 @@ def _parser() -> argparse.ArgumentParser:
         )
 
     added = command("run", _run, "train, evaluate, export, verify and compare models in one go")
-    added.add_argument("models", nargs="+", metavar="MODEL")
+    added.add_argument("models", nargs="+", metavar="MODEL", help="such as conv-small; `zoo list` names them all")
     takes_data(added, required=True)
     takes_exports(added)
     added.add_argument("--again", action="store_true", help="train anew what has been trained and exported already")
 
     added = command("train", _train, "train a model and log the run to MLflow")
-    added.add_argument("model", nargs="?", metavar="MODEL")
+    added.add_argument("model", nargs="?", metavar="MODEL", help="such as conv-small; `zoo list` names them all")
     takes_data(added, required=False)
     added.add_argument("--plan", type=Path, metavar="FILE", help="make the run of a plan.json again")
     added.add_argument("--resume", metavar="RUN", help="go on with a run that was interrupted")
@@ -234,8 +240,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _settings(options: argparse.Namespace) -> dict[str, str]:
-    from zoo.recipe import parse_settings
-
     return parse_settings(options.set)
 
 

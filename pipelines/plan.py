@@ -58,9 +58,14 @@ def make_plan(
 ) -> Plan:
     """The plan for a model on a data set, by the model's own recipe; `settings` change fields of it.
 
+    Where they name the epochs and no least_updates, that number of epochs it is.
+
     Raises ModelError for an unknown model, RecipeError for an unknown field or a value that it can't have.
     """
-    recipe = definition(model).recipe.with_values(settings or {})
+    settings = dict(settings or {})
+    if "epochs" in settings:
+        settings.setdefault("least_updates", 0)  # who names the epochs gets them, however few the pictures
+    recipe = definition(model).recipe.with_values(settings)
     if data not in data_sets() and os.path.isdir(data):  # noqa: PTH112 (where Path raises, loading says why)
         data = str(Path(data).resolve())  # a later command may start elsewhere
     return Plan(model, data, str(Path(data_folder).resolve()) if data_folder else None, size, recipe)

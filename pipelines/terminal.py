@@ -79,11 +79,11 @@ def next_steps(comparison: Comparison, exports: Path) -> None:
         _output.print(Text(f"\npicture of the comparison: {comparison.picture}"))
     folder = exports / best.name
     sample = next(iter(sorted((folder / SAMPLES_FOLDER).glob("*.png"))), "picture.png")
-    call = f'import zoo; print(zoo.load("{folder.as_posix()}").predict("{sample}").label)'
+    call = f'import zoo; print(zoo.load("{folder.as_posix()}").predict("{sample}"))'
     # After `make demo` nothing is on the path yet.
-    command = "zoo" if shutil.which("zoo") else os.path.relpath(sys.argv[0])
-    _output.print(Text.assemble(("browse the runs:  ", "bold"), f"{command} ui"), soft_wrap=True)
-    _output.print(Text.assemble(("load in an app:   ", "bold"), call), soft_wrap=True)
+    zoo, python = ("zoo", "python") if shutil.which("zoo") else map(os.path.relpath, (sys.argv[0], sys.executable))
+    _output.print(Text.assemble(("browse the runs:  ", "bold"), f"{zoo} ui"), soft_wrap=True)
+    _output.print(Text.assemble(("load in an app:   ", "bold"), f"{python} -c '{call}'"), soft_wrap=True)
 
 
 def training_summary(trained: Trained) -> Text:
@@ -101,7 +101,7 @@ def evaluation_table(evaluation: Evaluation) -> Table:
     for row in evaluation.classes:
         table.add_row(Text(row.label), f"{row.pictures:,}", *(f"{v:.2%}" for v in (row.precision, row.recall, row.f1)))
     table.caption = (
-        f"accuracy {evaluation.accuracy:.2%} ({evaluation.low:.2%} - {evaluation.high:.2%}) "
+        f"accuracy {evaluation.accuracy:.2%} ({evaluation.low:.2%} - {evaluation.high:.2%})\n"
         f"on {evaluation.pictures:,} test pictures"
     )
     return table

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -88,11 +91,37 @@ def test_run_ends_with_a_table_and_what_to_do_next(place: tuple[Path, Comparison
     command = [sys.executable, "-m", "pipelines.cli", "run", *MODELS, "--data", "digits", *settings]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
     assert re.search(r"browse the runs: +\S+ ui\n", done.stdout)
-    (code,) = re.findall(r"load in an app: +(import zoo; .*)", done.stdout)
+    (code,) = re.findall(r"load in an app: .* -c '(import zoo; .*)'", done.stdout)
     answer = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
-    assert answer.stdout.strip() in "0123456789"
+    assert re.match(r"Prediction\(label='\d', ", answer.stdout)
     assert all(model in done.stdout for model in MODELS)
     assert "trained before" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_ui_answers_and_leaves_no_server_behind(place: tuple[Path, Comparison]) -> None:
+    folder, _ = place
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "pipelines.cli", "ui", "--port", str(port)]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as ui:
+        assert answers_within(port, 90)
+        ui.terminate()
+        assert ui.wait(timeout=15) == 130
+    assert not answers_within(port, 0)
+
+
+def answers_within(port: int, seconds: float) -> bool:
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as page:
+                return page.status == 200
+        except OSError:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(0.5)
 
 
 def test_a_wrong_name_is_told_before_anything_is_trained(place: tuple[Path, Comparison], capsys) -> None:
