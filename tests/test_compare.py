@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,44 +12,25 @@ from PIL import Image
 
 import zoo
 from pipelines.compare import compare, measure_latencies
-from pipelines.export import weights_sha256, write_export
+from pipelines.export import write_export
 from pipelines.plan import load_data, make_plan
-from zoo.contract import MANIFEST_FILE, MODEL_FILE, Metadata, read_manifest
+from zoo.contract import MANIFEST_FILE, MODEL_FILE, read_manifest
 from zoo.errors import ExportError
-from zoo.models import build, definition
+from zoo.models import build
 
 FIGURES = {"test_accuracy_low": 0.01, "test_accuracy_high": 0.3, "test_pictures": 359.0}
 
 
-def write(goal: Path, name: str):
-    """A real export of a model with new weights."""
-    data_set = load_data(make_plan(name, "digits"))
-    model = build(name, 8, 8, 1, 10)
-    answers = model.predict(data_set.test.images, verbose=0)["probabilities"].argmax(axis=1)
-    accuracy = float((answers == data_set.test.labels).mean())
-    metadata = Metadata(
-        model=name,
-        family=definition(name).family,
-        data_set="digits",
-        data_digest=data_set.digest,
-        labels=data_set.labels,
-        height=8,
-        width=8,
-        channels=1,
-        recipe={},
-        run_id="0" * 32,
-        commit="",
-        weights_sha256=weights_sha256(model),
-        test_accuracy=accuracy,
-    )
-    return write_export(goal, model, data_set, metadata, {**FIGURES, "test_accuracy": accuracy})
-
-
 @pytest.fixture(scope="module")
-def exports(tmp_path_factory):
+def exports(tmp_path_factory, metadata_of):
+    """Real exports of models with new weights."""
     folder = tmp_path_factory.mktemp("exports")
     for name in ("softmax", "lenet5"):
-        write(folder / "digits" / name, name)
+        data_set = load_data(make_plan(name, "digits"))
+        model = build(name, 8, 8, 1, 10)
+        metadata = metadata_of(name, model, data_set)
+        figures = {**FIGURES, "test_accuracy": metadata.test_accuracy}
+        write_export(folder / "digits" / name, model, data_set, metadata, figures)
     return folder
 
 

@@ -43,28 +43,13 @@ def model(digits):
 
 
 @pytest.fixture(scope="module")
-def accuracy(model, digits):
-    answers = model.predict_on_batch(digits.test.images)["probabilities"].argmax(axis=1)
-    return float((answers == digits.test.labels).mean())
+def metadata(model, digits, metadata_of):
+    return metadata_of("softmax", model, digits)
 
 
 @pytest.fixture(scope="module")
-def metadata(model, digits, accuracy):
-    return Metadata(
-        model="softmax",
-        family="dense",
-        data_set="digits",
-        data_digest=digits.digest,
-        labels=digits.labels,
-        height=8,
-        width=8,
-        channels=1,
-        recipe={},
-        run_id="0" * 32,
-        commit="",
-        weights_sha256=weights_sha256(model),
-        test_accuracy=accuracy,
-    )
+def accuracy(metadata):
+    return metadata.test_accuracy
 
 
 @pytest.fixture(scope="module")

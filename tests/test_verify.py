@@ -12,7 +12,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from pipelines.convert import convert
-from pipelines.export import weights_sha256, write_export
+from pipelines.export import write_export
 from pipelines.verify import Parity, check_parity, compare_with_keras, verify
 from zoo.contract import MANIFEST_FILE, MODEL_FILE, SAMPLES_FILE, Metadata, describe_file, read_manifest
 from zoo.data import load
@@ -33,25 +33,10 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory, digits, model):
+def made(tmp_path_factory, digits, model, metadata_of):
     """An export that nobody changes."""
-    answers = model.predict_on_batch(digits.test.images)["probabilities"].argmax(axis=1)
-    metadata = Metadata(
-        model="lenet5",
-        family="hybrid",
-        data_set="digits",
-        data_digest=digits.digest,
-        labels=digits.labels,
-        height=8,
-        width=8,
-        channels=1,
-        recipe={},
-        run_id="0" * 32,
-        commit="",
-        weights_sha256=weights_sha256(model),
-        test_accuracy=float((answers == digits.test.labels).mean()),
-    )
-    return write_export(tmp_path_factory.mktemp("exports") / "digits" / "lenet5", model, digits, metadata, {})
+    goal = tmp_path_factory.mktemp("exports") / "digits" / "lenet5"
+    return write_export(goal, model, digits, metadata_of("lenet5", model, digits), {})
 
 
 @pytest.fixture
