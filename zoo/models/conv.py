@@ -10,6 +10,20 @@ from zoo.recipe import Recipe
 NORMALIZED = Recipe(epochs=16, learning_rate=4e-3)
 
 
+@model("conv-tiny", family="conv", recipe=NORMALIZED)
+def conv_tiny(images: Tensor, classes: int) -> Tensor:
+    """Under ten thousand parameters: what four narrow convolutions make of a picture (after Springenberg et al. 2015).
+
+    images [N, H, W, C] float32 in 0..1 -> logits [N, K]
+    28x28x1, K = 10: 3*3*1*16 + 3*3*16*16 + 3*3*16*16 + 3*3*16*32 + 4*(3*16+32) + 32*10+10 = 10,010 parameters
+    """
+    x = conv_unit(images, 16, name="block1_unit1")  # [N, H, W, 16]
+    x = conv_unit(x, 16, stride=2, name="block2_unit1")  # [N, H/2, W/2, 16]
+    x = conv_unit(x, 16, name="block2_unit2")
+    x = conv_unit(x, 32, stride=2, name="block3_unit1")  # [N, H/4, W/4, 32]
+    return pooling_head(x, classes)
+
+
 @model("conv-small", family="conv", recipe=NORMALIZED)
 def conv_small(images: Tensor, classes: int) -> Tensor:
     """All-convolutional net (Springenberg et al. 2015): strides in place of pooling, and an average over positions.
@@ -57,11 +71,111 @@ def separable_small(images: Tensor, classes: int) -> Tensor:
     return pooling_head(x, classes)
 
 
+@model("resnet20", family="conv", recipe=NORMALIZED)
+def resnet20(images: Tensor, classes: int) -> Tensor:
+    """Residual network in the form for small pictures (He et al. 2015, section 4.2, n = 3).
+
+    images [N, H, W, C] float32 in 0..1 -> logits [N, K]
+    28x28x1, K = 10: 3*3*1*16+4*16 + 6*(3*3*16*16+4*16)
+                     + 3*3*16*32+4*32 + 5*(3*3*32*32+4*32) + 16*32+4*32
+                     + 3*3*32*64+4*64 + 5*(3*3*64*64+4*64) + 32*64+4*64 + 64*10+10 = 273,754 parameters
+    Departure: where the size changes, the shortcut is a 1x1 convolution (their option B) and not a subsampling.
+    """
+    return pooling_head(resnet20_features(images), classes)
+
+
+def resnet20_features(images: Tensor) -> Tensor:
+    """Three stages of three blocks. images [N, H, W, C] -> features [N, H/4, W/4, 64], rounded up."""
+    x = conv_unit(images, 16, name="stem")  # [N, H, W, 16]
+    for stage, filters in enumerate((16, 32, 64), start=1):
+        for block in range(1, 4):
+            stride = 2 if stage > 1 and block == 1 else 1
+            x = residual_block(x, filters, stride, name=f"stage{stage}_block{block}")
+    return x
+
+
+def residual_block(x: Tensor, filters: int, stride: int = 1, *, name: str) -> Tensor:
+    """relu(x + norm(conv(relu(norm(conv(x)))))). [N, H, W, Cin] -> [N, H/s, W/s, Cout]
+
+    3*3*Cin*Cout + 3*3*Cout*Cout + 2*4*Cout parameters, and Cin*Cout + 4*Cout for a shortcut that changes the shape.
+    """
+    y = conv_unit(x, filters, stride, name=f"{name}_unit1")
+    y = conv_norm(y, filters, name=f"{name}_unit2")
+    if x.shape[-1] != filters or stride > 1:
+        x = conv_norm(x, filters, stride, kernel=1, name=f"{name}_shortcut")
+    return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, y]))
+
+
+@model("wide-resnet-small", family="conv", recipe=NORMALIZED)
+def wide_resnet_small(images: Tensor, classes: int) -> Tensor:
+    """Wide residual network (Zagoruyko & Komodakis 2016): few wide layers in place of many narrow ones.
+
+    images [N, H, W, C] float32 in 0..1 -> logits [N, K]
+    28x28x1, K = 10: 3*3*1*32+4*32 + 2*(3*3*32*32+4*32)
+                     + 3*3*32*64+4*64 + 3*(3*3*64*64+4*64) + 32*64+4*64
+                     + 3*3*64*128+4*128 + 3*(3*3*128*128+4*128) + 64*128+4*128 + 128*10+10 = 679,594 parameters
+    Departures: norms after the convolutions, as in resnet20, and one block in the first stage, which has most pixels.
+    """
+    return pooling_head(wide_resnet_small_features(images), classes)
+
+
+def wide_resnet_small_features(images: Tensor) -> Tensor:
+    """Five residual blocks. images [N, H, W, C] -> features [N, H/4, W/4, 128], rounded up."""
+    x = conv_unit(images, 32, name="stem")  # [N, H, W, 32]
+    x = residual_block(x, 32, name="stage1_block1")
+
+    x = residual_block(x, 64, stride=2, name="stage2_block1")  # [N, H/2, W/2, 64]
+    x = residual_block(x, 64, name="stage2_block2")
+
+    x = residual_block(x, 128, stride=2, name="stage3_block1")  # [N, H/4, W/4, 128]
+    return residual_block(x, 128, name="stage3_block2")
+
+
+@model("convnext-mini", family="conv", recipe=Recipe(epochs=30, weight_decay=0.05))
+def convnext_mini(images: Tensor, classes: int) -> Tensor:
+    """ConvNeXt (Liu et al. 2022) for small pictures: wide depthwise filters, then a perceptron for each pixel.
+
+    images [N, H, W, C] float32 in 0..1 -> logits [N, K]
+    28x28x1, K = 10: 2*2*1*48+48 + 2*48 + 2*(7*7*48+48 + 2*48 + 2*48*192 + 192+48)
+                     + 2*48 + 2*2*48*96+96 + 2*(7*7*96+96 + 2*96 + 2*96*384 + 384+96)
+                     + 2*96 + 96*10+10 = 220,858 parameters
+    Departures: two stages of two blocks, patches of 2x2 pixels for 4x4, no layer scale, no stochastic depth.
+    """
+    x = layers.Conv2D(48, 2, strides=2, padding="same", name="stem_conv")(images)  # [N, H/2, W/2, 48]
+    x = layers.LayerNormalization(epsilon=1e-6, name="stem_norm")(x)
+    x = convnext_block(convnext_block(x, name="stage1_block1"), name="stage1_block2")
+
+    x = layers.LayerNormalization(epsilon=1e-6, name="stage2_norm")(x)
+    x = layers.Conv2D(96, 2, strides=2, padding="same", name="stage2_conv")(x)  # [N, H/4, W/4, 96]
+    x = convnext_block(convnext_block(x, name="stage2_block1"), name="stage2_block2")
+
+    x = layers.GlobalAveragePooling2D(name="head_pool")(x)  # [N, 96]
+    x = layers.LayerNormalization(epsilon=1e-6, name="head_norm")(x)
+    return layers.Dense(classes, name="head_dense")(x)
+
+
+def convnext_block(x: Tensor, *, name: str) -> Tensor:
+    """x + dense(gelu(dense(norm(depthwise7x7(x))))). [N, H, W, C] -> the same shape
+
+    7*7*C+C + 2*C + 4*C*C+4*C + 4*C*C+C parameters.
+    """
+    channels = x.shape[-1]
+    y = layers.DepthwiseConv2D(7, padding="same", name=f"{name}_depthwise")(x)
+    y = layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm")(y)
+    y = layers.Dense(4 * channels, activation="gelu", name=f"{name}_hidden_dense")(y)
+    y = layers.Dense(channels, name=f"{name}_dense")(y)
+    return layers.Add(name=f"{name}_add")([x, y])
+
+
 def conv_unit(x: Tensor, filters: int, stride: int = 1, kernel: int = 3, *, name: str) -> Tensor:
     """Convolution, batch normalisation, ReLU: k*k*Cin*Cout + 4*Cout weights. [N, H, W, Cin] -> [N, H/s, W/s, Cout]"""
+    return layers.ReLU(name=f"{name}_relu")(conv_norm(x, filters, stride, kernel, name=name))
+
+
+def conv_norm(x: Tensor, filters: int, stride: int = 1, kernel: int = 3, *, name: str) -> Tensor:
+    """A conv_unit before its ReLU. [N, H, W, Cin] -> [N, H/s, W/s, Cout]"""
     x = layers.Conv2D(filters, kernel, strides=stride, padding="same", use_bias=False, name=f"{name}_conv")(x)
-    x = layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
-    return layers.ReLU(name=f"{name}_relu")(x)
+    return layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
 
 
 def separable_unit(x: Tensor, filters: int, stride: int = 1, *, name: str) -> Tensor:

@@ -6,6 +6,10 @@ from zoo.models import layers
 from zoo.models.registry import Tensor, model
 from zoo.recipe import Recipe
 
+# Wide layers learn shifted and mirrored pictures, too, if they are given the time.
+REGULARIZED = Recipe(epochs=100, batch_size=256, weight_decay=0.1, label_smoothing=0.1, precision="float32")
+MIXED = Recipe(epochs=60)
+
 
 @model("softmax", family="dense", recipe=Recipe(augmentation="none", precision="float32"))
 def softmax(images: Tensor, classes: int) -> Tensor:
@@ -37,6 +41,77 @@ def mlp_small(images: Tensor, classes: int) -> Tensor:
     x = layers.Dropout(0.2, name="hidden1_dropout")(x)
 
     return mlp_head(x, 128, classes)
+
+
+@model("mlp-large", family="dense", recipe=REGULARIZED)
+def mlp_large(images: Tensor, classes: int) -> Tensor:
+    """Multi-layer perceptron with three wide hidden layers, normalised by the batch (Ioffe & Szegedy 2015).
+
+    images [N, H, W, C] float32 in 0..1 -> logits [N, K]
+    28x28x1, K = 10: 784*640+4*640 + 640*512+4*512 + 512*256+4*256 + 256*10+10 = 968,714 parameters
+    """
+    x = layers.Flatten(name="flatten")(images)  # [N, H*W*C]
+    for index, units in enumerate((640, 512, 256), start=1):
+        x = layers.Dense(units, use_bias=False, name=f"hidden{index}_dense")(x)  # [N, units]
+        x = layers.BatchNormalization(momentum=0.9, name=f"hidden{index}_norm")(x)
+        x = layers.ReLU(name=f"hidden{index}_relu")(x)
+        x = layers.Dropout(0.2, name=f"hidden{index}_dropout")(x)
+    return layers.Dense(classes, name="head_dense")(x)
+
+
+@model("mlp-residual", family="dense", recipe=REGULARIZED)
+def mlp_residual(images: Tensor, classes: int) -> Tensor:
+    """Residual perceptron: blocks that add to what they were given, normalised first (He et al. 2016; Touvron 2021).
+
+    images [N, H, W, C] float32 in 0..1 -> logits [N, K]
+    28x28x1, K = 10: 784*256+256 + 3*(2*256 + 256*512+512 + 512*256+256) + 2*256 + 256*10+10 = 994,314 parameters
+    Departures: layer normalisation (Ba et al. 2016) for ResMLP's affine one, and all pixels mixed at once, where it
+    mixes patches and channels in turn.
+    """
+    x = layers.Flatten(name="flatten")(images)  # [N, H*W*C]
+    x = layers.Dense(256, name="stem_dense")(x)  # [N, 256]
+    for index in range(1, 4):
+        y = layers.LayerNormalization(name=f"block{index}_norm")(x)
+        x = layers.Add(name=f"block{index}_add")([x, two_layers(y, 512, name=f"block{index}")])
+    x = layers.LayerNormalization(name="head_norm")(x)
+    return layers.Dense(classes, name="head_dense")(x)
+
+
+@model("mlp-mixer-tiny", family="dense", recipe=MIXED)
+def mlp_mixer_tiny(images: Tensor, classes: int) -> Tensor:
+    """MLP-Mixer (Tolstikhin et al. 2021): the border of the family, dense layers that are shared by patches.
+
+    Every patch reaches every other, as in a dense layer; but all patches go through the same weights, and cutting them
+    out is a convolution whose stride is its size.
+
+    images [N, H, W, C] float32 in 0..1 -> logits [N, K]
+    28x28x1, K = 10: 4*4*1*64+64 + 4*(2*64 + 49*64+64 + 64*49+49 + 2*64 + 64*128+128 + 128*64+64)
+                     + 2*64 + 64*10+10 = 94,734 parameters
+    """
+    x = layers.Conv2D(64, 4, strides=4, padding="same", name="patches_conv")(images)  # [N, H/4, W/4, 64]
+    rows, columns, channels = x.shape[1:]
+    x = layers.Reshape((rows * columns, channels), name="patches")(x)  # [N, P, 64]
+    for index in range(1, 5):
+        y = layers.LayerNormalization(name=f"block{index}_tokens_norm")(x)
+        y = layers.Permute((2, 1), name=f"block{index}_tokens_last")(y)  # [N, 64, P]
+        y = two_layers(y, 64, name=f"block{index}_tokens")
+        y = layers.Permute((2, 1), name=f"block{index}_channels_last")(y)  # [N, P, 64]
+        x = layers.Add(name=f"block{index}_tokens_add")([x, y])
+
+        y = layers.LayerNormalization(name=f"block{index}_channels_norm")(x)
+        y = two_layers(y, 128, name=f"block{index}_channels")
+        x = layers.Add(name=f"block{index}_channels_add")([x, y])
+    x = layers.LayerNormalization(name="head_norm")(x)
+    x = layers.GlobalAveragePooling1D(name="head_pool")(x)  # [N, 64]
+    return layers.Dense(classes, name="head_dense")(x)
+
+
+def two_layers(x: Tensor, units: int, *, name: str) -> Tensor:
+    """A hidden layer and back to the width that came: 2*I*units + units + I weights. [..., I] -> [..., I]"""
+    width = x.shape[-1]
+    x = layers.Dense(units, activation="gelu", name=f"{name}_hidden_dense")(x)
+    x = layers.Dropout(0.2, name=f"{name}_dropout")(x)
+    return layers.Dense(width, name=f"{name}_dense")(x)
 
 
 def mlp_head(features: Tensor, units: int, classes: int) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zoo.models import layers
-from zoo.models.conv import NORMALIZED, conv_small_features
+from zoo.models.conv import NORMALIZED, conv_small_features, conv_unit, wide_resnet_small_features
 from zoo.models.dense import mlp_head
 from zoo.models.registry import Tensor, model
 from zoo.recipe import Recipe
@@ -54,3 +54,90 @@ def conv_mlp_small(images: Tensor, classes: int) -> Tensor:
     28x28x1, K = 10: 86,560 + 2352*64+64 + 64*10+10 = 237,802 parameters, the first 86,560 of them in the features
     """
     return mlp_head(layers.Flatten(name="flatten")(conv_small_features(images)), 64, classes)
+
+
+@model("lenet5-modern", family="hybrid", recipe=NORMALIZED)
+def lenet5_modern(images: Tensor, classes: int) -> Tensor:
+    """LeNet-5's shape with what has been found since: norms (Ioffe & Szegedy 2015) and ReLU after each layer.
+
+    images [N, H, W, C] float32 in 0..1 -> logits [N, K]
+    28x28x1, K = 10: 5*5*1*6+4*6 + 5*5*6*16+4*16 + 784*120+4*120 + 120*84+4*84 + 84*10+10 = 108,464 parameters
+    """
+    x = conv_unit(images, 6, kernel=5, name="c1")  # [N, H, W, 6]
+    x = layers.MaxPooling2D(2, name="s2_pool", padding="same")(x)
+
+    x = conv_unit(x, 16, kernel=5, name="c3")  # [N, H/2, W/2, 16]
+    x = layers.MaxPooling2D(2, name="s4_pool", padding="same")(x)
+
+    x = dense_unit(layers.Flatten(name="flatten")(x), 120, name="c5")
+    x = dense_unit(x, 84, name="f6")
+    return layers.Dense(classes, name="head_dense")(x)
+
+
+def dense_unit(x: Tensor, units: int, *, name: str) -> Tensor:
+    """Dense layer, batch normalisation, ReLU: I*units + 4*units weights. [N, I] -> [N, units]"""
+    x = layers.Dense(units, use_bias=False, name=f"{name}_dense")(x)
+    x = layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
+    return layers.ReLU(name=f"{name}_relu")(x)
+
+
+@model("alexnet-mini", family="hybrid", recipe=NORMALIZED)
+def alexnet_mini(images: Tensor, classes: int) -> Tensor:
+    """AlexNet (Krizhevsky et al. 2012) for small pictures: five convolutions, overlapping poolings, two dense layers.
+
+    images [N, H, W, C] float32 in 0..1 -> logits [N, K]
+    28x28x1, K = 10: 5*5*1*32+4*32 + 5*5*32*64+4*64 + 3*3*64*96+4*96 + 3*3*96*96+4*96 + 3*3*96*64+4*64
+                     + 1024*256+256 + 256*256+256 + 256*10+10 = 577,706 parameters
+    Departures: batch normalisation for the local response one and for biases, no split in two halves, a first
+    convolution without stride, widths divided by three to sixteen.
+    """
+    x = conv_unit(images, 32, kernel=5, name="conv1")  # [N, H, W, 32]
+    x = layers.MaxPooling2D(3, strides=2, padding="same", name="pool1")(x)
+
+    x = conv_unit(x, 64, kernel=5, name="conv2")  # [N, H/2, W/2, 64]
+    x = layers.MaxPooling2D(3, strides=2, padding="same", name="pool2")(x)
+
+    x = conv_unit(x, 96, name="conv3")  # [N, H/4, W/4, 96]
+    x = conv_unit(x, 96, name="conv4")
+    x = conv_unit(x, 64, name="conv5")
+    x = layers.MaxPooling2D(3, strides=2, padding="same", name="pool5")(x)
+
+    x = layers.Flatten(name="flatten")(x)
+    x = layers.Dropout(0.5, name="fc6_dropout")(x)
+    x = layers.Dense(256, activation="relu", name="fc6_dense")(x)
+    x = layers.Dropout(0.5, name="fc7_dropout")(x)
+    x = layers.Dense(256, activation="relu", name="fc7_dense")(x)
+    return layers.Dense(classes, name="head_dense")(x)
+
+
+@model("vgg-mini", family="hybrid", recipe=NORMALIZED)
+def vgg_mini(images: Tensor, classes: int) -> Tensor:
+    """VGG (Simonyan & Zisserman 2015) for small pictures: 3x3 convolutions, three poolings, a dense head.
+
+    images [N, H, W, C] float32 in 0..1 -> logits [N, K]
+    28x28x1, K = 10: 3*3*1*32+4*32 + 3*3*32*32+4*32 + 3*3*32*48+4*48 + 2*(3*3*48*48+4*48) + 768*32+32
+                     + 32*10+10 = 90,570 parameters
+    Departures: batch normalisation in place of biases, five convolutions of at most 48 channels, one hidden layer.
+    """
+    x = conv_unit(images, 32, name="block1_unit1")  # [N, H, W, 32]
+    x = conv_unit(x, 32, name="block1_unit2")
+    x = layers.MaxPooling2D(2, padding="same", name="block1_pool")(x)
+
+    x = conv_unit(x, 48, name="block2_unit1")  # [N, H/2, W/2, 48]
+    x = conv_unit(x, 48, name="block2_unit2")
+    x = layers.MaxPooling2D(2, padding="same", name="block2_pool")(x)
+
+    x = conv_unit(x, 48, name="block3_unit1")  # [N, H/4, W/4, 48]
+    x = layers.MaxPooling2D(2, padding="same", name="block3_pool")(x)
+
+    return mlp_head(layers.Flatten(name="flatten")(x), 32, classes)
+
+
+@model("resnet-mlp", family="hybrid", recipe=NORMALIZED)
+def resnet_mlp(images: Tensor, classes: int) -> Tensor:
+    """The features of wide-resnet-small under a dense head that keeps positions.
+
+    images [N, H, W, C] float32 in 0..1 -> logits [N, K]
+    28x28x1, K = 10: 678,304 + 6272*128+128 + 128*10+10 = 1,482,538 parameters, the first 678,304 in the features
+    """
+    return mlp_head(layers.Flatten(name="flatten")(wide_resnet_small_features(images)), 128, classes)
