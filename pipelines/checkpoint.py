@@ -22,16 +22,24 @@ FILE = "state.npz"
 
 @dataclass(frozen=True)
 class Best:
-    """The best weights so far. accuracy and loss: on the validation pictures. epoch: passes seen when they were."""
+    """The best weights so far. epoch: passes seen when they were.
+
+    accuracy and loss: on the validation pictures; None where there are none.
+    """
 
     epoch: int
-    accuracy: float
-    loss: float
+    accuracy: float | None
+    loss: float | None
     weights: tuple[NDArray[Any], ...]
 
     def is_better_than(self, other: Best | None) -> bool:
-        """By accuracy, then by loss: a few hundred pictures often tie. Not a number is never better."""
-        return other is None or (self.accuracy, -self.loss) > (other.accuracy, -other.loss)
+        """By accuracy, then by loss: a few hundred pictures often tie. Not a number is never better.
+
+        Without a validation, by being later.
+        """
+        if other is None or self.accuracy is None or self.loss is None or other.accuracy is None or other.loss is None:
+            return True
+        return (self.accuracy, -self.loss) > (other.accuracy, -other.loss)
 
 
 @dataclass(frozen=True)

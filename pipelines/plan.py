@@ -14,6 +14,7 @@ from typing import Any
 
 from pipelines.machine import ROOT, versions
 from pipelines.progress import progress
+from pipelines.teacher import teacher_digest
 from zoo.data import DataSet, data_sets, load
 from zoo.errors import DataError, RecipeError
 from zoo.models import definition
@@ -137,13 +138,15 @@ def fingerprint(plan: Plan) -> str:
         "data": load_data(plan).digest,
         "code": _code_digest(),
         "versions": library,
+        "teacher": teacher_digest(plan.recipe),
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
 def _code_digest() -> str:
     digest = hashlib.sha256()
-    for path in sorted([*(ROOT / "zoo").rglob("*.py"), ROOT / "pipelines" / "train.py"]):
+    trains = [ROOT / "pipelines" / f"{name}.py" for name in ("train", "norms", "teacher")]
+    for path in sorted([*(ROOT / "zoo").rglob("*.py"), *trains]):
         if path.relative_to(ROOT).parts[1] != "runtime":  # it runs what was trained
             digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()

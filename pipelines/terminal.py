@@ -88,9 +88,13 @@ def next_steps(comparison: Comparison, exports: Path) -> None:
 
 def training_summary(trained: Trained) -> Text:
     """One line about a finished training, and the command that goes on from there."""
+    if trained.validation_accuracy is None:
+        found = f"trained on all pictures that are not for the test, {trained.epochs} epochs"
+    else:
+        best = f"best of {trained.epochs} epochs: {trained.best_epoch}"
+        found = f"validation accuracy {trained.validation_accuracy:.2%} ({best})"
     return Text(
-        f"{trained.model} on {trained.data}: validation accuracy {trained.validation_accuracy:.2%} "
-        f"(best of {trained.epochs} epochs: {trained.best_epoch}) in {trained.seconds:,.0f} s\n"
+        f"{trained.model} on {trained.data}: {found} in {trained.seconds:,.0f} s\n"
         f"run {trained.run}; next: zoo evaluate {trained.run[:8]}, zoo export {trained.run[:8]}"
     )
 

@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from pipelines import checkpoint, tracking
 from pipelines.checkpoint import Best, Checkpoint
 from pipelines.machine import choose_precision, compiles_steps
+from pipelines.norms import with_fused_norms
 from pipelines.plan import Plan, fingerprint, load_data, make_plan, read_plan
 from pipelines.progress import progress
+from pipelines.teacher import teacher_of
 from zoo.contract import LOGITS
-from zoo.data import DataSet
+from zoo.data import DataSet, Split
 from zoo.data.batches import steps_per_epoch, training_batches
 from zoo.errors import RecipeError, TrackingError, ZooError
 from zoo.models import build, definition
@@ -37,7 +39,8 @@ class Trained:
     """A finished training.
 
     run: its id in the store. parameters: of the model. epochs: passes over the training pictures. best_epoch: the one
-    whose weights were kept. validation_accuracy: 0..1, of those. seconds: of this call.
+    whose weights were kept. validation_accuracy: 0..1, of those; None where the recipe learns from the validation
+    pictures, too. seconds: of this call.
     """
 
     run: str
@@ -47,7 +50,7 @@ class Trained:
     parameters: int
     epochs: int
     best_epoch: int
-    validation_accuracy: float
+    validation_accuracy: float | None
     seconds: float
 
 
@@ -81,7 +84,8 @@ def train(
 ) -> Trained:
     """Train a model on a data set, or make the run of a plan again, or go on with a run that was interrupted.
 
-    settings: fields of the model's recipe to change. The best weights by validation accuracy are kept, in float32.
+    settings: fields of the model's recipe to change. The best weights by validation accuracy are kept, in float32; the
+    last ones where the recipe learns from the validation pictures, too.
     Raises any ZooError; KeyboardInterrupt, with the command to go on, after the run was ended as KILLED.
     """
     started = time.monotonic()
@@ -90,7 +94,8 @@ def train(
     else:
         run_id, plan, begin = None, _plan(model, data, data_folder, size, settings, plan), None
     data_set = load_data(plan)
-    schedule = make_schedule(plan.recipe, data_set)
+    learned = learned_from(plan.recipe, data_set)
+    schedule = make_schedule(plan.recipe, learned)
     precision = begin.precision if begin else choose_precision(plan.recipe.precision)
     learner = make_learner(plan, data_set, schedule, precision)
     parameters = int(learner.count_params())
@@ -105,12 +110,13 @@ def train(
     else:
         tracking.reopen(run_id)
     with _ended(run_id):
-        best = fit(learner, plan, data_set, schedule, begin or _beginning(learner, precision, run_id), run_id)
+        best = fit(learner, plan, learned, schedule, begin or _beginning(learner, precision, run_id), run_id)
         trained = _in_float32(plan, data_set, best)
-        accuracy = _accuracy(trained, data_set)
-        tracking.log_figures(
-            run_id, {"best_epoch": best.epoch, "best_validation_accuracy": accuracy, "parameters": parameters}
-        )
+        known: dict[str, float] = {"best_epoch": best.epoch, "parameters": parameters}
+        accuracy = _accuracy(trained, learned.validation) if learned.validation else None
+        if accuracy is not None:
+            known["best_validation_accuracy"] = accuracy
+        tracking.log_figures(run_id, known)
         tracking.log_keras_model(run_id, trained)
     checkpoint.delete(run_id)
     return Trained(
@@ -177,6 +183,11 @@ def _ended(run_id: str) -> Iterator[None]:
 # --- what is fitted ------------------------------------------------------------------------------------------------
 
 
+def learned_from(recipe: Recipe, data_set: DataSet) -> DataSet:
+    """The data set as the recipe divides it: with `pictures` "all", nothing is left to validate with."""
+    return data_set.without_validation() if recipe.pictures == "all" else data_set
+
+
 def make_schedule(recipe: Recipe, data_set: DataSet) -> Schedule:
     """Epochs enough for the recipe's least number of updates, and calls that divide them."""
     steps = steps_per_epoch(data_set.train, recipe.batch_size)
@@ -193,11 +204,12 @@ def make_learner(plan: Plan, data_set: DataSet, schedule: Schedule, precision: s
     keras = start_keras()
     keras.utils.set_random_seed(plan.recipe.seed)
     model = build(plan.model, data_set.height, data_set.width, data_set.channels, data_set.classes, precision)
+    model = with_fused_norms(model)
     learner = keras.Model(model.input, model.get_layer(LOGITS).output)
     learner.compile(
         optimizer=_optimizer(keras, plan.recipe, schedule.updates, learner.trainable_weights),
-        loss=_loss(keras, plan.recipe.label_smoothing, data_set.classes),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        loss=keras.losses.CategoricalCrossentropy(from_logits=True),
+        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
         jit_compile=compiles_steps(),
         steps_per_execution=schedule.call,
     )
@@ -219,18 +231,6 @@ def _optimizer(keras: Any, recipe: Recipe, updates: int, weights: list[Any]) -> 
     return optimizer
 
 
-def _loss(keras: Any, smoothing: float, classes: int) -> Any:
-    """Cross-entropy of labels [B] and logits [B, K]; `smoothing` spreads that share of the target over all classes."""
-    if not smoothing:
-        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-    def smoothed(labels: Any, logits: Any) -> Any:
-        targets = keras.ops.one_hot(keras.ops.reshape(labels, [-1]), classes)
-        return keras.losses.categorical_crossentropy(targets, logits, from_logits=True, label_smoothing=smoothing)
-
-    return smoothed
-
-
 # --- the fit -------------------------------------------------------------------------------------------------------
 
 
@@ -246,7 +246,8 @@ def fit(learner: Any, plan: Plan, data_set: DataSet, schedule: Schedule, begin: 
         """After each call; `step` is the last in it, counted from 0 since the last validation."""
         now = seen + (step + 1) / schedule.steps
         said = f"epoch {math.ceil(now)} of {schedule.epochs}"
-        advance(now, schedule.epochs, said + (f", validation accuracy {best.accuracy:.2%}" if best else ""))
+        accuracy = best.accuracy if best else None
+        advance(now, schedule.epochs, said + (f", validation accuracy {accuracy:.2%}" if accuracy is not None else ""))
 
     def keep(epoch: int, logs: Mapping[str, float]) -> None:  # noqa: ARG001
         """After each validation."""
@@ -257,7 +258,7 @@ def fit(learner: Any, plan: Plan, data_set: DataSet, schedule: Schedule, begin: 
                 f"the training of {plan.model} diverged in epoch {seen} (its loss is {logs['loss']}): "
                 f"lower its learning rate, as with --set learning_rate={plan.recipe.learning_rate / 4:g}"
             )
-        here = Best(seen, logs["val_accuracy"], logs["val_loss"], tuple(learner.get_weights()))
+        here = Best(seen, logs.get("val_accuracy"), logs.get("val_loss"), tuple(learner.get_weights()))
         best = here if here.is_better_than(best) else best
         tracking.log_epoch(run_id, seen, {**_history(logs), "learning_rate": _rate(learner), "seconds": seconds})
         checkpoint.save(Checkpoint(seen, begin.precision, _state(learner), best), run_id)
@@ -265,11 +266,19 @@ def fit(learner: Any, plan: Plan, data_set: DataSet, schedule: Schedule, begin: 
     keras = start_keras()
     with progress(f"{plan.model} on {data_set.name}", seen) as advance:
         learner.fit(
-            _batches(plan.recipe, data_set, begin.epoch, schedule.epochs),
+            training_batches(
+                data_set.train,
+                data_set.classes,
+                plan.recipe,
+                mirrored=data_set.mirrored,
+                first_epoch=begin.epoch,
+                epochs=schedule.epochs - begin.epoch,
+                teacher=teacher_of(plan.recipe, data_set),
+            ),
             initial_epoch=begin.epoch // schedule.stride,
             epochs=schedule.epochs // schedule.stride,
             steps_per_epoch=schedule.steps * schedule.stride,
-            validation_data=(data_set.validation.images, data_set.validation.labels),
+            validation_data=_validation(data_set),
             validation_batch_size=VALIDATION_BATCH,
             callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=say, on_epoch_end=keep)],
             verbose=0,
@@ -279,26 +288,17 @@ def fit(learner: Any, plan: Plan, data_set: DataSet, schedule: Schedule, begin: 
     return best
 
 
-def _batches(recipe: Recipe, data_set: DataSet, first_epoch: int, end: int) -> Any:
-    return training_batches(
-        data_set.train,
-        recipe.batch_size,
-        recipe.augmentation,
-        data_set.mirrored,
-        recipe.seed,
-        first_epoch,
-        end - first_epoch,
-    )
+def _validation(data_set: DataSet) -> tuple[Any, Any] | None:
+    """images [N, H, W, C] uint8 and targets [N, K] float32, in the form that the training has them."""
+    validation = data_set.validation
+    return (validation.images, np.eye(data_set.classes, dtype=np.float32)[validation.labels]) if validation else None
 
 
 def _history(logs: Mapping[str, float]) -> dict[str, float]:
-    """Keras' names for what an epoch measured, as ours."""
-    return {
-        "train_loss": logs["loss"],
-        "train_accuracy": logs["accuracy"],
-        "validation_loss": logs["val_loss"],
-        "validation_accuracy": logs["val_accuracy"],
-    }
+    """Keras' names for what an epoch measured, as ours; without a validation there is nothing of it."""
+    ours = {"loss": "train_loss", "accuracy": "train_accuracy"}
+    ours |= {"val_loss": "validation_loss", "val_accuracy": "validation_accuracy"}
+    return {ours[name]: value for name, value in logs.items() if name in ours}
 
 
 def _rate(learner: Any) -> float:
@@ -339,7 +339,7 @@ def _in_float32(plan: Plan, data_set: DataSet, best: Best) -> Any:
     return model
 
 
-def _accuracy(model: Any, data_set: DataSet) -> float:
-    """On the validation pictures, 0..1."""
-    logits = model.predict(data_set.validation.images, batch_size=VALIDATION_BATCH, verbose=0)[LOGITS]
-    return float(np.mean(logits.argmax(1) == data_set.validation.labels))
+def _accuracy(model: Any, split: Split) -> float:
+    """The share of a split's pictures that the model is right on, 0..1."""
+    logits = model.predict(split.images, batch_size=VALIDATION_BATCH, verbose=0)[LOGITS]
+    return float(np.mean(logits.argmax(1) == split.labels))

@@ -6,19 +6,33 @@ import numpy as np
 import pytest
 
 from zoo.data import Split
+from zoo.data.augment import augmentation_called
 from zoo.data.batches import steps_per_epoch, training_batches
 from zoo.errors import RecipeError
+from zoo.recipe import Recipe
+
+CLASSES = 64
 
 
 def split_of(pictures: int, height: int = 14, width: int = 10, channels: int = 1) -> Split:
     """Random pictures whose labels are their indices: a batch then says which pictures it is made of."""
+    assert pictures <= CLASSES
     images = np.random.RandomState(0).randint(0, 256, (pictures, height, width, channels)).astype(np.uint8)
     return Split(images, np.arange(pictures, dtype=np.int64), tuple(str(i) for i in range(pictures)))
 
 
-def stream(split, augmentation="none", *, batch_size=8, mirrored=False, seed=1, first_epoch=0, epochs=1):
-    batches = training_batches(split, batch_size, augmentation, mirrored, seed, first_epoch, epochs)
-    return [(images.numpy(), labels.numpy()) for images, labels in batches]
+def targets(split, augmentation="none", *, mirrored=False, first_epoch=0, epochs=1, teacher=None, **recipe):
+    """The whole stream as [(images, targets)]."""
+    recipe = Recipe(augmentation=augmentation, **{"batch_size": 8, **recipe})
+    batches = training_batches(
+        split, CLASSES, recipe, mirrored=mirrored, first_epoch=first_epoch, epochs=epochs, teacher=teacher
+    )
+    return [(images.numpy(), target.numpy()) for images, target in batches]
+
+
+def stream(split, augmentation="none", **options):
+    """The same with the class that each target means, which is the picture's index where `split_of` made it."""
+    return [(images, target.argmax(axis=1)) for images, target in targets(split, augmentation, **options)]
 
 
 def assert_same(found, expected):
@@ -32,7 +46,7 @@ def test_an_epoch_sees_each_picture_at_most_once_and_drops_the_partial_batch():
     split = split_of(30)
     batches = stream(split)
     assert [images.shape for images, _ in batches] == [(8, 14, 10, 1)] * 3
-    assert all(images.dtype == np.uint8 and labels.dtype == np.int64 for images, labels in batches)
+    assert all(images.dtype == np.uint8 for images, _ in batches)
     seen = np.concatenate([labels for _, labels in batches])
     assert len(seen) == len(set(seen)) == 24
     for images, labels in batches:
@@ -40,8 +54,14 @@ def test_an_epoch_sees_each_picture_at_most_once_and_drops_the_partial_batch():
 
 
 def test_batches_have_a_fixed_shape_in_the_graph():
-    images, labels = training_batches(split_of(30, channels=3), 8, "strong", True, 1, 0, 1).element_spec
-    assert (images.shape.as_list(), labels.shape.as_list()) == ([8, 14, 10, 3], [8])
+    recipe = Recipe(batch_size=8, augmentation="strong", mixup=0.2, label_smoothing=0.1)
+    answers = np.full((8, CLASSES), 1 / CLASSES, np.float32)
+    batches = training_batches(
+        split_of(30, channels=3), CLASSES, recipe, mirrored=True, first_epoch=0, epochs=1, teacher=lambda _: answers
+    )
+    images, target = batches.element_spec
+    assert (images.shape.as_list(), target.shape.as_list()) == ([8, 14, 10, 3], [8, CLASSES])
+    assert (images.dtype.name, target.dtype.name) == ("uint8", "float32")
 
 
 def test_each_epoch_has_its_own_order_and_leaves_out_other_pictures():
@@ -118,11 +138,12 @@ def test_a_picture_of_few_pixels_still_moves():
     assert len(set(moved)) == 9
 
 
+@pytest.mark.parametrize("augmentation", ["light", "strong"])
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_strong_mirrors_half_of_the_pictures_where_labels_allow_it(mirrored):
+def test_half_of_the_pictures_are_mirrored_where_labels_allow_it(mirrored, augmentation):
     ramp = np.broadcast_to(np.arange(0, 200, 10, dtype=np.uint8)[None, None, :, None], (400, 20, 20, 1))
     split = Split(ramp, np.zeros(400, np.int64), ("",) * 400)
-    ((images, _),) = stream(split, "strong", batch_size=400, mirrored=mirrored)
+    ((images, _),) = stream(split, augmentation, batch_size=400, mirrored=mirrored)
     # Noise hides some of a picture: the direction in which most neighbours grow is the picture's own.
     growth = np.sign(np.diff(images.astype(int), axis=2)).sum((1, 2, 3))
     share = (growth < 0).mean()
@@ -150,4 +171,39 @@ def test_strong_erases_a_rectangle_of_noise_in_half_of_the_pictures():
 
 def test_an_unknown_augmentation_names_the_nearest():
     with pytest.raises(RecipeError, match="no augmentation is called 'strnog': did you mean strong"):
-        training_batches(split_of(8), 8, "strnog", False, 1, 0, 1)
+        augmentation_called("strnog")
+
+
+def test_a_smoothed_target_gives_each_class_its_share():
+    ((_, target),) = targets(split_of(8), label_smoothing=0.2)
+    np.testing.assert_allclose(np.sort(target, axis=1)[:, -1], 0.8 + 0.2 / CLASSES, rtol=1e-6)
+    np.testing.assert_allclose(np.sort(target, axis=1)[:, :-1], 0.2 / CLASSES, rtol=1e-5)
+
+
+def test_mixup_blends_pictures_and_targets_in_the_same_share():
+    split = split_of(32)
+    shares = []
+    for images, target in targets(split, mixup=0.4, batch_size=16):
+        for image, weights in zip(images, target, strict=True):
+            blend = np.tensordot(weights[:32], split.images.astype(np.float32), axes=1)
+            assert np.abs(image - blend).max() <= 0.51  # rounded to a whole step of 255
+            shares.append(1 - weights.max())
+    assert 0 < max(shares) <= 0.4 + 1e-6
+    assert 0.1 < np.mean(shares) < 0.3
+    assert len(set(shares)) > 10
+
+
+def test_a_teacher_is_asked_about_the_very_pictures_that_are_learned():
+    asked = []
+
+    def teacher(images):
+        asked.append(images.copy())
+        answers = np.zeros((len(images), CLASSES), np.float32)
+        answers[:, 0] = 1
+        return answers
+
+    batches = targets(split_of(32), "strong", teacher=teacher, teacher_share=0.75, epochs=2)
+    assert {images.tobytes() for images, _ in batches} == {images.tobytes() for images in asked}
+    for _, target in batches:
+        np.testing.assert_allclose(target.sum(axis=1), 1, rtol=1e-6)
+        assert set(np.unique(target[:, 0])) <= {np.float32(0.75), np.float32(1)}

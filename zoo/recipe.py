@@ -11,6 +11,7 @@ from zoo.errors import RecipeError, unknown
 
 AUGMENTATIONS = ("none", "light", "strong")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")
+PICTURES = ("train", "all")
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,18 @@ class Recipe:
     weight_decay: float = 0.02
     # Share of the target that is spread over all classes (Szegedy et al. 2016); above 0, probabilities stay modest.
     label_smoothing: float = 0.0
-    # none; light: shifts by up to 1/14 of the side; strong: light, mirrored where labels allow it, and erased patches.
+    # train; all: the validation pictures too, for a recipe whose epochs were found with them. The weights that are kept
+    # are then those of the last epoch, not those of the best.
+    pictures: str = "train"
+    # none; light: shifts by up to 1/14 of the side, mirrored where labels allow it; strong: light and erased patches.
     augmentation: str = "light"
+    # Largest share of another picture, and of its target, that is blended into each (Zhang et al. 2018, drawn evenly).
+    mixup: float = 0.0
+    # An export whose probabilities are learned beside the labels, for the very pictures that the model sees (Hinton et
+    # al. 2015; Beyer et al. 2022): a folder, or a name such as fashion-mnist/conv-small. "" for none.
+    teacher: str = ""
+    # Share of the target that comes from the teacher; the label has the rest.
+    teacher_share: float = 0.9
     # auto: mixed_bfloat16 where the processor multiplies it itself, else float32. Full convolutions took a fifth less
     # time in it, the small matrices of dense models a tenth to two fifths more, depthwise convolutions twice as long.
     precision: str = "auto"
@@ -49,10 +60,12 @@ class Recipe:
             need(getattr(self, name) >= 1, name, "1 or more")
         need(self.least_updates >= 0, "least_updates", "0 or more")
         need(0 <= self.seed < 2**32, "seed", "from 0 to below 2**32, as NumPy takes it")
-        for name in ("weight_decay", "warmup", "label_smoothing"):
+        for name in ("weight_decay", "warmup", "label_smoothing", "mixup"):
             need(0 <= getattr(self, name) < 1, name, "from 0 to below 1")
+        need(0 < self.teacher_share <= 1, "teacher_share", "above 0 and at most 1")
         need(0 < self.learning_rate < 100, "learning_rate", "above 0 and below 100")
         need(self.augmentation in AUGMENTATIONS, "augmentation", f"one of {', '.join(AUGMENTATIONS)}")
+        need(self.pictures in PICTURES, "pictures", f"one of {', '.join(PICTURES)}")
         need(self.precision in PRECISIONS, "precision", f"one of {', '.join(PRECISIONS)}")
 
     def to_json(self) -> dict[str, Any]:

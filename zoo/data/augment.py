@@ -30,13 +30,16 @@ def none(images: Tensor, mirrored: bool, seed: Tensor) -> Tensor:  # noqa: ARG00
     return images
 
 
-def light(images: Tensor, mirrored: bool, seed: Tensor) -> Tensor:  # noqa: ARG001
-    """Each picture is shifted by up to 1/14 of its side, at least one pixel; its edge fills what is uncovered."""
-    return _moved(images, False, seed)
+def light(images: Tensor, mirrored: bool, seed: Tensor) -> Tensor:
+    """Each picture is shifted by up to 1/14 of its side, at least one pixel; its edge fills what is uncovered.
+
+    Every other one is mirrored, where labels allow it.
+    """
+    return _moved(images, mirrored, seed)
 
 
 def strong(images: Tensor, mirrored: bool, seed: Tensor) -> Tensor:
-    """`light`; every other picture mirrored, where labels allow it; in every other picture a rectangle of noise."""
+    """`light`, and in every other picture a rectangle of noise."""
     import tensorflow as tf
 
     seeds = tf.random.split(seed, 2)

@@ -5,11 +5,20 @@ A run that goes on at epoch k therefore sees, bit for bit, what it would have se
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from zoo.data.augment import augmentation_called
 from zoo.data.dataset import Split
 from zoo.errors import MissingExtraError
+from zoo.pictures import Pixels
+from zoo.recipe import Recipe
+
+Tensor = Any  # a tf.Tensor
+Teacher = Callable[[Pixels], NDArray[np.float32]]  # images [B, H, W, C] uint8 -> probabilities [B, K]
 
 
 def steps_per_epoch(split: Split, batch_size: int) -> int:
@@ -18,32 +27,65 @@ def steps_per_epoch(split: Split, batch_size: int) -> int:
 
 
 def training_batches(
-    split: Split, batch_size: int, augmentation: str, mirrored: bool, seed: int, first_epoch: int, epochs: int
+    split: Split,
+    classes: int,
+    recipe: Recipe,
+    *,
+    mirrored: bool,
+    first_epoch: int,
+    epochs: int,
+    teacher: Teacher | None = None,
 ) -> Any:
-    """A tf.data.Dataset of (images [B, H, W, C] uint8, labels [B] int64): `epochs` epochs in one stream.
+    """A tf.data.Dataset of (images [B, H, W, C] uint8, targets [B, K] float32): `epochs` epochs in one stream.
 
-    augmentation: a name in zoo.data.augment. mirrored: whether a mirrored picture keeps its label.
-    first_epoch: the first is 0. Raises RecipeError for an unknown augmentation.
+    A target is the share of each class, 1 in all: the label's, after smoothing, mixup and the teacher's word.
+    mirrored: whether a mirrored picture keeps its label. first_epoch: the first is 0. Raises RecipeError for an
+    unknown augmentation.
     """
-    augment = augmentation_called(augmentation)
+    augment = augmentation_called(recipe.augmentation)
     try:
         import tensorflow as tf
     except ModuleNotFoundError:
         raise MissingExtraError("tensorflow", "train") from None
 
-    steps = steps_per_epoch(split, batch_size)
-    batch_size = min(batch_size, len(split))
+    steps = steps_per_epoch(split, recipe.batch_size)
+    batch_size = min(recipe.batch_size, len(split))
+    off = recipe.label_smoothing / classes
     with tf.device("CPU:0"):  # where tf.data works; tensors outside of its functions aren't copied into its graph
         images, labels = tf.constant(split.images), tf.constant(split.labels)
 
-    def order(epoch: Any) -> Any:
+    def order(epoch: Tensor) -> Any:
         """[steps, B] indices of pictures. Even seeds are for orders, odd ones for changes of pictures."""
-        shuffled = tf.random.experimental.stateless_shuffle(tf.range(len(split)), [seed, 2 * epoch])
+        shuffled = tf.random.experimental.stateless_shuffle(tf.range(len(split)), [recipe.seed, 2 * epoch])
         return tf.data.Dataset.from_tensor_slices(tf.reshape(shuffled[: steps * batch_size], [steps, batch_size]))
 
-    def batch(step: Any, indices: Any) -> tuple[Any, Any]:
-        return augment(tf.gather(images, indices), mirrored, tf.stack([seed, 2 * step + 1])), tf.gather(labels, indices)
+    def batch(step: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
+        seed = tf.stack([recipe.seed, 2 * step + 1])
+        pictures = augment(tf.gather(images, indices), mirrored, seed)
+        targets = tf.one_hot(tf.gather(labels, indices), classes, 1 - recipe.label_smoothing + off, off)
+        if recipe.mixup:
+            pictures, targets = _mixed(pictures, targets, recipe.mixup, tf.random.fold_in(seed, 1))
+        if teacher is not None:
+            taught = tf.ensure_shape(tf.numpy_function(teacher, [pictures], tf.float32), targets.shape)
+            targets += recipe.teacher_share * (taught - targets)
+        return pictures, targets
 
     orders = tf.data.Dataset.range(first_epoch, first_epoch + epochs).flat_map(order)
     batches = orders.enumerate(first_epoch * steps).map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def _mixed(images: Tensor, targets: Tensor, most: float, seed: Tensor) -> tuple[Tensor, Tensor]:
+    """Each picture takes in a share, drawn evenly from 0 to `most`, of its neighbour in the batch, and of its target.
+
+    Departure from the paper: shares are drawn for each picture, and evenly where it has a Beta distribution.
+    """
+    import tensorflow as tf
+
+    share = tf.random.stateless_uniform([images.shape[0], 1], seed, 0, most)
+
+    def blend(own: Tensor, share: Tensor) -> Tensor:
+        return own + share * (tf.roll(own, 1, axis=0) - own)
+
+    mixed = blend(tf.cast(images, tf.float32), share[:, :, None, None])
+    return tf.cast(tf.round(mixed), tf.uint8), blend(targets, share)

@@ -88,6 +88,16 @@ class DataSet:
             digest.update(split.labels.astype("<i8").tobytes())
         return digest.hexdigest()
 
+    def without_validation(self) -> DataSet:
+        """The same pictures, those of the validation being learned from, too: after those of the training."""
+        both = (self.train, self.validation)
+        train = Split(
+            np.concatenate([split.images for split in both]),
+            np.concatenate([split.labels for split in both]),
+            tuple(name for split in both for name in split.names),
+        )
+        return replace(self, train=train, validation=self.validation.take(np.arange(0)))
+
     def resized(self, height: int, width: int) -> DataSet:
         """The same pictures at another size; the same data set where they have it already."""
         if (self.height, self.width) == (height, width):

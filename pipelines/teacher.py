@@ -1,0 +1,37 @@
+"""A teacher is an export: distillation asks its file, through onnxruntime, about each batch that the student sees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from zoo.contract import MODEL_FILE, sha256
+from zoo.data import DataSet
+from zoo.data.batches import Teacher
+from zoo.errors import RecipeError
+from zoo.recipe import Recipe
+from zoo.runtime import load
+from zoo.runtime.loading import find_export
+
+
+def teacher_of(recipe: Recipe, data_set: DataSet) -> Teacher | None:
+    """The recipe's teacher; None where it names none.
+
+    Raises ExportError where there is no such export, RecipeError where it knows other classes or other channels.
+    """
+    if not recipe.teacher:
+        return None
+    classifier = load(recipe.teacher, provider="cpu")
+    if classifier.labels != data_set.labels or classifier.channels != data_set.channels:
+        raise RecipeError(
+            f"the teacher {recipe.teacher} tells {', '.join(classifier.labels[:5])}… apart on pictures of "
+            f"{classifier.channels} channels, expected the classes and channels of {data_set.name}: name another"
+        )
+    return classifier.probabilities
+
+
+def teacher_digest(recipe: Recipe) -> str:
+    """SHA-256, in hex, of the teacher's file, which decides the weights as the pictures do; "" for none."""
+    if not recipe.teacher:
+        return ""
+    found: Path = find_export(recipe.teacher)
+    return sha256(found / MODEL_FILE if found.is_dir() else found)
