@@ -13,6 +13,8 @@ from PIL import Image
 
 from pipelines import figures
 from pipelines.compare import Row
+from pipelines.figures.models import label_points
+from pipelines.figures.style import short_names
 from pipelines.statistics import calibration_bins, confusion_matrix
 from zoo.models.registry import Family
 
@@ -89,12 +91,12 @@ def test_any_class_name_can_be_drawn(tmp_path):
 
 
 def test_long_names_keep_their_beginning_and_their_end():
-    short = figures._names(["drawings of ships 001", "drawings of ships 002", "ship"], 12)
+    short = short_names(["drawings of ships 001", "drawings of ships 002", "ship"], 12)
     assert short == ["drawi…ps 001", "drawi…ps 002", "ship"]
 
 
 def test_names_that_no_font_has_become_numbers():
-    assert figures._names(["a", "\U000f0000", "  "], 12) == ["a", "class 1", "class 2"]
+    assert short_names(["a", "\U000f0000", "  "], 12) == ["a", "class 1", "class 2"]
 
 
 def test_latency_is_told_in_microseconds(tmp_path):
@@ -145,7 +147,7 @@ def test_names_in_the_comparison_cover_neither_each_other_nor_a_point():
     figure = Figure(figsize=(10, 4))
     ax = figure.subplots()
     ax.set(xscale="log", xlim=(5_000, 900_000), ylim=(0.83, 0.94))
-    figures._label_points(figure, ax, rows, [row.name for row in rows])
+    label_points(figure, ax, rows, [row.name for row in rows])
     boxes = [label.get_window_extent() for label in ax.texts]
     assert [label.get_text() for label in ax.texts] == [row.name for row in rows]
     assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
