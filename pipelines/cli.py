@@ -135,7 +135,10 @@ def _list(options: argparse.Namespace) -> None:
     from pipelines import terminal
     from pipelines.roster import list_models
 
-    terminal.show(list_models(options.exports), options.json, terminal.roster_table)
+    found = list_models(
+        options.exports, sort=options.sort, family=options.family, data=options.data, where=options.where
+    )
+    terminal.show(found, options.json, terminal.roster_table)
 
 
 def _describe(options: argparse.Namespace) -> None:
@@ -227,6 +230,16 @@ def _parser() -> argparse.ArgumentParser:
 
     added = command("list", _list, "list the models, and the exports that there are of them")
     takes_exports(added)
+    added.add_argument("--sort", metavar="FIELD", help="such as accuracy, parameters, multiply_accumulates or name")
+    added.add_argument("--family", help="only dense, conv or hybrid ones")
+    added.add_argument("--data", metavar="NAME", help="only exports of this data set")
+    added.add_argument(
+        "--where",
+        action="append",
+        default=[],
+        metavar="CONDITION",
+        help="only where it holds, such as 'parameters<100k' or 'accuracy>=93%%'; can be given several times",
+    )
 
     added = command("describe", _describe, "show a model layer by layer: shapes, parameters by formula, cost, sight")
     added.add_argument("model", metavar="MODEL")
