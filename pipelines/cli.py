@@ -131,6 +131,13 @@ def _compare(options: argparse.Namespace) -> None:
     terminal.show(compare(options.exports, picture=options.picture), options.json, terminal.comparison_table)
 
 
+def _gallery(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+    from pipelines.gallery import gallery
+
+    terminal.show(gallery(options.exports), options.json, terminal.gallery_summary)
+
+
 def _list(options: argparse.Namespace) -> None:
     from pipelines import terminal
     from pipelines.roster import list_models
@@ -227,6 +234,9 @@ def _parser() -> argparse.ArgumentParser:
     added = command("compare", _compare, "put exports side by side: accuracy, size, latency, parity")
     added.add_argument("exports", nargs="+", metavar="EXPORT", help="a folder, or a name such as digits/lenet5")
     added.add_argument("--picture", type=Path, metavar="FILE", help="save the comparison as a PNG")
+
+    added = command("gallery", _gallery, "write the page that shows all exports, and its charts, from their manifests")
+    takes_exports(added)
 
     added = command("list", _list, "list the models, and the exports that there are of them")
     takes_exports(added)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pipelines.compare import Comparison
     from pipelines.evaluate import Evaluation
     from pipelines.export import Exported
+    from pipelines.gallery import Gallery
     from pipelines.roster import ListedModel
     from pipelines.train import Trained
     from pipelines.verify import Verification
@@ -122,6 +123,11 @@ def verification_table(verification: Verification) -> Table:
         table.add_row(Text(check.name), Text(check.result))
     table.title = Text(f"{verification.path}: verified", style="bold")
     return table
+
+
+def gallery_summary(gallery: Gallery) -> Text:
+    """Where the page and its charts lie."""
+    return Text(f"{gallery.page}: {gallery.exports} exports, {', '.join(map(str, gallery.charts))}")
 
 
 def roster_table(models: tuple[ListedModel, ...]) -> Table:

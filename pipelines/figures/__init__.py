@@ -4,6 +4,7 @@ Each function writes a PNG, whole or not at all, and returns its alternative tex
 """
 
 from pipelines.figures.answers import confusion, reliability
+from pipelines.figures.costs import costs
 from pipelines.figures.models import comparison
 from pipelines.figures.style import FAMILY_COLOURS, FAMILY_MARKERS
 from pipelines.figures.tiles import first_layer, mistakes
@@ -14,6 +15,7 @@ __all__ = [
     "FAMILY_MARKERS",
     "comparison",
     "confusion",
+    "costs",
     "curves",
     "first_layer",
     "mistakes",
