@@ -107,8 +107,23 @@ def _verify(options: argparse.Namespace) -> None:
     from pipelines import terminal
     from pipelines.verify import verify
 
-    for path in options.exports:
-        terminal.show(verify(path, data=options.data), options.json, terminal.verification_table)
+    if bool(options.paths) == options.all:
+        options.error(
+            "name exports to verify, or --all of them, not both" if options.all else "name an EXPORT, or --all"
+        )
+    if options.exports and not options.all:
+        options.error("--exports goes with --all; exports that are named are looked up as they are")
+    if options.all:
+        from pipelines.verify_all import verify_all
+
+        found = verify_all(options.exports or Path("exports"), data=options.data, tell=terminal.tell)
+        terminal.show(found, options.json, terminal.verifications_table)
+    elif options.json:
+        several = [verify(path, data=options.data) for path in options.paths]
+        print(_json(several if len(several) > 1 else several[0]))  # one document, whatever their number
+    else:
+        for path in options.paths:  # each is shown as soon as it is verified
+            terminal.show(verify(path, data=options.data), options.json, terminal.verification_table)
 
 
 def _predict(options: argparse.Namespace) -> None:
@@ -175,7 +190,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def command(name: str, function: Any, text: str, *, json: bool = True) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=text)
-        added.set_defaults(command=function)
+        added.set_defaults(command=function, error=added.error)
         if json:
             added.add_argument("--json", action="store_true", help="print the result as JSON")
         return added
@@ -219,7 +234,11 @@ def _parser() -> argparse.ArgumentParser:
     takes_exports(added)
 
     added = command("verify", _verify, "check exports: the file, its contract, and every picture of the test set")
-    added.add_argument("exports", nargs="+", type=Path, metavar="EXPORT", help="an export's folder, or an .onnx file")
+    added.add_argument("paths", nargs="*", type=Path, metavar="EXPORT", help="an export's folder, or an .onnx file")
+    added.add_argument("--all", action="store_true", help="every export of a folder, with its card and its line there")
+    added.add_argument(
+        "--exports", type=Path, metavar="DIR", help="the folder that --all goes through (default: exports)"
+    )
     added.add_argument("--data", help="the data set to check against (default: the one that the file names)")
 
     added = command("predict", _predict, "classify pictures with an export")

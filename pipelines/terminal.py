@@ -125,6 +125,25 @@ def verification_table(verification: Verification) -> Table:
     return table
 
 
+def verifications_table(verifications: tuple[Verification, ...]) -> Table:
+    """A line an export: the accuracy that its file reached just now, and where the same is written."""
+    table = _table("family", "export", ">accuracy found", ">manifest", "card", "page", "of the test set")
+    for found in verifications:
+        metadata, told = found.metadata, {check.name: check.result for check in found.checks}
+        table.add_row(
+            _family(metadata.family),
+            Text(f"{metadata.data_set}/{metadata.model}"),
+            _or_blank(found.accuracy, ".2%"),
+            f"{metadata.test_accuracy:.2%}",
+            "same" if "card" in told else "none",
+            "same" if "page" in told else "none",
+            Text(told["test set"]),
+        )
+    table.caption = f"all {len(verifications)} verified" if len(verifications) > 1 else "verified"
+    table.caption_justify = "left"
+    return table
+
+
 def gallery_summary(gallery: Gallery) -> Text:
     """Where the page and its charts lie."""
     return Text(f"{gallery.page}: {gallery.exports} exports, {', '.join(map(str, gallery.charts))}")
