@@ -107,8 +107,23 @@ def _verify(options: argparse.Namespace) -> None:
     from pipelines import terminal
     from pipelines.verify import verify
 
-    for path in options.exports:
-        terminal.show(verify(path, data=options.data), options.json, terminal.verification_table)
+    if bool(options.paths) == options.all:
+        options.error(
+            "name exports to verify, or --all of them, not both" if options.all else "name an EXPORT, or --all"
+        )
+    if options.exports and not options.all:
+        options.error("--exports goes with --all; exports that are named are looked up as they are")
+    if options.all:
+        from pipelines.verify_all import verify_all
+
+        found = verify_all(options.exports or Path("exports"), data=options.data, tell=terminal.tell)
+        terminal.show(found, options.json, terminal.verifications_table)
+    elif options.json:
+        several = [verify(path, data=options.data) for path in options.paths]
+        print(_json(several if len(several) > 1 else several[0]))  # one document, whatever their number
+    else:
+        for path in options.paths:  # each is shown as soon as it is verified
+            terminal.show(verify(path, data=options.data), options.json, terminal.verification_table)
 
 
 def _predict(options: argparse.Namespace) -> None:
@@ -131,11 +146,21 @@ def _compare(options: argparse.Namespace) -> None:
     terminal.show(compare(options.exports, picture=options.picture), options.json, terminal.comparison_table)
 
 
+def _gallery(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+    from pipelines.gallery import gallery
+
+    terminal.show(gallery(options.exports), options.json, terminal.gallery_summary)
+
+
 def _list(options: argparse.Namespace) -> None:
     from pipelines import terminal
     from pipelines.roster import list_models
 
-    terminal.show(list_models(options.exports), options.json, terminal.roster_table)
+    found = list_models(
+        options.exports, sort=options.sort, family=options.family, data=options.data, where=options.where
+    )
+    terminal.show(found, options.json, terminal.roster_table)
 
 
 def _describe(options: argparse.Namespace) -> None:
@@ -165,7 +190,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def command(name: str, function: Any, text: str, *, json: bool = True) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=text)
-        added.set_defaults(command=function)
+        added.set_defaults(command=function, error=added.error)
         if json:
             added.add_argument("--json", action="store_true", help="print the result as JSON")
         return added
@@ -209,7 +234,11 @@ def _parser() -> argparse.ArgumentParser:
     takes_exports(added)
 
     added = command("verify", _verify, "check exports: the file, its contract, and every picture of the test set")
-    added.add_argument("exports", nargs="+", type=Path, metavar="EXPORT", help="an export's folder, or an .onnx file")
+    added.add_argument("paths", nargs="*", type=Path, metavar="EXPORT", help="an export's folder, or an .onnx file")
+    added.add_argument("--all", action="store_true", help="every export of a folder, with its card and its line there")
+    added.add_argument(
+        "--exports", type=Path, metavar="DIR", help="the folder that --all goes through (default: exports)"
+    )
     added.add_argument("--data", help="the data set to check against (default: the one that the file names)")
 
     added = command("predict", _predict, "classify pictures with an export")
@@ -225,8 +254,21 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("exports", nargs="+", metavar="EXPORT", help="a folder, or a name such as digits/lenet5")
     added.add_argument("--picture", type=Path, metavar="FILE", help="save the comparison as a PNG")
 
+    added = command("gallery", _gallery, "write the page that shows all exports, and its charts, from their manifests")
+    takes_exports(added)
+
     added = command("list", _list, "list the models, and the exports that there are of them")
     takes_exports(added)
+    added.add_argument("--sort", metavar="FIELD", help="such as accuracy, parameters, multiply_accumulates or name")
+    added.add_argument("--family", help="only dense, conv or hybrid ones")
+    added.add_argument("--data", metavar="NAME", help="only exports of this data set")
+    added.add_argument(
+        "--where",
+        action="append",
+        default=[],
+        metavar="CONDITION",
+        help="only where it holds, such as 'parameters<100k' or 'accuracy>=93%%'; can be given several times",
+    )
 
     added = command("describe", _describe, "show a model layer by layer: shapes, parameters by formula, cost, sight")
     added.add_argument("model", metavar="MODEL")

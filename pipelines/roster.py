@@ -2,32 +2,165 @@
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import eq, ge, gt, le, lt
 from pathlib import Path
+from typing import get_args
 
-from zoo.contract import MANIFEST_FILE, Manifest, read_manifest
+from pipelines.shipped import Shipped, read_shipped
+from zoo.errors import QueryError, unknown
 from zoo.models import definitions
+from zoo.models.registry import Family
 
 
 @dataclass(frozen=True)
 class ListedModel:
-    """A registered model, and what each of its exports says of itself, by data set."""
+    """A registered model and one export of it; a model that isn't shipped has None for all that an export says.
+
+    receptive_field: side in pixels of what one feature sees, 0 for the whole picture. accuracy: of the shipped file on
+    the whole test set, 0..1. mean_accuracy, spread: over so many seeds, where there are several. size: of the file in
+    bytes. summary: what it is, empty for an export of a model that is defined elsewhere.
+    """
 
     name: str
     family: str
     summary: str
-    exports: dict[str, Manifest]
+    data_set: str | None = None
+    parameters: int | None = None
+    multiply_accumulates: int | None = None
+    receptive_field: int | None = None
+    accuracy: float | None = None
+    mean_accuracy: float | None = None
+    spread: float | None = None
+    seeds: int | None = None
+    robust_accuracy: float | None = None
+    calibration_error: float | None = None
+    size: int | None = None
 
 
-def list_models(exports: Path = Path("exports")) -> tuple[ListedModel, ...]:
-    """All registered models, dense before conv before hybrid. Raises ExportError for a damaged manifest."""
-    manifests = [read_manifest(path.parent) for path in sorted(exports.glob(f"*/*/{MANIFEST_FILE}"))]
-    return tuple(
-        ListedModel(
-            name=model.name,
-            family=model.family,
-            summary=model.summary,
-            exports={m.metadata.data_set: m for m in manifests if m.metadata.model == model.name},
-        )
-        for model in definitions()
+TEXTS = ("name", "family", "data_set")
+COSTS = ("parameters", "multiply_accumulates", "receptive_field", "spread", "calibration_error", "size")
+QUALITIES = ("accuracy", "mean_accuracy", "robust_accuracy", "seeds")
+FIELDS = (*TEXTS, *QUALITIES, *COSTS)  # to sort and to choose by
+
+
+def list_models(
+    exports: Path = Path("exports"),
+    *,
+    sort: str | None = None,
+    family: str | None = None,
+    data: str | None = None,
+    where: Sequence[str] = (),
+) -> tuple[ListedModel, ...]:
+    """All registered models, dense before conv before hybrid, a row for each export of one.
+
+    sort: one of FIELDS; qualities from high to low, costs from low to high, blanks last. family, data: only those.
+    where: conditions that all must hold, such as "parameters<100k" or "accuracy>=93%"; a blank fulfils none.
+    Raises QueryError for a field, family, data set or condition that there isn't, ExportError for a damaged manifest.
+    """
+    rows = _all_rows(read_shipped(exports))
+    if family is not None:
+        if family not in get_args(Family):
+            raise QueryError(unknown("family", family, get_args(Family)))
+        rows = [row for row in rows if row.family == family]
+    if data is not None:
+        there = sorted({row.data_set for row in rows if row.data_set})
+        if data not in there:
+            raise QueryError(
+                f"no export in {exports} is of the data set {data!r}, there are those of {', '.join(there) or 'none'}"
+            )
+        rows = [row for row in rows if row.data_set == data]
+    for condition in where:
+        rows = _chosen(rows, condition)
+    return tuple(rows if sort is None else _sorted(rows, sort))
+
+
+def _all_rows(shipped: Sequence[Shipped]) -> list[ListedModel]:
+    known = definitions()
+    rows = []
+    for model in known:
+        exports = [export for export in shipped if export.model == model.name]
+        rows += [_row(export, model.family, model.summary) for export in exports]
+        if not exports:
+            rows.append(ListedModel(model.name, model.family, model.summary))
+    # Exports of models that somebody else's package defines, or that had another name then, are there all the same.
+    names = {model.name for model in known}
+    return rows + [_row(export, export.family, "") for export in shipped if export.model not in names]
+
+
+def _row(export: Shipped, family: str, summary: str) -> ListedModel:
+    return ListedModel(
+        name=export.model,
+        family=family,
+        summary=summary,
+        data_set=export.data_set,
+        parameters=export.parameters,
+        multiply_accumulates=export.multiply_accumulates,
+        receptive_field=export.receptive_field,
+        accuracy=export.accuracy,
+        mean_accuracy=export.mean_accuracy,
+        spread=export.spread,
+        seeds=len(export.seeds) or None,
+        robust_accuracy=export.robust_accuracy,
+        calibration_error=export.calibration_error,
+        size=export.size,
     )
+
+
+def _sorted(rows: Iterable[ListedModel], field: str) -> list[ListedModel]:
+    _check_field(field)
+    filled, blank = _split(rows, field)
+    if field in TEXTS:
+        return sorted(filled, key=lambda row: str(getattr(row, field))) + blank
+    return sorted(filled, key=lambda row: _number(row, field) * (-1 if field in QUALITIES else 1)) + blank
+
+
+def _chosen(rows: Iterable[ListedModel], condition: str) -> list[ListedModel]:
+    """The rows for which "FIELD OPERATOR VALUE" holds."""
+    found = re.fullmatch(r"\s*(\w+)\s*(<=|>=|<|>|=)\s*(.*?)\s*", condition)
+    if not found:
+        raise QueryError(f"a condition is a field, one of < <= > >= = and a value (parameters<100k), not {condition!r}")
+    field, sign, value = found.groups()
+    _check_field(field)
+    filled, _ = _split(rows, field)
+    if field in TEXTS:
+        if sign != "=":
+            raise QueryError(f"{field} is text, which can be compared by = alone ({field}=…), not by {condition!r}")
+        return [row for row in filled if getattr(row, field) == value]
+    holds, limit = _SIGNS[sign], _parse_number(value, condition)
+    return [row for row in filled if holds(_number(row, field), limit)]
+
+
+_SIGNS = {"<": lt, "<=": le, ">": gt, ">=": ge, "=": eq}
+_UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "%": 0.01}
+
+
+def _parse_number(text: str, condition: str) -> float:
+    """100k, 1.8M or 93% as a number."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg%]?)", text, re.IGNORECASE)
+    if not found:
+        raise QueryError(f"{condition!r} compares with {text!r}, expected a number such as 100000, 100k, 1.8M or 93%")
+    # Rounded: 93.3 * 0.01 isn't the 0.933 that somebody means.
+    return round(float(found[1]) * _UNITS[found[2].lower()], 12)
+
+
+def _number(row: ListedModel, field: str) -> float:
+    value = float(getattr(row, field))
+    return math.inf if field == "receptive_field" and value == 0 else value  # the whole picture, however large
+
+
+def _split(rows: Iterable[ListedModel], field: str) -> tuple[list[ListedModel], list[ListedModel]]:
+    """Rows that have the field, and rows that have a blank there."""
+    filled: list[ListedModel] = []
+    blank: list[ListedModel] = []
+    for row in rows:
+        (blank if getattr(row, field) is None else filled).append(row)
+    return filled, blank
+
+
+def _check_field(field: str) -> None:
+    if field not in FIELDS:
+        raise QueryError(f"a list has no field {field!r}: there are {', '.join(FIELDS)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 import sys
@@ -22,13 +21,14 @@ if TYPE_CHECKING:
     from pipelines.compare import Comparison
     from pipelines.evaluate import Evaluation
     from pipelines.export import Exported
+    from pipelines.gallery import Gallery
     from pipelines.roster import ListedModel
     from pipelines.train import Trained
     from pipelines.verify import Verification
     from zoo.models.ledger import Ledger
 
 # Where nobody looks at a terminal, in a log or a pipe, nothing is cut to 80 columns.
-_output = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+_output = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 _progress = Console(stderr=True, highlight=False)
 
 FAMILY_STYLES = {"dense": "dark_orange", "conv": "dodger_blue2", "hybrid": "green4"}
@@ -129,25 +129,67 @@ def verification_table(verification: Verification) -> Table:
     return table
 
 
-def roster_table(models: tuple[ListedModel, ...]) -> Table:
-    """All models; a line for each export of one."""
-    table = _table("family", "model", "data set", ">parameters", ">multiply-acc.", ">test accuracy", "~what it is")
-    for model in models:
-        name = Text(model.name)
-        if not model.exports:
-            table.add_row(_family(model.family), name, "", "", "", "", _short(model.summary))
-        for data_set, manifest in model.exports.items():
-            figures = manifest.figures
-            table.add_row(
-                _family(model.family),
-                name,
-                Text(data_set),
-                f"{figures.get('parameters', math.nan):,.0f}",
-                f"{figures.get('multiply_accumulates', math.nan):,.0f}",
-                f"{manifest.metadata.test_accuracy:.2%}",
-                _short(model.summary),
-            )
+def verifications_table(verifications: tuple[Verification, ...]) -> Table:
+    """A line an export: the accuracy that its file reached just now, and where the same is written."""
+    table = _table("family", "export", ">accuracy found", ">manifest", "card", "page", "of the test set")
+    for found in verifications:
+        metadata, told = found.metadata, {check.name: check.result for check in found.checks}
+        table.add_row(
+            _family(metadata.family),
+            Text(f"{metadata.data_set}/{metadata.model}"),
+            _or_blank(found.accuracy, ".2%"),
+            f"{metadata.test_accuracy:.2%}",
+            "same" if "card" in told else "none",
+            "same" if "page" in told else "none",
+            Text(told["test set"]),
+        )
+    table.caption = f"all {len(verifications)} verified" if len(verifications) > 1 else "verified"
+    table.caption_justify = "left"
     return table
+
+
+def gallery_summary(gallery: Gallery) -> Text:
+    """Where the page and its charts lie."""
+    return Text(f"{gallery.page}: {gallery.exports} exports, {', '.join(map(str, gallery.charts))}")
+
+
+def roster_table(models: tuple[ListedModel, ...]) -> Table:
+    """All models, a line for each export of one; blank where a model isn't shipped."""
+    table = _table(
+        "family",
+        "model",
+        "data set",
+        ">parameters",
+        ">multiply-acc.",
+        ">sees",
+        ">test accuracy",
+        ">over seeds",
+        "~what it is",
+    )
+    for model in models:
+        field = model.receptive_field
+        table.add_row(
+            _family(model.family),
+            Text(model.name),
+            Text(model.data_set or ""),
+            _or_blank(model.parameters, ","),
+            _or_blank(model.multiply_accumulates, ","),
+            "" if field is None else _sight(field or None),
+            _or_blank(model.accuracy, ".2%"),
+            _over_seeds(model),
+            _short(model.summary),
+        )
+    return table
+
+
+def _or_blank(figure: float | None, form: str) -> str:
+    return "" if figure is None else format(figure, form)
+
+
+def _over_seeds(model: ListedModel) -> str:
+    if model.mean_accuracy is None or model.spread is None:
+        return ""
+    return f"{model.mean_accuracy:.2%} ± {100 * model.spread:.2f} ({model.seeds})"
 
 
 def ledger_table(ledger: Ledger) -> Table:

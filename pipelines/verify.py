@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +54,16 @@ class Check:
 
 @dataclass(frozen=True)
 class Verification:
-    """All promises of an export, found kept. path: the folder or the file that was verified."""
+    """All promises of an export, found kept.
+
+    path: the folder or the file that was verified. accuracy: what the file reached on the whole test set just now,
+    0..1; None where its pictures aren't known.
+    """
 
     path: Path
     metadata: Metadata
     checks: tuple[Check, ...]
+    accuracy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -99,8 +105,9 @@ def verify(path: str | os.PathLike[str], *, data: str | DataSet | None = None) -
     if found.is_dir():
         checks.append(Check("manifest", check_manifest(found)))
         checks.append(Check("samples", check_samples(classifier, found)))
-    checks.append(Check("test set", check_test_set(classifier, file, data)))
-    return Verification(found, classifier.metadata, tuple(checks))
+    told, accuracy = check_test_set(classifier, file, data)
+    checks.append(Check("test set", told))
+    return Verification(found, classifier.metadata, tuple(checks), accuracy)
 
 
 # One function a promise: it returns how it was kept, or raises VerificationError ------------------------------------
@@ -220,11 +227,11 @@ def check_samples(classifier: Classifier, folder: Path) -> str:
     return f"{len(samples)} pictures with their probabilities"
 
 
-def check_test_set(classifier: Classifier, file: Path, data: str | DataSet | None) -> str:
-    """The accuracy on the whole test set is the one that the file names."""
+def check_test_set(classifier: Classifier, file: Path, data: str | DataSet | None) -> tuple[str, float | None]:
+    """The accuracy on the whole test set is the one that the file names; returned as well, None if not checked."""
     metadata = classifier.metadata
     if data is None and metadata.data_set not in data_sets():
-        return f"not checked, {metadata.data_set!r} is no known data set: name its folder by --data"
+        return f"not checked, {metadata.data_set!r} is no known data set: name its folder by --data", None
     data_set = _load(data if data is not None else metadata.data_set, metadata)
     if data_set.digest != metadata.data_digest:
         raise VerificationError(
@@ -242,7 +249,8 @@ def check_test_set(classifier: Classifier, file: Path, data: str | DataSet | Non
             f"{file} is right on {right:,} of {len(data_set.test):,} test pictures, expected {expected:,}: "
             "export the model again"
         )
-    return f"{right:,} of {len(data_set.test):,} pictures right ({right / len(data_set.test):.2%}), as the file says"
+    accuracy = right / len(data_set.test)
+    return f"{right:,} of {len(data_set.test):,} pictures right ({accuracy:.2%}), as the file says", accuracy
 
 
 # Against Keras -------------------------------------------------------------------------------------------------------
@@ -281,7 +289,16 @@ def _batches(images: Pixels) -> Sequence[Pixels]:
 
 
 def _load(data: str | DataSet, metadata: Metadata) -> DataSet:
-    return data if isinstance(data, DataSet) else load(data, size=(metadata.height, metadata.width))
+    size = (metadata.height, metadata.width)
+    if isinstance(data, DataSet):
+        return data
+    return _load_known(data, size) if data in data_sets() else load(data, size=size)
+
+
+@lru_cache(maxsize=2)
+def _load_known(data: str, size: tuple[int, int]) -> DataSet:
+    """Kept for the next export of a known data set; a folder's pictures may have changed by then."""
+    return load(data, size=size)
 
 
 def _described(value: Any) -> tuple[str, int, list[str | int]]:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from pipelines import figures
 from pipelines.compare import Row
+from pipelines.figures.points import Point, label_points
+from pipelines.figures.style import short_names
+from pipelines.published import Published
+from pipelines.shipped import Shipped
 from pipelines.statistics import calibration_bins, confusion_matrix
 from zoo.models.registry import Family
 
@@ -31,6 +37,27 @@ HISTORY = {
 }
 ROW = Row("pets/lenet5", "hybrid", 61_706, 0.91, 0.90, 0.92, 250_000, 0.04, 1e-7)
 
+SHIPPED = Shipped(
+    folder=Path("exports/pets/lenet5"),
+    model="lenet5",
+    family="hybrid",
+    data_set="pets",
+    parameters=61_706,
+    multiply_accumulates=416_520,
+    receptive_field=14,
+    accuracy=0.91,
+    low=0.90,
+    high=0.92,
+    seeds={},
+    robust_accuracy=None,
+    calibration_error=None,
+    size=250_000,
+    teacher=None,
+    recipe={},
+    card=True,
+)
+PUBLISHED = (Published("people", 0, 0.835, ""), Published("a net", 1_000_000, 0.93, ""))
+
 DRAWINGS = {
     "curves": (figures.curves, (HISTORY, 4)),
     "confusion": (figures.confusion, (confusion_matrix(TRUTH, ANSWER, 3), LABELS)),
@@ -38,6 +65,7 @@ DRAWINGS = {
     "filters": (figures.first_layer, (random.normal(size=(3, 3, 1, 24)), "filter")),
     "neurons": (figures.first_layer, (random.normal(size=(12, 9, 3, 3)), "neuron", LABELS)),
     "reliability": (figures.reliability, (calibration_bins(CONFIDENCE, TRUTH == ANSWER),)),
+    "costs": (figures.costs, ([SHIPPED, replace(SHIPPED, model="all", accuracy=1.0, high=1.0)], PUBLISHED)),
     "comparison": (figures.comparison, ([ROW, replace(ROW, name="pets/softmax", family="dense", parameters=7850)],)),
 }
 
@@ -89,12 +117,12 @@ def test_any_class_name_can_be_drawn(tmp_path):
 
 
 def test_long_names_keep_their_beginning_and_their_end():
-    short = figures._names(["drawings of ships 001", "drawings of ships 002", "ship"], 12)
+    short = short_names(["drawings of ships 001", "drawings of ships 002", "ship"], 12)
     assert short == ["drawi…ps 001", "drawi…ps 002", "ship"]
 
 
 def test_names_that_no_font_has_become_numbers():
-    assert figures._names(["a", "\U000f0000", "  "], 12) == ["a", "class 1", "class 2"]
+    assert short_names(["a", "\U000f0000", "  "], 12) == ["a", "class 1", "class 2"]
 
 
 def test_latency_is_told_in_microseconds(tmp_path):
@@ -135,19 +163,17 @@ def test_families_have_colours_and_markers_of_their_own():
         assert len(set(looks.values())) == len(looks)
 
 
-def test_names_in_the_comparison_cover_neither_each_other_nor_a_point():
-    rows = [
-        replace(ROW, name=f"fashion-mnist/model-{k}", parameters=parameters, accuracy=accuracy, low=accuracy - 0.005)
-        for k, (parameters, accuracy) in enumerate(
-            [(7_850, 0.845), (235_146, 0.897), (96_490, 0.929), (37_706, 0.921), (61_706, 0.925), (284_754, 0.93)]
-        )
-    ]
-    figure = Figure(figsize=(10, 4))
-    ax = figure.subplots()
+def test_names_cover_neither_each_other_nor_a_point():
+    crowd = [(7_850, 0.845), (235_146, 0.897), (96_490, 0.929), (37_706, 0.921), (61_706, 0.925), (284_754, 0.93)]
+    # Too many to have all their names right beside them.
+    crowd += [(parameters * 1.15, accuracy + 0.001) for parameters, accuracy in crowd[2:]]
+    points = [Point(cost, accuracy, accuracy - 0.005, accuracy, "black", "o") for cost, accuracy in crowd]
+    names = [f"fashion-mnist/model-{k}" for k in range(len(points))]
+    ax = Figure(figsize=(10, 4)).subplots()
     ax.set(xscale="log", xlim=(5_000, 900_000), ylim=(0.83, 0.94))
-    figures._label_points(figure, ax, rows, [row.name for row in rows])
-    boxes = [label.get_window_extent() for label in ax.texts]
-    assert [label.get_text() for label in ax.texts] == [row.name for row in rows]
+    label_points(ax, points, names)
+    boxes = [Text.get_window_extent(label) for label in ax.texts]  # without the lines that lead there
+    assert [label.get_text() for label in ax.texts] == names
     assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
-    points = ax.transData.transform([(row.parameters, row.accuracy) for row in rows])
-    assert not any(box.contains(*point) for box in boxes for point in points)
+    places = ax.transData.transform([(point.cost, point.accuracy) for point in points])
+    assert not any(box.contains(*place) for box in boxes for place in places)

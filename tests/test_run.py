@@ -78,6 +78,18 @@ def test_verify_accepts_the_exports_and_tells_the_run_and_the_files(place: tuple
     assert "lenet5" in capsys.readouterr().out
 
 
+def test_every_shipped_accuracy_is_found_again(place: tuple[Path, Comparison], capsys) -> None:
+    """In the file's answers, in the manifest, in the card, and on the page of all."""
+    _, comparison = place
+    assert main(["gallery"]) == 0
+    capsys.readouterr()
+    assert main(["verify", "--all"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for row in comparison.rows:
+        found = next(line.split() for line in lines if f" {row.name} " in line)
+        assert found[1:6] == [row.name, f"{row.accuracy:.2%}", f"{row.accuracy:.2%}", "same", "same"]
+
+
 def test_list_shows_the_figures_of_exports(place: tuple[Path, Comparison], capsys) -> None:
     _, comparison = place
     assert main(["list"]) == 0

@@ -9,6 +9,7 @@ ZooError
 │   └── VerificationError  an export that doesn't answer as its Keras model does
 ├── InputError           pictures handed to a classifier in a shape or type that it doesn't take
 ├── ProviderError        an execution provider that isn't there, or doesn't start
+├── QueryError           a field, a filter or an order that a list doesn't have
 ├── TrackingError        a tracking store that can't be opened, read or written
 └── MissingExtraError    a part of the project that isn't installed
 """
@@ -52,6 +53,10 @@ class InputError(ZooError):
 
 class ProviderError(ZooError):
     """An execution provider that isn't there, or doesn't start."""
+
+
+class QueryError(ZooError):
+    """A field, a filter or an order that a list doesn't have."""
 
 
 class TrackingError(ZooError):

@@ -1,0 +1,23 @@
+"""Every picture that the project draws, in one quiet style. The only importer of Matplotlib.
+
+Each function writes a PNG, whole or not at all, and returns its alternative text. Same numbers, same bytes.
+"""
+
+from pipelines.figures.answers import confusion, reliability
+from pipelines.figures.costs import costs
+from pipelines.figures.models import comparison
+from pipelines.figures.style import FAMILY_COLOURS, FAMILY_MARKERS
+from pipelines.figures.tiles import first_layer, mistakes
+from pipelines.figures.training import curves
+
+__all__ = [
+    "FAMILY_COLOURS",
+    "FAMILY_MARKERS",
+    "comparison",
+    "confusion",
+    "costs",
+    "curves",
+    "first_layer",
+    "mistakes",
+    "reliability",
+]

@@ -1,0 +1,95 @@
+"""What each export in a folder says of itself, flat: one row a manifest. Nothing is measured, no model is loaded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+
+from zoo.contract import CARD_FILE, MANIFEST_FILE, MODEL_FILE, Manifest, read_manifest
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """An export by its manifest; None for a figure that the manifest doesn't hold.
+
+    folder: where it lies. receptive_field: side in pixels of what one feature sees, 0 for the whole picture. accuracy:
+    of the shipped file on the whole test set, 0..1; low, high: its 95% interval. seeds: accuracy by seed, where several
+    were trained. robust_accuracy: mean over corrupted test pictures, 0..1. size: of model.onnx, bytes. teacher: the
+    model whose answers it learned from. card: whether there is one in the folder.
+    """
+
+    folder: Path
+    model: str
+    family: str
+    data_set: str
+    parameters: int | None
+    multiply_accumulates: int | None
+    receptive_field: int | None
+    accuracy: float
+    low: float | None
+    high: float | None
+    seeds: Mapping[int, float]
+    robust_accuracy: float | None
+    calibration_error: float | None
+    size: int
+    teacher: str | None
+    recipe: Mapping[str, object]
+    card: bool
+
+    @property
+    def name(self) -> str:
+        """DATA SET/MODEL."""
+        return f"{self.data_set}/{self.model}"
+
+    @property
+    def mean_accuracy(self) -> float | None:
+        """Over the seeds; None where one alone was trained."""
+        return mean(self.seeds.values()) if len(self.seeds) > 1 else None
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation of the accuracy over the seeds (of the sample, n - 1)."""
+        return stdev(self.seeds.values()) if len(self.seeds) > 1 else None
+
+
+def read_shipped(exports: Path) -> tuple[Shipped, ...]:
+    """All exports below a folder, DATA SET/MODEL, in the order of these names. ExportError for a damaged manifest."""
+    folders = sorted(path.parent for path in exports.glob(f"*/*/{MANIFEST_FILE}"))
+    return tuple(_shipped(folder, read_manifest(folder)) for folder in folders)
+
+
+def _shipped(folder: Path, manifest: Manifest) -> Shipped:
+    metadata, figures = manifest.metadata, manifest.figures
+    file = manifest.file(MODEL_FILE)
+    teacher = metadata.recipe.get("teacher")
+    seeds = {
+        int(found[1]): accuracy
+        for name, accuracy in figures.items()
+        if (found := re.fullmatch(r"test_accuracy_seed_(\d+)", name))
+    }
+    return Shipped(
+        folder=folder,
+        model=metadata.model,
+        family=metadata.family,
+        data_set=metadata.data_set,
+        parameters=_whole(figures.get("parameters")),
+        multiply_accumulates=_whole(figures.get("multiply_accumulates")),
+        receptive_field=_whole(figures.get("receptive_field")),
+        accuracy=metadata.test_accuracy,
+        low=figures.get("test_accuracy_low"),
+        high=figures.get("test_accuracy_high"),
+        seeds=dict(sorted(seeds.items())),
+        robust_accuracy=figures.get("test_robust_accuracy"),
+        calibration_error=figures.get("test_calibration_error"),
+        size=file.size if file else 0,
+        teacher=str(teacher) if teacher else None,
+        recipe=metadata.recipe,
+        card=manifest.file(CARD_FILE) is not None,
+    )
+
+
+def _whole(figure: float | None) -> int | None:
+    return None if figure is None else int(figure)

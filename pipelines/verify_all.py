@@ -1,0 +1,83 @@
+"""`zoo verify --all`: every shipped figure of accuracy is found again by running the shipped file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from pipelines.gallery import PAGE_FILE, export_row
+from pipelines.shipped import Shipped, read_shipped
+from pipelines.verify import Check, Verification, verify
+from zoo.contract import CARD_FILE, read_manifest
+from zoo.errors import ExportError, VerificationError
+
+CARD, PAGE = "card", "page"  # names of the checks that are added
+
+
+def verify_all(
+    exports: Path = Path("exports"), *, data: str | None = None, tell: Callable[[str], None] = print
+) -> tuple[Verification, ...]:
+    """Verify each export below a folder, and that its card and the folder's page name the accuracy found.
+
+    data: as `verify` takes it. tell: is told what is done next. A card or a page that isn't there isn't checked.
+    Raises what `verify` raises, ExportError where there is no export, and VerificationError for the first line of a
+    card or the page that says something else.
+    """
+    shipped = read_shipped(exports)
+    if not shipped:
+        raise ExportError(f"no export is in {exports}: `zoo run MODEL --data DATA` makes one, --exports names a folder")
+    page = exports / PAGE_FILE
+    lines = page.read_text(encoding="utf-8", errors="replace").splitlines() if page.is_file() else None
+    verifications = []
+    for export in shipped:
+        tell(f"{export.name}: verifying")
+        found = verify(export.folder, data=data)
+        checks = list(found.checks)
+        if export.card:
+            checks.append(Check(CARD, check_card(export)))
+        if lines is not None:
+            checks.append(Check(PAGE, check_page(export, page, lines)))
+        verifications.append(replace(found, checks=tuple(checks)))
+    if lines is not None:
+        check_nothing_else(shipped, page, lines)
+    return tuple(verifications)
+
+
+def check_card(export: Shipped) -> str:
+    """The card and the manifest's figures name the accuracy that the file names, and that was found."""
+    stated = f"{export.accuracy:.2%}"
+    figure = read_manifest(export.folder).figures.get("test_accuracy", export.accuracy)
+    if figure != export.accuracy:
+        raise VerificationError(
+            f"{export.folder}: the manifest has a figure test_accuracy of {figure:.4%}, and the file one of "
+            f"{export.accuracy:.4%}, expected the same: export the model again"
+        )
+    card = export.folder / CARD_FILE
+    named = re.search(r"^\| test accuracy \| ([\d.]+%) \|", card.read_text(encoding="utf-8"), re.MULTILINE)
+    if named is None or named[1] != stated:
+        raise VerificationError(
+            f"{card} names {'no test accuracy' if named is None else named[1]}, expected {stated}: export it again"
+        )
+    return f"names {stated}, too"
+
+
+def check_page(export: Shipped, page: Path, lines: list[str]) -> str:
+    """The page has the line that this export's manifest gives."""
+    if export_row(export) not in lines:
+        raise VerificationError(
+            f"{page} has no line for {export.name} with the figures of its manifest (test accuracy "
+            f"{export.accuracy:.2%}): write it again by `zoo gallery`"
+        )
+    return f"{page.name} beside it has the same figures"
+
+
+def check_nothing_else(shipped: tuple[Shipped, ...], page: Path, lines: list[str]) -> None:
+    """The page lists no export that isn't there, and each once."""
+    expected = {export_row(export) for export in shipped}
+    listed = [line for line in lines if re.match(r"\| (dense|conv|hybrid) \| \[", line)]
+    for line in listed:
+        if line not in expected or listed.count(line) > 1:
+            name = re.sub(r".*?\[(.*?)\]\((.*?)\).*", r"\2", line)
+            raise VerificationError(f"{page} has a line for {name} that no export has: write it again by `zoo gallery`")

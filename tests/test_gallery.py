@@ -1,0 +1,254 @@
+"""The page of all exports: every number is a manifest's, and the one in git is the one that its manifests give."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pipelines.cli import main
+from pipelines.gallery import CHART_FILE, PAGE_FILE, gallery
+from pipelines.published import PUBLISHED, TARGETS
+from zoo.contract import MANIFEST_FILE, read_manifest
+from zoo.errors import ExportError
+from zoo.models import definition
+from zoo.recipe import Recipe
+
+ROOT = Path(__file__).parent.parent
+SOFTMAX = ROOT / "tests" / "runtime" / "fixture" / "digits" / "softmax"
+
+# model -> (family, accuracy, parameters)
+TRAINED = {
+    "softmax": ("dense", 0.845, 7_850.0),
+    "mlp-small": ("dense", 0.901, 235_146.0),
+    "mlp-taught": ("dense", 0.915, 235_146.0),
+    "conv-small": ("conv", 0.9455, 87_050.0),
+    "lenet5": ("hybrid", 0.917, 61_706.0),
+}
+
+
+def put(folder, model, family="dense", data_set="fashion-mnist", accuracy=0.9, recipe=None, **figures):
+    """A real export, whose manifest says something else."""
+    goal = shutil.copytree(SOFTMAX, folder / data_set / model)
+    manifest = read_manifest(goal)
+    metadata = replace(
+        manifest.metadata,
+        model=model,
+        family=family,
+        data_set=data_set,
+        test_accuracy=accuracy,
+        recipe=recipe or {},
+    )
+    known = {"test_accuracy_low": accuracy - 0.005, "test_accuracy_high": accuracy + 0.005, **figures}
+    (goal / MANIFEST_FILE).write_text(replace(manifest, metadata=metadata, figures=known).to_json(), encoding="utf-8")
+    return goal
+
+
+@pytest.fixture
+def exports(tmp_path):
+    folder = tmp_path / "exports"
+    for model, (family, accuracy, parameters) in TRAINED.items():
+        recipe = {"teacher": "conv-small"} if model == "mlp-taught" else {}
+        put(
+            folder,
+            model,
+            family,
+            accuracy=accuracy,
+            recipe=recipe,
+            parameters=parameters,
+            multiply_accumulates=2 * parameters,
+        )
+    shutil.copytree(SOFTMAX, folder / "digits" / "softmax")  # with hardly a figure
+    return folder
+
+
+def cells(page: str, beginning: str) -> list[str]:
+    """The cells of the only line of a table that begins so."""
+    (line,) = (line for line in page.splitlines() if line.startswith(f"| {beginning}"))
+    return [cell.strip() for cell in line.strip("|").split(" | ")]
+
+
+def page_of(exports: Path) -> str:
+    return gallery(exports).page.read_text(encoding="utf-8")
+
+
+def test_every_export_has_a_line_with_its_figures(exports):
+    put(
+        exports,
+        "separable-small",
+        "conv",
+        accuracy=0.93,
+        parameters=37_706.0,
+        multiply_accumulates=4_200_000.0,
+        receptive_field=22.0,
+        test_accuracy_seed_1=0.93,
+        test_accuracy_seed_3=0.932,
+        test_robust_accuracy=0.71,
+        test_calibration_error=0.0123,
+    )
+    page = page_of(exports)
+    assert cells(page, "conv | [separable-small]") == [
+        "conv",
+        "[separable-small](fashion-mnist/separable-small/)",
+        "37,706",
+        "4,200,000",
+        "22×22",
+        "93.00%",
+        "92.50% to 93.50%",
+        "93.10% ± 0.14 (seeds 1, 3)",
+        "71.00%",
+        "1.23%",
+        "4 kB",
+        "",
+        "`zoo run separable-small --data fashion-mnist`",
+    ]
+    for model in TRAINED:
+        assert page.count(f"| [{model}](fashion-mnist/{model}/) | {TRAINED[model][2]:,.0f}") >= 1
+    assert page.index("## fashion-mnist") < page.index("## digits"), "those with published results first"
+
+
+def test_a_name_leads_to_the_card(exports):
+    folder = exports / "digits" / "softmax"
+    (folder / "README.md").write_text("# softmax", encoding="utf-8")
+    manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+    manifest["files"].append({"path": "README.md", "size": 9, "sha256": "0" * 64})
+    (folder / MANIFEST_FILE).write_text(json.dumps(manifest), encoding="utf-8")
+    assert "[softmax](digits/softmax/README.md)" in page_of(exports)
+
+
+def test_the_command_makes_the_same_recipe_again(exports):
+    own = definition("mlp-small").recipe
+    made = own.with_values({"epochs": 3, "seed": 7, "least_updates": 0})
+    kept = own.with_values({"epochs": 3})
+    put(exports, "mlp-small", data_set="digits", recipe=made.to_json())
+    put(exports, "pets-net", data_set="my pets", recipe=Recipe().to_json())
+    page = page_of(exports)
+    assert "`zoo run mlp-small --data digits --set epochs=3 --set seed=7`" in page
+    assert "`zoo run pets-net --data 'path/to/my pets'`" in page
+    put(exports, "softmax", data_set="pets", recipe=definition("softmax").recipe.with_values({"epochs": 3}).to_json())
+    assert kept.least_updates
+    assert f"--set epochs=3 --set least_updates={kept.least_updates}`" in page_of(exports), "or 3 would be meant"
+
+
+def test_the_best_of_ours_stands_beside_the_published(exports):
+    page = page_of(exports)
+    assert cells(page, "conv, 100 k parameters")[1:9] == [
+        "92.5% (2 conv)",
+        "94.5%",
+        "95.0%",
+        "[conv-small](fashion-mnist/conv-small/)",
+        "87,050",
+        "94.55%",
+        "+2.05",
+        "yes",
+    ]
+    assert cells(page, "conv, 10 k parameters")[4:9] == ["none yet", "", "", "", "no"]
+    assert cells(page, "hybrid, 100 k parameters")[8] == "no, 1.80 short"
+    assert cells(page, "DenseNet-BC")[3:7] == ["[conv-small](fashion-mnist/conv-small/)", "87,050", "94.55%", "-0.85"]
+
+
+def test_a_taught_model_is_marked_and_does_not_hide_the_best_that_was_not(exports):
+    page = page_of(exports)
+    assert cells(page, "dense | [mlp-taught]")[11] == "conv-small"
+    taught, alone = cells(page, "dense, 1 M parameters |"), cells(page, "dense, 1 M parameters, no teacher")
+    assert taught[4].endswith(", taught by conv-small")
+    assert (taught[6:9], alone[6:9]) == (
+        ["91.50%", "+1.50", "yes"],
+        ["90.10%", "+0.10, within the interval", "no, 0.90 short"],
+    )
+
+
+def test_each_data_set_has_a_chart_with_words(exports):
+    made = gallery(exports)
+    assert made.charts == (exports / "fashion-mnist" / CHART_FILE, exports / "digits" / CHART_FILE)
+    assert made.exports == 6
+    for chart in made.charts:
+        with Image.open(chart) as picture:
+            picture.load()
+            assert picture.width > 1000
+    words = re.findall(r"!\[(.+?)\]\((\S+)\)", made.page.read_text(encoding="utf-8"))
+    assert [file for _, file in words] == ["fashion-mnist/accuracy.png", "digits/accuracy.png"]
+    assert "dense from softmax 84.50% with 7,850 parameters to mlp-taught 91.50%" in words[0][0]
+    assert "of 1 model against" in words[1][0]
+
+
+def test_same_manifests_same_bytes_and_nothing_but_manifests(exports, tmp_path):
+    other = tmp_path / "other"
+    for manifest in exports.rglob(MANIFEST_FILE):
+        copy = other / manifest.relative_to(exports)
+        copy.parent.mkdir(parents=True)
+        shutil.copy(manifest, copy)
+    first, second = gallery(exports), gallery(other)
+    assert first.page.read_bytes() == second.page.read_bytes()
+    for one, same in zip(first.charts, second.charts, strict=True):
+        assert one.read_bytes() == same.read_bytes()
+    assert {path.name for path in other.iterdir()} == {"fashion-mnist", "digits", PAGE_FILE}
+
+
+def test_what_cannot_be_shown_leaves_the_old_page(exports):
+    page = gallery(exports).page
+    before = page.read_bytes()
+    put(exports, "vit", family="attention")
+    with pytest.raises(ExportError, match="of the family 'attention', expected one of dense, conv, hybrid"):
+        gallery(exports)
+    (exports / "fashion-mnist" / "vit" / MANIFEST_FILE).write_text("{", encoding="utf-8")
+    with pytest.raises(ExportError, match=r"manifest\.json can't be read"):
+        gallery(exports)
+    assert page.read_bytes() == before
+
+
+def test_no_export_is_nothing_to_show(tmp_path, capsys):
+    assert main(["gallery", "--exports", str(tmp_path)]) == 1
+    assert "no export is in" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_tells_what_it_wrote(exports, capsys):
+    assert main(["gallery", "--exports", str(exports), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["page"] == str(exports / PAGE_FILE)
+
+
+def test_targets_name_published_results_and_more_parameters_ask_for_more():
+    for data_set, targets in TARGETS.items():
+        results = {result.name for result in PUBLISHED[data_set]}
+        assert {target.published for target in targets} - {None} <= results
+        for one, other in pairwise(targets):
+            if one.family == other.family:
+                assert one.parameters < other.parameters
+                assert one.least < other.least
+        assert all(target.least < target.stretch for target in targets)
+
+
+def test_an_mlp_is_counted_by_its_layers():
+    sizes = (784, 256, 128, 64, 10)
+    counted = sum(inputs * outputs + outputs for inputs, outputs in pairwise(sizes))
+    (mlp,) = (result for result in PUBLISHED["fashion-mnist"] if result.name == "MLP 256-128-64")
+    assert mlp.parameters == counted
+
+
+def committed(*arguments: str) -> str:
+    """What git has staged: exports that a demo made beside them, or in their place, are not meant."""
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, encoding="utf-8", check=True).stdout
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="outside of a repository")
+def test_the_page_in_git_is_the_one_that_its_manifests_give(tmp_path):
+    files = committed("ls-files", "exports").splitlines()
+    manifests = [file for file in files if re.fullmatch(rf"exports/[^/]+/[^/]+/{MANIFEST_FILE}", file)]
+    if not manifests:
+        pytest.skip("no export is in git yet")
+    for manifest in manifests:
+        copy = tmp_path / manifest
+        copy.parent.mkdir(parents=True)
+        copy.write_text(committed("show", f":{manifest}"), encoding="utf-8")
+    made = gallery(tmp_path / "exports")
+    assert committed("show", f":exports/{PAGE_FILE}") == made.page.read_text(encoding="utf-8"), "run `zoo gallery`"
+    # The bytes of a chart may depend on a machine's fonts; its words, in the page, don't.
+    assert {chart.relative_to(tmp_path).as_posix() for chart in made.charts} <= set(files)
