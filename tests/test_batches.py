@@ -138,7 +138,7 @@ def test_a_picture_of_few_pixels_still_moves():
     assert len(set(moved)) == 9
 
 
-@pytest.mark.parametrize("augmentation", ["light", "strong"])
+@pytest.mark.parametrize("augmentation", ["mirror", "light", "strong"])
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_half_of_the_pictures_are_mirrored_where_labels_allow_it(mirrored, augmentation):
     ramp = np.broadcast_to(np.arange(0, 200, 10, dtype=np.uint8)[None, None, :, None], (400, 20, 20, 1))
@@ -148,6 +148,14 @@ def test_half_of_the_pictures_are_mirrored_where_labels_allow_it(mirrored, augme
     growth = np.sign(np.diff(images.astype(int), axis=2)).sum((1, 2, 3))
     share = (growth < 0).mean()
     assert 0.4 < share < 0.6 if mirrored else share < 0.02
+
+
+def test_mirror_moves_nothing_else():
+    split = split_of(64)
+    for images, labels in stream(split, "mirror", mirrored=True):
+        for image, label in zip(images, labels, strict=True):
+            own = split.images[label]
+            assert np.array_equal(image, own) or np.array_equal(image, own[:, ::-1])
 
 
 def test_strong_erases_a_rectangle_of_noise_in_half_of_the_pictures():

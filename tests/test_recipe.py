@@ -30,7 +30,7 @@ def test_a_recipe_survives_json(recipe: Recipe) -> None:
         ("epochs=0", "epochs must be 1 or more, received 0"),
         ("learning_rate=0", "learning_rate must be above 0"),
         ("warmup=1", "warmup must be from 0 to below 1"),
-        ("augmentation=heavy", "augmentation must be one of none, light, strong, received 'heavy'"),
+        ("augmentation=heavy", "augmentation must be one of none, mirror, light, strong, received 'heavy'"),
         ("precision=int8", "precision must be one of"),
         ("epochs", "--set takes field=value"),
         ("=3", "--set takes field=value"),

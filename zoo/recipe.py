@@ -9,7 +9,7 @@ from typing import Any
 
 from zoo.errors import RecipeError, unknown
 
-AUGMENTATIONS = ("none", "light", "strong")
+AUGMENTATIONS = ("none", "mirror", "light", "strong")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")
 PICTURES = ("train", "all")
 
@@ -36,7 +36,8 @@ class Recipe:
     # train; all: the validation pictures too, for a recipe whose epochs were found with them. The weights that are kept
     # are then those of the last epoch, not those of the best.
     pictures: str = "train"
-    # none; light: shifts by up to 1/14 of the side, mirrored where labels allow it; strong: light and erased patches.
+    # none; mirror: every other picture, where labels allow it; light: mirror, and shifts by up to 1/14 of the side;
+    # strong: light, and erased patches.
     augmentation: str = "light"
     # Largest share of another picture, and of its target, that is blended into each (Zhang et al. 2018, drawn evenly).
     mixup: float = 0.0

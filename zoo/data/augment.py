@@ -19,7 +19,7 @@ SHIFT_SHARE = 1 / 14  # of the side: 2 pixels of 28
 
 def augmentation_called(name: str) -> Augmentation:
     """The function of that name; RecipeError where there is none."""
-    known = {"none": none, "light": light, "strong": strong}
+    known = {"none": none, "mirror": mirror, "light": light, "strong": strong}
     if name not in known:
         raise RecipeError(unknown("augmentation", name, known))
     return known[name]
@@ -30,12 +30,17 @@ def none(images: Tensor, mirrored: bool, seed: Tensor) -> Tensor:  # noqa: ARG00
     return images
 
 
+def mirror(images: Tensor, mirrored: bool, seed: Tensor) -> Tensor:
+    """Every other picture is mirrored, where labels allow it."""
+    return _moved(images, 0, mirrored, seed) if mirrored else images
+
+
 def light(images: Tensor, mirrored: bool, seed: Tensor) -> Tensor:
     """Each picture is shifted by up to 1/14 of its side, at least one pixel; its edge fills what is uncovered.
 
     Every other one is mirrored, where labels allow it.
     """
-    return _moved(images, mirrored, seed)
+    return _moved(images, SHIFT_SHARE, mirrored, seed)
 
 
 def strong(images: Tensor, mirrored: bool, seed: Tensor) -> Tensor:
@@ -43,10 +48,10 @@ def strong(images: Tensor, mirrored: bool, seed: Tensor) -> Tensor:
     import tensorflow as tf
 
     seeds = tf.random.split(seed, 2)
-    return _erased(_moved(images, mirrored, seeds[0]), seeds[1])
+    return _erased(_moved(images, SHIFT_SHARE, mirrored, seeds[0]), seeds[1])
 
 
-def _moved(images: Tensor, mirrored: bool, seed: Tensor) -> Tensor:
+def _moved(images: Tensor, shift_share: float, mirrored: bool, seed: Tensor) -> Tensor:
     """Shift and mirror: both only change where a pixel is taken from, so that one look-up does the two."""
     import tensorflow as tf
 
@@ -55,7 +60,7 @@ def _moved(images: Tensor, mirrored: bool, seed: Tensor) -> Tensor:
 
     def positions(side: int, seed: Tensor) -> Tensor:
         """[B, side] int32: for each place the one that it is taken from, outside of the picture the nearest inside."""
-        most = max(1, round(side * SHIFT_SHARE))
+        most = max(1, round(side * shift_share)) if shift_share else 0
         shift = tf.random.stateless_uniform([count, 1], seed, -most, most + 1, tf.int32)
         return tf.clip_by_value(tf.range(side)[None] + shift, 0, side - 1)
 
