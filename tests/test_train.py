@@ -14,14 +14,17 @@ import numpy as np
 import pytest
 
 from pipelines import checkpoint, tracking
-from pipelines.plan import Plan, load_data, make_plan, read_plan
+from pipelines.norms import with_fused_norms
+from pipelines.plan import Plan, fingerprint, load_data, make_plan, read_plan
 from pipelines.train import Schedule, make_learner, make_schedule, train
-from zoo.errors import DataError, ModelError, RecipeError, TrackingError, ZooError
+from zoo.errors import DataError, ExportError, ModelError, RecipeError, TrackingError, ZooError
+from zoo.models import build
 from zoo.recipe import Recipe
 
 # Dropout, augmentation and the schedule all take part; 9 steps an epoch, 4 epochs a validation, 7 validations.
 SETTINGS = {"epochs": 1, "least_updates": 250, "augmentation": "strong", "precision": "float32"}
 VALIDATIONS = 7
+TEACHERS = Path(__file__).parent / "runtime" / "fixture"
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +93,59 @@ def test_the_plan_of_a_run_makes_the_same_weights_again(trained, folder):
     again = train(plan=path)
     assert again.run != trained.run
     assert same(weights(again.run), weights(trained.run))
+
+
+# --- what a recipe can ask for -------------------------------------------------------------------------------------
+
+
+def test_a_recipe_that_learns_from_all_pictures_keeps_the_last_weights(folder):
+    trained = train("softmax", "digits", settings={"epochs": 9, "pictures": "all"})
+    run = tracking.load_run(trained.run)
+    assert trained.validation_accuracy is None
+    assert trained.best_epoch == trained.epochs == 9
+    assert "validation_accuracy" not in run.history
+    assert "best_validation_accuracy" not in run.figures
+    assert len(run.history["train_loss"]) == 3
+    data_set = load_data(make_plan("softmax", "digits"))
+    assert run.data_digest == data_set.digest  # the same pictures, however they are used
+    steps = (len(data_set.train) + len(data_set.validation)) // 128
+    assert make_schedule(run.plan.recipe, data_set.without_validation()).steps == steps
+
+
+def test_a_teacher_decides_the_weights_with_its_file(folder):
+    settings = {"epochs": 4, "teacher": str(TEACHERS / "digits" / "softmax"), "teacher_share": 1.0}
+    taught, alone = (make_plan("softmax", "digits", settings=s) for s in (settings, {"epochs": 4}))
+    assert fingerprint(taught) != fingerprint(alone)
+    first, second = train(plan=taught), train(plan=taught)
+    assert same(weights(first.run), weights(second.run))
+    assert not same(weights(first.run), weights(train(plan=alone).run))
+
+
+@pytest.mark.parametrize(
+    ("teacher", "error", "message"),
+    [
+        ("nobody/nowhere", ExportError, "nobody/nowhere"),
+        ("tinted-digits/softmax", RecipeError, "expected the classes and channels of digits: name another"),
+    ],
+)
+def test_a_teacher_that_isnt_there_or_knows_something_else_is_told(folder, monkeypatch, teacher, error, message):
+    monkeypatch.setenv("ZOO_EXPORTS", str(TEACHERS))
+    with pytest.raises(error, match=message):
+        train("softmax", "digits", settings={"epochs": 4, "teacher": teacher})
+    assert not list((folder / checkpoint.FOLDER).glob("*")), "nothing was begun"
+
+
+def test_fused_norms_answer_as_those_of_keras(folder):
+    plan = make_plan("lenet5-modern", "digits")
+    plain = build("lenet5-modern", 8, 8, 1, 10)
+    fused = with_fused_norms(plain)
+    assert [w.path for w in fused.weights] == [w.path for w in plain.weights]
+    images = load_data(plan).train.images[:64].astype("float32")
+    for training in (False, True):
+        answers = [np.asarray(model(images, training=training)["logits"]) for model in (plain, fused)]
+        np.testing.assert_allclose(*answers, atol=2e-4)
+    for own, other in zip(plain.weights, fused.weights, strict=True):  # the statistics, too, have learned the same
+        np.testing.assert_allclose(own, other, rtol=0.02, atol=1e-4, err_msg=own.path)
 
 
 # --- interruptions -------------------------------------------------------------------------------------------------
