@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
+from math import isnan
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -42,7 +43,8 @@ class TrackedRun:
     """What the store knows of a run.
 
     status: RUNNING, FINISHED, FAILED or KILLED. figures: numbers by name, such as test_accuracy. history: for each name
-    in HISTORY one value for each validation, and "epoch", after which that was. commit: of the code that trained.
+    in HISTORY one value for each time that it was measured, and "epoch", after which that was; a run that held no
+    pictures out has no validation_loss and no validation_accuracy. commit: of the code that trained.
     data_digest: of the pictures. fingerprint: of all that decides the weights.
     """
 
@@ -363,7 +365,10 @@ def load_run(run: str) -> TrackedRun:
             raise TrackingError(f"run {run_id} was not made by `zoo train`: choose another")
         plan = parse_plan(_read_text(client, run_id, PLAN_FILE), f"{PLAN_FILE} of run {run_id}")
         by_epoch = {name: _by_epoch(client, run_id, name) for name in HISTORY if name in found.data.metrics}
-    history = {name: tuple(values.values()) for name, values in by_epoch.items()}
+    # What was never a number was not measured: who draws a history asks for the names that are in it.
+    history = {
+        name: tuple(values.values()) for name, values in by_epoch.items() if not all(map(isnan, values.values()))
+    }
     history["epoch"] = tuple(by_epoch.get(HISTORY[0], {}))
     tags = found.data.tags
     return TrackedRun(

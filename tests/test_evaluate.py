@@ -14,6 +14,7 @@ from pipelines import tracking
 from pipelines.evaluate import (
     EVALUATION_FILE,
     EVALUATION_FOLDER,
+    draw,
     evaluate,
     first_weights,
     read_evaluation,
@@ -140,6 +141,15 @@ def test_a_run_without_a_model_cannot_be_evaluated(run, digits):
     with pytest.raises(TrackingError, match="holds no trained model"):
         evaluate(empty)
     assert "test_accuracy" not in tracking.load_run(empty).figures
+
+
+def test_a_run_that_held_nothing_out_is_drawn_by_its_training(run, digits, model, tmp_path):
+    run_id = tracking.start_run(make_plan("softmax", "digits"), digits, {})
+    tracking.log_epoch(run_id, 1, {"train_loss": 0.9, "train_accuracy": 0.5})
+    tracking.log_figures(run_id, {"best_epoch": 1})
+    probabilities = model.predict_on_batch(digits.test.images)["probabilities"]
+    drawn = draw(tmp_path, tracking.load_run(run_id), model, digits, probabilities)
+    assert "none was held out" in drawn["curves.png"]
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ HISTORY = {
     "train_accuracy": (0.5, 0.8, 0.85),
     "validation_accuracy": (0.55, 0.9, 0.88),
 }
+UNVALIDATED = {name: values for name, values in HISTORY.items() if not name.startswith("validation")}
 ROW = Row("pets/lenet5", "hybrid", 61_706, 0.91, 0.90, 0.92, 250_000, 0.04, 1e-7)
 
 SHIPPED = Shipped(
@@ -60,6 +61,7 @@ PUBLISHED = (Published("people", 0, 0.835, ""), Published("a net", 1_000_000, 0.
 
 DRAWINGS = {
     "curves": (figures.curves, (HISTORY, 4)),
+    "curves of training alone": (figures.curves, (UNVALIDATED, 6)),
     "confusion": (figures.confusion, (confusion_matrix(TRUTH, ANSWER, 3), LABELS)),
     "mistakes": (figures.mistakes, (IMAGES, LABELS, TRUTH, ANSWER, CONFIDENCE)),
     "filters": (figures.first_layer, (random.normal(size=(3, 3, 1, 24)), "filter")),
@@ -93,6 +95,12 @@ def test_same_numbers_give_the_same_bytes(tmp_path):
     for name in ("one.png", "other.png"):
         draw(tmp_path / name, *arguments)
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "other.png").read_bytes()
+
+
+def test_curves_say_where_nothing_was_held_out(tmp_path):
+    text = figures.curves(tmp_path / "curves.png", UNVALIDATED, 6)
+    assert text.endswith("none was held out to validate on, and the weights of epoch 6 were kept.")
+    assert "validation" in figures.curves(tmp_path / "curves.png", HISTORY, 4)
 
 
 def test_a_drawing_that_fails_leaves_the_old_picture_and_nothing_else(tmp_path):

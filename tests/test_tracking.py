@@ -166,6 +166,13 @@ def test_what_is_measured_again_counts_as_measured_last(folder, plan):
     assert tracking.load_run(run).history == {"train_loss": (3.0, 1.5, 1.0), "epoch": (1, 2, 3)}
 
 
+def test_what_was_not_measured_is_not_in_the_history(folder, plan):
+    run = tracking.start_run(plan, load_data(plan), {})
+    for epoch in (1, 2):
+        tracking.log_epoch(run, epoch, {"train_loss": 1 / epoch, "validation_accuracy": float("nan")})
+    assert tracking.load_run(run).history == {"train_loss": (1, 1 / 2), "epoch": (1, 2)}
+
+
 def test_nothing_is_written_beside_the_store(run, folder):
     assert [path.name for path in folder.iterdir()] == ["mlruns"]
     assert {path.name for path in (folder / "mlruns").iterdir()} == {"mlflow.db", "artifacts"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -15,33 +16,42 @@ from pipelines.figures.style import PERCENT, QUIET, RIGHT, dot, drawing
 def curves(figure: Figure, history: Mapping[str, Sequence[float]], best_epoch: int) -> str:
     """Loss and accuracy by epoch, from when learning has settled.
 
-    history: epoch (from 1), and for each of these train_loss, train_accuracy, validation_loss, validation_accuracy.
-    best_epoch: one of them, whose weights were kept.
+    history: epoch (from 1), train_loss and train_accuracy, and validation_loss and validation_accuracy where pictures
+    were held out to validate on. best_epoch: one of them, whose weights were kept.
     """
     figure.set_size_inches(9, 3.3)
     epochs = np.asarray(history["epoch"])
     kept = int(np.flatnonzero(epochs == best_epoch)[0])
+    validated = "validation_accuracy" in history
     losses, accuracies = figure.subplots(1, 2)
     for ax, name in ((losses, "loss"), (accuracies, "accuracy")):
-        training, validation = (np.asarray(history[f"{part}_{name}"]) for part in ("train", "validation"))
-        ax.plot(epochs, training, color=QUIET, label="training", marker="o" if len(epochs) == 1 else None)
-        ax.plot(epochs, validation, color=RIGHT, label="validation")
-        ax.plot(best_epoch, validation[kept], **dot(RIGHT))
+        parts = {"training": (history[f"train_{name}"], QUIET)}
+        if validated:
+            parts["validation"] = (history[f"validation_{name}"], RIGHT)
+        for label, (values, colour) in parts.items():
+            lone = "o" if label == "training" and len(epochs) == 1 else None
+            ax.plot(epochs, values, color=colour, label=label, marker=lone)
+        values, colour = parts["validation" if validated else "training"]
+        ax.plot(best_epoch, values[kept], **dot(colour))
         ax.set_title(f"{name.capitalize()} by epoch")
         ax.set_xlim(0.5, epochs[-1] + 0.5)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         ax.grid(visible=False, axis="x")
         # The first fifth would press all that follows against the edge: it may leave the panel.
-        settled = np.concatenate([training[len(epochs) // 5 :], validation[len(epochs) // 5 :]])
+        settled = np.concatenate([values[len(epochs) // 5 :] for values, _ in parts.values()])
         room = 0.08 * float(np.ptp(settled)) or 0.05
         ax.set_ylim(settled.min() - room, settled.max() + room)
     accuracies.yaxis.set_major_formatter(PERCENT)
     losses.legend(loc="upper right")
-    best = history["validation_accuracy"][kept]
-    accuracies.set_title(
-        f"kept: epoch {best_epoch}, {best:.2%}", loc="right", color=RIGHT, fontsize=9.5, fontweight="normal"
-    )
+    best = f", {history['validation_accuracy'][kept]:.2%}" if validated else ", nothing was held out"
+    beside: dict[str, Any] = {"loc": "right", "fontsize": 9.5, "fontweight": "normal"}
+    accuracies.set_title(f"kept: epoch {best_epoch}{best}", color=RIGHT if validated else QUIET, **beside)
+    if not validated:
+        return (
+            f"Loss and accuracy over {epochs[-1]:.0f} epochs of training on all pictures but those of the test: none "
+            f"was held out to validate on, and the weights of epoch {best_epoch} were kept."
+        )
     return (
         f"Loss and accuracy over {epochs[-1]:.0f} epochs of training, and on the validation pictures; "
-        f"kept were the weights of epoch {best_epoch}, with {best:.2%} of these right."
+        f"kept were the weights of epoch {best_epoch}, with {history['validation_accuracy'][kept]:.2%} of these right."
     )
