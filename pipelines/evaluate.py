@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines import figures, tracking
+from pipelines.corruptions import CORRUPTIONS
 from pipelines.plan import load_data
 from pipelines.statistics import (
     calibration_bins,
@@ -45,13 +47,24 @@ class ClassFigures:
 
 
 @dataclass(frozen=True)
+class CorruptedFigures:
+    """Accuracy, 0..1, on the same test pictures with one corruption of `pipelines.corruptions`. amount: in words."""
+
+    kind: str
+    severity: int
+    amount: str
+    accuracy: float
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """A model on its whole test set.
 
     accuracy, and its 95% interval from low to high (Wilson): 0..1. loss: mean cross-entropy in nats. top3: share of
     pictures whose class is among the three likeliest. confidence: mean probability of the answers; calibration_error:
-    expected difference between a probability and how often it is right, in 15 bins. confusion: [K][K] counts, a row for
-    each class, a column for each answer. figures: the pictures drawn, file name -> alternative text.
+    expected difference between a probability and how often it is right, in 15 bins. robust_accuracy: the mean over all
+    corruptions of the pictures. confusion: [K][K] counts, a row for each class, a column for each answer. figures: the
+    pictures drawn, file name -> alternative text.
     """
 
     run: str
@@ -65,6 +78,8 @@ class Evaluation:
     top3: float
     confidence: float
     calibration_error: float
+    robust_accuracy: float
+    corrupted: tuple[CorruptedFigures, ...]
     classes: tuple[ClassFigures, ...]
     confusion: tuple[tuple[int, ...], ...]
     figures: Mapping[str, str]
@@ -75,7 +90,7 @@ class Evaluation:
 
 
 def evaluate(run: str) -> Evaluation:
-    """Ask a run's Keras model about each picture of the test set, once, and log figures and pictures to the run.
+    """Ask a run's Keras model about each picture of the test set, clean and corrupted, and log figures and pictures.
 
     run: its id, or the beginning of it.
     Raises TrackingError for a run that isn't there or holds no model, DataError where its pictures have changed.
@@ -84,10 +99,11 @@ def evaluate(run: str) -> Evaluation:
     data_set = load_data(tracked.plan, digest=tracked.data_digest)
     model = tracked.model()
     answers = model.predict(data_set.test.images, batch_size=BATCH, verbose=0)
+    corrupted = corrupted_figures(model, data_set.test)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         drawn = draw(folder, tracked, model, data_set, answers[PROBABILITIES])
-        evaluation = judge(tracked, data_set, answers[LOGITS], answers[PROBABILITIES], drawn)
+        evaluation = judge(tracked, data_set, answers[LOGITS], answers[PROBABILITIES], corrupted, drawn)
         (folder / EVALUATION_FILE).write_text(evaluation.to_json(), encoding="utf-8")
         tracking.log_folder(tracked.run_id, folder, EVALUATION_FOLDER)
     # Last: who finds an accuracy in a run finds its pictures, too.
@@ -101,6 +117,7 @@ def evaluate(run: str) -> Evaluation:
             "test_loss": evaluation.loss,
             "test_top3": evaluation.top3,
             "test_calibration_error": evaluation.calibration_error,
+            "test_robust_accuracy": evaluation.robust_accuracy,
         },
     )
     return evaluation
@@ -111,6 +128,7 @@ def judge(
     data_set: DataSet,
     logits: NDArray[np.float32],
     probabilities: NDArray[np.float32],
+    corrupted: Sequence[CorruptedFigures],
     drawn: Mapping[str, str],
 ) -> Evaluation:
     """The figures of answers [N, K] to the N test pictures. drawn: the pictures that go with them."""
@@ -132,10 +150,22 @@ def judge(
         top3=top_accuracy(logits, truth, 3),
         confidence=float(confidence.mean(dtype=np.float64)),
         calibration_error=calibration_error(calibration_bins(confidence, right)),
+        robust_accuracy=fmean(figures.accuracy for figures in corrupted),
+        corrupted=tuple(corrupted),
         classes=tuple(map(ClassFigures, data_set.labels, counts, precision, recall, f1)),
         confusion=tuple(map(tuple, confusion.tolist())),
         figures=drawn,
     )
+
+
+def corrupted_figures(model: Any, test: Split) -> tuple[CorruptedFigures, ...]:
+    """How a `keras.Model` fares on the test pictures with each of the CORRUPTIONS: so many times the whole test set."""
+    found = []
+    for corrupt in CORRUPTIONS:
+        answers = model.predict(corrupt(test.images), batch_size=BATCH, verbose=0)[PROBABILITIES]
+        accuracy = float((answers.argmax(axis=1) == test.labels).mean())
+        found.append(CorruptedFigures(corrupt.kind, corrupt.severity, corrupt.amount, accuracy))
+    return tuple(found)
 
 
 def draw(
@@ -182,7 +212,9 @@ def read_evaluation(folder: Path) -> Evaluation:
         if any(Path(name).name != name for name in found["figures"]):  # it came from the store, and is copied from
             raise ValueError("it names pictures outside of its folder")
         classes = tuple(ClassFigures(**figures) for figures in found.pop("classes"))
-        return Evaluation(classes=classes, confusion=tuple(map(tuple, found.pop("confusion"))), **found)
+        corrupted = tuple(CorruptedFigures(**figures) for figures in found.pop("corrupted"))
+        confusion = tuple(map(tuple, found.pop("confusion")))
+        return Evaluation(classes=classes, corrupted=corrupted, confusion=confusion, **found)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ExportError(f"{path} can't be read as an evaluation ({error!r}): `zoo evaluate` the run again") from None
 

@@ -106,7 +106,7 @@ def evaluation_table(evaluation: Evaluation) -> Table:
         table.add_row(Text(row.label), f"{row.pictures:,}", *(f"{v:.2%}" for v in (row.precision, row.recall, row.f1)))
     table.caption = (
         f"accuracy {evaluation.accuracy:.2%} ({evaluation.low:.2%} - {evaluation.high:.2%})\n"
-        f"on {evaluation.pictures:,} test pictures"
+        f"on {evaluation.pictures:,} test pictures, {evaluation.robust_accuracy:.2%} on corrupted ones"
     )
     return table
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pipelines.card import CLASSES_LISTED, plain, render_card, write_card
-from pipelines.evaluate import EVALUATION_FILE, draw, judge
+from pipelines.evaluate import EVALUATION_FILE, corrupted_figures, draw, judge
 from pipelines.export import weights_sha256, write_export
 from pipelines.plan import load_data, make_plan
 from pipelines.tracking import TrackedRun
@@ -61,7 +61,8 @@ def export(data_set, tmp_path_factory):
     answers = model.predict(data_set.test.images, verbose=0)
     evaluated = tmp_path_factory.mktemp("evaluation")
     drawn = draw(evaluated, run, model, data_set, answers[PROBABILITIES])
-    evaluation = judge(run, data_set, answers[LOGITS], answers[PROBABILITIES], drawn)
+    corrupted = corrupted_figures(model, data_set.test)
+    evaluation = judge(run, data_set, answers[LOGITS], answers[PROBABILITIES], corrupted, drawn)
     (evaluated / EVALUATION_FILE).write_text(evaluation.to_json(), encoding="utf-8")
     metadata = Metadata(
         model="softmax",
@@ -135,6 +136,15 @@ def test_its_figures_are_those_of_the_evaluation(export, card):
     assert f"| largest difference from Keras | {figures['largest_difference']:.1e} |" in card
 
 
+def test_it_tells_the_accuracy_on_each_corruption_and_their_mean(export, card):
+    _, evaluation = export
+    for row in evaluation.corrupted:
+        strength = {1: "mild", 2: "strong"}[row.severity]
+        assert f"| {row.kind}, {strength} | {row.amount} | {row.accuracy:.2%} |" in card
+    assert f"| mean of all |  | {evaluation.robust_accuracy:.2%} |" in card
+    assert f"| robust accuracy | {evaluation.robust_accuracy:.2%} |" in card
+
+
 def test_it_says_how_the_model_was_made(card, data_set):
     assert f"`{'ab' * 16}`" in card
     assert f"`{'cd' * 20}`" in card
@@ -154,7 +164,7 @@ def test_it_names_the_most_frequent_mistake_first(export, card):
 
 def test_each_table_has_rows_of_one_length(card):
     tables = re.findall(r"(?:^\|.*\|\n)+", card, re.MULTILINE)
-    assert len(tables) == 5
+    assert len(tables) == 6
     for table in tables:
         bars = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
         assert len(bars) == 1, table

@@ -11,6 +11,7 @@ from PIL import Image
 from sklearn import metrics
 
 from pipelines import tracking
+from pipelines.corruptions import CORRUPTIONS
 from pipelines.evaluate import (
     EVALUATION_FILE,
     EVALUATION_FOLDER,
@@ -86,6 +87,15 @@ def test_accuracy_loss_and_confusion_are_scikit_learns(evaluation, model, digits
         )
 
 
+def test_robust_accuracy_is_the_mean_over_corrupted_test_pictures(evaluation, model, digits):
+    for found, corrupt in zip(evaluation.corrupted, CORRUPTIONS, strict=True):
+        assert (found.kind, found.severity, found.amount) == (corrupt.kind, corrupt.severity, corrupt.amount)
+        answer = np.asarray(model(corrupt(digits.test.images) / 1.0)["probabilities"]).argmax(axis=1)
+        assert found.accuracy == pytest.approx((answer == digits.test.labels).mean(), abs=0.003)  # one tie of 359
+    assert evaluation.robust_accuracy == pytest.approx(np.mean([found.accuracy for found in evaluation.corrupted]))
+    assert evaluation.robust_accuracy < evaluation.accuracy
+
+
 def test_the_interval_is_that_of_all_test_pictures(evaluation, digits):
     n = len(digits.test)
     assert evaluation.pictures == n == 359
@@ -97,6 +107,7 @@ def test_the_run_has_the_figures(run, evaluation):
     assert figures["test_accuracy"] == evaluation.accuracy
     assert (figures["test_accuracy_low"], figures["test_accuracy_high"]) == (evaluation.low, evaluation.high)
     assert figures["test_pictures"] == evaluation.pictures
+    assert figures["test_robust_accuracy"] == evaluation.robust_accuracy
     assert figures["test_calibration_error"] == evaluation.calibration_error
 
 
