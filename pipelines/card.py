@@ -12,6 +12,7 @@ from textwrap import fill
 import numpy as np
 
 from pipelines.evaluate import Evaluation, read_evaluation
+from pipelines.seeds import spread
 from zoo.contract import (
     CARD_FILE,
     FIGURES_FOLDER,
@@ -130,6 +131,7 @@ def _figures(manifest: Manifest, evaluation: Evaluation, size: int) -> str:
     interval = f"{evaluation.low:.2%} to {evaluation.high:.2%}"
     rows = [
         ("test accuracy", f"{evaluation.accuracy:.2%}", f"95% interval {interval}, {evaluation.pictures:,} pictures"),
+        *_over_seeds(manifest),
         ("among the first three", f"{evaluation.top3:.2%}", ""),
         ("robust accuracy", f"{evaluation.robust_accuracy:.2%}", "on corrupted pictures, the mean of those below"),
         ("cross-entropy", f"{evaluation.loss:.4f}", "nats"),
@@ -141,6 +143,15 @@ def _figures(manifest: Manifest, evaluation: Evaluation, size: int) -> str:
         ("same answer as Keras", f"{parity['same_top_class']:.2%}", "of the test pictures"),
     ]
     return "## Figures\n\n" + _table(("figure", ">value", ""), rows)
+
+
+def _over_seeds(manifest: Manifest) -> list[tuple[str, str, str]]:
+    found = spread(manifest.figures)
+    if found is None:
+        return []
+    what = f"over seeds {', '.join(map(str, found.seeds))}"
+    told = f"mean ± standard deviation of the test accuracy; this file is of seed {manifest.metadata.recipe['seed']}"
+    return [(what, f"{found.mean:.2%} ± {found.deviation:.2%}", told)]
 
 
 def _classes(evaluation: Evaluation) -> str:

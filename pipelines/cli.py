@@ -65,6 +65,7 @@ def _run(options: argparse.Namespace) -> None:
         size=options.size,
         settings=_settings(options),
         exports=options.exports,
+        seeds=options.seeds,
         again=options.again,
         tell=terminal.tell,
     )
@@ -218,6 +219,13 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("models", nargs="+", metavar="MODEL", help="such as conv-small; `zoo list` names them all")
     takes_data(added, required=True)
     takes_exports(added)
+    added.add_argument(
+        "--seeds",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="train each N times, to tell how accuracy varies (default: 1)",
+    )
     added.add_argument("--again", action="store_true", help="train anew what has been trained and exported already")
 
     added = command("train", _train, "train a model and log the run to MLflow")

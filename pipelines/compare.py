@@ -11,6 +11,7 @@ from statistics import median
 
 import numpy as np
 
+from pipelines.seeds import Spread, spread
 from zoo.contract import MODEL_FILE, read_manifest
 from zoo.errors import ExportError
 from zoo.runtime import Classifier, load
@@ -29,7 +30,7 @@ class Row:
 
     name: DATA SET/MODEL. accuracy, low, high: on the test set, with the 95% interval, 0..1. size: of model.onnx, bytes.
     latency: milliseconds for one picture of the model's own size, the median. parity: largest difference of a
-    probability from Keras.
+    probability from Keras. spread: of the accuracy over seeds, where several were trained.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Row:
     size: int
     latency: float
     parity: float
+    spread: Spread | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,7 @@ def _row(folder: Path, latency: float) -> Row:
             size=(folder / MODEL_FILE).stat().st_size,
             latency=latency,
             parity=metadata.parity["largest_difference"],
+            spread=spread(figures),
         )
     except KeyError as error:
         raise ExportError(f"{folder} lacks the figure {error}, there is nothing to compare: export it again") from None

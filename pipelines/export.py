@@ -22,6 +22,8 @@ from pipelines.convert import convert
 from pipelines.evaluate import EVALUATION_FOLDER
 from pipelines.machine import versions
 from pipelines.plan import load_data
+from pipelines.seeds import FIGURE as SEED_FIGURE
+from pipelines.tracking import TrackedRun
 from pipelines.verify import Check, Verification, check_parity, compare_with_keras, verify
 from zoo.contract import (
     MANIFEST_FILE,
@@ -83,7 +85,7 @@ def export(run: str, *, exports: Path = Path("exports")) -> Exported:
         test_accuracy=tracked.figures["test_accuracy"],
         versions=versions(),
     )
-    figures = {name: value for name, value in tracked.figures.items() if name.startswith("test_")}
+    figures = tested_figures(tracked)
     goal = exports / data_set.name / tracked.plan.model  # not by the names in the store: they may lead anywhere
     with tempfile.TemporaryDirectory() as temporary:
         evaluation = tracking.fetch_folder(tracked.run_id, EVALUATION_FOLDER, Path(temporary))
@@ -95,6 +97,13 @@ def export(run: str, *, exports: Path = Path("exports")) -> Exported:
     # Last: who finds these figures in a run finds its export, too.
     tracking.log_export(tracked.run_id, onnx.load(exported.folder / MODEL_FILE), logged)
     return exported
+
+
+def tested_figures(run: TrackedRun) -> dict[str, float]:
+    """What an export of an evaluated run says of its test, by name: the run's own figures, and the accuracy by seed."""
+    own = {name: value for name, value in run.figures.items() if name.startswith("test_")}
+    by_seed = tracking.accuracies_by_seed(run)
+    return own | {f"{SEED_FIGURE}{seed}": accuracy for seed, accuracy in by_seed.items()}
 
 
 def write_export(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pipelines import tracking
 from pipelines.compare import Comparison, compare
 from pipelines.evaluate import evaluate
-from pipelines.export import export
-from pipelines.plan import load_data, make_plan
+from pipelines.export import export, tested_figures
+from pipelines.plan import Plan, load_data, make_plan
 from pipelines.train import train
 from zoo.contract import MANIFEST_FILE, read_manifest
 
@@ -24,37 +25,57 @@ def run(
     size: tuple[int, int] | None = None,
     settings: Mapping[str, Any] | None = None,
     exports: Path = Path("exports"),
+    seeds: int = 1,
     again: bool = False,
     tell: Callable[[str], None] = print,
 ) -> Comparison:
     """Take each model the whole way and compare their exports; the comparison is also drawn as a picture.
 
     A model that was trained by the same plan, on the same pictures, with the same code is not trained again, and an
-    export of such a run is kept, unless `again` asks for it. Raises any ZooError of the steps.
+    export of such a run is kept, unless `again` asks for it.
+    seeds: how often each model is trained, from the seed of its recipe upwards. The export is of the recipe's own seed,
+    whichever does best in the test, and names the accuracies of all.
+    Raises any ZooError of the steps.
     """
     plans = [make_plan(model, data, data_folder=data_folder, size=size, settings=settings or {}) for model in models]
     folders = []
     for plan in plans:
-        finished = None if again else tracking.find_finished(plan)
-        if finished is None:
-            tell(f"{plan.model}: training on {load_data(plan).name}")
-            finished = train(plan=plan).run
-        else:
-            tell(f"{plan.model}: trained before, as run {finished[:8]}; --again trains it anew")
-        known = dict(tracking.load_run(finished).figures)
-        if "test_robust_accuracy" not in known:  # also where an earlier call stopped here
-            tell(f"{plan.model}: evaluating on the test set")
-            evaluate(finished)
-            known.clear()  # an export of these is older than they are
+        own, *_ = [_evaluated(each, again, tell) for each in _with_seeds(plan, seeds)]
         folder = exports / load_data(plan).name / plan.model
-        if "same_top_class" not in known or not _is_export_of(folder, finished):
+        if not _is_export_of(folder, own):
             tell(f"{plan.model}: exporting and verifying")
-            folder = export(finished, exports=exports).folder
+            folder = export(own, exports=exports).folder
         folders.append(folder)
     tell("comparing")
     return compare(folders, picture=folders[0].parent / "comparison.png")
 
 
+def _with_seeds(plan: Plan, seeds: int) -> list[Plan]:
+    """The plan itself, and the same with each of the seeds that follow."""
+    recipe = plan.recipe
+    return [replace(plan, recipe=recipe.with_values({"seed": recipe.seed + k})) for k in range(seeds)]
+
+
+def _evaluated(plan: Plan, again: bool, tell: Callable[[str], None]) -> str:
+    """The id of a run of the plan, finished and evaluated, by now if it wasn't before."""
+    name = f"{plan.model}, seed {plan.recipe.seed}"
+    finished = None if again else tracking.find_finished(plan)
+    if finished is None:
+        tell(f"{name}: training on {load_data(plan).name}")
+        finished = train(plan=plan).run
+    else:
+        tell(f"{name}: trained before, as run {finished[:8]}; --again trains it anew")
+    if "test_robust_accuracy" not in tracking.load_run(finished).figures:  # also where an earlier call stopped here
+        tell(f"{name}: evaluating on the test set")
+        evaluate(finished)
+    return finished
+
+
 def _is_export_of(folder: Path, run_id: str) -> bool:
+    """Whether the folder holds an export of the run, with all that is known of it by now, and the run knows of it."""
+    run = tracking.load_run(run_id)
     # os.path: a folder that can't be reached is no export, and writing it says why.
-    return os.path.isfile(folder / MANIFEST_FILE) and read_manifest(folder).metadata.run_id == run_id  # noqa: PTH113
+    if "same_top_class" not in run.figures or not os.path.isfile(folder / MANIFEST_FILE):  # noqa: PTH113
+        return False
+    manifest = read_manifest(folder)
+    return manifest.metadata.run_id == run_id and tested_figures(run).items() <= manifest.figures.items()

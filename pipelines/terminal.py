@@ -53,6 +53,8 @@ def tell(step: str) -> None:
 def comparison_table(comparison: Comparison) -> Table:
     """Exports side by side: what `zoo compare` and `zoo run` end with."""
     table = _table("family", "model", ">parameters", ">test accuracy", ">95% interval", ">size", ">latency", ">parity")
+    if several_seeds := any(row.spread for row in comparison.rows):
+        table.add_column("over seeds", no_wrap=True, justify="right", overflow="crop")
     for row in comparison.rows:
         table.add_row(
             _family(row.family),
@@ -63,10 +65,13 @@ def comparison_table(comparison: Comparison) -> Table:
             f"{row.size / 1000:,.0f} kB",
             f"{row.latency * 1000:,.0f} µs",
             f"{row.parity:.0e}",
+            f"{row.spread.mean:.2%} ± {row.spread.deviation:.2%} ({len(row.spread.seeds)})" if row.spread else "",
         )
     table.caption = (
         "latency: one picture on one thread of onnxruntime, the median\n"
         "parity: largest difference of a probability from Keras, over the whole test set"
+        + several_seeds
+        * "\nover seeds: mean and standard deviation of the test accuracy, and of how many trainings"
     )
     table.caption_justify = "left"
     return table

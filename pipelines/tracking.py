@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import isnan
 from pathlib import Path
@@ -25,7 +25,7 @@ from pipelines.machine import commit, versions
 from pipelines.plan import PLAN_FILE, Plan, fingerprint, parse_plan
 from zoo.contract import INPUT, LOGITS, PROBABILITIES
 from zoo.data import DataSet
-from zoo.errors import MissingExtraError, TrackingError
+from zoo.errors import MissingExtraError, RecipeError, TrackingError
 from zoo.models import definition
 
 STORE_FOLDER = Path("mlruns")
@@ -347,6 +347,28 @@ def find_finished(plan: Plan) -> str | None:
     found = _search(f"status = 'FINISHED' AND tags.fingerprint = '{fingerprint(plan)}'")
     ids = (str(each.info.run_id) for each in found)
     return next((run_id for run_id in ids if load_run(run_id).plan == plan), None)
+
+
+def accuracies_by_seed(run: TrackedRun) -> dict[int, float]:
+    """Seed -> test accuracy, ascending: of this run, and of each other finished one that differs in its seed alone.
+
+    The same model, pictures and recipe; the code may have changed between them, or three seeds would have to be trained
+    again for a comment. Of several runs of one seed the latest counts, but for the seed of this one. Raises
+    TrackingError where the store fails.
+    """
+    own = run.plan.recipe
+    of_the_same = f"tags.model = '{run.plan.model}' AND tags.data_digest = '{run.data_digest}'"  # size is in the digest
+    found = {own.seed: run.figures["test_accuracy"]}
+    for other in _search(f"status = 'FINISHED' AND metrics.test_accuracy >= 0 AND {of_the_same}", most=1000):
+        with _client() as client:
+            text = _read_text(client, other.info.run_id, PLAN_FILE)
+        try:
+            recipe = parse_plan(text, PLAN_FILE).recipe
+        except RecipeError:  # of a version whose recipes had other fields: not the same recipe
+            continue
+        if replace(recipe, seed=own.seed) == own:
+            found.setdefault(recipe.seed, other.data.metrics["test_accuracy"])
+    return dict(sorted(found.items()))
 
 
 def _search(filters: str, most: int = 100) -> Sequence[Any]:

@@ -145,6 +145,17 @@ def test_it_tells_the_accuracy_on_each_corruption_and_their_mean(export, card):
     assert f"| robust accuracy | {evaluation.robust_accuracy:.2%} |" in card
 
 
+def test_it_tells_the_spread_over_seeds_where_there_are_several(export, card):
+    folder, evaluation = export
+    assert "over seeds" not in card
+    manifest = read_manifest(folder)
+    figures = {f"test_accuracy_seed_{seed}": 0.9 + seed / 100 for seed in (10, 1, 2)}
+    told = render_card(replace(manifest, figures={**manifest.figures, **figures}), evaluation, "samples/0.png", 4000)
+    deviation = np.std([0.91, 0.92, 1.0], ddof=1)
+    assert f"| over seeds 1, 2, 10 | 94.33% ± {deviation:.2%} | mean" in told
+    assert "this file is of seed 1 |" in told
+
+
 def test_it_says_how_the_model_was_made(card, data_set):
     assert f"`{'ab' * 16}`" in card
     assert f"`{'cd' * 20}`" in card

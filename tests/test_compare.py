@@ -14,6 +14,8 @@ import zoo
 from pipelines.compare import compare, measure_latencies
 from pipelines.export import write_export
 from pipelines.plan import load_data, make_plan
+from pipelines.results import to_json
+from pipelines.terminal import comparison_table
 from zoo.contract import MANIFEST_FILE, MODEL_FILE, read_manifest
 from zoo.errors import ExportError
 from zoo.models import build
@@ -30,6 +32,8 @@ def exports(tmp_path_factory, metadata_of):
         model = build(name, 8, 8, 1, 10)
         metadata = metadata_of(name, model, data_set)
         figures = {**FIGURES, "test_accuracy": metadata.test_accuracy}
+        if name == "lenet5":
+            figures |= {"test_accuracy_seed_1": 0.10, "test_accuracy_seed_2": 0.14}
         write_export(folder / "digits" / name, model, data_set, metadata, figures)
     return folder
 
@@ -53,6 +57,15 @@ def test_rows_say_what_the_manifests_say_in_the_order_asked_for(compared, export
         assert (row.low, row.high) == (0.01, 0.3)
         assert row.size == (exports / row.name / MODEL_FILE).stat().st_size
         assert row.parity == manifest.metadata.parity["largest_difference"] <= 1e-5
+
+
+def test_a_row_has_the_spread_over_seeds_where_several_were_trained(compared):
+    lenet5, softmax = compared.rows
+    assert (lenet5.spread.seeds, softmax.spread) == ((1, 2), None)
+    assert lenet5.spread.mean == pytest.approx(0.12)
+    assert lenet5.spread.deviation == pytest.approx(0.02 * 2**0.5)
+    assert "12.00% ± 2.83% (2)" in list(comparison_table(compared).columns[-1].cells)
+    assert json.loads(to_json(compared))["rows"][0]["spread"]["mean"] == pytest.approx(0.12)
 
 
 def test_the_comparison_is_drawn(compared, exports):

@@ -101,6 +101,14 @@ def test_the_manifest_names_all_that_is_there(exported, digits, model):
     assert manifest.figures["test_pictures"] == len(digits.test)
 
 
+def test_the_manifest_holds_the_figures_of_the_test(exported, run, accuracy):
+    figures = read_manifest(exported.folder).figures
+    tested = {name: value for name, value in tracking.load_run(run).figures.items() if name.startswith("test_")}
+    assert tested.items() <= figures.items()
+    assert 0 < figures["test_robust_accuracy"] < figures["test_accuracy"]
+    assert figures["test_accuracy_seed_1"] == accuracy
+
+
 def test_samples_are_test_pictures_of_each_class(exported, digits):
     samples = json.loads((exported.folder / SAMPLES_FILE).read_text())
     assert sorted(sample["label"] for sample in samples) == sorted(digits.labels)

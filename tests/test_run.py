@@ -60,6 +60,23 @@ def test_what_was_done_before_is_not_done_again(place: tuple[Path, Comparison]) 
     assert files == {path: path.stat().st_mtime_ns for path in files}
 
 
+def test_more_seeds_are_trained_beside_and_the_export_stays_that_of_the_first(place: tuple[Path, Comparison]) -> None:
+    folder, before = place
+    manifest = read_manifest(folder / "exports/digits/softmax")
+    steps: list[str] = []
+    after = run(MODELS[:1], "digits", settings=SETTINGS, seeds=2, tell=steps.append)
+    assert [step for step in steps if "training on" in step] == ["softmax, seed 2: training on digits"]
+    exported = read_manifest(folder / "exports/digits/softmax")
+    assert exported.metadata.run_id == manifest.metadata.run_id
+    assert after.rows[0].accuracy == before.rows[0].accuracy == exported.figures["test_accuracy_seed_1"]
+    assert after.rows[0].spread is not None
+    assert after.rows[0].spread.seeds == (1, 2)
+    assert "over seeds 1, 2" in (folder / "exports/digits/softmax/README.md").read_text(encoding="utf-8")
+    steps.clear()
+    run(MODELS[:1], "digits", settings=SETTINGS, seeds=2, tell=steps.append)
+    assert not any("training on" in step or "exporting" in step for step in steps)
+
+
 def test_an_app_loads_the_export_and_answers(place: tuple[Path, Comparison], capsys) -> None:
     folder, _ = place
     samples = json.loads((folder / "exports/digits/lenet5/samples/samples.json").read_text(encoding="utf-8"))

@@ -211,6 +211,39 @@ def test_a_run_of_the_same_pictures_in_another_place_is_not_taken_for_one_of_thi
     assert tracking.find_finished(replace(plan, size=(8, 8))) is None
 
 
+def test_runs_that_differ_in_their_seed_alone_are_found(folder, plan):
+    def tested(accuracy, status="FINISHED", model="softmax", **settings):
+        changed = make_plan(model, "digits", settings={"epochs": 5, **settings})
+        run = tracking.start_run(changed, load_data(changed), {})
+        tracking.log_figures(run, {"test_accuracy": accuracy})
+        tracking.finish(run, status)
+        return run
+
+    tested(0.10, seed=2)
+    tested(0.93, seed=3)
+    tested(0.92, seed=2)  # of two runs of one seed the latest counts
+    own = tested(0.91)
+    tested(0.11, status="KILLED", seed=4)
+    tested(0.12, epochs=6, seed=5)
+    tested(0.13, model="lenet5", seed=6)
+    tested(0.14)  # its own seed again: the run that was asked for counts
+    assert tracking.accuracies_by_seed(tracking.load_run(own)) == {1: 0.91, 2: 0.92, 3: 0.93}
+    alone = tested(0.5, epochs=7)
+    assert tracking.accuracies_by_seed(tracking.load_run(alone)) == {1: 0.5}
+
+
+def test_a_run_of_another_version_has_another_recipe(folder, plan):
+    runs = []
+    for seed, field in ((1, "seed"), (2, "forgotten_field")):
+        changed = make_plan("softmax", "digits", settings={"epochs": 8, "seed": seed})
+        runs.append(tracking.start_run(changed, load_data(changed), {}))
+        tracking.log_figures(runs[-1], {"test_accuracy": 0.9})
+        tracking.finish(runs[-1], "FINISHED")
+        with client() as store:
+            store.log_text(runs[-1], changed.to_json().replace('"seed"', f'"{field}"'), "plan.json")
+    assert tracking.accuracies_by_seed(tracking.load_run(runs[0])) == {1: 0.9}
+
+
 def test_a_run_without_a_model_says_so(run, plan):
     empty = tracking.start_run(plan, load_data(plan), {})
     with pytest.raises(TrackingError, match="holds no trained model"):

@@ -1,0 +1,38 @@
+"""The spread over seeds: one recipe trained from several random numbers, and how far apart the accuracies come to lie.
+
+An interval over the test pictures says how well this one model was measured; this says how lucky it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+FIGURE = "test_accuracy_seed_"  # and the seed: a figure of a manifest for each
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Test accuracies, 0..1, of runs that differ in their seed alone: one for each of two or more seeds, ascending."""
+
+    seeds: tuple[int, ...]
+    accuracies: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """0..1."""
+        return fmean(self.accuracies)
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation of a single training, estimated with n - 1."""
+        return stdev(self.accuracies)
+
+
+def spread(figures: Mapping[str, float]) -> Spread | None:
+    """The spread that a manifest's figures tell of; None where they name fewer than two seeds."""
+    found = {name.removeprefix(FIGURE): value for name, value in figures.items() if name.startswith(FIGURE)}
+    accuracies = {int(seed): value for seed, value in found.items() if seed.isdecimal()}
+    seeds = tuple(sorted(accuracies))
+    return Spread(seeds, tuple(accuracies[seed] for seed in seeds)) if len(seeds) > 1 else None
