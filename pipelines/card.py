@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from textwrap import fill
 
 import numpy as np
 
 from pipelines.evaluate import Evaluation, read_evaluation
+from pipelines.markdown import filled, plain, row, table
 from pipelines.seeds import spread
 from zoo.contract import (
     CARD_FILE,
@@ -32,11 +31,11 @@ CLASSES_LISTED = 30  # of more classes, those that fare worst are listed
 PAIRS_LISTED = 5
 
 
-def write_card(folder: Path, manifest: Manifest, evaluation: Path) -> None:
+def write_card(folder: Path, manifest: Manifest, evaluation: Path, diagram: str) -> None:
     """Write README.md into an export's folder, and the pictures that it shows below figures/.
 
     folder: holds model.onnx and samples/ already. manifest: complete but for the files. evaluation: the folder that
-    `evaluate` wrote. Raises ExportError where that is damaged.
+    `evaluate` wrote. diagram: of the model, as text. Raises ExportError where the evaluation is damaged.
     """
     found = read_evaluation(evaluation)
     (folder / FIGURES_FOLDER).mkdir()
@@ -44,17 +43,18 @@ def write_card(folder: Path, manifest: Manifest, evaluation: Path) -> None:
         shutil.copyfile(evaluation / name, folder / FIGURES_FOLDER / name)
     samples = json.loads((folder / SAMPLES_FILE).read_text(encoding="utf-8"))
     size = (folder / MODEL_FILE).stat().st_size
-    card = render_card(manifest, found, f"{SAMPLES_FOLDER}/{samples[0]['file']}", size)
+    card = render_card(manifest, found, f"{SAMPLES_FOLDER}/{samples[0]['file']}", size, diagram)
     (folder / CARD_FILE).write_text(card, encoding="utf-8")
 
 
-def render_card(manifest: Manifest, evaluation: Evaluation, sample: str, size: int) -> str:
-    """The text of the card. sample: path of a picture in the export. size: of model.onnx in bytes."""
+def render_card(manifest: Manifest, evaluation: Evaluation, sample: str, size: int, diagram: str) -> str:
+    """The text of the card. sample: path of a picture in the export. size: of model.onnx in bytes. diagram: as text."""
     metadata = manifest.metadata
     sections = (
         _head(metadata, evaluation),
         _calls(metadata, sample),
         _contract(metadata),
+        _model(manifest, diagram),
         _figures(manifest, evaluation, size),
         _classes(evaluation),
         _failures(evaluation),
@@ -74,7 +74,7 @@ def _head(metadata: Metadata, evaluation: Evaluation) -> str:
         of those pictures.
     """
     title = f"# {plain(metadata.model)} on {plain(metadata.data_set)}"
-    return f"{title}\n\n{plain(definition(metadata.model).summary)}\n\n{_filled(about)}"
+    return f"{title}\n\n{plain(definition(metadata.model).summary)}\n\n{filled(about)}"
 
 
 def _calls(metadata: Metadata, sample: str) -> str:
@@ -124,6 +124,16 @@ def _contract(metadata: Metadata) -> str:
     )
     table = _table(("", "name", "type", "shape", "what it holds"), rows)
     return f"## What goes in, what comes out\n\n{table}\n\n{openvino}"
+
+
+def _model(manifest: Manifest, diagram: str) -> str:
+    field = int(manifest.figures["receptive_field"])
+    sees = f"a square of {field}×{field} pixels at most" if field else "the whole picture"
+    told = f"""
+        A line for each part, with what happens there, the shape of its output (height, width and channels, or numbers
+        alone) and its parameters. One feature, before they are put together, sees {sees}.
+    """
+    return f"## The model\n\n{filled(told)}\n\n```text\n{diagram}\n```"
 
 
 def _figures(manifest: Manifest, evaluation: Evaluation, size: int) -> str:
@@ -187,7 +197,7 @@ Its most frequent mistakes:
 
 {_calibration(evaluation)}
 
-{_filled(beyond)}
+{filled(beyond)}
 
 {_pictures(evaluation, "confusion.png", "mistakes.png", "reliability.png")}"""
 
@@ -228,7 +238,7 @@ def _corruptions(evaluation: Evaluation) -> str:
         for row in evaluation.corrupted
     ]
     rows += [("mean of all", "", f"{evaluation.robust_accuracy:.2%}"), ("clean", "", f"{evaluation.accuracy:.2%}")]
-    return f"## Corrupted pictures\n\n{_filled(told)}\n\n" + _table(("corruption", "how much", ">accuracy"), rows)
+    return f"## Corrupted pictures\n\n{filled(told)}\n\n" + _table(("corruption", "how much", ">accuracy"), rows)
 
 
 def _making(metadata: Metadata, evaluation: Evaluation) -> str:
@@ -254,17 +264,5 @@ The run keeps it in its `plan.json`; with that, `zoo train --plan plan.json` mak
 {_pictures(evaluation, "curves.png", "first_layer.png")}"""
 
 
-def plain(text: str) -> str:
-    """Text as Markdown that shows it as it is, on one line: class names are whatever people call their folders."""
-    return re.sub(r"([\\`*_\[\]<>|$~&])", r"\\\1", " ".join(text.split()))
-
-
-def _filled(text: str) -> str:
-    """A paragraph in lines of at most 120 characters, for those who read the card as text."""
-    return fill(" ".join(text.split()), 120, break_long_words=False, break_on_hyphens=False)
-
-
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table. Names of columns of numbers begin with '>'."""
-    names, rules = zip(*((c.lstrip(">"), "---:" if c.startswith(">") else "---") for c in columns), strict=True)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (names, rules, *rows))
+    return table(columns, map(row, rows))

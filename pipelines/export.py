@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pipelines import tracking
 from pipelines.card import write_card
 from pipelines.convert import convert
+from pipelines.diagram import diagram
 from pipelines.evaluate import EVALUATION_FOLDER
 from pipelines.machine import versions
 from pipelines.plan import load_data
@@ -37,7 +38,7 @@ from zoo.contract import (
 from zoo.data import DataSet, Split
 from zoo.errors import ExportError
 from zoo.models import definition
-from zoo.models.ledger import read_ledger
+from zoo.models.ledger import Ledger, read_ledger
 from zoo.runtime import load
 
 SAMPLES = 10  # pictures: enough to show each digit once, few enough to look at
@@ -89,9 +90,11 @@ def export(run: str, *, exports: Path = Path("exports")) -> Exported:
     goal = exports / data_set.name / tracked.plan.model  # not by the names in the store: they may lead anywhere
     with tempfile.TemporaryDirectory() as temporary:
         evaluation = tracking.fetch_folder(tracked.run_id, EVALUATION_FOLDER, Path(temporary))
-        exported = write_export(
-            goal, model, data_set, metadata, figures, lambda folder, manifest: write_card(folder, manifest, evaluation)
-        )
+
+        def describe(folder: Path, manifest: Manifest) -> None:
+            write_card(folder, manifest, evaluation, diagram(model))
+
+        exported = write_export(goal, model, data_set, metadata, figures, describe)
     logged = {name: exported.figures[name] for name in ("size", "largest_difference", "same_top_class")}
     tracking.log_folder(tracked.run_id, exported.folder, "export")  # with the card, for who browses the runs
     # Last: who finds these figures in a run finds its export, too.
@@ -130,10 +133,12 @@ def write_export(
         (folder / MODEL_FILE).write_bytes(converted.SerializeToString(deterministic=True))
         _write_samples(folder, data_set)
 
-        ledger = read_ledger(model)
+        size = (metadata.height, metadata.width, metadata.channels)
+        ledger = Ledger(metadata.model, definition(metadata.model).family, size, data_set.classes, read_ledger(model))
         known = {
-            "parameters": float(sum(layer.parameters for layer in ledger)),
-            "multiply_accumulates": float(sum(layer.multiply_accumulates for layer in ledger)),
+            "parameters": float(ledger.parameters),
+            "multiply_accumulates": float(ledger.multiply_accumulates),
+            "receptive_field": float(ledger.receptive_field or 0),  # pixels a side; 0: the whole picture
             "size": float((folder / MODEL_FILE).stat().st_size),
             **parity.figures(),
             **figures,

@@ -11,9 +11,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipelines.card import CLASSES_LISTED, plain, render_card, write_card
+from pipelines.card import CLASSES_LISTED, render_card, write_card
+from pipelines.diagram import diagram
 from pipelines.evaluate import EVALUATION_FILE, corrupted_figures, draw, judge
 from pipelines.export import weights_sha256, write_export
+from pipelines.markdown import plain
 from pipelines.plan import load_data, make_plan
 from pipelines.tracking import TrackedRun
 from zoo.contract import CARD_FILE, LOGITS, PROBABILITIES, SAMPLES_FILE, Metadata, read_manifest
@@ -81,7 +83,11 @@ def export(data_set, tmp_path_factory):
         versions={"keras": "3.15.1"},
     )
     goal = tmp_path_factory.mktemp("exports") / "softmax"
-    write_export(goal, model, data_set, metadata, {}, lambda folder, manifest: write_card(folder, manifest, evaluated))
+
+    def describe(folder, manifest):
+        write_card(folder, manifest, evaluated, diagram(model))
+
+    write_export(goal, model, data_set, metadata, {}, describe)
     return goal, evaluation
 
 
@@ -150,7 +156,9 @@ def test_it_tells_the_spread_over_seeds_where_there_are_several(export, card):
     assert "over seeds" not in card
     manifest = read_manifest(folder)
     figures = {f"test_accuracy_seed_{seed}": 0.9 + seed / 100 for seed in (10, 1, 2)}
-    told = render_card(replace(manifest, figures={**manifest.figures, **figures}), evaluation, "samples/0.png", 4000)
+    told = render_card(
+        replace(manifest, figures={**manifest.figures, **figures}), evaluation, "samples/0.png", 4000, ""
+    )
     deviation = np.std([0.91, 0.92, 1.0], ddof=1)
     assert f"| over seeds 1, 2, 10 | 94.33% ± {deviation:.2%} | mean" in told
     assert "this file is of seed 1 |" in told
@@ -161,6 +169,17 @@ def test_it_says_how_the_model_was_made(card, data_set):
     assert f"`{'cd' * 20}`" in card
     assert data_set.digest in card
     assert "| `epochs` | 7 |" in card
+
+
+def test_it_draws_the_model_and_says_what_a_feature_sees(export, card, data_set):
+    drawn = card.partition("```text\n")[2].partition("\n```")[0]
+    assert drawn == diagram(build("softmax", 8, 8, data_set.channels, 10))
+    assert "sees the whole picture." in " ".join(card.split())
+    folder, evaluation = export
+    manifest = read_manifest(folder)
+    narrow = replace(manifest, figures={**manifest.figures, "receptive_field": 19.0})
+    told = render_card(narrow, evaluation, "samples/0.png", 4000, drawn)
+    assert "sees a square of 19×19 pixels at most." in " ".join(told.split())
 
 
 def test_it_names_the_most_frequent_mistake_first(export, card):
@@ -200,7 +219,7 @@ def test_of_many_classes_those_that_fare_worst_are_listed(export):
     )
     confusion = tuple(tuple(9 if j == k else 0 for j in range(many)) for k in range(many))
     large = replace(evaluation, classes=classes, confusion=confusion)
-    card = render_card(read_manifest(folder), large, "samples/0.png", 4000)
+    card = render_card(read_manifest(folder), large, "samples/0.png", 4000, "")
     listed = re.findall(r"^\| \d+ \| class (\d+) \|", card, re.MULTILINE)
     assert listed == [str(k) for k in range(CLASSES_LISTED)]
     assert "30 classes of 100 that fare worst" in card
@@ -212,7 +231,7 @@ def test_it_says_whether_probabilities_are_too_high(export):
     manifest = read_manifest(folder)
     for confidence, words in ((0.99, "too sure"), (0.7, "at their word"), (0.3, "more often right than it says")):
         judged = replace(evaluation, accuracy=0.7, confidence=confidence)
-        assert words in render_card(manifest, judged, "samples/0.png", 4000)
+        assert words in render_card(manifest, judged, "samples/0.png", 4000, "")
 
 
 def test_every_registered_model_has_a_line_about_itself(card):
@@ -222,5 +241,5 @@ def test_every_registered_model_has_a_line_about_itself(card):
 def test_a_damaged_evaluation_leaves_no_card(export, tmp_path):
     folder, _ = export
     with pytest.raises(ExportError, match="zoo evaluate"):
-        write_card(tmp_path, read_manifest(folder), tmp_path)
+        write_card(tmp_path, read_manifest(folder), tmp_path, "")
     assert list(tmp_path.iterdir()) == []

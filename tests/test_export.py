@@ -97,6 +97,7 @@ def test_the_manifest_names_all_that_is_there(exported, digits, model):
     assert {file.path for file in manifest.files} == there - {MANIFEST_FILE}
     assert manifest.figures["parameters"] == model.count_params()
     assert manifest.figures["multiply_accumulates"] == 640
+    assert manifest.figures["receptive_field"] == 0, "each answer sees the whole picture"
     assert manifest.figures["size"] == (exported.folder / MODEL_FILE).stat().st_size
     assert manifest.figures["test_pictures"] == len(digits.test)
 
