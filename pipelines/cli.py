@@ -71,6 +71,7 @@ def _run(options: argparse.Namespace) -> None:
     )
     terminal.show(comparison, options.json, terminal.comparison_table)
     if not options.json:
+        terminal.show_pairs(comparison)
         terminal.next_steps(comparison, options.exports)
 
 
@@ -144,7 +145,10 @@ def _compare(options: argparse.Namespace) -> None:
     from pipelines import terminal
     from pipelines.compare import compare
 
-    terminal.show(compare(options.exports, picture=options.picture), options.json, terminal.comparison_table)
+    comparison = compare(options.exports, picture=options.picture, data=options.data)
+    terminal.show(comparison, options.json, terminal.comparison_table)
+    if not options.json:
+        terminal.show_pairs(comparison)
 
 
 def _gallery(options: argparse.Namespace) -> None:
@@ -261,6 +265,7 @@ def _parser() -> argparse.ArgumentParser:
     added = command("compare", _compare, "put exports side by side: accuracy, size, latency, parity")
     added.add_argument("exports", nargs="+", metavar="EXPORT", help="a folder, or a name such as digits/lenet5")
     added.add_argument("--picture", type=Path, metavar="FILE", help="save the comparison as a PNG")
+    added.add_argument("--data", help="the data set to compare on (default: the one that the exports name)")
 
     added = command("gallery", _gallery, "write the page that shows all exports, and its charts, from their manifests")
     takes_exports(added)

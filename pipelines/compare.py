@@ -11,8 +11,10 @@ from statistics import median
 
 import numpy as np
 
+from pipelines.pairs import Pair, pair_up
 from pipelines.seeds import Spread, spread
 from zoo.contract import MODEL_FILE, read_manifest
+from zoo.data import DataSet
 from zoo.errors import ExportError
 from zoo.runtime import Classifier, load
 from zoo.runtime.loading import find_export
@@ -47,17 +49,26 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Exports in the order in which they were named. picture: where the comparison was drawn."""
+    """Exports in the order in which they were named.
+
+    picture: where the comparison was drawn. pairs: of each data set the best export with each other one, on the same
+    pictures. notes: a sentence about what couldn't be paired.
+    """
 
     rows: tuple[Row, ...]
     picture: Path | None
+    pairs: tuple[Pair, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
-def compare(exports: Sequence[str | os.PathLike[str]], picture: Path | None = None) -> Comparison:
+def compare(
+    exports: Sequence[str | os.PathLike[str]], picture: Path | None = None, *, data: str | DataSet | None = None
+) -> Comparison:
     """Put exports side by side; draw them to `picture` (a PNG) where one is named.
 
     exports: folders, or names such as digits/lenet5. Their latencies are measured in turns, so that what else the
-    machine does hits all of them alike.
+    machine does hits all of them alike. Those of one data set are run over its test pictures.
+    data: the data set with these, as `verify` takes it.
     Raises ExportError for one that isn't there, is damaged or holds no test figures, and where the picture can't be
     written.
     """
@@ -73,7 +84,8 @@ def compare(exports: Sequence[str | os.PathLike[str]], picture: Path | None = No
             figures.comparison(picture, rows)
         except OSError as error:
             raise ExportError(f"{picture} can't be written ({error.strerror}): name another file") from None
-    return Comparison(rows, picture)
+    pairs, notes = pair_up(folders, data)
+    return Comparison(rows, picture, pairs, notes)
 
 
 def measure_latencies(classifiers: Sequence[Classifier]) -> list[float]:

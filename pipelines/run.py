@@ -47,7 +47,7 @@ def run(
             folder = export(own, exports=exports).folder
         folders.append(folder)
     tell("comparing")
-    return compare(folders, picture=folders[0].parent / "comparison.png")
+    return compare(folders, picture=folders[0].parent / "comparison.png", data=load_data(plans[0]))
 
 
 def _with_seeds(plan: Plan, seeds: int) -> list[Plan]:

@@ -77,6 +77,33 @@ def comparison_table(comparison: Comparison) -> Table:
     return table
 
 
+def show_pairs(comparison: Comparison) -> None:
+    """Below a comparison: whether the best of it is better on the same pictures, or why nobody knows."""
+    if comparison.pairs:
+        table = _table("better", "other", ">points better", ">95% interval", ">p", ">right alone", ">pictures")
+        for pair in comparison.pairs:
+            test = pair.test
+            table.add_row(
+                Text(pair.better),
+                Text(pair.other),
+                f"{100 * test.difference:.2f}",
+                f"{100 * test.low:.2f} to {100 * test.high:.2f}",
+                f"{test.p:.3f}" if test.p >= 0.001 else "<0.001",
+                f"{test.only_first:,} to {test.only_second:,}",
+                f"{test.pictures:,}",
+            )
+        _keep_whole(table)
+        _output.print()
+        _output.print(table, crop=False)
+        told = (
+            "the best with each of the others on the same test pictures, in points of accuracy (Newcombe's interval)\n"
+            "p: of McNemar's test, for each pair by itself; right alone: pictures that only the one gets right"
+        )
+        _output.print(Text(told, style="dim italic"), soft_wrap=True)
+    for note in comparison.notes:
+        _output.print(Text(note), soft_wrap=True)
+
+
 def next_steps(comparison: Comparison, exports: Path) -> None:
     """The two lines that a first run ends with: how to browse, how to load."""
     best = max(comparison.rows, key=lambda row: row.accuracy)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from dataclasses import asdict
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
 import zoo
+from pipelines.cli import main
 from pipelines.compare import compare, measure_latencies
 from pipelines.export import write_export
 from pipelines.plan import load_data, make_plan
 from pipelines.results import to_json
 from pipelines.terminal import comparison_table
-from zoo.contract import MANIFEST_FILE, MODEL_FILE, read_manifest
+from zoo.contract import MANIFEST_FILE, MODEL_FILE, Metadata, describe_file, read_manifest
 from zoo.errors import ExportError
 from zoo.models import build
 
@@ -73,6 +76,73 @@ def test_the_comparison_is_drawn(compared, exports):
     with Image.open(compared.picture) as picture:
         picture.load()
     assert compare([exports / "digits" / "softmax"]).picture is None
+
+
+def test_two_exports_are_compared_on_the_same_pictures(compared, exports):
+    test = load_data(make_plan("softmax", "digits")).test
+    right = {
+        name: zoo.load(exports / name).probabilities(test.images).argmax(axis=1) == test.labels
+        for name in ("digits/lenet5", "digits/softmax")
+    }
+    (pair,) = compared.pairs
+    assert {pair.better, pair.other} == set(right)
+    better, other = right[pair.better], right[pair.other]
+    assert better.sum() >= other.sum()
+    assert pair.test.pictures == 359
+    assert pair.test.only_first == (better & ~other).sum()
+    assert pair.test.only_second == (other & ~better).sum()
+    assert pair.test.difference == pytest.approx(better.mean() - other.mean())
+    assert compared.notes == ()
+    assert json.loads(to_json(compared))["pairs"][0]["test"]["p"] == pair.test.p
+
+
+def test_the_best_is_compared_with_each_of_the_others(exports, capsys):
+    folders = [exports / "digits" / name for name in ("softmax", "lenet5", "softmax")]
+    pairs = compare(folders).pairs
+    assert len(pairs) == 2
+    assert len({pair.better for pair in pairs}) == 1
+    assert main(["compare", *map(str, folders)]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for pair in pairs:
+        assert f"{pair.test.only_first:,} to {pair.test.only_second:,} 359" in shown
+
+
+def changed(folder, to, **metadata):
+    """A copy of an export whose manifest and file name another data set."""
+    copy = shutil.copytree(folder, to)
+    manifest = json.loads((copy / MANIFEST_FILE).read_text(encoding="utf-8"))
+    manifest["metadata"].update(metadata)
+    model = onnx.load(copy / MODEL_FILE)
+    onnx.helper.set_model_props(model, Metadata.from_json(manifest["metadata"], "").to_properties())
+    onnx.save(model, copy / MODEL_FILE)
+    entry = describe_file(copy, copy / MODEL_FILE)
+    manifest["files"] = [asdict(entry) if file["path"] == MODEL_FILE else file for file in manifest["files"]]
+    (copy / MANIFEST_FILE).write_text(json.dumps(manifest), encoding="utf-8")
+    return copy
+
+
+def test_exports_of_other_pictures_are_not_paired(exports, tmp_path):
+    other = changed(exports / "digits" / "softmax", tmp_path / "other", data_set="mine", data_digest="ab")
+    found = compare([exports / "digits" / "lenet5", other])
+    assert found.pairs == ()
+    assert found.notes[1] == "mine/softmax is paired with none: no other was tested on the same pictures"
+    assert compare([other]).notes == ()
+
+
+def test_pictures_that_cannot_be_had_are_told(exports, tmp_path):
+    mine = [changed(exports / "digits" / "softmax", tmp_path / name, data_set="mine") for name in "ab"]
+    found = compare(mine)
+    (note,) = found.notes
+    assert (found.pairs, len(found.rows)) == ((), 2)
+    assert note == "the exports of mine aren't paired: it is no known data set, name its folder by --data"
+    assert len(compare(mine, data="digits").pairs) == 1
+    assert "did you mean digits" in compare(mine, data="digit").notes[0]
+
+
+def test_pictures_that_have_changed_are_told(exports, tmp_path):
+    stale = [changed(exports / "digits" / "softmax", tmp_path / name, data_digest="ab" * 32) for name in "ab"]
+    (note,) = compare(stale).notes
+    assert "the pictures of digits aren't those that they were made with" in note
 
 
 def test_the_larger_model_takes_longer(compared):

@@ -46,6 +46,8 @@ def test_each_model_is_trained_exported_and_compared(place: tuple[Path, Comparis
         assert row.parity == manifest.metadata.parity["largest_difference"] < 1e-5
         assert manifest.metadata.parity["same_top_class"] == 1
         assert row.size == (folder / "exports" / "digits" / model / "model.onnx").stat().st_size
+    best = max(comparison.rows, key=lambda row: row.accuracy).name
+    assert [(pair.better, pair.test.pictures) for pair in comparison.pairs] == [(best, 359)] * 2
     with Image.open(folder / "exports" / "digits" / "comparison.png") as picture:
         assert picture.width > 500
 

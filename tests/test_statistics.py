@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.special import softmax
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
 from sklearn import metrics
 
 from pipelines.statistics import (
@@ -13,6 +13,8 @@ from pipelines.statistics import (
     calibration_error,
     confusion_matrix,
     cross_entropy,
+    mcnemar,
+    paired_test,
     precision_recall_f1,
     top_accuracy,
     wilson_interval,
@@ -106,3 +108,57 @@ def test_probabilities_that_say_how_often_they_are_right_are_calibrated():
     confidence = random.uniform(0.2, 1, 200_000)
     bins = calibration_bins(confidence, random.uniform(size=200_000) < confidence)
     assert calibration_error(bins) < 0.01
+
+
+def paired(both, only_first, only_second, neither):
+    first = np.repeat([True, True, False, False], [both, only_first, only_second, neither])
+    second = np.repeat([True, False, True, False], [both, only_first, only_second, neither])
+    return paired_test(first, second)
+
+
+@pytest.mark.parametrize("only_first, only_second", [(1, 7), (0, 0), (3, 3), (0, 24), (11, 12)])
+def test_mcnemar_of_few_is_the_binomial_test(only_first, only_second):
+    n = only_first + only_second
+    expected = binomtest(only_first, n).pvalue if n else 1
+    assert mcnemar(only_first, only_second) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("only_first, only_second", [(10, 20), (25, 0), (200, 151), (40, 40), (4000, 3500)])
+def test_mcnemar_of_many_is_mid_p(only_first, only_second):
+    n, fewer = only_first + only_second, min(only_first, only_second)
+    expected = 2 * binom.cdf(fewer, n, 0.5) - binom.pmf(fewer, n, 0.5)
+    assert mcnemar(only_first, only_second) == mcnemar(only_second, only_first) == pytest.approx(expected, rel=1e-9)
+
+
+# The examples of Newcombe 1998, and of Bentur et al. 2009 in the book of Fagerland, Lydersen & Laake 2017.
+@pytest.mark.parametrize(
+    "counts, low, high", [((36, 12, 2, 0), 0.0569, 0.3404), ((1, 1, 7, 12), -0.507, -0.026)], ids=["newcombe", "bentur"]
+)
+def test_the_interval_of_a_paired_difference_is_the_published_one(counts, low, high):
+    found = paired(*counts)
+    digits = {"abs": 0.0005 if low < 0 else 0.00005}
+    assert (found.low, found.high) == (pytest.approx(low, **digits), pytest.approx(high, **digits))
+
+
+def test_a_paired_test_counts_what_only_one_gets_right():
+    found = paired(900, 60, 30, 10)
+    assert (found.pictures, found.only_first, found.only_second, found.difference) == (1000, 60, 30, 0.03)
+    assert found.low < 0.03 < found.high
+    assert found.p == mcnemar(60, 30) < 0.01
+    other = paired(900, 30, 60, 10)
+    assert (other.low, other.high) == pytest.approx((-found.high, -found.low))
+
+
+@pytest.mark.parametrize("counts", [(50, 0, 0, 0), (0, 0, 0, 50), (0, 50, 0, 0), (20, 0, 0, 30)])
+def test_a_paired_interval_is_not_empty_at_the_ends(counts):
+    found = paired(*counts)
+    assert -1 <= found.low <= found.difference <= found.high <= 1
+    assert found.low < found.high or counts == (20, 0, 0, 30)
+
+
+def test_the_interval_holds_the_true_difference_as_often_as_it_says():
+    random = np.random.default_rng(11)
+    chances = [0.80, 0.08, 0.05, 0.07]
+    tables = random.multinomial(400, chances, size=2000)
+    held = [found.low <= 0.03 <= found.high for found in (paired(*table) for table in tables)]
+    assert 0.93 < np.mean(held) < 0.975

@@ -1,0 +1,98 @@
+"""Exports of one data set, compared picture by picture: each file is run over the whole test set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.progress import progress
+from pipelines.statistics import PairedTest, paired_test
+from zoo.contract import Metadata, read_manifest
+from zoo.data import DataSet, Split, data_sets
+from zoo.data import load as load_pictures
+from zoo.errors import ZooError
+from zoo.runtime import Classifier, load
+
+BATCH = 256  # pictures
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two exports on the same test pictures. better, other: DATA SET/MODEL; test: with the better one as the first."""
+
+    better: str
+    other: str
+    test: PairedTest
+
+
+def pair_up(folders: Sequence[Path], data: str | DataSet | None = None) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
+    """The best export of each data set with each of the others, and a sentence for each export that isn't paired.
+
+    folders: of exports. data: the data set with the test pictures, as `verify` takes it; by default the known one that
+    an export names. Pictures that aren't there, or aren't those of the export, are a sentence, too. Raises ExportError
+    for a file that can't be run.
+    """
+    by_pictures: dict[str, list[Path]] = {}
+    for folder in folders:
+        by_pictures.setdefault(read_manifest(folder).metadata.data_digest, []).append(folder)
+    pairs: list[Pair] = []
+    notes: list[str] = []
+    for group in by_pictures.values():
+        metadata = read_manifest(group[0]).metadata
+        if len(group) == 1:
+            if len(folders) > 1:
+                notes.append(f"{_name(metadata)} is paired with none: no other was tested on the same pictures")
+            continue
+        test = _test_pictures(metadata, data)
+        if isinstance(test, str):
+            notes.append(f"the exports of {metadata.data_set} aren't paired: {test}")
+        else:
+            pairs += _paired(group, test)
+    return tuple(pairs), tuple(notes)
+
+
+def _test_pictures(metadata: Metadata, data: str | DataSet | None) -> Split | str:
+    """The pictures that an export was tested on, or why they can't be had."""
+    if data is None and metadata.data_set not in data_sets():
+        return "it is no known data set, name its folder by --data"
+    try:
+        size = (metadata.height, metadata.width)
+        found = data if isinstance(data, DataSet) else load_pictures(data or metadata.data_set, size=size)
+    except ZooError as error:
+        return str(error)
+    if found.digest != metadata.data_digest:
+        return (
+            f"the pictures of {found.name} aren't those that they were made with (digest {found.digest[:12]}, expected "
+            f"{metadata.data_digest[:12]})"
+        )
+    return found.test
+
+
+def _paired(folders: Sequence[Path], test: Split) -> Iterable[Pair]:
+    names, right = [], []
+    with progress("asking each export about the test pictures") as advance:
+        for done, folder in enumerate(folders):
+            classifier = load(folder, provider="cpu")
+            names.append(_name(classifier.metadata))
+            right.append(_right(classifier, test))
+            advance(done + 1, len(folders), names[-1])
+    best = max(range(len(folders)), key=lambda k: right[k].sum())  # of equals the first that was named
+    for k, name in enumerate(names):
+        if k != best:
+            yield Pair(names[best], name, paired_test(right[best], right[k]))
+
+
+def _right(classifier: Classifier, test: Split) -> NDArray[np.bool_]:
+    """[N]: of which pictures the file's likeliest class is the right one."""
+    starts = range(0, len(test), BATCH)
+    answers = [classifier.probabilities(test.images[k : k + BATCH]).argmax(axis=1) for k in starts]
+    right: NDArray[np.bool_] = np.concatenate(answers) == test.labels
+    return right
+
+
+def _name(metadata: Metadata) -> str:
+    return f"{metadata.data_set}/{metadata.model}"
