@@ -25,7 +25,7 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
 def test_an_error_is_one_sentence_on_standard_error_and_exit_code_1(capsys) -> None:
     assert main(["describe", "lenet"]) == 1
     out, err = capsys.readouterr()
-    assert (out, err) == ("", "zoo: no model is called 'lenet': did you mean lenet5?\n")
+    assert (out, err) == ("", "zoo: no model is called 'lenet': did you mean lenet5 or resnet20?\n")
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,12 @@ from zoo.models import layers
 from zoo.models.registry import Tensor, model
 from zoo.recipe import Recipe
 
-# Wide layers learn shifted and mirrored pictures, too, if they are given the time.
-REGULARIZED = Recipe(epochs=100, batch_size=256, weight_decay=0.1, label_smoothing=0.1, precision="float32")
-MIXED = Recipe(epochs=60)
+# A million weights in reach of every pixel learn the pictures by heart: mirrored ones are twice as many, and still in
+# the places where these models look (after 30 epochs mlp-large had 90.8 % of the validation pictures, 89.5 % with
+# shifts).
+REGULARIZED = Recipe(
+    epochs=80, batch_size=256, weight_decay=0.1, label_smoothing=0.1, augmentation="mirror", precision="float32"
+)
 
 
 @model("softmax", family="dense", recipe=Recipe(augmentation="none", precision="float32"))
@@ -77,7 +80,7 @@ def mlp_residual(images: Tensor, classes: int) -> Tensor:
     return layers.Dense(classes, name="head_dense")(x)
 
 
-@model("mlp-mixer-tiny", family="dense", recipe=MIXED)
+@model("mlp-mixer-tiny", family="dense", recipe=Recipe(epochs=40, precision="float32"))
 def mlp_mixer_tiny(images: Tensor, classes: int) -> Tensor:
     """MLP-Mixer (Tolstikhin et al. 2021): the border of the family, dense layers that are shared by patches.
 

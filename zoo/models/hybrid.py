@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zoo.models import layers
-from zoo.models.conv import NORMALIZED, conv_small_features, conv_unit, wide_resnet_small_features
+from zoo.models.conv import PATIENT, WIDE, conv_small_features, conv_unit, wide_resnet_small_features
 from zoo.models.dense import mlp_head
 from zoo.models.registry import Tensor, model
 from zoo.recipe import Recipe
@@ -46,7 +46,7 @@ def lenet5_head(features: Tensor, classes: int) -> Tensor:
     return layers.Dense(classes, name="head_dense")(x)
 
 
-@model("conv-mlp-small", family="hybrid", recipe=NORMALIZED)
+@model("conv-mlp-small", family="hybrid", recipe=PATIENT)
 def conv_mlp_small(images: Tensor, classes: int) -> Tensor:
     """The features of conv-small under a dense head that keeps positions: what pooling throws away, this can use.
 
@@ -56,7 +56,7 @@ def conv_mlp_small(images: Tensor, classes: int) -> Tensor:
     return mlp_head(layers.Flatten(name="flatten")(conv_small_features(images)), 64, classes)
 
 
-@model("lenet5-modern", family="hybrid", recipe=NORMALIZED)
+@model("lenet5-modern", family="hybrid", recipe=PATIENT)
 def lenet5_modern(images: Tensor, classes: int) -> Tensor:
     """LeNet-5's shape with what has been found since: norms (Ioffe & Szegedy 2015) and ReLU after each layer.
 
@@ -81,7 +81,7 @@ def dense_unit(x: Tensor, units: int, *, name: str) -> Tensor:
     return layers.ReLU(name=f"{name}_relu")(x)
 
 
-@model("alexnet-mini", family="hybrid", recipe=NORMALIZED)
+@model("alexnet-mini", family="hybrid", recipe=WIDE)
 def alexnet_mini(images: Tensor, classes: int) -> Tensor:
     """AlexNet (Krizhevsky et al. 2012) for small pictures: five convolutions, overlapping poolings, two dense layers.
 
@@ -110,7 +110,7 @@ def alexnet_mini(images: Tensor, classes: int) -> Tensor:
     return layers.Dense(classes, name="head_dense")(x)
 
 
-@model("vgg-mini", family="hybrid", recipe=NORMALIZED)
+@model("vgg-mini", family="hybrid", recipe=PATIENT)
 def vgg_mini(images: Tensor, classes: int) -> Tensor:
     """VGG (Simonyan & Zisserman 2015) for small pictures: 3x3 convolutions, three poolings, a dense head.
 
@@ -133,7 +133,7 @@ def vgg_mini(images: Tensor, classes: int) -> Tensor:
     return mlp_head(layers.Flatten(name="flatten")(x), 32, classes)
 
 
-@model("resnet-mlp", family="hybrid", recipe=NORMALIZED)
+@model("resnet-mlp", family="hybrid", recipe=WIDE)
 def resnet_mlp(images: Tensor, classes: int) -> Tensor:
     """The features of wide-resnet-small under a dense head that keeps positions.
 
