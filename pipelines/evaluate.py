@@ -7,28 +7,21 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines import figures, tracking
-from pipelines.corruptions import CORRUPTIONS
+from pipelines.answers import Answers, clean_figures, corrupted_accuracies, robust_figure
+from pipelines.corruptions import Corruption
 from pipelines.plan import load_data
-from pipelines.statistics import (
-    calibration_bins,
-    calibration_error,
-    confusion_matrix,
-    cross_entropy,
-    precision_recall_f1,
-    top_accuracy,
-    wilson_interval,
-)
+from pipelines.statistics import calibration_bins, confusion_matrix, precision_recall_f1
 from pipelines.tracking import TrackedRun
 from zoo.contract import LOGITS, PROBABILITIES
 from zoo.data import DataSet, Split
 from zoo.errors import ExportError
+from zoo.pictures import Pixels
 
 EVALUATION_FOLDER = "evaluation"  # among the artifacts of a run
 EVALUATION_FILE = "evaluation.json"
@@ -98,74 +91,59 @@ def evaluate(run: str) -> Evaluation:
     tracked = tracking.load_run(run)
     data_set = load_data(tracked.plan, digest=tracked.data_digest)
     model = tracked.model()
-    answers = model.predict(data_set.test.images, batch_size=BATCH, verbose=0)
-    corrupted = corrupted_figures(model, data_set.test)
+
+    def ask(images: Pixels) -> Answers:
+        found = model.predict(images, batch_size=BATCH, verbose=0)
+        return found[LOGITS], found[PROBABILITIES]
+
+    answers = ask(data_set.test.images)
+    corrupted = corrupted_accuracies(data_set.test, ask)
+    measured = {**clean_figures(data_set.test, answers), **robust_figure(corrupted)}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        drawn = draw(folder, tracked, model, data_set, answers[PROBABILITIES])
-        evaluation = judge(tracked, data_set, answers[LOGITS], answers[PROBABILITIES], corrupted, drawn)
+        drawn = draw(folder, tracked, model, data_set, answers[1])
+        evaluation = judge(tracked, data_set, answers[1], measured, corrupted, drawn)
         (folder / EVALUATION_FILE).write_text(evaluation.to_json(), encoding="utf-8")
         tracking.log_folder(tracked.run_id, folder, EVALUATION_FOLDER)
     # Last: who finds an accuracy in a run finds its pictures, too.
-    tracking.log_figures(
-        tracked.run_id,
-        {
-            "test_accuracy": evaluation.accuracy,
-            "test_accuracy_low": evaluation.low,
-            "test_accuracy_high": evaluation.high,
-            "test_pictures": evaluation.pictures,
-            "test_loss": evaluation.loss,
-            "test_top3": evaluation.top3,
-            "test_calibration_error": evaluation.calibration_error,
-            "test_robust_accuracy": evaluation.robust_accuracy,
-        },
-    )
+    tracking.log_figures(tracked.run_id, measured)
     return evaluation
 
 
 def judge(
     tracked: TrackedRun,
     data_set: DataSet,
-    logits: NDArray[np.float32],
     probabilities: NDArray[np.float32],
-    corrupted: Sequence[CorruptedFigures],
+    measured: Mapping[str, float],
+    corrupted: Sequence[tuple[Corruption, float]],
     drawn: Mapping[str, str],
 ) -> Evaluation:
-    """The figures of answers [N, K] to the N test pictures. drawn: the pictures that go with them."""
+    """All that is known of a model by its probabilities [N, K] for the N test pictures.
+
+    measured: the figures of `pipelines.answers`. drawn: the pictures that go with them.
+    """
     truth, (answer, confidence, right) = data_set.test.labels, _answers(probabilities, data_set.test)
     confusion = confusion_matrix(truth, answer, data_set.classes)
-    correct, pictures = int(right.sum()), len(right)
-    low, high = wilson_interval(correct, pictures)
     precision, recall, f1 = (shares.tolist() for shares in precision_recall_f1(confusion))
     counts = confusion.sum(axis=1).tolist()
     return Evaluation(
         run=tracked.run_id,
         model=tracked.plan.model,
         data_set=tracked.data_set,
-        pictures=pictures,
-        accuracy=correct / pictures,
-        low=low,
-        high=high,
-        loss=cross_entropy(logits, truth),
-        top3=top_accuracy(logits, truth, 3),
+        pictures=len(right),
+        accuracy=measured["test_accuracy"],
+        low=measured["test_accuracy_low"],
+        high=measured["test_accuracy_high"],
+        loss=measured["test_loss"],
+        top3=measured["test_top3"],
         confidence=float(confidence.mean(dtype=np.float64)),
-        calibration_error=calibration_error(calibration_bins(confidence, right)),
-        robust_accuracy=fmean(figures.accuracy for figures in corrupted),
-        corrupted=tuple(corrupted),
+        calibration_error=measured["test_calibration_error"],
+        robust_accuracy=measured["test_robust_accuracy"],
+        corrupted=tuple(CorruptedFigures(c.kind, c.severity, c.amount, accuracy) for c, accuracy in corrupted),
         classes=tuple(map(ClassFigures, data_set.labels, counts, precision, recall, f1)),
         confusion=tuple(map(tuple, confusion.tolist())),
         figures=drawn,
     )
-
-
-def corrupted_figures(model: Any, test: Split) -> tuple[CorruptedFigures, ...]:
-    """How a `keras.Model` fares on the test pictures with each of the CORRUPTIONS: so many times the whole test set."""
-    found = []
-    for corrupt in CORRUPTIONS:
-        answers = model.predict(corrupt(test.images), batch_size=BATCH, verbose=0)[PROBABILITIES]
-        accuracy = float((answers.argmax(axis=1) == test.labels).mean())
-        found.append(CorruptedFigures(corrupt.kind, corrupt.severity, corrupt.amount, accuracy))
-    return tuple(found)
 
 
 def draw(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +15,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
+from pipelines.answers import Answers, clean_figures, corrupted_accuracies, robust_figure
+from pipelines.seeds import FIGURE as SEED_FIGURE
 from zoo.contract import (
     INPUT,
     IR_VERSION,
@@ -42,6 +44,9 @@ Probabilities = NDArray[np.float32]  # [N, K]
 ODD_SIZES = ((1, 1), (3, 90), (57, 31), (480, 640))
 BATCH_SIZES = (1, 2, 7)
 BATCH = 256  # pictures of the test set at a time
+# Another processor rounds otherwise where two classes are as good as equally probable, or a picture lies on the edge
+# of a bin of calibration: some pictures of ten thousand.
+FIGURE_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,8 @@ def verify(path: str | os.PathLike[str], *, data: str | DataSet | None = None) -
         checks.append(Check("samples", check_samples(classifier, found)))
     told, accuracy = check_test_set(classifier, file, data)
     checks.append(Check("test set", told))
+    if found.is_dir() and accuracy is not None and _tested(read_manifest(found).figures):
+        checks.append(Check("figures", check_figures(classifier, found, data)))
     return Verification(found, classifier.metadata, tuple(checks), accuracy)
 
 
@@ -251,6 +258,34 @@ def check_test_set(classifier: Classifier, file: Path, data: str | DataSet | Non
         )
     accuracy = right / len(data_set.test)
     return f"{right:,} of {len(data_set.test):,} pictures right ({accuracy:.2%}), as the file says", accuracy
+
+
+def check_figures(classifier: Classifier, folder: Path, data: str | DataSet | None) -> str:
+    """Each figure that the manifest has of the test is what the file itself comes to, on corrupted pictures, too."""
+    metadata, stated = classifier.metadata, read_manifest(folder).figures
+    test = _load(data if data is not None else metadata.data_set, metadata).test
+
+    def ask(images: Pixels) -> Answers:
+        batches = [classifier.session.run([LOGITS, PROBABILITIES], {INPUT: part}) for part in _batches(images)]
+        logits, probabilities = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+        return logits, probabilities
+
+    found = clean_figures(test, ask(test.images))
+    if "test_robust_accuracy" in stated:
+        found |= robust_figure(corrupted_accuracies(test, ask))
+    compared = [name for name in _tested(stated) if name in found]
+    for name in compared:
+        if not abs(found[name] - stated[name]) <= FIGURE_TOLERANCE + 0.5 / len(test):
+            raise VerificationError(
+                f"{folder}: the manifest has a {name} of {stated[name]:.5f}, the file comes to {found[name]:.5f}: "
+                "export the model again"
+            )
+    return f"{len(compared)} found again: {', '.join(name.removeprefix('test_') for name in compared)}"
+
+
+def _tested(figures: Mapping[str, float]) -> list[str]:
+    """The names of those that come from the test, but for those of other seeds, whose files aren't here."""
+    return [name for name in figures if name.startswith("test_") and not name.startswith(SEED_FIGURE)]
 
 
 # Against Keras -------------------------------------------------------------------------------------------------------

@@ -11,9 +11,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipelines.answers import clean_figures, robust_figure
 from pipelines.card import CLASSES_LISTED, render_card, write_card
+from pipelines.corruptions import CORRUPTIONS
 from pipelines.diagram import diagram
-from pipelines.evaluate import EVALUATION_FILE, corrupted_figures, draw, judge
+from pipelines.evaluate import EVALUATION_FILE, draw, judge
 from pipelines.export import weights_sha256, write_export
 from pipelines.markdown import plain
 from pipelines.plan import load_data, make_plan
@@ -63,8 +65,9 @@ def export(data_set, tmp_path_factory):
     answers = model.predict(data_set.test.images, verbose=0)
     evaluated = tmp_path_factory.mktemp("evaluation")
     drawn = draw(evaluated, run, model, data_set, answers[PROBABILITIES])
-    corrupted = corrupted_figures(model, data_set.test)
-    evaluation = judge(run, data_set, answers[LOGITS], answers[PROBABILITIES], corrupted, drawn)
+    corrupted = [(corruption, 0.5) for corruption in CORRUPTIONS]
+    measured = clean_figures(data_set.test, (answers[LOGITS], answers[PROBABILITIES])) | robust_figure(corrupted)
+    evaluation = judge(run, data_set, answers[PROBABILITIES], measured, corrupted, drawn)
     (evaluated / EVALUATION_FILE).write_text(evaluation.to_json(), encoding="utf-8")
     metadata = Metadata(
         model="softmax",

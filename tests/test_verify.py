@@ -11,6 +11,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from pipelines.answers import clean_figures
 from pipelines.convert import convert
 from pipelines.export import write_export
 from pipelines.verify import Parity, check_parity, compare_with_keras, verify
@@ -19,6 +20,7 @@ from zoo.data import load
 from zoo.errors import DataError, ExportError, VerificationError
 from zoo.models import build
 from zoo.models.backend import start_keras
+from zoo.runtime import load as load_classifier
 
 
 @pytest.fixture(scope="module")
@@ -260,3 +262,21 @@ def test_samples_that_are_none_or_lead_out_of_the_folder_are_refused(folder, tex
     change(folder, lambda model: None)
     with pytest.raises(ExportError, match=r"holds no samples|doesn't name"):
         verify(folder)
+
+
+def test_a_figure_of_the_manifest_that_the_file_does_not_come_to_is_told(folder, digits):
+    classifier = load_classifier(folder)
+    manifest = read_manifest(folder)
+    logits, probabilities = classifier.session.run(["logits", "probabilities"], {"images": digits.test.images})
+    found = clean_figures(digits.test, (logits, probabilities))
+
+    def says(**figures):
+        text = replace(manifest, figures={**manifest.figures, **found, **figures}).to_json()
+        (folder / MANIFEST_FILE).write_text(text, encoding="utf-8")
+
+    says()
+    assert verify(folder).checks[-1].result.startswith("7 found again: accuracy, accuracy_low")
+    for name in ("test_loss", "test_top3", "test_calibration_error", "test_robust_accuracy"):
+        says(**{name: found.get(name, 0.5) + 0.02})
+        with pytest.raises(VerificationError, match=f"the manifest has a {name} of .*, the file comes to"):
+            verify(folder)

@@ -54,7 +54,7 @@ def test_each_export_is_run_and_its_accuracy_found_in_card_and_page(made):
     assert [verification.path.name for verification in found] == ["lenet5", "softmax"]
     assert steps == ["digits/lenet5: verifying", "digits/softmax: verifying"]
     for verification in found:
-        assert [check.name for check in verification.checks][-3:] == ["test set", "card", "page"]
+        assert [check.name for check in verification.checks][-4:] == ["test set", "figures", "card", "page"]
         assert verification.accuracy == verification.metadata.test_accuracy
 
 
@@ -62,7 +62,7 @@ def test_the_pictures_of_a_known_data_set_are_loaded_once(made):
     verifying._load_known.cache_clear()
     verify_all(made, tell=silent)
     used = verifying._load_known.cache_info()
-    assert (used.misses, used.hits) == (1, 1)
+    assert used.misses == 1 < used.hits
 
 
 def test_it_ends_with_one_table(made, capsys):
@@ -129,7 +129,7 @@ def test_a_card_with_another_accuracy_is_told(exports, card, named):
 def test_a_manifest_with_two_accuracies_is_told(exports):
     folder = exports / "digits" / "softmax"
     rewrite(folder, figures={**read_manifest(folder).figures, "test_accuracy": 0.99})
-    with pytest.raises(VerificationError, match=r"a figure test_accuracy of 99\.0000%"):
+    with pytest.raises(VerificationError, match=r"has a test_accuracy of 0\.99000, the file comes to"):
         verify_all(exports, tell=silent)
 
 

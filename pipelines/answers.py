@@ -1,0 +1,52 @@
+"""The figures of a test, from answers alone: what `evaluate` learns of a Keras model and `verify` finds in its file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from statistics import fmean
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.corruptions import CORRUPTIONS, Corruption
+from pipelines.statistics import (
+    calibration_bins,
+    calibration_error,
+    cross_entropy,
+    top_accuracy,
+    wilson_interval,
+)
+from zoo.data import Split
+from zoo.pictures import Pixels
+
+Answers = tuple[NDArray[np.float32], NDArray[np.float32]]  # logits [N, K], probabilities [N, K]
+
+
+def clean_figures(test: Split, answers: Answers) -> dict[str, float]:
+    """The figures that an export's manifest has of its test, but for those of corrupted pictures."""
+    logits, probabilities = answers
+    right = probabilities.argmax(axis=1) == test.labels
+    low, high = wilson_interval(int(right.sum()), len(right))
+    return {
+        "test_accuracy": float(right.mean()),
+        "test_accuracy_low": low,
+        "test_accuracy_high": high,
+        "test_pictures": len(right),
+        "test_loss": cross_entropy(logits, test.labels),
+        "test_top3": top_accuracy(logits, test.labels, 3),
+        "test_calibration_error": calibration_error(calibration_bins(probabilities.max(axis=1), right)),
+    }
+
+
+def corrupted_accuracies(test: Split, ask: Callable[[Pixels], Answers]) -> list[tuple[Corruption, float]]:
+    """For each of the CORRUPTIONS the accuracy, 0..1, on the whole test set: so many times its pictures are asked."""
+    found = []
+    for corrupt in CORRUPTIONS:
+        _, probabilities = ask(corrupt(test.images))
+        found.append((corrupt, float((probabilities.argmax(axis=1) == test.labels).mean())))
+    return found
+
+
+def robust_figure(corrupted: list[tuple[Corruption, float]]) -> dict[str, float]:
+    """The one figure that stands for all corruptions: the mean accuracy."""
+    return {"test_robust_accuracy": fmean(accuracy for _, accuracy in corrupted)}
