@@ -22,7 +22,7 @@ from pipelines.progress import progress
 from pipelines.teacher import teacher_of
 from zoo.contract import LOGITS
 from zoo.data import DataSet, Split
-from zoo.data.batches import steps_per_epoch, training_batches
+from zoo.data.batches import Teacher, steps_per_epoch, training_batches
 from zoo.errors import RecipeError, TrackingError, ZooError
 from zoo.models import build, definition
 from zoo.models.backend import start_keras
@@ -95,6 +95,7 @@ def train(
         run_id, plan, begin = None, _plan(model, data, data_folder, size, settings, plan), None
     data_set = load_data(plan)
     learned = learned_from(plan.recipe, data_set)
+    teacher = teacher_of(plan.recipe, learned)
     schedule = make_schedule(plan.recipe, learned)
     precision = begin.precision if begin else choose_precision(plan.recipe.precision)
     learner = make_learner(plan, data_set, schedule, precision)
@@ -110,7 +111,8 @@ def train(
     else:
         tracking.reopen(run_id)
     with _ended(run_id):
-        best = fit(learner, plan, learned, schedule, begin or _beginning(learner, precision, run_id), run_id)
+        begin = begin or _beginning(learner, precision, run_id)
+        best = fit(learner, plan, learned, teacher, schedule, begin, run_id)
         trained = _in_float32(plan, data_set, best)
         known: dict[str, float] = {"best_epoch": best.epoch, "parameters": parameters}
         accuracy = _accuracy(trained, learned.validation) if learned.validation else None
@@ -234,7 +236,15 @@ def _optimizer(keras: Any, recipe: Recipe, updates: int, weights: list[Any]) -> 
 # --- the fit -------------------------------------------------------------------------------------------------------
 
 
-def fit(learner: Any, plan: Plan, data_set: DataSet, schedule: Schedule, begin: Checkpoint, run_id: str) -> Best:
+def fit(
+    learner: Any,
+    plan: Plan,
+    data_set: DataSet,
+    teacher: Teacher | None,
+    schedule: Schedule,
+    begin: Checkpoint,
+    run_id: str,
+) -> Best:
     """Train from a checkpoint to the schedule's end; after each validation a line in the store and a checkpoint.
 
     Returns the best weights. Raises RecipeError where the loss stops being a number.
@@ -273,7 +283,7 @@ def fit(learner: Any, plan: Plan, data_set: DataSet, schedule: Schedule, begin: 
                 mirrored=data_set.mirrored,
                 first_epoch=begin.epoch,
                 epochs=schedule.epochs - begin.epoch,
-                teacher=teacher_of(plan.recipe, data_set),
+                teacher=teacher,
             ),
             initial_epoch=begin.epoch // schedule.stride,
             epochs=schedule.epochs // schedule.stride,

@@ -296,13 +296,13 @@ def test_the_rate_climbs_to_its_peak_and_falls_to_nothing():
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_the_loss_is_cross_entropy_with_smoothed_targets(smoothing):
+def test_the_loss_is_cross_entropy_with_the_shares_that_the_stream_gives(smoothing):
     learner, data_set = learner_of("softmax", label_smoothing=smoothing)
     split = data_set.validation
-    found = learner.evaluate(split.images, split.labels, verbose=0, return_dict=True)
+    targets = np.eye(10)[split.labels] * (1 - smoothing) + smoothing / 10
+    found = learner.evaluate(split.images, targets, verbose=0, return_dict=True)
     logits = learner.predict(split.images, verbose=0).astype(np.float64)
     log_probabilities = logits - np.log(np.exp(logits).sum(1, keepdims=True))
-    targets = np.eye(10)[split.labels] * (1 - smoothing) + smoothing / 10
     assert found["loss"] == pytest.approx(-(targets * log_probabilities).sum(1).mean(), rel=1e-5)
     assert found["accuracy"] == pytest.approx(np.mean(logits.argmax(1) == split.labels))
 
