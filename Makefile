@@ -4,13 +4,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help demo test test-full check format lock clean
+.PHONY: help demo exports test test-full check format lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-10s %s\n", $$1, $$2 }'
 
 demo: $(INSTALLED) ## Train, export and compare a dense, a conv and a hybrid classifier on handwritten digits
 	@$(BIN)/zoo run mlp-small conv-small lenet5 --data digits
+
+exports: $(INSTALLED) ## Train, evaluate and export the whole roster again from its recipes: hours
+	$(BIN)/zoo run --all --data fashion-mnist
 
 test: check ## Check the code and run the tests that take minutes at most
 	$(BIN)/pytest -m "not slow and not gpu"

@@ -57,9 +57,10 @@ _TRAINING_PACKAGES = {"tensorflow", "keras", "tf2onnx", "onnx", "mlflow", "matpl
 def _run(options: argparse.Namespace) -> None:
     from pipelines import terminal
     from pipelines.run import run
+    from zoo.models import definitions
 
     comparison = run(
-        options.models,
+        [model.name for model in definitions()] if options.all else options.models,
         options.data,
         data_folder=options.data_folder,
         size=options.size,
@@ -220,7 +221,11 @@ def _parser() -> argparse.ArgumentParser:
         )
 
     added = command("run", _run, "train, evaluate, export, verify and compare models in one go")
-    added.add_argument("models", nargs="+", metavar="MODEL", help="such as conv-small; `zoo list` names them all")
+    which = added.add_mutually_exclusive_group(required=True)
+    which.add_argument(
+        "models", nargs="*", default=[], metavar="MODEL", help="such as conv-small; `zoo list` names them all"
+    )
+    which.add_argument("--all", action="store_true", help="every model that there is, each by its own recipe")
     takes_data(added, required=True)
     takes_exports(added)
     added.add_argument(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
 import sys
@@ -132,6 +133,7 @@ def fingerprint(plan: Plan) -> str:
     Two runs of one fingerprint on one machine have the same weights. Where the pictures lie doesn't matter.
     """
     library = {name: versions().get(name) for name in ("tensorflow", "keras", "numpy", "pillow")}
+    outside = _outside_digest(plan.model)
     decisive = {
         "model": plan.model,
         "recipe": plan.recipe.to_json(),
@@ -139,6 +141,7 @@ def fingerprint(plan: Plan) -> str:
         "code": _code_digest(),
         "versions": library,
         "teacher": teacher_digest(plan.recipe),
+        **({"outside": outside} if outside else {}),
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
@@ -150,3 +153,17 @@ def _code_digest() -> str:
         if path.relative_to(ROOT).parts[1] != "runtime":  # it runs what was trained
             digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+def _outside_digest(model: str) -> str:
+    """Of the file that a model from outside of the zoo is written in; "" for ours, which `_code_digest` covers.
+
+    One that no file holds, typed at a prompt, is another model each time: nobody can say that it is the same.
+    """
+    try:
+        path = Path(inspect.getsourcefile(definition(model).diagram) or "").resolve()
+        if path.is_relative_to(ROOT / "zoo"):
+            return ""
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except (OSError, TypeError):  # TypeError: a diagram that isn't a function, but can be called
+        return os.urandom(32).hex()

@@ -20,6 +20,8 @@ from pipelines.cli import main
 from pipelines.compare import Comparison
 from pipelines.run import run
 from zoo.contract import read_manifest
+from zoo.models import definitions
+from zoo.models.registry import _models
 
 MODELS = ["softmax", "separable-small", "lenet5"]  # one of each family, the quickest
 SETTINGS = {"epochs": 1, "least_updates": 150}
@@ -127,6 +129,14 @@ def test_run_ends_with_a_table_and_what_to_do_next(place: tuple[Path, Comparison
     assert re.match(r"Prediction\(label='\d', ", answer.stdout)
     assert all(model in done.stdout for model in MODELS)
     assert "trained before" in done.stderr
+
+
+def test_all_takes_every_model_that_there_is(place: tuple[Path, Comparison], registered, capsys) -> None:
+    for name in {model.name for model in definitions()} - set(MODELS):
+        del _models[name]  # the three that are trained already are a zoo as well
+    settings = [f"--set={name}={value}" for name, value in SETTINGS.items()]
+    assert main(["run", "--all", "--data", "digits", "--json", *settings]) == 0
+    assert [Path(row["name"]).name for row in json.loads(capsys.readouterr().out)["rows"]] == MODELS
 
 
 @pytest.mark.slow

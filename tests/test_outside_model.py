@@ -1,0 +1,98 @@
+"""A model from outside of the package is one function in somebody's file, and everything works with it."""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import zoo
+from pipelines import tracking
+from pipelines.cli import main
+from pipelines.describe import describe
+from pipelines.evaluate import evaluate
+from pipelines.export import export
+from pipelines.plan import fingerprint, make_plan
+from pipelines.train import train
+from zoo.models import layers
+from zoo.models.registry import _models
+from zoo.recipe import Recipe
+
+CONTRIBUTING = Path(__file__).parent.parent / "CONTRIBUTING.md"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a store of its own."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_one_function_is_trained_evaluated_exported_and_answers_in_an_app(folder: Path, registered, capsys) -> None:
+    @registered("one-hidden", family="dense", recipe=Recipe(learning_rate=1e-2))
+    def one_hidden(images, classes):
+        """One hidden layer, from a test."""
+        x = layers.Dense(32, activation="relu", name="hidden_dense")(layers.Flatten(name="flatten")(images))
+        return layers.Dense(classes, name="head_dense")(x)
+
+    trained = train("one-hidden", "digits", settings={"epochs": 16})
+    assert trained.parameters == 64 * 32 + 32 + 32 * 10 + 10
+    evaluation = evaluate(trained.run)
+    assert evaluation.accuracy > 0.8, "a short training is better than chance, 10 %"
+    exported = export(trained.run)
+    assert exported.metadata.test_accuracy == evaluation.accuracy
+
+    classifier = zoo.load("digits/one-hidden")
+    samples = json.loads((exported.folder / "samples" / "samples.json").read_text(encoding="utf-8"))
+    for sample in samples:
+        with Image.open(exported.folder / "samples" / sample["file"]) as picture:
+            predicted = classifier.predict(picture)
+        assert predicted.probability == pytest.approx(max(sample["probabilities"]), abs=1e-5)
+    right = sum(classifier.predict(exported.folder / "samples" / s["file"]).label == s["label"] for s in samples)
+    assert right >= len(samples) / 2
+
+    assert main(["list"]) == 0
+    assert re.search(
+        rf"dense +one-hidden +digits .*{evaluation.accuracy:.2%} +One hidden layer", capsys.readouterr().out
+    )
+    assert main(["describe", "one-hidden", "--input", "8x8x1"]) == 0
+    assert re.search(r"hidden_dense +Dense +32 +64×32 \+ 32 +2,080", capsys.readouterr().out)
+
+
+def test_the_example_in_contributing_runs_as_it_stands(folder: Path, registered) -> None:
+    (example,) = re.findall(
+        r"```python\n(from pipelines\.run import run\n.*?)```", CONTRIBUTING.read_text("utf-8"), re.DOTALL
+    )
+    path = folder / "my_models.py"
+    path.write_text(example, encoding="utf-8")
+    found = runpy.run_path(str(path), run_name="__main__")
+    formula = re.search(r"K = 10: (.*) = ([\d,]+) parameters", found["conv_wide"].__doc__)
+    assert eval(formula[1]) == int(formula[2].replace(",", "")) == describe("conv-wide").parameters
+    classifier = zoo.load("digits/conv-wide")
+    assert classifier.predict(folder / "exports/digits/conv-wide/samples/0.png").label in set("0123456789")
+    assert tracking.find_finished(make_plan("conv-wide", "digits", settings={"epochs": 20})), "not to be trained again"
+
+
+def test_a_change_in_the_file_of_an_outside_model_makes_it_another_model(tmp_path: Path, registered) -> None:
+    path = tmp_path / "my_models.py"
+    code = (
+        "from zoo.models import layers, model\n"
+        "@model('mine', family='dense')\n"
+        "def mine(images, classes):\n"
+        "    return layers.Dense(classes)(layers.Flatten()(images))\n"
+    )
+
+    def written(text: str) -> str:
+        _models.pop("mine", None)
+        path.write_text(text, encoding="utf-8")
+        runpy.run_path(str(path))
+        return fingerprint(make_plan("mine", "digits"))
+
+    first = written(code)
+    assert written(code) == first
+    assert written(code.replace("Dense(classes)", "Dense(classes, use_bias=False)")) != first
