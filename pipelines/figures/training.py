@@ -43,7 +43,7 @@ def curves(figure: Figure, history: Mapping[str, Sequence[float]], best_epoch: i
         ax.set_ylim(settled.min() - room, settled.max() + room)
     accuracies.yaxis.set_major_formatter(PERCENT)
     losses.legend(loc="upper right")
-    best = f", {history['validation_accuracy'][kept]:.2%}" if validated else ", nothing was held out"
+    best = f", {history['validation_accuracy'][kept]:.2%}" if validated else ", none held out"
     beside: dict[str, Any] = {"loc": "right", "fontsize": 9.5, "fontweight": "normal"}
     accuracies.set_title(f"kept: epoch {best_epoch}{best}", color=RIGHT if validated else QUIET, **beside)
     if not validated:
