@@ -47,7 +47,8 @@ class Contestant:
             if line.startswith("{"):
                 return dict(json.loads(line))
         self._errors.seek(0)
-        raise SystemExit(f"{' '.join(map(str, self._process.args))} failed:\n{self._errors.read()[-2000:]}")
+        command, code = " ".join(map(str, self._process.args)), self._process.wait()
+        raise SystemExit(f"{command} ended with code {code}:\n{self._errors.read()[-2000:]}")
 
     def end(self) -> None:
         """Let it go, and wait until it is gone."""
