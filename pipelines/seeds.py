@@ -30,9 +30,13 @@ class Spread:
         return stdev(self.accuracies)
 
 
+def by_seed(figures: Mapping[str, float]) -> dict[int, float]:
+    """The test accuracy, 0..1, of each seed that a manifest's figures name, ascending by seed."""
+    found = {name.removeprefix(FIGURE): value for name, value in figures.items() if name.startswith(FIGURE)}
+    return dict(sorted((int(seed), value) for seed, value in found.items() if seed.isdecimal()))
+
+
 def spread(figures: Mapping[str, float]) -> Spread | None:
     """The spread that a manifest's figures tell of; None where they name fewer than two seeds."""
-    found = {name.removeprefix(FIGURE): value for name, value in figures.items() if name.startswith(FIGURE)}
-    accuracies = {int(seed): value for seed, value in found.items() if seed.isdecimal()}
-    seeds = tuple(sorted(accuracies))
-    return Spread(seeds, tuple(accuracies[seed] for seed in seeds)) if len(seeds) > 1 else None
+    found = by_seed(figures)
+    return Spread(tuple(found), tuple(found.values())) if len(found) > 1 else None

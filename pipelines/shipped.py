@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
+from pipelines.seeds import by_seed
 from zoo.contract import CARD_FILE, MANIFEST_FILE, MODEL_FILE, Manifest, read_manifest
 
 
@@ -65,11 +65,6 @@ def _shipped(folder: Path, manifest: Manifest) -> Shipped:
     metadata, figures = manifest.metadata, manifest.figures
     file = manifest.file(MODEL_FILE)
     teacher = metadata.recipe.get("teacher")
-    seeds = {
-        int(found[1]): accuracy
-        for name, accuracy in figures.items()
-        if (found := re.fullmatch(r"test_accuracy_seed_(\d+)", name))
-    }
     return Shipped(
         folder=folder,
         model=metadata.model,
@@ -81,7 +76,7 @@ def _shipped(folder: Path, manifest: Manifest) -> Shipped:
         accuracy=metadata.test_accuracy,
         low=figures.get("test_accuracy_low"),
         high=figures.get("test_accuracy_high"),
-        seeds=dict(sorted(seeds.items())),
+        seeds=by_seed(figures),
         robust_accuracy=figures.get("test_robust_accuracy"),
         calibration_error=figures.get("test_calibration_error"),
         size=file.size if file else 0,
