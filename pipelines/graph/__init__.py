@@ -23,12 +23,12 @@ __all__ = ["erfc_as_erf", "simplify"]
 
 PASSES: tuple[Callable[[Graph], None], ...] = (
     drop_zero_additions,
-    fold_norms,
     plain_reshapes,
     drop_unused,
     reorder_rows,
     fold_scaling,
     dense_as_gemm,
+    fold_norms,
 )
 
 

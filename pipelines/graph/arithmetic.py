@@ -41,24 +41,28 @@ def erfc_as_erf(graph: Graph) -> None:
 
 
 def fold_norms(graph: Graph) -> None:
-    """Conv, times a and plus b for each channel, is one Conv: what is left of a batch normalisation by then.
+    """Conv or Gemm, times a and plus b for each of its outputs, is one Conv or Gemm: a batch normalisation is gone.
 
-    tf2onnx does it behind Conv2D, but not behind DepthwiseConv2D.
+    tf2onnx does it behind Conv2D, but not behind DepthwiseConv2D and Dense.
     """
     for node, constant in with_constant(graph, "Mul", "Add"):
-        conv = producer_of(graph, variable_input(graph, node))
-        if conv is None or conv.op_type != "Conv" or not read_once(graph, conv.output[0]):
+        layer = producer_of(graph, variable_input(graph, node))
+        if layer is None or layer.op_type not in ("Conv", "Gemm") or not read_once(graph, layer.output[0]):
             continue
-        weights = constant_of(graph, conv.input[1])  # [Cout, Cin / groups, k, k]
-        bias = constant_of(graph, conv.input[2]) if len(conv.input) > 2 else np.float32(0)
-        if weights is None or bias is None or constant.shape[-3:] != (len(weights), 1, 1):
+        weights = constant_of(graph, layer.input[1])  # [Cout, Cin / groups, k, k] or [I, O]
+        bias = constant_of(graph, layer.input[2]) if len(layer.input) > 2 else np.float32(0)
+        if weights is None or bias is None:
             continue
-        values = constant.reshape(len(weights))
+        of_outputs = (-1, 1, 1, 1) if layer.op_type == "Conv" else (1, -1)
+        outputs = weights.shape[of_outputs.index(-1)]
+        if constant.size != outputs or constant.shape[1 - len(of_outputs) :] != (outputs, 1, 1)[: len(of_outputs) - 1]:
+            continue
+        values = constant.reshape(outputs)
         if node.op_type == "Mul":
-            set_constant(graph, conv, 1, weights * values[:, None, None, None])
-            set_constant(graph, conv, 2, bias * values)
+            set_constant(graph, layer, 1, weights * values.reshape(of_outputs))
+            set_constant(graph, layer, 2, bias * values)
         else:
-            set_constant(graph, conv, 2, bias + values)
+            set_constant(graph, layer, 2, bias + values)
         bypass(graph, node)
 
 
