@@ -3,7 +3,8 @@
 A pass edits the graph that it is given, and leaves alone what it doesn't know: a model that a pass can't improve is
 exported as tf2onnx wrote it. Names are tidied once, at the end, so passes need not care for them.
 
-edit: what passes look things up with. arithmetic, layout: the passes by what they are about. names: the tidying.
+edit, pattern: what passes look things up with. arithmetic, operators, layout: the passes by what they are about.
+names: the tidying.
 """
 
 from __future__ import annotations
@@ -14,21 +15,34 @@ import onnx
 from onnx import TensorProto, helper
 
 from pipelines.graph.arithmetic import dense_as_gemm, drop_zero_additions, erfc_as_erf, fold_norms, fold_scaling
-from pipelines.graph.edit import Graph, Model, drop_unused
-from pipelines.graph.layout import lay_out_bytes, plain_reshapes, reorder_rows, take_any_picture
+from pipelines.graph.edit import Graph, Model, constants_as_initializers, drop_unused
+from pipelines.graph.layout import (
+    cancel_transposes,
+    lay_out_bytes,
+    plain_reshapes,
+    reorder_rows,
+    take_any_picture,
+)
 from pipelines.graph.names import name_after_layers
+from pipelines.graph.operators import dense_on_positions, gelus, layer_norms
 from zoo.contract import IR_VERSION, LOGITS, OPSET, PROBABILITIES
 
 __all__ = ["erfc_as_erf", "simplify"]
 
 PASSES: tuple[Callable[[Graph], None], ...] = (
+    constants_as_initializers,
     drop_zero_additions,
+    dense_on_positions,
     plain_reshapes,
+    layer_norms,
+    drop_unused,
+    cancel_transposes,
     drop_unused,
     reorder_rows,
     fold_scaling,
     dense_as_gemm,
     fold_norms,
+    gelus,
 )
 
 

@@ -88,12 +88,39 @@ def bypass(graph: Graph, node: Node) -> None:
 def set_constant(graph: Graph, node: Node, place: int, values: Array) -> None:
     """Give a node a constant of its own, float32 where it is a number: other readers of the old one keep it."""
     old = node.input[place] if place < len(node.input) else node.name + "/bias"
-    name = f"{old}:{node.output[0]}"
+    kept = values if values.dtype == np.int64 else values.astype(np.float32)
+    node.input[place : place + 1] = [add_constant(graph, f"{old}:{node.output[0]}", kept)]
+
+
+def add_constant(graph: Graph, name: str, values: Any) -> str:
+    """A new constant, an array or a number of NumPy's. Returns its name: the given one, longer where that is taken."""
     while name in (constant.name for constant in graph.initializer):
         name += "'"
-    kept = values if values.dtype == np.int64 else values.astype(np.float32)
-    graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(kept), name))
-    node.input[place : place + 1] = [name]
+    graph.initializer.append(numpy_helper.from_array(np.asarray(values, order="C"), name))
+    return name
+
+
+def insert_before(graph: Graph, node: Node, new: Node) -> None:
+    """Put a node in front of another one, where everything that the other one can read has been calculated."""
+    graph.node.insert(_place(graph, node), new)
+
+
+def insert_after(graph: Graph, node: Node, new: Node) -> None:
+    """Put a node behind another one, before anything else reads what the other one calculated."""
+    graph.node.insert(_place(graph, node) + 1, new)
+
+
+def _place(graph: Graph, node: Node) -> int:
+    return next(place for place, each in enumerate(graph.node) if each.output[0] == node.output[0])
+
+
+def constants_as_initializers(graph: Graph) -> None:
+    """Constants in one place: the version converter writes new ones, such as the axes of a ReduceMean, as nodes."""
+    for node in [node for node in graph.node if node.op_type == "Constant" and attribute_of(node, "value")]:
+        constant = graph.initializer.add()
+        constant.CopyFrom(attribute_of(node, "value"))
+        constant.name = node.output[0]
+        graph.node.remove(node)
 
 
 def drop_unused(graph: Graph) -> None:

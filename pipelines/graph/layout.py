@@ -8,7 +8,16 @@ from math import prod
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from pipelines.graph.edit import Graph, attribute_of, bypass, constant_of, consumers_of, set_constant, shapes_of
+from pipelines.graph.edit import (
+    Graph,
+    attribute_of,
+    bypass,
+    constant_of,
+    consumers_of,
+    producer_of,
+    set_constant,
+    shapes_of,
+)
 from zoo.contract import INPUT
 
 LAYOUT = ("Transpose", "Reshape", "Flatten")
@@ -18,19 +27,37 @@ TO_CHANNELS_LAST = [0, 2, 3, 1]  # [N, C, H, W] -> [N, H, W, C]
 def plain_reshapes(graph: Graph) -> None:
     """A Reshape that keeps the batch says so, instead of working out its shape from other shapes at run time.
 
-    Flatten where a row a picture is left, else Reshape with a constant whose 0 copies the batch dimension.
+    None where it changes nothing, Flatten where a row a picture is left, else Reshape with a constant whose 0 copies
+    the batch dimension.
     """
     shapes = shapes_of(graph)
     for node in [node for node in graph.node if node.op_type == "Reshape"]:
         before, after = shapes.get(node.input[0], ()), shapes.get(node.output[0], ())
         if not before or not after or None in (*before[1:], *after[1:]) or prod(before[1:]) != prod(after[1:]):
             continue
-        if len(after) == 2:
+        if before[1:] == after[1:]:
+            bypass(graph, node)
+        elif len(after) == 2:
             node.op_type = "Flatten"
             del node.input[1]
             node.attribute.append(helper.make_attribute("axis", 1))
         else:
             set_constant(graph, node, 1, np.array([0, *after[1:]], np.int64))
+
+
+def cancel_transposes(graph: Graph) -> None:
+    """A Transpose of a Transpose is one, or none where it turns back; onnxruntime does so itself, others need not."""
+    for node in [node for node in graph.node if node.op_type == "Transpose"]:
+        first = producer_of(graph, node.input[0])
+        if first is None or first.op_type != "Transpose":
+            continue
+        both = [attribute_of(first, "perm")[axis] for axis in attribute_of(node, "perm")]
+        node.input[0] = first.input[0]
+        if both == sorted(both):
+            bypass(graph, node)
+        else:
+            del node.attribute[:]
+            node.attribute.append(helper.make_attribute("perm", both))
 
 
 def reorder_rows(graph: Graph) -> None:
