@@ -18,6 +18,7 @@ from pipelines.graph.arithmetic import dense_as_gemm, drop_zero_additions, erfc_
 from pipelines.graph.edit import Graph, Model, constants_as_initializers, drop_unused
 from pipelines.graph.layout import (
     cancel_transposes,
+    dense_from_the_left,
     lay_out_bytes,
     plain_reshapes,
     reorder_rows,
@@ -40,6 +41,7 @@ PASSES: tuple[Callable[[Graph], None], ...] = (
     drop_unused,
     reorder_rows,
     fold_scaling,
+    dense_from_the_left,
     dense_as_gemm,
     fold_norms,
     gelus,

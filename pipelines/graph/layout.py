@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pipelines.graph.edit import (
     Graph,
+    Node,
     attribute_of,
     bypass,
     constant_of,
@@ -21,6 +22,7 @@ from pipelines.graph.edit import (
 from zoo.contract import INPUT
 
 LAYOUT = ("Transpose", "Reshape", "Flatten")
+ELEMENTWISE = ("Add", "Sub", "Mul", "Div", "Neg", "Erf", "Relu", "Sigmoid", "Tanh", "Softplus")
 TO_CHANNELS_LAST = [0, 2, 3, 1]  # [N, C, H, W] -> [N, H, W, C]
 
 
@@ -83,6 +85,56 @@ def reorder_rows(graph: Graph) -> None:
             rows = kernel.reshape(height, width, channels, -1).transpose(2, 0, 1, 3)
             set_constant(graph, product, 1, rows.reshape(kernel.shape))
         bypass(graph, node)
+
+
+def dense_from_the_left(graph: Graph) -> None:
+    """Dense layers over the positions of [N, P, C] between two Transposes need none: Kᵀ · x is (xᵀ · K)ᵀ.
+
+    For mlp-mixer-tiny that is eight Transposes, which took it 4 to 9 % longer on onnxruntime with one thread.
+    """
+    for first in [node for node in graph.node if _swaps_last_two(node)]:
+        inside, ends = _turned_by(graph, first)
+        if not ends:
+            continue
+        for node in inside:
+            for place, name in enumerate(node.input):
+                constant = constant_of(graph, name)
+                if constant is not None and constant.ndim > 0:
+                    set_constant(graph, node, place, constant.T if constant.ndim == 2 else constant.reshape(-1, 1))
+            if node.op_type == "MatMul":
+                node.input[:] = reversed(node.input)
+        for node in (first, *ends):
+            bypass(graph, node)
+
+
+def _turned_by(graph: Graph, first: Node) -> tuple[list[Node], list[Node]]:
+    """What a Transpose turns: the nodes that calculate with it, and the Transposes that turn them back.
+
+    No nodes to turn back where something else reads one of the values: the Transpose is needed then.
+    """
+    turned = {first.output[0]}
+    inside: list[Node] = []
+    ends: list[Node] = []
+    outputs = {output.name for output in graph.output}
+    for node in graph.node:
+        constants = [constant_of(graph, name) for name in node.input]
+        variables = {name for name, constant in zip(node.input, constants, strict=True) if constant is None}
+        if turned.isdisjoint(variables):
+            continue
+        if _swaps_last_two(node):
+            ends.append(node)
+            continue
+        product = node.op_type == "MatMul" and constants[1] is not None and constants[1].ndim == 2
+        vectors = all(constant is None or constant.ndim < 2 for constant in constants)
+        if not variables <= turned or not (product or (node.op_type in ELEMENTWISE and vectors)):
+            return inside, []
+        turned.add(node.output[0])
+        inside.append(node)
+    return inside, [] if turned & outputs else ends
+
+
+def _swaps_last_two(node: Node) -> bool:
+    return bool(node.op_type == "Transpose" and attribute_of(node, "perm") == [0, 2, 1])
 
 
 def take_any_picture(graph: Graph, height: int, width: int) -> None:
