@@ -1,4 +1,4 @@
-"""From a Keras model to the ONNX graph that is shipped: tf2onnx's translation, then the passes of graph.py."""
+"""From a Keras model to the ONNX graph that is shipped: tf2onnx's translation, then the passes of graph."""
 
 from __future__ import annotations
 

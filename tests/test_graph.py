@@ -38,6 +38,18 @@ def with_random_weights(model):
     return model
 
 
+def tempered(model, images):
+    """The model with its last layer scaled, so that no logit of these pictures is larger than 5.
+
+    Residuals add up: with random weights the logits of resnet20 reach 132, one class gets a probability of 1 whatever
+    the picture, and a comparison of probabilities would see no mistake.
+    """
+    largest = np.abs(model.predict_on_batch(images)[LOGITS]).max()
+    head = model.get_layer("head_dense")
+    head.set_weights([values * (5 / largest) for values in head.get_weights()])
+    return model
+
+
 def pictures(count, channels, height=SIDE, width=SIDE):
     """Noise of another brightness and contrast in each picture and channel, so that averages differ too."""
     random = np.random.default_rng(3)
@@ -59,7 +71,7 @@ def operators(converted):
 def pair(request):
     """A Keras model with random weights, and what it was converted to."""
     name, channels = request.param
-    model = with_random_weights(build(name, SIDE, SIDE, channels, 10))
+    model = tempered(with_random_weights(build(name, SIDE, SIDE, channels, 10)), pictures(33, channels))
     return model, convert(model), channels
 
 
@@ -70,6 +82,7 @@ def test_answers_as_keras_does(pair):
     probabilities, logits = run(converted, images)
     np.testing.assert_allclose(probabilities, expected[PROBABILITIES], atol=PARITY_TOLERANCE, rtol=0)
     np.testing.assert_allclose(logits, expected[LOGITS], atol=1e-4, rtol=1e-4)
+    np.testing.assert_array_equal(probabilities.argmax(axis=1), expected[PROBABILITIES].argmax(axis=1))
     assert np.ptp(expected[PROBABILITIES], axis=0).max() > 0.01  # random weights that tell pictures apart
 
 
@@ -105,15 +118,38 @@ def test_every_edge_has_a_shape_with_the_batch_in_front(pair):
     assert all(isinstance(size, int) for shape in shapes.values() for size in shape[1:])
 
 
+def layers_of(model, kind):
+    return [layer for layer in model.layers if type(layer).__name__ == kind]
+
+
 def test_nothing_is_left_to_be_folded(pair):
-    _, converted, channels = pair
+    """What is left is what the layers calculate: none of it could be in the weights of another layer.
+
+    Sums are those of residuals. A dense layer on positions is MatMul and Add, for Gemm takes rows only. Exact gelu has
+    an Add and two Muls: in opset 18 it is no operator.
+    """
+    model, converted, _ = pair
     used = operators(converted)
-    assert not {"Mul", "Add", "MatMul", "BatchNormalization", "Shape", "Identity"} & set(used)
+    on_positions = [layer for layer in layers_of(model, "Dense") if len(layer.output.shape) > 2]
+    gelus = [layer for layer in model.layers if getattr(getattr(layer, "activation", None), "__name__", "") == "gelu"]
+    assert used.count("MatMul") == len(on_positions)
+    assert used.count("Add") == len(on_positions) + len(layers_of(model, "Add")) + len(gelus)
+    assert used.count("Mul") == 2 * len(gelus)
+    assert used.count("LayerNormalization") == len(layers_of(model, "LayerNormalization"))
+    assert not {"BatchNormalization", "Shape", "Identity", "Constant"} & set(used)
     assert used.count("Cast") == 1
-    convolutional = "Conv" in used
-    assert used.count("Transpose") == (1 if convolutional and channels == 3 else 0)  # of bytes, in front
-    if "Transpose" in used:
-        assert used.index("Transpose") < used.index("Cast")
+
+
+def test_values_are_moved_only_where_a_layer_asks_for_it(pair):
+    """Convolutions have channels first, in Keras last. A layer normalisation of maps needs them last, between two
+    Transposes, and so does a Reshape to a list of positions. Nothing else does: neither flattening nor Permute."""
+    model, converted, channels = pair
+    used = operators(converted)
+    of_pictures = "Conv" in used and channels == 3
+    norms_of_maps = [layer for layer in layers_of(model, "LayerNormalization") if len(layer.output.shape) == 4]
+    assert used.count("Transpose") == of_pictures + 2 * len(norms_of_maps) + len(layers_of(model, "Reshape"))
+    if of_pictures:
+        assert used.index("Transpose") < used.index("Cast")  # of bytes
 
 
 def test_each_layer_with_weights_is_a_node_of_its_name(pair):
@@ -122,10 +158,16 @@ def test_each_layer_with_weights_is_a_node_of_its_name(pair):
     constants = {constant.name: list(constant.dims) for constant in converted.graph.initializer}
     assert len(nodes) == len(converted.graph.node)
     for layer in model.layers:
-        if layer.weights and "norm" not in layer.name:
-            assert nodes[layer.name].op_type in ("Conv", "Gemm")
-            assert f"{layer.name}/kernel" in nodes[layer.name].input
-            assert np.prod(constants[f"{layer.name}/kernel"]) == np.prod(layer.weights[0].shape)
+        kind, weights = type(layer).__name__, "kernel"
+        if not layer.weights or kind == "BatchNormalization":  # in the weights of the layer before
+            continue
+        if kind == "LayerNormalization":
+            assert nodes[layer.name].op_type == kind
+            weights = "gamma"
+        else:
+            assert nodes[layer.name].op_type in ("Conv", "Gemm", "MatMul")
+        assert f"{layer.name}/{weights}" in nodes[layer.name].input
+        assert np.prod(constants[f"{layer.name}/{weights}"]) == np.prod(layer.weights[0].shape)
     assert {name.partition("/")[0] for name in nodes} <= {layer.name for layer in model.layers} | {
         "resize",
         "channels_first",
@@ -133,12 +175,13 @@ def test_each_layer_with_weights_is_a_node_of_its_name(pair):
     }
 
 
-def test_same_weights_same_bytes():
+@pytest.mark.parametrize("name", ["separable-small", "mlp-mixer-tiny", "convnext-mini"])
+def test_same_weights_same_bytes(name):
     keras = start_keras()
-    first = convert(with_random_weights(build("separable-small", SIDE, SIDE, 3, 4)))
+    first = convert(with_random_weights(build(name, SIDE, SIDE, 3, 4)))
     keras.backend.clear_session()
     convert(with_random_weights(build("softmax", SIDE, SIDE, 1, 4)))  # counters of the converter have moved on
-    again = convert(with_random_weights(build("separable-small", SIDE, SIDE, 3, 4)))
+    again = convert(with_random_weights(build(name, SIDE, SIDE, 3, 4)))
     assert first.SerializeToString(deterministic=True) == again.SerializeToString(deterministic=True)
 
 
@@ -147,7 +190,7 @@ def test_average_over_positions_stays_one_node():
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("name", ["mlp-small", "separable-small", "lenet5"])
+@pytest.mark.parametrize("name", ["mlp-small", "separable-small", "lenet5", "mlp-mixer-tiny", "convnext-mini"])
 def test_reference_evaluator_and_openvino_give_the_same_answers(name, channels):
     import openvino
 
@@ -201,6 +244,22 @@ def test_other_runtimes_resize_alike():
             assert np.abs(answer - expected).max() <= (0 if (height, width) == (SIDE, SIDE) else 1), (height, width)
 
 
+def test_a_norm_that_has_learned_nothing_yet_is_one_node_too():
+    """With a gamma of ones and a beta of zeros, tf2onnx writes another graph."""
+    assert operators(convert(build("mlp-residual", SIDE, SIDE, 1, 3))).count("LayerNormalization") == 4
+
+
+def test_gelu_is_one_kernel_in_onnxruntime(tmp_path):
+    converted = convert(build("mlp-residual", SIDE, SIDE, 1, 3))
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    onnxruntime.InferenceSession(converted.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    used = operators(onnx.load(tmp_path / "optimised.onnx"))
+    assert used.count("Gelu") == 3
+    assert "Erf" not in used
+
+
 def test_scaling_is_in_the_first_weights():
     model = with_random_weights(build("softmax", SIDE, SIDE, 1, 3))
     converted = convert(model)
@@ -231,7 +290,36 @@ def test_a_model_that_the_passes_have_not_seen_before_is_still_right(registered)
         shaped = layers.Dense(classes, name="shaped_dense")(layers.Flatten(name="flatten2")(shaped))
         return layers.Add(name="votes")([*heads, pooled, shaped])
 
-    model = with_random_weights(build("crossroads", SIDE, SIDE, 3, 6))
+    answers_alike("crossroads")
+
+
+def test_layers_in_unusual_places_are_still_right(registered):
+    """Norms without an offset, over another axis, behind a bias and before a dense layer; a turned value read twice;
+    two ways back from one turn."""
+
+    @registered("byways", family="dense")
+    def byways(images, classes):
+        layers = start_keras().layers
+        x = layers.Reshape((SIDE, SIDE * 3), name="rows")(images)
+        x = layers.LayerNormalization(center=False, name="rows_norm")(x)
+        turned = layers.Permute((2, 1), name="turn1")(x)
+        y = layers.Dense(8, activation="gelu", name="mixed_dense")(turned)
+        y = layers.Concatenate(name="both")([layers.Dense(12, name="mixed_back_dense")(y), turned])
+        y = layers.LayerNormalization(axis=1, name="columns_norm")(layers.Permute((2, 1), name="turn2")(y))
+        y = layers.BatchNormalization(name="positions_norm")(layers.Dense(10, name="positions_dense")(y))
+        z = layers.Dense(6, activation="relu", name="narrow_dense")(layers.Permute((2, 1), name="turn3")(y))
+        ways = [layers.Permute((2, 1), name="turn4")(z)]
+        ways += [layers.Permute((2, 1), name="turn5")(layers.Dense(5, name="narrower_dense")(z))]
+        flat = layers.Flatten(name="flatten")(layers.Concatenate(axis=1, name="ways")(ways))
+        flat = layers.BatchNormalization(name="flat_norm")(flat)
+        hidden = layers.BatchNormalization(name="hidden_norm")(layers.Dense(16, name="hidden_dense")(flat))
+        return layers.Dense(classes, name="head_dense")(layers.Activation("gelu", name="gelu")(hidden))
+
+    answers_alike("byways")
+
+
+def answers_alike(name):
+    model = with_random_weights(build(name, SIDE, SIDE, 3, 6))
     converted = convert(model)
     onnx.checker.check_model(converted, full_check=True)
     for count in (1, 9):

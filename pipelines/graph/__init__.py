@@ -1,0 +1,81 @@
+"""The passes that turn tf2onnx's graph into the one that is shipped: small, named by Keras' layers, and fast.
+
+A pass edits the graph that it is given, and leaves alone what it doesn't know: a model that a pass can't improve is
+exported as tf2onnx wrote it. Names are tidied once, at the end, so passes need not care for them.
+
+edit, pattern: what passes look things up with. arithmetic, operators, layout: the passes by what they are about.
+names: the tidying.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import onnx
+from onnx import TensorProto, helper
+
+from pipelines.graph.arithmetic import dense_as_gemm, drop_zero_additions, erfc_as_erf, fold_norms, fold_scaling
+from pipelines.graph.edit import Graph, Model, constants_as_initializers, drop_unused
+from pipelines.graph.layout import (
+    cancel_transposes,
+    dense_from_the_left,
+    lay_out_bytes,
+    plain_reshapes,
+    reorder_rows,
+    take_any_picture,
+)
+from pipelines.graph.names import name_after_layers
+from pipelines.graph.operators import dense_on_positions, gelus, layer_norms
+from zoo.contract import IR_VERSION, LOGITS, OPSET, PROBABILITIES
+
+__all__ = ["erfc_as_erf", "simplify"]
+
+PASSES: tuple[Callable[[Graph], None], ...] = (
+    constants_as_initializers,
+    drop_zero_additions,
+    dense_on_positions,
+    plain_reshapes,
+    layer_norms,
+    drop_unused,
+    cancel_transposes,
+    drop_unused,
+    reorder_rows,
+    fold_scaling,
+    dense_from_the_left,
+    dense_as_gemm,
+    fold_norms,
+    gelus,
+)
+
+
+def simplify(model: Model, height: int, width: int, layers: Iterable[str]) -> Model:
+    """The shipped graph of what tf2onnx wrote for float32 pixels.
+
+    model: images [N, height, width, C] float32, 0..255 -> logits and probabilities [N, K] float32; it stays as it is.
+    layers: the names of the Keras layers, which become the names of the nodes.
+    Returns images [N, H, W, C] uint8 -> probabilities and logits [N, K] float32, with shapes along every edge.
+    """
+    simple = onnx.version_converter.convert_version(model, OPSET)  # a copy
+    for improve in PASSES:
+        improve(simple.graph)
+    take_any_picture(simple.graph, height, width)
+    lay_out_bytes(simple.graph)
+    drop_unused(simple.graph)
+    name_after_layers(simple.graph, layers)
+    return finish(simple)
+
+
+def finish(model: Model) -> Model:
+    """Outputs in the contract's order, N for the batch, shapes along every edge, IR and opset for old runtimes."""
+    graph = model.graph
+    classes = next(o for o in graph.output if o.name == LOGITS).type.tensor_type.shape.dim[1].dim_value
+    outputs = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", classes]) for name in (PROBABILITIES, LOGITS)
+    ]
+    finished = helper.make_model(
+        helper.make_graph(graph.node, graph.name, graph.input, outputs, graph.initializer, value_info=graph.value_info),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="classifier-zoo",
+    )
+    return onnx.shape_inference.infer_shapes(finished, check_type=True, strict_mode=True, data_prop=True)
