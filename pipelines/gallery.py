@@ -164,6 +164,8 @@ def _command(export: Shipped) -> str:
     words = ["zoo", "run", export.model, "--data", export.data_set if known else f"path/to/{export.data_set}"]
     for name, value in settings.items():
         words += ["--set", f"{name}={value}"]
+    if len(export.seeds) > 1:
+        words += ["--seeds", str(len(export.seeds))]
     return f"`{shlex.join(words)}`".replace("|", r"\|")
 
 

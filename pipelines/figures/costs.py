@@ -113,9 +113,18 @@ def _accuracy_axis(ax: Axes, accuracies: Sequence[float]) -> None:
     low, high = _weight(np.array([min(accuracies, default=0.9), max(accuracies, default=0.9)]))
     room = max(0.07 * (high - low), 0.05)
     ax.set_ylim(*_accuracy(np.array([low - room, high + room])))
-    ax.yaxis.set_major_locator(FixedLocator(_TICKS))
+    ax.yaxis.set_major_locator(FixedLocator(_apart(_TICKS, 0.025 * (high - low + 2 * room))))
     ax.yaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_major_formatter(PERCENT)
+
+
+def _apart(ticks: Sequence[float], least: float) -> list[float]:
+    """Those that leave room for each other's words, the highest first. least: of their weights."""
+    kept: list[float] = []
+    for tick in sorted(ticks, reverse=True):
+        if not kept or float(_weight(np.array(kept[-1])) - _weight(np.array(tick))) >= least:
+            kept.append(tick)
+    return kept
 
 
 def _weight(accuracy: NDArray[np.floating]) -> NDArray[np.floating]:
