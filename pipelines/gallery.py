@@ -165,7 +165,8 @@ def _command(export: Shipped) -> str:
     for name, value in settings.items():
         words += ["--set", f"{name}={value}"]
     if len(export.seeds) > 1:
-        words += ["--seeds", str(len(export.seeds))]
+        first = int(str(made.get("seed", default["seed"])))  # the run trains this one and those that follow
+        words += ["--seeds", str(max(export.seeds) - first + 1)]
     return f"`{shlex.join(words)}`".replace("|", r"\|")
 
 

@@ -107,7 +107,7 @@ def test_every_export_has_a_line_with_its_figures(exports):
         "1.23%",
         "4 kB",
         "",
-        "`zoo run separable-small --data fashion-mnist`",
+        "`zoo run separable-small --data fashion-mnist --seeds 3`",
     ]
     for model in TRAINED:
         assert page.count(f"| [{model}](fashion-mnist/{model}/) | {TRAINED[model][2]:,.0f}") >= 1
