@@ -16,10 +16,24 @@ from pipelines.statistics import (
     top_accuracy,
     wilson_interval,
 )
+from zoo.contract import INPUT, LOGITS, PROBABILITIES
 from zoo.data import Split
 from zoo.pictures import Pixels
+from zoo.runtime import Classifier
 
 Answers = tuple[NDArray[np.float32], NDArray[np.float32]]  # logits [N, K], probabilities [N, K]
+
+BATCH = 256  # pictures at a time
+
+
+def answers_of(classifier: Classifier, images: Pixels) -> Answers:
+    """What an exported file answers to pictures [N, H, W, C] uint8, however many they are."""
+    batches = [
+        classifier.session.run([LOGITS, PROBABILITIES], {INPUT: images[start : start + BATCH]})
+        for start in range(0, len(images), BATCH)
+    ]
+    logits, probabilities = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    return logits, probabilities
 
 
 def clean_figures(test: Split, answers: Answers) -> dict[str, float]:

@@ -6,18 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
+from pipelines.answers import answers_of
 from pipelines.progress import progress
 from pipelines.statistics import PairedTest, paired_test
 from zoo.contract import Metadata, read_manifest
 from zoo.data import DataSet, Split, data_sets
 from zoo.data import load as load_pictures
 from zoo.errors import ZooError
-from zoo.runtime import Classifier, load
-
-BATCH = 256  # pictures
+from zoo.runtime import load
 
 
 @dataclass(frozen=True)
@@ -73,25 +69,18 @@ def _test_pictures(metadata: Metadata, data: str | DataSet | None) -> Split | st
 
 
 def _paired(folders: Sequence[Path], test: Split) -> Iterable[Pair]:
-    names, right = [], []
+    names, right = [], []  # of each export, and [N] whether its likeliest class is the picture's
     with progress("asking each export about the test pictures") as advance:
         for done, folder in enumerate(folders):
             classifier = load(folder, provider="cpu")
             names.append(_name(classifier.metadata))
-            right.append(_right(classifier, test))
+            _, probabilities = answers_of(classifier, test.images)
+            right.append(probabilities.argmax(axis=1) == test.labels)
             advance(done + 1, len(folders), names[-1])
     best = max(range(len(folders)), key=lambda k: right[k].sum())  # of equals the first that was named
     for k, name in enumerate(names):
         if k != best:
             yield Pair(names[best], name, paired_test(right[best], right[k]))
-
-
-def _right(classifier: Classifier, test: Split) -> NDArray[np.bool_]:
-    """[N]: of which pictures the file's likeliest class is the right one."""
-    starts = range(0, len(test), BATCH)
-    answers = [classifier.probabilities(test.images[k : k + BATCH]).argmax(axis=1) for k in starts]
-    right: NDArray[np.bool_] = np.concatenate(answers) == test.labels
-    return right
 
 
 def _name(metadata: Metadata) -> str:

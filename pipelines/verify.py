@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from pipelines.answers import Answers, clean_figures, corrupted_accuracies, robust_figure
+from pipelines.answers import BATCH, Answers, answers_of, clean_figures, corrupted_accuracies, robust_figure
 from pipelines.seeds import FIGURE as SEED_FIGURE
 from zoo.contract import (
     INPUT,
@@ -43,7 +43,6 @@ Probabilities = NDArray[np.float32]  # [N, K]
 # Height and width in pixels: one pixel, narrow, odd, a photograph; each is resized both up and down by some model.
 ODD_SIZES = ((1, 1), (3, 90), (57, 31), (480, 640))
 BATCH_SIZES = (1, 2, 7)
-BATCH = 256  # pictures of the test set at a time
 # Another processor rounds otherwise where two classes are as good as equally probable, or a picture lies on the edge
 # of a bin of calibration: some pictures of ten thousand.
 FIGURE_TOLERANCE = 1e-3
@@ -112,10 +111,17 @@ def verify(path: str | os.PathLike[str], *, data: str | DataSet | None = None, c
     if found.is_dir():
         checks.append(Check("manifest", check_manifest(found)))
         checks.append(Check("samples", check_samples(classifier, found)))
-    told, accuracy = check_test_set(classifier, file, data)
-    checks.append(Check("test set", told))
-    if found.is_dir() and accuracy is not None and _tested(read_manifest(found).figures):
-        checks.append(Check("figures", check_figures(classifier, found, data, corrupted)))
+    accuracy = None
+    test = find_test_set(classifier.metadata, file, data)
+    if test is None:
+        told = f"not checked, {classifier.metadata.data_set!r} is no known data set: name its folder by --data"
+        checks.append(Check("test set", told))
+    else:
+        answers = answers_of(classifier, test.images)
+        told, accuracy = check_test_set(classifier.metadata, file, test, answers)
+        checks.append(Check("test set", told))
+        if found.is_dir() and _tested(read_manifest(found).figures):
+            checks.append(Check("figures", check_figures(classifier, found, test, answers, corrupted)))
     return Verification(found, classifier.metadata, tuple(checks), accuracy)
 
 
@@ -236,45 +242,45 @@ def check_samples(classifier: Classifier, folder: Path) -> str:
     return f"{len(samples)} pictures with their probabilities"
 
 
-def check_test_set(classifier: Classifier, file: Path, data: str | DataSet | None) -> tuple[str, float | None]:
-    """The accuracy on the whole test set is the one that the file names; returned as well, None if not checked."""
-    metadata = classifier.metadata
+def find_test_set(metadata: Metadata, file: Path, data: str | DataSet | None) -> Split | None:
+    """The pictures that the file was tested on; None where nobody says which they are.
+
+    Raises VerificationError where they have changed, DataError where they can't be loaded.
+    """
     if data is None and metadata.data_set not in data_sets():
-        return f"not checked, {metadata.data_set!r} is no known data set: name its folder by --data", None
+        return None
     data_set = _load(data if data is not None else metadata.data_set, metadata)
     if data_set.digest != metadata.data_digest:
         raise VerificationError(
             f"the pictures of {data_set.name} aren't those that {file} was made with (digest {data_set.digest[:12]}, "
             f"expected {metadata.data_digest[:12]}): give the same ones by --data"
         )
-    probabilities = np.concatenate([classifier.probabilities(images) for images in _batches(data_set.test.images)])
-    right = int((probabilities.argmax(axis=1) == data_set.test.labels).sum())
-    expected = round(metadata.test_accuracy * len(data_set.test))
+    return data_set.test
+
+
+def check_test_set(metadata: Metadata, file: Path, test: Split, answers: Answers) -> tuple[str, float]:
+    """The accuracy on the whole test set is the one that the file names; returned as well."""
+    _, probabilities = answers
+    right = int((probabilities.argmax(axis=1) == test.labels).sum())
+    expected = round(metadata.test_accuracy * len(test))
     # Another processor may round the other way where two classes are as good as equally probable.
     best = np.sort(probabilities, axis=1)
     undecided = int((best[:, -1] - best[:, -2] <= 2 * PARITY_TOLERANCE).sum())
     if abs(right - expected) > undecided:
         raise VerificationError(
-            f"{file} is right on {right:,} of {len(data_set.test):,} test pictures, expected {expected:,}: "
+            f"{file} is right on {right:,} of {len(test):,} test pictures, expected {expected:,}: "
             "export the model again"
         )
-    accuracy = right / len(data_set.test)
-    return f"{right:,} of {len(data_set.test):,} pictures right ({accuracy:.2%}), as the file says", accuracy
+    accuracy = right / len(test)
+    return f"{right:,} of {len(test):,} pictures right ({accuracy:.2%}), as the file says", accuracy
 
 
-def check_figures(classifier: Classifier, folder: Path, data: str | DataSet | None, corrupted: bool) -> str:
+def check_figures(classifier: Classifier, folder: Path, test: Split, answers: Answers, corrupted: bool) -> str:
     """Each figure that the manifest has of the test is what the file itself comes to."""
-    metadata, stated = classifier.metadata, read_manifest(folder).figures
-    test = _load(data if data is not None else metadata.data_set, metadata).test
-
-    def ask(images: Pixels) -> Answers:
-        batches = [classifier.session.run([LOGITS, PROBABILITIES], {INPUT: part}) for part in _batches(images)]
-        logits, probabilities = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-        return logits, probabilities
-
-    found = clean_figures(test, ask(test.images))
+    stated = read_manifest(folder).figures
+    found = clean_figures(test, answers)
     if corrupted and "test_robust_accuracy" in stated:
-        found |= robust_figure(corrupted_accuracies(test, ask))
+        found |= robust_figure(corrupted_accuracies(test, partial(answers_of, classifier)))
     compared = [name for name in _tested(stated) if name in found]
     for name in compared:
         if not abs(found[name] - stated[name]) <= FIGURE_TOLERANCE + 0.5 / len(test):
