@@ -19,7 +19,7 @@ from turns import Turns, tell, wait_for_the_end
 import pipelines.train
 from pipelines.machine import choose_precision
 from pipelines.plan import Plan, load_data, make_plan
-from pipelines.train import VALIDATION_BATCH, make_learner, make_schedule
+from pipelines.train import VALIDATION_BATCH, make_learner, make_schedule, validation_of
 from zoo.contract import LOGITS
 from zoo.data import DataSet, Split, data_set
 from zoo.data.batches import training_batches
@@ -106,16 +106,8 @@ def bare(plan: Plan, settings: Any) -> None:
 
 def bare_with_validation(plan: Plan, settings: Any) -> None:
     """The same, with the validation that the pipeline asks for after each epoch."""
-    data = load_data(plan)
-    targets = np.eye(data.classes, dtype=np.float32)[data.validation.labels]
-    _bare(
-        plan,
-        settings,
-        {
-            "validation_data": (data.validation.images, targets),
-            "validation_batch_size": VALIDATION_BATCH,
-        },
-    )
+    validation = validation_of(load_data(plan))
+    _bare(plan, settings, {"validation_data": validation, "validation_batch_size": VALIDATION_BATCH})
 
 
 def _bare(plan: Plan, settings: Any, options: dict[str, Any]) -> tuple[Any, DataSet]:

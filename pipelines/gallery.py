@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import tempfile
 from collections.abc import Callable, Sequence
@@ -146,15 +145,14 @@ def _interval(export: Shipped) -> str:
 
 
 def _over_seeds(export: Shipped) -> str:
-    if export.mean_accuracy is None or export.spread is None:
-        return ""
-    return f"{export.mean_accuracy:.2%} ± {100 * export.spread:.2f} (seeds {', '.join(map(str, export.seeds))})"
+    found = export.spread
+    return f"{found.mean:.2%} ± {100 * found.deviation:.2f} (seeds {', '.join(map(str, found.seeds))})" if found else ""
 
 
 def _command(export: Shipped) -> str:
     """The command that makes it again: the model's own recipe, and whatever the export's recipe has otherwise."""
     own = next((model.recipe for model in definitions() if model.name == export.model), Recipe())
-    default, made = json.loads(json.dumps(own.to_json())), export.recipe
+    default, made = own.to_json(), export.recipe
     settings = {name: made[name] for name in default if name in made and made[name] != default[name]}
     if "epochs" in settings and made.get("least_updates"):
         settings["least_updates"] = made["least_updates"]  # or naming the epochs would mean exactly that many

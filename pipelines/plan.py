@@ -133,7 +133,6 @@ def fingerprint(plan: Plan) -> str:
     Two runs of one fingerprint on one machine have the same weights. Where the pictures lie doesn't matter.
     """
     library = {name: versions().get(name) for name in ("tensorflow", "keras", "numpy", "pillow")}
-    outside = _outside_digest(plan.model)
     decisive = {
         "model": plan.model,
         "recipe": plan.recipe.to_json(),
@@ -141,7 +140,7 @@ def fingerprint(plan: Plan) -> str:
         "code": _code_digest(),
         "versions": library,
         "teacher": teacher_digest(plan.recipe),
-        **({"outside": outside} if outside else {}),
+        "outside": _outside_digest(plan.model),
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 

@@ -38,5 +38,9 @@ def by_seed(figures: Mapping[str, float]) -> dict[int, float]:
 
 def spread(figures: Mapping[str, float]) -> Spread | None:
     """The spread that a manifest's figures tell of; None where they name fewer than two seeds."""
-    found = by_seed(figures)
-    return Spread(tuple(found), tuple(found.values())) if len(found) > 1 else None
+    return spread_of(by_seed(figures))
+
+
+def spread_of(accuracies: Mapping[int, float]) -> Spread | None:
+    """The same of accuracies by seed."""
+    return Spread(tuple(accuracies), tuple(accuracies.values())) if len(accuracies) > 1 else None

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
 
-from pipelines.seeds import by_seed
+from pipelines.seeds import Spread, by_seed, spread_of
 from zoo.contract import CARD_FILE, MANIFEST_FILE, MODEL_FILE, Manifest, read_manifest
 
 
@@ -45,14 +44,9 @@ class Shipped:
         return f"{self.data_set}/{self.model}"
 
     @property
-    def mean_accuracy(self) -> float | None:
-        """Over the seeds; None where one alone was trained."""
-        return mean(self.seeds.values()) if len(self.seeds) > 1 else None
-
-    @property
-    def spread(self) -> float | None:
-        """Standard deviation of the accuracy over the seeds (of the sample, n - 1)."""
-        return stdev(self.seeds.values()) if len(self.seeds) > 1 else None
+    def spread(self) -> Spread | None:
+        """Of the accuracy over the seeds; None where one alone was trained."""
+        return spread_of(self.seeds)
 
 
 def read_shipped(exports: Path) -> tuple[Shipped, ...]:

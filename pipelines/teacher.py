@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from zoo.contract import MODEL_FILE, sha256
 from zoo.data import DataSet
 from zoo.data.batches import Teacher
@@ -33,5 +31,5 @@ def teacher_digest(recipe: Recipe) -> str:
     """SHA-256, in hex, of the teacher's file, which decides the weights as the pictures do; "" for none."""
     if not recipe.teacher:
         return ""
-    found: Path = find_export(recipe.teacher)
+    found = find_export(recipe.teacher)
     return sha256(found / MODEL_FILE if found.is_dir() else found)

@@ -70,9 +70,9 @@ def comparison_table(comparison: Comparison) -> Table:
     table.caption = (
         "latency: one picture on one thread of onnxruntime, the median\n"
         "parity: largest difference of a probability from Keras, over the whole test set"
-        + several_seeds
-        * "\nover seeds: mean and standard deviation of the test accuracy, and of how many trainings"
     )
+    if several_seeds:
+        table.caption += "\nover seeds: mean and standard deviation of the test accuracy, and of how many trainings"
     table.caption_justify = "left"
     return table
 

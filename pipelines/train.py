@@ -288,7 +288,7 @@ def fit(
             initial_epoch=begin.epoch // schedule.stride,
             epochs=schedule.epochs // schedule.stride,
             steps_per_epoch=schedule.steps * schedule.stride,
-            validation_data=_validation(data_set),
+            validation_data=validation_of(data_set),
             validation_batch_size=VALIDATION_BATCH,
             callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=say, on_epoch_end=keep)],
             verbose=0,
@@ -298,7 +298,7 @@ def fit(
     return best
 
 
-def _validation(data_set: DataSet) -> tuple[Any, Any] | None:
+def validation_of(data_set: DataSet) -> tuple[Any, Any] | None:
     """images [N, H, W, C] uint8 and targets [N, K] float32, in the form that the training has them."""
     validation = data_set.validation
     return (validation.images, np.eye(data_set.classes, dtype=np.float32)[validation.labels]) if validation else None

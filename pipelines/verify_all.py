@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from pipelines.gallery import PAGE_FILE, export_row
+from pipelines.gallery import FAMILIES, PAGE_FILE, export_row
 from pipelines.shipped import Shipped, read_shipped
 from pipelines.verify import Check, Verification, verify
 from zoo.contract import CARD_FILE
@@ -70,7 +70,7 @@ def check_page(export: Shipped, page: Path, lines: list[str]) -> str:
 def check_nothing_else(shipped: tuple[Shipped, ...], page: Path, lines: list[str]) -> None:
     """The page lists no export that isn't there, and each once."""
     expected = {export_row(export) for export in shipped}
-    listed = [line for line in lines if re.match(r"\| (dense|conv|hybrid) \| \[", line)]
+    listed = [line for line in lines if re.match(rf"\| ({'|'.join(FAMILIES)}) \| \[", line)]
     for line in listed:
         if line not in expected or listed.count(line) > 1:
             name = re.sub(r".*?\[(.*?)\]\((.*?)\).*", r"\2", line)

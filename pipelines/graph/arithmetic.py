@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from pipelines.graph.edit import (
     Array,
     Graph,
     Node,
+    add_constant,
     bypass,
     constant_of,
     consumers_of,
+    insert_before,
     producer_of,
     read_once,
     set_constant,
@@ -32,10 +34,8 @@ def drop_zero_additions(graph: Graph) -> None:
 def erfc_as_erf(graph: Graph) -> None:
     """erfc(x) = 1 - erf(x): Keras' exact gelu is written with the one, ONNX has the other."""
     for node in [node for node in graph.node if node.op_type == "Erfc"]:
-        place = [each.name for each in graph.node].index(node.name)
-        one, error = f"{node.name}/one", f"{node.name}/erf"
-        graph.initializer.append(numpy_helper.from_array(np.float32(1), one))
-        graph.node.insert(place, helper.make_node("Erf", node.input, [error], name=error))
+        one, error = add_constant(graph, f"{node.name}/one", np.float32(1)), f"{node.name}/erf"
+        insert_before(graph, node, helper.make_node("Erf", node.input, [error], name=error))
         node.op_type, node.domain = "Sub", ""
         node.input[:] = [one, error]
 

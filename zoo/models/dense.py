@@ -55,9 +55,7 @@ def mlp_large(images: Tensor, classes: int) -> Tensor:
     """
     x = layers.Flatten(name="flatten")(images)  # [N, H*W*C]
     for index, units in enumerate((640, 512, 256), start=1):
-        x = layers.Dense(units, use_bias=False, name=f"hidden{index}_dense")(x)  # [N, units]
-        x = layers.BatchNormalization(momentum=0.9, name=f"hidden{index}_norm")(x)
-        x = layers.ReLU(name=f"hidden{index}_relu")(x)
+        x = dense_unit(x, units, name=f"hidden{index}")  # [N, units]
         x = layers.Dropout(0.2, name=f"hidden{index}_dropout")(x)
     return layers.Dense(classes, name="head_dense")(x)
 
@@ -107,6 +105,13 @@ def mlp_mixer_tiny(images: Tensor, classes: int) -> Tensor:
     x = layers.LayerNormalization(name="head_norm")(x)
     x = layers.GlobalAveragePooling1D(name="head_pool")(x)  # [N, 64]
     return layers.Dense(classes, name="head_dense")(x)
+
+
+def dense_unit(x: Tensor, units: int, *, name: str) -> Tensor:
+    """Dense layer, batch normalisation, ReLU: I*units + 4*units weights. [N, I] -> [N, units]"""
+    x = layers.Dense(units, use_bias=False, name=f"{name}_dense")(x)
+    x = layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
+    return layers.ReLU(name=f"{name}_relu")(x)
 
 
 def two_layers(x: Tensor, units: int, *, name: str) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zoo.models import layers
 from zoo.models.conv import PATIENT, WIDE, conv_small_features, conv_unit, wide_resnet_small_features
-from zoo.models.dense import mlp_head
+from zoo.models.dense import dense_unit, mlp_head
 from zoo.models.registry import Tensor, model
 from zoo.recipe import Recipe
 
@@ -72,13 +72,6 @@ def lenet5_modern(images: Tensor, classes: int) -> Tensor:
     x = dense_unit(layers.Flatten(name="flatten")(x), 120, name="c5")
     x = dense_unit(x, 84, name="f6")
     return layers.Dense(classes, name="head_dense")(x)
-
-
-def dense_unit(x: Tensor, units: int, *, name: str) -> Tensor:
-    """Dense layer, batch normalisation, ReLU: I*units + 4*units weights. [N, I] -> [N, units]"""
-    x = layers.Dense(units, use_bias=False, name=f"{name}_dense")(x)
-    x = layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
-    return layers.ReLU(name=f"{name}_relu")(x)
 
 
 @model("alexnet-mini", family="hybrid", recipe=WIDE)
