@@ -161,7 +161,7 @@ def _over_seeds(manifest: Manifest) -> list[tuple[str, str, str]]:
         return []
     what = f"over seeds {', '.join(map(str, found.seeds))}"
     told = f"mean ± standard deviation of the test accuracy; this file is of seed {manifest.metadata.recipe['seed']}"
-    return [(what, f"{found.mean:.2%} ± {found.deviation:.2%}", told)]
+    return [(what, str(found), told)]
 
 
 def _classes(evaluation: Evaluation) -> str:
@@ -259,7 +259,7 @@ The recipe:
 
 {_table(("field", ">value"), recipe)}
 
-The run keeps it in its `plan.json`; with that, `zoo train --plan plan.json` makes the same weights on the same machine.
+The run keeps it in its `plan.json`; with that, `zoo train --plan plan.json` makes the same weights on the same machine, with as many threads.
 
 {_pictures(evaluation, "curves.png", "first_layer.png")}"""
 

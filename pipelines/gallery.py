@@ -146,7 +146,7 @@ def _interval(export: Shipped) -> str:
 
 def _over_seeds(export: Shipped) -> str:
     found = export.spread
-    return f"{found.mean:.2%} ± {100 * found.deviation:.2f} (seeds {', '.join(map(str, found.seeds))})" if found else ""
+    return f"{found} (seeds {', '.join(map(str, found.seeds))})" if found else ""
 
 
 def _command(export: Shipped) -> str:

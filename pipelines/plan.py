@@ -130,7 +130,7 @@ def _load(data: str, folder: str | None, size: tuple[int, int] | None) -> DataSe
 def fingerprint(plan: Plan) -> str:
     """SHA-256, in hex, of all that decides the weights: model, recipe, pictures, code that trains, library versions.
 
-    Two runs of one fingerprint on one machine have the same weights. Where the pictures lie doesn't matter.
+    Two runs of one fingerprint on one machine, with as many threads, have the same weights. Where the pictures lie doesn't matter.
     """
     library = {name: versions().get(name) for name in ("tensorflow", "keras", "numpy", "pillow")}
     decisive = {
@@ -147,7 +147,7 @@ def fingerprint(plan: Plan) -> str:
 
 def _code_digest() -> str:
     digest = hashlib.sha256()
-    trains = [ROOT / "pipelines" / f"{name}.py" for name in ("train", "norms", "teacher")]
+    trains = [ROOT / "pipelines" / f"{name}.py" for name in ("train", "norms", "optimizer", "teacher")]
     for path in sorted([*(ROOT / "zoo").rglob("*.py"), *trains]):
         if path.relative_to(ROOT).parts[1] != "runtime":  # it runs what was trained
             digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")

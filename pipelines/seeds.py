@@ -29,6 +29,9 @@ class Spread:
         """The standard deviation of a single training, estimated with n - 1."""
         return stdev(self.accuracies)
 
+    def __str__(self) -> str:
+        return f"{self.mean:.2%} ± {100 * self.deviation:.2f}"
+
 
 def by_seed(figures: Mapping[str, float]) -> dict[int, float]:
     """The test accuracy, 0..1, of each seed that a manifest's figures name, ascending by seed."""

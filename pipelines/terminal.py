@@ -65,7 +65,7 @@ def comparison_table(comparison: Comparison) -> Table:
             f"{row.size / 1000:,.0f} kB",
             f"{row.latency * 1000:,.0f} µs",
             f"{row.parity:.0e}",
-            f"{row.spread.mean:.2%} ± {row.spread.deviation:.2%} ({len(row.spread.seeds)})" if row.spread else "",
+            f"{row.spread} ({len(row.spread.seeds)})" if row.spread else "",
         )
     table.caption = (
         "latency: one picture on one thread of onnxruntime, the median\n"

@@ -17,6 +17,7 @@ from pipelines import checkpoint, tracking
 from pipelines.checkpoint import Best, Checkpoint
 from pipelines.machine import choose_precision, compiles_steps
 from pipelines.norms import with_fused_norms
+from pipelines.optimizer import make_optimizer
 from pipelines.plan import Plan, fingerprint, load_data, make_plan, read_plan
 from pipelines.progress import progress
 from pipelines.teacher import teacher_of
@@ -209,7 +210,7 @@ def make_learner(plan: Plan, data_set: DataSet, schedule: Schedule, precision: s
     model = with_fused_norms(model)
     learner = keras.Model(model.input, model.get_layer(LOGITS).output)
     learner.compile(
-        optimizer=_optimizer(keras, plan.recipe, schedule.updates, learner.trainable_weights),
+        optimizer=make_optimizer(plan.recipe, schedule.updates, learner.trainable_weights),
         loss=keras.losses.CategoricalCrossentropy(from_logits=True),
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
         jit_compile=compiles_steps(),
@@ -217,20 +218,6 @@ def make_learner(plan: Plan, data_set: DataSet, schedule: Schedule, precision: s
     )
     learner.optimizer.build(learner.trainable_variables)  # its variables are part of the first checkpoint
     return learner
-
-
-def _optimizer(keras: Any, recipe: Recipe, updates: int, weights: list[Any]) -> Any:
-    """AdamW, its rate climbing to the peak and falling to 0 along a cosine (Loshchilov & Hutter 2017, 2019)."""
-    warmup = math.floor(updates * recipe.warmup)
-    rate = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0 if warmup else recipe.learning_rate,
-        warmup_target=recipe.learning_rate if warmup else None,
-        warmup_steps=warmup,
-        decay_steps=updates - warmup,
-    )
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
-    optimizer.exclude_from_weight_decay([weight for weight in weights if len(weight.shape) < 2])  # biases and norms
-    return optimizer
 
 
 # --- the fit -------------------------------------------------------------------------------------------------------

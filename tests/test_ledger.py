@@ -38,7 +38,7 @@ def test_the_four_worked_examples(layer, input_shape, weights: int, biases: int,
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("mlp-small", None), ("conv-small", 23), ("lenet5", 16), ("separable-small", 21)]
+    ("name", "expected"), [("mlp-small", None), ("conv-small", 23), ("lenet5", 16), ("separable-small", 53)]
 )
 def test_the_receptive_field_of_the_features(name: str, expected: int | None) -> None:
     # conv-small: 3, 5, 7 (stride 2), 11, 15 (stride 2), 23; LeNet-5: 5, 6 (stride 2), 14, 16, as worked out by hand.

@@ -12,6 +12,7 @@ from zoo.errors import RecipeError, unknown
 AUGMENTATIONS = ("none", "mirror", "light", "strong")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")
 PICTURES = ("train", "all")
+OPTIMIZERS = ("adamw", "muon")
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,10 @@ class Recipe:
     least_updates: int = 2000
     # Pictures a step. 128 keeps two cores busy; larger ones need more epochs for the same accuracy.
     batch_size: int = 128
-    # AdamW's peak rate. Adam forgives a wrong rate, which SGD doesn't, and nobody tunes for their own folder.
+    # adamw forgives a wrong rate, which SGD doesn't, and nobody tunes for their own folder. muon moves a matrix in all
+    # of its directions alike: nets of convolutions learn more in the same epochs, at the same rates.
+    optimizer: str = "adamw"
+    # The peak of its rate.
     learning_rate: float = 2e-3
     # Share of all updates in which the rate climbs from 0 to its peak; then it falls to 0 along a cosine.
     warmup: float = 0.1
@@ -49,7 +53,8 @@ class Recipe:
     # auto: mixed_bfloat16 where the processor multiplies it itself, else float32. Full convolutions took a fifth less
     # time in it, the small matrices of dense models a tenth to two fifths more, depthwise convolutions twice as long.
     precision: str = "auto"
-    # Of initial weights, order of pictures, augmentation and dropout: same seed, same machine, same weights.
+    # Of initial weights, order of pictures, augmentation and dropout: same seed, machine and number of threads, same
+    # weights.
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -66,6 +71,7 @@ class Recipe:
         need(0 < self.teacher_share <= 1, "teacher_share", "above 0 and at most 1")
         need(0 < self.learning_rate < 100, "learning_rate", "above 0 and below 100")
         need(self.augmentation in AUGMENTATIONS, "augmentation", f"one of {', '.join(AUGMENTATIONS)}")
+        need(self.optimizer in OPTIMIZERS, "optimizer", f"one of {', '.join(OPTIMIZERS)}")
         need(self.pictures in PICTURES, "pictures", f"one of {', '.join(PICTURES)}")
         need(self.precision in PRECISIONS, "precision", f"one of {', '.join(PRECISIONS)}")
 

@@ -78,7 +78,7 @@ def mlp_residual(images: Tensor, classes: int) -> Tensor:
     return layers.Dense(classes, name="head_dense")(x)
 
 
-@model("mlp-mixer-tiny", family="dense", recipe=Recipe(epochs=40, precision="float32"))
+@model("mlp-mixer-tiny", family="dense", recipe=Recipe(epochs=40, optimizer="muon", precision="float32"))
 def mlp_mixer_tiny(images: Tensor, classes: int) -> Tensor:
     """MLP-Mixer (Tolstikhin et al. 2021): the border of the family, dense layers that are shared by patches.
 

@@ -63,15 +63,19 @@ def lenet5_modern(images: Tensor, classes: int) -> Tensor:
     images [N, H, W, C] float32 in 0..1 -> logits [N, K]
     28x28x1, K = 10: 5*5*1*6+4*6 + 5*5*6*16+4*16 + 784*120+4*120 + 120*84+4*84 + 84*10+10 = 108,464 parameters
     """
-    x = conv_unit(images, 6, kernel=5, name="c1")  # [N, H, W, 6]
-    x = layers.MaxPooling2D(2, name="s2_pool", padding="same")(x)
-
-    x = conv_unit(x, 16, kernel=5, name="c3")  # [N, H/2, W/2, 16]
-    x = layers.MaxPooling2D(2, name="s4_pool", padding="same")(x)
-
-    x = dense_unit(layers.Flatten(name="flatten")(x), 120, name="c5")
+    features = lenet5_modern_features(images)
+    x = dense_unit(layers.Flatten(name="flatten")(features), 120, name="c5")
     x = dense_unit(x, 84, name="f6")
     return layers.Dense(classes, name="head_dense")(x)
+
+
+def lenet5_modern_features(images: Tensor) -> Tensor:
+    """C1 to S4 of lenet5-modern. images [N, H, W, C] -> features [N, H/4, W/4, 16], rounded up."""
+    x = conv_unit(images, 6, kernel=5, name="c1")  # [N, H, W, 6]
+    x = layers.MaxPooling2D(2, padding="same", name="s2_pool")(x)
+
+    x = conv_unit(x, 16, kernel=5, name="c3")  # [N, H/2, W/2, 16]
+    return layers.MaxPooling2D(2, padding="same", name="s4_pool")(x)
 
 
 @model("alexnet-mini", family="hybrid", recipe=WIDE)
@@ -84,6 +88,16 @@ def alexnet_mini(images: Tensor, classes: int) -> Tensor:
     Departures: batch normalisation for the local response one and for biases, no split in two halves, a first
     convolution without stride, widths divided by three to sixteen.
     """
+    x = layers.Flatten(name="flatten")(alexnet_mini_features(images))
+    x = layers.Dropout(0.5, name="fc6_dropout")(x)
+    x = layers.Dense(256, activation="relu", name="fc6_dense")(x)
+    x = layers.Dropout(0.5, name="fc7_dropout")(x)
+    x = layers.Dense(256, activation="relu", name="fc7_dense")(x)
+    return layers.Dense(classes, name="head_dense")(x)
+
+
+def alexnet_mini_features(images: Tensor) -> Tensor:
+    """The five convolutions of alexnet-mini. images [N, H, W, C] -> features [N, H/8, W/8, 64], rounded up."""
     x = conv_unit(images, 32, kernel=5, name="conv1")  # [N, H, W, 32]
     x = layers.MaxPooling2D(3, strides=2, padding="same", name="pool1")(x)
 
@@ -93,14 +107,7 @@ def alexnet_mini(images: Tensor, classes: int) -> Tensor:
     x = conv_unit(x, 96, name="conv3")  # [N, H/4, W/4, 96]
     x = conv_unit(x, 96, name="conv4")
     x = conv_unit(x, 64, name="conv5")
-    x = layers.MaxPooling2D(3, strides=2, padding="same", name="pool5")(x)
-
-    x = layers.Flatten(name="flatten")(x)
-    x = layers.Dropout(0.5, name="fc6_dropout")(x)
-    x = layers.Dense(256, activation="relu", name="fc6_dense")(x)
-    x = layers.Dropout(0.5, name="fc7_dropout")(x)
-    x = layers.Dense(256, activation="relu", name="fc7_dense")(x)
-    return layers.Dense(classes, name="head_dense")(x)
+    return layers.MaxPooling2D(3, strides=2, padding="same", name="pool5")(x)
 
 
 @model("vgg-mini", family="hybrid", recipe=PATIENT)
@@ -112,6 +119,11 @@ def vgg_mini(images: Tensor, classes: int) -> Tensor:
                      + 32*10+10 = 90,570 parameters
     Departures: batch normalisation in place of biases, five convolutions of at most 48 channels, one hidden layer.
     """
+    return mlp_head(layers.Flatten(name="flatten")(vgg_mini_features(images)), 32, classes)
+
+
+def vgg_mini_features(images: Tensor) -> Tensor:
+    """Five convolutions and three poolings. images [N, H, W, C] -> features [N, H/8, W/8, 48], rounded up."""
     x = conv_unit(images, 32, name="block1_unit1")  # [N, H, W, 32]
     x = conv_unit(x, 32, name="block1_unit2")
     x = layers.MaxPooling2D(2, padding="same", name="block1_pool")(x)
@@ -121,9 +133,7 @@ def vgg_mini(images: Tensor, classes: int) -> Tensor:
     x = layers.MaxPooling2D(2, padding="same", name="block2_pool")(x)
 
     x = conv_unit(x, 48, name="block3_unit1")  # [N, H/4, W/4, 48]
-    x = layers.MaxPooling2D(2, padding="same", name="block3_pool")(x)
-
-    return mlp_head(layers.Flatten(name="flatten")(x), 32, classes)
+    return layers.MaxPooling2D(2, padding="same", name="block3_pool")(x)
 
 
 @model("resnet-mlp", family="hybrid", recipe=WIDE)
