@@ -51,7 +51,14 @@ TORCH = {"PyTorch, float32": "float32", "PyTorch, bfloat16": "bfloat16"}
 TORCH_MODEL = "conv-small"  # the one that training_torch.py knows
 
 # What all can do: the same rule, labels as they are, pictures as they are, and some kept apart to be asked about.
-PLAIN = {"optimizer": "adamw", "augmentation": "none", "mixup": 0, "label_smoothing": 0, "teacher": "", "pictures": "train"}
+PLAIN = {
+    "optimizer": "adamw",
+    "augmentation": "none",
+    "mixup": 0,
+    "label_smoothing": 0,
+    "teacher": "",
+    "pictures": "train",
+}
 # A teacher takes the same time in a bare fit and in the pipeline.
 OWN = {"teacher": "", "pictures": "train"}
 

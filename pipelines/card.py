@@ -259,7 +259,8 @@ The recipe:
 
 {_table(("field", ">value"), recipe)}
 
-The run keeps it in its `plan.json`; with that, `zoo train --plan plan.json` makes the same weights on the same machine, with as many threads.
+The run keeps it in its `plan.json`; with that, `zoo train --plan plan.json` makes the same weights on the same machine,
+with as many threads.
 
 {_pictures(evaluation, "curves.png", "first_layer.png")}"""
 

@@ -17,10 +17,11 @@ from zoo.errors import ExportError
 TRANSLATED_OPSET = 17
 
 
-def convert(model: Any) -> Any:
+def convert(model: Any, resizing: str = "stretch") -> Any:
     """The `onnx.ModelProto` of a `keras.Model` that `zoo.models.build` made, under the contract, without metadata.
 
     In: images [N, H, W, C] uint8, raw pixels, N, H and W free. Out: probabilities and logits [N, K] float32.
+    resizing: how pictures of other sizes than the model's come to it, as in `zoo.pictures.resize`.
     Same weights, same bytes. Raises ExportError for a model that isn't float32 or holds what ONNX can't express.
     """
     policies = {layer.compute_dtype for layer in model.layers}
@@ -31,7 +32,7 @@ def convert(model: Any) -> Any:
     translated = _translate(model)
     layers = [layer.name for layer in model._flatten_layers()]
     try:
-        converted = simplify(translated, height, width, layers)
+        converted = simplify(translated, height, width, resizing, layers)
         onnx.checker.check_model(converted, full_check=True)
     except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]

@@ -130,7 +130,8 @@ def _load(data: str, folder: str | None, size: tuple[int, int] | None) -> DataSe
 def fingerprint(plan: Plan) -> str:
     """SHA-256, in hex, of all that decides the weights: model, recipe, pictures, code that trains, library versions.
 
-    Two runs of one fingerprint on one machine, with as many threads, have the same weights. Where the pictures lie doesn't matter.
+    Two runs of one fingerprint on one machine, with as many threads, have the same weights. Where the pictures lie
+    doesn't matter.
     """
     library = {name: versions().get(name) for name in ("tensorflow", "keras", "numpy", "pillow")}
     decisive = {

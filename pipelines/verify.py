@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper
 
 from pipelines.answers import BATCH, Answers, answers_of, clean_figures, corrupted_accuracies, robust_figure
+from pipelines.graph.resizing import RESIZED
 from pipelines.seeds import FIGURE as SEED_FIGURE
 from zoo.contract import (
     INPUT,
@@ -180,24 +180,19 @@ def check_picture_sizes(model: Any, classifier: Classifier, file: Path) -> str:
     """Pictures of any size are resized in the file as in training: within 1 of 255, and not touched where they fit."""
     import onnxruntime
 
-    resizing = [node for node in model.graph.node if node.op_type == "Resize" and node.input[0] == INPUT]
-    if not resizing:
-        raise VerificationError(f"{file} doesn't resize its pictures: export the model again")
-    sizes = [constant for constant in model.graph.initializer if constant.name in resizing[0].input]
-    output = helper.make_tensor_value_info(resizing[0].output[0], onnx.TensorProto.UINT8, None)
-    first_node = helper.make_model(
-        helper.make_graph(resizing, "resize", model.graph.input, [output], sizes),
-        opset_imports=model.opset_import,
-        ir_version=model.ir_version,
-    )
-    session = onnxruntime.InferenceSession(first_node.SerializeToString(), providers=["CPUExecutionProvider"])
+    resized = RESIZED[classifier.metadata.resizing]
+    try:
+        front = onnx.utils.Extractor(model).extract_model([INPUT], [resized])
+    except KeyError:
+        raise VerificationError(f"{file} doesn't resize its pictures: export the model again") from None
+    session = onnxruntime.InferenceSession(front.SerializeToString(), providers=["CPUExecutionProvider"])
     random = np.random.default_rng(0)
     height, width = classifier.height, classifier.width
     for size in ((height, width), *ODD_SIZES):
         picture = random.integers(0, 256, (*size, classifier.channels), dtype=np.uint8)
-        resized = session.run(None, {INPUT: picture[np.newaxis]})[0][0]
-        expected = resize(picture, height, width)
-        steps = int(np.abs(resized.astype(np.int64) - expected).max()) if resized.shape == expected.shape else 255
+        found = session.run(None, {INPUT: picture[np.newaxis]})[0][0]
+        expected = resize(picture, height, width, classifier.metadata.resizing)
+        steps = int(np.abs(found.astype(np.int64) - expected).max()) if found.shape == expected.shape else 255
         if steps > (size != (height, width)):
             raise VerificationError(
                 f"{file} resizes a picture of {size[0]}x{size[1]} to values that differ by {steps} of 255 "
@@ -205,7 +200,7 @@ def check_picture_sizes(model: Any, classifier: Classifier, file: Path) -> str:
             )
         classifier.probabilities(picture[np.newaxis])
     sides = ", ".join(f"{size[0]}x{size[1]}" for size in ODD_SIZES)
-    return f"{sides} resized as in training; {height}x{width} unchanged"
+    return f"{sides} resized as in training ({classifier.metadata.resizing}); {height}x{width} unchanged"
 
 
 def check_manifest(folder: Path) -> str:

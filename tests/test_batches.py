@@ -215,3 +215,13 @@ def test_a_teacher_is_asked_about_the_very_pictures_that_are_learned():
     for _, target in batches:
         np.testing.assert_allclose(target.sum(axis=1), 1, rtol=1e-6)
         assert set(np.unique(target[:, 0])) <= {np.float32(0.75), np.float32(1)}
+
+
+def test_balanced_classes_are_seen_equally_often_however_rare_they_are():
+    images = np.zeros((60, 4, 4, 1), np.uint8)
+    split = Split(images, np.repeat([0, 1, 2], [50, 8, 2]), tuple(map(str, range(60))))
+    seen = np.concatenate([labels for _, labels in stream(split, balance="classes", epochs=40)])
+    assert np.bincount(seen) / len(seen) == pytest.approx([1 / 3] * 3, abs=0.04)  # of 2,240 draws
+    first, again, other = (stream(split, balance="classes", seed=seed) for seed in (1, 1, 2))
+    assert_same(first, again)
+    assert any((a != b).any() for (_, a), (_, b) in zip(first, other, strict=True))

@@ -10,7 +10,9 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from pipelines.convert import convert
-from zoo.contract import INPUT, IR_VERSION, LOGITS, OPSET, PARITY_TOLERANCE, PROBABILITIES
+from pipelines.graph.names import FRONT
+from pipelines.graph.resizing import RESIZED
+from zoo.contract import INPUT, IR_VERSION, LOGITS, OPSET, PARITY_TOLERANCE, PROBABILITIES, RESIZINGS
 from zoo.errors import ExportError
 from zoo.models import build, definitions
 from zoo.models.backend import start_keras
@@ -168,11 +170,7 @@ def test_each_layer_with_weights_is_a_node_of_its_name(pair):
             assert nodes[layer.name].op_type in ("Conv", "Gemm", "MatMul")
         assert f"{layer.name}/{weights}" in nodes[layer.name].input
         assert np.prod(constants[f"{layer.name}/{weights}"]) == np.prod(layer.weights[0].shape)
-    assert {name.partition("/")[0] for name in nodes} <= {layer.name for layer in model.layers} | {
-        "resize",
-        "channels_first",
-        "pixels",
-    }
+    assert {name.partition("/")[0] for name in nodes} <= {layer.name for layer in model.layers} | set(FRONT)
 
 
 @pytest.mark.parametrize("name", ["separable-small", "mlp-mixer-tiny", "convnext-mini"])
@@ -210,36 +208,40 @@ def test_reference_evaluator_and_openvino_give_the_same_answers(name, channels):
             np.testing.assert_allclose(logits, expected[1], atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_resizes_as_pillow_does(channels):
-    converted = convert(build("softmax", SIDE, SIDE, channels, 3))
-    converted.graph.output.insert(0, helper.make_tensor_value_info("resize", onnx.TensorProto.UINT8, None))
+@pytest.mark.parametrize("resizing", RESIZINGS)
+@pytest.mark.parametrize(("height", "width", "channels"), [(SIDE, SIDE, 1), (SIDE, SIDE, 3), (17, 40, 3), (9, 5, 1)])
+def test_resizes_as_in_training(resizing, height, width, channels):
+    converted = convert(build("softmax", height, width, channels, 3), resizing)
+    value = RESIZED[resizing]
+    converted.graph.output.insert(0, helper.make_tensor_value_info(value, onnx.TensorProto.UINT8, None))
     session = onnxruntime.InferenceSession(converted.SerializeToString(), providers=["CPUExecutionProvider"])
     random = np.random.default_rng(5)
-    for height, width in [(SIDE, SIDE), (1, 1), (3, 500), (19, 21), (480, 640), *random.integers(2, 200, (20, 2))]:
-        picture = pictures(1, channels, height, width)
-        resized = session.run(["resize"], {INPUT: picture})[0][0]
-        steps = np.abs(resized.astype(int) - resize(picture[0], SIDE, SIDE))
-        assert steps.max() <= 1, (height, width)
-        if (height, width) == (SIDE, SIDE):
-            assert steps.max() == 0
+    odd = [(height, width), (1, 1), (1, 300), (300, 1), (3, 500), (height + 1, width), (480, 640)]
+    for sides in [*odd, *random.integers(1, 120, (100, 2))]:
+        picture = pictures(1, channels, *sides)
+        resized = session.run([value], {INPUT: picture})[0][0]
+        expected = resize(picture[0], height, width, resizing)
+        assert resized.shape == expected.shape == (height, width, channels), sides
+        assert np.abs(resized.astype(int) - expected).max() <= (tuple(sides) != (height, width)), sides
 
 
-def test_other_runtimes_resize_alike():
+@pytest.mark.parametrize("resizing", RESIZINGS)
+def test_other_runtimes_resize_alike(resizing):
     """OpenVINO 2026 takes no notice of antialias, and so may only enlarge; ONNX's own evaluator does all."""
     import openvino
 
-    converted = convert(build("softmax", SIDE, SIDE, 3, 3))
-    converted.graph.output.insert(0, helper.make_tensor_value_info("resize", onnx.TensorProto.UINT8, None))
+    converted = convert(build("softmax", SIDE, SIDE, 3, 3), resizing)
+    value = RESIZED[resizing]
+    converted.graph.output.insert(0, helper.make_tensor_value_info(value, onnx.TensorProto.UINT8, None))
     reference = ReferenceEvaluator(converted)
     core = openvino.Core()
     compiled = core.compile_model(core.read_model(converted.SerializeToString()), "CPU")
     for height, width in [(SIDE, SIDE), (1, 1), (7, 13), (41, 30)]:
         picture = pictures(1, 3, height, width)
-        expected = resize(picture[0], SIDE, SIDE).astype(int)
-        answers = [reference.run(["resize"], {INPUT: picture})[0][0]]
+        expected = resize(picture[0], SIDE, SIDE, resizing).astype(int)
+        answers = [reference.run([value], {INPUT: picture})[0][0]]
         if max(height, width) <= SIDE:
-            answers.append(compiled([picture])["resize"][0])
+            answers.append(compiled([picture])[value][0])
         for answer in answers:
             assert np.abs(answer - expected).max() <= (0 if (height, width) == (SIDE, SIDE) else 1), (height, width)
 

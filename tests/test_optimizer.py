@@ -38,7 +38,7 @@ def steps() -> dict[str, NDArray[np.float32]]:
 
 
 def _lengths(step: NDArray[Any]) -> NDArray[Any]:
-    """Singular values of a step, those above what rounding leaves where the gradient has none, as shares of the longest."""
+    """Singular values of a step as shares of the longest, without what rounding leaves where the gradient has none."""
     found = np.linalg.svd(step.reshape(-1, step.shape[-1]), compute_uv=False)
     return found[found > 1e-3 * found[0]] / found[0]
 

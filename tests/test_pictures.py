@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from zoo.contract import RESIZINGS
 from zoo.errors import InputError, PictureError
 from zoo.pictures import LARGEST_PICTURE, picture_size, read_picture, resize
 
@@ -267,8 +268,25 @@ def test_resizing_is_pillows_antialiased_bilinear(picture):
         np.testing.assert_array_equal(found.squeeze(), expected)
 
 
-def test_a_picture_that_has_the_size_is_not_touched():
-    assert resize(COLOUR, 12, 17) is COLOUR
+@pytest.mark.parametrize("resizing", RESIZINGS)
+def test_a_picture_that_has_the_size_is_not_touched(resizing):
+    assert resize(COLOUR, 12, 17, resizing) is COLOUR
+
+
+def test_cropping_keeps_proportions_and_the_middle():
+    wide = np.zeros((20, 60, 3), np.uint8)
+    wide[:, 20:40] = 200
+    np.testing.assert_array_equal(resize(wide, 10, 10, "crop"), 200)
+    tall = wide.transpose(1, 0, 2)
+    np.testing.assert_array_equal(resize(tall, 10, 10, "crop"), 200)
+    assert resize(wide, 10, 30, "crop").mean() == pytest.approx(wide.mean())  # its own proportions: all of it
+
+
+def test_padding_keeps_proportions_and_all_of_the_picture():
+    found = resize(np.full((20, 60, 1), 200, np.uint8), 30, 30, "pad")
+    np.testing.assert_array_equal(found[10:20], 200)
+    np.testing.assert_array_equal(found[:10], 0)
+    np.testing.assert_array_equal(found[20:], 0)
 
 
 def test_many_threads_read_at_once_and_leave_pythons_warnings_as_they_were(tmp_path):

@@ -32,6 +32,8 @@ def test_a_recipe_survives_json(recipe: Recipe) -> None:
         ("warmup=1", "warmup must be from 0 to below 1"),
         ("augmentation=heavy", "augmentation must be one of none, mirror, light, strong, received 'heavy'"),
         ("precision=int8", "precision must be one of"),
+        ("optimizer=sgd", "optimizer must be one of adamw, muon"),
+        ("balance=weights", "balance must be one of none, classes"),
         ("epochs", "--set takes field=value"),
         ("=3", "--set takes field=value"),
         ("learning_rate=nan", "learning_rate must be"),

@@ -21,6 +21,9 @@ LOGITS = "logits"  # [N, K] float32
 OPSET = 18  # the first with an antialiased Resize; onnxruntime 1.14 (February 2023) and later run it
 IR_VERSION = 8  # what tf2onnx writes; web and older runtimes refuse newer ones (onnxruntime#20559)
 PARITY_TOLERANCE = 1e-5  # largest difference of a probability between Keras and the file, float32
+# How a picture of another size comes to the model's: stretched to it; cut to its proportions from the middle; or whole,
+# between black margins.
+RESIZINGS = ("stretch", "crop", "pad")
 LARGEST_SIDE = 4096  # pixels of the height or the width that a model is made for: more is a slip or an attack
 
 MODEL_FILE = "model.onnx"
@@ -37,7 +40,8 @@ PREFIX = "zoo."  # of our keys among a file's metadata_props
 class Metadata:
     """What an exported file says of itself: enough to use it, and to find the run that made it.
 
-    height, width: the picture size in pixels that the model was trained at; others are resized to it in the graph.
+    height, width: the picture size in pixels that the model was trained at; others are resized to it in the graph, in
+    the way that `resizing` names, one of RESIZINGS.
     channels: 1 (grey) or 3 (RGB). labels: the class names, in the order of the outputs.
     parity: "largest_difference" of a probability and "same_top_class" as a share, over the whole test set.
     """
@@ -57,6 +61,7 @@ class Metadata:
     test_accuracy: float
     parity: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    resizing: str = RESIZINGS[0]
     contract: str = CONTRACT
 
     def to_properties(self) -> dict[str, str]:
@@ -82,6 +87,7 @@ class Metadata:
         if not isinstance(found, dict) or found.get("contract") != CONTRACT:
             version = found.get("contract") if isinstance(found, dict) else None
             raise ExportError(f"{where} follows contract {version!r}, this version reads {CONTRACT!r}: export it again")
+        found = {"resizing": RESIZINGS[0], **found}  # files that say nothing are older than the choice
         missing = [f.name for f in fields(cls) if f.name not in found]
         if missing:
             raise ExportError(f"{where} lacks {', '.join(missing)} in its metadata: export the model again")
@@ -95,6 +101,11 @@ class Metadata:
         if not fits or type(known["channels"]) is not int or known["channels"] not in (1, 3):
             raise ExportError(
                 f"{where} holds no picture size (sides of 1..{LARGEST_SIDE} pixels, 1 or 3 channels): "
+                "export the model again"
+            )
+        if known["resizing"] not in RESIZINGS:
+            raise ExportError(
+                f"{where} resizes pictures by {known['resizing']!r}, expected one of {', '.join(RESIZINGS)}: "
                 "export the model again"
             )
         wrong = [name for name in _NAMES if not _is_name(known[name])]

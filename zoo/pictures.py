@@ -69,12 +69,41 @@ def picture_size(path: str | os.PathLike[str]) -> tuple[int, int]:
         return (image.width, image.height) if _orientation(image) >= 5 else (image.height, image.width)
 
 
-def resize(picture: Pixels, height: int, width: int) -> Pixels:
-    """Pillow's antialiased bilinear resizing. uint8 [H, W, C] -> [height, width, C]; the same array if it fits."""
-    if picture.shape[:2] == (height, width):
+def resize(picture: Pixels, height: int, width: int, resizing: str = "stretch") -> Pixels:
+    """A picture at another size, by Pillow's antialiased bilinear resizing; the same array if it fits.
+
+    picture: uint8 [H, W, C] -> [height, width, C]. resizing: stretch, to the size as it is; crop, the largest part in
+    the middle that has the size's proportions; pad, the whole picture, centred between black margins. An exported file
+    does the same in its graph (`pipelines.graph.resizing`), with the same roundings.
+    """
+    rows, columns, channels = picture.shape
+    if (rows, columns) == (height, width):
         return picture
+    if resizing == "crop":
+        cut_rows = min(max(_rounded(columns * height, width), 1), rows)
+        cut_columns = min(max(_rounded(rows * width, height), 1), columns)
+        top, left = (rows - cut_rows) // 2, (columns - cut_columns) // 2
+        return _stretched(picture[top : top + cut_rows, left : left + cut_columns], height, width)
+    if resizing == "pad":
+        fit_rows = min(max(_rounded(rows * width, columns), 1), height)
+        fit_columns = min(max(_rounded(columns * height, rows), 1), width)
+        top, left = (height - fit_rows) // 2, (width - fit_columns) // 2
+        padded = np.zeros((height, width, channels), np.uint8)
+        padded[top : top + fit_rows, left : left + fit_columns] = _stretched(picture, fit_rows, fit_columns)
+        return padded
+    return _stretched(picture, height, width)
+
+
+def _rounded(a: int, b: int) -> int:
+    """a / b to the nearest whole number, in whole numbers, as the exported graph has it."""
+    return (2 * a + b) // (2 * b)
+
+
+def _stretched(picture: Pixels, height: int, width: int) -> Pixels:
     from PIL import Image
 
+    if picture.shape[:2] == (height, width):
+        return picture
     pixels = np.asarray(_as_image(picture).resize((width, height), Image.Resampling.BILINEAR))
     return pixels.reshape(height, width, picture.shape[2])
 

@@ -13,6 +13,7 @@ AUGMENTATIONS = ("none", "mirror", "light", "strong")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")
 PICTURES = ("train", "all")
 OPTIMIZERS = ("adamw", "muon")
+BALANCES = ("none", "classes")
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,9 @@ class Recipe:
     # train; all: the validation pictures too, for a recipe whose epochs were found with them. The weights that are kept
     # are then those of the last epoch, not those of the best.
     pictures: str = "train"
+    # none: each picture once an epoch; classes: as many pictures of each class, drawn anew each time, so that a rare
+    # class counts as much as a common one. Right where the test, or the use, is about classes rather than pictures.
+    balance: str = "none"
     # none; mirror: every other picture, where labels allow it; light: mirror, and shifts by up to 1/14 of the side;
     # strong: light, and erased patches.
     augmentation: str = "light"
@@ -73,6 +77,7 @@ class Recipe:
         need(self.augmentation in AUGMENTATIONS, "augmentation", f"one of {', '.join(AUGMENTATIONS)}")
         need(self.optimizer in OPTIMIZERS, "optimizer", f"one of {', '.join(OPTIMIZERS)}")
         need(self.pictures in PICTURES, "pictures", f"one of {', '.join(PICTURES)}")
+        need(self.balance in BALANCES, "balance", f"one of {', '.join(BALANCES)}")
         need(self.precision in PRECISIONS, "precision", f"one of {', '.join(PRECISIONS)}")
 
     def to_json(self) -> dict[str, Any]:

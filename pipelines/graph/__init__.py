@@ -4,7 +4,7 @@ A pass edits the graph that it is given, and leaves alone what it doesn't know: 
 exported as tf2onnx wrote it. Names are tidied once, at the end, so passes need not care for them.
 
 edit, pattern: what passes look things up with. arithmetic, operators, layout: the passes by what they are about.
-names: the tidying.
+resizing: the way of a picture to the first layer. names: the tidying.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from pipelines.graph.layout import (
     lay_out_bytes,
     plain_reshapes,
     reorder_rows,
-    take_any_picture,
 )
 from pipelines.graph.names import name_after_layers
 from pipelines.graph.operators import dense_on_positions, gelus, layer_norms
+from pipelines.graph.resizing import take_any_picture
 from zoo.contract import IR_VERSION, LOGITS, OPSET, PROBABILITIES
 
 __all__ = ["erfc_as_erf", "simplify"]
@@ -48,17 +48,18 @@ PASSES: tuple[Callable[[Graph], None], ...] = (
 )
 
 
-def simplify(model: Model, height: int, width: int, layers: Iterable[str]) -> Model:
+def simplify(model: Model, height: int, width: int, resizing: str, layers: Iterable[str]) -> Model:
     """The shipped graph of what tf2onnx wrote for float32 pixels.
 
     model: images [N, height, width, C] float32, 0..255 -> logits and probabilities [N, K] float32; it stays as it is.
+    resizing: how pictures of other sizes come to that one: stretch, crop or pad.
     layers: the names of the Keras layers, which become the names of the nodes.
     Returns images [N, H, W, C] uint8 -> probabilities and logits [N, K] float32, with shapes along every edge.
     """
     simple = onnx.version_converter.convert_version(model, OPSET)  # a copy
     for improve in PASSES:
         improve(simple.graph)
-    take_any_picture(simple.graph, height, width)
+    take_any_picture(simple.graph, height, width, resizing)
     lay_out_bytes(simple.graph)
     drop_unused(simple.graph)
     name_after_layers(simple.graph, layers)

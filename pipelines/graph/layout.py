@@ -1,4 +1,4 @@
-"""Passes over what moves values and changes none, and the way of the pixels to the first layer."""
+"""Passes over what moves values and changes none."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from math import prod
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 
 from pipelines.graph.edit import (
     Graph,
@@ -19,7 +19,6 @@ from pipelines.graph.edit import (
     set_constant,
     shapes_of,
 )
-from zoo.contract import INPUT
 
 LAYOUT = ("Transpose", "Reshape", "Flatten")
 ELEMENTWISE = ("Add", "Sub", "Mul", "Div", "Neg", "Erf", "Relu", "Sigmoid", "Tanh", "Softplus")
@@ -135,39 +134,6 @@ def _turned_by(graph: Graph, first: Node) -> tuple[list[Node], list[Node]]:
 
 def _swaps_last_two(node: Node) -> bool:
     return bool(node.op_type == "Transpose" and attribute_of(node, "perm") == [0, 2, 1])
-
-
-def take_any_picture(graph: Graph, height: int, width: int) -> None:
-    """Let uint8 pictures of any size in: resized as in training, then converted.
-
-    Antialiased and without weights outside of the picture it is Pillow's bilinear resizing, to a step of 1 in 255; a
-    picture that has the size already passes unchanged. On bytes, as Pillow does it, and between no transposes, which
-    onnxruntime would try to move through it, and break. OpenVINO ignores `antialias` here as in any other form of
-    Resize: for it, pictures larger than the model's size have to be resized beforehand.
-    """
-    channels = graph.input[0].type.tensor_type.shape.dim[3].dim_value
-    graph.initializer.append(numpy_helper.from_array(np.array([height, width], np.int64), "resize/size"))
-    resize = helper.make_node(
-        "Resize",
-        [INPUT, "", "", "resize/size"],
-        ["resize"],
-        name="resize",
-        axes=[1, 2],
-        mode="linear",
-        antialias=1,
-        exclude_outside=1,
-        coordinate_transformation_mode="half_pixel",
-    )
-    cast = helper.make_node("Cast", ["resize"], ["pixels"], name="pixels", to=TensorProto.FLOAT)
-    for node in consumers_of(graph, INPUT):
-        node.input[:] = ["pixels" if name == INPUT else name for name in node.input]
-    nodes = [resize, cast, *graph.node]
-    del graph.node[:], graph.input[:]
-    graph.node.extend(nodes)
-    graph.input.append(helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["N", "H", "W", channels]))
-    # ONNX's own shape inference forgets the batch here.
-    del graph.value_info[:]
-    graph.value_info.append(helper.make_tensor_value_info("resize", TensorProto.UINT8, ["N", height, width, channels]))
 
 
 def lay_out_bytes(graph: Graph) -> None:

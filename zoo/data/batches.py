@@ -53,10 +53,16 @@ def training_batches(
     off = recipe.label_smoothing / classes
     with tf.device("CPU:0"):  # where tf.data works; tensors outside of its functions aren't copied into its graph
         images, labels = tf.constant(split.images), tf.constant(split.labels)
+        counts = np.bincount(split.labels)[split.labels]  # [N]: how many there are of each picture's class
+        rarity = tf.constant(-np.log(counts, dtype=np.float32)[None])  # [1, N]: all classes are equally likely
 
     def order(epoch: Tensor) -> Any:
         """[steps, B] indices of pictures. Even seeds are for orders, odd ones for changes of pictures."""
-        shuffled = tf.random.experimental.stateless_shuffle(tf.range(len(split)), [recipe.seed, 2 * epoch])
+        seed = [recipe.seed, 2 * epoch]
+        if recipe.balance == "classes":
+            shuffled = tf.random.stateless_categorical(rarity, steps * batch_size, seed, tf.int32)[0]
+        else:
+            shuffled = tf.random.experimental.stateless_shuffle(tf.range(len(split)), seed)
         return tf.data.Dataset.from_tensor_slices(tf.reshape(shuffled[: steps * batch_size], [steps, batch_size]))
 
     def batch(step: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,82 @@
+"""The way of a picture of any size to the model's: the arithmetic of `zoo.pictures.resize`, on bytes, in the file."""
+
+from __future__ import annotations
+
+from onnx import TensorProto, parser
+
+from pipelines.graph.edit import Graph, consumers_of
+from zoo.contract import INPUT
+
+# Antialiased and without weights outside of the picture it is Pillow's bilinear resizing, to a step of 1 in 255. On
+# bytes, as Pillow does it, and between no transposes, which onnxruntime would try to move through it, and break.
+# OpenVINO ignores `antialias` here as in any other form of Resize: for it, pictures larger than the model's size have
+# to be resized beforehand.
+RESIZE = (
+    'Resize <axes = [1, 2], mode = "linear", antialias = 1, exclude_outside = 1, '
+    'coordinate_transformation_mode = "half_pixel">'
+)
+# `size` and `turned_size` are the model's [height, width] and [width, height]; `sides` and `turned` the picture's.
+# (2 * a + b) / (2 * b) is a / b, rounded.
+FRONTS = {
+    "stretch": f"resize = {RESIZE} (images, , , size)",
+    "crop": f"""
+        sides = Shape <start = 1, end = 3> (images)
+        turned = Gather (sides, swap)
+        twice = Mul (turned, twice_size)
+        rounding = Add (twice, turned_size)
+        ideal = Div (rounding, twice_turned_size)
+        some = Max (ideal, one)
+        cut = Min (some, sides)
+        rest = Sub (sides, cut)
+        begin = Div (rest, two)
+        end = Add (begin, cut)
+        crop = Slice (images, begin, end, axes)
+        resize = {RESIZE} (crop, , , size)""",
+    "pad": f"""
+        sides = Shape <start = 1, end = 3> (images)
+        turned = Gather (sides, swap)
+        twice = Mul (sides, twice_turned_size)
+        rounding = Add (twice, turned)
+        twice_turned = Mul (turned, two)
+        ideal = Div (rounding, twice_turned)
+        some = Max (ideal, one)
+        fit = Min (some, size)
+        resize = {RESIZE} (images, , , fit)
+        rest = Sub (size, fit)
+        before = Div (rest, two)
+        after = Sub (rest, before)
+        margins = Concat <axis = 0> (before, after)
+        pad = Pad (resize, margins, black, axes)""",
+}
+RESIZED = {"stretch": "resize", "crop": "resize", "pad": "pad"}  # the value that has the model's size
+
+
+def take_any_picture(graph: Graph, height: int, width: int, policy: str) -> None:
+    """Let uint8 pictures of any size in: resized as in training, then converted.
+
+    policy: stretch, crop or pad. A picture that has the size already passes unchanged.
+    """
+    channels = graph.input[0].type.tensor_type.shape.dim[3].dim_value
+    constants = (
+        f"int64[2] size = {{{height}, {width}}}, int64[2] twice_size = {{{2 * height}, {2 * width}}}, "
+        f"int64[2] turned_size = {{{width}, {height}}}, int64[2] twice_turned_size = {{{2 * width}, {2 * height}}}, "
+        "int64[2] swap = {1, 0}, int64[2] axes = {1, 2}, int64[2] one = {1, 1}, int64[2] two = {2, 2}, "
+        "uint8 black = {0}"
+    )
+    resized = RESIZED[policy]
+    front = parser.parse_graph(
+        f"front (uint8[N, H, W, {channels}] {INPUT}) => (uint8[N, {height}, {width}, {channels}] {resized})\n"
+        f"<{constants}> {{{FRONTS[policy]}\n pixels = Cast <to = {TensorProto.FLOAT}> ({resized})}}"
+    )
+    for node in front.node:  # names are tidied later: those of one step go together
+        node.name = node.output[0] if node.output[0] in ("crop", "resize", "pad", "pixels") else "sides"
+    for node in consumers_of(graph, INPUT):
+        node.input[:] = ["pixels" if name == INPUT else name for name in node.input]
+    nodes = [*front.node, *graph.node]
+    del graph.node[:], graph.input[:]
+    graph.node.extend(nodes)
+    graph.input.extend(front.input)
+    graph.initializer.extend(front.initializer)
+    # ONNX's own shape inference forgets the batch here.
+    del graph.value_info[:]
+    graph.value_info.extend(front.output)
