@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines import checkpoint, tracking
+from pipelines.augmented import log_augmented
 from pipelines.checkpoint import Best, Checkpoint
 from pipelines.machine import choose_precision, compiles_steps
 from pipelines.norms import with_fused_norms
@@ -112,6 +113,7 @@ def train(
     else:
         tracking.reopen(run_id)
     with _ended(run_id):
+        log_augmented(run_id, plan.recipe, learned)
         begin = begin or _beginning(learner, precision, run_id)
         best = fit(learner, plan, learned, teacher, schedule, begin, run_id)
         trained = _in_float32(plan, data_set, best)

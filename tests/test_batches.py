@@ -21,9 +21,9 @@ def split_of(pictures: int, height: int = 14, width: int = 10, channels: int = 1
     return Split(images, np.arange(pictures, dtype=np.int64), tuple(str(i) for i in range(pictures)))
 
 
-def targets(split, augmentation="none", *, mirrored=False, first_epoch=0, epochs=1, teacher=None, **recipe):
+def targets(split, augmentation="none", *, mirrored=False, own="auto", first_epoch=0, epochs=1, teacher=None, **recipe):
     """The whole stream as [(images, targets)]."""
-    recipe = Recipe(augmentation=augmentation, **{"batch_size": 8, **recipe})
+    recipe = Recipe(augmentation=augmentation, mirrored=own, **{"batch_size": 8, **recipe})
     batches = training_batches(
         split, CLASSES, recipe, mirrored=mirrored, first_epoch=first_epoch, epochs=epochs, teacher=teacher
     )
@@ -148,6 +148,14 @@ def test_half_of_the_pictures_are_mirrored_where_labels_allow_it(mirrored, augme
     growth = np.sign(np.diff(images.astype(int), axis=2)).sum((1, 2, 3))
     share = (growth < 0).mean()
     assert 0.4 < share < 0.6 if mirrored else share < 0.02
+
+
+@pytest.mark.parametrize(("recipe", "data_set", "expected"), [("yes", False, True), ("no", True, False)])
+def test_a_recipe_knows_better_than_the_data_set_whether_pictures_can_be_mirrored(recipe, data_set, expected):
+    split = split_of(32)
+    (images, labels), *_ = stream(split, "mirror", mirrored=data_set, own=recipe, batch_size=32)
+    changed = (images != split.images[labels]).any(axis=(1, 2, 3))
+    assert changed.any() == expected
 
 
 def test_mirror_moves_nothing_else():

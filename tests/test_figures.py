@@ -64,6 +64,7 @@ DRAWINGS = {
     "curves of training alone": (figures.curves, (UNVALIDATED, 6)),
     "confusion": (figures.confusion, (confusion_matrix(TRUTH, ANSWER, 3), LABELS)),
     "mistakes": (figures.mistakes, (IMAGES, LABELS, TRUTH, ANSWER, CONFIDENCE)),
+    "augmented": (figures.augmented, (IMAGES[:8], np.stack([IMAGES[8:16]] * 2), "light")),
     "filters": (figures.first_layer, (random.normal(size=(3, 3, 1, 24)), "filter")),
     "neurons": (figures.first_layer, (random.normal(size=(12, 9, 3, 3)), "neuron", LABELS)),
     "reliability": (figures.reliability, (calibration_bins(CONFIDENCE, TRUTH == ANSWER),)),

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from pipelines import checkpoint, tracking
+from pipelines.augmented import changes
 from pipelines.norms import with_fused_norms
 from pipelines.plan import Plan, fingerprint, load_data, make_plan, read_plan
 from pipelines.train import Schedule, make_learner, make_schedule, train
@@ -24,6 +25,7 @@ from zoo.recipe import Recipe
 # Dropout, augmentation and the schedule all take part; 9 steps an epoch, 4 epochs a validation, 7 validations.
 SETTINGS = {"epochs": 1, "least_updates": 250, "augmentation": "strong", "precision": "float32"}
 VALIDATIONS = 7
+S = (-1, 0, 1)  # pixels that light moves an 8x8 picture by
 TEACHERS = Path(__file__).parent / "runtime" / "fixture"
 
 
@@ -70,6 +72,27 @@ def test_the_run_holds_curves_figures_and_status(trained):
     assert run.figures["best_validation_accuracy"] == pytest.approx(best, abs=1e-6)
     assert run.history["validation_accuracy"][trained.best_epoch // 4 - 1] == best
     assert run.history["learning_rate"][-1] == 0.0
+
+
+def test_the_run_shows_pictures_as_they_are_learned(trained, tmp_path):
+    from PIL import Image
+
+    tracking.fetch_folder(trained.run, "", tmp_path)
+    with Image.open(tmp_path / "augmentation.png") as picture:
+        assert picture.format == "PNG"
+        assert len(np.unique(np.asarray(picture))) > 16  # digits have sixteen greys, noise the others
+
+
+def test_what_is_shown_is_each_picture_and_its_own_changes():
+    data_set = load_data(make_plan("mlp-small", "digits"))
+    images, changed = changes(Recipe(augmentation="light"), data_set)
+    assert (images.shape, changed.shape) == ((8, 8, 8, 1), (5, 8, 8, 8, 1))
+    own = [
+        min(np.abs(np.roll(image, (y, x), (0, 1))[1:7, 1:7].astype(int) - seen[1:7, 1:7]).max() for y in S for x in S)
+        for row in changed
+        for image, seen in zip(images, row, strict=True)
+    ]
+    assert not any(own)
 
 
 def test_the_kept_model_is_the_best_one_in_float32(trained):

@@ -14,6 +14,7 @@ PRECISIONS = ("auto", "float32", "mixed_bfloat16")
 PICTURES = ("train", "all")
 OPTIMIZERS = ("adamw", "muon")
 BALANCES = ("none", "classes")
+MIRRORINGS = ("auto", "yes", "no")
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class Recipe:
     # none; mirror: every other picture, where labels allow it; light: mirror, and shifts by up to 1/14 of the side;
     # strong: light, and erased patches.
     augmentation: str = "light"
+    # Whether a mirrored picture keeps its label. auto: as the data set knows, which for a folder of pictures is no.
+    mirrored: str = "auto"
     # Largest share of another picture, and of its target, that is blended into each (Zhang et al. 2018, drawn evenly).
     mixup: float = 0.0
     # An export whose probabilities are learned beside the labels, for the very pictures that the model sees (Hinton et
@@ -77,6 +80,7 @@ class Recipe:
         need(self.augmentation in AUGMENTATIONS, "augmentation", f"one of {', '.join(AUGMENTATIONS)}")
         need(self.optimizer in OPTIMIZERS, "optimizer", f"one of {', '.join(OPTIMIZERS)}")
         need(self.pictures in PICTURES, "pictures", f"one of {', '.join(PICTURES)}")
+        need(self.mirrored in MIRRORINGS, "mirrored", f"one of {', '.join(MIRRORINGS)}")
         need(self.balance in BALANCES, "balance", f"one of {', '.join(BALANCES)}")
         need(self.precision in PRECISIONS, "precision", f"one of {', '.join(PRECISIONS)}")
 

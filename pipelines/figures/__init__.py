@@ -7,12 +7,13 @@ from pipelines.figures.answers import confusion, reliability
 from pipelines.figures.costs import costs
 from pipelines.figures.models import comparison
 from pipelines.figures.style import FAMILY_COLOURS, FAMILY_MARKERS
-from pipelines.figures.tiles import first_layer, mistakes
+from pipelines.figures.tiles import augmented, first_layer, mistakes
 from pipelines.figures.training import curves
 
 __all__ = [
     "FAMILY_COLOURS",
     "FAMILY_MARKERS",
+    "augmented",
     "comparison",
     "confusion",
     "costs",

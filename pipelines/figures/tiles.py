@@ -1,4 +1,4 @@
-"""Small pictures in rows: the worst mistakes, and what the first layer looks for."""
+"""Small pictures in rows: what is learned, the worst mistakes, and what the first layer looks for."""
 
 from __future__ import annotations
 
@@ -54,6 +54,23 @@ def mistakes(
     first = worst[0]
     taken = f"{labels[truth[first]]!r} taken for {labels[answer[first]]!r} with probability {confidence[first]:.3f}"
     return f"The {len(worst)} most confident of {len(wrong):,} mistakes in {len(truth):,} test pictures; first {taken}."
+
+
+@drawing
+def augmented(figure: Figure, images: Pixels, changed: Pixels, augmentation: str) -> str:
+    """Pictures in a row, and below each what it becomes, another time in each row.
+
+    images: [P, H, W, C] uint8. changed: [K, P, H, W, C] uint8. augmentation: its name in the recipe.
+    """
+    tall = min(images.shape[1] / images.shape[2], 2)
+    title = f"Pictures as they are (above), and as they are learned: augmentation {augmentation!r}"
+    rows = np.concatenate([images[np.newaxis], changed])  # [1 + K, P, H, W, C]
+    tiles = _tiles(figure, rows.shape[0] * rows.shape[1], rows.shape[1], (0.8, 0.8 * tall), above=0, title=title)
+    for ax, image in zip(tiles, rows.reshape(-1, *rows.shape[2:]), strict=True):
+        _show(ax, image)
+    return (
+        f"{len(images)} training pictures, and each {len(changed)} times as the augmentation {augmentation} changes it."
+    )
 
 
 def _mistakes_title(drawn: int, wrong: int, pictures: int) -> str:

@@ -39,10 +39,11 @@ def training_batches(
     """A tf.data.Dataset of (images [B, H, W, C] uint8, targets [B, K] float32): `epochs` epochs in one stream.
 
     A target is the share of each class, 1 in all: the label's, after smoothing, mixup and the teacher's word.
-    mirrored: whether a mirrored picture keeps its label. first_epoch: the first is 0. Raises RecipeError for an
-    unknown augmentation.
+    mirrored: whether a mirrored picture keeps its label, where the recipe leaves it to the data set. first_epoch: the
+    first is 0. Raises RecipeError for an unknown augmentation.
     """
     augment = augmentation_called(recipe.augmentation)
+    mirrored = mirrored if recipe.mirrored == "auto" else recipe.mirrored == "yes"
     try:
         import tensorflow as tf
     except ModuleNotFoundError:

@@ -7,8 +7,8 @@ from zoo.models.registry import Tensor, model
 from zoo.recipe import Recipe
 
 # Batch normalisation steadies the steps, so that they can be twice as long as the default's. In six epochs of
-# conv-small on Fashion-MNIST, Muon came to 92.6 % of the validation pictures and AdamW to 91.8 %, in the same time. Some
-# labels of any data set are wrong, and smoothing takes them less to heart.
+# conv-small on Fashion-MNIST, Muon came to 92.6 % of the validation pictures and AdamW to 91.8 %, in the same time.
+# Some labels of any data set are wrong, and smoothing takes them less to heart.
 PATIENT = Recipe(epochs=45, optimizer="muon", learning_rate=4e-3, weight_decay=0.05, label_smoothing=0.05)
 # Hundreds of thousands of weights learn pictures by heart, unless these lose a piece each time.
 WIDE = PATIENT.with_values({"epochs": 40, "learning_rate": 3e-3, "augmentation": "strong"})
