@@ -152,8 +152,9 @@ def _over_seeds(export: Shipped) -> str:
 def _command(export: Shipped) -> str:
     """The command that makes it again: the model's own recipe, and whatever the export's recipe has otherwise."""
     own = next((model.recipe for model in definitions() if model.name == export.model), Recipe())
-    default, made = own.to_json(), export.recipe
-    settings = {name: made[name] for name in default if name in made and made[name] != default[name]}
+    default = own.to_json()
+    made = Recipe().to_json() | dict(export.recipe)  # a field that is younger than the export had its default then
+    settings = {name: made[name] for name in default if made[name] != default[name]}
     if "epochs" in settings and made.get("least_updates"):
         settings["least_updates"] = made["least_updates"]  # or naming the epochs would mean exactly that many
     elif "epochs" in settings:

@@ -18,7 +18,7 @@ from pipelines.gallery import CHART_FILE, PAGE_FILE, gallery
 from pipelines.published import PUBLISHED, TARGETS
 from zoo.contract import MANIFEST_FILE, read_manifest
 from zoo.errors import ExportError
-from zoo.models import definition
+from zoo.models import definition, definitions
 from zoo.recipe import Recipe
 
 ROOT = Path(__file__).parent.parent
@@ -44,18 +44,22 @@ def put(folder, model, family="dense", data_set="fashion-mnist", accuracy=0.9, r
         family=family,
         data_set=data_set,
         test_accuracy=accuracy,
-        recipe=recipe or {},
+        recipe=_own(model) if recipe is None else recipe,
     )
     known = {"test_accuracy_low": accuracy - 0.005, "test_accuracy_high": accuracy + 0.005, **figures}
     (goal / MANIFEST_FILE).write_text(replace(manifest, metadata=metadata, figures=known).to_json(), encoding="utf-8")
     return goal
 
 
+def _own(model):
+    return next((known.recipe.to_json() for known in definitions() if known.name == model), {})
+
+
 @pytest.fixture
 def exports(tmp_path):
     folder = tmp_path / "exports"
     for model, (family, accuracy, parameters) in TRAINED.items():
-        recipe = {"teacher": "conv-small"} if model == "mlp-taught" else {}
+        recipe = {"teacher": "conv-small"} if model == "mlp-taught" else None
         put(
             folder,
             model,
@@ -134,6 +138,9 @@ def test_the_command_makes_the_same_recipe_again(exports):
     assert "`zoo run pets-net --data 'path/to/my pets'`" in page
     put(exports, "softmax", data_set="pets", recipe=definition("softmax").recipe.with_values({"epochs": 3}).to_json())
     assert kept.least_updates
+    older = {name: value for name, value in definition("conv-tiny").recipe.to_json().items() if name != "optimizer"}
+    put(exports, "conv-tiny", data_set="digits", recipe=older)
+    assert "`zoo run conv-tiny --data digits --set optimizer=adamw`" in page_of(exports), "there was no other then"
     assert f"--set epochs=3 --set least_updates={kept.least_updates}`" in page_of(exports), "or 3 would be meant"
 
 
