@@ -13,7 +13,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from math import isnan
@@ -101,6 +101,7 @@ def _client() -> Iterator[Any]:
     from sqlalchemy.exc import SQLAlchemyError
 
     uri = store()
+    _create(uri)
     _check_writable(uri)
     try:
         yield mlflow.MlflowClient(tracking_uri=uri)
@@ -123,6 +124,19 @@ def _mlflow() -> Any:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     return mlflow
+
+
+def _create(uri: str) -> None:
+    """A new database appears whole: MLflow would let another training in while it still lays out the tables."""
+    path = _database(uri)
+    if path is None or os.path.exists(path):  # noqa: PTH110 (it never raises)
+        return
+    with suppress(OSError):  # a folder that can't be written is told of when the database is asked for
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".new-store-", dir=path.parent) as folder:
+            new = Path(folder) / path.name
+            _mlflow().MlflowClient(tracking_uri=f"sqlite:///{new}").search_experiments(max_results=1)
+            path.hardlink_to(new)  # fails where another training was faster, whose database is as good
 
 
 def _check_writable(uri: str) -> None:

@@ -23,6 +23,7 @@ from pipelines.plan import fingerprint, load_data, make_plan
 from zoo.errors import TrackingError
 from zoo.models import build
 
+ROOT = Path(__file__).parent.parent
 HISTORY = dict.fromkeys(tracking.HISTORY, 0.5)
 
 
@@ -171,6 +172,24 @@ def test_what_was_not_measured_is_not_in_the_history(folder, plan):
     for epoch in (1, 2):
         tracking.log_epoch(run, epoch, {"train_loss": 1 / epoch, "validation_accuracy": float("nan")})
     assert tracking.load_run(run).history == {"train_loss": (1, 1 / 2), "epoch": (1, 2)}
+
+
+def test_runs_that_open_a_new_store_at_once_all_find_it_whole(tmp_path):
+    script = "from pipelines import tracking; from pipelines.plan import *; plan = make_plan('softmax', 'digits')\n"
+    script += "print(tracking.start_run(plan, load_data(plan), {}))"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    command = [sys.executable, "-c", script]
+    begun = [
+        subprocess.Popen(
+            command, cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        for _ in range(3)
+    ]
+    ends = [process.communicate(timeout=120) for process in begun]
+    assert [process.returncode for process in begun] == [0, 0, 0], ends
+    assert len({told.strip() for told, _ in ends}) == 3
+    assert {path.name for path in (tmp_path / "mlruns").iterdir()} == {"mlflow.db", "artifacts"}
 
 
 def test_nothing_is_written_beside_the_store(run, folder):
