@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipelines.answers import answers_of
 from pipelines.progress import progress
-from pipelines.statistics import PairedTest, paired_test
+from pipelines.statistics import PairedTest, holm, paired_test
 from zoo.contract import Metadata, read_manifest
 from zoo.data import DataSet, Split, data_sets
 from zoo.data import load as load_pictures
@@ -18,11 +18,16 @@ from zoo.runtime import load
 
 @dataclass(frozen=True)
 class Pair:
-    """Two exports on the same test pictures. better, other: DATA SET/MODEL; test: with the better one as the first."""
+    """Two exports on the same test pictures.
+
+    better, other: DATA SET/MODEL. test: with the better one as the first. adjusted_p: its p, given how many exports the
+    better one was tested against (Holm 1979).
+    """
 
     better: str
     other: str
     test: PairedTest
+    adjusted_p: float
 
 
 def pair_up(folders: Sequence[Path], data: str | DataSet | None = None) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
@@ -78,9 +83,10 @@ def _paired(folders: Sequence[Path], test: Split) -> Iterable[Pair]:
             right.append(probabilities.argmax(axis=1) == test.labels)
             advance(done + 1, len(folders), names[-1])
     best = max(range(len(folders)), key=lambda k: right[k].sum())  # of equals the first that was named
-    for k, name in enumerate(names):
-        if k != best:
-            yield Pair(names[best], name, paired_test(right[best], right[k]))
+    others = [k for k in range(len(folders)) if k != best]
+    found = [paired_test(right[best], right[k]) for k in others]
+    for k, paired, p in zip(others, found, holm([paired.p for paired in found]), strict=True):
+        yield Pair(names[best], names[k], paired, p)
 
 
 def _name(metadata: Metadata) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist
@@ -136,6 +137,17 @@ def mcnemar(only_first: int, only_second: int) -> float:
         tail += chance
     twice = 2 * tail - (chance if n >= EXACT_UP_TO else 0)
     return float(min(1.0, twice / 2**n))
+
+
+def holm(chances: Sequence[float]) -> list[float]:
+    """The p of each of several tests, raised so that one mistake among all of them is no likelier than in a single one.
+
+    Holm 1979: the smallest times their number, the next times one less, and none below a smaller one's.
+    """
+    adjusted, least = [0.0] * len(chances), 0.0
+    for left, k in zip(range(len(chances), 0, -1), sorted(range(len(chances)), key=chances.__getitem__), strict=True):
+        least = adjusted[k] = max(least, min(1.0, left * chances[k]))
+    return adjusted
 
 
 def _newcombe_interval(both: int, only_first: int, only_second: int, neither: int) -> tuple[float, float]:

@@ -88,7 +88,7 @@ def show_pairs(comparison: Comparison) -> None:
                 Text(pair.other),
                 f"{100 * test.difference:.2f}",
                 f"{100 * test.low:.2f} to {100 * test.high:.2f}",
-                f"{test.p:.3f}" if test.p >= 0.001 else "<0.001",
+                f"{pair.adjusted_p:.3f}" if pair.adjusted_p >= 0.001 else "<0.001",
                 f"{test.only_first:,} to {test.only_second:,}",
                 f"{test.pictures:,}",
             )
@@ -97,7 +97,7 @@ def show_pairs(comparison: Comparison) -> None:
         _output.print(table, crop=False)
         told = (
             "the best with each of the others on the same test pictures, in points of accuracy (Newcombe's interval)\n"
-            "p: of McNemar's test, for each pair by itself; right alone: pictures that only the one gets right"
+            "p: of McNemar's test, for so many pairs (Holm); right alone: pictures that only one gets right"
         )
         _output.print(Text(told, style="dim italic"), soft_wrap=True)
     for note in comparison.notes:

@@ -163,7 +163,7 @@ def test_it_tells_the_spread_over_seeds_where_there_are_several(export, card):
         replace(manifest, figures={**manifest.figures, **figures}), evaluation, "samples/0.png", 4000, ""
     )
     deviation = np.std([0.91, 0.92, 1.0], ddof=1)
-    assert f"| over seeds 1, 2, 10 | 94.33% ± {deviation:.2%} | mean" in told
+    assert f"| over seeds 1, 2, 10 | 94.33% ± {100 * deviation:.2f} | mean" in told
     assert "this file is of seed 1 |" in told
 
 

@@ -19,7 +19,7 @@ from pipelines.compare import compare, measure_latencies
 from pipelines.export import write_export
 from pipelines.plan import load_data, make_plan
 from pipelines.results import to_json
-from pipelines.statistics import wilson_interval
+from pipelines.statistics import holm, wilson_interval
 from pipelines.terminal import comparison_table
 from zoo.contract import MANIFEST_FILE, MODEL_FILE, Metadata, describe_file, read_manifest
 from zoo.errors import ExportError
@@ -68,7 +68,7 @@ def test_a_row_has_the_spread_over_seeds_where_several_were_trained(compared):
     assert (lenet5.spread.seeds, softmax.spread) == ((1, 2), None)
     assert lenet5.spread.mean == pytest.approx(0.12)
     assert lenet5.spread.deviation == pytest.approx(0.02 * 2**0.5)
-    assert "12.00% ± 2.83% (2)" in list(comparison_table(compared).columns[-1].cells)
+    assert "12.00% ± 2.83 (2)" in list(comparison_table(compared).columns[-1].cells)
     assert json.loads(to_json(compared))["rows"][0]["spread"]["mean"] == pytest.approx(0.12)
 
 
@@ -102,6 +102,7 @@ def test_the_best_is_compared_with_each_of_the_others(exports, capsys):
     pairs = compare(folders).pairs
     assert len(pairs) == 2
     assert len({pair.better for pair in pairs}) == 1
+    assert [pair.adjusted_p for pair in pairs] == holm([pair.test.p for pair in pairs])
     assert main(["compare", *map(str, folders)]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     for pair in pairs:

@@ -13,6 +13,7 @@ from pipelines.statistics import (
     calibration_error,
     confusion_matrix,
     cross_entropy,
+    holm,
     mcnemar,
     paired_test,
     precision_recall_f1,
@@ -154,6 +155,12 @@ def test_a_paired_interval_is_not_empty_at_the_ends(counts):
     found = paired(*counts)
     assert -1 <= found.low <= found.difference <= found.high <= 1
     assert found.low < found.high or counts == (20, 0, 0, 30)
+
+
+def test_holms_adjustment_is_that_of_r():
+    # p.adjust(c(0.01, 0.04, 0.03, 0.005, 0.9), "holm") in R 4
+    assert holm([0.01, 0.04, 0.03, 0.005, 0.9]) == pytest.approx([0.04, 0.09, 0.09, 0.025, 0.9])
+    assert (holm([]), holm([0.2])) == ([], [0.2])
 
 
 def test_the_interval_holds_the_true_difference_as_often_as_it_says():
