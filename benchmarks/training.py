@@ -264,7 +264,7 @@ def time_to(mark: float, model: str, recipe: Mapping[str, Any], folder: Path) ->
     """Train by the recipe to its end, then ask the test set. mark: 0..1."""
     os.chdir(folder)
     os.environ.pop("MLFLOW_TRACKING_URI", None)  # a run of a benchmark is nobody's record
-    found = about(model, "fashion-mnist")  # before the training makes the machine busy itself
+    machine = about(model, "fashion-mnist")  # before the training makes the machine busy itself
     trained = train(model, "fashion-mnist", settings=recipe)
     run = tracking.load_run(trained.run)
     accuracy = evaluate(trained.run).accuracy
@@ -273,7 +273,7 @@ def time_to(mark: float, model: str, recipe: Mapping[str, Any], folder: Path) ->
     looks = zip(run.history["epoch"], accumulate(run.history["seconds"]), asked, strict=False)
     passed = next(({"epoch": int(epoch), "seconds": at} for epoch, at, found in looks if found >= mark), None)
     return {
-        **found,
+        **machine,
         "recipe": run.plan.recipe.to_json(),
         "mark": mark,
         "reached": accuracy >= mark,

@@ -40,7 +40,7 @@ def changes(recipe: Recipe, data_set: DataSet) -> tuple[NDArray[np.uint8], NDArr
     chosen = np.argsort(earlier, kind="stable")[:PICTURES]
     images = data_set.train.images[chosen]
     few = Split(images, np.arange(len(images)), tuple(map(str, chosen)))
-    alone = recipe.with_values({"batch_size": len(few), "balance": "none", "teacher": "", "mixup": 0})
+    alone = recipe.with_values({"batch_size": len(few), "balance": "none", "mixup": 0})
     stream: Any = training_batches(few, len(few), alone, mirrored=data_set.mirrored, first_epoch=0, epochs=CHANGES)
     changed = [batch.numpy()[np.argsort(targets.numpy().argmax(axis=1))] for batch, targets in stream]
     return images, np.stack(changed)

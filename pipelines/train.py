@@ -113,8 +113,9 @@ def train(
     else:
         tracking.reopen(run_id)
     with _ended(run_id):
-        log_augmented(run_id, plan.recipe, learned)
-        begin = begin or _beginning(learner, precision, run_id)
+        if begin is None:
+            log_augmented(run_id, plan.recipe, learned)
+            begin = _beginning(learner, precision, run_id)
         best = fit(learner, plan, learned, teacher, schedule, begin, run_id)
         trained = _in_float32(plan, data_set, best)
         known: dict[str, float] = {"best_epoch": best.epoch, "parameters": parameters}

@@ -80,13 +80,13 @@ def resize(picture: Pixels, height: int, width: int, resizing: str = "stretch") 
     if (rows, columns) == (height, width):
         return picture
     if resizing == "crop":
-        cut_rows = min(max(_rounded(columns * height, width), 1), rows)
-        cut_columns = min(max(_rounded(rows * width, height), 1), columns)
+        cut_rows = _proportional(columns, height, width, most=rows)
+        cut_columns = _proportional(rows, width, height, most=columns)
         top, left = (rows - cut_rows) // 2, (columns - cut_columns) // 2
         return _stretched(picture[top : top + cut_rows, left : left + cut_columns], height, width)
     if resizing == "pad":
-        fit_rows = min(max(_rounded(rows * width, columns), 1), height)
-        fit_columns = min(max(_rounded(columns * height, rows), 1), width)
+        fit_rows = _proportional(rows, width, columns, most=height)
+        fit_columns = _proportional(columns, height, rows, most=width)
         top, left = (height - fit_rows) // 2, (width - fit_columns) // 2
         padded = np.zeros((height, width, channels), np.uint8)
         padded[top : top + fit_rows, left : left + fit_columns] = _stretched(picture, fit_rows, fit_columns)
@@ -94,9 +94,9 @@ def resize(picture: Pixels, height: int, width: int, resizing: str = "stretch") 
     return _stretched(picture, height, width)
 
 
-def _rounded(a: int, b: int) -> int:
-    """a / b to the nearest whole number, in whole numbers, as the exported graph has it."""
-    return (2 * a + b) // (2 * b)
+def _proportional(a: int, b: int, c: int, most: int) -> int:
+    """a * b / c, rounded in whole numbers as the exported graph does it, at least 1 and at most `most`."""
+    return min(max((2 * a * b + c) // (2 * c), 1), most)
 
 
 def _stretched(picture: Pixels, height: int, width: int) -> Pixels:

@@ -16,31 +16,32 @@ RESIZE = (
     'coordinate_transformation_mode = "half_pixel">'
 )
 # `size` and `turned_size` are the model's [height, width] and [width, height]; `sides` and `turned` the picture's.
-# (2 * a + b) / (2 * b) is a / b, rounded.
+SIDES = """
+        sides = Shape <start = 1, end = 3> (images)
+        turned = Gather (sides, swap)"""
+
+
+def _proportional(result: str, a: str, b: str, c: str, most: str) -> str:
+    """`zoo.pictures._proportional`, on both sides at once: a * b / c, rounded, at least 1 and at most `most`."""
+    return f"""
+        product = Mul ({a}, {b})
+        twice = Mul (product, two)
+        rounding = Add (twice, {c})
+        divisor = Mul ({c}, two)
+        ideal = Div (rounding, divisor)
+        some = Max (ideal, one)
+        {result} = Min (some, {most})"""
+
+
 FRONTS = {
     "stretch": f"resize = {RESIZE} (images, , , size)",
-    "crop": f"""
-        sides = Shape <start = 1, end = 3> (images)
-        turned = Gather (sides, swap)
-        twice = Mul (turned, twice_size)
-        rounding = Add (twice, turned_size)
-        ideal = Div (rounding, twice_turned_size)
-        some = Max (ideal, one)
-        cut = Min (some, sides)
+    "crop": f"""{SIDES}{_proportional("cut", "turned", "size", "turned_size", most="sides")}
         rest = Sub (sides, cut)
         begin = Div (rest, two)
         end = Add (begin, cut)
         crop = Slice (images, begin, end, axes)
         resize = {RESIZE} (crop, , , size)""",
-    "pad": f"""
-        sides = Shape <start = 1, end = 3> (images)
-        turned = Gather (sides, swap)
-        twice = Mul (sides, twice_turned_size)
-        rounding = Add (twice, turned)
-        twice_turned = Mul (turned, two)
-        ideal = Div (rounding, twice_turned)
-        some = Max (ideal, one)
-        fit = Min (some, size)
+    "pad": f"""{SIDES}{_proportional("fit", "sides", "turned_size", "turned", most="size")}
         resize = {RESIZE} (images, , , fit)
         rest = Sub (size, fit)
         before = Div (rest, two)
@@ -58,8 +59,7 @@ def take_any_picture(graph: Graph, height: int, width: int, policy: str) -> None
     """
     channels = graph.input[0].type.tensor_type.shape.dim[3].dim_value
     constants = (
-        f"int64[2] size = {{{height}, {width}}}, int64[2] twice_size = {{{2 * height}, {2 * width}}}, "
-        f"int64[2] turned_size = {{{width}, {height}}}, int64[2] twice_turned_size = {{{2 * width}, {2 * height}}}, "
+        f"int64[2] size = {{{height}, {width}}}, int64[2] turned_size = {{{width}, {height}}}, "
         "int64[2] swap = {1, 0}, int64[2] axes = {1, 2}, int64[2] one = {1, 1}, int64[2] two = {2, 2}, "
         "uint8 black = {0}"
     )

@@ -54,8 +54,9 @@ def training_batches(
     off = recipe.label_smoothing / classes
     with tf.device("CPU:0"):  # where tf.data works; tensors outside of its functions aren't copied into its graph
         images, labels = tf.constant(split.images), tf.constant(split.labels)
-        counts = np.bincount(split.labels)[split.labels]  # [N]: how many there are of each picture's class
-        rarity = tf.constant(-np.log(counts, dtype=np.float32)[None])  # [1, N]: all classes are equally likely
+        if recipe.balance == "classes":
+            counts = np.bincount(split.labels)[split.labels]  # [N]: how many there are of each picture's class
+            rarity = tf.constant(-np.log(counts, dtype=np.float32)[None])  # [1, N]: all classes are equally likely
 
     def order(epoch: Tensor) -> Any:
         """[steps, B] indices of pictures. Even seeds are for orders, odd ones for changes of pictures."""

@@ -26,10 +26,10 @@ def conv_tiny(images: Tensor, classes: int) -> Tensor:
 
     x = separable_unit(x, 32, stride=2, name="block1_unit1")  # [N, H/2, W/2, 32]
     for unit in ("block1_unit2", "block1_unit3"):
-        x = layers.Add(name=f"{unit}_add")([x, separable_unit(x, 32, name=unit)])
+        x = separable_residual(x, name=unit)
 
     x = separable_unit(x, 48, stride=2, name="block2_unit1")  # [N, H/4, W/4, 48]
-    x = layers.Add(name="block2_unit2_add")([x, separable_unit(x, 48, name="block2_unit2")])
+    x = separable_residual(x, name="block2_unit2")
 
     return pooling_head(x, classes)
 
@@ -75,11 +75,11 @@ def separable_small(images: Tensor, classes: int) -> Tensor:
 
     x = separable_unit(x, 80, stride=2, name="block1_unit1")  # [N, H/2, W/2, 80]
     for unit in ("block1_unit2", "block1_unit3", "block1_unit4"):
-        x = layers.Add(name=f"{unit}_add")([x, separable_unit(x, 80, name=unit)])
+        x = separable_residual(x, name=unit)
 
     x = separable_unit(x, 112, stride=2, name="block2_unit1")  # [N, H/4, W/4, 112]
     for unit in ("block2_unit2", "block2_unit3", "block2_unit4", "block2_unit5"):
-        x = layers.Add(name=f"{unit}_add")([x, separable_unit(x, 112, name=unit)])
+        x = separable_residual(x, name=unit)
 
     return pooling_head(x, classes)
 
@@ -200,6 +200,11 @@ def separable_unit(x: Tensor, filters: int, stride: int = 1, *, name: str) -> Te
     x = layers.BatchNormalization(momentum=0.9, name=f"{name}_depthwise_norm")(x)
     x = layers.ReLU(name=f"{name}_depthwise_relu")(x)
     return conv_unit(x, filters, kernel=1, name=f"{name}_pointwise")
+
+
+def separable_residual(x: Tensor, *, name: str) -> Tensor:
+    """x + separable_unit(x), with 3*3*C+4*C + C*C+4*C parameters. [N, H, W, C] -> the same shape"""
+    return layers.Add(name=f"{name}_add")([x, separable_unit(x, x.shape[-1], name=name)])
 
 
 def pooling_head(features: Tensor, classes: int) -> Tensor:
