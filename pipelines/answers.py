@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from statistics import fmean
 
 import numpy as np
@@ -18,21 +18,27 @@ from pipelines.statistics import (
 )
 from zoo.contract import INPUT, LOGITS, PROBABILITIES
 from zoo.data import Split
+from zoo.data.pixels import Pictures, in_chunks
 from zoo.pictures import Pixels
 from zoo.runtime import Classifier
 
 Answers = tuple[NDArray[np.float32], NDArray[np.float32]]  # logits [N, K], probabilities [N, K]
 
+Ask = Callable[[Pixels], Answers]  # of some pictures [B, H, W, C]
+
 BATCH = 256  # pictures at a time
 
 
-def answers_of(classifier: Classifier, images: Pixels) -> Answers:
+def answers_of(classifier: Classifier, images: Pictures) -> Answers:
     """What an exported file answers to pictures [N, H, W, C] uint8, however many they are."""
-    batches = [
-        classifier.session.run([LOGITS, PROBABILITIES], {INPUT: images[start : start + BATCH]})
-        for start in range(0, len(images), BATCH)
-    ]
-    logits, probabilities = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    return ask_all(
+        lambda some: classifier.session.run([LOGITS, PROBABILITIES], {INPUT: some}), in_chunks(images, BATCH)
+    )
+
+
+def ask_all(ask: Ask, batches: Iterable[Pixels]) -> Answers:
+    """The answers to all of some batches, one after the other: they need not fit into memory at once."""
+    logits, probabilities = (np.concatenate(parts) for parts in zip(*map(ask, batches), strict=True))
     return logits, probabilities
 
 
@@ -52,11 +58,11 @@ def clean_figures(test: Split, answers: Answers) -> dict[str, float]:
     }
 
 
-def corrupted_accuracies(test: Split, ask: Callable[[Pixels], Answers]) -> list[tuple[Corruption, float]]:
+def corrupted_accuracies(test: Split, ask: Ask) -> list[tuple[Corruption, float]]:
     """For each of the CORRUPTIONS the accuracy, 0..1, on the whole test set: so many times its pictures are asked."""
     found = []
     for corrupt in CORRUPTIONS:
-        _, probabilities = ask(corrupt(test.images))
+        _, probabilities = ask_all(ask, corrupt.batches(test.images))
         found.append((corrupt, float((probabilities.argmax(axis=1) == test.labels).mean())))
     return found
 

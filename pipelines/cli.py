@@ -15,7 +15,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import MissingExtraError, ZooError
+from zoo.contract import RESIZINGS
+from zoo.errors import DataError, MissingExtraError, ZooError
 from zoo.recipe import Recipe, parse_settings
 
 # What TensorFlow logs at its start (instruction sets, absent CUDA) is nothing that a user of ours can act on.
@@ -54,6 +55,19 @@ _TRAINING_PACKAGES = {"tensorflow", "keras", "tf2onnx", "onnx", "mlflow", "matpl
 # --- commands ------------------------------------------------------------------------------------------------------
 
 
+def _data_check(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+    from pipelines.data_check import data_check
+
+    report = data_check(options.path, groups=options.groups, page=options.html)
+    terminal.show(report, options.json, terminal.data_summary)
+    if not options.json:
+        terminal.show_data(report)
+    serious = next((finding.sentence for finding in report.findings if finding.serious), None)
+    if serious:
+        raise DataError(serious)
+
+
 def _run(options: argparse.Namespace) -> None:
     from pipelines import terminal
     from pipelines.run import run
@@ -62,13 +76,12 @@ def _run(options: argparse.Namespace) -> None:
     comparison = run(
         [model.name for model in definitions()] if options.all else options.models,
         options.data,
-        data_folder=options.data_folder,
-        size=options.size,
         settings=_settings(options),
         exports=options.exports,
         seeds=options.seeds,
         again=options.again,
         tell=terminal.tell,
+        **_reading(options),
     )
     terminal.show(comparison, options.json, terminal.comparison_table)
     if not options.json:
@@ -83,11 +96,10 @@ def _train(options: argparse.Namespace) -> None:
     trained = train(
         options.model,
         options.data,
-        data_folder=options.data_folder,
-        size=options.size,
         settings=_settings(options),
         plan=options.plan,
         resume=options.resume,
+        **_reading(options),
     )
     terminal.show(trained, options.json, terminal.training_summary)
 
@@ -194,19 +206,44 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    def command(name: str, function: Any, text: str, *, json: bool = True) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=text, description=text)
+    def command(
+        name: str, function: Any, text: str, *, json: bool = True, among: Any = commands
+    ) -> argparse.ArgumentParser:
+        added: argparse.ArgumentParser = among.add_parser(name, help=text, description=text)
         added.set_defaults(command=function, error=added.error)
         if json:
             added.add_argument("--json", action="store_true", help="print the result as JSON")
         return added
 
+    def takes_groups(added: argparse.ArgumentParser) -> None:
+        added.add_argument(
+            "--groups",
+            metavar="COLUMN",
+            help="a table's column, or 'folder' for sub-folders of a class: pictures that stay together when train, "
+            "validation and test are drawn (default: a column named group)",
+        )
+
     def takes_data(added: argparse.ArgumentParser, *, required: bool) -> None:
         added.add_argument(
-            "--data", required=required, help="digits, fashion-mnist, or a folder with one sub-folder for each class"
+            "--data",
+            required=required,
+            help="digits, fashion-mnist, a folder with one sub-folder for each class, a .csv or .jsonl table of "
+            "pictures with the columns path and label, or an .npz file of arrays",
         )
         added.add_argument("--data-folder", type=Path, metavar="DIR", help="where the files of a known data set lie")
         added.add_argument("--size", type=_size, metavar="HxW", help="picture size to train at, such as 64x64")
+        added.add_argument(
+            "--resize",
+            choices=RESIZINGS,
+            help="how pictures of other sizes come to it: stretched, cropped to its proportions, or padded with black "
+            "(default: stretch)",
+        )
+        takes_groups(added)
+        added.add_argument(
+            "--on-bad",
+            choices=("skip", "fail"),
+            help="leave out pictures that can't be read, up to 5%%, or train on none (default: skip)",
+        )
         added.add_argument(
             "--set",
             action="append",
@@ -219,6 +256,13 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument(
             "--exports", type=Path, default=Path("exports"), metavar="DIR", help="folder of exports (default: exports)"
         )
+
+    data = commands.add_parser("data", help="look at pictures before they are learned from")
+    actions = data.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    added = command("check", _data_check, "say what lies in a folder of pictures, and what is wrong", among=actions)
+    added.add_argument("path", type=Path, metavar="PATH", help="a folder, a .csv or .jsonl table, or an .npz file")
+    added.add_argument("--html", type=Path, metavar="FILE", help="write the report as a page, with pictures, too")
+    takes_groups(added)
 
     added = command("run", _run, "train, evaluate, export, verify and compare models in one go")
     which = added.add_mutually_exclusive_group(required=True)
@@ -301,6 +345,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _settings(options: argparse.Namespace) -> dict[str, str]:
     return parse_settings(options.set)
+
+
+def _reading(options: argparse.Namespace) -> dict[str, Any]:
+    """How pictures are read, as `pipelines.plan.DataOptions`: what the user chose, and nothing else."""
+    names = {"data_folder": "data_folder", "size": "size", "resize": "resizing", "groups": "groups", "on_bad": "on_bad"}
+    chosen = {name: getattr(options, option) for option, name in names.items()}
+    return {name: value for name, value in chosen.items() if value is not None}
 
 
 def _count(text: str) -> int:

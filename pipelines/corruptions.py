@@ -6,13 +6,14 @@ shares of the side: theirs are made for photographs of 224 pixels. Same pictures
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.data.pixels import Pictures, in_chunks
 from zoo.pictures import Pixels
 
 Values = NDArray[np.float32]  # [B, H, W, C], 0..255
@@ -33,12 +34,14 @@ class Corruption:
 
     def __call__(self, images: Pixels) -> Pixels:
         """[N, H, W, C] uint8 -> the same, spoiled. What a picture gets depends on its place, so that all differ."""
+        return np.concatenate([*self.batches(images)])
+
+    def batches(self, images: Pictures) -> Iterator[Pixels]:
+        """The same, some of them at a time."""
         random = np.random.default_rng(SEED)
-        spoiled = np.empty_like(images)
-        for start in range(0, len(images), BATCH):
-            values = self.spoil(images[start : start + BATCH].astype(np.float32), random)
-            spoiled[start : start + BATCH] = np.clip(np.rint(values), 0, 255)
-        return spoiled
+        for some in in_chunks(images, BATCH):
+            values = self.spoil(some.astype(np.float32), random)
+            yield np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
 def noise(deviation: float) -> Callable[[Values, np.random.Generator], Values]:

@@ -13,19 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines import figures, tracking
-from pipelines.answers import Answers, clean_figures, corrupted_accuracies, robust_figure
+from pipelines.answers import BATCH, Answers, ask_all, clean_figures, corrupted_accuracies, robust_figure
 from pipelines.corruptions import Corruption
 from pipelines.plan import load_data
 from pipelines.statistics import calibration_bins, confusion_matrix, precision_recall_f1
 from pipelines.tracking import TrackedRun
 from zoo.contract import LOGITS, PROBABILITIES
 from zoo.data import DataSet, Split
+from zoo.data.pixels import in_chunks
 from zoo.errors import ExportError
 from zoo.pictures import Pixels
 
 EVALUATION_FOLDER = "evaluation"  # among the artifacts of a run
 EVALUATION_FILE = "evaluation.json"
-BATCH = 512  # pictures
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,10 @@ def evaluate(run: str) -> Evaluation:
     model = tracked.model()
 
     def ask(images: Pixels) -> Answers:
-        found = model.predict(images, batch_size=BATCH, verbose=0)
-        return found[LOGITS], found[PROBABILITIES]
+        found = model.predict_on_batch(images)
+        return np.asarray(found[LOGITS]), np.asarray(found[PROBABILITIES])
 
-    answers = ask(data_set.test.images)
+    answers = ask_all(ask, in_chunks(data_set.test.images, BATCH))
     corrupted = corrupted_accuracies(data_set.test, ask)
     measured = {**clean_figures(data_set.test, answers), **robust_figure(corrupted)}
     with tempfile.TemporaryDirectory() as temporary:

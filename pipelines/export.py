@@ -85,6 +85,7 @@ def export(run: str, *, exports: Path = Path("exports")) -> Exported:
         weights_sha256=weights_sha256(model),
         test_accuracy=tracked.figures["test_accuracy"],
         versions=versions(),
+        resizing=data_set.resizing,
     )
     figures = tested_figures(tracked)
     goal = exports / data_set.name / tracked.plan.model  # not by the names in the store: they may lead anywhere
@@ -124,7 +125,7 @@ def write_export(
     Raises VerificationError or ExportError, and leaves the folder as it was.
     """
     with _in_place_of(goal) as folder:
-        converted = convert(model)
+        converted = convert(model, metadata.resizing)
         parity = compare_with_keras(converted.SerializeToString(), model, data_set.test)
         kept = check_parity(parity, data_set.test, str(folder))
 

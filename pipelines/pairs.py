@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.answers import answers_of
+from pipelines.pictures import find_test_set
 from pipelines.progress import progress
 from pipelines.statistics import PairedTest, holm, paired_test
 from zoo.contract import Metadata, read_manifest
-from zoo.data import DataSet, Split, data_sets
-from zoo.data import load as load_pictures
+from zoo.data import DataSet, Split
 from zoo.errors import ZooError
 from zoo.runtime import load
 
@@ -48,29 +48,18 @@ def pair_up(folders: Sequence[Path], data: str | DataSet | None = None) -> tuple
             if len(folders) > 1:
                 notes.append(f"{_name(metadata)} is paired with none: no other was tested on the same pictures")
             continue
-        test = _test_pictures(metadata, data)
-        if isinstance(test, str):
-            notes.append(f"the exports of {metadata.data_set} aren't paired: {test}")
+        try:
+            test = find_test_set(metadata, data)
+        except ZooError as error:
+            notes.append(f"the exports of {metadata.data_set} aren't paired: {error}")
+            continue
+        if test is None:
+            notes.append(
+                f"the exports of {metadata.data_set} aren't paired: it is no known data set, name its folder by --data"
+            )
         else:
             pairs += _paired(group, test)
     return tuple(pairs), tuple(notes)
-
-
-def _test_pictures(metadata: Metadata, data: str | DataSet | None) -> Split | str:
-    """The pictures that an export was tested on, or why they can't be had."""
-    if data is None and metadata.data_set not in data_sets():
-        return "it is no known data set, name its folder by --data"
-    try:
-        size = (metadata.height, metadata.width)
-        found = data if isinstance(data, DataSet) else load_pictures(data or metadata.data_set, size=size)
-    except ZooError as error:
-        return str(error)
-    if found.digest != metadata.data_digest:
-        return (
-            f"the pictures of {found.name} aren't those that they were made with (digest {found.digest[:12]}, expected "
-            f"{metadata.data_digest[:12]})"
-        )
-    return found.test
 
 
 def _paired(folders: Sequence[Path], test: Split) -> Iterable[Pair]:

@@ -6,17 +6,17 @@ import hashlib
 import inspect
 import json
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from pipelines.machine import ROOT, versions
-from pipelines.progress import progress
+from pipelines.pictures import read_pictures
 from pipelines.teacher import teacher_digest
-from zoo.data import DataSet, data_sets, load
+from zoo.contract import RESIZINGS
+from zoo.data import DataSet, data_sets
+from zoo.data.folders import ON_BAD
 from zoo.errors import DataError, RecipeError
 from zoo.models import definition
 from zoo.recipe import Recipe
@@ -29,7 +29,8 @@ class Plan:
     """Which model learns which pictures, and how.
 
     data: a known data set or the absolute path of a folder. data_folder: where the files of a known one lie, if not in
-    a usual place. size: (height, width) in pixels, None for the data set's own.
+    a usual place. size: (height, width) in pixels, None for the data set's own. resizing: how pictures of another size
+    come to it. groups, on_bad: of a folder or a table, see `zoo.data.folders.read_pictures`.
     """
 
     model: str
@@ -37,6 +38,9 @@ class Plan:
     data_folder: str | None
     size: tuple[int, int] | None
     recipe: Recipe
+    resizing: str = RESIZINGS[0]
+    groups: str | None = None
+    on_bad: str = ON_BAD[0]
 
     def to_json(self) -> str:
         """The text of plan.json."""
@@ -45,18 +49,26 @@ class Plan:
             "data": self.data,
             "data_folder": self.data_folder,
             "size": self.size,
+            "resizing": self.resizing,
+            "groups": self.groups,
+            "on_bad": self.on_bad,
             "recipe": self.recipe.to_json(),
         }
         return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
 
 
+class DataOptions(TypedDict, total=False):
+    """How the pictures are read, as `train` and `run` take it: the fields of a Plan, where they aren't the usual."""
+
+    data_folder: str | Path | None
+    size: tuple[int, int] | None
+    resizing: str
+    groups: str | None
+    on_bad: str
+
+
 def make_plan(
-    model: str,
-    data: str,
-    *,
-    data_folder: str | Path | None = None,
-    size: tuple[int, int] | None = None,
-    settings: Mapping[str, Any] | None = None,
+    model: str, data: str, *, settings: Mapping[str, Any] | None = None, **reading: Unpack[DataOptions]
 ) -> Plan:
     """The plan for a model on a data set, by the model's own recipe; `settings` change fields of it.
 
@@ -68,9 +80,19 @@ def make_plan(
     if "epochs" in settings:
         settings.setdefault("least_updates", 0)  # who names the epochs gets them, however few the pictures
     recipe = definition(model).recipe.with_values(settings)
-    if data not in data_sets() and os.path.isdir(data):  # noqa: PTH112 (where Path raises, loading says why)
+    if data not in data_sets() and os.path.exists(data):  # noqa: PTH110 (where Path raises, loading says why)
         data = str(Path(data).resolve())  # a later command may start elsewhere
-    return Plan(model, data, str(Path(data_folder).resolve()) if data_folder else None, size, recipe)
+    folder = reading.get("data_folder")
+    return Plan(
+        model=model,
+        data=data,
+        data_folder=str(Path(folder).resolve()) if folder else None,
+        size=reading.get("size"),
+        recipe=recipe,
+        resizing=reading.get("resizing", RESIZINGS[0]),
+        groups=reading.get("groups"),
+        on_bad=reading.get("on_bad", ON_BAD[0]),
+    )
 
 
 def read_plan(path: Path) -> Plan:
@@ -93,6 +115,10 @@ def parse_plan(text: str, where: str) -> Plan:
             data_folder=None if found["data_folder"] is None else str(found["data_folder"]),
             size=(int(height), int(width)) if found["size"] else None,
             recipe=Recipe.from_json(found["recipe"]),
+            # Plans that say nothing of these are older than the choice.
+            resizing=str(found.get("resizing", RESIZINGS[0])),
+            groups=None if found.get("groups") is None else str(found["groups"]),
+            on_bad=str(found.get("on_bad", ON_BAD[0])),
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise RecipeError(f"{where} is not a plan ({error!r}): expected the {PLAN_FILE} of a run") from None
@@ -104,27 +130,13 @@ def load_data(plan: Plan, *, digest: str | None = None) -> DataSet:
     digest: what they had when a run was trained on them. Raises DataError where they differ now, and what
     `zoo.data.load` raises.
     """
-    data_set = _load(plan.data, plan.data_folder, plan.size)
+    data_set = read_pictures(plan.data, plan.data_folder, plan.size, plan.resizing, plan.groups, plan.on_bad)
     if digest is not None and data_set.digest != digest:
         raise DataError(
             f"the pictures of {plan.data} have changed since the run was trained on them "
             f"(digest {data_set.digest[:12]}, expected {digest[:12]}): restore them, or train anew"
         )
     return data_set
-
-
-@lru_cache(maxsize=2)
-def _load(data: str, folder: str | None, size: tuple[int, int] | None) -> DataSet:
-    with progress(f"reading {Path(data).name}") as advance:
-        found = load(
-            data,
-            folder=Path(folder) if folder else None,
-            size=size,
-            on_progress=lambda done, in_all: advance(done, in_all, f"{done:,} of {in_all:,}"),
-        )
-    for sentence in found.skipped:
-        print(f"left out: {sentence}", file=sys.stderr, flush=True)
-    return found
 
 
 def fingerprint(plan: Plan) -> str:

@@ -6,13 +6,13 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from pipelines import tracking
 from pipelines.compare import Comparison, compare
 from pipelines.evaluate import evaluate
 from pipelines.export import export, tested_figures
-from pipelines.plan import Plan, load_data, make_plan
+from pipelines.plan import DataOptions, Plan, load_data, make_plan
 from pipelines.train import train
 from zoo.contract import MANIFEST_FILE, read_manifest
 
@@ -21,13 +21,12 @@ def run(
     models: Sequence[str],
     data: str,
     *,
-    data_folder: Path | None = None,
-    size: tuple[int, int] | None = None,
     settings: Mapping[str, Any] | None = None,
     exports: Path = Path("exports"),
     seeds: int = 1,
     again: bool = False,
     tell: Callable[[str], None] = print,
+    **reading: Unpack[DataOptions],
 ) -> Comparison:
     """Take each model the whole way and compare their exports; the comparison is also drawn as a picture.
 
@@ -37,7 +36,7 @@ def run(
     whichever does best in the test, and names the accuracies of all.
     Raises any ZooError of the steps.
     """
-    plans = [make_plan(model, data, data_folder=data_folder, size=size, settings=settings or {}) for model in models]
+    plans = [make_plan(model, data, settings=settings, **reading) for model in models]
     folders = []
     for plan in plans:
         own, *_ = [_evaluated(each, again, tell) for each in _with_seeds(plan, seeds)]

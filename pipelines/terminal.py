@@ -25,11 +25,14 @@ if TYPE_CHECKING:
     from pipelines.roster import ListedModel
     from pipelines.train import Trained
     from pipelines.verify import Verification
+    from zoo.data.report import Report
     from zoo.models.ledger import Ledger
 
 # Where nobody looks at a terminal, in a log or a pipe, nothing is cut to 80 columns.
 _output = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 _progress = Console(stderr=True, highlight=False)
+
+CLASSES_TOLD, DUPLICATES_TOLD = 40, 20  # in a terminal; --json and --html have all
 
 FAMILY_STYLES = {"dense": "dark_orange", "conv": "dodger_blue2", "hybrid": "green4"}
 
@@ -75,6 +78,42 @@ def comparison_table(comparison: Comparison) -> Table:
         table.caption += "\nover seeds: mean and standard deviation of the test accuracy, and of how many trainings"
     table.caption_justify = "left"
     return table
+
+
+def data_summary(report: Report) -> Table:
+    """The classes of a folder, and how many pictures each has."""
+    splits = report.splits if len(report.splits) > 1 else ()
+    table = _table("class", ">pictures", *(f">{split}" for split in splits))
+    for found in report.classes[:CLASSES_TOLD]:
+        table.add_row(Text(found.label), f"{found.pictures:,}", *(f"{found.splits[split]:,}" for split in splits))
+    if len(report.classes) > CLASSES_TOLD:
+        table.caption = f"and {len(report.classes) - CLASSES_TOLD} more classes"
+    return table
+
+
+def show_data(report: Report) -> None:
+    """Below it: what the pictures are, each file that is wrong, and what to do."""
+
+    def line(text: str, style: str = "") -> None:
+        _output.print(Text(text, style=style), soft_wrap=True)
+
+    sizes = ", ".join(f"{size.height}x{size.width} ({size.pictures:,})" for size in report.sizes[:5])
+    more = f" and {len(report.sizes) - 5:,} more" if len(report.sizes) > 5 else ""
+    line(f"\n{report.readable:,} of {report.files:,} pictures can be read")
+    for name, counts in (("formats", report.formats), ("modes", report.modes)):
+        line(f"{name}: " + ", ".join(f"{kind} ({count:,})" for kind, count in counts.items()))
+    line(f"sizes: {sizes}{more}")
+    for same in report.same[:DUPLICATES_TOLD]:
+        others = f" and {same.pictures - len(same.files):,} more" if same.pictures > len(same.files) else ""
+        line(f"{same.kind}: {' = '.join(same.files)}{others}", "dim")
+    if len(report.same) > DUPLICATES_TOLD:
+        line(f"and {len(report.same) - DUPLICATES_TOLD:,} more groups of duplicates: --json or --html has them", "dim")
+    for problem in (*report.unreadable, *report.wrongly_named, *report.left_out):
+        line(f"{problem.kind}: {problem.sentence}", "dim")
+    line(f"\n{report.verdict}", "bold")
+    for finding in report.findings:
+        if not finding.serious:  # what is serious is the error that the command ends with
+            line(f"- {finding.sentence}")
 
 
 def show_pairs(comparison: Comparison) -> None:

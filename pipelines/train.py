@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +16,17 @@ from numpy.typing import NDArray
 from pipelines import checkpoint, tracking
 from pipelines.augmented import log_augmented
 from pipelines.checkpoint import Best, Checkpoint
+from pipelines.data_page import log_data
 from pipelines.machine import choose_precision, compiles_steps
 from pipelines.norms import with_fused_norms
 from pipelines.optimizer import make_optimizer
-from pipelines.plan import Plan, fingerprint, load_data, make_plan, read_plan
+from pipelines.plan import DataOptions, Plan, fingerprint, load_data, make_plan, read_plan
 from pipelines.progress import progress
 from pipelines.teacher import teacher_of
 from zoo.contract import LOGITS
 from zoo.data import DataSet, Split
-from zoo.data.batches import Teacher, steps_per_epoch, training_batches
+from zoo.data.batches import Teacher, plain_batches, steps_per_epoch, training_batches
+from zoo.data.pixels import in_chunks
 from zoo.errors import RecipeError, TrackingError, ZooError
 from zoo.models import build, definition
 from zoo.models.backend import start_keras
@@ -78,11 +80,10 @@ def train(
     model: str | None = None,
     data: str | None = None,
     *,
-    data_folder: str | Path | None = None,
-    size: tuple[int, int] | None = None,
     settings: Mapping[str, Any] | None = None,
     plan: Plan | Path | None = None,
     resume: str | None = None,
+    **reading: Unpack[DataOptions],
 ) -> Trained:
     """Train a model on a data set, or make the run of a plan again, or go on with a run that was interrupted.
 
@@ -92,9 +93,9 @@ def train(
     """
     started = time.monotonic()
     if resume is not None:
-        run_id, plan, begin = _interrupted(resume, others=(model, data, data_folder, size, settings, plan))
+        run_id, plan, begin = _interrupted(resume, others=(model, data, settings, plan, *reading.values()))
     else:
-        run_id, plan, begin = None, _plan(model, data, data_folder, size, settings, plan), None
+        run_id, plan, begin = None, _plan(model, data, settings, plan, reading), None
     data_set = load_data(plan)
     learned = learned_from(plan.recipe, data_set)
     teacher = teacher_of(plan.recipe, learned)
@@ -114,6 +115,7 @@ def train(
         tracking.reopen(run_id)
     with _ended(run_id):
         if begin is None:
+            log_data(run_id, data_set)
             log_augmented(run_id, plan.recipe, learned)
             begin = _beginning(learner, precision, run_id)
         best = fit(learner, plan, learned, teacher, schedule, begin, run_id)
@@ -141,16 +143,15 @@ def train(
 def _plan(
     model: str | None,
     data: str | None,
-    data_folder: str | Path | None,
-    size: tuple[int, int] | None,
     settings: Mapping[str, Any] | None,
     plan: Plan | Path | None,
+    reading: DataOptions,
 ) -> Plan:
     if plan is None:
         if model is None or data is None:
             raise ZooError("a training needs a model and a data set, or a plan, or a run to resume")
-        return make_plan(model, data, data_folder=data_folder, size=size, settings=settings)
-    if any((model, data, data_folder, size, settings)):
+        return make_plan(model, data, settings=settings, **reading)
+    if any((model, data, settings, *reading.values())):
         raise ZooError("a plan says all of a training: give no model, data, size or setting beside it")
     found = plan if isinstance(plan, Plan) else read_plan(plan)
     definition(found.model)
@@ -279,7 +280,6 @@ def fit(
             epochs=schedule.epochs // schedule.stride,
             steps_per_epoch=schedule.steps * schedule.stride,
             validation_data=validation_of(data_set),
-            validation_batch_size=VALIDATION_BATCH,
             callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=say, on_epoch_end=keep)],
             verbose=0,
             shuffle=False,  # the stream is in its order already
@@ -288,10 +288,10 @@ def fit(
     return best
 
 
-def validation_of(data_set: DataSet) -> tuple[Any, Any] | None:
-    """images [N, H, W, C] uint8 and targets [N, K] float32, in the form that the training has them."""
+def validation_of(data_set: DataSet) -> Any:
+    """A tf.data.Dataset of the validation pictures, as `training_batches` has them; None where there are none."""
     validation = data_set.validation
-    return (validation.images, np.eye(data_set.classes, dtype=np.float32)[validation.labels]) if validation else None
+    return plain_batches(validation, data_set.classes, VALIDATION_BATCH) if len(validation) else None
 
 
 def _history(logs: Mapping[str, float]) -> dict[str, float]:
@@ -341,5 +341,5 @@ def _in_float32(plan: Plan, data_set: DataSet, best: Best) -> Any:
 
 def _accuracy(model: Any, split: Split) -> float:
     """The share of a split's pictures that the model is right on, 0..1."""
-    logits = model.predict(split.images, batch_size=VALIDATION_BATCH, verbose=0)[LOGITS]
-    return float(np.mean(logits.argmax(1) == split.labels))
+    answers = [model.predict_on_batch(images)[LOGITS] for images in in_chunks(split.images, VALIDATION_BATCH)]
+    return float(np.mean(np.concatenate(answers).argmax(1) == split.labels))

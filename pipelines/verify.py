@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pipelines.answers import BATCH, Answers, answers_of, clean_figures, corrupted_accuracies, robust_figure
 from pipelines.graph.resizing import RESIZED
+from pipelines.pictures import find_test_set
 from pipelines.seeds import FIGURE as SEED_FIGURE
 from zoo.contract import (
     INPUT,
@@ -31,9 +32,10 @@ from zoo.contract import (
     check_file,
     read_manifest,
 )
-from zoo.data import DataSet, Split, data_sets, load
+from zoo.data import DataSet, Split
+from zoo.data.pixels import in_chunks
 from zoo.errors import VerificationError
-from zoo.pictures import Pixels, read_picture, resize
+from zoo.pictures import read_picture, resize
 from zoo.runtime import Classifier
 from zoo.runtime import load as load_classifier
 from zoo.runtime.loading import find_export
@@ -112,7 +114,7 @@ def verify(path: str | os.PathLike[str], *, data: str | DataSet | None = None, c
         checks.append(Check("manifest", check_manifest(found)))
         checks.append(Check("samples", check_samples(classifier, found)))
     accuracy = None
-    test = find_test_set(classifier.metadata, file, data)
+    test = find_test_set(classifier.metadata, data)
     if test is None:
         told = f"not checked, {classifier.metadata.data_set!r} is no known data set: name its folder by --data"
         checks.append(Check("test set", told))
@@ -237,22 +239,6 @@ def check_samples(classifier: Classifier, folder: Path) -> str:
     return f"{len(samples)} pictures with their probabilities"
 
 
-def find_test_set(metadata: Metadata, file: Path, data: str | DataSet | None) -> Split | None:
-    """The pictures that the file was tested on; None where nobody says which they are.
-
-    Raises VerificationError where they have changed, DataError where they can't be loaded.
-    """
-    if data is None and metadata.data_set not in data_sets():
-        return None
-    data_set = _load(data if data is not None else metadata.data_set, metadata)
-    if data_set.digest != metadata.data_digest:
-        raise VerificationError(
-            f"the pictures of {data_set.name} aren't those that {file} was made with (digest {data_set.digest[:12]}, "
-            f"expected {metadata.data_digest[:12]}): give the same ones by --data"
-        )
-    return data_set.test
-
-
 def check_test_set(metadata: Metadata, file: Path, test: Split, answers: Answers) -> tuple[str, float]:
     """The accuracy on the whole test set is the one that the file names; returned as well."""
     _, probabilities = answers
@@ -299,10 +285,9 @@ def compare_with_keras(onnx_bytes: bytes, model: Any, test: Split) -> Parity:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(onnx_bytes, providers=["CPUExecutionProvider"])
-    from_file = np.concatenate([session.run([PROBABILITIES], {INPUT: images})[0] for images in _batches(test.images)])
-    from_keras = np.concatenate(
-        [np.asarray(model.predict_on_batch(images)[PROBABILITIES]) for images in _batches(test.images)]
-    )
+    batches = partial(in_chunks, test.images, BATCH)
+    from_file = np.concatenate([session.run([PROBABILITIES], {INPUT: images})[0] for images in batches()])
+    from_keras = np.concatenate([np.asarray(model.predict_on_batch(images)[PROBABILITIES]) for images in batches()])
     differences = np.abs(from_file - from_keras).max(axis=1)  # [N]
     top = from_file.argmax(axis=1)
     same = np.take_along_axis(from_keras, top[:, np.newaxis], axis=1)[:, 0] == from_keras.max(axis=1)
@@ -320,23 +305,6 @@ def check_parity(parity: Parity, test: Split, name: str) -> str:
             f"the worst test picture is {test.names[parity.worst_picture]!r}"
         )
     return f"{len(test):,} test pictures, probabilities within {parity.largest_difference:.0e}, same answers"
-
-
-def _batches(images: Pixels) -> Sequence[Pixels]:
-    return [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
-
-
-def _load(data: str | DataSet, metadata: Metadata) -> DataSet:
-    size = (metadata.height, metadata.width)
-    if isinstance(data, DataSet):
-        return data
-    return _load_known(data, size) if data in data_sets() else load(data, size=size)
-
-
-@lru_cache(maxsize=2)
-def _load_known(data: str, size: tuple[int, int]) -> DataSet:
-    """Kept for the next export of a known data set; a folder's pictures may have changed by then."""
-    return load(data, size=size)
 
 
 def _described(value: Any) -> tuple[str, int, list[str | int]]:

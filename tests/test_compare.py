@@ -144,7 +144,7 @@ def test_pictures_that_cannot_be_had_are_told(exports, tmp_path):
 def test_pictures_that_have_changed_are_told(exports, tmp_path):
     stale = [changed(exports / "digits" / "softmax", tmp_path / name, data_digest="ab" * 32) for name in "ab"]
     (note,) = compare(stale).notes
-    assert "the pictures of digits aren't those that they were made with" in note
+    assert "the pictures of digits aren't those that digits/softmax was made with" in note
 
 
 def test_the_larger_model_takes_longer(compared):

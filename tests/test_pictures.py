@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from zoo.contract import RESIZINGS
 from zoo.errors import InputError, PictureError
-from zoo.pictures import LARGEST_PICTURE, picture_size, read_picture, resize
+from zoo.pictures import LARGEST_PICTURE, decode_picture, read_picture, resize
 
 GREY = np.random.RandomState(1).randint(0, 256, (12, 17, 1)).astype(np.uint8)
 COLOUR = np.random.RandomState(2).randint(0, 256, (12, 17, 3)).astype(np.uint8)
@@ -144,7 +144,7 @@ def test_a_picture_is_turned_as_its_camera_says(tmp_path, orientation):
     upright = np.asarray(ImageOps.exif_transpose(Image.open(path)))
     np.testing.assert_array_equal(read_picture(path, 3), upright)
     np.testing.assert_array_equal(read_picture(Image.open(path), 3), upright)
-    assert picture_size(path) == upright.shape[:2]
+    assert decode_picture(path).pixels.shape[:2] == upright.shape[:2]
 
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0II*\0garbage", b"Exif\0\0nothing"])
@@ -194,7 +194,7 @@ def test_a_truncated_picture_is_told_by_name(tmp_path, kind, kept):
 def test_text_called_png_is_not_a_picture(tmp_path):
     path = tmp_path / "notes.png"
     path.write_text("milk, bread, butter")
-    with pytest.raises(PictureError, match=r"notes\.png is not a picture in any format") as error:
+    with pytest.raises(PictureError, match=r"notes\.png is not a picture: BMP, GIF, JPEG") as error:
         read_picture(path, 1)
     assert one_sentence(error)
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipelines import verify as verifying
+from pipelines import pictures
 from pipelines.cli import main
 from pipelines.export import write_export
 from pipelines.gallery import PAGE_FILE, gallery
@@ -59,9 +59,9 @@ def test_each_export_is_run_and_its_accuracy_found_in_card_and_page(made):
 
 
 def test_the_pictures_of_a_known_data_set_are_loaded_once(made):
-    verifying._load_known.cache_clear()
+    pictures.read_pictures.cache_clear()
     verify_all(made, tell=silent)
-    used = verifying._load_known.cache_info()
+    used = pictures.read_pictures.cache_info()
     assert (used.misses, used.hits) == (1, 1)
 
 

@@ -28,7 +28,11 @@ class DataError(ZooError):
 
 
 class PictureError(DataError):
-    """One picture that can't be read."""
+    """One picture that can't be read. kind: missing, unreachable, empty, not a picture, too large or damaged."""
+
+    def __init__(self, message: str, kind: str = "damaged") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class ModelError(ZooError):

@@ -7,6 +7,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.contract import RESIZINGS
 from zoo.errors import InputError, PictureError
 
 if TYPE_CHECKING:  # an app that hands over arrays never waits for Pillow
@@ -24,6 +26,8 @@ Source: TypeAlias = "str | os.PathLike[str] | bytes | Image | NDArray[np.uint8]"
 
 # Pixels in one picture, 8,000 x 8,000: what a few kB can claim to unpack to. Below Pillow's own limit of 89 million.
 LARGEST_PICTURE = 64_000_000
+# As Pillow names them. Of its others, some start programs of the machine (EPS), and none is a format of photographs.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 _EXIF_ORIENTATION = 0x0112
 # Tag value -> the name in PIL.Image.Transpose that turns the picture upright; 1 is upright.
@@ -52,21 +56,47 @@ def read_picture(source: Source, channels: int) -> Pixels:
     if isinstance(source, np.ndarray):
         return _read_array(source, channels)
     with _opened(source) as (image, where):
-        try:
-            return _as_pixels(_on_white(_upright(image)), channels)
-        except PictureError as error:
-            raise PictureError(f"{where} {error}") from None
-        except Exception as error:  # Pillow's decoders fail in a dozen types, some of them plain ValueError
-            raise PictureError(f"{where} is damaged, it can't be decoded ({_reason(error)}): replace it") from None
+        return _as_pixels(_decoded(image, where), channels)
 
 
-def picture_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Height and width in pixels that `read_picture` would give, from the file's header alone.
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """A picture and what its file was. format: one of FORMATS; mode: as Pillow names it, such as CMYK.
 
-    Raises PictureError as `read_picture` does, though what lies behind the header isn't looked at.
+    pixels: uint8 [H, W, 1] where the picture shows no colour, however it was saved, else [H, W, 3].
     """
-    with _opened(path) as (image, _):
-        return (image.width, image.height) if _orientation(image) >= 5 else (image.height, image.width)
+
+    format: str
+    mode: str
+    pixels: Pixels
+
+
+def decode_picture(path: str | os.PathLike[str]) -> Decoded:
+    """Decode one file as `read_picture` does, with as many channels as it needs. Raises PictureError as that does."""
+    with _opened(path) as (image, where):
+        # MPO is a JPEG with further ones behind it, as some cameras write.
+        kind, mode = "JPEG" if image.format == "MPO" else str(image.format), image.mode
+        image = _decoded(image, where)
+        pixels = _as_pixels(image, 1 if image.mode == "L" else 3)
+    return Decoded(kind, mode, _without_equal_channels(pixels))
+
+
+def _decoded(image: Image, where: str) -> Image:
+    """Upright and opaque, L or RGB."""
+    try:
+        return _on_white(_upright(image))
+    except PictureError as error:
+        raise PictureError(f"{where} {error}") from None
+    except Exception as error:  # Pillow's decoders fail in a dozen types, some of them plain ValueError
+        raise PictureError(f"{where} is damaged, it can't be decoded ({_reason(error)}): replace it") from None
+
+
+def _without_equal_channels(pixels: Pixels) -> Pixels:
+    """[H, W, 3] of three equal channels -> [H, W, 1]."""
+    if pixels.shape[2] == 1:
+        return pixels
+    red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
+    return pixels[..., :1] if np.array_equal(red, green) and np.array_equal(green, blue) else pixels
 
 
 def resize(picture: Pixels, height: int, width: int, resizing: str = "stretch") -> Pixels:
@@ -76,6 +106,8 @@ def resize(picture: Pixels, height: int, width: int, resizing: str = "stretch") 
     the middle that has the size's proportions; pad, the whole picture, centred between black margins. An exported file
     does the same in its graph (`pipelines.graph.resizing`), with the same roundings.
     """
+    if resizing not in RESIZINGS:
+        raise InputError(f"pictures are resized by {', '.join(RESIZINGS)}, received {resizing!r}")
     rows, columns, channels = picture.shape
     if (rows, columns) == (height, width):
         return picture
@@ -125,15 +157,15 @@ def _opened(source: str | os.PathLike[str] | bytes | Image) -> Iterator[tuple[Im
         received = type(source).__name__
         raise InputError(f"expected a picture as path, bytes, PIL image or array of uint8, received {received}")
     if size == 0:
-        raise PictureError(f"{where} is empty (0 bytes): replace it")
+        raise PictureError(f"{where} is empty (0 bytes): replace it", "empty")
     try:
         image = _open_header(file)
     except Image.DecompressionBombError:
-        raise PictureError(_too_large(where, "far more")) from None
+        raise PictureError(_too_large(where, "far more"), "too large") from None
     except UnidentifiedImageError:
-        raise PictureError(f"{where} is not a picture in any format that Pillow {_pillow()} reads") from None
+        raise PictureError(f"{where} is not a picture: {', '.join(FORMATS)} are read", "not a picture") from None
     except Exception as error:
-        raise PictureError(f"{where} can't be opened as a picture ({_reason(error)})") from None
+        raise PictureError(f"{where} can't be opened as a picture ({_reason(error)}): replace it") from None
     with image:
         yield _not_too_large(image, where), where
 
@@ -141,12 +173,12 @@ def _opened(source: str | os.PathLike[str] | bytes | Image) -> Iterator[tuple[Im
 def _file_size(path: Path) -> int:
     try:
         if not path.exists():
-            raise PictureError(f"there is no picture at {path}")
+            raise PictureError(f"there is no picture at {path}", "missing")
         if not path.is_file():
-            raise PictureError(f"{path} is not a file: expected a picture")
+            raise PictureError(f"{path} is not a file: expected a picture", "not a picture")
         return path.stat().st_size
     except (OSError, ValueError) as error:  # no permission, a name too long, a null byte
-        raise PictureError(f"{path} can't be read ({_reason(error)})") from None
+        raise PictureError(f"{path} can't be read ({_reason(error)})", "unreachable") from None
 
 
 def _open_header(file: Path | BytesIO) -> Image:
@@ -155,12 +187,12 @@ def _open_header(file: Path | BytesIO) -> Image:
 
     with _opening, warnings.catch_warnings():  # the lock: catch_warnings isn't safe between threads
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return Image.open(file)
+        return Image.open(file, formats=FORMATS)
 
 
 def _not_too_large(image: Image, where: str) -> Image:
     if image.width * image.height > LARGEST_PICTURE:
-        raise PictureError(_too_large(where, f"{image.width:,} x {image.height:,}"))
+        raise PictureError(_too_large(where, f"{image.width:,} x {image.height:,}"), "too large")
     return image
 
 
@@ -236,9 +268,3 @@ def _as_pixels(image: Image, channels: int) -> Pixels:
 
 def _reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error or type(error).__name__).splitlines()[0]
-
-
-def _pillow() -> str:
-    import PIL
-
-    return PIL.__version__

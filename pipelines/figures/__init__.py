@@ -5,6 +5,7 @@ Each function writes a PNG, whole or not at all, and returns its alternative tex
 
 from pipelines.figures.answers import confusion, reliability
 from pipelines.figures.costs import costs
+from pipelines.figures.data import class_counts, contact_sheet, picture_sizes
 from pipelines.figures.models import comparison
 from pipelines.figures.style import FAMILY_COLOURS, FAMILY_MARKERS
 from pipelines.figures.tiles import augmented, first_layer, mistakes
@@ -14,11 +15,14 @@ __all__ = [
     "FAMILY_COLOURS",
     "FAMILY_MARKERS",
     "augmented",
+    "class_counts",
     "comparison",
     "confusion",
+    "contact_sheet",
     "costs",
     "curves",
     "first_layer",
     "mistakes",
+    "picture_sizes",
     "reliability",
 ]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipelines.figures.style import INK, QUIET, RIGHT, WRONG, drawing, short_names
 from pipelines.statistics import Counts
+from zoo.data.pixels import Pictures
 from zoo.pictures import Pixels
 
 MISTAKES_DRAWN = 24
@@ -24,7 +25,7 @@ _SIGNED = LinearSegmentedColormap.from_list("signed", [RIGHT, "#F7F7F7", WRONG])
 @drawing
 def mistakes(
     figure: Figure,
-    images: Pixels,
+    images: Pictures,
     labels: Sequence[str],
     truth: Counts,
     answer: Counts,
@@ -45,7 +46,7 @@ def mistakes(
 
     names = short_names(labels, 11)
     for ax, picture in zip(tiles, worst, strict=True):
-        _show(ax, images[picture])
+        show_picture(ax, images[picture])
         told = f"→ {names[answer[picture]]}  {_percent(confidence[picture])}"
         for text, height, colour in ((names[truth[picture]], 19, INK), (told, 6, WRONG)):
             ax.annotate(
@@ -67,7 +68,7 @@ def augmented(figure: Figure, images: Pixels, changed: Pixels, augmentation: str
     rows = np.concatenate([images[np.newaxis], changed])  # [1 + K, P, H, W, C]
     tiles = _tiles(figure, rows.shape[0] * rows.shape[1], rows.shape[1], (0.8, 0.8 * tall), above=0, title=title)
     for ax, image in zip(tiles, rows.reshape(-1, *rows.shape[2:]), strict=True):
-        _show(ax, image)
+        show_picture(ax, image)
     return (
         f"{len(images)} training pictures, and each {len(changed)} times as the augmentation {augmentation} changes it."
     )
@@ -135,7 +136,7 @@ def _tiles(
     return tiles
 
 
-def _show(ax: Axes, image: Pixels) -> None:
+def show_picture(ax: Axes, image: Pixels) -> None:
     """A picture [H, W, C]; pixels stay square-edged where there are few of them."""
     grey = image.shape[2] == 1
     smooth = "antialiased" if max(image.shape) > 96 else "nearest"

@@ -53,7 +53,7 @@ def training_batches(
     batch_size = min(recipe.batch_size, len(split))
     off = recipe.label_smoothing / classes
     with tf.device("CPU:0"):  # where tf.data works; tensors outside of its functions aren't copied into its graph
-        images, labels = tf.constant(split.images), tf.constant(split.labels)
+        labels = tf.constant(split.labels)
         if recipe.balance == "classes":
             counts = np.bincount(split.labels)[split.labels]  # [N]: how many there are of each picture's class
             rarity = tf.constant(-np.log(counts, dtype=np.float32)[None])  # [1, N]: all classes are equally likely
@@ -69,7 +69,7 @@ def training_batches(
 
     def batch(step: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
         seed = tf.stack([recipe.seed, 2 * step + 1])
-        pictures = augment(tf.gather(images, indices), mirrored, seed)
+        pictures = augment(_gathered(split, indices, batch_size), mirrored, seed)
         targets = tf.one_hot(tf.gather(labels, indices), classes, 1 - recipe.label_smoothing + off, off)
         if recipe.mixup:
             pictures, targets = _mixed(pictures, targets, recipe.mixup, tf.random.fold_in(seed, 1))
@@ -81,6 +81,28 @@ def training_batches(
     orders = tf.data.Dataset.range(first_epoch, first_epoch + epochs).flat_map(order)
     batches = orders.enumerate(first_epoch * steps).map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def plain_batches(split: Split, classes: int, batch_size: int) -> Any:
+    """A tf.data.Dataset of (images [B, H, W, C] uint8, targets [B, K] float32): each picture once, in order."""
+    import tensorflow as tf
+
+    def batch(start: Tensor) -> tuple[Tensor, Tensor]:
+        indices = tf.range(start, tf.minimum(start + batch_size, len(split)))
+        return _gathered(split, indices, None), tf.one_hot(tf.gather(labels, indices), classes)
+
+    with tf.device("CPU:0"):
+        labels = tf.constant(split.labels)
+    starts = tf.data.Dataset.range(0, len(split), batch_size)
+    return starts.map(batch).prefetch(1)
+
+
+def _gathered(split: Split, indices: Tensor, count: int | None) -> Tensor:
+    """images [B, H, W, C] uint8 at indices [B], from memory or from a file; TensorFlow would copy them all."""
+    import tensorflow as tf
+
+    images = tf.numpy_function(lambda some: split.images[some], [indices], tf.uint8)
+    return tf.ensure_shape(images, [count, *split.images.shape[1:]])
 
 
 def _mixed(images: Tensor, targets: Tensor, most: float, seed: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.contract import RESIZINGS
+from zoo.data.listing import Names
+from zoo.data.pixels import Pictures, in_chunks, join, take
+from zoo.data.report import Report
 from zoo.errors import DataError
-from zoo.pictures import Pixels, resize
+from zoo.pictures import resize
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
     """Pictures for one purpose: to learn from, to choose by, or to be judged on.
 
-    images: [N, H, W, C] uint8. labels: [N] int64, each an index into the data set's class names.
+    images: [N, H, W, C] uint8, an array, or a PixelFile where they would not fit into memory: an index into either
+    gives an array. labels: [N] int64, each an index into the data set's class names.
     names: N of them, for people: a file relative to the folder, or the index in the data set's own order.
     """
 
-    images: Pixels
+    images: Pictures
     labels: NDArray[np.int64]
-    names: tuple[str, ...]
+    names: Sequence[str]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -38,7 +44,12 @@ class Split:
 
     def take(self, indices: NDArray[np.int64]) -> Split:
         """The pictures at those indices, in that order."""
-        return Split(self.images[indices], self.labels[indices], tuple(self.names[i] for i in indices))
+        return Split(take(self.images, indices), self.labels[indices], Names(self.names[i] for i in indices))
+
+    def join(self, other: Split) -> Split:
+        """Those of the other after these."""
+        labels = np.concatenate([self.labels, other.labels])
+        return Split(join(self.images, other.images), labels, Names([*self.names, *other.names]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +57,8 @@ class DataSet:
     """Pictures with labels and class names, split in train, validation and test.
 
     labels: the class names. mirrored: whether a mirrored picture keeps its label. origin: where it was found.
-    skipped: a sentence for each file that was left out.
+    skipped: a sentence for each file that was left out. resizing: how pictures of another size came to this one, one of
+    zoo.contract.RESIZINGS. report: what was found in a folder of pictures; None for a known data set.
     """
 
     name: str
@@ -57,6 +69,8 @@ class DataSet:
     mirrored: bool
     origin: str
     skipped: tuple[str, ...] = ()
+    resizing: str = RESIZINGS[0]
+    report: Report | None = None
 
     @property
     def height(self) -> int:
@@ -84,30 +98,25 @@ class DataSet:
         digest = hashlib.sha256(json.dumps(self.labels).encode())
         for split in (self.train, self.validation, self.test):
             digest.update(json.dumps(split.images.shape).encode())
-            digest.update(np.ascontiguousarray(split.images).data)
+            for images in in_chunks(split.images):
+                digest.update(np.ascontiguousarray(images).data)
             digest.update(split.labels.astype("<i8").tobytes())
         return digest.hexdigest()
 
     def without_validation(self) -> DataSet:
         """The same pictures, those of the validation being learned from, too: after those of the training."""
-        both = (self.train, self.validation)
-        train = Split(
-            np.concatenate([split.images for split in both]),
-            np.concatenate([split.labels for split in both]),
-            tuple(name for split in both for name in split.names),
-        )
-        return replace(self, train=train, validation=self.validation.take(np.arange(0)))
+        return replace(self, train=self.train.join(self.validation), validation=self.validation.take(np.arange(0)))
 
-    def resized(self, height: int, width: int) -> DataSet:
-        """The same pictures at another size; the same data set where they have it already."""
+    def resized(self, height: int, width: int, resizing: str = RESIZINGS[0]) -> DataSet:
+        """The same pictures at another size; the same ones where they have it already."""
         if (self.height, self.width) == (height, width):
-            return self
+            return replace(self, resizing=resizing)
 
         def at_size(split: Split) -> Split:
             images = np.empty((len(split), height, width, self.channels), np.uint8)
             for i, image in enumerate(split.images):
-                images[i] = resize(image, height, width)
+                images[i] = resize(image, height, width, resizing)
             return replace(split, images=images)
 
         train, validation, test = (at_size(split) for split in (self.train, self.validation, self.test))
-        return replace(self, train=train, validation=validation, test=test)
+        return replace(self, train=train, validation=validation, test=test, resizing=resizing)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from zoo.data.cache import cache_folder
 from zoo.data.dataset import DataSet, Split
 from zoo.data.registry import Progress, data_set
 from zoo.data.splits import draw
@@ -101,8 +102,7 @@ def _places(folder: Path | None) -> Iterator[Path]:
 
 
 def _cache() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "classifier-zoo" / "fashion-mnist"
+    return cache_folder() / "fashion-mnist"
 
 
 def _read(path: Path) -> bytes:

@@ -1,250 +1,279 @@
-"""A folder of pictures in which each sub-folder is a class, or train, validation and test with the classes in each."""
+"""A folder or a table of pictures becomes a data set: listed, decoded once, divided, in memory or in a file."""
 
 from __future__ import annotations
 
+import hashlib
 import os
-import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from zoo.contract import LARGEST_SIDE, RESIZINGS
+from zoo.data import inspection as inspecting
+from zoo.data.cache import cache_folder
 from zoo.data.dataset import DataSet, Split
+from zoo.data.duplicates import Duplicates, find_duplicates
+from zoo.data.inspection import Inspection, Progress, inspect
+from zoo.data.layouts import list_pictures
+from zoo.data.listing import SPLITS, Listing, Names, Problem
+from zoo.data.pixels import Pictures, PixelFile, PixelWriter, take
+from zoo.data.report import Report, make_report, together, why_unusable
 from zoo.data.splits import TEST_SHARE, VALIDATION_SHARE_OF_REST, draw
 from zoo.errors import DataError, PictureError
-from zoo.pictures import Pixels, picture_size, read_picture, resize
+from zoo.pictures import Decoded, Pixels, resize
 
-ENDINGS = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
-SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}  # folder -> split
+EXAMPLE_SIDE = 96  # pixels, of the pictures that a report shows
 USUAL_SIZE = (64, 64)  # height and width in pixels, where the pictures have several sizes
-LARGEST_UNREADABLE_SHARE = 0.05  # above it, something is wrong with the folder rather than with a few files
-LARGEST_DATA_SET = 8 * 2**30  # bytes of pixels that are kept in memory
+MEMORY = "ZOO_MEMORY"  # environment: GiB of pictures that are kept in memory; above it they are read from a file
+USUAL_MEMORY = 4.0
+PIXELS_FILE, INSPECTION_FILE = "pixels.u8", "inspection.npz"
+FORM = 1  # of those files: another number leaves older ones alone
+ON_BAD = ("skip", "fail")
 
 
-@dataclass(frozen=True)
-class _Picture:
-    """A file that should be a picture: its path relative to the folder, its split, and the name of its class."""
-
-    file: str
-    split: str
-    label: str
-
-
-@dataclass
-class _Listing:
-    """What lies in a folder. The pictures of one without splits are all train: the others are drawn from them."""
-
-    pictures: list[_Picture] = field(default_factory=list)
-    labels: list[str] = field(default_factory=list)
-    splits: list[str] = field(default_factory=list)
-    links: list[str] = field(default_factory=list)  # to folders: not followed
-    others: list[str] = field(default_factory=list)  # files that don't end as pictures do
-
-
-def read_folder(folder: Path, size: tuple[int, int] | None, on_progress: Callable[[int, int], None]) -> DataSet:
-    """Read every picture below the folder into a data set of the folder's name.
+def read_pictures(
+    path: Path,
+    *,
+    size: tuple[int, int] | None = None,
+    resizing: str = RESIZINGS[0],
+    groups: str | None = None,
+    on_bad: str = ON_BAD[0],
+    on_progress: Progress,
+) -> DataSet:
+    """Read every picture of a folder or a table into a data set of its name.
 
     size: (height, width); by default the one that all pictures share, else 64x64. One channel where every picture is
-    grey, else three. Splits that the folder doesn't have are drawn from its train pictures: 70/10/20 where it has none.
-    Raises DataError for a folder that isn't there, one class, a class with too few pictures for the splits, or more
-    than 5 % of pictures that can't be read.
+    grey, else three. Splits that the source doesn't have are drawn from its train pictures, 70/10/20 where it has none:
+    the same share of each class, duplicates and groups together.
+    groups: as in `list_pictures`. on_bad: skip leaves out what can't be read, up to 5 % of it; fail takes none.
+    Raises DataError for what isn't there, one class, a class with too few pictures for the splits, or too many pictures
+    that can't be read.
     """
-    listing = _list(folder)
-    _check_classes(folder, listing, listing.pictures)
-    size = size or _shared_size(folder, listing.pictures) or USUAL_SIZE
-    _check_memory(folder, len(listing.pictures), size)
-    read, damaged = _read(folder, listing.pictures, size, on_progress)
-    _check_damaged(folder, listing, [picture for picture, _ in read], damaged)
-
-    channels = max(pixels.shape[2] for _, pixels in read)
-    splits = _fill_missing({name: _split(read, name, listing.labels, (*size, channels)) for name in listing.splits})
+    listing = list_pictures(path, groups)
+    _refuse(why_unusable(listing))
+    pictures, inspection = _decoded(listing, size, resizing, on_progress)
+    duplicates = find_duplicates(inspection)
+    _refuse(why_unusable(listing, inspection, duplicates))
+    if on_bad == "fail" and inspection.problems:
+        raise DataError(
+            f"{len(inspection.problems)} of {len(listing)} pictures in {listing.root} can't be read: "
+            f"{inspection.problems[0].sentence} is the first"
+        )
+    splits, leaked = _divided(listing, inspection, duplicates, pictures)
     return DataSet(
-        name=folder.resolve().name or "pictures",
-        labels=tuple(listing.labels),
+        name=listing.name,
+        labels=listing.labels,
         **splits,
         mirrored=False,  # nobody knows: a mirrored 3 isn't one
-        origin=str(folder.resolve()),
-        skipped=(*damaged, *_left_out(folder, listing)),
+        origin=str(path.resolve()),
+        skipped=(*(problem.sentence for problem in inspection.problems), *_told(listing), *leaked),
+        resizing=resizing,
+        report=make_report(listing, inspection, duplicates),
     )
 
 
-# --- what lies there -----------------------------------------------------------------------------------------------
+def check_pictures(
+    path: Path, *, groups: str | None = None, examples: int = 0, on_progress: Progress
+) -> tuple[Report, dict[str, list[Pixels]]]:
+    """Look at every picture as `read_pictures` does, and keep none but `examples` of each class, by its name.
+
+    Raises DataError where nothing can be listed.
+    """
+    listing = list_pictures(path, groups)
+    kept: dict[str, list[Pixels]] = {label: [] for label in listing.labels}
+    wanted = {int(place) for k in range(len(listing.labels)) for place in _spread(listing.classes == k, examples)}
+
+    def look(place: int, decoded: Decoded) -> Callable[[], None]:
+        if place not in wanted:
+            return _nothing
+        label = listing.labels[listing.classes[place]]
+        height, width = _within(decoded.pixels.shape[0], decoded.pixels.shape[1], EXAMPLE_SIDE)
+        pixels = resize(decoded.pixels, height, width)
+        return lambda: kept[label].append(pixels)
+
+    inspection = inspect(listing, look, on_progress)
+    return make_report(listing, inspection, find_duplicates(inspection)), kept
 
 
-def _list(folder: Path) -> _Listing:
-    """The pictures, in natural order: picture2 before picture10."""
-    if not folder.is_dir():
-        found = "it is a file" if folder.exists() else "there is none"
-        raise DataError(f"expected a folder with a sub-folder for each class at {folder}, but {found}")
-    listing = _Listing()
-    tops = _folders(folder, listing)
-    is_split = bool(tops) and all(top.lower() in SPLITS and _folders(folder / top, _Listing()) for top in tops)
-    for top in tops if is_split else ("",):
-        split = SPLITS[top.lower()] if top else "train"
-        if split in listing.splits:
-            raise DataError(f"{folder} holds two folders for {split} pictures, {top} is one of them: keep one")
-        listing.splits.append(split)
-        for label in _folders(folder / top, listing) if top else tops:
-            if label not in listing.labels:
-                listing.labels.append(label)
-            files = _pictures(folder / top / label, listing)
-            listing.pictures += [_Picture(file.relative_to(folder).as_posix(), split, label) for file in files]
-    listing.labels.sort(key=_natural)
-    return listing
+def _spread(mine: NDArray[np.bool_], count: int) -> NDArray[np.int64]:
+    """`count` of the places that are mine, from the first to the last."""
+    places = np.flatnonzero(mine)
+    return places[np.unique(np.linspace(0, len(places) - 1, min(count, len(places))).astype(np.int64))]
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted((e for e in entries if not e.name.startswith(".")), key=lambda entry: _natural(entry.name))
-    except OSError as error:
-        raise DataError(f"{folder} can't be listed: {error.strerror}") from None
+def _within(height: int, width: int, most: int) -> tuple[int, int]:
+    """The same proportions with no side above `most` pixels."""
+    shrink = min(1.0, most / max(height, width))
+    return max(1, round(height * shrink)), max(1, round(width * shrink))
 
 
-def _folders(folder: Path, listing: _Listing) -> list[str]:
-    """Names of the sub-folders. A link to a folder isn't followed: it may lead out of here, or round in a circle."""
-    folders = [entry for entry in _entries(folder) if entry.is_dir()]
-    listing.links += [entry.path for entry in folders if entry.is_symlink()]
-    return [entry.name for entry in folders if not entry.is_symlink()]
+def _told(listing: Listing) -> Iterator[str]:
+    """A sentence for each kind of thing that is no picture: there may be as many as there are pictures."""
+    by_kind: dict[str, list[Problem]] = {}
+    for problem in listing.left_out:
+        by_kind.setdefault(problem.kind, []).append(problem)
+    for problems in by_kind.values():
+        others = f" (as are {len(problems) - 1:,} others)" if len(problems) > 1 else ""
+        yield problems[0].sentence + others
 
 
-def _pictures(folder: Path, listing: _Listing) -> Iterable[Path]:
-    files = [entry for entry in _entries(folder) if not entry.is_dir()]
-    for entry in files:
-        if entry.name.lower().endswith(ENDINGS):
-            yield Path(entry.path)
-        else:
-            listing.others.append(entry.path)
-    for name in _folders(folder, listing):
-        yield from _pictures(folder / name, listing)
+def _nothing() -> None:
+    pass
 
 
-def _natural(name: str) -> tuple[list[tuple[int, str]], str]:
-    """Sorts numbers inside of names by their value."""
-    parts = enumerate(re.split(r"(\d+)", name))
-    return [(int(part), "") if i % 2 else (0, part.casefold()) for i, part in parts], name
-
-
-# --- whether one can learn from it ---------------------------------------------------------------------------------
-
-
-def _check_classes(folder: Path, listing: _Listing, pictures: Sequence[_Picture], among: str = "") -> None:
-    """DataError unless each class has a picture for each split, those that will be drawn from train among them."""
-    if not pictures:
-        raise DataError(
-            f"{folder} holds no pictures{among}: expected a sub-folder for each class, with files in it that end in "
-            f"{' '.join(ENDINGS)}"
-        )
-    if "train" not in listing.splits:
-        raise DataError(f"{folder} holds {' and '.join(listing.splits)} pictures, but no folder train to learn from")
-    if len(listing.labels) < 2:
-        raise DataError(f"{folder} holds one class, {listing.labels[0]!r}: expected a sub-folder for each of 2 or more")
-    counts = Counter((picture.split, picture.label) for picture in pictures)
-    drawn = len({"train", "validation", "test"}) - len(listing.splits)
-    for label in listing.labels:
-        if not label.isprintable():
-            raise DataError(f"{folder} holds a class {label!r} whose name can't be printed: rename that sub-folder")
-        for split in listing.splits:
-            expected = 1 + drawn if split == "train" else 1
-            if (found := counts[split, label]) < expected:
-                where = f"{split} of {folder}" if len(listing.splits) > 1 else str(folder)
-                raise DataError(
-                    f"class {label!r} in {where} has {found} picture{'' if found == 1 else 's'}{among}, expected at "
-                    f"least {expected}, so that train, validation and test have one each: add some, or remove the class"
-                )
-
-
-def _check_memory(folder: Path, pictures: int, size: tuple[int, int]) -> None:
-    if pictures * size[0] * size[1] * 3 > LARGEST_DATA_SET:
-        raise DataError(
-            f"{folder} holds {pictures:,} pictures, which at {size[0]}x{size[1]} pixels take more than "
-            f"{LARGEST_DATA_SET // 2**30} GiB of memory: ask for a smaller size"
-        )
-
-
-def _check_damaged(folder: Path, listing: _Listing, readable: Sequence[_Picture], damaged: Sequence[str]) -> None:
-    if not damaged:
-        return
-    _check_classes(folder, listing, readable, f" that can be read ({damaged[0]})")
-    if len(damaged) > LARGEST_UNREADABLE_SHARE * len(listing.pictures):
-        raise DataError(
-            f"{len(damaged)} of {len(listing.pictures)} pictures in {folder} can't be read, expected at most "
-            f"{LARGEST_UNREADABLE_SHARE:.0%}: {'; '.join(damaged[:3])}{'; ...' if len(damaged) > 3 else ''}"
-        )
-
-
-def _left_out(folder: Path, listing: _Listing) -> list[str]:
-    sentences = [f"{link} is a link to a folder, and isn't followed" for link in sorted(set(listing.links))]
-    if listing.others:
-        named = f"{listing.others[0]}{' and others' if len(listing.others) > 1 else ''}"
-        sentences.append(f"{len(listing.others)} files in {folder} don't end as pictures do: {named}")
-    return sentences
+def _refuse(reason: str) -> None:
+    if reason:
+        raise DataError(reason)
 
 
 # --- pixels --------------------------------------------------------------------------------------------------------
 
 
-def _shared_size(folder: Path, pictures: Sequence[_Picture]) -> tuple[int, int] | None:
-    """(height, width) where all pictures agree, by their headers alone; those without one are told of later."""
-    shared = None
-    for picture in pictures:
+class _OtherSizeError(Exception):
+    """A picture that doesn't have the size of those before it."""
+
+
+def _decoded(
+    listing: Listing, size: tuple[int, int] | None, resizing: str, on_progress: Progress
+) -> tuple[Pictures, Inspection]:
+    """The readable pictures, [N, H, W, C] in the order of the listing."""
+    if size is not None:
+        return _stored(listing, size, resizing, on_progress)
+    first = _first_size(listing)
+    if first is not None and max(first) <= LARGEST_SIDE:
+        # Most data sets have one size, which the first picture tells: looking at all headers first is a second pass.
+        with suppress(_OtherSizeError):
+            return _stored(listing, first, None, on_progress)
+    return _stored(listing, USUAL_SIZE, resizing, on_progress)
+
+
+def _first_size(listing: Listing) -> tuple[int, int] | None:
+    """(height, width) of the first picture that can be read; None where there is none."""
+    for place in range(len(listing)):
+        with suppress(PictureError):
+            height, width, _ = listing.decode(place).pixels.shape
+            return height, width
+    return None
+
+
+def _stored(
+    listing: Listing, size: tuple[int, int], resizing: str | None, on_progress: Progress
+) -> tuple[Pictures, Inspection]:
+    """Decoded and resized, in memory where they fit, else in a file. resizing: None refuses other sizes."""
+    needed = len(listing) * size[0] * size[1] * 3
+    if needed <= _memory():
+        return _gathered(listing, size, resizing, PixelWriter(len(listing), *size), on_progress)
+    kept = cache_folder() / "pictures" / _key(listing, size, resizing)
+    try:
+        if not kept.is_dir():
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            _check_disk(listing, kept.parent, needed, size)
+            new = Path(tempfile.mkdtemp(prefix=".new-", dir=kept.parent))
+            try:
+                writer = PixelWriter(len(listing), *size, new / PIXELS_FILE)
+                _, found = _gathered(listing, size, resizing, writer, on_progress)
+                inspecting.save(found, new / INSPECTION_FILE)
+                with suppress(OSError):  # another training may have been faster, whose pictures are as good
+                    new.rename(kept)
+            finally:
+                shutil.rmtree(new, ignore_errors=True)
+        found = inspecting.read(kept / INSPECTION_FILE)
+        count, pixels = int(found.readable.sum()), (kept / PIXELS_FILE).stat().st_size
+        shape = (count, *size, pixels // max(1, count * size[0] * size[1]))
+        return PixelFile(kept / PIXELS_FILE, shape), found
+    except OSError as error:
+        reason = f"{error.filename or kept.parent} can't be used ({error.strerror or error})"
+        raise DataError(f"{reason}: pictures that don't fit into memory are kept there; make room") from None
+
+
+def _gathered(
+    listing: Listing, size: tuple[int, int], resizing: str | None, writer: PixelWriter, on_progress: Progress
+) -> tuple[Pictures, Inspection]:
+    def take_one(place: int, decoded: Decoded) -> Callable[[], None]:  # noqa: ARG001
+        if resizing is None and decoded.pixels.shape[:2] != size:
+            raise _OtherSizeError
+        pixels = resize(decoded.pixels, *size, resizing or RESIZINGS[0])
+        return lambda: writer.add(pixels)
+
+    inspection = inspect(listing, take_one, on_progress)
+    return writer.finish(), inspection
+
+
+def _memory() -> float:
+    """Bytes of pictures that may be kept in memory."""
+    given = os.environ.get(MEMORY, str(USUAL_MEMORY))
+    try:
+        gibibytes = float(given)
+    except ValueError:
+        gibibytes = -1.0
+    if not gibibytes >= 0:
+        raise DataError(f"{MEMORY} must be a number of GiB, 0 or more, received {given!r}")
+    return gibibytes * 2**30
+
+
+def _check_disk(listing: Listing, folder: Path, needed: int, size: tuple[int, int]) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise DataError(
+            f"{listing.root} holds {len(listing):,} pictures, which at {size[0]}x{size[1]} pixels take "
+            f"{needed / 2**30:,.1f} GiB, more than {MEMORY} allows ({_memory() / 2**30:g}), and than is free on the "
+            f"disk of {folder} ({free / 2**30:,.1f}): ask for a smaller size"
+        )
+
+
+def _key(listing: Listing, size: tuple[int, int], resizing: str | None) -> str:
+    """The same for the same files, untouched since: by path, length and time of change, as `make` has it."""
+    root = os.path.realpath(listing.root)
+    digest = hashlib.sha256(repr((FORM, root, Path(root).stat().st_mtime_ns, size, resizing)).encode())
+    for file in listing.files:
         try:
-            size = picture_size(folder / picture.file)
-        except PictureError:
-            continue
-        if size != (shared or size):
-            return None
-        shared = size
-    return shared
+            found = (listing.root / file).stat()
+            digest.update(f"{file}\0{found.st_size}\0{found.st_mtime_ns}\0".encode(errors="surrogateescape"))
+        except OSError:
+            digest.update(f"{file}\0".encode(errors="surrogateescape"))
+    return digest.hexdigest()
 
 
-def _read(
-    folder: Path, pictures: Sequence[_Picture], size: tuple[int, int], on_progress: Callable[[int, int], None]
-) -> tuple[list[tuple[_Picture, Pixels]], list[str]]:
-    """Each picture that can be read as uint8 [height, width, 1 or 3], and a sentence for each that can't."""
-
-    def read(picture: _Picture) -> Pixels | PictureError:
-        try:
-            pixels = read_picture(folder / picture.file, channels=3)
-        except PictureError as error:
-            return error
-        return resize(_without_equal_channels(pixels), *size)
-
-    readable, damaged = [], []
-    with ThreadPoolExecutor() as threads:  # Pillow lets go of the interpreter while it decodes
-        for done, (picture, pixels) in enumerate(zip(pictures, threads.map(read, pictures), strict=True), start=1):
-            if isinstance(pixels, PictureError):
-                damaged.append(str(pixels))
-            else:
-                readable.append((picture, pixels))
-            on_progress(done, len(pictures))
-    return readable, damaged
+# --- splits --------------------------------------------------------------------------------------------------------
 
 
-def _without_equal_channels(pixels: Pixels) -> Pixels:
-    """A picture is grey by what it shows, however it was saved: [H, W, 3] of three equal channels -> [H, W, 1]."""
-    red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
-    return pixels[..., :1] if np.array_equal(red, green) and np.array_equal(green, blue) else pixels
-
-
-def _split(
-    read: Iterable[tuple[_Picture, Pixels]], name: str, labels: Sequence[str], shape: tuple[int, int, int]
-) -> Split:
-    mine = [(picture, pixels) for picture, pixels in read if picture.split == name]
-    images = np.empty((len(mine), *shape), np.uint8)
-    for i, (_, pixels) in enumerate(mine):
-        images[i] = pixels  # grey pixels among coloured ones spread over the three channels
-    indices = np.array([labels.index(picture.label) for picture, _ in mine], np.int64)
-    return Split(images, indices, tuple(picture.file for picture, _ in mine))
-
-
-def _fill_missing(splits: dict[str, Split]) -> dict[str, Split]:
-    """Draw test, then validation, from train where the folder had none."""
+def _divided(
+    listing: Listing, inspection: Inspection, duplicates: Duplicates, pictures: Pictures
+) -> tuple[dict[str, Split], list[str]]:
+    """train, validation and test, and a sentence for what had to be left out of one of them."""
+    readable = inspection.readable
+    rows = np.cumsum(readable) - 1  # [N] in the listing -> in the pictures
+    places = {split: np.flatnonzero(readable & (listing.splits == SPLITS.index(split))) for split in listing.given}
+    leaked: list[str] = []
+    for judge, learner in (("test", "train"), ("test", "validation"), ("validation", "train")):
+        if judge in places and learner in places:
+            known = np.isin(duplicates.equal[places[learner]], duplicates.equal[places[judge]])
+            if known.any():
+                first = listing.where(int(places[learner][known][0]))
+                leaked.append(
+                    f"{known.sum():,} {learner} pictures are among those of {judge}, pixel by pixel, and are left out "
+                    f"of {learner}: {first} is the first"
+                )
+                places[learner] = places[learner][~known]
+    units = together(listing, duplicates)
     for name, share in (("test", TEST_SHARE), ("validation", VALIDATION_SHARE_OF_REST)):
-        if name not in splits:
-            stays, drawn = draw(splits["train"].labels, share)
-            splits |= {"train": splits["train"].take(stays), name: splits["train"].take(drawn)}
-    return splits
+        if name not in places:
+            train = places["train"]
+            stays, drawn = draw(listing.classes[train], share, units[train])
+            places |= {"train": train[stays], name: train[drawn]}
+    missing = [listing.labels[k] for k in range(len(listing.labels)) if k not in listing.classes[places["train"]]]
+    if missing:
+        raise DataError(f"class {missing[0]!r} in train of {listing.root} has no pictures of its own ({leaked[0]})")
+    return {
+        name: Split(
+            take(pictures, rows[places[name]]),
+            listing.classes[places[name]].astype(np.int64),
+            Names(listing.files[k] for k in places[name].tolist()),
+        )
+        for name in SPLITS
+    }, leaked

@@ -13,9 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
-from zoo.contract import LARGEST_SIDE
+from zoo.contract import LARGEST_SIDE, RESIZINGS
 from zoo.data.dataset import DataSet
-from zoo.data.folders import read_folder
+from zoo.data.folders import ON_BAD, read_pictures
 from zoo.errors import DataError, unknown
 
 Progress: TypeAlias = Callable[[int, int], None]  # done, in all: files of a download, or pictures of a folder
@@ -46,21 +46,28 @@ def load(
     *,
     folder: Path | None = None,
     size: tuple[int, int] | None = None,
+    resizing: str = RESIZINGS[0],
+    groups: str | None = None,
+    on_bad: str = ON_BAD[0],
     on_progress: Progress | None = None,
 ) -> DataSet:
-    """A known data set by its name, or a folder of pictures by its path.
+    """A known data set by its name, or a folder of pictures or a table of files by its path.
 
     A known name wins over a folder of that name beside it: ./digits is the folder.
     folder: where the files of a known data set lie, if not in one of the usual places.
-    size: (height, width) in pixels that the pictures are resized to; by default the data set's own.
+    size: (height, width) in pixels that the pictures are resized to; by default the data set's own. resizing: how, one
+    of zoo.contract.RESIZINGS. groups, on_bad: of a folder or a table, see `zoo.data.folders.read_pictures`.
     Raises DataError for what isn't there, can't be read, or can't be learned from.
     """
     if size and not all(1 <= side <= LARGEST_SIDE for side in size):
         raise DataError(f"a picture size is two numbers of 1..{LARGEST_SIDE} pixels, received {size[0]}x{size[1]}")
+    for name, value, known in (("resizing", resizing, RESIZINGS), ("on_bad", on_bad, ON_BAD)):
+        if value not in known:
+            raise DataError(f"{name} is one of {', '.join(known)}, received {value!r}")
     progress = on_progress or _silent
     if data in _loaders:
         found = _loaders[data](folder, progress)
-        return found.resized(*size) if size else found
+        return found.resized(*(size or (found.height, found.width)), resizing)
     try:
         is_path = _is_path(data)
     except OSError as error:  # no permission on the way there, a name too long
@@ -69,7 +76,7 @@ def load(
         raise DataError(unknown("data set", data, _loaders) + f" (a folder of pictures is given as a path: ./{data})")
     if folder:
         raise DataError(f"a data folder goes with a known data set ({', '.join(_loaders)}), received one with {data}")
-    found = read_folder(Path(data), size, progress)
+    found = read_pictures(Path(data), size=size, resizing=resizing, groups=groups, on_bad=on_bad, on_progress=progress)
     # Runs and exports are filed under the data set's name: a folder may not pass for a known one.
     return replace(found, name=f"{found.name}-folder") if found.name in _loaders else found
 

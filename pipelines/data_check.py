@@ -1,0 +1,32 @@
+"""`zoo data check PATH`: what lies there, whether one can learn from it, and what to do about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipelines.data_page import EXAMPLES, write_page
+from pipelines.progress import progress
+from zoo.data.folders import check_pictures
+from zoo.data.report import Report
+from zoo.errors import DataError
+
+
+def data_check(path: Path, *, groups: str | None = None, page: Path | None = None) -> Report:
+    """Open every picture of a folder, a table or a file of arrays once, and say what was found.
+
+    groups: as `train` takes it. page: where to write the report as HTML, too.
+    Raises DataError where nothing can be listed, or the page can't be written.
+    """
+    with progress(f"reading {path.name}") as advance:
+        report, examples = check_pictures(
+            path,
+            groups=groups,
+            examples=EXAMPLES,
+            on_progress=lambda done, in_all: advance(done, in_all, f"{done:,} of {in_all:,}"),
+        )
+    if page is not None:
+        try:
+            write_page(page, report, examples)
+        except OSError as error:
+            raise DataError(f"{page} can't be written ({error.strerror}): name another file by --html") from None
+    return report

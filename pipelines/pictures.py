@@ -1,0 +1,70 @@
+"""The pictures of a plan or of an export, decoded once in a process."""
+
+from __future__ import annotations
+
+import sys
+from functools import lru_cache
+from pathlib import Path
+
+from pipelines.progress import progress
+from zoo.contract import RESIZINGS, Metadata
+from zoo.data import DataSet, Split, data_sets, load
+from zoo.errors import VerificationError
+
+MOST_TOLD = 20  # sentences about files that were left out; `zoo data check` tells all
+
+
+@lru_cache(maxsize=2)
+def read_pictures(
+    data: str,
+    folder: str | None = None,
+    size: tuple[int, int] | None = None,
+    resizing: str = RESIZINGS[0],
+    groups: str | None = None,
+    on_bad: str = "skip",
+) -> DataSet:
+    """A data set as `zoo.data.load` reads it, with progress; what was left out is told on standard error.
+
+    Raises what that raises.
+    """
+    with progress(f"reading {Path(data).name}") as advance:
+        found = load(
+            data,
+            folder=Path(folder) if folder else None,
+            size=size,
+            resizing=resizing,
+            groups=groups,
+            on_bad=on_bad,
+            on_progress=lambda done, in_all: advance(done, in_all, f"{done:,} of {in_all:,}"),
+        )
+    for sentence in found.skipped[:MOST_TOLD]:
+        print(f"left out: {sentence}", file=sys.stderr, flush=True)
+    if len(found.skipped) > MOST_TOLD:
+        print(f"and {len(found.skipped) - MOST_TOLD:,} more: `zoo data check` tells them all", file=sys.stderr)
+    return found
+
+
+def find_test_set(metadata: Metadata, data: str | DataSet | None) -> Split | None:
+    """The pictures that an export was tested on; None where nobody says which they are.
+
+    data: the data set, its name or its path; by default the one that the export names, if it is a known one.
+    Raises DataError where they can't be loaded, VerificationError where they aren't the same any more.
+    """
+    if data is None and metadata.data_set not in data_sets():
+        return None
+    data_set = _read_as(metadata, metadata.data_set if data is None else data)
+    if data_set.digest != metadata.data_digest:
+        raise VerificationError(
+            f"the pictures of {data_set.name} aren't those that {metadata.data_set}/{metadata.model} was made with "
+            f"(digest {data_set.digest[:12]}, expected {metadata.data_digest[:12]}): give the same ones by --data"
+        )
+    return data_set.test
+
+
+def _read_as(metadata: Metadata, data: str | DataSet) -> DataSet:
+    size = (metadata.height, metadata.width)
+    if isinstance(data, DataSet):
+        return data
+    # What is remembered of a folder may have changed since.
+    read = read_pictures if data in data_sets() else read_pictures.__wrapped__
+    return read(data, size=size, resizing=metadata.resizing)

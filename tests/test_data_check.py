@@ -1,0 +1,149 @@
+"""`zoo data check`: every broken file and every duplicate in a mess of real letters is found, and told safely."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from glyphs import fonts, mix_in, save_letters
+from PIL import Image
+
+from pipelines.cli import main
+from pipelines.data_check import data_check
+from pipelines.data_page import splits_table
+from zoo.data import load
+
+BROKEN, COPIES, REDONE = 10, 20, 20
+
+
+@pytest.fixture(scope="module")
+def messy(tmp_path_factory):
+    root = tmp_path_factory.mktemp("messy") / "letters"
+    save_letters(root, fonts()[::6], 12)
+    return root, mix_in(root, BROKEN, COPIES, REDONE)
+
+
+@pytest.fixture(scope="module")
+def report(messy):
+    return data_check(messy[0])
+
+
+def test_every_broken_file_is_found_with_its_reason(messy, report):
+    assert {problem.file for problem in report.unreadable} == messy[1].broken
+    assert {problem.kind for problem in report.unreadable} == {"empty", "damaged", "not a picture", "too large"}
+    assert all(problem.file.rpartition("/")[2] in problem.sentence for problem in report.unreadable)
+
+
+def test_every_copy_is_found_and_nothing_else(messy, report):
+    found = [set(same.files) for same in report.same if same.kind == "equal"]
+    assert sorted(map(sorted, found)) == sorted(map(sorted, messy[1].copies))
+    assert report.surplus["equal"] == COPIES
+
+
+def test_pictures_that_were_saved_anew_are_found_as_near(messy, report):
+    found = [set(same.files) for same in report.same if same.kind == "near"]
+    redone = messy[1].redone
+    assert sum(any(pair <= same for same in found) for pair in redone) >= 0.9 * len(redone)
+    assert all(any(pair & same for pair in redone) for same in found)
+
+
+def test_counts_add_up(report):
+    assert len(report.classes) == 26
+    assert sum(found.pictures for found in report.classes) == report.readable == report.files - BROKEN
+    assert sum(report.formats.values()) == sum(report.modes.values()) == report.readable
+    assert sum(size.pictures for size in report.sizes) == report.readable
+    assert {"CMYK", "I;16", "RGBA", "P", "1"} <= set(report.modes)
+
+
+def test_duplicates_are_never_apart(messy, report):
+    data = load(str(messy[0]), size=(16, 16))
+    place = {name: split for split in ("train", "validation", "test") for name in getattr(data, split).names}
+    for same in report.same:
+        assert len({place[file] for file in same.files}) == 1
+    assert splits_table(data).count("\n") == 1 + report.readable
+
+
+def test_what_is_in_two_splits_or_classes_is_told_first(tmp_path):
+    for split, seed in (("train", 1), ("test", 2)):
+        save_letters(tmp_path / split, fonts()[:3], 2, seed)
+    shutil.copy(next((tmp_path / "test" / "q").iterdir()), tmp_path / "train" / "q" / "leaked.png")
+    shutil.copy(next((tmp_path / "train" / "b").iterdir()), tmp_path / "train" / "d" / "twice.png")
+    report = data_check(tmp_path)
+    assert report.same[0].splits == ("train", "test")
+    assert report.same[1].labels == ("b", "d")
+    assert [finding.sentence.split(" can be")[0] for finding in report.findings[:2]] == ["1 picture", "1 picture"]
+    data = load(str(tmp_path))
+    assert "train/q/leaked.png" not in data.train.names
+    assert "pixel by pixel, and are left out of train" in data.skipped[-1]
+
+
+def test_a_rare_class_is_told_with_what_to_do(tmp_path):
+    save_letters(tmp_path, fonts()[:3], 16)
+    for path in sorted((tmp_path / "m").iterdir())[3:]:
+        path.unlink()
+    (finding,) = [finding for finding in data_check(tmp_path).findings if "times the pictures" in finding.sentence]
+    assert "--set balance=classes" in finding.sentence
+
+
+def test_a_folder_that_nothing_can_be_learned_from_ends_in_one_sentence(tmp_path, capsys):
+    Image.new("L", (8, 8)).save(tmp_path / "x.png")
+    (tmp_path / "only").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "only" / "x.png")
+    assert main(["data", "check", str(tmp_path)]) == 1
+    printed = capsys.readouterr()
+    assert "not to be learned from yet" in printed.out
+    assert "zoo: " in printed.err
+    assert "holds one class, 'only'" in printed.err
+
+
+def test_pictures_named_as_another_format_are_used_and_told(tmp_path):
+    save_letters(tmp_path, fonts()[:3], 3)
+    Image.effect_noise((20, 20), 60).save(tmp_path / "a" / "noise.jpg", "PNG")
+    (problem,) = data_check(tmp_path).wrongly_named
+    assert problem.file == "a/noise.jpg"
+    assert "is a PNG" in problem.sentence
+    data = load(str(tmp_path))
+    assert "a/noise.jpg" in [*data.train.names, *data.validation.names, *data.test.names]
+
+
+def test_bad_files_can_end_the_training_before_it_begins(messy, capsys):
+    assert main(["train", "softmax", "--data", str(messy[0]), "--on-bad", "fail"]) == 1
+    assert f"{BROKEN} of " in capsys.readouterr().err
+
+
+def test_json_has_it_all(messy, capsys):
+    assert main(["data", "check", str(messy[0]), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert len(found["unreadable"]) == BROKEN
+    assert found["verdict"] == "usable, but have a look"
+
+
+def test_the_page_runs_nothing_and_loads_nothing_whatever_files_are_called(tmp_path):
+    root = tmp_path / "<script>alert(1)</script>".replace("/", "_")
+    save_letters(root, fonts()[:2], 4)
+    (root / "a").rename(root / '<img src=x onerror="alert(2)">')
+    (root / "b" / "<b>bold.png").write_bytes(b"no")
+    (root / "b" / "a\u202egnp.png").write_bytes(b"no")
+    page = tmp_path / "page.html"
+    data_check(root, page=page)
+    text = page.read_text(encoding="utf-8")
+    assert "default-src 'none'" in text
+    for raw in ("<script", "<img src=x", "<b>bold", "\u202e"):
+        assert raw not in text
+    assert "&lt;b&gt;bold.png" in text
+    assert text.count("data:image/png;base64,") == 3
+
+
+def test_a_page_that_cannot_be_written_is_told(messy, tmp_path, capsys):
+    assert main(["data", "check", str(messy[0]), "--html", str(tmp_path / "no" / "page.html")]) == 1
+    assert "page.html can't be written" in capsys.readouterr().err
+
+
+def test_arrays_can_be_checked(tmp_path):
+    images = np.random.RandomState(0).randint(0, 256, (12, 6, 6)).astype(np.uint8)
+    images[7] = images[1]
+    np.savez(tmp_path / "tiny.npz", images=images, labels=np.arange(12) % 2)
+    report = data_check(tmp_path / "tiny.npz")
+    assert (report.files, report.formats, report.surplus["equal"]) == (12, {"array": 12}, 1)

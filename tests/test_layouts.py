@@ -1,0 +1,195 @@
+"""The layouts that people have their pictures in: folders, tables of files, arrays, and what is wrong with each."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from zoo.data import load
+from zoo.data.layouts import list_pictures
+from zoo.data.listing import Names, natural
+from zoo.errors import DataError
+
+SHAPES = ("round", "square")
+
+
+def save(path: Path, seed: int) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.RandomState(seed).randint(0, 256, (8, 8, 3)).astype(np.uint8)).save(path)
+    return path.name
+
+
+def rows_of(folder: Path, pictures: int = 12) -> list[dict[str, str]]:
+    """Pictures in one folder, and the rows of a table that says what they show."""
+    return [
+        {"path": f"all/{save(folder / 'all' / f'{k} ü.png', k)}", "label": SHAPES[k % 2], "note": f'"{k}", a note'}
+        for k in range(pictures)
+    ]
+
+
+def write_csv(path: Path, rows: list[dict[str, str]]) -> Path:
+    quoted = [['"' + value.replace('"', '""') + '"' for value in row.values()] for row in rows]
+    path.write_text("\n".join([",".join(rows[0]), *(",".join(row) for row in quoted)]) + "\n", encoding="utf-8")
+    return path
+
+
+def write_jsonl(path: Path, rows: list[dict[str, str]]) -> Path:
+    path.write_text("\n".join(json.dumps(row) for row in rows) + "\n\n", encoding="utf-8")
+    return path
+
+
+def told(path: Path, **options) -> str:
+    with pytest.raises(DataError) as error:
+        load(str(path), **options)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(("write", "name"), [(write_csv, "shapes.csv"), (write_jsonl, "shapes.jsonl")])
+def test_a_table_says_what_each_file_shows(tmp_path, write, name):
+    data = load(str(write(tmp_path / name, rows_of(tmp_path))))
+    assert (data.name, data.labels) == ("shapes", SHAPES)
+    for split in (data.train, data.validation, data.test):
+        for file, label in zip(split.names, split.labels, strict=True):
+            assert label == int(Path(file).stem.split()[0]) % 2
+
+
+def test_a_table_may_name_the_splits(tmp_path):
+    rows = rows_of(tmp_path)
+    for k, row in enumerate(rows):
+        row["split"] = ("train", "val", "test")[k // 4]
+    data = load(str(write_csv(tmp_path / "shapes.csv", rows)))
+    assert [sorted(int(Path(name).stem.split()[0]) for name in split.names) for split in (data.train, data.test)] == [
+        [0, 1, 2, 3],
+        [8, 9, 10, 11],
+    ]
+    rows[5]["split"] = ""
+    assert "names no split, though other rows do" in told(write_csv(tmp_path / "shapes.csv", rows))
+    rows[5]["split"] = "exam"
+    assert "line 7, names the split 'exam'" in told(write_csv(tmp_path / "shapes.csv", rows))
+
+
+def test_pictures_of_one_group_are_never_apart(tmp_path):
+    rows = rows_of(tmp_path, 60)
+    for k, row in enumerate(rows):
+        row["patient"] = f"p{k // 5}"
+    data = load(str(write_csv(tmp_path / "shapes.csv", rows)), groups="patient")
+    patients = [{int(Path(n).stem.split()[0]) // 5 for n in s.names} for s in (data.train, data.validation, data.test)]
+    assert all(patients)
+    assert sum(map(len, patients)) == 12
+    assert "did you mean patient" in told(tmp_path / "shapes.csv", groups="patients")
+
+
+def test_sub_folders_of_a_class_may_be_groups(tmp_path):
+    for label in SHAPES:
+        for k in range(40):
+            save(tmp_path / label / f"day {k // 8}" / f"{k}.png", 100 * len(label) + k)
+    data = load(str(tmp_path), groups="folder")
+    days = [{"/".join(name.split("/")[:2]) for name in s.names} for s in (data.train, data.validation, data.test)]
+    assert sum(map(len, days)) == 10
+    assert "no column 'day'" in told(tmp_path, groups="day")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("all/0 ü.png,round,x,y", "line 3, has more or fewer values"),
+        ("all/0 ü.png", "line 3, has more or fewer values"),
+        (",round,x", "line 3, has no path"),
+        ("all/0 ü.png,,x", "line 3, has no label"),
+    ],
+)
+def test_a_row_that_is_not_whole_is_told_by_its_line(tmp_path, line, message):
+    rows = rows_of(tmp_path)[:1]
+    path = write_csv(tmp_path / "shapes.csv", rows)
+    path.write_text(path.read_text(encoding="utf-8") + line + "\n", encoding="utf-8")
+    assert message in told(path)
+
+
+def test_tables_that_are_none_are_told(tmp_path):
+    path = tmp_path / "shapes.csv"
+    path.write_text("file,label\nx.png,round\n")
+    assert "lacks a column: no column is called 'path'" in told(path)
+    path.write_text("path,label\n")
+    assert "holds no rows" in told(path)
+    path.write_bytes(b"path,label\n\xff\xfe,x\n")
+    assert "can't be read as a table" in told(path)
+    path = tmp_path / "shapes.jsonl"
+    path.write_text('{"path": "x.png", "label": "round"}\n["x.png"]\n')
+    assert "line 2, is no JSON object" in told(path)
+    path.write_text("{]")
+    assert "line 1, is not JSON" in told(path)
+
+
+def test_a_table_reaches_nothing_outside_of_its_folder(tmp_path):
+    save(tmp_path / "secret.png", 1)
+    inside = tmp_path / "shapes"
+    rows = rows_of(inside)
+    (inside / "all" / "link.png").symlink_to(tmp_path / "secret.png")
+    rows += [{**rows[0], "path": path} for path in ("../secret.png", str(tmp_path / "secret.png"), "all/link.png")]
+    listing = list_pictures(write_csv(inside / "shapes.csv", rows))
+    assert len(listing) == 12
+    assert [problem.kind for problem in listing.left_out] == ["outside of the folder"] * 3
+
+
+def test_a_link_to_a_picture_is_followed_inside_of_the_folder_alone(tmp_path):
+    save(tmp_path / "secret.png", 1)
+    inside = tmp_path / "shapes"
+    for label in SHAPES:
+        for k in range(3):
+            save(inside / label / f"{k}.png", k)
+    (inside / "round" / "outside.png").symlink_to(tmp_path / "secret.png")
+    (inside / "round" / "inside.png").symlink_to(inside / "round" / "0.png")
+    listing = list_pictures(inside)
+    assert "round/inside.png" in listing.files
+    assert [(problem.file, problem.kind) for problem in listing.left_out] == [
+        ("round/outside.png", "link to elsewhere")
+    ]
+
+
+@pytest.mark.parametrize("names", [("x_train", "y_train", "x_test", "y_test"), ("images", "labels")])
+def test_arrays_are_pictures_too(tmp_path, names):
+    dice = np.random.RandomState(0)
+    arrays = {}
+    for images, labels in zip(names[::2], names[1::2], strict=True):
+        arrays[images] = dice.randint(0, 256, (40, 6, 5)).astype(np.uint8)
+        arrays[labels] = np.arange(40).reshape(40, 1) % 11
+    np.savez_compressed(tmp_path / "tiny.npz", **arrays)
+    data = load(str(tmp_path / "tiny.npz"))
+    assert (data.name, data.labels) == ("tiny", tuple(map(str, range(11))))
+    assert data.train.images.shape[1:] == (6, 5, 1)
+    assert sum(len(split) for split in (data.train, data.validation, data.test)) == 40 * len(names) // 2
+    name = data.test.names[3]
+    source, place = name.rstrip("]").split("[")
+    np.testing.assert_array_equal(data.test.images[3][..., 0], arrays[source][int(place)])
+
+
+def test_arrays_that_are_no_pictures_are_told(tmp_path):
+    path = tmp_path / "tiny.npz"
+    np.savez(path, images=np.zeros((4, 8, 8)), labels=np.arange(4))
+    assert "images in" in told(path)
+    assert "expected uint8" in told(path)
+    np.savez(path, images=np.zeros((4, 8, 8), np.uint8), labels=np.arange(3))
+    assert "a whole number or a name for each of the 4 pictures" in told(path)
+    np.savez(path, pictures=np.zeros(4))
+    assert "holds pictures, expected" in told(path)
+    np.savez(path, images=np.array([{}, {}], object), labels=np.arange(2))
+    assert "can't be read as arrays" in told(path)  # a pickle, which could run anything
+    path.write_bytes(b"PK\x03\x04 no more")
+    assert "can't be read as arrays" in told(path)
+
+
+def test_names_sort_by_the_numbers_in_them():
+    assert sorted(["b10", "b9", "B1", "a 2", "a 10"], key=natural) == ["a 2", "a 10", "B1", "b9", "b10"]
+
+
+def test_many_names_read_as_a_list_of_them():
+    names = ["a", "", "ü ö", "x/y.png", "\udcff"]
+    kept = Names(names)
+    assert (list(kept), len(kept), kept[-1], kept[1:4]) == (names, 5, "\udcff", names[1:4])
+    with pytest.raises(IndexError):
+        kept[5]

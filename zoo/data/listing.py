@@ -1,0 +1,84 @@
+"""A listing: which files there are of which class, split and group, before any picture is opened."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.pictures import Decoded, decode_picture
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file that isn't used: its path relative to the root, what is wrong in a word or two, and the whole sentence."""
+
+    file: str
+    kind: str
+    sentence: str
+
+
+class Names(Sequence[str]):
+    """Many names in little memory: a million of them as Python's own strings take 100 MB."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        encoded = [os.fsencode(name) for name in names]
+        self._text = b"".join(encoded)
+        self._ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        place = range(len(self))[index]
+        return os.fsdecode(self._text[self._ends[place] : self._ends[place + 1]])
+
+    def __iter__(self) -> Iterator[str]:
+        return (os.fsdecode(self._text[begin:end]) for begin, end in pairwise(self._ends.tolist()))
+
+
+@dataclass(frozen=True, eq=False)
+class Listing:
+    """N files that should be pictures.
+
+    root: the folder that they lie in. files: [N], relative to it, with forward slashes. labels: the names of the
+    classes. classes: [N] int32, indices into labels. splits: [N] int8, indices into SPLITS. given: the splits that the
+    source has itself; where there are none all pictures are train, and the others are drawn from them. groups: [N]
+    int32, pictures of one group stay in one split; -1 for a group of its own. left_out: files that are none of these.
+    """
+
+    name: str
+    root: Path
+    files: Names
+    labels: tuple[str, ...]
+    classes: NDArray[np.int32]
+    splits: NDArray[np.int8]
+    given: tuple[str, ...]
+    groups: NDArray[np.int32]
+    left_out: tuple[Problem, ...]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def decode(self, place: int) -> Decoded:
+        """The picture at a place. Raises PictureError where it can't be read."""
+        return decode_picture(self.root / self.files[place])
+
+    def where(self, place: int) -> str:
+        """The same picture, in words."""
+        return str(self.root / self.files[place])
+
+
+def natural(name: str) -> tuple[str, str]:
+    """Sorts numbers inside of names by their value: picture2 before picture10."""
+    return re.sub(r"\d+", lambda digits: digits[0].lstrip("0").rjust(20, "0"), name.casefold()), name

@@ -1,0 +1,128 @@
+"""Pictures that don't fit into memory: decoded once into a file, and read from it a batch at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.errors import DataError
+from zoo.pictures import Pixels
+
+CHUNK = 256  # pictures that are handled at once where all of them are gone through
+
+
+class PixelFile:
+    """[N, H, W, C] uint8 in a file, of which an index copies some into memory: `pixels[3]`, `[a:b]`, `[indices]`.
+
+    Read by `pread` and not mapped: what is read is the system's cache, not memory of this process.
+    rows: [N] int64, the places in the file, where it isn't all of them in their order.
+    """
+
+    dtype = np.dtype(np.uint8)
+    ndim = 4
+
+    def __init__(self, file: Path, shape: tuple[int, ...], rows: NDArray[np.int64] | None = None) -> None:
+        self.file = file
+        self.rows = np.arange(shape[0]) if rows is None else rows
+        self.shape = (len(self.rows), *shape[1:])
+        self._bytes = int(np.prod(shape[1:]))
+        try:
+            self._descriptor = os.open(file, os.O_RDONLY)
+        except OSError as error:
+            raise DataError(f"{file} can't be read ({error.strerror}): start again, and it is made anew") from None
+
+    def __del__(self) -> None:
+        if hasattr(self, "_descriptor"):
+            os.close(self._descriptor)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> Pixels:
+        rows = self.rows[index]
+        found = np.empty((*rows.shape, *self.shape[1:]), np.uint8)
+        flat = found.reshape(-1, self._bytes)
+        # Neighbours in the file are read in one go.
+        starts = np.flatnonzero(np.diff(np.ravel(rows), prepend=-2) != 1)
+        for begin, end in zip(starts, [*starts[1:], len(flat)], strict=True):
+            place = int(np.ravel(rows)[begin]) * self._bytes
+            if os.preadv(self._descriptor, [flat[begin:end].data], place) != (end - begin) * self._bytes:
+                raise DataError(f"{self.file} was cut short: remove it, and it is made anew")
+        return found
+
+    def __iter__(self) -> Iterator[Pixels]:
+        """One after the other."""
+        return (self[k] for k in range(len(self)))
+
+    def take(self, indices: NDArray[np.int64]) -> PixelFile:
+        """Those pictures of the same file, none of them read yet."""
+        return PixelFile(self.file, self.shape, self.rows[indices])
+
+
+Pictures: TypeAlias = Pixels | PixelFile  # [N, H, W, C] uint8, in memory or in a file
+
+
+def take(pictures: Pictures, indices: NDArray[np.int64]) -> Pictures:
+    """The pictures at those indices, in that order."""
+    return pictures.take(indices) if isinstance(pictures, PixelFile) else pictures[indices]
+
+
+def join(first: Pictures, second: Pictures) -> Pictures:
+    """One after the other; both of one file, or both in memory."""
+    if isinstance(first, PixelFile) and isinstance(second, PixelFile):
+        return PixelFile(first.file, first.shape, np.concatenate([first.rows, second.rows]))
+    return np.concatenate([first[:], second[:]])
+
+
+def in_chunks(pictures: Pictures, size: int = CHUNK) -> Iterator[Pixels]:
+    """All pictures, `size` at a time, in memory."""
+    return (pictures[start : start + size] for start in range(0, len(pictures), size))
+
+
+class PixelWriter:
+    """Takes up to N pictures one after the other, in memory or in a file; of one channel until a coloured one comes."""
+
+    def __init__(self, pictures: int, height: int, width: int, file: Path | None = None) -> None:
+        self._room, self._side, self._file = pictures, (height, width), file
+        self._count, self._channels = 0, 1
+        self._array = None if file else np.empty((pictures, height, width, 1), np.uint8)
+        self._out = file.open("wb") if file else None
+
+    def add(self, pixels: Pixels) -> None:
+        """[H, W, 1], or [H, W, 3] for one with colours."""
+        if pixels.shape[2] > self._channels:
+            self._to_colour()
+        self._put(self._count, pixels[np.newaxis])
+        self._count += 1
+
+    def _put(self, place: int, pixels: Pixels) -> None:
+        coloured = np.broadcast_to(pixels, (*pixels.shape[:3], self._channels))
+        if self._array is not None:
+            self._array[place : place + len(pixels)] = coloured
+        if self._out is not None:
+            self._out.write(np.ascontiguousarray(coloured).data)
+
+    def _to_colour(self) -> None:
+        """Begin anew with three channels, and copy what came before."""
+        grey = self.finish()
+        self._channels = 3
+        if self._file is None:
+            self._array = np.empty((self._room, *self._side, 3), np.uint8)
+        else:
+            self._file.unlink()  # `grey` has it open, and reads on
+            self._out = self._file.open("wb")
+        for k, pixels in enumerate(in_chunks(grey)):
+            self._put(k * CHUNK, pixels)
+
+    def finish(self) -> Pictures:
+        """The pictures that came."""
+        if self._array is not None:
+            return self._array[: self._count]
+        assert self._out is not None and self._file is not None  # noqa: S101 (the one or the other)
+        self._out.close()
+        return PixelFile(self._file, (self._count, *self._side, self._channels))

@@ -1,0 +1,270 @@
+"""What was found in a folder of pictures, whether one can learn from it, and what to do about it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.data.duplicates import Duplicates
+from zoo.data.inspection import ARRAY, Inspection
+from zoo.data.layouts import ENDINGS
+from zoo.data.listing import SPLITS, Listing, Problem
+from zoo.pictures import FORMATS
+
+LARGEST_UNREADABLE_SHARE = 0.05  # above it, something is wrong with the folder rather than with a few files
+LARGEST_IMBALANCE = (
+    5.0  # pictures of the largest class for one of the smallest: above it, accuracy is about the largest
+)
+MOST_GROUPS, MOST_FILES, MOST_SIZES = 1000, 20, 2000  # that a report names one by one; it counts all of them
+USABLE, LOOK, UNUSABLE = "good to learn from", "usable, but have a look", "not to be learned from yet"
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    """Readable pictures of a class, and how many of them lie in each split that the source has itself."""
+
+    label: str
+    pictures: int
+    splits: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class SizeCount:
+    """How many pictures have a height and a width, in pixels."""
+
+    height: int
+    width: int
+    pictures: int
+
+
+@dataclass(frozen=True)
+class Same:
+    """Files that hold one picture. kind: equal, pixel by pixel; near, saved or scaled or lightened anew.
+
+    pictures: how many there are, of which `files` names some. labels, splits: where they lie.
+    """
+
+    kind: str
+    pictures: int
+    files: tuple[str, ...]
+    labels: tuple[str, ...]
+    splits: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to know. serious: whether nothing can be learned before it is seen to."""
+
+    serious: bool
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What lies at a path.
+
+    files: that should be pictures; readable: that are. splits: those that the source has. sizes: the commonest first.
+    formats, modes: Pillow's names -> pictures. unreadable, left_out, wrongly_named: file by file; the last are used.
+    same: groups of duplicates, those across splits first, then those across classes. surplus: for equal and near, how
+    many pictures more than one of each there are; near is absent where too many pictures were to be compared.
+    """
+
+    path: str
+    files: int
+    readable: int
+    splits: tuple[str, ...]
+    classes: tuple[ClassCount, ...]
+    sizes: tuple[SizeCount, ...]
+    formats: Mapping[str, int]
+    modes: Mapping[str, int]
+    unreadable: tuple[Problem, ...]
+    left_out: tuple[Problem, ...]
+    wrongly_named: tuple[Problem, ...]
+    same: tuple[Same, ...]
+    surplus: Mapping[str, int]
+    verdict: str
+    findings: tuple[Finding, ...]
+
+
+def make_report(listing: Listing, inspection: Inspection, duplicates: Duplicates) -> Report:
+    """All that `zoo data check` tells."""
+    readable = inspection.readable
+    same = tuple(_groups(listing, duplicates))
+    surplus = {"equal": _surplus(duplicates.equal)}
+    if duplicates.near is not None:
+        surplus["near"] = _surplus(duplicates.near) - surplus["equal"]
+    wrongly_named = tuple(inspection.wrongly_named(listing))
+    findings = tuple(_findings(listing, inspection, duplicates, same, surplus, len(wrongly_named)))
+    serious = any(finding.serious for finding in findings)
+    sizes = Counter(zip(inspection.heights[readable].tolist(), inspection.widths[readable].tolist(), strict=True))
+    return Report(
+        path=str(listing.root),
+        files=len(listing),
+        readable=int(readable.sum()),
+        splits=listing.given,
+        classes=tuple(_class_counts(listing, readable)),
+        sizes=tuple(SizeCount(*size, count) for size, count in sizes.most_common(MOST_SIZES)),
+        formats=dict(
+            Counter("array" if k == ARRAY else FORMATS[k] for k in inspection.formats[readable].tolist()).most_common()
+        ),
+        modes=dict(Counter(inspection.modes[readable].tolist()).most_common()),
+        unreadable=inspection.problems,
+        left_out=listing.left_out,
+        wrongly_named=wrongly_named,
+        same=same[:MOST_GROUPS],
+        surplus=surplus,
+        verdict=UNUSABLE if serious else LOOK if findings else USABLE,
+        findings=findings,
+    )
+
+
+def _surplus(units: NDArray[np.int64]) -> int:
+    return len(units) - len(np.unique(units))
+
+
+def _class_counts(listing: Listing, readable: NDArray[np.bool_]) -> Iterator[ClassCount]:
+    counts = np.zeros((len(listing.labels), len(SPLITS)), np.int64)
+    np.add.at(counts, (listing.classes[readable], listing.splits[readable]), 1)
+    for label, row in zip(listing.labels, counts.tolist(), strict=True):
+        yield ClassCount(label, sum(row), {split: row[SPLITS.index(split)] for split in listing.given})
+
+
+def _groups(listing: Listing, duplicates: Duplicates) -> list[Same]:
+    found = []
+    for kind, units in (("equal", duplicates.equal), ("near", duplicates.near)):
+        if units is None:
+            continue
+        order = np.argsort(units, kind="stable")
+        starts = np.flatnonzero(np.diff(units[order], prepend=-1))
+        for members in np.split(order, starts[1:]):
+            if len(members) < 2 or (kind == "near" and len(np.unique(duplicates.equal[members])) == 1):
+                continue
+            found.append(
+                Same(
+                    kind=kind,
+                    pictures=len(members),
+                    files=tuple(listing.files[k] for k in members[:MOST_FILES]),
+                    labels=tuple(listing.labels[k] for k in np.unique(listing.classes[members])),
+                    splits=tuple(SPLITS[k] for k in np.unique(listing.splits[members])),
+                )
+            )
+    return sorted(found, key=lambda same: (-len(same.splits), -len(same.labels), same.kind, same.files))
+
+
+# --- what to do ----------------------------------------------------------------------------------------------------
+
+
+def _findings(
+    listing: Listing,
+    inspection: Inspection,
+    duplicates: Duplicates,
+    same: tuple[Same, ...],
+    surplus: Mapping[str, int],
+    wrongly_named: int,
+) -> Iterator[Finding]:
+    """What stands against learning first, then what to look at."""
+    unusable = why_unusable(listing, inspection, duplicates)
+    if unusable:
+        yield Finding(True, unusable)
+    elif inspection.problems:
+        yield Finding(False, f"{_count(len(inspection.problems), 'file')} can't be read, and will be left out")
+    across = sum(1 for group in same if len(group.splits) > 1)
+    if across:
+        yield Finding(
+            False,
+            f"{_count(across, 'picture')} can be found in more than one of {', '.join(listing.given)}: what is tested "
+            "was learned by heart; equal ones are left out of train, near ones are yours to sort out",
+        )
+    between = sum(1 for group in same if len(group.labels) > 1)
+    if between:
+        yield Finding(False, f"{_count(between, 'picture')} can be found in more than one class: keep the right one")
+    if surplus["equal"] or surplus.get("near"):
+        near = f", and {surplus['near']:,} look like another" if surplus.get("near") else ""
+        yield Finding(
+            False,
+            f"{surplus['equal']:,} of the pictures {'is' if surplus['equal'] == 1 else 'are'} there already, pixel by "
+            f"pixel{near}: those are kept in one split, and count as often as they are there",
+        )
+    counts = np.bincount(listing.classes[inspection.readable], minlength=len(listing.labels))
+    if counts.size and counts.min() and counts.max() > LARGEST_IMBALANCE * counts.min():
+        largest, smallest = listing.labels[int(counts.argmax())], listing.labels[int(counts.argmin())]
+        yield Finding(
+            False,
+            f"class {largest!r} has {counts.max() / counts.min():.1f} times the pictures of {smallest!r}: add some, or "
+            "draw as many of each by --set balance=classes",
+        )
+    if wrongly_named:
+        yield Finding(False, f"{_count(wrongly_named, 'picture')} named as another format: used all the same")
+    if listing.left_out:
+        kinds = Counter(problem.kind for problem in listing.left_out)
+        told = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
+        yield Finding(False, f"left out as no pictures to learn from: {told}")
+
+
+def why_unusable(listing: Listing, inspection: Inspection | None = None, duplicates: Duplicates | None = None) -> str:
+    """Why nothing can be learned from it, in a sentence that says what to do; "" where it can.
+
+    Without an inspection as far as names alone tell.
+    """
+    problems = inspection.problems if inspection else ()
+    among = f" that can be read ({problems[0].sentence})" if problems else ""
+    root, used = listing.root, inspection.readable if inspection else np.ones(len(listing), bool)
+    if not used.any():
+        return (
+            f"{root} holds no pictures{among}: expected a sub-folder for each class, with files in it that end in "
+            f"{' '.join(ENDINGS)}"
+        )
+    if "train" not in listing.given:
+        return f"{root} holds {' and '.join(listing.given)} pictures, but no folder train to learn from"
+    if len(listing.labels) < 2:
+        return f"{root} holds one class, {listing.labels[0]!r}: expected a sub-folder for each of 2 or more"
+    unprintable = next((label for label in listing.labels if not label.isprintable()), None)
+    if unprintable is not None:
+        return f"{root} holds a class {unprintable!r} whose name can't be printed: rename that sub-folder"
+    drawn = len(SPLITS) - len(listing.given)
+    for number, label in enumerate(listing.labels):
+        for split in listing.given:
+            mine = used & (listing.classes == number) & (listing.splits == SPLITS.index(split))
+            expected = 1 + drawn if split == "train" else 1
+            where = f"{split} of {root}" if len(listing.given) > 1 else str(root)
+            found = int(mine.sum())
+            if found < expected:
+                return (
+                    f"class {label!r} in {where} has {_count(found, 'picture')}{among}, expected at least {expected}, "
+                    "so that train, validation and test have one each: add some, or remove the class"
+                )
+            if duplicates is not None and expected > 1:
+                apart = len(np.unique(together(listing, duplicates)[mine]))
+                if apart < expected:
+                    return (
+                        f"class {label!r} in {where} has {_count(found, 'picture')}, of which {apart} can be kept "
+                        f"apart (the others are duplicates, or of one group), expected at least {expected}, so that "
+                        "train, validation and test have one each: add some, or remove the class"
+                    )
+    if len(problems) > LARGEST_UNREADABLE_SHARE * len(listing):
+        named = "; ".join(problem.sentence for problem in problems[:3])
+        return (
+            f"{len(problems)} of {len(listing)} pictures in {root} can't be read, expected at most "
+            f"{LARGEST_UNREADABLE_SHARE:.0%}: {named}{'; ...' if len(problems) > 3 else ''}"
+        )
+    return ""
+
+
+def together(listing: Listing, duplicates: Duplicates) -> NDArray[np.int64]:
+    """[N]: what may not lie in two splits has the same number: duplicates, and pictures of one group."""
+    from zoo.data.duplicates import connected
+
+    if not (listing.groups >= 0).any():
+        return duplicates.units
+    grouped = np.flatnonzero(listing.groups >= 0)
+    order = grouped[np.argsort(listing.groups[grouped], kind="stable")]
+    neighbours = order[:-1][np.diff(listing.groups[order]) == 0], order[1:][np.diff(listing.groups[order]) == 0]
+    return connected(duplicates.units, duplicates.units[np.stack(neighbours, axis=1)])
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
