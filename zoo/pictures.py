@@ -6,7 +6,7 @@ import os
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -41,6 +41,9 @@ _TURNS = {
     8: "ROTATE_90",
 }
 _opening = threading.Lock()
+# A picture of LARGEST_PICTURE takes about a gigabyte while it is decoded, whatever its file's size: one at a time.
+LARGE_PICTURE = 8_000_000
+_decoding_large = threading.Lock()
 
 
 def read_picture(source: Source, channels: int) -> Pixels:
@@ -83,8 +86,10 @@ def decode_picture(path: str | os.PathLike[str]) -> Decoded:
 
 def _decoded(image: Image, where: str) -> Image:
     """Upright and opaque, L or RGB."""
+    large = image.width * image.height > LARGE_PICTURE
     try:
-        return _on_white(_upright(image))
+        with _decoding_large if large else nullcontext():
+            return _on_white(_upright(image))
     except PictureError as error:
         raise PictureError(f"{where} {error}") from None
     except Exception as error:  # Pillow's decoders fail in a dozen types, some of them plain ValueError

@@ -49,7 +49,8 @@ class PixelFile:
         flat = found.reshape(-1, self._bytes)
         # Neighbours in the file are read in one go.
         starts = np.flatnonzero(np.diff(np.ravel(rows), prepend=-2) != 1)
-        for begin, end in zip(starts, [*starts[1:], len(flat)], strict=True):
+        ends = np.append(starts[1:], len(flat))[: len(starts)]  # none of none
+        for begin, end in zip(starts, ends, strict=True):
             place = int(np.ravel(rows)[begin]) * self._bytes
             if os.preadv(self._descriptor, [flat[begin:end].data], place) != (end - begin) * self._bytes:
                 raise DataError(f"{self.file} was cut short: remove it, and it is made anew")

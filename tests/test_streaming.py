@@ -1,0 +1,151 @@
+"""Pictures that don't fit into memory: read from a file, they give bit for bit what they give in memory."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from glyphs import fonts, mix_in, save_letters
+from PIL import Image
+
+from pipelines import checkpoint, tracking
+from pipelines.pictures import read_pictures
+from pipelines.train import train
+from zoo.data import load
+from zoo.data.pixels import PixelFile, PixelWriter, join
+from zoo.errors import DataError
+
+SETTINGS = {"epochs": 20, "batch_size": 32, "augmentation": "light", "precision": "float32"}
+
+
+@pytest.fixture(scope="module")
+def letters(tmp_path_factory):
+    root = tmp_path_factory.mktemp("letters") / "letters"
+    save_letters(root, fonts()[::6], 12)
+    mix_in(root, broken=5, copies=5, redone=5)
+    return root
+
+
+@pytest.fixture
+def streamed(monkeypatch, tmp_path):
+    """No picture may stay in memory."""
+    monkeypatch.setenv("ZOO_MEMORY", "0")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    read_pictures.cache_clear()
+    yield tmp_path / "cache"
+    read_pictures.cache_clear()
+
+
+def splits_of(data):
+    return (data.train, data.validation, data.test)
+
+
+def test_the_same_data_set_comes_from_the_file(letters, streamed, monkeypatch):
+    from_file = load(str(letters), size=(16, 20))
+    monkeypatch.setenv("ZOO_MEMORY", "4")
+    in_memory = load(str(letters), size=(16, 20))
+    assert isinstance(from_file.train.images, PixelFile)
+    assert isinstance(in_memory.train.images, np.ndarray)
+    assert from_file.digest == in_memory.digest
+    assert from_file.report == in_memory.report
+    for some, others in zip(splits_of(from_file), splits_of(in_memory), strict=True):
+        assert list(some.names) == list(others.names)
+        np.testing.assert_array_equal(some.images[:], others.images)
+        np.testing.assert_array_equal(some.labels, others.labels)
+
+
+def test_pictures_are_decoded_once_and_again_when_one_has_changed(letters, streamed):
+    def decoded() -> int:
+        done = []
+        load(str(letters), size=(16, 20), on_progress=lambda k, _: done.append(k))
+        return len(done)
+
+    count = decoded()
+    assert count == 26 * 12 + 15
+    assert decoded() == 0
+    path = letters / "a" / "new.png"
+    Image.new("L", (9, 9)).save(path)
+    assert decoded() == count + 1
+    path.unlink()
+    assert len(list(streamed.rglob("pixels.u8"))) == 2
+    assert not [path for path in streamed.rglob("*") if path.name.startswith(".new")]
+
+
+def test_a_pixel_file_is_indexed_as_an_array(tmp_path):
+    dice = np.random.RandomState(0)
+    pictures = dice.randint(0, 256, (50, 4, 3, 1)).astype(np.uint8)
+    coloured = dice.randint(0, 256, (50, 4, 3, 3)).astype(np.uint8)
+    writer = PixelWriter(200, 4, 3, tmp_path / "pixels.u8")
+    for picture in (*pictures, *coloured):
+        writer.add(picture)
+    expected = np.concatenate([np.repeat(pictures, 3, axis=3), coloured])
+    found = writer.finish()
+    assert (found.shape, len(found), found.ndim, found.dtype) == (expected.shape, 100, 4, expected.dtype)
+    some = dice.permutation(100)[:37]
+    for index in (7, -1, slice(3, 60), slice(None, None, -7), some, some[:0], np.arange(5, 40)):
+        np.testing.assert_array_equal(found[index], expected[index])
+    np.testing.assert_array_equal(found.take(some)[4:9], expected[some][4:9])
+    both = join(found.take(some), found.take(np.arange(3)))
+    np.testing.assert_array_equal(both[:], np.concatenate([expected[some], expected[:3]]))
+    np.testing.assert_array_equal(np.stack([*found]), expected)
+
+
+def test_a_file_that_was_cut_is_told(tmp_path):
+    writer = PixelWriter(2, 4, 3, tmp_path / "pixels.u8")
+    for _ in range(2):
+        writer.add(np.zeros((4, 3, 1), np.uint8))
+    found = writer.finish()
+    os.truncate(tmp_path / "pixels.u8", 20)
+    with pytest.raises(DataError, match="was cut short"):
+        found[:]
+
+
+def test_a_budget_that_is_no_number_is_told(letters, monkeypatch):
+    for wrong in ("much", "-1", "nan"):
+        monkeypatch.setenv("ZOO_MEMORY", wrong)
+        with pytest.raises(DataError, match="ZOO_MEMORY must be a number of GiB"):
+            load(str(letters))
+
+
+def test_killed_in_mid_training_and_resumed_it_gives_the_weights_of_a_run_in_memory(letters, streamed, monkeypatch):
+    monkeypatch.chdir(streamed.parent)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    settings = [part for name, value in SETTINGS.items() for part in ("--set", f"{name}={value}")]
+    command = [sys.executable, "-m", "pipelines.cli", "train", "lenet5", "--data", str(letters), "--size", "16x16"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    process = subprocess.Popen([*command, *settings], env=environment, stderr=subprocess.DEVNULL)
+    run = _killed_after_two_epochs(process)
+    read_pictures.cache_clear()
+    resumed = train(resume=run)
+    assert resumed.run == run
+
+    monkeypatch.setenv("ZOO_MEMORY", "4")
+    read_pictures.cache_clear()
+    whole = train("lenet5", str(letters), size=(16, 16), settings=SETTINGS)
+    assert resumed.validation_accuracy == whole.validation_accuracy
+    for some, others in zip(_weights(run), _weights(whole.run), strict=True):
+        np.testing.assert_array_equal(some, others)
+
+
+def _killed_after_two_epochs(process: subprocess.Popen[bytes]) -> str:
+    """The id of the run that was killed."""
+    patience = time.monotonic() + 90
+    while time.monotonic() < patience:
+        assert process.poll() is None, "it ended before it could be killed"
+        for path in Path(checkpoint.FOLDER).glob(f"*/{checkpoint.FILE}"):
+            if checkpoint.load(path.parent.name).epoch >= 2:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                return path.parent.name
+        time.sleep(0.02)
+    raise AssertionError("no run came so far in 90 seconds")
+
+
+def _weights(run: str) -> list[np.ndarray]:
+    return tracking.load_run(run).model().get_weights()
