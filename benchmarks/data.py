@@ -193,10 +193,11 @@ def show_throughput(found: dict[str, dict[str, float]]) -> None:
 
 
 def show_memory(found: dict[str, float]) -> None:
+    after, peak, empty = (found[name] / 2**20 for name in ("after", "peak", "empty"))
     print(
-        f"{found['pictures']:9,} pictures: {found['after'] / 2**20:5,.0f} MiB resident, at most "
-        f"{found['peak'] / 2**20:5,.0f}, of which libraries {found['empty'] / 2**20:,.0f}; opened in {found['seconds_to_open']:,.1f} s, "
-        f"first batch {found['seconds_to_first_batch']:.2f} s later",
+        f"{found['pictures']:9,} pictures: {after:5,.0f} MiB resident, at most {peak:5,.0f}, of which libraries "
+        f"{empty:,.0f}; opened in {found['seconds_to_open']:,.1f} s, first batch "
+        f"{found['seconds_to_first_batch']:.2f} s later",
         flush=True,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 import warnings
 from collections.abc import Iterator
@@ -177,11 +178,12 @@ def _opened(source: str | os.PathLike[str] | bytes | Image) -> Iterator[tuple[Im
 
 def _file_size(path: Path) -> int:
     try:
-        if not path.exists():
-            raise PictureError(f"there is no picture at {path}", "missing")
-        if not path.is_file():
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
             raise PictureError(f"{path} is not a file: expected a picture", "not a picture")
-        return path.stat().st_size
+        return found.st_size
+    except FileNotFoundError:
+        raise PictureError(f"there is no picture at {path}", "missing") from None
     except (OSError, ValueError) as error:  # no permission, a name too long, a null byte
         raise PictureError(f"{path} can't be read ({_reason(error)})", "unreachable") from None
 
@@ -232,17 +234,23 @@ def _on_white(image: Image) -> Image:
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-    return image.convert("L" if image.mode in ("1", "L") else "RGB")
+    image.load()
+    return _in_mode(image, "L" if image.mode in ("1", "L") else "RGB")
+
+
+def _in_mode(image: Image, mode: str) -> Image:
+    """Pillow would copy an image that has the mode already."""
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _sixteen_to_eight(image: Image) -> Image:
     """Pillow's own conversion would clip at 255 and leave a white picture."""
     from PIL import Image
 
-    values = np.asarray(image).astype(np.int64)
+    values = np.asarray(image)
     if values.min() < 0 or values.max() > 65535:
         raise PictureError(f"has values from {values.min()} to {values.max()}, expected 16 bits: scale and convert it")
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8))  # 65535 = 257 * 255
+    return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))  # 65535 = 257 * 255
 
 
 def _read_array(array: Pixels, channels: int) -> Pixels:
@@ -268,7 +276,8 @@ def _as_image(picture: Pixels) -> Image:
 
 
 def _as_pixels(image: Image, channels: int) -> Pixels:
-    return np.asarray(image.convert("L" if channels == 1 else "RGB")).reshape(image.height, image.width, channels)
+    pixels = np.asarray(_in_mode(image, "L" if channels == 1 else "RGB"))
+    return pixels.reshape(image.height, image.width, channels)
 
 
 def _reason(error: Exception) -> str:
