@@ -1,38 +1,27 @@
-"""A folder or a table of pictures becomes a data set: listed, decoded once, divided, in memory or in a file."""
+"""A folder or a table of pictures becomes a data set: listed, decoded, looked through for duplicates, divided."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.contract import LARGEST_SIDE, RESIZINGS
-from zoo.data import inspection as inspecting
-from zoo.data.cache import cache_folder
+from zoo.contract import RESIZINGS
 from zoo.data.dataset import DataSet, Split
+from zoo.data.decoding import decode_all
 from zoo.data.duplicates import Duplicates, find_duplicates
 from zoo.data.inspection import Inspection, Progress, inspect
 from zoo.data.layouts import list_pictures
 from zoo.data.listing import SPLITS, Listing, Names, Problem
-from zoo.data.pixels import Pictures, PixelFile, PixelWriter, take
+from zoo.data.pixels import Pictures, take
 from zoo.data.report import Report, make_report, together, why_unusable
 from zoo.data.splits import TEST_SHARE, VALIDATION_SHARE_OF_REST, draw
-from zoo.errors import DataError, PictureError
+from zoo.errors import DataError
 from zoo.pictures import Decoded, Pixels, resize
 
 EXAMPLE_SIDE = 96  # pixels, of the pictures that a report shows
-USUAL_SIZE = (64, 64)  # height and width in pixels, where the pictures have several sizes
-MEMORY = "ZOO_MEMORY"  # environment: GiB of pictures that are kept in memory; above it they are read from a file
-USUAL_MEMORY = 4.0
-PIXELS_FILE, INSPECTION_FILE = "pixels.u8", "inspection.npz"
-FORM = 1  # of those files: another number leaves older ones alone
 ON_BAD = ("skip", "fail")
 
 
@@ -56,7 +45,7 @@ def read_pictures(
     """
     listing = list_pictures(path, groups)
     _refuse(why_unusable(listing))
-    pictures, inspection = _decoded(listing, size, resizing, on_progress)
+    pictures, inspection = decode_all(listing, size, resizing, on_progress)
     duplicates = find_duplicates(inspection)
     _refuse(why_unusable(listing, inspection, duplicates))
     if on_bad == "fail" and inspection.problems:
@@ -129,114 +118,6 @@ def _nothing() -> None:
 def _refuse(reason: str) -> None:
     if reason:
         raise DataError(reason)
-
-
-# --- pixels --------------------------------------------------------------------------------------------------------
-
-
-class _OtherSizeError(Exception):
-    """A picture that doesn't have the size of those before it."""
-
-
-def _decoded(
-    listing: Listing, size: tuple[int, int] | None, resizing: str, on_progress: Progress
-) -> tuple[Pictures, Inspection]:
-    """The readable pictures, [N, H, W, C] in the order of the listing."""
-    if size is not None:
-        return _stored(listing, size, resizing, on_progress)
-    first = _first_size(listing)
-    if first is not None and max(first) <= LARGEST_SIDE:
-        # Most data sets have one size, which the first picture tells: looking at all headers first is a second pass.
-        with suppress(_OtherSizeError):
-            return _stored(listing, first, None, on_progress)
-    return _stored(listing, USUAL_SIZE, resizing, on_progress)
-
-
-def _first_size(listing: Listing) -> tuple[int, int] | None:
-    """(height, width) of the first picture that can be read; None where there is none."""
-    for place in range(len(listing)):
-        with suppress(PictureError):
-            height, width, _ = listing.decode(place).pixels.shape
-            return height, width
-    return None
-
-
-def _stored(
-    listing: Listing, size: tuple[int, int], resizing: str | None, on_progress: Progress
-) -> tuple[Pictures, Inspection]:
-    """Decoded and resized, in memory where they fit, else in a file. resizing: None refuses other sizes."""
-    needed = len(listing) * size[0] * size[1] * 3
-    if needed <= _memory():
-        return _gathered(listing, size, resizing, PixelWriter(len(listing), *size), on_progress)
-    kept = cache_folder() / "pictures" / _key(listing, size, resizing)
-    try:
-        if not kept.is_dir():
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            _check_disk(listing, kept.parent, needed, size)
-            new = Path(tempfile.mkdtemp(prefix=".new-", dir=kept.parent))
-            try:
-                writer = PixelWriter(len(listing), *size, new / PIXELS_FILE)
-                _, found = _gathered(listing, size, resizing, writer, on_progress)
-                inspecting.save(found, new / INSPECTION_FILE)
-                with suppress(OSError):  # another training may have been faster, whose pictures are as good
-                    new.rename(kept)
-            finally:
-                shutil.rmtree(new, ignore_errors=True)
-        found = inspecting.read(kept / INSPECTION_FILE)
-        count, pixels = int(found.readable.sum()), (kept / PIXELS_FILE).stat().st_size
-        shape = (count, *size, pixels // max(1, count * size[0] * size[1]))
-        return PixelFile(kept / PIXELS_FILE, shape), found
-    except OSError as error:
-        reason = f"{error.filename or kept.parent} can't be used ({error.strerror or error})"
-        raise DataError(f"{reason}: pictures that don't fit into memory are kept there; make room") from None
-
-
-def _gathered(
-    listing: Listing, size: tuple[int, int], resizing: str | None, writer: PixelWriter, on_progress: Progress
-) -> tuple[Pictures, Inspection]:
-    def take_one(place: int, decoded: Decoded) -> Callable[[], None]:  # noqa: ARG001
-        if resizing is None and decoded.pixels.shape[:2] != size:
-            raise _OtherSizeError
-        pixels = resize(decoded.pixels, *size, resizing or RESIZINGS[0])
-        return lambda: writer.add(pixels)
-
-    inspection = inspect(listing, take_one, on_progress)
-    return writer.finish(), inspection
-
-
-def _memory() -> float:
-    """Bytes of pictures that may be kept in memory."""
-    given = os.environ.get(MEMORY, str(USUAL_MEMORY))
-    try:
-        gibibytes = float(given)
-    except ValueError:
-        gibibytes = -1.0
-    if not gibibytes >= 0:
-        raise DataError(f"{MEMORY} must be a number of GiB, 0 or more, received {given!r}")
-    return gibibytes * 2**30
-
-
-def _check_disk(listing: Listing, folder: Path, needed: int, size: tuple[int, int]) -> None:
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise DataError(
-            f"{listing.root} holds {len(listing):,} pictures, which at {size[0]}x{size[1]} pixels take "
-            f"{needed / 2**30:,.1f} GiB, more than {MEMORY} allows ({_memory() / 2**30:g}), and than is free on the "
-            f"disk of {folder} ({free / 2**30:,.1f}): ask for a smaller size"
-        )
-
-
-def _key(listing: Listing, size: tuple[int, int], resizing: str | None) -> str:
-    """The same for the same files, untouched since: by path, length and time of change, as `make` has it."""
-    root = os.path.realpath(listing.root)
-    digest = hashlib.sha256(repr((FORM, root, Path(root).stat().st_mtime_ns, size, resizing)).encode())
-    for file in listing.files:
-        try:
-            found = (listing.root / file).stat()
-            digest.update(f"{file}\0{found.st_size}\0{found.st_mtime_ns}\0".encode(errors="surrogateescape"))
-        except OSError:
-            digest.update(f"{file}\0".encode(errors="surrogateescape"))
-    return digest.hexdigest()
 
 
 # --- splits --------------------------------------------------------------------------------------------------------
