@@ -65,6 +65,7 @@ def _run(options: argparse.Namespace) -> None:
         data_folder=options.data_folder,
         size=options.size,
         settings=_settings(options),
+        source=options.source,
         exports=options.exports,
         seeds=options.seeds,
         again=options.again,
@@ -86,6 +87,7 @@ def _train(options: argparse.Namespace) -> None:
         data_folder=options.data_folder,
         size=options.size,
         settings=_settings(options),
+        source=options.source,
         plan=options.plan,
         resume=options.resume,
     )
@@ -213,6 +215,12 @@ def _parser() -> argparse.ArgumentParser:
             default=[],
             metavar="FIELD=VALUE",
             help=f"change a field of the recipe: {', '.join(field.name for field in fields(Recipe))}",
+        )
+        added.add_argument(
+            "--from",
+            dest="source",
+            metavar="EXPORT|RUN",
+            help="start from the features of a trained model, frozen at first: for few pictures",
         )
 
     def takes_exports(added: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,20 @@ from zoo.models import definition
 from zoo.recipe import Recipe
 
 PLAN_FILE = "plan.json"
+TRAINS = ("norms", "optimizer", "source", "stages", "teacher", "train")  # of the pipelines: they decide the weights
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A trained model that another one starts from.
+
+    name: of an export as `zoo.load` takes it, or runs:/ID. title: its data set and model. digest: SHA-256, in hex, of
+    its weights, as `pipelines.export.weights_sha256` takes it: they decide the new ones as the pictures do.
+    """
+
+    name: str
+    title: str
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -29,7 +43,8 @@ class Plan:
     """Which model learns which pictures, and how.
 
     data: a known data set or the absolute path of a folder. data_folder: where the files of a known one lie, if not in
-    a usual place. size: (height, width) in pixels, None for the data set's own.
+    a usual place. size: (height, width) in pixels, None for the data set's own. source: the trained model that it
+    starts from; None for new weights alone.
     """
 
     model: str
@@ -37,16 +52,19 @@ class Plan:
     data_folder: str | None
     size: tuple[int, int] | None
     recipe: Recipe
+    source: Origin | None = None
 
     def to_json(self) -> str:
         """The text of plan.json."""
-        found = {
+        found: dict[str, Any] = {
             "model": self.model,
             "data": self.data,
             "data_folder": self.data_folder,
             "size": self.size,
             "recipe": self.recipe.to_json(),
         }
+        if self.source is not None:
+            found["source"] = asdict(self.source)
         return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -57,6 +75,7 @@ def make_plan(
     data_folder: str | Path | None = None,
     size: tuple[int, int] | None = None,
     settings: Mapping[str, Any] | None = None,
+    source: Origin | None = None,
 ) -> Plan:
     """The plan for a model on a data set, by the model's own recipe; `settings` change fields of it.
 
@@ -70,7 +89,7 @@ def make_plan(
     recipe = definition(model).recipe.with_values(settings)
     if data not in data_sets() and os.path.isdir(data):  # noqa: PTH112 (where Path raises, loading says why)
         data = str(Path(data).resolve())  # a later command may start elsewhere
-    return Plan(model, data, str(Path(data_folder).resolve()) if data_folder else None, size, recipe)
+    return Plan(model, data, str(Path(data_folder).resolve()) if data_folder else None, size, recipe, source)
 
 
 def read_plan(path: Path) -> Plan:
@@ -87,12 +106,14 @@ def parse_plan(text: str, where: str) -> Plan:
     try:
         found = json.loads(text)
         height, width = found["size"] or (0, 0)
+        source = found.get("source")  # plans that say nothing are older than the choice, or start anew
         return Plan(
             model=str(found["model"]),
             data=str(found["data"]),
             data_folder=None if found["data_folder"] is None else str(found["data_folder"]),
             size=(int(height), int(width)) if found["size"] else None,
             recipe=Recipe.from_json(found["recipe"]),
+            source=Origin(*(str(source[f.name]) for f in fields(Origin))) if source else None,
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise RecipeError(f"{where} is not a plan ({error!r}): expected the {PLAN_FILE} of a run") from None
@@ -142,13 +163,14 @@ def fingerprint(plan: Plan) -> str:
         "versions": library,
         "teacher": teacher_digest(plan.recipe),
         "outside": _outside_digest(plan.model),
+        "source": plan.source.digest if plan.source else "",
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
 def _code_digest() -> str:
     digest = hashlib.sha256()
-    trains = [ROOT / "pipelines" / f"{name}.py" for name in ("train", "norms", "optimizer", "teacher")]
+    trains = [ROOT / "pipelines" / f"{name}.py" for name in TRAINS]
     for path in sorted([*(ROOT / "zoo").rglob("*.py"), *trains]):
         if path.relative_to(ROOT).parts[1] != "runtime":  # it runs what was trained
             digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
