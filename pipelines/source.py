@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pipelines import tracking
 from pipelines.export import weights_sha256
 from pipelines.plan import Origin, Plan
-from pipelines.rebuild import rebuild
+from pipelines.rebuild import KERNELS, rebuild
 from zoo.contract import LOGITS
 from zoo.data import DataSet
 from zoo.errors import RecipeError
@@ -82,6 +82,7 @@ def take(plan: Plan, data_set: DataSet) -> Taken | None:
             f"{plan.source.name} holds other weights than when the plan was made "
             f"(digest {origin.digest[:12]}, expected {plan.source.digest[:12]}): restore it, or train anew"
         )
+    start_keras().utils.set_random_seed(plan.recipe.seed)  # the size of new kernels is part of what is taken
     model = build(plan.model, data_set.height, data_set.width, data_set.channels, data_set.classes)
     shared = _shared(source, model, same_classes=labels == data_set.labels)
     if not shared:
@@ -89,9 +90,10 @@ def take(plan: Plan, data_set: DataSet) -> Taken | None:
             f"{origin.title} has no features for {plan.model}: expected {_first(model)} next to the pictures, "
             f"received {_first(source)}; name a source with the same first layers"
         )
+    fresh = {name: _size(model.get_layer(name)) for name in shared}
     for name, weights in shared.items():
         model.get_layer(name).set_weights(weights)
-    _adapt_norms(model, shared, data_set.train.images)
+    _adapt_norms(model, fresh, data_set.train.images)
     return Taken(
         origin=plan.source,
         layers={name: model.get_layer(name).get_weights() for name in shared},
@@ -206,18 +208,33 @@ def _first(model: Any) -> str:
     return f"{layer.name} {[list(weight.shape) for weight in layer.weights]}"
 
 
+def _size(layer: Any) -> float:
+    """Of a layer's first weights, the kernel where it has one: the root of their mean square."""
+    return float(np.sqrt(np.mean(np.square(layer.get_weights()[0], dtype=np.float64))))
+
+
 # --- norms ---------------------------------------------------------------------------------------------------------
 
 
-def _adapt_norms(model: Any, taken: Mapping[str, Weights], images: Pixels) -> None:
+def _adapt_norms(model: Any, sizes: Mapping[str, float], images: Pixels) -> None:
     """Give batch normalisations the statistics of these pictures, and scale and offset such that they answer as before.
 
     In training a norm computes with its batch. With statistics of other pictures, or of none, as an exported file has
-    them, the features would be others as soon as they are trained on.
-    images: [N, H, W, C] uint8.
+    them, the features would be others as soon as they are trained on. Kernels in front of a norm get the size of new
+    ones, which changes no answer: a step moves them by the same amount whatever their size, and folded ones of
+    conv-small were 2 to 15 times as large, so that training them changed next to nothing.
+    sizes: of new weights, for each layer that was taken. images: [N, H, W, C] uint8.
     """
     keras = start_keras()
-    norms = [layer for layer in model.layers if layer.name in taken and type(layer).__name__ == "BatchNormalization"]
+    norms = [layer for layer in model.layers if layer.name in sizes and type(layer).__name__ == "BatchNormalization"]
+    for norm in norms:
+        layer = norm.input._keras_history.operation
+        if type(layer).__name__ in KERNELS and len(layer._outbound_nodes) == 1 and _size(layer) > 0:
+            factor = sizes[layer.name] / _size(layer)
+            layer.set_weights([weights * factor for weights in layer.get_weights()])
+            gamma, beta, mean, variance = norm.get_weights()
+            variance = variance * factor**2 + (factor**2 - 1) * norm.epsilon  # of variance + epsilon it is the factor
+            norm.set_weights([gamma, beta, mean * factor, variance])
     if not norms:
         return
     seen = keras.Model(model.input, {norm.name: norm.input for norm in norms})

@@ -58,10 +58,11 @@ class Recipe:
     # Share of the target that comes from the teacher; the label has the rest.
     teacher_share: float = 0.9
     # Of a training that starts from another model's features (--from): share of the epochs in which they stay as they
-    # are, while what is new learns from them. Before it has, its gradients would spoil them.
-    frozen: float = 0.5
+    # are, while what is new learns from them. Before it has, its gradients would spoil them. With 5 pictures of each of
+    # five classes of clothes, from features of five others, 0.2 and a rate of 0.5 gave 87.9 %, 0.5 and 0.2 gave 86.5 %.
+    frozen: float = 0.2
     # Factor of the learning rate in the epochs after that, in which everything learns: what is good needs small steps.
-    fine_rate: float = 0.2
+    fine_rate: float = 0.5
     # auto: mixed_bfloat16 where the processor multiplies it itself, else float32. Full convolutions took a fifth less
     # time in it, the small matrices of dense models a tenth to two fifths more, depthwise convolutions twice as long.
     precision: str = "auto"

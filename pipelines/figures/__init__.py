@@ -5,6 +5,7 @@ Each function writes a PNG, whole or not at all, and returns its alternative tex
 
 from pipelines.figures.answers import confusion, reliability
 from pipelines.figures.costs import costs
+from pipelines.figures.few import few_pictures
 from pipelines.figures.models import comparison
 from pipelines.figures.style import FAMILY_COLOURS, FAMILY_MARKERS
 from pipelines.figures.tiles import augmented, first_layer, mistakes
@@ -18,6 +19,7 @@ __all__ = [
     "confusion",
     "costs",
     "curves",
+    "few_pictures",
     "first_layer",
     "mistakes",
     "reliability",
