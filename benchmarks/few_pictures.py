@@ -2,13 +2,16 @@
 
     PYTHONPATH=. python benchmarks/few_pictures.py [--pictures 5 20 100] [--seeds 5] [--model conv-mlp-small]
         [--from fashion-mnist/conv-small] [--data digits] [--size 28x28] [--updates 400] [--set FIELD=VALUE] [--json]
+    PYTHONPATH=. python benchmarks/few_pictures.py --classes-apart [--data fashion-mnist] [--from conv-small]
 
 For each seed so many pictures of each class are drawn from the training split, and both ways learn from these very
 pictures, with the same recipe, in as many updates; nothing is held out, and the weights of the last epoch count. Each
 is asked about the whole test set, once. Printed are means over seeds with 95 % t-intervals, and the difference by seed
 with its own: what is easy about a draw is so for both. A seed decides the draw, the initial weights and the order.
 
-By default a source of clothes and a task of digits: nothing of what the source knows is about digits.
+By default a source of clothes and a task of digits: nothing of what the source knows is about digits, and its features
+can be in the way. --classes-apart is the use that they are for, pictures of the same kind with other classes: it trains
+the source itself, the model that --from names, on every second class of the data, and the task is the classes between.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ from scipy.stats import t as student
 
 from pipelines import figures, tracking
 from pipelines.train import train
-from zoo.data import DataSet, load
+from zoo.data import DataSet, Split, load
 from zoo.data.registry import data_set
 from zoo.recipe import parse_settings
 from zoo.runtime.loading import find_export
@@ -42,8 +45,10 @@ WAYS = ("from new weights", "from trained features")
 def main() -> None:
     parser = argparse.ArgumentParser(description="Accuracy with few pictures, with and without trained features.")
     parser.add_argument("--model", default="conv-mlp-small")
-    parser.add_argument("--from", dest="source", default="fashion-mnist/conv-small", metavar="EXPORT")
-    parser.add_argument("--data", default="digits", help="where the pictures come from (default: digits)")
+    parser.add_argument("--from", dest="source", metavar="EXPORT", help="default: fashion-mnist/conv-small")
+    parser.add_argument("--data", help="where the pictures come from (default: digits)")
+    parser.add_argument("--classes-apart", action="store_true", help="train the source on every second class")
+    parser.add_argument("--source-epochs", type=int, default=5, help="of that training (default: 5)")
     parser.add_argument("--size", default="28x28", metavar="HxW")
     parser.add_argument("--pictures", type=int, nargs="+", default=[5, 20, 100], metavar="N", help="a class")
     parser.add_argument("--seeds", type=int, default=5)
@@ -56,8 +61,12 @@ def main() -> None:
         parser.error("an interval needs two seeds at least")
 
     height, width = map(int, options.size.split("x"))
-    whole = load(options.data, size=(height, width))
-    source = str(find_export(options.source).resolve())
+    apart = options.classes_apart
+    whole = load(options.data or ("fashion-mnist" if apart else "digits"), size=(height, width))
+    source = options.source or ("conv-small" if apart else "fashion-mnist/conv-small")
+    title = f"{source} on the other classes" if apart else source
+    if not apart:
+        source = str(find_export(source).resolve())
     settings = {"epochs": 1, "least_updates": options.updates, "pictures": "all", **parse_settings(options.set)}
     picture, trainings = options.picture.resolve(), len(options.pictures) * options.seeds * len(WAYS)
     accuracies: dict[int, dict[str, list[float]]] = {n: {way: [] for way in WAYS} for n in options.pictures}
@@ -65,6 +74,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)  # with a store of its own
         os.environ.pop("MLFLOW_TRACKING_URI", None)
+        if apart:
+            others, whole = of_classes(whole, slice(0, None, 2)), of_classes(whole, slice(1, None, 2))
+            trained = train(source, others.name, settings={"epochs": options.source_epochs})
+            source = trained.run
+            print(f"source: {trained.validation_accuracy:.2%} of its own validation pictures", file=sys.stderr)
         for number in options.pictures:
             for seed in range(1, options.seeds + 1):
                 few = drawn(whole, number, seed)
@@ -78,7 +92,7 @@ def main() -> None:
         os.chdir(picture.parent)
     result = {
         "model": options.model,
-        "source": options.source,
+        "source": title,
         "data": whole.name,
         "test_pictures": len(whole.test),
         "seeds": options.seeds,
@@ -89,10 +103,30 @@ def main() -> None:
         picture,
         options.pictures,
         {way: [each[way] for each in result["rows"]] for way in WAYS},
-        f"{options.model} on {whole.name}, features of {options.source}",
+        f"{options.model} on {whole.name}, features of {title}",
     )
     print(json.dumps(result, indent=1) if options.json else table(result))
     print(f"{picture}: {text}", file=sys.stderr)
+
+
+def of_classes(whole: DataSet, classes: slice) -> DataSet:
+    """A data set, known by its name from now on: the pictures of some classes."""
+    kept = np.arange(whole.classes)[classes]
+
+    def part(split: Split) -> Split:
+        chosen = split.take(np.flatnonzero(np.isin(split.labels, kept)))
+        return replace(chosen, labels=np.searchsorted(kept, chosen.labels))
+
+    splits = {name: part(getattr(whole, name)) for name in ("train", "validation", "test")}
+    labels = tuple(whole.labels[label] for label in kept)
+    some = replace(whole, name=f"{whole.name}-{'-'.join(map(str, kept))}", labels=labels, **splits)
+    return known(some)
+
+
+def known(some: DataSet) -> DataSet:
+    """The same, which `train` finds by its name."""
+    data_set(some.name)(lambda *_: some)
+    return some
 
 
 def drawn(whole: DataSet, number: int, seed: int) -> DataSet:
@@ -108,8 +142,7 @@ def drawn(whole: DataSet, number: int, seed: int) -> DataSet:
         train=whole.train.take(np.concatenate(places)),
         validation=whole.validation.take(np.arange(0)),
     )
-    data_set(few.name)(lambda *_: few)
-    return few
+    return known(few)
 
 
 def accuracy(model: str, few: DataSet, settings: dict[str, Any], source: str | None) -> float:

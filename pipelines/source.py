@@ -27,7 +27,8 @@ from zoo.runtime.loading import find_export
 Weights = list[NDArray[np.float32]]  # of a layer, in Keras' order
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601-2: how `zoo.pictures` makes a picture grey
-NORM_PICTURES, NORM_BATCH = 512, 32  # pictures that tell a norm's statistics: enough for a mean of every position
+NORM_PICTURES = 512  # that tell a norm its statistics: with all their positions, numbers enough
+NORM_BATCH = 16  # pictures: what all norms are given at once, of large ones, has to fit into memory
 ALIKE = ("kernel_size", "strides", "padding", "dilation_rate", "groups", "activation", "epsilon", "axis")
 
 

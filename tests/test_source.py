@@ -340,6 +340,15 @@ def test_the_run_the_file_and_the_card_say_what_it_started_from(folder, started)
     assert f"| started from | the features of fashion-mnist/conv-small, SHA-256 of its weights `{digest}` |" in card
 
 
+def test_a_whole_run_starts_from_a_source_once(folder, capsys):
+    command = ["run", "softmax", "--data", "digits", "--from", "digits/softmax", "--set", "epochs=4"]
+    assert main(command) == 0
+    assert "1 of 1 layers (650 parameters) start from digits/softmax" in capsys.readouterr().err  # the same classes
+    assert read_manifest(folder / "exports/digits/softmax").metadata.source["name"] == "digits/softmax"
+    assert main(command) == 0
+    assert "trained before" in capsys.readouterr().err
+
+
 def test_a_plan_keeps_its_source_and_old_plans_have_none(folder, started):
     plan = tracking.load_run(started.run).plan
     assert parse_plan(plan.to_json(), "here") == plan
