@@ -250,6 +250,9 @@ def _making(metadata: Metadata, evaluation: Evaluation) -> str:
         ("weights", f"SHA-256 `{metadata.weights_sha256}`"),
         ("versions", plain(versions)),
     ]
+    if metadata.source:
+        name, digest = metadata.source.get("name", ""), metadata.source.get("weights_sha256", "")
+        rows.insert(3, ("started from", f"the features of {plain(str(name))}, SHA-256 of its weights `{digest}`"))
     recipe = [(f"`{field}`", plain(str(value))) for field, value in metadata.recipe.items()]
     return f"""## How it was made
 

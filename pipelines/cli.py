@@ -77,6 +77,7 @@ def _run(options: argparse.Namespace) -> None:
         [model.name for model in definitions()] if options.all else options.models,
         options.data,
         settings=_settings(options),
+        source=options.source,
         exports=options.exports,
         seeds=options.seeds,
         again=options.again,
@@ -97,6 +98,7 @@ def _train(options: argparse.Namespace) -> None:
         options.model,
         options.data,
         settings=_settings(options),
+        source=options.source,
         plan=options.plan,
         resume=options.resume,
         **_reading(options),
@@ -250,6 +252,12 @@ def _parser() -> argparse.ArgumentParser:
             default=[],
             metavar="FIELD=VALUE",
             help=f"change a field of the recipe: {', '.join(field.name for field in fields(Recipe))}",
+        )
+        added.add_argument(
+            "--from",
+            dest="source",
+            metavar="EXPORT|RUN",
+            help="start from the features of a trained model, frozen at first: for few pictures",
         )
 
     def takes_exports(added: argparse.ArgumentParser) -> None:

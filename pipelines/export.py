@@ -69,7 +69,7 @@ def export(run: str, *, exports: Path = Path("exports")) -> Exported:
     if "test_accuracy" not in tracked.figures:
         raise ExportError(f"run {tracked.run_id} has no accuracy yet: `zoo evaluate {tracked.run_id[:8]}` first")
     data_set = load_data(tracked.plan, digest=tracked.data_digest)
-    model = tracked.model()
+    model, source = tracked.model(), tracked.plan.source
     metadata = Metadata(
         model=tracked.plan.model,
         family=definition(tracked.plan.model).family,
@@ -86,6 +86,7 @@ def export(run: str, *, exports: Path = Path("exports")) -> Exported:
         test_accuracy=tracked.figures["test_accuracy"],
         versions=versions(),
         resizing=data_set.resizing,
+        source={"name": source.title, "weights_sha256": source.digest} if source else {},
     )
     figures = tested_figures(tracked)
     goal = exports / data_set.name / tracked.plan.model  # not by the names in the store: they may lead anywhere

@@ -7,7 +7,7 @@ import inspect
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -22,6 +22,20 @@ from zoo.models import definition
 from zoo.recipe import Recipe
 
 PLAN_FILE = "plan.json"
+TRAINS = ("norms", "optimizer", "source", "stages", "teacher", "train")  # of the pipelines: they decide the weights
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A trained model that another one starts from.
+
+    name: of an export as `zoo.load` takes it, or runs:/ID. title: its data set and model. digest: SHA-256, in hex, of
+    its weights, as `pipelines.export.weights_sha256` takes it: they decide the new ones as the pictures do.
+    """
+
+    name: str
+    title: str
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -30,7 +44,8 @@ class Plan:
 
     data: a known data set or the absolute path of a folder. data_folder: where the files of a known one lie, if not in
     a usual place. size: (height, width) in pixels, None for the data set's own. resizing: how pictures of another size
-    come to it. groups, on_bad: of a folder or a table, see `zoo.data.folders.read_pictures`.
+    come to it. groups, on_bad: of a folder or a table, see `zoo.data.folders.read_pictures`. source: the trained model
+    that it starts from; None for new weights alone.
     """
 
     model: str
@@ -41,10 +56,11 @@ class Plan:
     resizing: str = RESIZINGS[0]
     groups: str | None = None
     on_bad: str = ON_BAD[0]
+    source: Origin | None = None
 
     def to_json(self) -> str:
         """The text of plan.json."""
-        found = {
+        found: dict[str, Any] = {
             "model": self.model,
             "data": self.data,
             "data_folder": self.data_folder,
@@ -54,6 +70,8 @@ class Plan:
             "on_bad": self.on_bad,
             "recipe": self.recipe.to_json(),
         }
+        if self.source is not None:
+            found["source"] = asdict(self.source)
         return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -68,7 +86,12 @@ class DataOptions(TypedDict, total=False):
 
 
 def make_plan(
-    model: str, data: str, *, settings: Mapping[str, Any] | None = None, **reading: Unpack[DataOptions]
+    model: str,
+    data: str,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    source: Origin | None = None,
+    **reading: Unpack[DataOptions],
 ) -> Plan:
     """The plan for a model on a data set, by the model's own recipe; `settings` change fields of it.
 
@@ -92,6 +115,7 @@ def make_plan(
         resizing=reading.get("resizing", RESIZINGS[0]),
         groups=reading.get("groups"),
         on_bad=reading.get("on_bad", ON_BAD[0]),
+        source=source,
     )
 
 
@@ -109,12 +133,14 @@ def parse_plan(text: str, where: str) -> Plan:
     try:
         found = json.loads(text)
         height, width = found["size"] or (0, 0)
+        source = found.get("source")  # plans that say nothing are older than the choice, or start anew
         return Plan(
             model=str(found["model"]),
             data=str(found["data"]),
             data_folder=None if found["data_folder"] is None else str(found["data_folder"]),
             size=(int(height), int(width)) if found["size"] else None,
             recipe=Recipe.from_json(found["recipe"]),
+            source=Origin(*(str(source[f.name]) for f in fields(Origin))) if source else None,
             # Plans that say nothing of these are older than the choice.
             resizing=str(found.get("resizing", RESIZINGS[0])),
             groups=None if found.get("groups") is None else str(found["groups"]),
@@ -154,13 +180,14 @@ def fingerprint(plan: Plan) -> str:
         "versions": library,
         "teacher": teacher_digest(plan.recipe),
         "outside": _outside_digest(plan.model),
+        "source": plan.source.digest if plan.source else "",
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
 def _code_digest() -> str:
     digest = hashlib.sha256()
-    trains = [ROOT / "pipelines" / f"{name}.py" for name in ("train", "norms", "optimizer", "teacher")]
+    trains = [ROOT / "pipelines" / f"{name}.py" for name in TRAINS]
     for path in sorted([*(ROOT / "zoo").rglob("*.py"), *trains]):
         if path.relative_to(ROOT).parts[1] != "runtime":  # it runs what was trained
             digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")

@@ -13,6 +13,7 @@ from pipelines.compare import Comparison, compare
 from pipelines.evaluate import evaluate
 from pipelines.export import export, tested_figures
 from pipelines.plan import DataOptions, Plan, load_data, make_plan
+from pipelines.source import find_source, take
 from pipelines.train import train
 from zoo.contract import MANIFEST_FILE, read_manifest
 
@@ -22,6 +23,7 @@ def run(
     data: str,
     *,
     settings: Mapping[str, Any] | None = None,
+    source: str | None = None,
     exports: Path = Path("exports"),
     seeds: int = 1,
     again: bool = False,
@@ -32,11 +34,15 @@ def run(
 
     A model that was trained by the same plan, on the same pictures, with the same code is not trained again, and an
     export of such a run is kept, unless `again` asks for it.
+    source: an export or a run whose features they start from.
     seeds: how often each model is trained, from the seed of its recipe upwards. The export is of the recipe's own seed,
     whichever does best in the test, and names the accuracies of all.
     Raises any ZooError of the steps.
     """
-    plans = [make_plan(model, data, settings=settings, **reading) for model in models]
+    origin = find_source(source) if source else None
+    plans = [make_plan(model, data, settings=settings, source=origin, **reading) for model in models]
+    for plan in plans:
+        take(plan, load_data(plan))  # a source that doesn't fit one of them is told before anything is trained
     folders = []
     for plan in plans:
         own, *_ = [_evaluated(each, again, tell) for each in _with_seeds(plan, seeds)]

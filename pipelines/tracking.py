@@ -174,6 +174,8 @@ def start_run(plan: Plan, data_set: DataSet, facts: Mapping[str, str | int | flo
         "mlflow.source.type": "LOCAL",
         "mlflow.source.name": "zoo train",
     }
+    if plan.source is not None:
+        tags |= {"source": plan.source.name, "source_digest": plan.source.digest}
     size = f"{data_set.height}x{data_set.width}x{data_set.channels}"
     known = {"model": plan.model, "data": plan.data, "size": size, "classes": data_set.classes}
     params = {**known, **plan.recipe.to_json(), **facts}
@@ -377,10 +379,11 @@ def accuracies_by_seed(run: TrackedRun) -> dict[int, float]:
         with _client() as client:
             text = _read_text(client, other.info.run_id, PLAN_FILE)
         try:
-            recipe = parse_plan(text, PLAN_FILE).recipe
+            plan = parse_plan(text, PLAN_FILE)
         except RecipeError:  # of a version whose recipes had other fields: not the same recipe
             continue
-        if replace(recipe, seed=own.seed) == own:
+        recipe = plan.recipe
+        if replace(recipe, seed=own.seed) == own and plan.source == run.plan.source:
             found.setdefault(recipe.seed, other.data.metrics["test_accuracy"])
     return dict(sorted(found.items()))
 
@@ -418,6 +421,13 @@ def load_run(run: str) -> TrackedRun:
         figures={name: value for name, value in found.data.metrics.items() if name not in HISTORY},
         history=history,
     )
+
+
+def labels_of(run_id: str) -> tuple[str, ...]:
+    """The class names that a run learned, as `start_run` wrote them down; none where it is older than that."""
+    with _client() as client:
+        profiles = [json.loads(each.dataset.profile or "{}") for each in client.get_run(run_id).inputs.dataset_inputs]
+    return tuple(str(label) for label in next((p["labels"] for p in profiles if "labels" in p), ()))
 
 
 def _by_epoch(client: Any, run_id: str, name: str) -> dict[int, float]:

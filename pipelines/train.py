@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from pipelines.norms import with_fused_norms
 from pipelines.optimizer import make_optimizer
 from pipelines.plan import DataOptions, Plan, fingerprint, load_data, make_plan, read_plan
 from pipelines.progress import progress
+from pipelines.source import Taken, find_source, take
+from pipelines.stages import Stage, make_stages
 from pipelines.teacher import teacher_of
 from zoo.contract import LOGITS
 from zoo.data import DataSet, Split
@@ -81,27 +84,32 @@ def train(
     data: str | None = None,
     *,
     settings: Mapping[str, Any] | None = None,
+    source: str | None = None,
     plan: Plan | Path | None = None,
     resume: str | None = None,
     **reading: Unpack[DataOptions],
 ) -> Trained:
     """Train a model on a data set, or make the run of a plan again, or go on with a run that was interrupted.
 
-    settings: fields of the model's recipe to change. The best weights by validation accuracy are kept, in float32; the
-    last ones where the recipe learns from the validation pictures, too.
+    settings: fields of the model's recipe to change. source: an export or a run whose features the model starts from:
+    they are frozen at first, then trained on, as the recipe's `frozen` and `fine_rate` say. The best weights by
+    validation accuracy are kept, in float32; the last ones where the recipe learns from the validation pictures, too.
     Raises any ZooError; KeyboardInterrupt, with the command to go on, after the run was ended as KILLED.
     """
     started = time.monotonic()
     if resume is not None:
-        run_id, plan, begin = _interrupted(resume, others=(model, data, settings, plan, *reading.values()))
+        others = (model, data, settings, source, plan, *reading.values())
+        run_id, plan, begin = _interrupted(resume, others)
     else:
-        run_id, plan, begin = None, _plan(model, data, settings, plan, reading), None
+        run_id, plan, begin = None, _plan(model, data, settings, source, plan, reading), None
     data_set = load_data(plan)
     learned = learned_from(plan.recipe, data_set)
     teacher = teacher_of(plan.recipe, learned)
     schedule = make_schedule(plan.recipe, learned)
     precision = begin.precision if begin else choose_precision(plan.recipe.precision)
-    learner = make_learner(plan, data_set, schedule, precision)
+    taken = take(plan, learned)
+    stages = stages_of(plan.recipe, schedule, taken)
+    learner = make_learner(plan, data_set, schedule, precision, taken)
     parameters = int(learner.count_params())
 
     if run_id is None:
@@ -109,16 +117,19 @@ def train(
             "arithmetic": precision,
             "parameters": parameters,
             "updates": schedule.updates,
+            **(taken.facts() if taken else {}),
         }
         run_id = tracking.start_run(plan, data_set, facts)
     else:
         tracking.reopen(run_id)
+    if taken:
+        print(taken, file=sys.stderr, flush=True)
     with _ended(run_id):
         if begin is None:
             log_data(run_id, data_set)
             log_augmented(run_id, plan.recipe, learned)
             begin = _beginning(learner, precision, run_id)
-        best = fit(learner, plan, learned, teacher, schedule, begin, run_id)
+        best = fit(learner, plan, learned, teacher, schedule, stages, begin, run_id)
         trained = _in_float32(plan, data_set, best)
         known: dict[str, float] = {"best_epoch": best.epoch, "parameters": parameters}
         accuracy = _accuracy(trained, learned.validation) if learned.validation else None
@@ -144,15 +155,17 @@ def _plan(
     model: str | None,
     data: str | None,
     settings: Mapping[str, Any] | None,
+    source: str | None,
     plan: Plan | Path | None,
     reading: DataOptions,
 ) -> Plan:
     if plan is None:
         if model is None or data is None:
             raise ZooError("a training needs a model and a data set, or a plan, or a run to resume")
-        return make_plan(model, data, settings=settings, **reading)
-    if any((model, data, settings, *reading.values())):
-        raise ZooError("a plan says all of a training: give no model, data, size or setting beside it")
+        origin = find_source(source) if source else None
+        return make_plan(model, data, settings=settings, source=origin, **reading)
+    if any((model, data, settings, source, *reading.values())):
+        raise ZooError("a plan says all of a training: give no model, data, size, setting or source beside it")
     found = plan if isinstance(plan, Plan) else read_plan(plan)
     definition(found.model)
     return found
@@ -161,7 +174,7 @@ def _plan(
 def _interrupted(run: str, others: tuple[Any, ...]) -> tuple[str, Plan, Checkpoint]:
     """The run to go on with, its plan, and where it stopped. TrackingError where it can't come to the same weights."""
     if any(others):
-        raise ZooError("a run is resumed as it was begun: give no model, data, plan, size or setting beside it")
+        raise ZooError("a run is resumed as it was begun: give no model, data, plan, size, setting or source beside it")
     tracked = tracking.load_run(run)
     if tracked.status == "FINISHED":
         raise TrackingError(f"run {tracked.run_id} is finished: there is nothing to resume")
@@ -206,22 +219,43 @@ def make_schedule(recipe: Recipe, data_set: DataSet) -> Schedule:
     return Schedule(steps, epochs, stride, call)
 
 
-def make_learner(plan: Plan, data_set: DataSet, schedule: Schedule, precision: str) -> Any:
-    """The compiled Keras model from pictures to logits, with initial weights that depend on the recipe's seed alone."""
+def stages_of(recipe: Recipe, schedule: Schedule, taken: Taken | None) -> tuple[Stage, ...]:
+    """One, or two where layers are taken from a source."""
+    layers = taken.layers if taken else {}
+    return make_stages(recipe, schedule.epochs, schedule.stride, layers, new=not taken or len(layers) < taken.of)
+
+
+def make_learner(plan: Plan, data_set: DataSet, schedule: Schedule, precision: str, taken: Taken | None = None) -> Any:
+    """The Keras model from pictures to logits, compiled for its first stage.
+
+    Initial weights depend on the recipe's seed alone, but for those that are taken from a source.
+    """
     keras = start_keras()
     keras.utils.set_random_seed(plan.recipe.seed)
     model = build(plan.model, data_set.height, data_set.width, data_set.channels, data_set.classes, precision)
     model = with_fused_norms(model)
     learner = keras.Model(model.input, model.get_layer(LOGITS).output)
+    for name, weights in (taken.layers if taken else {}).items():
+        learner.get_layer(name).set_weights(weights)
+    enter(learner, plan.recipe, schedule, stages_of(plan.recipe, schedule, taken)[0])
+    return learner
+
+
+def enter(learner: Any, recipe: Recipe, schedule: Schedule, stage: Stage) -> None:
+    """Compile a learner for a stage: what is frozen in it, and an optimiser that knows nothing yet."""
+    keras = start_keras()
+    for layer in learner.layers:
+        layer.trainable = layer.name not in stage.frozen
+    updates = schedule.steps * (stage.last - stage.first)
+    recipe = recipe.with_values({"learning_rate": stage.learning_rate})
     learner.compile(
-        optimizer=make_optimizer(plan.recipe, schedule.updates, learner.trainable_weights),
+        optimizer=make_optimizer(recipe, updates, learner.trainable_weights),
         loss=keras.losses.CategoricalCrossentropy(from_logits=True),
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
         jit_compile=compiles_steps(),
         steps_per_execution=schedule.call,
     )
     learner.optimizer.build(learner.trainable_variables)  # its variables are part of the first checkpoint
-    return learner
 
 
 # --- the fit -------------------------------------------------------------------------------------------------------
@@ -233,14 +267,19 @@ def fit(
     data_set: DataSet,
     teacher: Teacher | None,
     schedule: Schedule,
+    stages: Sequence[Stage],
     begin: Checkpoint,
     run_id: str,
 ) -> Best:
-    """Train from a checkpoint to the schedule's end; after each validation a line in the store and a checkpoint.
+    """Train from a checkpoint to the end of the last stage, with a learner that is compiled for the first.
 
+    After each validation a line in the store and a checkpoint.
     Returns the best weights. Raises RecipeError where the loss stops being a number.
     """
-    _restore(learner, begin)
+    stages = [stage for stage in stages if begin.epoch < stage.last]
+    if stages[0].first > 0:
+        enter(learner, plan.recipe, schedule, stages[0])
+    _restore(learner, begin, stages[0])
     best, seen, looked = begin.best, begin.epoch, time.monotonic()
 
     def say(step: int, logs: object) -> None:  # noqa: ARG001 (Keras names it)
@@ -266,24 +305,27 @@ def fit(
 
     keras = start_keras()
     with progress(f"{plan.model} on {data_set.name}", seen) as advance:
-        learner.fit(
-            training_batches(
-                data_set.train,
-                data_set.classes,
-                plan.recipe,
-                mirrored=data_set.mirrored,
-                first_epoch=begin.epoch,
-                epochs=schedule.epochs - begin.epoch,
-                teacher=teacher,
-            ),
-            initial_epoch=begin.epoch // schedule.stride,
-            epochs=schedule.epochs // schedule.stride,
-            steps_per_epoch=schedule.steps * schedule.stride,
-            validation_data=validation_of(data_set),
-            callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=say, on_epoch_end=keep)],
-            verbose=0,
-            shuffle=False,  # the stream is in its order already
-        )
+        for stage in stages:
+            if stage is not stages[0]:
+                enter(learner, plan.recipe, schedule, stage)
+            learner.fit(
+                training_batches(
+                    data_set.train,
+                    data_set.classes,
+                    plan.recipe,
+                    mirrored=data_set.mirrored,
+                    first_epoch=seen,
+                    epochs=stage.last - seen,
+                    teacher=teacher,
+                ),
+                initial_epoch=seen // schedule.stride,
+                epochs=stage.last // schedule.stride,
+                steps_per_epoch=schedule.steps * schedule.stride,
+                validation_data=validation_of(data_set),
+                callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=say, on_epoch_end=keep)],
+                verbose=0,
+                shuffle=False,  # the stream is in its order already
+            )
     assert best is not None  # noqa: S101 (a schedule has an epoch at least)
     return best
 
@@ -314,11 +356,13 @@ def _state(learner: Any) -> tuple[NDArray[Any], ...]:
     return tuple(np.asarray(variable) for variable in _variables(learner))
 
 
-def _restore(learner: Any, begin: Checkpoint) -> None:
-    variables = _variables(learner)
-    if [tuple(variable.shape) for variable in variables] != [value.shape for value in begin.variables]:
+def _restore(learner: Any, begin: Checkpoint, stage: Stage) -> None:
+    """Put a checkpoint's values back. A stage begins with an optimiser of its own: that of the one before is left."""
+    variables = learner.variables if begin.epoch == stage.first else _variables(learner)
+    values = begin.variables[: len(variables)] if begin.epoch == stage.first else begin.variables
+    if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
         raise TrackingError("the checkpoint doesn't fit the model, it is damaged: train anew")
-    for variable, value in zip(variables, begin.variables, strict=True):
+    for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
 
 

@@ -69,6 +69,7 @@ DRAWINGS = {
     "neurons": (figures.first_layer, (random.normal(size=(12, 9, 3, 3)), "neuron", LABELS)),
     "reliability": (figures.reliability, (calibration_bins(CONFIDENCE, TRUTH == ANSWER),)),
     "costs": (figures.costs, ([SHIPPED, replace(SHIPPED, model="all", accuracy=1.0, high=1.0)], PUBLISHED)),
+    "few pictures": (figures.few_pictures, ([5, 20], {"new": [(0.6, 0.5, 0.7), (0.8, 0.75, 0.85)]}, "clothes")),
     "comparison": (figures.comparison, ([ROW, replace(ROW, name="pets/softmax", family="dense", parameters=7850)],)),
 }
 

@@ -33,6 +33,8 @@ def test_a_recipe_survives_json(recipe: Recipe) -> None:
         ("augmentation=heavy", "augmentation must be one of none, mirror, light, strong, received 'heavy'"),
         ("precision=int8", "precision must be one of"),
         ("optimizer=sgd", "optimizer must be one of adamw, muon"),
+        ("frozen=1.5", "frozen must be from 0 to 1"),
+        ("fine_rate=0", "fine_rate must be above 0 and at most 1"),
         ("balance=weights", "balance must be one of none, classes"),
         ("epochs", "--set takes field=value"),
         ("=3", "--set takes field=value"),

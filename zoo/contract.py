@@ -43,6 +43,8 @@ class Metadata:
     height, width: the picture size in pixels that the model was trained at; others are resized to it in the graph, in
     the way that `resizing` names, one of RESIZINGS.
     channels: 1 (grey) or 3 (RGB). labels: the class names, in the order of the outputs.
+    source: the trained model whose features this one started from, as its "name" (DATA SET/MODEL) and "weights_sha256";
+    empty for a model that was trained from new weights alone.
     parity: "largest_difference" of a probability and "same_top_class" as a share, over the whole test set.
     """
 
@@ -62,6 +64,7 @@ class Metadata:
     parity: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     resizing: str = RESIZINGS[0]
+    source: Mapping[str, str] = field(default_factory=dict)
     contract: str = CONTRACT
 
     def to_properties(self) -> dict[str, str]:
@@ -87,7 +90,7 @@ class Metadata:
         if not isinstance(found, dict) or found.get("contract") != CONTRACT:
             version = found.get("contract") if isinstance(found, dict) else None
             raise ExportError(f"{where} follows contract {version!r}, this version reads {CONTRACT!r}: export it again")
-        found = {"resizing": RESIZINGS[0], **found}  # files that say nothing are older than the choice
+        found = {"resizing": RESIZINGS[0], "source": {}, **found}  # files that say nothing are older than the choice
         missing = [f.name for f in fields(cls) if f.name not in found]
         if missing:
             raise ExportError(f"{where} lacks {', '.join(missing)} in its metadata: export the model again")
@@ -109,7 +112,7 @@ class Metadata:
                 "export the model again"
             )
         wrong = [name for name in _NAMES if not _is_name(known[name])]
-        wrong += [name for name in ("recipe", "parity", "versions") if not isinstance(known[name], dict)]
+        wrong += [name for name in ("recipe", "parity", "versions", "source") if not isinstance(known[name], dict)]
         if type(known["test_accuracy"]) not in (int, float) or not 0 <= known["test_accuracy"] <= 1:
             wrong.append("test_accuracy")
         if wrong:

@@ -57,6 +57,12 @@ class Recipe:
     teacher: str = ""
     # Share of the target that comes from the teacher; the label has the rest.
     teacher_share: float = 0.9
+    # Of a training that starts from another model's features (--from): share of the epochs in which they stay as they
+    # are, while what is new learns from them. Before it has, its gradients would spoil them. With 5 pictures of each of
+    # five classes of clothes, from features of five others, 0.2 and a rate of 0.5 gave 87.9 %, 0.5 and 0.2 gave 86.5 %.
+    frozen: float = 0.2
+    # Factor of the learning rate in the epochs after that, in which everything learns: what is good needs small steps.
+    fine_rate: float = 0.5
     # auto: mixed_bfloat16 where the processor multiplies it itself, else float32. Full convolutions took a fifth less
     # time in it, the small matrices of dense models a tenth to two fifths more, depthwise convolutions twice as long.
     precision: str = "auto"
@@ -75,6 +81,8 @@ class Recipe:
         need(0 <= self.seed < 2**32, "seed", "from 0 to below 2**32, as NumPy takes it")
         for name in ("weight_decay", "warmup", "label_smoothing", "mixup"):
             need(0 <= getattr(self, name) < 1, name, "from 0 to below 1")
+        need(0 <= self.frozen <= 1, "frozen", "from 0 to 1")
+        need(0 < self.fine_rate <= 1, "fine_rate", "above 0 and at most 1")
         need(0 < self.teacher_share <= 1, "teacher_share", "above 0 and at most 1")
         need(0 < self.learning_rate < 100, "learning_rate", "above 0 and below 100")
         need(self.augmentation in AUGMENTATIONS, "augmentation", f"one of {', '.join(AUGMENTATIONS)}")

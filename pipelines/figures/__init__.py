@@ -6,6 +6,7 @@ Each function writes a PNG, whole or not at all, and returns its alternative tex
 from pipelines.figures.answers import confusion, reliability
 from pipelines.figures.costs import costs
 from pipelines.figures.data import class_counts, contact_sheet, picture_sizes
+from pipelines.figures.few import few_pictures
 from pipelines.figures.models import comparison
 from pipelines.figures.style import FAMILY_COLOURS, FAMILY_MARKERS
 from pipelines.figures.tiles import augmented, first_layer, mistakes
@@ -21,6 +22,7 @@ __all__ = [
     "contact_sheet",
     "costs",
     "curves",
+    "few_pictures",
     "first_layer",
     "mistakes",
     "picture_sizes",

@@ -1,0 +1,376 @@
+"""`--from`: features of a trained model, from an export or a run, under a new head; frozen first, then trained on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+import zoo
+from pipelines import checkpoint, tracking
+from pipelines.cli import main
+from pipelines.convert import convert
+from pipelines.evaluate import evaluate
+from pipelines.export import export
+from pipelines.plan import Plan, fingerprint, load_data, make_plan, parse_plan
+from pipelines.rebuild import rebuild
+from pipelines.run import run
+from pipelines.source import LUMA, find_source, take
+from pipelines.stages import Stage, make_stages
+from pipelines.train import train
+from zoo.contract import Metadata, read_manifest
+from zoo.data import DataSet, Split
+from zoo.errors import ExportError, RecipeError, TrackingError, ZooError
+from zoo.models import build
+from zoo.models.backend import start_keras
+from zoo.recipe import Recipe
+
+EXPORTS = Path(__file__).parents[1] / "exports"
+# 9 steps an epoch, 4 epochs a validation: two validations with frozen features, then two with all that learns.
+SETTINGS = {"epochs": 16, "frozen": 0.5, "precision": "float32"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A working folder with a store of its own, which finds the exports that are shipped."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.setenv("ZOO_EXPORTS", str(EXPORTS))
+        patch.chdir(tmp_path_factory.mktemp("source"))
+        yield Path.cwd()
+
+
+@pytest.fixture(scope="module")
+def started(folder):
+    """conv-mlp-small from the features of the shipped conv-small of other pictures."""
+    return train("conv-mlp-small", "digits", source="fashion-mnist/conv-small", settings=SETTINGS)
+
+
+def weights(run: str) -> list[np.ndarray]:
+    return tracking.load_run(run).model().get_weights()
+
+
+def same(some, others) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(some, others, strict=True))
+
+
+def noise(*shape: int) -> np.ndarray:
+    return np.random.default_rng(3).integers(0, 256, shape, np.uint8)
+
+
+def features_of(model, layer: str):
+    """The part of a model up to a layer's outputs."""
+    return start_keras().Model(model.input, model.get_layer(layer).output)
+
+
+def pictures(name: str, images: np.ndarray, classes: int = 10) -> DataSet:
+    """A data set of these pictures alone."""
+    split = Split(images, np.arange(len(images)) % classes, tuple(map(str, range(len(images)))))
+    return DataSet(name, tuple("abcdefghij"[:classes]), split, split, split, mirrored=False, origin="here")
+
+
+# --- an exported file as a Keras model -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "digits/conv-tiny",  # depthwise convolutions
+        "digits/lenet5-modern",  # norms behind dense layers
+        "fashion-mnist/alexnet-mini",  # dropout between the maps and the dense layer
+        "fashion-mnist/conv-small",
+        "fashion-mnist/lenet5",  # no norms; margins around the pictures
+        "fashion-mnist/mlp-residual",  # layer normalisation
+        "fashion-mnist/resnet-mlp",  # residuals
+        "fashion-mnist/separable-small",
+        "fashion-mnist/softmax",
+        "fashion-mnist/vgg-mini",
+        "fashion-mnist/wide-resnet-small",
+    ],
+)
+def test_a_shipped_file_comes_back_as_the_keras_model_that_answers_alike(name):
+    model, metadata = rebuild(EXPORTS / name)
+    classifier = zoo.load(EXPORTS / name, provider="cpu")
+    samples = [np.asarray(Image.open(path)) for path in sorted((EXPORTS / name / "samples").glob("*.png"))]
+    images = np.concatenate([np.stack(samples)[..., None], noise(8, classifier.height, classifier.width, 1)])
+    (expected,) = classifier.session.run(["logits"], {"images": images})
+    np.testing.assert_allclose(np.asarray(model(images)["logits"]), expected, atol=1e-4)
+    assert metadata == classifier.metadata
+
+
+@pytest.mark.parametrize("name", ["mlp-mixer-tiny", "convnext-mini", "mlp-large", "vgg-mini"])
+def test_what_is_not_shipped_comes_back_too_in_colour_and_at_odd_sizes(name, tmp_path):
+    file, model = exported(name, tmp_path, size=(12, 20, 3))
+    images = noise(8, 12, 20, 3)
+    answers = [np.asarray(each(images)["logits"]) for each in (model, rebuild(file)[0])]
+    np.testing.assert_allclose(*answers, atol=1e-4)
+
+
+def exported(name: str, folder: Path, size: tuple[int, int, int], labels: str = "abcde"):
+    """A file of a model whose weights are random, statistics of norms and biases included."""
+    model, random = build(name, *size, len(labels)), np.random.default_rng(2)
+    for weight in model.weights:
+        if len(weight.shape) == 1:
+            weight.assign(random.uniform(0.5, 1.5, weight.shape))
+    converted = convert(model)
+    metadata = Metadata(name, "conv", "noise", "0" * 64, tuple(labels), *size, {}, "0" * 32, "", "0" * 64, 0.5)
+    onnx.helper.set_model_props(converted, metadata.to_properties())
+    file = folder / "model.onnx"
+    file.write_bytes(converted.SerializeToString())
+    return file, model
+
+
+def test_a_file_whose_weights_are_elsewhere_or_answer_otherwise_is_told(tmp_path):
+    file, _ = exported("conv-tiny", tmp_path, size=(16, 16, 1))
+    original = onnx.load(file)
+    for change, sentence in (
+        (lambda node: node.input.__setitem__(1, "other"), "holds no stem_conv/kernel"),
+        (lambda node: node.attribute.extend([onnx.helper.make_attribute("dilations", [2, 2])]), "logits that differ"),
+    ):
+        changed = onnx.ModelProto()
+        changed.CopyFrom(original)
+        for constant in changed.graph.initializer:
+            if constant.name == "stem_conv/kernel" and "holds" in sentence:
+                constant.name = "other"
+        stem = next(node for node in changed.graph.node if node.name == "stem_conv")
+        if "differ" in sentence:
+            stem.attribute.remove(next(a for a in stem.attribute if a.name == "dilations"))
+            pads = next(a for a in stem.attribute if a.name == "pads")
+            pads.ints[:] = [2, 2, 2, 2]
+        change(stem)
+        file.write_bytes(changed.SerializeToString())
+        with pytest.raises(ExportError, match=rf"{sentence}.*name the run that made it instead"):
+            rebuild(file)
+
+
+# --- what is taken ---------------------------------------------------------------------------------------------------
+
+
+def test_the_features_come_along_and_the_head_is_new(folder):
+    plan = make_plan("conv-mlp-small", "digits", source=find_source("fashion-mnist/conv-small"))
+    taken = take(plan, load_data(plan))
+    assert (len(taken.layers), taken.of, taken.parameters) == (12, 14, 86_560)
+    assert str(taken) == "12 of 14 layers (86,560 parameters) start from fashion-mnist/conv-small"
+    images = noise(4, 8, 8, 1)
+    source = rebuild(EXPORTS / "fashion-mnist/conv-small")[0]
+    small = build("conv-small", 8, 8, 1, 10)
+    small.set_weights(source.get_weights())
+    model = build("conv-mlp-small", 8, 8, 1, 10)
+    for name, values in taken.layers.items():
+        model.get_layer(name).set_weights(values)
+    answers = [np.asarray(features_of(each, "block3_unit2_relu")(images)) for each in (small, model)]
+    assert answers[0].max() > 0.1
+    np.testing.assert_allclose(*answers, atol=1e-4)
+
+
+def test_features_are_the_same_when_a_step_computes_them_with_the_statistics_of_its_batch(folder):
+    """And kernels that came folded are as easy to move as others."""
+    plan = make_plan("conv-small", "digits", source=find_source("fashion-mnist/conv-small"))
+    data_set = load_data(plan)
+    model = build("conv-small", 8, 8, 1, 10)
+    for name, values in take(plan, data_set).layers.items():
+        model.get_layer(name).set_weights(values)
+    features = features_of(model, "block3_unit2_relu")
+    for layer in ("block1_unit1_conv", "block3_unit2_conv"):  # as large as new ones: a step moves them as far
+        sizes = [np.std(m.get_layer(layer).get_weights()[0]) for m in (model, build("conv-small", 8, 8, 1, 10))]
+        assert sizes[0] == pytest.approx(sizes[1], rel=0.2)
+    images = data_set.train.images[:512]
+    frozen, trained = (np.asarray(features(images, training=training)) for training in (False, True))
+    assert np.abs(trained - frozen).mean() < 0.05 * frozen.mean()
+
+
+@pytest.mark.parametrize("model", ["conv-small", "mlp-large"])
+def test_an_rgb_picture_has_the_features_of_its_grey_version(folder, tmp_path, model):
+    layer = {"conv-small": "block3_unit2_relu", "mlp-large": "hidden3_relu"}[model]
+    file, source = exported(model, tmp_path, size=(16, 16, 1))
+    plan = make_plan(model, "unused", source=find_source(str(file)))
+    colour = noise(6, 16, 16, 3)
+    taken = take(plan, pictures("colour", colour))
+    assert "the first one made to see RGB as the grey that it knows" in str(taken)
+    learner = build(model, 16, 16, 3, 10)
+    for name, values in taken.layers.items():
+        learner.get_layer(name).set_weights(values)
+    grey = np.stack([np.asarray(Image.fromarray(picture).convert("L")) for picture in colour])[..., None]
+    seen, known = features_of(learner, layer)(colour), features_of(source, layer)(grey)
+    rounding = 0.5 / 255 * np.abs(np.asarray(known)).max()
+    np.testing.assert_allclose(np.asarray(seen), np.asarray(known), atol=5 * rounding)
+    np.testing.assert_allclose(np.asarray(seen), features_of(source, layer)(colour @ LUMA[:, None]), atol=1e-4)
+
+
+def test_a_grey_picture_has_the_features_of_its_rgb_version(folder, tmp_path):
+    file, source = exported("conv-small", tmp_path, size=(16, 16, 3))
+    plan = make_plan("conv-small", "unused", source=find_source(str(file)))
+    grey = noise(6, 16, 16, 1)
+    taken = take(plan, pictures("grey", grey))
+    assert "the first one made to see grey as the RGB that it knows" in str(taken)
+    learner = build("conv-small", 16, 16, 1, 10)
+    for name, values in taken.layers.items():
+        learner.get_layer(name).set_weights(values)
+    answers = [features_of(m, "block3_unit2_relu")(x) for m, x in ((learner, grey), (source, np.repeat(grey, 3, 3)))]
+    np.testing.assert_allclose(*map(np.asarray, answers), atol=1e-4)
+
+
+def test_the_layer_of_the_logits_comes_along_where_the_classes_are_the_same(folder, tmp_path):
+    file, _ = exported("conv-tiny", tmp_path, size=(16, 16, 1))
+    origin = find_source(str(file))
+    plan = make_plan("conv-tiny", "unused", source=origin)
+    others = replace(pictures("others", noise(6, 16, 16, 1), 5), labels=tuple("vwxyz"))
+    assert "head_dense" in take(plan, pictures("same", noise(6, 16, 16, 1), 5)).layers
+    assert "head_dense" not in take(plan, others).layers
+
+
+def test_dense_layers_behind_features_of_another_size_are_new(folder):
+    plan = make_plan("resnet-mlp", "digits", source=find_source("fashion-mnist/resnet-mlp"))
+    taken = take(plan, load_data(plan))  # 8x8 pixels here, 28x28 there
+    assert "head_hidden_dense" not in taken.layers
+    assert taken.parameters == 678_304
+
+
+@pytest.mark.parametrize(
+    ("model", "source", "sentence"),
+    [
+        ("conv-small", "fashion-mnist/resnet-mlp", r"expected block1_unit1_conv \[\[3, 3, 1, 32\]\].*stem_conv"),
+        ("conv-small", "fashion-mnist/softmax", "has no features for conv-small"),
+        ("softmax", "fashion-mnist/softmax", "name a source with the same first layers"),
+        ("lenet5", "digits/lenet5-modern", "received c1_conv"),
+    ],
+)
+def test_a_source_without_the_features_is_told_before_anything_is_written(folder, model, source, sentence):
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(RecipeError, match=sentence):
+        train(model, "digits", source=source)
+    with pytest.raises(RecipeError, match=sentence):
+        run([model], "digits", source=source)
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_source_that_is_nowhere_is_told(folder, capsys):
+    assert main(["train", "conv-small", "--data", "digits", "--from", "fashion-mnist/conv-smal"]) == 1
+    assert "did you mean fashion-mnist/conv-small" in capsys.readouterr().err
+    with pytest.raises(TrackingError, match=r"no run.* begins with 'abc'|there are no runs yet"):
+        train("conv-small", "digits", source="abc")
+
+
+# --- two stages ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "stages"),
+    [
+        ({}, [(0, 4, 1.0, True), (4, 16, 0.5, False)]),
+        ({"frozen": 0.5, "fine_rate": 0.1}, [(0, 8, 1.0, True), (8, 16, 0.1, False)]),
+        ({"frozen": 0.25, "fine_rate": 0.1}, [(0, 4, 1.0, True), (4, 16, 0.1, False)]),
+        ({"frozen": 0.01}, [(0, 4, 1.0, True), (4, 16, 0.5, False)]),
+        ({"frozen": 0.99}, [(0, 12, 1.0, True), (12, 16, 0.5, False)]),
+        ({"frozen": 1}, [(0, 16, 1.0, True)]),
+        ({"frozen": 0}, [(0, 16, 0.5, False)]),
+    ],
+)
+def test_the_recipe_divides_the_epochs_at_a_validation(settings, stages):
+    recipe = Recipe(learning_rate=1.0).with_values(settings)
+    found = make_stages(recipe, 16, 4, ["features"], new=True)
+    expected = [Stage(a, b, rate, frozenset({"features"} if frozen else ())) for a, b, rate, frozen in stages]
+    assert found == tuple(expected)
+
+
+def test_without_a_source_or_without_anything_new_there_is_one_stage():
+    recipe = Recipe(learning_rate=1.0)
+    assert make_stages(recipe, 16, 4, [], new=True) == (Stage(0, 16, 1.0),)
+    assert make_stages(recipe, 16, 4, ["all"], new=False) == (Stage(0, 16, 0.5),)
+
+
+def test_frozen_features_do_not_move_and_then_they_do(folder, started):
+    plan = tracking.load_run(started.run).plan
+    taken = take(plan, load_data(plan)).layers
+    frozen = train(plan=replace(plan, recipe=plan.recipe.with_values({"frozen": 1})))
+    kept, moved = (tracking.load_run(each.run).model() for each in (frozen, started))
+    for name, values in taken.items():  # norms with their statistics among them
+        assert same(kept.get_layer(name).get_weights(), values), name
+    assert not same(moved.get_layer("block1_unit1_conv").get_weights(), taken["block1_unit1_conv"])
+    assert started.best_epoch > 8
+    assert started.validation_accuracy > 0.8
+
+
+def test_a_run_can_be_a_source_too(folder, started):
+    again = train("conv-small", "digits", source=started.run[:10], settings={"epochs": 4, "frozen": 1})
+    model, source = (tracking.load_run(each.run).model() for each in (again, started))
+    images = load_data(make_plan("conv-small", "digits")).test.images[:32]
+    answers = [features_of(each, "block3_unit2_relu")(images) for each in (model, source)]
+    np.testing.assert_allclose(*map(np.asarray, answers), atol=1e-4)
+    assert tracking.load_run(again.run).plan.source.name == f"runs:/{started.run}"
+
+
+@pytest.mark.parametrize("epoch", [8, 12])
+def test_an_interruption_between_the_stages_or_later_changes_nothing(folder, started, epoch, monkeypatch):
+    save = checkpoint.save
+
+    def save_and_interrupt(state: checkpoint.Checkpoint, run_id: str) -> None:
+        save(state, run_id)
+        if state.epoch == epoch:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "save", save_and_interrupt)
+    with pytest.raises(KeyboardInterrupt, match="zoo train --resume") as interruption:
+        train(plan=tracking.load_run(started.run).plan)
+    monkeypatch.undo()
+    resumed = train(resume=str(interruption.value).split()[-1])
+    assert (resumed.best_epoch, resumed.validation_accuracy) == (started.best_epoch, started.validation_accuracy)
+    assert same(weights(resumed.run), weights(started.run))
+
+
+# --- what is written down --------------------------------------------------------------------------------------------
+
+
+def test_the_run_the_file_and_the_card_say_what_it_started_from(folder, started):
+    with tracking._client() as client:
+        found = client.get_run(started.run).data
+    assert found.tags["source"] == found.params["source"] == "fashion-mnist/conv-small"
+    assert (found.params["source_layers"], found.params["source_parameters"]) == ("12", "86560")
+    assert found.params["frozen"] == "0.5"
+    evaluate(started.run)
+    written = export(started.run, exports=folder / "written")
+    digest = tracking.load_run(started.run).plan.source.digest
+    source = {"name": "fashion-mnist/conv-small", "weights_sha256": digest}
+    assert zoo.load(written.folder).metadata.source == read_manifest(written.folder).metadata.source == source
+    card = (written.folder / "README.md").read_text(encoding="utf-8")
+    assert f"| started from | the features of fashion-mnist/conv-small, SHA-256 of its weights `{digest}` |" in card
+
+
+def test_a_whole_run_starts_from_a_source_once(folder, capsys):
+    command = ["run", "softmax", "--data", "digits", "--from", "digits/softmax", "--set", "epochs=4"]
+    assert main(command) == 0
+    assert "1 of 1 layers (650 parameters) start from digits/softmax" in capsys.readouterr().err  # the same classes
+    assert read_manifest(folder / "exports/digits/softmax").metadata.source["name"] == "digits/softmax"
+    assert main(command) == 0
+    assert "trained before" in capsys.readouterr().err
+
+
+def test_a_plan_keeps_its_source_and_old_plans_have_none(folder, started):
+    plan = tracking.load_run(started.run).plan
+    assert parse_plan(plan.to_json(), "here") == plan
+    assert asdict(plan.source)["title"] == "fashion-mnist/conv-small"
+    bare = Plan("lenet5", "digits", None, None, Recipe())
+    assert "source" not in bare.to_json()
+    assert parse_plan(bare.to_json(), "here").source is None
+
+
+def test_the_weights_of_the_source_decide_the_fingerprint(folder, tmp_path):
+    file, _ = exported("conv-tiny", tmp_path, size=(8, 8, 1))
+    plans = [make_plan("conv-tiny", "digits"), make_plan("conv-tiny", "digits", source=find_source(str(file)))]
+    changed = onnx.load(file)
+    bias = next(constant for constant in changed.graph.initializer if constant.name == "head_dense/bias")
+    bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + 1, bias.name))
+    file.write_bytes(changed.SerializeToString())
+    plans.append(make_plan("conv-tiny", "digits", source=find_source(str(file))))
+    assert len({fingerprint(plan) for plan in plans}) == 3
+    with pytest.raises(RecipeError, match="holds other weights than when the plan was made"):
+        train(plan=plans[1])
+
+
+def test_a_source_beside_a_plan_is_told(folder, started):
+    with pytest.raises(ZooError, match="setting or source beside it"):
+        train(plan=tracking.load_run(started.run).plan, source="fashion-mnist/conv-small")
