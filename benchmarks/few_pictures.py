@@ -103,7 +103,7 @@ def main() -> None:
         picture,
         options.pictures,
         {way: [each[way] for each in result["rows"]] for way in WAYS},
-        f"{options.model} on {whole.name}, features of {title}",
+        f"{options.model} on {whole.name},\nfeatures of {title}",
     )
     print(json.dumps(result, indent=1) if options.json else table(result))
     print(f"{picture}: {text}", file=sys.stderr)

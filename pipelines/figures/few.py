@@ -16,7 +16,7 @@ Estimate = tuple[float, float, float]  # mean, and the ends of its interval, 0..
 def few_pictures(figure: Figure, pictures: Sequence[int], ways: Mapping[str, Sequence[Estimate]], title: str) -> str:
     """Test accuracy against pictures a class, a line for each way, with 95 % intervals over seeds.
 
-    ways: by their name, an estimate for each of `pictures`; three of them at most.
+    ways: by their name, an estimate for each of `pictures`; three of them at most. title: of one or two lines.
     """
     figure.set_size_inches(6.4, 3.9)
     ax = figure.subplots()
@@ -36,7 +36,7 @@ def few_pictures(figure: Figure, pictures: Sequence[int], ways: Mapping[str, Seq
     ax.margins(x=0.08)
     ax.set(xlabel="pictures a class, for training", title=title)
     ax.legend(loc="lower right")
-    return f"{title}: " + "; ".join(
+    return f"{' '.join(title.split())}: " + "; ".join(
         f"{name} "
         + ", ".join(
             f"{mean:.1%} ({low:.1%} to {high:.1%}) with {number}"
