@@ -105,6 +105,8 @@ def make_plan(
     recipe = definition(model).recipe.with_values(settings)
     if data not in data_sets() and os.path.exists(data):  # noqa: PTH110 (where Path raises, loading says why)
         data = str(Path(data).resolve())  # a later command may start elsewhere
+    for name in reading.keys() - DataOptions.__annotations__.keys():
+        raise TypeError(f"pictures can't be read with {name!r}, expected {', '.join(DataOptions.__annotations__)}")
     folder = reading.get("data_folder")
     return Plan(
         model=model,
