@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from pipelines.statistics import (
     top_accuracy,
     wilson_interval,
 )
-from zoo.contract import INPUT, LOGITS, PROBABILITIES
+from zoo.contract import LOGITS, PROBABILITIES, Metadata
 from zoo.data import Split
 from zoo.pictures import Pixels
 from zoo.runtime import Classifier
@@ -26,11 +27,23 @@ Answers = tuple[NDArray[np.float32], NDArray[np.float32]]  # logits [N, K], prob
 BATCH = 256  # pictures at a time
 
 
-def answers_of(classifier: Classifier, images: Pixels) -> Answers:
-    """What an exported file answers to pictures [N, H, W, C] uint8, however many they are."""
+def made_up(metadata: Metadata, count: int) -> Any:
+    """Random pictures [count, H, W, C] uint8 of the model's size, or rows [count, F] float32: the same each time."""
+    random = np.random.default_rng(0)
+    if not metadata.columns:
+        return random.integers(0, 256, (count, metadata.height, metadata.width, metadata.channels), dtype=np.uint8)
+    of_column = [
+        random.normal(size=count) if column.categories is None else random.integers(0, len(column.categories), count)
+        for column in metadata.columns
+    ]
+    return np.stack(of_column, axis=1).astype(np.float32)
+
+
+def answers_of(classifier: Classifier, inputs: Any) -> Answers:
+    """What an exported file answers to pictures [N, H, W, C] uint8, or rows [N, F] float32, however many they are."""
     batches = [
-        classifier.session.run([LOGITS, PROBABILITIES], {INPUT: images[start : start + BATCH]})
-        for start in range(0, len(images), BATCH)
+        classifier.session.run([LOGITS, PROBABILITIES], {classifier.metadata.input.name: inputs[start : start + BATCH]})
+        for start in range(0, len(inputs), BATCH)
     ]
     logits, probabilities = (np.concatenate(parts) for parts in zip(*batches, strict=True))
     return logits, probabilities
@@ -56,11 +69,11 @@ def corrupted_accuracies(test: Split, ask: Callable[[Pixels], Answers]) -> list[
     """For each of the CORRUPTIONS the accuracy, 0..1, on the whole test set: so many times its pictures are asked."""
     found = []
     for corrupt in CORRUPTIONS:
-        _, probabilities = ask(corrupt(test.images))
+        _, probabilities = ask(corrupt(test.inputs))
         found.append((corrupt, float((probabilities.argmax(axis=1) == test.labels).mean())))
     return found
 
 
 def robust_figure(corrupted: list[tuple[Corruption, float]]) -> dict[str, float]:
-    """The one figure that stands for all corruptions: the mean accuracy."""
-    return {"test_robust_accuracy": fmean(accuracy for _, accuracy in corrupted)}
+    """The one figure that stands for all corruptions: the mean accuracy. None where nothing was corrupted."""
+    return {} if not corrupted else {"test_robust_accuracy": fmean(accuracy for _, accuracy in corrupted)}

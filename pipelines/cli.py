@@ -64,6 +64,7 @@ def _run(options: argparse.Namespace) -> None:
         options.data,
         data_folder=options.data_folder,
         size=options.size,
+        label=options.label,
         settings=_settings(options),
         exports=options.exports,
         seeds=options.seeds,
@@ -85,6 +86,7 @@ def _train(options: argparse.Namespace) -> None:
         options.data,
         data_folder=options.data_folder,
         size=options.size,
+        label=options.label,
         settings=_settings(options),
         plan=options.plan,
         resume=options.resume,
@@ -132,14 +134,14 @@ def _verify(options: argparse.Namespace) -> None:
 def _predict(options: argparse.Namespace) -> None:
     from pipelines.predict import predict
 
-    results = predict(options.export, options.pictures, provider=options.provider, threads=options.threads)
+    results = predict(options.export, options.paths, provider=options.provider, threads=options.threads)
     if options.json:
         print(_json(results))
         return
-    width = max(len(str(path)) for path in options.pictures)
-    for path, result in zip(options.pictures, results, strict=True):
+    width = max((len(str(result)) for result in results), default=0)
+    for result in results:
         ranking = "  ".join(f"{label} {probability:.1%}" for label, probability in result.ranking[: options.top])
-        print(f"{path!s:{width}}  {ranking}")
+        print(f"{result!s:{width}}  {ranking}")
 
 
 def _compare(options: argparse.Namespace) -> None:
@@ -203,8 +205,11 @@ def _parser() -> argparse.ArgumentParser:
 
     def takes_data(added: argparse.ArgumentParser, *, required: bool) -> None:
         added.add_argument(
-            "--data", required=required, help="digits, fashion-mnist, or a folder with one sub-folder for each class"
+            "--data",
+            required=required,
+            help="digits, fashion-mnist, a folder with one sub-folder for each class, or a table as CSV",
         )
+        added.add_argument("--label", metavar="COLUMN", help="of a table, the column that holds the class")
         added.add_argument("--data-folder", type=Path, metavar="DIR", help="where the files of a known data set lie")
         added.add_argument("--size", type=_size, metavar="HxW", help="picture size to train at, such as 64x64")
         added.add_argument(
@@ -258,9 +263,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     added.add_argument("--data", help="the data set to check against (default: the one that the file names)")
 
-    added = command("predict", _predict, "classify pictures with an export")
+    added = command("predict", _predict, "classify pictures, or the rows of a table, with an export")
     added.add_argument("export", metavar="EXPORT", help="a folder, an .onnx file, or a name such as digits/lenet5")
-    added.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE")
+    added.add_argument("paths", nargs="+", type=Path, metavar="PICTURE", help="a picture, or a table as CSV")
     added.add_argument("--provider", default="auto", help="where to run: auto, cpu, cuda, openvino, ...")
     added.add_argument("--threads", type=int, help="processor threads to use (default: onnxruntime's choice)")
     added.add_argument(

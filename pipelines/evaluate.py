@@ -21,7 +21,6 @@ from pipelines.tracking import TrackedRun
 from zoo.contract import LOGITS, PROBABILITIES
 from zoo.data import DataSet, Split
 from zoo.errors import ExportError
-from zoo.pictures import Pixels
 
 EVALUATION_FOLDER = "evaluation"  # among the artifacts of a run
 EVALUATION_FILE = "evaluation.json"
@@ -57,7 +56,7 @@ class Evaluation:
     pictures whose class is among the three likeliest. confidence: mean probability of the answers; calibration_error:
     expected difference between a probability and how often it is right, in 15 bins. robust_accuracy: the mean over all
     corruptions of the pictures. confusion: [K][K] counts, a row for each class, a column for each answer. figures: the
-    pictures drawn, file name -> alternative text.
+    pictures drawn, file name -> alternative text. A table's rows aren't corrupted: robust_accuracy is None.
     """
 
     run: str
@@ -71,7 +70,7 @@ class Evaluation:
     top3: float
     confidence: float
     calibration_error: float
-    robust_accuracy: float
+    robust_accuracy: float | None
     corrupted: tuple[CorruptedFigures, ...]
     classes: tuple[ClassFigures, ...]
     confusion: tuple[tuple[int, ...], ...]
@@ -85,6 +84,8 @@ class Evaluation:
 def evaluate(run: str) -> Evaluation:
     """Ask a run's Keras model about each picture of the test set, clean and corrupted, and log figures and pictures.
 
+    Of a table it is asked about each row, as it is.
+
     run: its id, or the beginning of it.
     Raises TrackingError for a run that isn't there or holds no model, DataError where its pictures have changed.
     """
@@ -92,12 +93,12 @@ def evaluate(run: str) -> Evaluation:
     data_set = load_data(tracked.plan, digest=tracked.data_digest)
     model = tracked.model()
 
-    def ask(images: Pixels) -> Answers:
-        found = model.predict(images, batch_size=BATCH, verbose=0)
+    def ask(inputs: Any) -> Answers:
+        found = model.predict(inputs, batch_size=BATCH, verbose=0)
         return found[LOGITS], found[PROBABILITIES]
 
-    answers = ask(data_set.test.images)
-    corrupted = corrupted_accuracies(data_set.test, ask)
+    answers = ask(data_set.test.inputs)
+    corrupted = [] if data_set.columns else corrupted_accuracies(data_set.test, ask)
     measured = {**clean_figures(data_set.test, answers), **robust_figure(corrupted)}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -138,7 +139,7 @@ def judge(
         top3=measured["test_top3"],
         confidence=float(confidence.mean(dtype=np.float64)),
         calibration_error=measured["test_calibration_error"],
-        robust_accuracy=measured["test_robust_accuracy"],
+        robust_accuracy=measured.get("test_robust_accuracy"),
         corrupted=tuple(CorruptedFigures(c.kind, c.severity, c.amount, accuracy) for c, accuracy in corrupted),
         classes=tuple(map(ClassFigures, data_set.labels, counts, precision, recall, f1)),
         confusion=tuple(map(tuple, confusion.tolist())),
@@ -157,12 +158,15 @@ def draw(
     drawn = {
         "curves.png": figures.curves(path("curves.png"), tracked.history, int(tracked.figures["best_epoch"])),
         "confusion.png": figures.confusion(path("confusion.png"), matrix, labels),
-        "mistakes.png": figures.mistakes(path("mistakes.png"), test.images, labels, test.labels, answer, confidence),
         "reliability.png": figures.reliability(path("reliability.png"), calibration_bins(confidence, right)),
     }
+    if data_set.columns:
+        return drawn
+    told = figures.mistakes(path("mistakes.png"), test.inputs, labels, test.labels, answer, confidence)
+    drawn["mistakes.png"] = told
     weights = first_weights(model)
     if weights is not None:
-        unit = "neuron" if weights.shape[:2] == test.images.shape[1:3] else "filter"
+        unit = "neuron" if weights.shape[:2] == test.inputs.shape[1:3] else "filter"
         named = labels if unit == "neuron" and weights.shape[3] == len(labels) else None
         drawn["first_layer.png"] = figures.first_layer(path("first_layer.png"), weights, unit, named)
     return drawn

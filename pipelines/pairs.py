@@ -59,10 +59,9 @@ def pair_up(folders: Sequence[Path], data: str | DataSet | None = None) -> tuple
 def _test_pictures(metadata: Metadata, data: str | DataSet | None) -> Split | str:
     """The pictures that an export was tested on, or why they can't be had."""
     if data is None and metadata.data_set not in data_sets():
-        return "it is no known data set, name its folder by --data"
+        return f"it is no known data set, name its {'table' if metadata.columns else 'folder'} by --data"
     try:
-        size = (metadata.height, metadata.width)
-        found = data if isinstance(data, DataSet) else load_pictures(data or metadata.data_set, size=size)
+        found = data if isinstance(data, DataSet) else _load(data or metadata.data_set, metadata)
     except ZooError as error:
         return str(error)
     if found.digest != metadata.data_digest:
@@ -73,13 +72,19 @@ def _test_pictures(metadata: Metadata, data: str | DataSet | None) -> Split | st
     return found.test
 
 
+def _load(data: str, metadata: Metadata) -> DataSet:
+    if metadata.columns:
+        return load_pictures(data, label=metadata.label_column)
+    return load_pictures(data, size=(metadata.height, metadata.width))
+
+
 def _paired(folders: Sequence[Path], test: Split) -> Iterable[Pair]:
     names, right = [], []  # of each export, and [N] whether its likeliest class is the picture's
     with progress("asking each export about the test pictures") as advance:
         for done, folder in enumerate(folders):
             classifier = load(folder, provider="cpu")
             names.append(_name(classifier.metadata))
-            _, probabilities = answers_of(classifier, test.images)
+            _, probabilities = answers_of(classifier, test.inputs)
             right.append(probabilities.argmax(axis=1) == test.labels)
             advance(done + 1, len(folders), names[-1])
     best = max(range(len(folders)), key=lambda k: right[k].sum())  # of equals the first that was named

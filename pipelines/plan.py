@@ -18,7 +18,7 @@ from pipelines.progress import progress
 from pipelines.teacher import teacher_digest
 from zoo.data import DataSet, data_sets, load
 from zoo.errors import DataError, RecipeError
-from zoo.models import definition
+from zoo.models import check_takes_tables, definition
 from zoo.recipe import Recipe
 
 PLAN_FILE = "plan.json"
@@ -26,10 +26,11 @@ PLAN_FILE = "plan.json"
 
 @dataclass(frozen=True)
 class Plan:
-    """Which model learns which pictures, and how.
+    """Which model learns which pictures, or which table, and how.
 
-    data: a known data set or the absolute path of a folder. data_folder: where the files of a known one lie, if not in
-    a usual place. size: (height, width) in pixels, None for the data set's own.
+    data: a known data set or the absolute path of a folder or a table. data_folder: where the files of a known one lie,
+    if not in a usual place. size: (height, width) in pixels, None for the data set's own. label: of a table, the column
+    that holds the class.
     """
 
     model: str
@@ -37,6 +38,7 @@ class Plan:
     data_folder: str | None
     size: tuple[int, int] | None
     recipe: Recipe
+    label: str | None = None
 
     def to_json(self) -> str:
         """The text of plan.json."""
@@ -46,6 +48,7 @@ class Plan:
             "data_folder": self.data_folder,
             "size": self.size,
             "recipe": self.recipe.to_json(),
+            **({} if self.label is None else {"label": self.label}),
         }
         return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
 
@@ -56,21 +59,27 @@ def make_plan(
     *,
     data_folder: str | Path | None = None,
     size: tuple[int, int] | None = None,
+    label: str | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Plan:
     """The plan for a model on a data set, by the model's own recipe; `settings` change fields of it.
 
-    Where they name the epochs and no least_updates, that number of epochs it is.
+    Where they name the epochs and no least_updates, that number of epochs it is. label: of a table, whose rows are
+    learned as they are.
 
-    Raises ModelError for an unknown model, RecipeError for an unknown field or a value that it can't have.
+    Raises ModelError for an unknown model, or one that looks at pictures and is to learn a table; RecipeError for an
+    unknown field or a value that it can't have.
     """
     settings = dict(settings or {})
     if "epochs" in settings:
         settings.setdefault("least_updates", 0)  # who names the epochs gets them, however few the pictures
+    if label is not None:
+        check_takes_tables(model)
+        settings = {"augmentation": "none", "mixup": 0, **settings}
     recipe = definition(model).recipe.with_values(settings)
-    if data not in data_sets() and os.path.isdir(data):  # noqa: PTH112 (where Path raises, loading says why)
+    if data not in data_sets() and os.path.exists(data):  # noqa: PTH110 (where Path raises, loading says why)
         data = str(Path(data).resolve())  # a later command may start elsewhere
-    return Plan(model, data, str(Path(data_folder).resolve()) if data_folder else None, size, recipe)
+    return Plan(model, data, str(Path(data_folder).resolve()) if data_folder else None, size, recipe, label)
 
 
 def read_plan(path: Path) -> Plan:
@@ -93,33 +102,35 @@ def parse_plan(text: str, where: str) -> Plan:
             data_folder=None if found["data_folder"] is None else str(found["data_folder"]),
             size=(int(height), int(width)) if found["size"] else None,
             recipe=Recipe.from_json(found["recipe"]),
+            label=None if found.get("label") is None else str(found["label"]),
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise RecipeError(f"{where} is not a plan ({error!r}): expected the {PLAN_FILE} of a run") from None
 
 
 def load_data(plan: Plan, *, digest: str | None = None) -> DataSet:
-    """The plan's pictures, decoded once in a process.
+    """The plan's pictures, decoded once in a process, or its table.
 
     digest: what they had when a run was trained on them. Raises DataError where they differ now, and what
     `zoo.data.load` raises.
     """
-    data_set = _load(plan.data, plan.data_folder, plan.size)
+    data_set = _load(plan.data, plan.data_folder, plan.size, plan.label)
     if digest is not None and data_set.digest != digest:
         raise DataError(
-            f"the pictures of {plan.data} have changed since the run was trained on them "
+            f"the {data_set.kind} of {plan.data} have changed since the run was trained on them "
             f"(digest {data_set.digest[:12]}, expected {digest[:12]}): restore them, or train anew"
         )
     return data_set
 
 
 @lru_cache(maxsize=2)
-def _load(data: str, folder: str | None, size: tuple[int, int] | None) -> DataSet:
+def _load(data: str, folder: str | None, size: tuple[int, int] | None, label: str | None) -> DataSet:
     with progress(f"reading {Path(data).name}") as advance:
         found = load(
             data,
             folder=Path(folder) if folder else None,
             size=size,
+            label=label,
             on_progress=lambda done, in_all: advance(done, in_all, f"{done:,} of {in_all:,}"),
         )
     for sentence in found.skipped:

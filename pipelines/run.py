@@ -23,6 +23,7 @@ def run(
     *,
     data_folder: Path | None = None,
     size: tuple[int, int] | None = None,
+    label: str | None = None,
     settings: Mapping[str, Any] | None = None,
     exports: Path = Path("exports"),
     seeds: int = 1,
@@ -33,11 +34,14 @@ def run(
 
     A model that was trained by the same plan, on the same pictures, with the same code is not trained again, and an
     export of such a run is kept, unless `again` asks for it.
+    label: of a table, the column that holds the class.
     seeds: how often each model is trained, from the seed of its recipe upwards. The export is of the recipe's own seed,
     whichever does best in the test, and names the accuracies of all.
     Raises any ZooError of the steps.
     """
-    plans = [make_plan(model, data, data_folder=data_folder, size=size, settings=settings or {}) for model in models]
+    plans = [
+        make_plan(model, data, data_folder=data_folder, size=size, label=label, settings=settings) for model in models
+    ]
     folders = []
     for plan in plans:
         own, *_ = [_evaluated(each, again, tell) for each in _with_seeds(plan, seeds)]
@@ -65,7 +69,7 @@ def _evaluated(plan: Plan, again: bool, tell: Callable[[str], None]) -> str:
         finished = train(plan=plan).run
     else:
         tell(f"{name}: trained before, as run {finished[:8]}; --again trains it anew")
-    if "test_robust_accuracy" not in tracking.load_run(finished).figures:  # also where an earlier call stopped here
+    if "test_accuracy" not in tracking.load_run(finished).figures:  # also where an earlier call stopped here
         tell(f"{name}: evaluating on the test set")
         evaluate(finished)
     return finished

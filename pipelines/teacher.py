@@ -19,7 +19,8 @@ def teacher_of(recipe: Recipe, data_set: DataSet) -> Teacher | None:
     if not recipe.teacher:
         return None
     classifier = load(recipe.teacher, provider="cpu")
-    if classifier.labels != data_set.labels or classifier.channels != data_set.channels:
+    same_input = (classifier.channels, classifier.metadata.columns) == (data_set.channels, data_set.columns)
+    if classifier.labels != data_set.labels or not same_input:
         raise RecipeError(
             f"the teacher {recipe.teacher} tells {', '.join(classifier.labels[:5])}… apart on pictures of "
             f"{classifier.channels} channels, expected the classes and channels of {data_set.name}: name another"

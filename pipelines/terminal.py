@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.results import to_json
-from zoo.contract import SAMPLES_FOLDER
+from zoo.contract import SAMPLES_FILE, SAMPLES_FOLDER, read_manifest
 
 if TYPE_CHECKING:
     from pipelines.compare import Comparison
@@ -110,8 +110,13 @@ def next_steps(comparison: Comparison, exports: Path) -> None:
     if comparison.picture:
         _output.print(Text(f"\npicture of the comparison: {comparison.picture}"))
     folder = exports / best.name
-    sample = next(iter(sorted((folder / SAMPLES_FOLDER).glob("*.png"))), "picture.png")
-    call = f'import zoo; print(zoo.load("{folder.as_posix()}").predict("{sample}"))'
+    loaded = f'zoo.load("{folder.as_posix()}")'
+    if read_manifest(folder).metadata.columns:
+        row = f'json.load(open("{(folder / SAMPLES_FILE).as_posix()}", encoding="utf-8"))[0]["row"]'
+        call = f"import json, zoo; print({loaded}.predict({row}))"
+    else:
+        sample = next(iter(sorted((folder / SAMPLES_FOLDER).glob("*.png"))), "picture.png")
+        call = f'import zoo; print({loaded}.predict("{sample}"))'
     # After `make demo` nothing is on the path yet.
     zoo, python = ("zoo", "python") if shutil.which("zoo") else map(os.path.relpath, (sys.argv[0], sys.executable))
     _output.print(Text.assemble(("browse the runs:  ", "bold"), f"{zoo} ui"), soft_wrap=True)
@@ -138,8 +143,10 @@ def evaluation_table(evaluation: Evaluation) -> Table:
         table.add_row(Text(row.label), f"{row.pictures:,}", *(f"{v:.2%}" for v in (row.precision, row.recall, row.f1)))
     table.caption = (
         f"accuracy {evaluation.accuracy:.2%} ({evaluation.low:.2%} - {evaluation.high:.2%})\n"
-        f"on {evaluation.pictures:,} test pictures, {evaluation.robust_accuracy:.2%} on corrupted ones"
+        f"on {evaluation.pictures:,} test {'rows' if evaluation.robust_accuracy is None else 'pictures'}"
     )
+    if evaluation.robust_accuracy is not None:
+        table.caption += f", {evaluation.robust_accuracy:.2%} on corrupted ones"
     return table
 
 

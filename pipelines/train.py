@@ -25,8 +25,9 @@ from pipelines.teacher import teacher_of
 from zoo.contract import LOGITS
 from zoo.data import DataSet, Split
 from zoo.data.batches import Teacher, steps_per_epoch, training_batches
+from zoo.data.tables import scales
 from zoo.errors import RecipeError, TrackingError, ZooError
-from zoo.models import build, definition
+from zoo.models import build, build_for_table, definition
 from zoo.models.backend import start_keras
 from zoo.recipe import Recipe
 
@@ -80,21 +81,23 @@ def train(
     *,
     data_folder: str | Path | None = None,
     size: tuple[int, int] | None = None,
+    label: str | None = None,
     settings: Mapping[str, Any] | None = None,
     plan: Plan | Path | None = None,
     resume: str | None = None,
 ) -> Trained:
     """Train a model on a data set, or make the run of a plan again, or go on with a run that was interrupted.
 
+    label: of a table, the column that holds the class.
     settings: fields of the model's recipe to change. The best weights by validation accuracy are kept, in float32; the
     last ones where the recipe learns from the validation pictures, too.
     Raises any ZooError; KeyboardInterrupt, with the command to go on, after the run was ended as KILLED.
     """
     started = time.monotonic()
     if resume is not None:
-        run_id, plan, begin = _interrupted(resume, others=(model, data, data_folder, size, settings, plan))
+        run_id, plan, begin = _interrupted(resume, others=(model, data, data_folder, size, label, settings, plan))
     else:
-        run_id, plan, begin = None, _plan(model, data, data_folder, size, settings, plan), None
+        run_id, plan, begin = None, _plan(model, data, data_folder, size, label, settings, plan), None
     data_set = load_data(plan)
     learned = learned_from(plan.recipe, data_set)
     teacher = teacher_of(plan.recipe, learned)
@@ -143,14 +146,15 @@ def _plan(
     data: str | None,
     data_folder: str | Path | None,
     size: tuple[int, int] | None,
+    label: str | None,
     settings: Mapping[str, Any] | None,
     plan: Plan | Path | None,
 ) -> Plan:
     if plan is None:
         if model is None or data is None:
             raise ZooError("a training needs a model and a data set, or a plan, or a run to resume")
-        return make_plan(model, data, data_folder=data_folder, size=size, settings=settings)
-    if any((model, data, data_folder, size, settings)):
+        return make_plan(model, data, data_folder=data_folder, size=size, label=label, settings=settings)
+    if any((model, data, data_folder, size, label, settings)):
         raise ZooError("a plan says all of a training: give no model, data, size or setting beside it")
     found = plan if isinstance(plan, Plan) else read_plan(plan)
     definition(found.model)
@@ -206,11 +210,10 @@ def make_schedule(recipe: Recipe, data_set: DataSet) -> Schedule:
 
 
 def make_learner(plan: Plan, data_set: DataSet, schedule: Schedule, precision: str) -> Any:
-    """The compiled Keras model from pictures to logits, with initial weights that depend on the recipe's seed alone."""
+    """The compiled Keras model from pictures, or rows, to logits; its initial weights depend on the seed alone."""
     keras = start_keras()
     keras.utils.set_random_seed(plan.recipe.seed)
-    model = build(plan.model, data_set.height, data_set.width, data_set.channels, data_set.classes, precision)
-    model = with_fused_norms(model)
+    model = with_fused_norms(_built(plan, data_set, precision))
     learner = keras.Model(model.input, model.get_layer(LOGITS).output)
     learner.compile(
         optimizer=make_optimizer(plan.recipe, schedule.updates, learner.trainable_weights),
@@ -221,6 +224,13 @@ def make_learner(plan: Plan, data_set: DataSet, schedule: Schedule, precision: s
     )
     learner.optimizer.build(learner.trainable_variables)  # its variables are part of the first checkpoint
     return learner
+
+
+def _built(plan: Plan, data_set: DataSet, precision: str = "float32") -> Any:
+    """The plan's model for the data set's pictures, or for its columns as the training rows scale them."""
+    if data_set.columns:
+        return build_for_table(plan.model, scales(data_set), data_set.classes, precision)
+    return build(plan.model, data_set.height, data_set.width, data_set.channels, data_set.classes, precision)
 
 
 # --- the fit -------------------------------------------------------------------------------------------------------
@@ -289,9 +299,9 @@ def fit(
 
 
 def validation_of(data_set: DataSet) -> tuple[Any, Any] | None:
-    """images [N, H, W, C] uint8 and targets [N, K] float32, in the form that the training has them."""
+    """Images [N, H, W, C] uint8 or rows [N, F] float32, and targets [N, K] float32, as the training has them."""
     validation = data_set.validation
-    return (validation.images, np.eye(data_set.classes, dtype=np.float32)[validation.labels]) if validation else None
+    return (validation.inputs, np.eye(data_set.classes, dtype=np.float32)[validation.labels]) if validation else None
 
 
 def _history(logs: Mapping[str, float]) -> dict[str, float]:
@@ -334,12 +344,12 @@ def _beginning(learner: Any, precision: str, run_id: str) -> Checkpoint:
 
 def _in_float32(plan: Plan, data_set: DataSet, best: Best) -> Any:
     """The model with its best weights, computing in float32: the one that is kept, measured and exported."""
-    model = build(plan.model, data_set.height, data_set.width, data_set.channels, data_set.classes)
+    model = _built(plan, data_set)
     model.set_weights(best.weights)
     return model
 
 
 def _accuracy(model: Any, split: Split) -> float:
     """The share of a split's pictures that the model is right on, 0..1."""
-    logits = model.predict(split.images, batch_size=VALIDATION_BATCH, verbose=0)[LOGITS]
+    logits = model.predict(split.inputs, batch_size=VALIDATION_BATCH, verbose=0)[LOGITS]
     return float(np.mean(logits.argmax(1) == split.labels))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from zoo.data.augment import augmentation_called
 from zoo.data.dataset import Split
-from zoo.errors import MissingExtraError
+from zoo.errors import MissingExtraError, RecipeError
 from zoo.pictures import Pixels
 from zoo.recipe import Recipe
 
@@ -38,10 +38,14 @@ def training_batches(
 ) -> Any:
     """A tf.data.Dataset of (images [B, H, W, C] uint8, targets [B, K] float32): `epochs` epochs in one stream.
 
+    Of a table it is rows [B, F] float32, which are learned as they are.
+
     A target is the share of each class, 1 in all: the label's, after smoothing, mixup and the teacher's word.
     mirrored: whether a mirrored picture keeps its label, where the recipe leaves it to the data set. first_epoch: the
-    first is 0. Raises RecipeError for an unknown augmentation.
+    first is 0. Raises RecipeError for an unknown augmentation, or one of a table's rows.
     """
+    if split.inputs.ndim == 2 and (recipe.augmentation != "none" or recipe.mixup):
+        raise RecipeError("the rows of a table are learned as they are: set augmentation=none and mixup=0")
     augment = augmentation_called(recipe.augmentation)
     mirrored = mirrored if recipe.mirrored == "auto" else recipe.mirrored == "yes"
     try:
@@ -53,7 +57,7 @@ def training_batches(
     batch_size = min(recipe.batch_size, len(split))
     off = recipe.label_smoothing / classes
     with tf.device("CPU:0"):  # where tf.data works; tensors outside of its functions aren't copied into its graph
-        images, labels = tf.constant(split.images), tf.constant(split.labels)
+        images, labels = tf.constant(split.inputs), tf.constant(split.labels)
         if recipe.balance == "classes":
             counts = np.bincount(split.labels)[split.labels]  # [N]: how many there are of each picture's class
             rarity = tf.constant(-np.log(counts, dtype=np.float32)[None])  # [1, N]: all classes are equally likely

@@ -64,7 +64,9 @@ def read_folder(folder: Path, size: tuple[int, int] | None, on_progress: Callabl
     return DataSet(
         name=folder.resolve().name or "pictures",
         labels=tuple(listing.labels),
-        **splits,
+        train=splits["train"],
+        validation=splits["validation"],
+        test=splits["test"],
         mirrored=False,  # nobody knows: a mirrored 3 isn't one
         origin=str(folder.resolve()),
         skipped=(*damaged, *_left_out(folder, listing)),
