@@ -154,11 +154,11 @@ def draw(
     test, labels = data_set.test, data_set.labels
     answer, confidence, right = _answers(probabilities, test)
     matrix = confusion_matrix(test.labels, answer, data_set.classes)
-    path = folder.joinpath
+    path, kind = folder.joinpath, data_set.kind
     drawn = {
-        "curves.png": figures.curves(path("curves.png"), tracked.history, int(tracked.figures["best_epoch"])),
-        "confusion.png": figures.confusion(path("confusion.png"), matrix, labels),
-        "reliability.png": figures.reliability(path("reliability.png"), calibration_bins(confidence, right)),
+        "curves.png": figures.curves(path("curves.png"), tracked.history, int(tracked.figures["best_epoch"]), kind),
+        "confusion.png": figures.confusion(path("confusion.png"), matrix, labels, kind),
+        "reliability.png": figures.reliability(path("reliability.png"), calibration_bins(confidence, right), kind),
     }
     if data_set.columns:
         return drawn

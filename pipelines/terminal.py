@@ -68,7 +68,7 @@ def comparison_table(comparison: Comparison) -> Table:
             f"{row.spread} ({len(row.spread.seeds)})" if row.spread else "",
         )
     table.caption = (
-        "latency: one picture on one thread of onnxruntime, the median\n"
+        "latency: one picture or row on one thread of onnxruntime, the median\n"
         "parity: largest difference of a probability from Keras, over the whole test set"
     )
     if several_seeds:
@@ -80,7 +80,7 @@ def comparison_table(comparison: Comparison) -> Table:
 def show_pairs(comparison: Comparison) -> None:
     """Below a comparison: whether the best of it is better on the same pictures, or why nobody knows."""
     if comparison.pairs:
-        table = _table("better", "other", ">points better", ">95% interval", ">p", ">right alone", ">pictures")
+        table = _table("better", "other", ">points better", ">95% interval", ">p", ">right alone", ">tested")
         for pair in comparison.pairs:
             test = pair.test
             table.add_row(
@@ -96,8 +96,8 @@ def show_pairs(comparison: Comparison) -> None:
         _output.print()
         _output.print(table, crop=False)
         told = (
-            "the best with each of the others on the same test pictures, in points of accuracy (Newcombe's interval)\n"
-            "p: of McNemar's test, for so many pairs (Holm); right alone: pictures that only one gets right"
+            "the best with each of the others on the same test set, in points of accuracy (Newcombe's interval)\n"
+            "p: of McNemar's test, for so many pairs (Holm); right alone: those that only one gets right"
         )
         _output.print(Text(told, style="dim italic"), soft_wrap=True)
     for note in comparison.notes:
@@ -138,12 +138,13 @@ def training_summary(trained: Trained) -> Text:
 
 def evaluation_table(evaluation: Evaluation) -> Table:
     """Accuracy by class, with the whole in the caption."""
-    table = _table("class", ">pictures", ">precision", ">recall", ">F1")
+    kind = "rows" if evaluation.robust_accuracy is None else "pictures"
+    table = _table("class", f">{kind}", ">precision", ">recall", ">F1")
     for row in evaluation.classes:
         table.add_row(Text(row.label), f"{row.pictures:,}", *(f"{v:.2%}" for v in (row.precision, row.recall, row.f1)))
     table.caption = (
         f"accuracy {evaluation.accuracy:.2%} ({evaluation.low:.2%} - {evaluation.high:.2%})\n"
-        f"on {evaluation.pictures:,} test {'rows' if evaluation.robust_accuracy is None else 'pictures'}"
+        f"on {evaluation.pictures:,} test {kind}"
     )
     if evaluation.robust_accuracy is not None:
         table.caption += f", {evaluation.robust_accuracy:.2%} on corrupted ones"

@@ -55,7 +55,7 @@ def read_table(path: Path, label: str | None) -> DataSet:
             values.append(np.array([columns[-1].codes.get(cell, -1) for cell in cells], np.float64))
     rows = np.stack(values, axis=1).astype(np.float32)  # [N, F]
     for column, numbers in zip(columns, rows[splits["train"]].T, strict=True):
-        if np.isnan(numbers).all():
+        if np.isnan(numbers).all() or column.categories == ("",):
             raise DataError(f"{path} has no value in column {column.name!r} for any training row: remove the column")
     everything = Split(rows, labels, tuple(f"line {line}" for line in table.lines))
     return DataSet(
