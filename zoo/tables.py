@@ -121,8 +121,8 @@ def encode(row: Any, columns: Sequence[Column]) -> NDArray[np.float32]:
     """
     if not isinstance(row, Mapping):
         raise InputError(f"expected a mapping of column to value, received {type(row).__name__}")
-    names = [column.name for column in columns]
-    if missing := [name for name in names if name not in row]:
+    names = {column.name for column in columns}
+    if missing := [column.name for column in columns if column.name not in row]:
         raise InputError(f"the row lacks {_listed(missing)}: give None where a value isn't known")
     if others := [name for name in row if name not in names]:
         raise InputError(unknown("column", str(others[0]), names))
