@@ -23,7 +23,8 @@ def teacher_of(recipe: Recipe, data_set: DataSet) -> Teacher | None:
     if classifier.labels != data_set.labels or not same_input:
         raise RecipeError(
             f"the teacher {recipe.teacher} tells {', '.join(classifier.labels[:5])}… apart on "
-            f"{_described(classifier)}, expected the classes and {'columns' if data_set.columns else 'channels'} of {data_set.name}: name another"
+            f"{_described(classifier)}, expected the classes and {'columns' if data_set.columns else 'channels'} of "
+            f"{data_set.name}: name another"
         )
     return classifier.probabilities
 

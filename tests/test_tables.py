@@ -12,10 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 import zoo
-from pipelines import tracking
+from pipelines import terminal, tracking
 from pipelines.cli import main
 from pipelines.compare import Comparison
 from pipelines.convert import convert
@@ -109,6 +110,13 @@ def test_its_runs_name_columns_and_not_picture_sizes(place: tuple[Path, Comparis
     assert "size" not in found.data.params
     assert json.loads(schema.profile)["rows"] == len(load("wine.csv", label="cultivar").train)
     assert found.data.params["augmentation"] == "none"
+
+
+def test_a_run_ends_with_a_line_that_an_app_can_run(place: tuple[Path, Comparison], capsys) -> None:
+    terminal.next_steps(place[1], Path("exports"))
+    (code,) = re.findall(r"load in an app: .* -c '(import json, zoo; .*)'", capsys.readouterr().out)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.startswith("Prediction(label='class_0', ")
 
 
 def test_what_was_done_before_is_not_done_again(place: tuple[Path, Comparison]) -> None:
@@ -359,6 +367,13 @@ def test_splits_are_stratified_and_copies_stay_together(tmp_path: Path) -> None:
     assert load(str(tmp_path / "iris.csv"), label="species").test.names == found.test.names
 
 
+def test_people_who_are_alike_are_no_copies(tmp_path: Path) -> None:
+    rows = [["mf"[k % 2], ["child", "adult"][k // 2 % 2], ["lost", "saved"][k % 3 == 0]] for k in range(120)]
+    found = load(str(write(tmp_path / "ship.csv", ["sex", "age", "fate"], rows)), label="fate")
+    assert (len(found.train), len(found.validation), len(found.test)) == (84, 12, 24)
+    assert {tuple(row) for row in found.test.inputs.tolist()} <= {tuple(row) for row in found.train.inputs.tolist()}
+
+
 def test_a_column_split_is_followed_and_what_it_lacks_is_drawn(tmp_path: Path) -> None:
     header, rows = real("iris")
     given = ["Test" if k % 5 == 0 else "train" for k in range(len(rows))]
@@ -445,6 +460,13 @@ def test_tables_and_pictures_are_not_mixed_up(tmp_path: Path) -> None:
         load("digits", label="l")
     with pytest.raises(DataError, match="a picture size goes with pictures"):
         load(str(write(tmp_path / "iris.csv", *real("iris"))), label="species", size=(8, 8))
+
+
+def test_a_label_may_be_called_split(tmp_path: Path) -> None:
+    header, rows = real("iris")
+    found = load(str(write(tmp_path / "iris.csv", [*header[:-1], "split"], rows)), label="split")
+    assert found.label_column == "split"
+    assert len(found.test) == 30
 
 
 def test_a_table_may_not_pass_for_a_known_data_set(tmp_path: Path) -> None:
@@ -564,6 +586,18 @@ def test_columns_survive_the_file_and_pictures_have_none(metadata: Metadata) -> 
 def test_columns_that_no_table_has_are_refused(metadata: Metadata, columns: object) -> None:
     with pytest.raises(ExportError, match="export the model again"):
         Metadata.from_json({**metadata.to_json(), "columns": columns}, "model.onnx")
+
+
+def test_the_manifest_names_the_input_and_the_file_keeps_it(place: tuple[Path, Comparison], metadata: Metadata) -> None:
+    folder = place[0] / "exports/wine/softmax"
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["inputs"] == [{"name": "features", "dtype": "float32", "shape": ["N", 13]}]
+    model = onnx.load(folder / "model.onnx")
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, replace(metadata, columns=metadata.columns[1:]).to_properties())
+    onnx.save(model, folder.parent / "other.onnx")
+    with pytest.raises(ExportError, match="doesn't keep the contract"):
+        zoo.load(folder.parent / "other.onnx")
 
 
 def test_a_file_is_of_pictures_or_of_a_table(metadata: Metadata) -> None:

@@ -61,7 +61,7 @@ def load(
     if size and not all(1 <= side <= LARGEST_SIDE for side in size):
         raise DataError(f"a picture size is two numbers of 1..{LARGEST_SIDE} pixels, received {size[0]}x{size[1]}")
     progress = on_progress or _silent
-    if label is not None and (data in _loaders or os.path.isdir(data)):  # noqa: PTH112 (where Path raises, below it is told)
+    if label is not None and (data in _loaders or os.path.isdir(data)):  # noqa: PTH112 (it never raises)
         raise DataError(f"{data} holds pictures: a label column goes with a table, a CSV file")
     if data in _loaders:
         found = _loaders[data](folder, progress)

@@ -23,6 +23,7 @@ MOST_CATEGORIES = 100  # of a column: one of more is a name or a number of its r
 MOST_NUMBERS_AMONG_TEXT = 20
 # Deviation of a column as a share of its largest value: below it, float32 has fewer than a hundred steps in it.
 LEAST_DEVIATION = 1e-5
+SMALLEST_DEVIATION = 1e-30  # numbers are multiplied by 1 / deviation, which has to be a float32
 
 
 def read_table(path: Path, label: str | None) -> DataSet:
@@ -37,11 +38,12 @@ def read_table(path: Path, label: str | None) -> DataSet:
     table = read_text_table(path)
     place = _label_place(table, label)
     labels, classes = _classes(table, place)
-    features = [k for k, name in enumerate(table.header) if k != place and name != SPLIT_COLUMN]
+    split = next((k for k, name in enumerate(table.header) if name == SPLIT_COLUMN and k != place), None)
+    features = [k for k in range(len(table.header)) if k not in (place, split)]
     if not features:
         raise DataError(f"{path} has no column but {table.header[place]!r}: expected others to tell the class by")
     numeric = {k: _is_numeric(table, k) for k in features}
-    splits = _splits(table, labels, classes)
+    splits = _splits(table, split, labels, classes)
 
     columns, values = [], []
     for k in features:
@@ -153,7 +155,7 @@ def _numbers(table: TextTable, place: int) -> NDArray[np.float64]:
     found = [parse_number(row[place]) for row in table.rows]
     numbers = np.array([math.nan if number is None else number for number in found])
     largest, deviation = np.nanmax(np.abs(numbers)), np.nanstd(numbers)
-    if 0 < deviation < LEAST_DEVIATION * largest:
+    if 0 < deviation < max(LEAST_DEVIATION * largest, SMALLEST_DEVIATION):
         raise DataError(
             f"{table.path} has numbers up to {largest:g} in column {table.header[place]!r} that differ by "
             f"{deviation:g} alone, which float32 can't tell apart: subtract what they share"
@@ -164,10 +166,12 @@ def _numbers(table: TextTable, place: int) -> NDArray[np.float64]:
 # --- splits --------------------------------------------------------------------------------------------------------
 
 
-def _splits(table: TextTable, labels: NDArray[np.int64], classes: Sequence[str]) -> dict[str, NDArray[np.int64]]:
+def _splits(
+    table: TextTable, place: int | None, labels: NDArray[np.int64], classes: Sequence[str]
+) -> dict[str, NDArray[np.int64]]:
     """For train, validation and test the rows, ascending: by the column `split`, or drawn from the training rows."""
-    given = _given_splits(table)
-    copies = _copies(table)
+    given = _given_splits(table, place)
+    copies = _copies(table, place)
     splits = {name: np.flatnonzero(given == name) for name in ("train", "validation", "test") if name in given}
     if "train" not in splits:
         raise DataError(f"{table.path} says of no row in column {SPLIT_COLUMN!r} that it is train, to learn from")
@@ -193,11 +197,11 @@ def _splits(table: TextTable, labels: NDArray[np.int64], classes: Sequence[str])
     return splits
 
 
-def _given_splits(table: TextTable) -> NDArray[np.str_]:
+def _given_splits(table: TextTable, place: int | None) -> NDArray[np.str_]:
     """What each row is for [N]: train, where the table doesn't say."""
-    if SPLIT_COLUMN not in table.header:
+    if place is None:
         return np.full(len(table.rows), "train")
-    cells = [row[table.header.index(SPLIT_COLUMN)] for row in table.rows]
+    cells = [row[place] for row in table.rows]
     for cell, line in zip(cells, table.lines, strict=True):
         if cell.lower() not in SPLITS:
             raise DataError(
@@ -207,13 +211,13 @@ def _given_splits(table: TextTable) -> NDArray[np.str_]:
     return np.array([SPLITS[cell.lower()] for cell in cells])
 
 
-def _copies(table: TextTable) -> NDArray[np.int64]:
+def _copies(table: TextTable, place: int | None) -> NDArray[np.int64]:
     """A number for each row [N], the same for rows of the same values.
 
     Where more than half of the rows are repetitions, as in a table of a few categories, they are no copies: many
     people are alike in what it tells of them. Each has a number of its own then.
     """
-    apart = [k for k, name in enumerate(table.header) if name != SPLIT_COLUMN]
+    apart = [k for k in range(len(table.header)) if k != place]
     numbers: dict[tuple[str, ...], int] = {}
     found = [numbers.setdefault(tuple(row[k] for k in apart), len(numbers)) for row in table.rows]
     return np.array(found if 2 * len(numbers) > len(found) else range(len(found)), np.int64)
