@@ -38,7 +38,7 @@ def changes(recipe: Recipe, data_set: DataSet) -> tuple[NDArray[np.uint8], NDArr
     labels = data_set.train.labels
     earlier = np.array([np.count_nonzero(labels[:i] == label) for i, label in enumerate(labels[:SEARCHED])])
     chosen = np.argsort(earlier, kind="stable")[:PICTURES]
-    images = data_set.train.images[chosen]
+    images = data_set.train.inputs[chosen]
     few = Split(images, np.arange(len(images)), tuple(map(str, chosen)))
     alone = recipe.with_values({"batch_size": len(few), "balance": "none", "mixup": 0})
     stream: Any = training_batches(few, len(few), alone, mirrored=data_set.mirrored, first_epoch=0, epochs=CHANGES)

@@ -14,6 +14,7 @@ from pipelines.markdown import filled, plain, row, table
 from pipelines.seeds import spread
 from zoo.contract import (
     CARD_FILE,
+    FEATURES,
     FIGURES_FOLDER,
     INPUT,
     LOGITS,
@@ -29,6 +30,7 @@ from zoo.models import definition
 
 CLASSES_LISTED = 30  # of more classes, those that fare worst are listed
 PAIRS_LISTED = 5
+CATEGORIES_LISTED = 10  # of a column: the file names them all
 
 
 def write_card(folder: Path, manifest: Manifest, evaluation: Path, diagram: str) -> None:
@@ -43,35 +45,47 @@ def write_card(folder: Path, manifest: Manifest, evaluation: Path, diagram: str)
         shutil.copyfile(evaluation / name, folder / FIGURES_FOLDER / name)
     samples = json.loads((folder / SAMPLES_FILE).read_text(encoding="utf-8"))
     size = (folder / MODEL_FILE).stat().st_size
-    card = render_card(manifest, found, f"{SAMPLES_FOLDER}/{samples[0]['file']}", size, diagram)
+    sample = f"{SAMPLES_FOLDER}/{samples[0]['file']}" if "file" in samples[0] else SAMPLES_FILE
+    card = render_card(manifest, found, sample, size, diagram)
     (folder / CARD_FILE).write_text(card, encoding="utf-8")
 
 
 def render_card(manifest: Manifest, evaluation: Evaluation, sample: str, size: int, diagram: str) -> str:
-    """The text of the card. sample: path of a picture in the export. size: of model.onnx in bytes. diagram: as text."""
+    """The text of the card.
+
+    sample: path of a picture in the export, or of the file with rows. size: of model.onnx in bytes. diagram: as text.
+    """
     metadata = manifest.metadata
+    of_table = bool(metadata.columns)
+    kind = "rows" if of_table else "pictures"
     sections = (
         _head(metadata, evaluation),
-        _calls(metadata, sample),
-        _contract(metadata),
+        _calls_of_table(sample) if of_table else _calls(metadata, sample),
+        _contract_of_table(metadata) if of_table else _contract(metadata),
         _model(manifest, diagram),
-        _figures(manifest, evaluation, size),
-        _classes(evaluation),
-        _failures(evaluation),
-        _corruptions(evaluation),
+        _figures(manifest, evaluation, size, kind),
+        _classes(evaluation, kind),
+        _failures(evaluation, kind),
+        *([] if of_table else [_corruptions(evaluation)]),
         _making(metadata, evaluation),
     )
     return "\n\n".join(sections) + "\n"
 
 
 def _head(metadata: Metadata, evaluation: Evaluation) -> str:
-    kind = "grey" if metadata.channels == 1 else "colour"
+    if metadata.columns:
+        kind, does = "rows", "scales numbers, fills gaps and spreads categories"
+        trained_on = f"rows of {len(metadata.columns)} columns"
+    else:
+        kind, does = "pictures", "resizes and scales"
+        colour = "grey" if metadata.channels == 1 else "colour"
+        trained_on = f"{colour} pictures of {metadata.height}×{metadata.width} pixels"
     about = f"""
         This classifier of the **{metadata.family}** family tells {len(metadata.labels)} classes apart. It was trained
-        on {kind} pictures of {metadata.height}×{metadata.width} pixels, and is right on **{evaluation.accuracy:.2%}**
-        of {evaluation.pictures:,} test pictures that had no part in its making (95% interval {evaluation.low:.2%} to
-        {evaluation.high:.2%}). The file resizes and scales by itself, and was checked against the Keras model on each
-        of those pictures.
+        on {trained_on}, and is right on **{evaluation.accuracy:.2%}**
+        of {evaluation.pictures:,} test {kind} that had no part in its making (95% interval {evaluation.low:.2%} to
+        {evaluation.high:.2%}). The file {does} by itself, and was checked against the Keras model on each
+        of those {kind}.
     """
     title = f"# {plain(metadata.model)} on {plain(metadata.data_set)}"
     return f"{title}\n\n{plain(definition(metadata.model).summary)}\n\n{filled(about)}"
@@ -126,31 +140,107 @@ def _contract(metadata: Metadata) -> str:
     return f"## What goes in, what comes out\n\n{table}\n\n{openvino}"
 
 
+def _calls_of_table(sample: str) -> str:
+    return f"""## Call it
+
+In this folder, with `pip install 'classifier-zoo[cpu]'`:
+
+```python
+import json, zoo
+
+classifier = zoo.load(".")
+row = json.load(open("{sample}", encoding="utf-8"))[0]["row"]  # column -> value, None where it is missing
+prediction = classifier.predict(row)
+print(prediction.label, prediction.probability)
+```
+
+Or with onnxruntime alone:
+
+```python
+import json, numpy, onnxruntime
+row = json.load(open("{sample}", encoding="utf-8"))[0]["row"]
+session = onnxruntime.InferenceSession("{MODEL_FILE}")
+about = session.get_modelmeta().custom_metadata_map
+labels, columns = json.loads(about["{PREFIX}labels"]), json.loads(about["{PREFIX}columns"])
+
+def feature(value, categories):
+    if categories is None:
+        return numpy.nan if value is None else value
+    value = "" if value is None else value
+    return categories.index(value) if value in categories else -1
+
+features = [[feature(row[column["name"]], column["categories"]) for column in columns]]
+answer = session.run(["{PROBABILITIES}"], {{"{FEATURES}": numpy.array(features, "float32")}})[0][0]
+print(labels[answer.argmax()])
+```
+
+`{SAMPLES_FILE}` holds rows with the probabilities that are expected, for a test in any language."""
+
+
+def _contract_of_table(metadata: Metadata) -> str:
+    classes = f"[N, {len(metadata.labels)}]"
+    rows = [
+        ("in", f"`{FEATURES}`", "float32", f"[N, {len(metadata.columns)}]", "raw values, in the order below; any N"),
+        ("out", f"`{PROBABILITIES}`", "float32", classes, "one a class, in the order below"),
+        ("out", f"`{LOGITS}`", "float32", classes, "the same before the softmax"),
+    ]
+    listed = []
+    for place, column in enumerate(metadata.columns):
+        if column.categories is None:
+            kind, taken = "number", "as it is; NaN where it is missing"
+        else:
+            kind = f"{len(column.categories)} categories"
+            names = [repr(category) for category in column.categories[:CATEGORIES_LISTED]]
+            more = ", …" if len(column.categories) > CATEGORIES_LISTED else ""
+            taken = f"0 to {len(column.categories) - 1} for {', '.join(names)}{more}; -1 for any other"
+        listed.append((f"{place}", plain(column.name), kind, plain(taken)))
+    told = f"""
+        The class is that of the column {plain(metadata.label_column)}. A missing number counts as the median of the
+        training rows.
+    """
+    table = _table(("", "name", "type", "shape", "what it holds"), rows)
+    columns = _table((">feature", "column", "holds", "value"), listed)
+    return f"## What goes in, what comes out\n\n{table}\n\n{filled(told)}\n\n{columns}"
+
+
 def _model(manifest: Manifest, diagram: str) -> str:
     field = int(manifest.figures["receptive_field"])
-    sees = f"a square of {field}×{field} pixels at most" if field else "the whole picture"
-    told = f"""
-        A line for each part, with what happens there, the shape of its output (height, width and channels, or numbers
-        alone) and its parameters. One feature, before they are put together, sees {sees}.
-    """
+    if manifest.metadata.columns:
+        told = "A line for each part, with what happens there, how many numbers come out, and its parameters."
+    else:
+        sees = f"a square of {field}×{field} pixels at most" if field else "the whole picture"
+        told = f"""
+            A line for each part, with what happens there, the shape of its output (height, width and channels, or
+            numbers alone) and its parameters. One feature, before they are put together, sees {sees}.
+        """
     return f"## The model\n\n{filled(told)}\n\n```text\n{diagram}\n```"
 
 
-def _figures(manifest: Manifest, evaluation: Evaluation, size: int) -> str:
+def _figures(manifest: Manifest, evaluation: Evaluation, size: int, kind: str) -> str:
     figures, parity = manifest.figures, manifest.metadata.parity
     interval = f"{evaluation.low:.2%} to {evaluation.high:.2%}"
     rows = [
-        ("test accuracy", f"{evaluation.accuracy:.2%}", f"95% interval {interval}, {evaluation.pictures:,} pictures"),
+        ("test accuracy", f"{evaluation.accuracy:.2%}", f"95% interval {interval}, {evaluation.pictures:,} {kind}"),
         *_over_seeds(manifest),
         ("among the first three", f"{evaluation.top3:.2%}", ""),
-        ("robust accuracy", f"{evaluation.robust_accuracy:.2%}", "on corrupted pictures, the mean of those below"),
+        *(
+            []
+            if evaluation.robust_accuracy is None
+            else [
+                (
+                    "robust accuracy",
+                    f"{evaluation.robust_accuracy:.2%}",
+                    "on corrupted pictures, the mean of those below",
+                )
+            ]
+        ),
         ("cross-entropy", f"{evaluation.loss:.4f}", "nats"),
         ("calibration error", f"{evaluation.calibration_error:.2%}", "expected, in 15 bins of probability"),
         ("parameters", f"{figures['parameters']:,.0f}", ""),
-        ("multiply-accumulates", f"{figures['multiply_accumulates']:,.0f}", "one picture"),
+        ("multiply-accumulates", f"{figures['multiply_accumulates']:,.0f}", f"one {kind[:-1]}"),
         ("size", f"{size / 1000:,.0f} kB", f"`{MODEL_FILE}`"),
-        ("largest difference from Keras", f"{parity['largest_difference']:.1e}", "of a probability, all test pictures"),
-        ("same answer as Keras", f"{parity['same_top_class']:.2%}", "of the test pictures"),
+        ("largest difference from Keras", f"{parity['largest_difference']:.1e}", f"of a probability, all test {kind}"),
+        ("same answer as Keras", f"{parity['same_top_class']:.2%}", f"of the test {kind}"),
     ]
     return "## Figures\n\n" + _table(("figure", ">value", ""), rows)
 
@@ -164,11 +254,9 @@ def _over_seeds(manifest: Manifest) -> list[tuple[str, str, str]]:
     return [(what, str(found), told)]
 
 
-def _classes(evaluation: Evaluation) -> str:
+def _classes(evaluation: Evaluation, kind: str) -> str:
     listed = list(enumerate(evaluation.classes))
-    told = (
-        "Precision: of the answers that name the class, the share that is right. Recall: of its pictures, that found."
-    )
+    told = f"Precision: of the answers that name the class, the share that is right. Recall: of its {kind}, that found."
     if len(listed) > CLASSES_LISTED:
         listed = sorted(listed, key=lambda entry: entry[1].f1)[:CLASSES_LISTED]
         told += f" These are the {CLASSES_LISTED} classes of {len(evaluation.classes)} that fare worst, by F1."
@@ -176,24 +264,24 @@ def _classes(evaluation: Evaluation) -> str:
         (f"{k}", plain(row.label), f"{row.pictures:,}", *(f"{v:.1%}" for v in (row.precision, row.recall, row.f1)))
         for k, row in listed
     ]
-    return f"## Classes\n\n{told}\n\n" + _table((">output", "class", ">pictures", ">precision", ">recall", ">F1"), rows)
+    return f"## Classes\n\n{told}\n\n" + _table((">output", "class", f">{kind}", ">precision", ">recall", ">F1"), rows)
 
 
-def _failures(evaluation: Evaluation) -> str:
+def _failures(evaluation: Evaluation, kind: str) -> str:
     mistakes = "\n".join(
-        f"- {plain(row)} taken for {plain(column)}: {count:,} of {pictures:,} pictures"
+        f"- {plain(row)} taken for {plain(column)}: {count:,} of {pictures:,} {kind}"
         for count, pictures, row, column in _frequent_mistakes(evaluation)
     )
     beyond = f"""
-        It knows these {len(evaluation.classes)} classes and nothing else: a picture of something else gets one of these
-        labels too, at times with a high probability. It was tested on pictures of the same origin as those that it
+        It knows these {len(evaluation.classes)} classes and nothing else: a {kind[:-1]} of something else gets one of
+        these labels too, at times with a high probability. It was tested on {kind} of the same origin as those that it
         learned from; how it does on others, nobody has measured.
     """
     return f"""## Where it fails
 
 Its most frequent mistakes:
 
-{mistakes or "- none on the test pictures"}
+{mistakes or "- none on the test " + kind}
 
 {_calibration(evaluation)}
 

@@ -146,14 +146,14 @@ def _verify(options: argparse.Namespace) -> None:
 def _predict(options: argparse.Namespace) -> None:
     from pipelines.predict import predict
 
-    results = predict(options.export, options.pictures, provider=options.provider, threads=options.threads)
+    results = predict(options.export, options.paths, provider=options.provider, threads=options.threads)
     if options.json:
         print(_json(results))
         return
-    width = max(len(str(path)) for path in options.pictures)
-    for path, result in zip(options.pictures, results, strict=True):
+    width = max((len(str(result)) for result in results), default=0)
+    for result in results:
         ranking = "  ".join(f"{label} {probability:.1%}" for label, probability in result.ranking[: options.top])
-        print(f"{path!s:{width}}  {ranking}")
+        print(f"{result!s:{width}}  {ranking}")
 
 
 def _compare(options: argparse.Namespace) -> None:
@@ -230,12 +230,14 @@ def _parser() -> argparse.ArgumentParser:
             "--data",
             required=required,
             help="digits, fashion-mnist, a folder with one sub-folder for each class, a .csv or .jsonl table of "
-            "pictures with the columns path and label, or an .npz file of arrays",
+            "pictures with the columns path and label, an .npz file of arrays, or a .csv table of values",
         )
+        added.add_argument("--label", metavar="COLUMN", help="of a table, the column that holds the class")
         added.add_argument("--data-folder", type=Path, metavar="DIR", help="where the files of a known data set lie")
         added.add_argument("--size", type=_size, metavar="HxW", help="picture size to train at, such as 64x64")
         added.add_argument(
             "--resize",
+            dest="resizing",
             choices=RESIZINGS,
             help="how pictures of other sizes come to it: stretched, cropped to its proportions, or padded with black "
             "(default: stretch)",
@@ -310,9 +312,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     added.add_argument("--data", help="the data set to check against (default: the one that the file names)")
 
-    added = command("predict", _predict, "classify pictures with an export")
+    added = command("predict", _predict, "classify pictures, or the rows of a table, with an export")
     added.add_argument("export", metavar="EXPORT", help="a folder, an .onnx file, or a name such as digits/lenet5")
-    added.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE")
+    added.add_argument("paths", nargs="+", type=Path, metavar="PICTURE", help="a picture, or a table as CSV")
     added.add_argument("--provider", default="auto", help="where to run: auto, cpu, cuda, openvino, ...")
     added.add_argument("--threads", type=int, help="processor threads to use (default: onnxruntime's choice)")
     added.add_argument(
@@ -357,8 +359,8 @@ def _settings(options: argparse.Namespace) -> dict[str, str]:
 
 def _reading(options: argparse.Namespace) -> dict[str, Any]:
     """How pictures are read, as `pipelines.plan.DataOptions`: what the user chose, and nothing else."""
-    names = {"data_folder": "data_folder", "size": "size", "resize": "resizing", "groups": "groups", "on_bad": "on_bad"}
-    chosen = {name: getattr(options, option) for option, name in names.items()}
+    names = ("data_folder", "size", "resizing", "groups", "on_bad", "label")
+    chosen = {name: getattr(options, name) for name in names}
     return {name: value for name, value in chosen.items() if value is not None}
 
 

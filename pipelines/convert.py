@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 
 from pipelines.graph import erfc_as_erf, simplify
-from zoo.contract import INPUT, LOGITS, PROBABILITIES
+from zoo.contract import LOGITS, PROBABILITIES
 from zoo.errors import ExportError
 
 # The last opset in which tf2onnx keeps an average over all positions as GlobalAveragePool; the passes go on to 18.
@@ -20,7 +20,8 @@ TRANSLATED_OPSET = 17
 def convert(model: Any, resizing: str = "stretch") -> Any:
     """The `onnx.ModelProto` of a `keras.Model` that `zoo.models.build` made, under the contract, without metadata.
 
-    In: images [N, H, W, C] uint8, raw pixels, N, H and W free. Out: probabilities and logits [N, K] float32.
+    In: images [N, H, W, C] uint8, raw pixels, N, H and W free; of a model for a table features [N, F] float32.
+    Out: probabilities and logits [N, K] float32.
     resizing: how pictures of other sizes than the model's come to it, as in `zoo.pictures.resize`.
     Same weights, same bytes. Raises ExportError for a model that isn't float32 or holds what ONNX can't express.
     """
@@ -28,11 +29,10 @@ def convert(model: Any, resizing: str = "stretch") -> Any:
     if policies != {"float32"}:
         other = ", ".join(sorted(policies - {"float32"}))
         raise ExportError(f"{model.name} computes in {other}, expected float32: build it again and copy its weights")
-    _, height, width, _ = model.inputs[0].shape
     translated = _translate(model)
     layers = [layer.name for layer in model._flatten_layers()]
     try:
-        converted = simplify(translated, height, width, resizing, layers)
+        converted = simplify(translated, model.inputs[0].shape[1:], resizing, layers)
         onnx.checker.check_model(converted, full_check=True)
     except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
@@ -41,16 +41,16 @@ def convert(model: Any, resizing: str = "stretch") -> Any:
 
 
 def _translate(model: Any) -> Any:
-    """tf2onnx's own graph: images [N, height, width, C] float32, 0..255 -> logits and probabilities [N, K]."""
+    """tf2onnx's own graph: images [N, height, width, C] float32, 0..255, or rows -> logits and probabilities [N, K]."""
     import tensorflow as tf
     import tf2onnx
 
-    def answer(images: Any) -> dict[str, Any]:
-        outputs = model(images, training=False)
+    def answer(inputs: Any) -> dict[str, Any]:
+        outputs = model(inputs, training=False)
         return {name: outputs[name] for name in (LOGITS, PROBABILITIES)}
 
     # uint8 would put a Cast in front of everything, which the passes would have to move out of the way again.
-    signature = [tf.TensorSpec(model.inputs[0].shape, tf.float32, name=INPUT)]
+    signature = [tf.TensorSpec(model.inputs[0].shape, tf.float32, name=model.inputs[0].name)]
     with _quiet("tf2onnx"):
         translated, _ = tf2onnx.convert.from_function(
             tf.function(answer), input_signature=signature, opset=TRANSLATED_OPSET

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from textwrap import wrap
 from typing import Any
 
-from zoo.contract import INPUT, LOGITS
+from zoo.contract import LOGITS
 from zoo.models.ledger import LayerEntry, read_ledger
 
 WIDEST = 64  # characters of what happens on a line
@@ -29,7 +29,7 @@ class Step:
 def diagram(model: Any) -> str:
     """Any functional `keras.Model` of pictures [N, H, W, C] as plain text, from the pixels down to the answer."""
     found = steps(model)
-    rows = [(INPUT, [""], _sides(model.input_shape[1:]), "")]
+    rows = [(model.inputs[0].name, [""], _sides(model.input_shape[1:]), "")]
     for step in found:
         told = _wrapped(step.does)
         rows.append((step.address, told, _sides(step.shape), f"{step.parameters:,}" if step.parameters else ""))
@@ -54,7 +54,7 @@ def steps(model: Any) -> tuple[Step, ...]:
     grouped: dict[str, list[LayerEntry]] = {}
     for entry in entries:
         grouped.setdefault(address[entry.name], []).append(entry)
-    order = [INPUT, *grouped]
+    order = [model.inputs[0].name, *grouped]
     return tuple(
         Step(
             own,
@@ -89,7 +89,7 @@ def _does(model: Any, own: str, before: str, group: list[LayerEntry], address: M
         operation = numbered(layer) if numbered else _NAMED.get(entry.kind, entry.kind)
         if len(sources) > 1:
             operation += " " + " + ".join(_relative(source, own) for source in sources if source != own)
-        elif not told and sources[0] not in (before, INPUT, LOGITS):
+        elif not told and sources[0] not in (before, model.inputs[0].name, LOGITS):
             operation = f"from {_relative(sources[0], own)}: {operation}"
         activation = getattr(getattr(layer, "activation", None), "__name__", "linear")
         told += [operation] + [activation] * (entry.kind in _ACTIVATED and activation != "linear")
@@ -117,6 +117,7 @@ def _window(sides: tuple[int, ...], strides: tuple[int, ...]) -> str:
 _ACTIVATED = {"Conv2D", "DepthwiseConv2D", "Dense"}
 _NAMED = {
     "Rescaling": "to 0..1",
+    "Columns": "gaps filled, numbers to one scale, categories to switches",
     "GlobalAveragePooling1D": "mean of all positions",
     "GlobalAveragePooling2D": "mean of all positions",
     "BatchNormalization": "batch norm",

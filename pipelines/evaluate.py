@@ -22,7 +22,6 @@ from zoo.contract import LOGITS, PROBABILITIES
 from zoo.data import DataSet, Split
 from zoo.data.pixels import in_chunks
 from zoo.errors import ExportError
-from zoo.pictures import Pixels
 
 EVALUATION_FOLDER = "evaluation"  # among the artifacts of a run
 EVALUATION_FILE = "evaluation.json"
@@ -57,7 +56,7 @@ class Evaluation:
     pictures whose class is among the three likeliest. confidence: mean probability of the answers; calibration_error:
     expected difference between a probability and how often it is right, in 15 bins. robust_accuracy: the mean over all
     corruptions of the pictures. confusion: [K][K] counts, a row for each class, a column for each answer. figures: the
-    pictures drawn, file name -> alternative text.
+    pictures drawn, file name -> alternative text. A table's rows aren't corrupted: robust_accuracy is None.
     """
 
     run: str
@@ -71,7 +70,7 @@ class Evaluation:
     top3: float
     confidence: float
     calibration_error: float
-    robust_accuracy: float
+    robust_accuracy: float | None
     corrupted: tuple[CorruptedFigures, ...]
     classes: tuple[ClassFigures, ...]
     confusion: tuple[tuple[int, ...], ...]
@@ -85,6 +84,8 @@ class Evaluation:
 def evaluate(run: str) -> Evaluation:
     """Ask a run's Keras model about each picture of the test set, clean and corrupted, and log figures and pictures.
 
+    Of a table it is asked about each row, as it is.
+
     run: its id, or the beginning of it.
     Raises TrackingError for a run that isn't there or holds no model, DataError where its pictures have changed.
     """
@@ -92,12 +93,12 @@ def evaluate(run: str) -> Evaluation:
     data_set = load_data(tracked.plan, digest=tracked.data_digest)
     model = tracked.model()
 
-    def ask(images: Pixels) -> Answers:
-        found = model.predict_on_batch(images)
+    def ask(inputs: Any) -> Answers:
+        found = model.predict_on_batch(inputs)
         return np.asarray(found[LOGITS]), np.asarray(found[PROBABILITIES])
 
-    answers = ask_all(ask, in_chunks(data_set.test.images, BATCH))
-    corrupted = corrupted_accuracies(data_set.test, ask)
+    answers = ask_all(ask, in_chunks(data_set.test.inputs, BATCH))
+    corrupted = [] if data_set.columns else corrupted_accuracies(data_set.test, ask)
     measured = {**clean_figures(data_set.test, answers), **robust_figure(corrupted)}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -138,7 +139,7 @@ def judge(
         top3=measured["test_top3"],
         confidence=float(confidence.mean(dtype=np.float64)),
         calibration_error=measured["test_calibration_error"],
-        robust_accuracy=measured["test_robust_accuracy"],
+        robust_accuracy=measured.get("test_robust_accuracy"),
         corrupted=tuple(CorruptedFigures(c.kind, c.severity, c.amount, accuracy) for c, accuracy in corrupted),
         classes=tuple(map(ClassFigures, data_set.labels, counts, precision, recall, f1)),
         confusion=tuple(map(tuple, confusion.tolist())),
@@ -153,16 +154,19 @@ def draw(
     test, labels = data_set.test, data_set.labels
     answer, confidence, right = _answers(probabilities, test)
     matrix = confusion_matrix(test.labels, answer, data_set.classes)
-    path = folder.joinpath
+    path, kind = folder.joinpath, data_set.kind
     drawn = {
-        "curves.png": figures.curves(path("curves.png"), tracked.history, int(tracked.figures["best_epoch"])),
-        "confusion.png": figures.confusion(path("confusion.png"), matrix, labels),
-        "mistakes.png": figures.mistakes(path("mistakes.png"), test.images, labels, test.labels, answer, confidence),
-        "reliability.png": figures.reliability(path("reliability.png"), calibration_bins(confidence, right)),
+        "curves.png": figures.curves(path("curves.png"), tracked.history, int(tracked.figures["best_epoch"]), kind),
+        "confusion.png": figures.confusion(path("confusion.png"), matrix, labels, kind),
+        "reliability.png": figures.reliability(path("reliability.png"), calibration_bins(confidence, right), kind),
     }
+    if data_set.columns:
+        return drawn
+    told = figures.mistakes(path("mistakes.png"), test.inputs, labels, test.labels, answer, confidence)
+    drawn["mistakes.png"] = told
     weights = first_weights(model)
     if weights is not None:
-        unit = "neuron" if weights.shape[:2] == test.images.shape[1:3] else "filter"
+        unit = "neuron" if weights.shape[:2] == test.inputs.shape[1:3] else "filter"
         named = labels if unit == "neuron" and weights.shape[3] == len(labels) else None
         drawn["first_layer.png"] = figures.first_layer(path("first_layer.png"), weights, unit, named)
     return drawn

@@ -39,7 +39,9 @@ from zoo.data import DataSet, Split
 from zoo.errors import ExportError
 from zoo.models import definition
 from zoo.models.ledger import Ledger, read_ledger
+from zoo.pictures import Pixels
 from zoo.runtime import load
+from zoo.tables import decode
 
 SAMPLES = 10  # pictures: enough to show each digit once, few enough to look at
 
@@ -79,6 +81,8 @@ def export(run: str, *, exports: Path = Path("exports")) -> Exported:
         height=data_set.height,
         width=data_set.width,
         channels=data_set.channels,
+        columns=data_set.columns,
+        label_column=data_set.label_column,
         recipe=tracked.plan.recipe.to_json(),
         run_id=tracked.run_id,
         commit=tracked.commit,
@@ -167,19 +171,29 @@ def weights_sha256(model: Any) -> str:
 
 
 def _write_samples(folder: Path, data_set: DataSet) -> None:
-    """A few test pictures as PNG, with the file's own probabilities, so that an app in any language can test itself."""
-    from PIL import Image
+    """A few test pictures as PNG, with the file's own probabilities, so that an app in any language can test itself.
 
+    Of a table it is rows, beside their probabilities.
+    """
     classifier = load(folder / MODEL_FILE)
     (folder / SAMPLES_FOLDER).mkdir()
     samples = []
     for place, index in enumerate(_one_of_each_class(data_set.test)):
-        picture, label = data_set.test.images[index], data_set.labels[data_set.test.labels[index]]
-        name = f"{place}.png"
-        Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture).save(folder / SAMPLES_FOLDER / name)
-        probabilities = classifier.probabilities(picture[np.newaxis])[0]
-        samples.append({"file": name, "label": label, "probabilities": probabilities.tolist()})
+        one, label = data_set.test.inputs[index], data_set.labels[data_set.test.labels[index]]
+        if data_set.columns:
+            sample: dict[str, Any] = {"row": decode(one, data_set.columns)}
+        else:
+            sample = {"file": f"{place}.png"}
+            _write_picture(folder / SAMPLES_FOLDER / sample["file"], one)
+        probabilities = classifier.probabilities(one[np.newaxis])[0]
+        samples.append({**sample, "label": label, "probabilities": probabilities.tolist()})
     (folder / SAMPLES_FILE).write_text(json.dumps(samples, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _write_picture(file: Path, picture: Pixels) -> None:
+    from PIL import Image
+
+    Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture).save(file)
 
 
 def _one_of_each_class(test: Split) -> NDArray[np.int64]:

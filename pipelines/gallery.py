@@ -12,6 +12,7 @@ from typing import get_args
 from urllib.parse import quote
 
 from pipelines.markdown import filled, plain, row, table
+from pipelines.plan import LEARNED_AS_THEY_ARE
 from pipelines.published import PUBLISHED, TARGETS, Published, Target
 from pipelines.shipped import Shipped, read_shipped
 from zoo.contract import CARD_FILE
@@ -161,6 +162,10 @@ def _command(export: Shipped) -> str:
         settings.pop("least_updates", None)
     known = export.data_set in data_sets()
     words = ["zoo", "run", export.model, "--data", export.data_set if known else f"path/to/{export.data_set}"]
+    if export.label_column:
+        words[-1] += ".csv"
+        words += ["--label", export.label_column]
+        settings = {name: value for name, value in settings.items() if name not in LEARNED_AS_THEY_ARE}
     for name, value in settings.items():
         words += ["--set", f"{name}={value}"]
     if len(export.seeds) > 1:

@@ -68,7 +68,7 @@ def _paired(folders: Sequence[Path], test: Split) -> Iterable[Pair]:
         for done, folder in enumerate(folders):
             classifier = load(folder, provider="cpu")
             names.append(_name(classifier.metadata))
-            _, probabilities = answers_of(classifier, test.images)
+            _, probabilities = answers_of(classifier, test.inputs)
             right.append(probabilities.argmax(axis=1) == test.labels)
             advance(done + 1, len(folders), names[-1])
     best = max(range(len(folders)), key=lambda k: right[k].sum())  # of equals the first that was named

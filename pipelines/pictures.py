@@ -1,4 +1,4 @@
-"""The pictures of a plan or of an export, decoded once in a process."""
+"""The pictures, or the table, of a plan or of an export, read once in a process."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def read_pictures(
     resizing: str = RESIZINGS[0],
     groups: str | None = None,
     on_bad: str = "skip",
+    label: str | None = None,
 ) -> DataSet:
     """A data set as `zoo.data.load` reads it, with progress; what was left out is told on standard error.
 
@@ -35,6 +36,7 @@ def read_pictures(
             resizing=resizing,
             groups=groups,
             on_bad=on_bad,
+            label=label,
             on_progress=lambda done, in_all: advance(done, in_all, f"{done:,} of {in_all:,}"),
         )
     for sentence in found.skipped[:MOST_TOLD]:
@@ -55,16 +57,18 @@ def find_test_set(metadata: Metadata, data: str | DataSet | None) -> Split | Non
     data_set = _read_as(metadata, metadata.data_set if data is None else data)
     if data_set.digest != metadata.data_digest:
         raise VerificationError(
-            f"the pictures of {data_set.name} aren't those that {metadata.data_set}/{metadata.model} was made with "
-            f"(digest {data_set.digest[:12]}, expected {metadata.data_digest[:12]}): give the same ones by --data"
+            f"the {data_set.kind} of {data_set.name} aren't those that {metadata.data_set}/{metadata.model} was made "
+            f"with (digest {data_set.digest[:12]}, expected {metadata.data_digest[:12]}): give the same ones by --data"
         )
     return data_set.test
 
 
 def _read_as(metadata: Metadata, data: str | DataSet) -> DataSet:
-    size = (metadata.height, metadata.width)
     if isinstance(data, DataSet):
         return data
+    if metadata.columns:
+        return load(data, label=metadata.label_column)
+    size = (metadata.height, metadata.width)
     # What is remembered of a folder may have changed since.
     read = read_pictures if data in data_sets() else read_pictures.__wrapped__
     return read(data, size=size, resizing=metadata.resizing)

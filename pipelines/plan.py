@@ -18,11 +18,12 @@ from zoo.contract import RESIZINGS
 from zoo.data import DataSet, data_sets
 from zoo.data.folders import ON_BAD
 from zoo.errors import DataError, RecipeError
-from zoo.models import definition
+from zoo.models import check_takes_tables, definition
 from zoo.recipe import Recipe
 
 PLAN_FILE = "plan.json"
 TRAINS = ("norms", "optimizer", "source", "stages", "teacher", "train")  # of the pipelines: they decide the weights
+LEARNED_AS_THEY_ARE: Mapping[str, Any] = {"augmentation": "none", "mixup": 0}  # the rows of a table
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,12 @@ class Origin:
 
 @dataclass(frozen=True)
 class Plan:
-    """Which model learns which pictures, and how.
+    """Which model learns which pictures, or which table, and how.
 
-    data: a known data set or the absolute path of a folder. data_folder: where the files of a known one lie, if not in
-    a usual place. size: (height, width) in pixels, None for the data set's own. resizing: how pictures of another size
-    come to it. groups, on_bad: of a folder or a table, see `zoo.data.folders.read_pictures`. source: the trained model
-    that it starts from; None for new weights alone.
+    data: a known data set or the absolute path of a folder or a table. data_folder: where the files of a known one lie,
+    if not in a usual place. size: (height, width) in pixels, None for the data set's own. resizing: how pictures of
+    another size come to it. groups, on_bad: of pictures, see `zoo.data.folders.read_pictures`. label: of a table, the
+    column that holds the class. source: the trained model that it starts from; None for new weights alone.
     """
 
     model: str
@@ -56,6 +57,7 @@ class Plan:
     resizing: str = RESIZINGS[0]
     groups: str | None = None
     on_bad: str = ON_BAD[0]
+    label: str | None = None
     source: Origin | None = None
 
     def to_json(self) -> str:
@@ -69,6 +71,7 @@ class Plan:
             "groups": self.groups,
             "on_bad": self.on_bad,
             "recipe": self.recipe.to_json(),
+            **({} if self.label is None else {"label": self.label}),
         }
         if self.source is not None:
             found["source"] = asdict(self.source)
@@ -83,6 +86,7 @@ class DataOptions(TypedDict, total=False):
     resizing: str
     groups: str | None
     on_bad: str
+    label: str | None
 
 
 def make_plan(
@@ -95,13 +99,18 @@ def make_plan(
 ) -> Plan:
     """The plan for a model on a data set, by the model's own recipe; `settings` change fields of it.
 
-    Where they name the epochs and no least_updates, that number of epochs it is.
+    Where they name the epochs and no least_updates, that number of epochs it is. label: of a table, whose rows are
+    learned as they are.
 
-    Raises ModelError for an unknown model, RecipeError for an unknown field or a value that it can't have.
+    Raises ModelError for an unknown model, or one that looks at pictures and is to learn a table; RecipeError for an
+    unknown field or a value that it can't have.
     """
     settings = dict(settings or {})
     if "epochs" in settings:
         settings.setdefault("least_updates", 0)  # who names the epochs gets them, however few the pictures
+    if reading.get("label") is not None:
+        check_takes_tables(model)
+        settings = {**LEARNED_AS_THEY_ARE, **settings}
     recipe = definition(model).recipe.with_values(settings)
     if data not in data_sets() and os.path.exists(data):  # noqa: PTH110 (where Path raises, loading says why)
         data = str(Path(data).resolve())  # a later command may start elsewhere
@@ -117,6 +126,7 @@ def make_plan(
         resizing=reading.get("resizing", RESIZINGS[0]),
         groups=reading.get("groups"),
         on_bad=reading.get("on_bad", ON_BAD[0]),
+        label=reading.get("label"),
         source=source,
     )
 
@@ -147,21 +157,24 @@ def parse_plan(text: str, where: str) -> Plan:
             resizing=str(found.get("resizing", RESIZINGS[0])),
             groups=None if found.get("groups") is None else str(found["groups"]),
             on_bad=str(found.get("on_bad", ON_BAD[0])),
+            label=None if found.get("label") is None else str(found["label"]),
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise RecipeError(f"{where} is not a plan ({error!r}): expected the {PLAN_FILE} of a run") from None
 
 
 def load_data(plan: Plan, *, digest: str | None = None) -> DataSet:
-    """The plan's pictures, decoded once in a process.
+    """The plan's pictures, decoded once in a process, or its table.
 
     digest: what they had when a run was trained on them. Raises DataError where they differ now, and what
     `zoo.data.load` raises.
     """
-    data_set = read_pictures(plan.data, plan.data_folder, plan.size, plan.resizing, plan.groups, plan.on_bad)
+    data_set = read_pictures(
+        plan.data, plan.data_folder, plan.size, plan.resizing, plan.groups, plan.on_bad, plan.label
+    )
     if digest is not None and data_set.digest != digest:
         raise DataError(
-            f"the pictures of {plan.data} have changed since the run was trained on them "
+            f"the {data_set.kind} of {plan.data} have changed since the run was trained on them "
             f"(digest {data_set.digest[:12]}, expected {digest[:12]}): restore them, or train anew"
         )
     return data_set

@@ -44,6 +44,8 @@ def rebuild(export: Path) -> tuple[Any, Metadata]:
     graph = onnx.load(file, load_external_data=False).graph  # a path in a file may lead anywhere
     if any(constant.data_location == onnx.TensorProto.EXTERNAL for constant in graph.initializer):
         raise _cannot(file, "its weights lie outside of it")
+    if metadata.columns:
+        raise _cannot(file, "it was trained on a table")
     model = build(metadata.model, metadata.height, metadata.width, metadata.channels, len(metadata.labels))
     stored = {constant.name: constant for constant in graph.initializer}
     pixels = _reached_by_pixels(graph)

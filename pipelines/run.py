@@ -70,7 +70,7 @@ def _evaluated(plan: Plan, again: bool, tell: Callable[[str], None]) -> str:
         finished = train(plan=plan).run
     else:
         tell(f"{name}: trained before, as run {finished[:8]}; --again trains it anew")
-    if "test_robust_accuracy" not in tracking.load_run(finished).figures:  # also where an earlier call stopped here
+    if "test_accuracy" not in tracking.load_run(finished).figures:  # also where an earlier call stopped here
         tell(f"{name}: evaluating on the test set")
         evaluate(finished)
     return finished

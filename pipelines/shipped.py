@@ -17,7 +17,8 @@ class Shipped:
     folder: where it lies. receptive_field: side in pixels of what one feature sees, 0 for the whole picture. accuracy:
     of the shipped file on the whole test set, 0..1; low, high: its 95% interval. seeds: accuracy by seed, where several
     were trained. robust_accuracy: mean over corrupted test pictures, 0..1. size: of model.onnx, bytes. teacher: the
-    model whose answers it learned from. card: whether there is one in the folder.
+    model whose answers it learned from. card: whether there is one in the folder. label_column: of a table, the column
+    that held the class.
     """
 
     folder: Path
@@ -37,6 +38,7 @@ class Shipped:
     teacher: str | None
     recipe: Mapping[str, object]
     card: bool
+    label_column: str = ""
 
     @property
     def name(self) -> str:
@@ -77,6 +79,7 @@ def _shipped(folder: Path, manifest: Manifest) -> Shipped:
         teacher=str(teacher) if teacher else None,
         recipe=metadata.recipe,
         card=manifest.file(CARD_FILE) is not None,
+        label_column=metadata.label_column,
     )
 
 

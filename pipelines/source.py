@@ -18,7 +18,7 @@ from pipelines.plan import Origin, Plan
 from pipelines.rebuild import KERNELS, rebuild
 from zoo.contract import LOGITS
 from zoo.data import DataSet
-from zoo.data.pixels import Pictures
+from zoo.data.pixels import Inputs
 from zoo.errors import RecipeError
 from zoo.models import build
 from zoo.models.backend import start_keras
@@ -77,6 +77,8 @@ def take(plan: Plan, data_set: DataSet) -> Taken | None:
     """
     if plan.source is None:
         return None
+    if data_set.columns:
+        raise RecipeError(f"{data_set.name} is a table, whose columns no other model has learned from: train it anew")
     origin, source, labels = _read(plan.source.name)
     if origin.digest != plan.source.digest:
         raise RecipeError(
@@ -217,7 +219,7 @@ def _size(layer: Any) -> float:
 # --- norms ---------------------------------------------------------------------------------------------------------
 
 
-def _adapt_norms(model: Any, sizes: Mapping[str, float], images: Pictures) -> None:
+def _adapt_norms(model: Any, sizes: Mapping[str, float], images: Inputs) -> None:
     """Give batch normalisations the statistics of these pictures, and scale and offset such that they answer as before.
 
     In training a norm computes with its batch. With statistics of other pictures, or of none, as an exported file has

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.results import to_json
-from zoo.contract import SAMPLES_FOLDER
+from zoo.contract import SAMPLES_FILE, SAMPLES_FOLDER, read_manifest
 
 if TYPE_CHECKING:
     from pipelines.compare import Comparison
@@ -71,7 +71,7 @@ def comparison_table(comparison: Comparison) -> Table:
             f"{row.spread} ({len(row.spread.seeds)})" if row.spread else "",
         )
     table.caption = (
-        "latency: one picture on one thread of onnxruntime, the median\n"
+        "latency: one picture or row on one thread of onnxruntime, the median\n"
         "parity: largest difference of a probability from Keras, over the whole test set"
     )
     if several_seeds:
@@ -119,7 +119,7 @@ def show_data(report: Report) -> None:
 def show_pairs(comparison: Comparison) -> None:
     """Below a comparison: whether the best of it is better on the same pictures, or why nobody knows."""
     if comparison.pairs:
-        table = _table("better", "other", ">points better", ">95% interval", ">p", ">right alone", ">pictures")
+        table = _table("better", "other", ">points better", ">95% interval", ">p", ">right alone", ">tested")
         for pair in comparison.pairs:
             test = pair.test
             table.add_row(
@@ -135,8 +135,8 @@ def show_pairs(comparison: Comparison) -> None:
         _output.print()
         _output.print(table, crop=False)
         told = (
-            "the best with each of the others on the same test pictures, in points of accuracy (Newcombe's interval)\n"
-            "p: of McNemar's test, for so many pairs (Holm); right alone: pictures that only one gets right"
+            "the best with each of the others on the same test set, in points of accuracy (Newcombe's interval)\n"
+            "p: of McNemar's test, for so many pairs (Holm); right alone: those that only one gets right"
         )
         _output.print(Text(told, style="dim italic"), soft_wrap=True)
     for note in comparison.notes:
@@ -149,8 +149,13 @@ def next_steps(comparison: Comparison, exports: Path) -> None:
     if comparison.picture:
         _output.print(Text(f"\npicture of the comparison: {comparison.picture}"))
     folder = exports / best.name
-    sample = next(iter(sorted((folder / SAMPLES_FOLDER).glob("*.png"))), "picture.png")
-    call = f'import zoo; print(zoo.load("{folder.as_posix()}").predict("{sample}"))'
+    loaded = f'zoo.load("{folder.as_posix()}")'
+    if read_manifest(folder).metadata.columns:
+        row = f'json.load(open("{(folder / SAMPLES_FILE).as_posix()}", encoding="utf-8"))[0]["row"]'
+        call = f"import json, zoo; print({loaded}.predict({row}))"
+    else:
+        sample = next(iter(sorted((folder / SAMPLES_FOLDER).glob("*.png"))), "picture.png")
+        call = f'import zoo; print({loaded}.predict("{sample}"))'
     # After `make demo` nothing is on the path yet.
     zoo, python = ("zoo", "python") if shutil.which("zoo") else map(os.path.relpath, (sys.argv[0], sys.executable))
     _output.print(Text.assemble(("browse the runs:  ", "bold"), f"{zoo} ui"), soft_wrap=True)
@@ -172,13 +177,16 @@ def training_summary(trained: Trained) -> Text:
 
 def evaluation_table(evaluation: Evaluation) -> Table:
     """Accuracy by class, with the whole in the caption."""
-    table = _table("class", ">pictures", ">precision", ">recall", ">F1")
+    kind = "rows" if evaluation.robust_accuracy is None else "pictures"
+    table = _table("class", f">{kind}", ">precision", ">recall", ">F1")
     for row in evaluation.classes:
         table.add_row(Text(row.label), f"{row.pictures:,}", *(f"{v:.2%}" for v in (row.precision, row.recall, row.f1)))
     table.caption = (
         f"accuracy {evaluation.accuracy:.2%} ({evaluation.low:.2%} - {evaluation.high:.2%})\n"
-        f"on {evaluation.pictures:,} test pictures, {evaluation.robust_accuracy:.2%} on corrupted ones"
+        f"on {evaluation.pictures:,} test {kind}"
     )
+    if evaluation.robust_accuracy is not None:
+        table.caption += f", {evaluation.robust_accuracy:.2%} on corrupted ones"
     return table
 
 

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pipelines.machine import commit, versions
 from pipelines.plan import PLAN_FILE, Plan, fingerprint, parse_plan
-from zoo.contract import INPUT, LOGITS, PROBABILITIES
+from zoo.contract import FEATURES, INPUT, LOGITS, PROBABILITIES
 from zoo.data import DataSet
 from zoo.errors import MissingExtraError, RecipeError, TrackingError
 from zoo.models import definition
@@ -177,7 +177,8 @@ def start_run(plan: Plan, data_set: DataSet, facts: Mapping[str, str | int | flo
     if plan.source is not None:
         tags |= {"source": plan.source.name, "source_digest": plan.source.digest}
     size = f"{data_set.height}x{data_set.width}x{data_set.channels}"
-    known = {"model": plan.model, "data": plan.data, "size": size, "classes": data_set.classes}
+    of_inputs = {"label": plan.label, "columns": len(data_set.columns)} if data_set.columns else {"size": size}
+    known = {"model": plan.model, "data": plan.data, **of_inputs, "classes": data_set.classes}
     params = {**known, **plan.recipe.to_json(), **facts}
     with _client() as client:
         from mlflow.entities import Param
@@ -211,13 +212,18 @@ def _inputs(data_set: DataSet) -> Sequence[Any]:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     def of_split(context: str, split: Any) -> Any:
-        profile = {"pictures": len(split), "shape": list(split.images.shape), "labels": list(data_set.labels)}
+        what, schema = (
+            ("rows", {"features": "float32 [N, F]"})
+            if data_set.columns
+            else ("pictures", {"images": "uint8 [N, H, W, C]"})
+        )
+        profile = {what: len(split), "shape": list(split.inputs.shape), "labels": list(data_set.labels)}
         found = Dataset(
             name=f"{data_set.name}-{context}",
             digest=data_set.digest[:32],  # the column takes 36 characters; the whole is the tag data_digest
             source_type="local",
             source=json.dumps({"uri": data_set.origin}),
-            schema=json.dumps({"images": "uint8 [N, H, W, C]", "labels": "int64 [N]"}),
+            schema=json.dumps({**schema, "labels": "int64 [N]"}),
             profile=json.dumps(profile),
         )
         return DatasetInput(found, [InputTag("mlflow.data.context", context)])
@@ -273,8 +279,10 @@ def log_export(run_id: str, model: Any, figures: Mapping[str, float]) -> None:
     import mlflow.onnx
 
     requirements = [f"{name}=={versions()[name]}" for name in ("onnx", "onnxruntime", "numpy")]
-    channels, classes = (value.type.tensor_type.shape.dim[-1].dim_value for value in _ends(model))
-    signature = _signature((-1, -1, -1, channels), classes)
+    last, classes = (
+        values[0].type.tensor_type.shape.dim[-1].dim_value for values in (model.graph.input, model.graph.output)
+    )
+    signature = _signature((-1, -1, -1, last) if model.graph.input[0].name == INPUT else (-1, last), classes)
 
     def save(folder: Path, description: Any) -> None:
         mlflow.onnx.save_model(
@@ -291,20 +299,15 @@ def log_export(run_id: str, model: Any, figures: Mapping[str, float]) -> None:
     log_figures(run_id, figures)
 
 
-def _ends(model: Any) -> tuple[Any, Any]:
-    (images,) = (value for value in model.graph.input if value.name == INPUT)
-    (probabilities,) = (value for value in model.graph.output if value.name == PROBABILITIES)
-    return images, probabilities
-
-
-def _signature(images: tuple[int, ...], classes: int) -> Any:
-    """Raw pixels in, probabilities and logits out, as MLflow writes it down."""
+def _signature(inputs: tuple[int, ...], classes: int) -> Any:
+    """Raw pixels [N, H, W, C], or rows [N, F], in, probabilities and logits out, as MLflow writes it down."""
     import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
     outputs = [TensorSpec(np.dtype(np.float32), (-1, classes), name) for name in (PROBABILITIES, LOGITS)]
-    return ModelSignature(Schema([TensorSpec(np.dtype(np.uint8), images, INPUT)]), Schema(outputs))
+    kind, name = (np.uint8, INPUT) if len(inputs) == 4 else (np.float32, FEATURES)
+    return ModelSignature(Schema([TensorSpec(np.dtype(kind), inputs, name)]), Schema(outputs))
 
 
 def _log_model(run_id: str, name: str, save: Any) -> None:
@@ -453,6 +456,8 @@ def _load_keras_model(run_id: str) -> Any:
     from zoo.models.backend import start_keras
 
     keras = start_keras()
+    import zoo.models.columns  # noqa: F401  (Keras has to know its layer before it reads a model of a table)
+
     with _client() as client, tempfile.TemporaryDirectory() as temporary:
         run = client.get_run(run_id)
         logged = client.search_logged_models(

@@ -30,8 +30,9 @@ from zoo.contract import LOGITS
 from zoo.data import DataSet, Split
 from zoo.data.batches import Teacher, plain_batches, steps_per_epoch, training_batches
 from zoo.data.pixels import in_chunks
+from zoo.data.tables import scales
 from zoo.errors import RecipeError, TrackingError, ZooError
-from zoo.models import build, definition
+from zoo.models import build, build_for_table, definition
 from zoo.models.backend import start_keras
 from zoo.recipe import Recipe
 
@@ -226,14 +227,13 @@ def stages_of(recipe: Recipe, schedule: Schedule, taken: Taken | None) -> tuple[
 
 
 def make_learner(plan: Plan, data_set: DataSet, schedule: Schedule, precision: str, taken: Taken | None = None) -> Any:
-    """The Keras model from pictures to logits, compiled for its first stage.
+    """The Keras model from pictures, or rows, to logits, compiled for its first stage.
 
     Initial weights depend on the recipe's seed alone, but for those that are taken from a source.
     """
     keras = start_keras()
     keras.utils.set_random_seed(plan.recipe.seed)
-    model = build(plan.model, data_set.height, data_set.width, data_set.channels, data_set.classes, precision)
-    model = with_fused_norms(model)
+    model = with_fused_norms(_built(plan, data_set, precision))
     learner = keras.Model(model.input, model.get_layer(LOGITS).output)
     for name, weights in (taken.layers if taken else {}).items():
         learner.get_layer(name).set_weights(weights)
@@ -256,6 +256,13 @@ def enter(learner: Any, recipe: Recipe, schedule: Schedule, stage: Stage) -> Non
         steps_per_execution=schedule.call,
     )
     learner.optimizer.build(learner.trainable_variables)  # its variables are part of the first checkpoint
+
+
+def _built(plan: Plan, data_set: DataSet, precision: str = "float32") -> Any:
+    """The plan's model for the data set's pictures, or for its columns as the training rows scale them."""
+    if data_set.columns:
+        return build_for_table(plan.model, scales(data_set), data_set.classes, precision)
+    return build(plan.model, data_set.height, data_set.width, data_set.channels, data_set.classes, precision)
 
 
 # --- the fit -------------------------------------------------------------------------------------------------------
@@ -378,12 +385,12 @@ def _beginning(learner: Any, precision: str, run_id: str) -> Checkpoint:
 
 def _in_float32(plan: Plan, data_set: DataSet, best: Best) -> Any:
     """The model with its best weights, computing in float32: the one that is kept, measured and exported."""
-    model = build(plan.model, data_set.height, data_set.width, data_set.channels, data_set.classes)
+    model = _built(plan, data_set)
     model.set_weights(best.weights)
     return model
 
 
 def _accuracy(model: Any, split: Split) -> float:
     """The share of a split's pictures that the model is right on, 0..1."""
-    answers = [model.predict_on_batch(images)[LOGITS] for images in in_chunks(split.images, VALIDATION_BATCH)]
+    answers = [model.predict_on_batch(inputs)[LOGITS] for inputs in in_chunks(split.inputs, VALIDATION_BATCH)]
     return float(np.mean(np.concatenate(answers).argmax(1) == split.labels))

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from pipelines.answers import BATCH, Answers, answers_of, clean_figures, corrupted_accuracies, robust_figure
+from pipelines.answers import BATCH, Answers, answers_of, clean_figures, corrupted_accuracies, made_up, robust_figure
 from pipelines.graph.resizing import RESIZED
 from pipelines.pictures import find_test_set
 from pipelines.seeds import FIGURE as SEED_FIGURE
@@ -39,6 +39,7 @@ from zoo.pictures import read_picture, resize
 from zoo.runtime import Classifier
 from zoo.runtime import load as load_classifier
 from zoo.runtime.loading import find_export
+from zoo.tables import encode_all
 
 Probabilities = NDArray[np.float32]  # [N, K]
 
@@ -108,18 +109,22 @@ def verify(path: str | os.PathLike[str], *, data: str | DataSet | None = None, c
         Check("contract", check_contract(model, file)),
         Check("file", check_graph(model, file)),
         Check("batch sizes", check_batch_sizes(classifier, file)),
-        Check("picture sizes", check_picture_sizes(model, classifier, file)),
     ]
+    if classifier.columns:
+        checks.append(Check("gaps", check_gaps(classifier, file)))
+    else:
+        checks.append(Check("picture sizes", check_picture_sizes(model, classifier, file)))
     if found.is_dir():
         checks.append(Check("manifest", check_manifest(found)))
         checks.append(Check("samples", check_samples(classifier, found)))
     accuracy = None
     test = find_test_set(classifier.metadata, data)
     if test is None:
-        told = f"not checked, {classifier.metadata.data_set!r} is no known data set: name its folder by --data"
+        place = "table" if classifier.columns else "folder"
+        told = f"not checked, {classifier.metadata.data_set!r} is no known data set: name its {place} by --data"
         checks.append(Check("test set", told))
     else:
-        answers = answers_of(classifier, test.images)
+        answers = answers_of(classifier, test.inputs)
         told, accuracy = check_test_set(classifier.metadata, file, test, answers)
         checks.append(Check("test set", told))
         if found.is_dir() and _tested(read_manifest(found).figures):
@@ -142,13 +147,13 @@ def check_graph(model: Any, file: Path) -> str:
 
 def check_contract(model: Any, file: Path) -> str:
     """Inputs, outputs, IR and opset are the contract's, operators are standard ones, all weights are inside."""
-    channels = Metadata.from_properties({p.key: p.value for p in model.metadata_props}, str(file)).channels
-    uint8, float32 = onnx.TensorProto.UINT8, onnx.TensorProto.FLOAT
+    wanted = Metadata.from_properties({p.key: p.value for p in model.metadata_props}, str(file)).input
+    float32 = onnx.TensorProto.FLOAT
     classes = [dim.dim_value for dim in model.graph.output[0].type.tensor_type.shape.dim[-1:]]
     _expect(
         [_described(value) for value in (*model.graph.input, *model.graph.output)],
         [
-            (INPUT, uint8, ["N", "H", "W", channels]),
+            (wanted.name, onnx.helper.np_dtype_to_tensor_dtype(np.dtype(wanted.dtype)), list(wanted.shape)),
             (PROBABILITIES, float32, ["N", *classes]),
             (LOGITS, float32, ["N", *classes]),
         ],
@@ -167,15 +172,27 @@ def check_contract(model: Any, file: Path) -> str:
 
 
 def check_batch_sizes(classifier: Classifier, file: Path) -> str:
-    """A picture has the same answer in company of any size."""
-    random = np.random.default_rng(0)
-    shape = (max(BATCH_SIZES), classifier.height, classifier.width, classifier.channels)
-    images = random.integers(0, 256, shape, dtype=np.uint8)
-    alone = np.concatenate([classifier.probabilities(images[i : i + 1]) for i in range(len(images))])
+    """A picture or a row has the same answer in company of any size."""
+    inputs = made_up(classifier.metadata, max(BATCH_SIZES))
+    alone = np.concatenate([classifier.probabilities(inputs[i : i + 1]) for i in range(len(inputs))])
     for size in BATCH_SIZES:
-        together = classifier.probabilities(images[:size])
-        _expect_close(together, alone[:size], f"{file}: {size} pictures at once and one by one")
+        together = classifier.probabilities(inputs[:size])
+        _expect_close(together, alone[:size], f"{file}: {size} {_kind(classifier.metadata)} at once and one by one")
     return f"same answers in batches of {', '.join(map(str, BATCH_SIZES))}"
+
+
+def check_gaps(classifier: Classifier, file: Path) -> str:
+    """A row has an answer whichever of its values is missing, or is a category that nobody knew."""
+    rows = np.repeat(made_up(classifier.metadata, 1), len(classifier.columns) + 1, axis=0)
+    for place, column in enumerate(classifier.columns):
+        rows[[place, -1], place] = np.nan if column.categories is None else -1  # in a row of its own, and in the last
+    sums = classifier.probabilities(rows).sum(axis=1)
+    if not np.all(np.abs(sums - 1) <= len(classifier.labels) * PARITY_TOLERANCE):  # `not <=`: NaN fails too
+        raise VerificationError(
+            f"{file} has probabilities that sum up to {sums.tolist()} where values are missing, expected 1: "
+            "export the model again"
+        )
+    return f"an answer with any of {len(classifier.columns)} columns missing, and with all"
 
 
 def check_picture_sizes(model: Any, classifier: Classifier, file: Path) -> str:
@@ -220,23 +237,28 @@ def check_manifest(folder: Path) -> str:
 
 
 def check_samples(classifier: Classifier, folder: Path) -> str:
-    """The pictures beside the file have the probabilities that are written beside them."""
+    """The pictures beside the file, or the rows, have the probabilities that are written beside them."""
     manifest = read_manifest(folder)
     listed = check_file(folder, manifest, SAMPLES_FILE)
     try:
         samples = [
-            (str(sample["file"]), np.array(sample["probabilities"], np.float32))
+            (sample["row" if classifier.columns else "file"], np.array(sample["probabilities"], np.float32))
             for sample in json.loads(listed.read_text(encoding="utf-8"))
         ]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise VerificationError(f"{listed} holds no samples ({error!r}): export the model again") from None
     if not samples:
         raise VerificationError(f"{listed} holds no samples, expected one at least: export the model again")
-    for file, expected in samples:
-        # Only what the manifest names is opened: a path may lead anywhere.
-        picture = read_picture(check_file(folder, manifest, f"{SAMPLES_FOLDER}/{file}"), classifier.channels)
-        _expect_close(classifier.probabilities(picture[np.newaxis])[0], expected, f"{folder}: probabilities of {file}")
-    return f"{len(samples)} pictures with their probabilities"
+    for place, (sample, expected) in enumerate(samples):
+        if classifier.columns:
+            found = classifier.probabilities(encode_all([sample], classifier.columns))[0]
+        else:
+            # Only what the manifest names is opened: a path may lead anywhere.
+            picture = read_picture(check_file(folder, manifest, f"{SAMPLES_FOLDER}/{sample}"), classifier.channels)
+            found = classifier.probabilities(picture[np.newaxis])[0]
+        name = f"row {place}" if classifier.columns else sample
+        _expect_close(found, expected, f"{folder}: probabilities of {name}")
+    return f"{len(samples)} {_kind(classifier.metadata)} with their probabilities"
 
 
 def check_test_set(metadata: Metadata, file: Path, test: Split, answers: Answers) -> tuple[str, float]:
@@ -249,11 +271,11 @@ def check_test_set(metadata: Metadata, file: Path, test: Split, answers: Answers
     undecided = int((best[:, -1] - best[:, -2] <= 2 * PARITY_TOLERANCE).sum())
     if abs(right - expected) > undecided:
         raise VerificationError(
-            f"{file} is right on {right:,} of {len(test):,} test pictures, expected {expected:,}: "
+            f"{file} is right on {right:,} of {len(test):,} test {_kind(metadata)}, expected {expected:,}: "
             "export the model again"
         )
     accuracy = right / len(test)
-    return f"{right:,} of {len(test):,} pictures right ({accuracy:.2%}), as the file says", accuracy
+    return f"{right:,} of {len(test):,} {_kind(metadata)} right ({accuracy:.2%}), as the file says", accuracy
 
 
 def check_figures(classifier: Classifier, folder: Path, test: Split, answers: Answers, corrupted: bool) -> str:
@@ -285,9 +307,10 @@ def compare_with_keras(onnx_bytes: bytes, model: Any, test: Split) -> Parity:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(onnx_bytes, providers=["CPUExecutionProvider"])
-    batches = partial(in_chunks, test.images, BATCH)
-    from_file = np.concatenate([session.run([PROBABILITIES], {INPUT: images})[0] for images in batches()])
-    from_keras = np.concatenate([np.asarray(model.predict_on_batch(images)[PROBABILITIES]) for images in batches()])
+    (name,) = (value.name for value in session.get_inputs())
+    batches = partial(in_chunks, test.inputs, BATCH)
+    from_file = np.concatenate([session.run([PROBABILITIES], {name: batch})[0] for batch in batches()])
+    from_keras = np.concatenate([np.asarray(model.predict_on_batch(batch)[PROBABILITIES]) for batch in batches()])
     differences = np.abs(from_file - from_keras).max(axis=1)  # [N]
     top = from_file.argmax(axis=1)
     same = np.take_along_axis(from_keras, top[:, np.newaxis], axis=1)[:, 0] == from_keras.max(axis=1)
@@ -302,9 +325,17 @@ def check_parity(parity: Parity, test: Split, name: str) -> str:
             f"{name} doesn't answer as its Keras model does: probabilities differ by up to "
             f"{parity.largest_difference:.1e}, expected at most {PARITY_TOLERANCE:.0e}, and "
             f"{1 - parity.same_top_class:.2%} of the answers are others, expected none; "
-            f"the worst test picture is {test.names[parity.worst_picture]!r}"
+            f"the worst test {_kind_of(test)[:-1]} is {test.names[parity.worst_picture]!r}"
         )
-    return f"{len(test):,} test pictures, probabilities within {parity.largest_difference:.0e}, same answers"
+    return f"{len(test):,} test {_kind_of(test)}, probabilities within {parity.largest_difference:.0e}, same answers"
+
+
+def _kind(metadata: Metadata) -> str:
+    return "rows" if metadata.columns else "pictures"
+
+
+def _kind_of(test: Split) -> str:
+    return "rows" if test.inputs.ndim == 2 else "pictures"
 
 
 def _described(value: Any) -> tuple[str, int, list[str | int]]:

@@ -136,7 +136,7 @@ def test_names_that_no_font_has_become_numbers():
 
 
 def test_latency_is_told_in_microseconds(tmp_path):
-    assert "lenet5 (hybrid): 91.00% (90.00% to 92.00%) with 61,706 parameters, 40 µs a picture" in figures.comparison(
+    assert "lenet5 (hybrid): 91.00% (90.00% to 92.00%) with 61,706 parameters, 40 µs an answer" in figures.comparison(
         tmp_path / "comparison.png", [ROW]
     )
 

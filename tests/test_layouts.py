@@ -113,12 +113,14 @@ def test_a_row_that_is_not_whole_is_told_by_its_line(tmp_path, line, message):
 def test_tables_that_are_none_are_told(tmp_path):
     path = tmp_path / "shapes.csv"
     path.write_text("file,label\nx.png,round\n")
-    assert "lacks a column: no column is called 'path'" in told(path)
+    assert "a table of pictures has the columns path and label" in told(path)
     path.write_text("path,label\n")
     assert "holds no rows" in told(path)
     path.write_bytes(b"path,label\n\xff\xfe,x\n")
-    assert "can't be read as a table" in told(path)
+    assert "isn't text in UTF-8" in told(path)
     path = tmp_path / "shapes.jsonl"
+    path.write_text('{"file": "x.png", "label": "round"}\n')
+    assert "lacks a column: no column is called 'path'" in told(path)
     path.write_text('{"path": "x.png", "label": "round"}\n["x.png"]\n')
     assert "line 2, is no JSON object" in told(path)
     path.write_text("{]")

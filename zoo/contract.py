@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -16,6 +17,7 @@ from zoo.errors import ExportError
 
 CONTRACT = "1"
 INPUT = "images"  # [N, H, W, C] uint8, raw pixels; N, H and W free
+FEATURES = "features"  # of a table, in place of images: [N, F] float32, raw values, a column each; N free
 PROBABILITIES = "probabilities"  # [N, K] float32
 LOGITS = "logits"  # [N, K] float32
 OPSET = 18  # the first with an antialiased Resize; onnxruntime 1.14 (February 2023) and later run it
@@ -37,12 +39,40 @@ PREFIX = "zoo."  # of our keys among a file's metadata_props
 
 
 @dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    categories: of a categorical one, whose value in `features` is its place among them, or -1 for any other; "" stands
+    for a missing value. None: the column holds numbers, NaN where one is missing.
+    """
+
+    name: str
+    categories: tuple[str, ...] | None = None
+
+    @cached_property
+    def codes(self) -> Mapping[str, int]:
+        """Category -> its value in `features`."""
+        return {category: code for code, category in enumerate(self.categories or ())}
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a file takes: the name, the type and the shape; a text in the shape is a dimension that is free."""
+
+    name: str
+    dtype: str
+    shape: tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
 class Metadata:
     """What an exported file says of itself: enough to use it, and to find the run that made it.
 
     height, width: the picture size in pixels that the model was trained at; others are resized to it in the graph, in
     the way that `resizing` names, one of RESIZINGS.
-    channels: 1 (grey) or 3 (RGB). labels: the class names, in the order of the outputs.
+    channels: 1 (grey) or 3 (RGB). All three are 0 where the model was trained on a table.
+    columns: of the table, in the order of `features`; none for pictures. label_column: the one that held the class.
+    labels: the class names, in the order of the outputs.
     source: the trained model whose features this one started from, as its "name" (DATA SET/MODEL) and "weights_sha256";
     empty for a model that was trained from new weights alone.
     parity: "largest_difference" of a probability and "same_top_class" as a share, over the whole test set.
@@ -66,10 +96,24 @@ class Metadata:
     resizing: str = RESIZINGS[0]
     source: Mapping[str, str] = field(default_factory=dict)
     contract: str = CONTRACT
+    columns: tuple[Column, ...] = ()
+    label_column: str = ""
+
+    @property
+    def input(self) -> Input:
+        """What the file takes: pictures, or the rows of a table."""
+        if self.columns:
+            return Input(FEATURES, "float32", ("N", len(self.columns)))
+        return Input(INPUT, "uint8", ("N", "H", "W", self.channels))
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as a JSON object, those of pictures or those of a table left out where they say nothing."""
+        silent = _OF_PICTURES if self.columns else _OF_TABLES
+        return {name: value for name, value in asdict(self).items() if name not in silent}
 
     def to_properties(self) -> dict[str, str]:
         """The metadata_props of the file: one JSON value a key, in a fixed order."""
-        return {PREFIX + name: json.dumps(value, sort_keys=True) for name, value in asdict(self).items()}
+        return {PREFIX + name: json.dumps(value, sort_keys=True) for name, value in self.to_json().items()}
 
     @classmethod
     def from_properties(cls, properties: Mapping[str, str], where: str) -> Metadata:
@@ -90,7 +134,9 @@ class Metadata:
         if not isinstance(found, dict) or found.get("contract") != CONTRACT:
             version = found.get("contract") if isinstance(found, dict) else None
             raise ExportError(f"{where} follows contract {version!r}, this version reads {CONTRACT!r}: export it again")
-        found = {"resizing": RESIZINGS[0], "source": {}, **found}  # files that say nothing are older than the choice
+        # Files that don't say how they resize, or what they started from, are older than the choice.
+        silent = _OF_PICTURES if "columns" in found else _OF_TABLES
+        found = {**silent, "resizing": RESIZINGS[0], "source": {}, **found}
         missing = [f.name for f in fields(cls) if f.name not in found]
         if missing:
             raise ExportError(f"{where} lacks {', '.join(missing)} in its metadata: export the model again")
@@ -99,9 +145,10 @@ class Metadata:
         # Names are printed: what can't be could turn a terminal upside down.
         if not isinstance(labels, list) or not labels or not all(_is_name(label) for label in labels):
             raise ExportError(f"{where} holds no list of class names: export the model again")
-        sides = (known["height"], known["width"])
-        fits = all(type(side) is int and 0 < side <= LARGEST_SIDE for side in sides)
-        if not fits or type(known["channels"]) is not int or known["channels"] not in (1, 3):
+        columns = _columns(known["columns"], where)
+        size = (known["height"], known["width"], known["channels"])
+        fits = all(type(side) is int and 0 < side <= LARGEST_SIDE for side in size) and size[2] in (1, 3)
+        if size != (0, 0, 0) if columns else not fits:
             raise ExportError(
                 f"{where} holds no picture size (sides of 1..{LARGEST_SIDE} pixels, 1 or 3 channels): "
                 "export the model again"
@@ -117,10 +164,27 @@ class Metadata:
             wrong.append("test_accuracy")
         if wrong:
             raise ExportError(f"{where} holds no sensible {', '.join(wrong)} in its metadata: export the model again")
-        return cls(**{**known, "labels": tuple(labels)})
+        return cls(**{**known, "labels": tuple(labels), "columns": columns})
 
 
-_NAMES = ("model", "family", "data_set", "data_digest", "run_id", "commit", "weights_sha256")
+_NAMES = ("model", "family", "data_set", "data_digest", "run_id", "commit", "weights_sha256", "label_column")
+# What metadata has of the other kind of data set.
+_OF_PICTURES: Mapping[str, Any] = {"height": 0, "width": 0, "channels": 0, "resizing": RESIZINGS[0]}
+_OF_TABLES: Mapping[str, Any] = {"columns": [], "label_column": ""}
+
+
+def _columns(found: Any, where: str) -> tuple[Column, ...]:
+    """The columns of a decoded JSON list; ExportError where they are none, or have names that no table can have."""
+    try:
+        columns = [Column(c["name"], None if c["categories"] is None else tuple(c["categories"])) for c in found]
+        lists = [[column.name for column in columns], *(column.categories or () for column in columns)]
+        fits = all(all(map(_is_name, names)) and len(set(names)) == len(names) for names in lists)
+        fits = fits and all(column.name and column.categories != () for column in columns)
+    except (TypeError, KeyError):
+        fits = False
+    if not fits or not isinstance(found, list):
+        raise ExportError(f"{where} holds no list of columns with names of their own: export the model again")
+    return tuple(columns)
 
 
 def _is_name(value: Any) -> bool:
@@ -150,12 +214,13 @@ class Manifest:
 
     def to_json(self) -> str:
         """The text of manifest.json, with the inputs and outputs of the contract written out."""
-        inputs = [{"name": INPUT, "dtype": "uint8", "shape": ["N", "H", "W", self.metadata.channels]}]
         outputs = [
             {"name": name, "dtype": "float32", "shape": ["N", len(self.metadata.labels)]}
             for name in (PROBABILITIES, LOGITS)
         ]
-        return json.dumps({**asdict(self), "inputs": inputs, "outputs": outputs}, indent=2, ensure_ascii=False) + "\n"
+        found = {**asdict(self), "metadata": self.metadata.to_json()}
+        found |= {"inputs": [asdict(self.metadata.input)], "outputs": outputs}
+        return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
 
     def file(self, path: str) -> ExportedFile | None:
         """The entry of that path, if the manifest names it."""

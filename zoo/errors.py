@@ -3,11 +3,11 @@
 ZooError
 ├── DataError            a data set, a folder or a table that can't be used
 │   └── PictureError     one picture that can't be read
-├── ModelError           an unknown model, or one that doesn't fit the pictures
+├── ModelError           an unknown model, or one that doesn't fit the pictures or the table
 ├── RecipeError          a field that doesn't exist, or a value that can't be
 ├── ExportError          a file that isn't ours, is damaged, or doesn't fit its manifest
 │   └── VerificationError  an export that doesn't answer as its Keras model does
-├── InputError           pictures handed to a classifier in a shape or type that it doesn't take
+├── InputError           pictures or rows handed to a classifier in a shape or type that it doesn't take
 ├── ProviderError        an execution provider that isn't there, or doesn't start
 ├── QueryError           a field, a filter or an order that a list doesn't have
 ├── TrackingError        a tracking store that can't be opened, read or written
@@ -36,7 +36,7 @@ class PictureError(DataError):
 
 
 class ModelError(ZooError):
-    """An unknown model, or one that doesn't fit the pictures."""
+    """An unknown model, or one that doesn't fit the pictures or the table."""
 
 
 class RecipeError(ZooError):
@@ -52,7 +52,7 @@ class VerificationError(ExportError):
 
 
 class InputError(ZooError):
-    """Pictures handed to a classifier in a shape or type that it doesn't take."""
+    """Pictures or rows handed to a classifier in a shape or type that it doesn't take."""
 
 
 class ProviderError(ZooError):

@@ -17,10 +17,10 @@ NAMED_CLASSES = 50  # of more than these, the names are
 
 
 @drawing
-def confusion(figure: Figure, matrix: Counts, labels: Sequence[str]) -> str:
+def confusion(figure: Figure, matrix: Counts, labels: Sequence[str], kind: str = "pictures") -> str:
     """A row for each class, a column for each answer, and at the right the share of the row that is right.
 
-    matrix: [K, K] counts. Up to 20 classes have their numbers written, up to 50 their names.
+    matrix: [K, K] counts. kind: of what. Up to 20 classes have their numbers written, up to 50 their names.
     """
     classes = len(labels)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)  # [K, K], of the row
@@ -35,7 +35,7 @@ def confusion(figure: Figure, matrix: Counts, labels: Sequence[str]) -> str:
     ax = figure.subplots()
     ax.imshow(colours, interpolation="nearest")
     ax.set(xlabel="answer", ylabel="class")
-    ax.set_title("What is taken for what" if mistakes.any() else "Every picture is recognised")
+    ax.set_title("What is taken for what" if mistakes.any() else f"Every {kind[:-1]} is recognised")
     ax.grid(visible=False)
     ax.spines[:].set_visible(False)
     if classes <= NAMED_CLASSES:
@@ -55,12 +55,12 @@ def confusion(figure: Figure, matrix: Counts, labels: Sequence[str]) -> str:
         ax.annotate("right", (1, 1), (8, 10), xycoords="axes fraction", **beside)
         for row, recall in enumerate(np.diag(shares)):
             ax.annotate(f"{recall:.1%}", (1, row), (8, 0), xycoords=("axes fraction", "data"), va="center", **beside)
-    return _confusion_text(matrix, labels)
+    return _confusion_text(matrix, labels, kind)
 
 
-def _confusion_text(matrix: Counts, labels: Sequence[str]) -> str:
+def _confusion_text(matrix: Counts, labels: Sequence[str], kind: str) -> str:
     wrong = matrix - np.diag(np.diag(matrix))
-    told = f"Confusion matrix of {len(labels)} classes, {wrong.sum():,} of {matrix.sum():,} test pictures wrong"
+    told = f"Confusion matrix of {len(labels)} classes, {wrong.sum():,} of {matrix.sum():,} test {kind} wrong"
     if not wrong.any():
         return f"{told}."
     row, column = divmod(int(wrong.argmax()), len(labels))
@@ -68,7 +68,7 @@ def _confusion_text(matrix: Counts, labels: Sequence[str]) -> str:
 
 
 @drawing
-def reliability(figure: Figure, bins: Sequence[CalibrationBin]) -> str:
+def reliability(figure: Figure, bins: Sequence[CalibrationBin], kind: str = "pictures") -> str:
     """How often answers of one confidence are right, with 95 % intervals, over how many answers have it."""
     figure.set_size_inches(4.6, 4.9)
     ax, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
@@ -83,7 +83,7 @@ def reliability(figure: Figure, bins: Sequence[CalibrationBin]) -> str:
     ax.text(0.97, 0.12, f"calibration error {error:.2%}", transform=ax.transAxes, ha="right", color=RIGHT)
     ax.text(0.97, 0.05, "below the line: too sure", transform=ax.transAxes, ha="right", color=QUIET)
     below.bar(confidence, [b.pictures for b in bins], width=0.035, color=QUIET)
-    below.set(yscale="log", ylabel="pictures", xlabel="probability of the answer", xlim=(-0.02, 1.03))
+    below.set(yscale="log", ylabel=kind, xlabel="probability of the answer", xlim=(-0.02, 1.03))
     below.yaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
     below.yaxis.set_minor_formatter(NullFormatter())
     for axis in (ax.xaxis, ax.yaxis):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @drawing
 def comparison(figure: Figure, rows: Sequence[Row]) -> str:
-    """Accuracy with its 95 % interval against parameters, and the latency of one picture; a colour for each family."""
+    """Accuracy with its 95 % interval against parameters, and the latency of one answer; a colour for each family."""
     figure.set_size_inches(10, max(3.6, 0.36 * len(rows) + 1.6))
     scatter, bars = figure.subplots(1, 2, width_ratios=(3, 2))
     names = short_names(_told_apart(rows), 26)
@@ -44,7 +44,7 @@ def comparison(figure: Figure, rows: Sequence[Row]) -> str:
         bars.plot(latencies[place], place, **dot(colour, marker, 8))
         told = f"{latencies[place]:,.0f} µs"
         bars.annotate(told, (latencies[place], place), (9, 0), textcoords="offset points", va="center")
-    bars.set_title("Latency of one picture, one thread")
+    bars.set_title("Latency of one answer, one thread")
     bars.set_yticks(places, [names[k] for k in fastest], color=INK)
     bars.set(ylim=(len(rows) - 0.4, -0.6), xlim=(0, 1.25 * max(latencies)), xlabel="microseconds, median")
     bars.grid(visible=False, axis="y")
@@ -57,7 +57,7 @@ def comparison(figure: Figure, rows: Sequence[Row]) -> str:
     label_points(scatter, points, names)
     return "; ".join(
         f"{row.name} ({row.family}): {row.accuracy:.2%} ({row.low:.2%} to {row.high:.2%}) with {row.parameters:,} "
-        f"parameters, {row.latency * 1e3:,.0f} µs a picture"
+        f"parameters, {row.latency * 1e3:,.0f} µs an answer"
         for row in rows
     )
 

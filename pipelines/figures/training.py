@@ -13,11 +13,12 @@ from pipelines.figures.style import PERCENT, QUIET, RIGHT, dot, drawing
 
 
 @drawing
-def curves(figure: Figure, history: Mapping[str, Sequence[float]], best_epoch: int) -> str:
+def curves(figure: Figure, history: Mapping[str, Sequence[float]], best_epoch: int, kind: str = "pictures") -> str:
     """Loss and accuracy by epoch, from when learning has settled.
 
     history: epoch (from 1), train_loss and train_accuracy, and validation_loss and validation_accuracy where pictures
-    were held out to validate on. best_epoch: one of them, whose weights were kept.
+    were held out to validate on. best_epoch: one of them, whose weights were kept. kind: of what there are
+    many.
     """
     figure.set_size_inches(9, 3.3)
     epochs = np.asarray(history["epoch"])
@@ -48,10 +49,10 @@ def curves(figure: Figure, history: Mapping[str, Sequence[float]], best_epoch: i
     accuracies.set_title(f"kept: epoch {best_epoch}{best}", color=RIGHT if validated else QUIET, **beside)
     if not validated:
         return (
-            f"Loss and accuracy over {epochs[-1]:.0f} epochs of training on all pictures but those of the test: none "
+            f"Loss and accuracy over {epochs[-1]:.0f} epochs of training on all {kind} but those of the test: none "
             f"was held out to validate on, and the weights of epoch {best_epoch} were kept."
         )
     return (
-        f"Loss and accuracy over {epochs[-1]:.0f} epochs of training, and on the validation pictures; "
+        f"Loss and accuracy over {epochs[-1]:.0f} epochs of training, and on the validation {kind}; "
         f"kept were the weights of epoch {best_epoch}, with {history['validation_accuracy'][kept]:.2%} of these right."
     )

@@ -9,7 +9,7 @@ resizing: the way of a picture to the first layer. names: the tidying.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import onnx
 from onnx import TensorProto, helper
@@ -26,7 +26,7 @@ from pipelines.graph.layout import (
 from pipelines.graph.names import name_after_layers
 from pipelines.graph.operators import dense_on_positions, gelus, layer_norms
 from pipelines.graph.resizing import take_any_picture
-from zoo.contract import IR_VERSION, LOGITS, OPSET, PROBABILITIES
+from zoo.contract import FEATURES, IR_VERSION, LOGITS, OPSET, PROBABILITIES
 
 __all__ = ["erfc_as_erf", "simplify"]
 
@@ -48,22 +48,34 @@ PASSES: tuple[Callable[[Graph], None], ...] = (
 )
 
 
-def simplify(model: Model, height: int, width: int, resizing: str, layers: Iterable[str]) -> Model:
-    """The shipped graph of what tf2onnx wrote for float32 pixels.
+def simplify(model: Model, shape: Sequence[int], resizing: str, layers: Iterable[str]) -> Model:
+    """The shipped graph of what tf2onnx wrote for float32 pixels, or for the rows of a table.
 
-    model: images [N, height, width, C] float32, 0..255 -> logits and probabilities [N, K] float32; it stays as it is.
+    model: images [N, height, width, C] float32, 0..255, or features [N, F] -> logits and probabilities [N, K] float32;
+    it stays as it is. shape: (height, width, C), or (F,).
     resizing: how pictures of other sizes come to that one: stretch, crop or pad.
     layers: the names of the Keras layers, which become the names of the nodes.
-    Returns images [N, H, W, C] uint8 -> probabilities and logits [N, K] float32, with shapes along every edge.
+    Returns images [N, H, W, C] uint8, or features as they were -> probabilities and logits [N, K] float32, with shapes
+    along every edge.
     """
     simple = onnx.version_converter.convert_version(model, OPSET)  # a copy
     for improve in PASSES:
         improve(simple.graph)
-    take_any_picture(simple.graph, height, width, resizing)
-    lay_out_bytes(simple.graph)
+    if len(shape) == 3:
+        take_any_picture(simple.graph, shape[0], shape[1], resizing)
+        lay_out_bytes(simple.graph)
+    else:
+        take_any_rows(simple.graph, shape[0])
     drop_unused(simple.graph)
     name_after_layers(simple.graph, layers)
     return finish(simple)
+
+
+def take_any_rows(graph: Graph, columns: int) -> None:
+    """N for the batch of a table's rows, where tf2onnx has a name of its own."""
+    rows = helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, ["N", columns])
+    del graph.input[:], graph.value_info[:]
+    graph.input.append(rows)
 
 
 def finish(model: Model) -> Model:

@@ -1,4 +1,4 @@
-"""What the runtime's tests share: two small exports that lie in fixture/, and copies of them to damage."""
+"""What the runtime's tests share: small exports that lie in fixture/, and copies of them to damage."""
 
 from __future__ import annotations
 
@@ -26,6 +26,12 @@ def tinted() -> Path:
 
 
 @pytest.fixture(scope="session")
+def wine() -> Path:
+    """An export for the rows of a table."""
+    return FIXTURE / "wine" / "softmax"
+
+
+@pytest.fixture(scope="session")
 def foreign() -> Path:
     """A valid ONNX file that isn't ours."""
     return FIXTURE / "foreign.onnx"
@@ -45,7 +51,7 @@ def samples(digits: Path) -> list[tuple[Path, str, list[float]]]:
 
 @pytest.fixture
 def exports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of both exports that a test may change, where names are looked up."""
+    """A copy of the exports that a test may change, where names are looked up."""
     copied = shutil.copytree(FIXTURE, tmp_path / "exports")
     monkeypatch.setenv("ZOO_EXPORTS", str(copied))
     return copied

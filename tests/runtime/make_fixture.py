@@ -2,7 +2,8 @@
 
     PYTHONPATH=. python tests/runtime/make_fixture.py
 
-One dense layer on scikit-learn's digits, as grey pictures and in colour, and an ONNX file that isn't ours.
+One dense layer on scikit-learn's digits, as grey pictures and in colour, one on its table of wines, and an ONNX file
+that isn't ours.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits, load_wine
 from sklearn.linear_model import LogisticRegression
 
 from zoo.contract import (
+    FEATURES,
     INPUT,
     IR_VERSION,
     LOGITS,
@@ -27,10 +29,12 @@ from zoo.contract import (
     OPSET,
     PROBABILITIES,
     SAMPLES_FILE,
+    Column,
     Manifest,
     Metadata,
     describe_file,
 )
+from zoo.tables import decode
 
 FIXTURE = Path(__file__).parent / "fixture"
 SIDE = 8
@@ -48,6 +52,7 @@ def main() -> None:
         weights, bias = fitted.coef_.T.astype(np.float32), fitted.intercept_.astype(np.float32)
         accuracy = float(fitted.score(flat[test], digits.target[test]))
         write_export(data_set, images[test], digits.target[test], weights, bias, accuracy)
+    write_table()
     write_foreign()
 
 
@@ -130,6 +135,86 @@ def softmax(weights: np.ndarray, bias: np.ndarray, channels: int, metadata: Meta
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     return finished(graph, metadata.to_properties())
+
+
+def write_table() -> None:
+    """Wines by two numbers and a category: the colour in words, where it is known."""
+    wine = load_wine()
+    names = list(wine.feature_names)
+    numbers = wine.data[:, [names.index("alcohol"), names.index("proline")]].astype(np.float32)  # [N, 2]
+    colour = np.searchsorted([4, 6], wine.data[:, names.index("color_intensity")]) + 1  # [N] 1..3
+    colour[::10] = 0  # isn't known
+    columns = (Column("alcohol"), Column("colour", ("", "pale", "medium", "deep")), Column("proline"))
+    features = np.stack([numbers[:, 0], colour, numbers[:, 1]], axis=1).astype(np.float32)  # [N, 3]
+    mean, deviation, median = numbers.mean(axis=0), numbers.std(axis=0), np.median(numbers, axis=0)
+    scaled = np.concatenate([(numbers - mean) / deviation, np.eye(4)[colour]], axis=1)
+    fitted = LogisticRegression(max_iter=2000).fit(scaled, wine.target)
+    weights, bias = fitted.coef_.T.astype(np.float32), fitted.intercept_.astype(np.float32)
+    metadata = Metadata(
+        model="softmax",
+        family="dense",
+        data_set="wine",
+        data_digest=hashlib.sha256(features.tobytes()).hexdigest(),
+        labels=tuple(map(str, wine.target_names)),
+        height=0,
+        width=0,
+        channels=0,
+        recipe={},
+        run_id="0" * 32,
+        commit="0" * 40,
+        weights_sha256=hashlib.sha256(weights.tobytes() + bias.tobytes()).hexdigest(),
+        test_accuracy=float(fitted.score(scaled, wine.target)),
+        parity={"largest_difference": 0.0, "same_top_class": 1.0},
+        versions={"onnx": onnx.__version__},
+        columns=columns,
+        label_column="cultivar",
+    )
+    nodes = [
+        helper.make_node("Gather", [FEATURES, "numeric"], ["numbers"], axis=1),
+        helper.make_node("IsNaN", ["numbers"], ["gaps"]),
+        helper.make_node("Where", ["gaps", "median", "numbers"], ["filled"]),
+        helper.make_node("Sub", ["filled", "mean"], ["centred"]),
+        helper.make_node("Div", ["centred", "deviation"], ["scaled"]),
+        helper.make_node("Gather", [FEATURES, "categorical"], ["categories"], axis=1),
+        helper.make_node("Equal", ["categories", "codes"], ["own"]),
+        helper.make_node("Cast", ["own"], ["switches"], to=TensorProto.FLOAT),
+        helper.make_node("Concat", ["scaled", "switches"], ["all"], axis=1),
+        helper.make_node("Gemm", ["all", "weights", "bias"], [LOGITS]),
+        helper.make_node("Softmax", [LOGITS], [PROBABILITIES], axis=-1),
+    ]
+    constants = {
+        "numeric": np.array([0, 2], np.int64),
+        "median": median.astype(np.float32),
+        "mean": mean.astype(np.float32),
+        "deviation": deviation.astype(np.float32),
+        "categorical": np.array([1], np.int64),
+        "codes": np.arange(4, dtype=np.float32),
+        "weights": weights,
+        "bias": bias,
+    }
+    graph = helper.make_graph(
+        nodes,
+        "softmax",
+        [helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, ["N", 3])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 3]) for name in (PROBABILITIES, LOGITS)],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    folder = FIXTURE / "wine" / "softmax"
+    (folder / "samples").mkdir(parents=True, exist_ok=True)
+    (folder / MODEL_FILE).write_bytes(finished(graph, metadata.to_properties()).SerializeToString(deterministic=True))
+    probabilities = fitted.predict_proba(scaled)
+    samples = [
+        {
+            "row": decode(features[place], columns),
+            "label": str(wine.target_names[wine.target[place]]),
+            "probabilities": probabilities[place].round(8).tolist(),
+        }
+        for place in (0, 1, 60, 61, 130, 131)
+    ]
+    (folder / SAMPLES_FILE).write_text(json.dumps(samples, indent=1) + "\n", encoding="utf-8")
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST_FILE)
+    manifest = Manifest(metadata, {"parameters": 21}, tuple(describe_file(folder, path) for path in paths))
+    (folder / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
 
 
 def write_foreign() -> None:

@@ -1,4 +1,4 @@
-"""Data sets with labels and class names, split in train, validation and test: `load("digits")`, `load("a/folder")`."""
+"""Data sets with labels and class names, in three splits: `load("digits")`, a folder, or a table with its label."""
 
 from zoo.data import digits, fashion_mnist  # noqa: F401  (registers them)
 from zoo.data.dataset import DataSet, Split

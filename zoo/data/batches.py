@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from zoo.data.augment import augmentation_called
 from zoo.data.dataset import Split
-from zoo.errors import MissingExtraError
+from zoo.errors import MissingExtraError, RecipeError
 from zoo.pictures import Pixels
 from zoo.recipe import Recipe
 
@@ -38,10 +38,14 @@ def training_batches(
 ) -> Any:
     """A tf.data.Dataset of (images [B, H, W, C] uint8, targets [B, K] float32): `epochs` epochs in one stream.
 
+    Of a table it is rows [B, F] float32, which are learned as they are.
+
     A target is the share of each class, 1 in all: the label's, after smoothing, mixup and the teacher's word.
     mirrored: whether a mirrored picture keeps its label, where the recipe leaves it to the data set. first_epoch: the
-    first is 0. Raises RecipeError for an unknown augmentation.
+    first is 0. Raises RecipeError for an unknown augmentation, or one of a table's rows.
     """
+    if split.inputs.ndim == 2 and (recipe.augmentation != "none" or recipe.mixup):
+        raise RecipeError("the rows of a table are learned as they are: set augmentation=none and mixup=0")
     augment = augmentation_called(recipe.augmentation)
     mirrored = mirrored if recipe.mirrored == "auto" else recipe.mirrored == "yes"
     try:
@@ -98,11 +102,11 @@ def plain_batches(split: Split, classes: int, batch_size: int) -> Any:
 
 
 def _gathered(split: Split, indices: Tensor, count: int | None) -> Tensor:
-    """images [B, H, W, C] uint8 at indices [B], from memory or from a file; TensorFlow would copy them all."""
+    """Pictures or rows at indices [B], from memory or from a file; TensorFlow would copy them all."""
     import tensorflow as tf
 
-    images = tf.numpy_function(lambda some: split.images[some], [indices], tf.uint8)
-    return tf.ensure_shape(images, [count, *split.images.shape[1:]])
+    inputs = tf.numpy_function(lambda some: split.inputs[some], [indices], tf.as_dtype(split.inputs.dtype))
+    return tf.ensure_shape(inputs, [count, *split.inputs.shape[1:]])
 
 
 def _mixed(images: Tensor, targets: Tensor, most: float, seed: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,13 +7,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.contract import RESIZINGS
+from zoo.contract import RESIZINGS, Column
 from zoo.data.listing import Names
-from zoo.data.pixels import Pictures, in_chunks, join, take
+from zoo.data.pixels import Inputs, in_chunks, join, take
 from zoo.data.report import Report
 from zoo.errors import DataError
 from zoo.pictures import resize
@@ -24,32 +26,43 @@ class Split:
     """Pictures for one purpose: to learn from, to choose by, or to be judged on.
 
     images: [N, H, W, C] uint8, an array, or a PixelFile where they would not fit into memory: an index into either
-    gives an array. labels: [N] int64, each an index into the data set's class names.
-    names: N of them, for people: a file relative to the folder, or the index in the data set's own order.
+    gives an array. Of a table its rows, [N, F] float32. labels: [N] int64, each an index into the data set's class
+    names. names: N of them, for people: a file relative to the folder, the line of a table, or the index in the data
+    set's own order.
     """
 
-    images: Pictures
+    images: Inputs
     labels: NDArray[np.int64]
     names: Sequence[str]
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def inputs(self) -> Any:
+        """What the model is asked about, pictures or rows: the same array by a name that fits both."""
+        return self.images
+
     def __post_init__(self) -> None:
         if not len(self.images) == len(self.labels) == len(self.names):
             counts = f"{len(self.images)} pictures, {len(self.labels)} labels and {len(self.names)} names"
             raise DataError(f"a split needs one label and one name a picture, received {counts}")
-        if self.images.dtype != np.uint8 or self.images.ndim != 4:
-            raise DataError(f"a split holds uint8 [N, H, W, C], received {self.images.dtype} {list(self.images.shape)}")
+        if (str(self.images.dtype), self.images.ndim) not in (("uint8", 4), ("float32", 2)):
+            raise DataError(
+                f"a split holds uint8 [N, H, W, C], or float32 [N, F] of a table, received {self.images.dtype} "
+                f"{list(self.images.shape)}"
+            )
 
     def take(self, indices: NDArray[np.int64]) -> Split:
         """The pictures at those indices, in that order."""
-        return Split(take(self.images, indices), self.labels[indices], Names(self.names[i] for i in indices))
+        names = (self.names[i] for i in indices.tolist())
+        kept = Names(names) if isinstance(self.names, Names) else tuple(names)
+        return Split(take(self.images, indices), self.labels[indices], kept)
 
     def join(self, other: Split) -> Split:
         """Those of the other after these."""
         labels = np.concatenate([self.labels, other.labels])
-        return Split(join(self.images, other.images), labels, Names([*self.names, *other.names]))
+        return Split(join(self.images, other.images), labels, Names(chain(self.names, other.names)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +71,8 @@ class DataSet:
 
     labels: the class names. mirrored: whether a mirrored picture keeps its label. origin: where it was found.
     skipped: a sentence for each file that was left out. resizing: how pictures of another size came to this one, one of
-    zoo.contract.RESIZINGS. report: what was found in a folder of pictures; None for a known data set.
+    zoo.contract.RESIZINGS. report: what was found in a folder of pictures; None for a known data set. columns: of a
+    table, in the order of its rows' values; none for pictures. label_column: the one of the table that held the class.
     """
 
     name: str
@@ -71,21 +85,28 @@ class DataSet:
     skipped: tuple[str, ...] = ()
     resizing: str = RESIZINGS[0]
     report: Report | None = None
+    columns: tuple[Column, ...] = ()
+    label_column: str = ""
 
     @property
     def height(self) -> int:
-        """Of every picture, in pixels."""
-        return int(self.train.images.shape[1])
+        """Of every picture, in pixels; 0 of a table."""
+        return 0 if self.columns else int(self.train.images.shape[1])
 
     @property
     def width(self) -> int:
-        """Of every picture, in pixels."""
-        return int(self.train.images.shape[2])
+        """Of every picture, in pixels; 0 of a table."""
+        return 0 if self.columns else int(self.train.images.shape[2])
 
     @property
     def channels(self) -> int:
-        """1 (grey) or 3 (RGB)."""
-        return int(self.train.images.shape[3])
+        """1 (grey) or 3 (RGB); 0 of a table."""
+        return 0 if self.columns else int(self.train.images.shape[3])
+
+    @property
+    def kind(self) -> str:
+        """What there are many of, for people: pictures, or the rows of a table."""
+        return "rows" if self.columns else "pictures"
 
     @property
     def classes(self) -> int:
@@ -96,6 +117,8 @@ class DataSet:
     def digest(self) -> str:
         """SHA-256 over class names, pictures and labels of the three splits: the same wherever the files lie."""
         digest = hashlib.sha256(json.dumps(self.labels).encode())
+        if self.columns:
+            digest.update(json.dumps([[column.name, column.categories] for column in self.columns]).encode())
         for split in (self.train, self.validation, self.test):
             digest.update(json.dumps(split.images.shape).encode())
             for images in in_chunks(split.images):

@@ -57,7 +57,9 @@ def read_pictures(
     return DataSet(
         name=listing.name,
         labels=listing.labels,
-        **splits,
+        train=splits["train"],
+        validation=splits["validation"],
+        test=splits["test"],
         mirrored=False,  # nobody knows: a mirrored 3 isn't one
         origin=str(path.resolve()),
         skipped=(*(problem.sentence for problem in inspection.problems), *_told(listing), *leaked),

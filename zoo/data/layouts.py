@@ -151,7 +151,7 @@ def _inside(root: Path, path: str | Path) -> bool:
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
 
 
-# --- tables --------------------------------------------------------------------------------------------------------
+# --- tables of files -------------------------------------------------------------------------------------------------
 
 
 def _list_table(path: Path, groups: str | None) -> Listing:
@@ -179,6 +179,15 @@ def _list_table(path: Path, groups: str | None) -> Listing:
     if "" in given and len(given) > 1:
         raise DataError(f"{given['']} names no split, though other rows do: give all of them one, or none")
     return found.listing(path.stem, root, found.labels, ["train"] if "" in given else sorted(given))
+
+
+def names_pictures(path: Path) -> bool:
+    """Whether a CSV has the columns of a table of files: one without them holds values, and no pictures."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            return {PATH, LABEL} <= set(next(csv.reader(lines), []))
+    except (OSError, UnicodeDecodeError, csv.Error):  # whoever reads it says what is wrong
+        return False
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, object]]]:

@@ -66,23 +66,24 @@ class PixelFile:
 
 
 Pictures: TypeAlias = Pixels | PixelFile  # [N, H, W, C] uint8, in memory or in a file
+Inputs: TypeAlias = Pictures | NDArray[np.float32]  # or the rows of a table, [N, F]
 
 
-def take(pictures: Pictures, indices: NDArray[np.int64]) -> Pictures:
-    """The pictures at those indices, in that order."""
-    return pictures.take(indices) if isinstance(pictures, PixelFile) else pictures[indices]
+def take(inputs: Inputs, indices: NDArray[np.int64]) -> Inputs:
+    """Those at the indices, in that order."""
+    return inputs.take(indices) if isinstance(inputs, PixelFile) else inputs[indices]
 
 
-def join(first: Pictures, second: Pictures) -> Pictures:
+def join(first: Inputs, second: Inputs) -> Inputs:
     """One after the other; both of one file, or both in memory."""
     if isinstance(first, PixelFile) and isinstance(second, PixelFile):
         return PixelFile(first.file, first.shape, np.concatenate([first.rows, second.rows]))
     return np.concatenate([first[:], second[:]])
 
 
-def in_chunks(pictures: Pictures, size: int = CHUNK) -> Iterator[Pixels]:
-    """All pictures, `size` at a time, in memory."""
-    return (pictures[start : start + size] for start in range(0, len(pictures), size))
+def in_chunks(inputs: Inputs, size: int = CHUNK) -> Iterator[Any]:
+    """All of them, `size` at a time, in memory."""
+    return (inputs[start : start + size] for start in range(0, len(inputs), size))
 
 
 class PixelWriter:

@@ -1,4 +1,4 @@
-"""The one list of known data sets, and `load`, which takes one of them or a folder of pictures.
+"""The one list of known data sets, and `load`, which takes one of them, a folder of pictures or a table.
 
 @data_set("my-data")
 def my_data(folder: Path | None, on_progress: Progress) -> DataSet:
@@ -16,6 +16,8 @@ from typing import TypeAlias
 from zoo.contract import LARGEST_SIDE, RESIZINGS
 from zoo.data.dataset import DataSet
 from zoo.data.folders import ON_BAD, read_pictures
+from zoo.data.layouts import names_pictures
+from zoo.data.tables import ENDINGS, read_table
 from zoo.errors import DataError, unknown
 
 Progress: TypeAlias = Callable[[int, int], None]  # done, in all: files of a download, or pictures of a folder
@@ -49,14 +51,16 @@ def load(
     resizing: str = RESIZINGS[0],
     groups: str | None = None,
     on_bad: str = ON_BAD[0],
+    label: str | None = None,
     on_progress: Progress | None = None,
 ) -> DataSet:
-    """A known data set by its name, or a folder of pictures or a table of files by its path.
+    """A known data set by its name, or pictures (a folder, a table of files, arrays) or a table of values by its path.
 
     A known name wins over a folder of that name beside it: ./digits is the folder.
     folder: where the files of a known data set lie, if not in one of the usual places.
     size: (height, width) in pixels that the pictures are resized to; by default the data set's own. resizing: how, one
-    of zoo.contract.RESIZINGS. groups, on_bad: of a folder or a table, see `zoo.data.folders.read_pictures`.
+    of zoo.contract.RESIZINGS. groups, on_bad: of a folder or a table of files, see `zoo.data.folders.read_pictures`.
+    label: of a table of values, the column that holds the class.
     Raises DataError for what isn't there, can't be read, or can't be learned from.
     """
     if size and not all(1 <= side <= LARGEST_SIDE for side in size):
@@ -65,6 +69,8 @@ def load(
         if value not in known:
             raise DataError(f"{name} is one of {', '.join(known)}, received {value!r}")
     progress = on_progress or _silent
+    if label is not None and (data in _loaders or os.path.isdir(data)):  # noqa: PTH112 (it never raises)
+        raise DataError(f"{data} holds pictures: a label column goes with a table, a CSV file")
     if data in _loaders:
         found = _loaders[data](folder, progress)
         return found.resized(*(size or (found.height, found.width)), resizing)
@@ -72,13 +78,22 @@ def load(
         is_path = _is_path(data)
     except OSError as error:  # no permission on the way there, a name too long
         raise DataError(f"{data} can't be read ({error.strerror}): name another folder of pictures") from None
-    if not is_path:
+    is_table = label is not None or (data.lower().endswith(ENDINGS) and not names_pictures(Path(data)))
+    if not is_path and not is_table:
         raise DataError(unknown("data set", data, _loaders) + f" (a folder of pictures is given as a path: ./{data})")
     if folder:
         raise DataError(f"a data folder goes with a known data set ({', '.join(_loaders)}), received one with {data}")
-    found = read_pictures(Path(data), size=size, resizing=resizing, groups=groups, on_bad=on_bad, on_progress=progress)
-    # Runs and exports are filed under the data set's name: a folder may not pass for a known one.
-    return replace(found, name=f"{found.name}-folder") if found.name in _loaders else found
+    if is_table and (size or groups or resizing != RESIZINGS[0]):
+        raise DataError(f"{data} is a table of values: sizes and groups go with pictures")
+    if is_table:
+        found = read_table(Path(data), label)
+    else:
+        found = read_pictures(
+            Path(data), size=size, resizing=resizing, groups=groups, on_bad=on_bad, on_progress=progress
+        )
+    # Runs and exports are filed under the data set's name: nothing else may pass for a known one.
+    kind = "table" if is_table else "folder"
+    return replace(found, name=f"{found.name}-{kind}") if found.name in _loaders else found
 
 
 def _is_path(data: str) -> bool:

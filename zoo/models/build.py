@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from zoo.contract import INPUT, LOGITS, PROBABILITIES
+from zoo.contract import FEATURES, INPUT, LOGITS, PROBABILITIES
 from zoo.errors import ModelError
 from zoo.models.backend import start_keras
-from zoo.models.registry import definition
+from zoo.models.registry import Scale, definition
+
+_ADVICE = "a table takes dense models, such as mlp-small"
 
 
 def build(name: str, height: int, width: int, channels: int, classes: int, precision: str = "float32") -> Any:
@@ -19,31 +22,66 @@ def build(name: str, height: int, width: int, channels: int, classes: int, preci
     precision: the Keras dtype policy of the layers, "float32" or "mixed_bfloat16"; logits are float32 all the same.
     Raises ModelError for an unknown name, or pictures too small for the model's poolings.
     """
-    model = definition(name)  # before Keras is imported: a mistyped name is told at once
+    definition(name)  # before Keras is imported: a mistyped name is told at once
     if channels not in (1, 3):
         raise ModelError(f"pictures have 1 channel (grey) or 3 (RGB), received {channels}")
-    if classes < 2:
-        raise ModelError(f"a classifier needs at least 2 classes, received {classes}")
 
     keras = start_keras()
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(precision)
     try:
         images = keras.Input((height, width, channels), name=INPUT)
-        scaled = keras.layers.Rescaling(1 / 255, name="scaling")(images)
-        logits = model.diagram(scaled, classes)
-        logits = keras.layers.Activation("linear", dtype="float32", name=LOGITS)(logits)
-        probabilities = keras.layers.Softmax(dtype="float32", name=PROBABILITIES)(logits)
+        return _completed(name, images, lambda: keras.layers.Rescaling(1 / 255, name="scaling"), classes, precision)
     except ValueError as error:
         raise ModelError(
             f"{name} can't be built for pictures of {height}x{width}x{channels}: {_reason(error)}; "
             "take larger pictures (--size) or another model"
         ) from None
+
+
+def build_for_table(name: str, scales: Sequence[Scale], classes: int, precision: str = "float32") -> Any:
+    """The same for the rows of a table, of which the dense models take any.
+
+    In: features [N, F], raw values, F = len(scales). Out, and precision: as of `build`.
+    scales: what the training rows say of each column, as `zoo.models.columns.Columns` takes it.
+    Raises ModelError for an unknown name, or a model that looks at pictures.
+    """
+    check_takes_tables(name)
+    keras = start_keras()
+    from zoo.models.columns import Columns  # the class of a layer needs Keras
+
+    try:
+        features = keras.Input((len(scales),), name=FEATURES)
+        return _completed(name, features, lambda: Columns(scales, name="columns"), classes, precision)
+    except ValueError as error:
+        reason = _reason(error).partition(". ")[0]
+        raise ModelError(f"{name} can't be built for the rows of a table ({reason}): {_ADVICE}") from None
+
+
+def check_takes_tables(name: str) -> None:
+    """Raise ModelError for a model of a family that looks at pictures, without a wait for Keras."""
+    family = definition(name).family
+    if family != "dense":
+        raise ModelError(f"{name} is of the {family} family, whose models look at pictures: {_ADVICE}")
+
+
+def _completed(name: str, raw: Any, scaling: Callable[[], Any], classes: int, precision: str) -> Any:
+    """The `keras.Model` from raw values to the answers. ValueError where the diagram doesn't fit the input.
+
+    scaling: makes the layer in front, which is of the precision that is set here.
+    """
+    if classes < 2:
+        raise ModelError(f"a classifier needs at least 2 classes, received {classes}")
+    keras = start_keras()
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        logits = definition(name).diagram(scaling()(raw), classes)
+        logits = keras.layers.Activation("linear", dtype="float32", name=LOGITS)(logits)
+        probabilities = keras.layers.Softmax(dtype="float32", name=PROBABILITIES)(logits)
     finally:
         keras.config.set_dtype_policy(policy)
     if logits.shape != (None, classes):
         raise ModelError(f"{name} gives {tuple(logits.shape)}, expected logits [N, {classes}]")
-    return keras.Model(images, {PROBABILITIES: probabilities, LOGITS: logits}, name=name.replace("-", "_"))
+    return keras.Model(raw, {PROBABILITIES: probabilities, LOGITS: logits}, name=name.replace("-", "_"))
 
 
 def _reason(error: ValueError) -> str:

@@ -1,4 +1,7 @@
-"""The dense family: every pixel to every neuron. Where a pixel lies is something that these models have to learn."""
+"""The dense family: every pixel to every neuron. Where a pixel lies is something that these models have to learn.
+
+Those that begin with Flatten learn the rows of a table as well: [N, F] float32, around 0, is flat already.
+"""
 
 from __future__ import annotations
 

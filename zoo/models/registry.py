@@ -16,6 +16,8 @@ from zoo.recipe import Recipe
 
 Tensor = Any  # a symbolic Keras tensor
 Diagram = Callable[[Tensor, int], Tensor]  # images [N, H, W, C] float32 in 0..1, number of classes -> logits [N, K]
+# Of a column of a table: median, mean and deviation of its numbers, or how many categories it has.
+Scale = tuple[float, float, float] | int
 Family = Literal["dense", "conv", "hybrid"]
 
 

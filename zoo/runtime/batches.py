@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
 from zoo.errors import InputError, PictureError
-from zoo.pictures import Pixels, Source, read_picture
+from zoo.pictures import Pixels, read_picture
 
 # Pixel values that wait or run at once, at most: ten colour photographs of 12 megapixels, or many small pictures.
 # A picture that is larger runs alone.
 MOST_VALUES = 384 * 2**20
 
 
-def batches_of_one_size(
-    pictures: Iterable[Source], channels: int, batch_size: int
-) -> Iterator[tuple[list[int], Pixels]]:
+def batches_of_one_size(pictures: Iterable[Any], channels: int, batch_size: int) -> Iterator[tuple[list[int], Pixels]]:
     """Read pictures one by one, and give (their places, images [N, H, W, C] uint8) as soon as N = batch_size fit.
 
     Raises PictureError or InputError, as read_picture does, with the picture's place in front.

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.contract import INPUT, PROBABILITIES, Metadata
+from zoo.contract import FEATURES, INPUT, PROBABILITIES, Column, Metadata
 from zoo.errors import InputError
 from zoo.pictures import Pixels, Source, read_picture
 from zoo.runtime.batches import batches_of_one_size
+from zoo.tables import Row, encode, encode_all
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one picture. probability: 0..1, of `label`; ranking: all labels with theirs, likeliest first."""
+    """The answer for one picture or row.
+
+    probability: 0..1, of `label`; ranking: all labels with theirs, likeliest first.
+    """
 
     label: str
     probability: float
@@ -43,42 +47,59 @@ class Classifier:
 
     @property
     def height(self) -> int:
-        """Height in pixels that the model was trained at; other sizes are resized to it in the file."""
+        """Height in pixels that the model was trained at; other sizes are resized to it in the file. 0: a table."""
         return self.metadata.height
 
     @property
     def width(self) -> int:
-        """Width in pixels that the model was trained at; other sizes are resized to it in the file."""
+        """Width in pixels that the model was trained at; other sizes are resized to it in the file. 0: a table."""
         return self.metadata.width
 
     @property
     def channels(self) -> int:
-        """1: pictures become grey; 3: they become RGB."""
+        """1: pictures become grey; 3: they become RGB. 0: a table."""
         return self.metadata.channels
 
-    def predict(self, picture: Source) -> Prediction:
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Of the table that the model was trained on: their names and categories. None for a classifier of pictures."""
+        return self.metadata.columns
+
+    def predict(self, picture: Source | Row) -> Prediction:
         """Label, probability and ranking of one picture of any size: a path, encoded bytes, a PIL image or an array.
 
-        An array is uint8, [H, W], [H, W, 1] or [H, W, 3]. Raises PictureError for a file that can't be read,
-        InputError for an array of another type or shape.
+        An array is uint8, [H, W], [H, W, 1] or [H, W, 3]. A classifier of tables takes a row instead, a mapping from
+        each of its columns to a number, a category, or None where the value is missing.
+        Raises PictureError for a file that can't be read, InputError for an array of another type or shape, and for a
+        row with a column too few or too many, or a value that the column doesn't take.
         """
+        if self.columns:
+            return self._predictions(self.probabilities(encode(picture, self.columns)[np.newaxis]))[0]
+        if isinstance(picture, Mapping):
+            raise InputError(f"expected a picture, received a {type(picture).__name__}: this classifier takes no rows")
         pixels = read_picture(picture, self.channels)  # [H, W, C] uint8
         return self._predictions(self.probabilities(pixels[np.newaxis]))[0]
 
-    def predict_batch(self, pictures: Iterable[Source] | Pixels, batch_size: int = 64) -> list[Prediction]:
+    def predict_batch(
+        self, pictures: Iterable[Source | Row] | Pixels | NDArray[np.float32], batch_size: int = 64
+    ) -> list[Prediction]:
         """A prediction for each of the pictures, in their order. They may differ in size and kind; none give none.
 
         pictures: anything that `predict` takes, any number of them, or one array
-        [N, H, W, C] uint8 with the classifier's C.
+        [N, H, W, C] uint8 with the classifier's C; of a classifier of tables rows, or one array as `probabilities`
+        takes it.
         Raises PictureError or InputError, which name the picture, as `predict` does; InputError for a single picture.
         """
         if batch_size < 1:
             raise InputError(f"batch_size must be 1 or more, received {batch_size}")
+        if self.columns and not isinstance(pictures, np.ndarray):
+            pictures = encode_all(pictures, self.columns)
         if isinstance(pictures, np.ndarray):
-            if pictures.ndim != 4:
+            shape, kind = self.metadata.input.shape, "row" if self.columns else "picture"
+            if pictures.ndim != len(shape):
                 raise InputError(
-                    f"expected an array [N, H, W, C] or a list of pictures, received shape {list(pictures.shape)}: "
-                    "predict takes a single picture"
+                    f"expected an array [{', '.join(map(str, shape))}] or a list of {kind}s, received shape "
+                    f"{list(pictures.shape)}: predict takes a single {kind}"
                 )
             starts = range(0, len(pictures), batch_size)
             return [p for k in starts for p in self._predictions(self.probabilities(pictures[k : k + batch_size]))]
@@ -91,11 +112,15 @@ class Classifier:
             predictions.update(zip(places, self._predictions(self.probabilities(images)), strict=True))
         return [predictions[place] for place in range(len(predictions))]
 
-    def probabilities(self, images: Pixels) -> NDArray[np.float32]:
+    def probabilities(self, images: Pixels | NDArray[np.float32]) -> NDArray[np.float32]:
         """The bare model: images [N, H, W, C] uint8, raw pixels of any size -> probabilities [N, K] float32.
 
+        Of a classifier of tables: features [N, F] float32 in the order of `columns`, a category by its place among the
+        column's categories (-1 for any other), NaN for a missing number.
         Raises InputError for another type, shape or number of channels, and where there is no picture or no pixel.
         """
+        if self.columns:
+            return self._probabilities_of_rows(images)
         if (
             not isinstance(images, np.ndarray)
             or images.dtype != np.uint8
@@ -110,6 +135,19 @@ class Classifier:
         answer: NDArray[np.float32] = self.session.run([PROBABILITIES], {INPUT: images})[0]
         return answer
 
+    def _probabilities_of_rows(self, features: Pixels | NDArray[np.float32]) -> NDArray[np.float32]:
+        shape = (len(self.columns),)
+        if not isinstance(features, np.ndarray) or features.dtype != np.float32 or features.shape[1:] != shape:
+            raise InputError(
+                f"expected features float32 [N, {len(self.columns)}], a value for each column, received "
+                f"{_describe(features)}; predict reads and converts single rows"
+            )
+        if not len(features) or np.isinf(features).any():
+            what = "infinity" if len(features) else "none"
+            raise InputError(f"expected rows of finite numbers, or NaN where one is missing, received {what}")
+        answer: NDArray[np.float32] = self.session.run([PROBABILITIES], {FEATURES: features})[0]
+        return answer
+
     def _predictions(self, rows: NDArray[np.float32]) -> list[Prediction]:
         """rows [N, K] of probabilities -> N predictions."""
         labels = self.metadata.labels
@@ -122,7 +160,8 @@ class Classifier:
 
     def __repr__(self) -> str:
         """One line, without the hundred labels that a classifier may have."""
-        about, size = self.metadata, f"{self.height}x{self.width}x{self.channels}"
+        about = self.metadata
+        size = f"{len(self.columns)} columns" if self.columns else f"{self.height}x{self.width}x{self.channels}"
         return f"<Classifier {about.data_set}/{about.model}: {size}, {len(self.labels)} labels, on {self.provider}>"
 
 

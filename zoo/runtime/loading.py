@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from zoo.contract import INPUT, LOGITS, MANIFEST_FILE, MODEL_FILE, PROBABILITIES, Metadata, check_file, read_manifest
+from zoo.contract import LOGITS, MANIFEST_FILE, MODEL_FILE, PROBABILITIES, Metadata, check_file, read_manifest
 from zoo.errors import ExportError, unknown
 from zoo.runtime.classifier import Classifier
 from zoo.runtime.providers import open_session
@@ -61,8 +61,9 @@ def _find(given: Path, exports: Path) -> Path:
 def _check_contract(session: Any, metadata: Metadata, file: Path) -> None:
     """Raise ExportError where inputs and outputs aren't those that the metadata promises."""
     classes = len(metadata.labels)
+    wanted = metadata.input
     expected = {
-        INPUT: ("tensor(uint8)", metadata.channels),
+        wanted.name: (f"tensor({'float' if wanted.dtype == 'float32' else wanted.dtype})", wanted.shape[-1]),
         PROBABILITIES: ("tensor(float)", classes),
         LOGITS: ("tensor(float)", classes),
     }

@@ -1,0 +1,87 @@
+"""A classifier of tables: rows in, the same answers as scikit-learn's model had, with the app's part alone."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import zoo
+from pipelines.cli import main
+from pipelines.predict import PredictedRow, predict
+from zoo.contract import Column
+
+
+@pytest.fixture(scope="module")
+def rows(wine: Path) -> list[dict]:
+    """What samples.json holds: row, label and probabilities of each."""
+    return json.loads((wine / "samples" / "samples.json").read_text(encoding="utf-8"))
+
+
+def test_each_row_has_the_probabilities_that_lie_beside_it(wine: Path, rows: list[dict]) -> None:
+    classifier = zoo.load(wine)
+    answers = classifier.predict_batch([sample["row"] for sample in rows])
+    assert classifier.columns == (
+        Column("alcohol"),
+        Column("colour", ("", "pale", "medium", "deep")),
+        Column("proline"),
+    )
+    for sample, answer in zip(rows, answers, strict=True):
+        expected = dict(zip(classifier.labels, sample["probabilities"], strict=True))
+        assert dict(answer.ranking) == pytest.approx(expected, abs=1e-5)
+        assert answer == classifier.predict(sample["row"])
+
+
+def test_the_order_of_a_mapping_and_a_missing_number_do_not_matter(wine: Path, rows: list[dict]) -> None:
+    classifier = zoo.load(wine)
+    row = rows[1]["row"]
+    assert classifier.predict(dict(reversed(row.items()))) == classifier.predict(row)
+    gap = np.array([[np.nan, 1, row["proline"]], [13.05, 1, row["proline"]]], np.float32)  # the median of alcohol
+    first, second = classifier.probabilities(gap)
+    np.testing.assert_array_equal(first, second)
+
+
+def test_a_table_is_answered_line_by_line(wine: Path, rows: list[dict], tmp_path: Path) -> None:
+    path = tmp_path / "wines.csv"
+    names = ["split", "cultivar", "proline", "colour", "alcohol"]  # another order, and what isn't asked about
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, names, restval="")
+        writer.writeheader()
+        writer.writerows([sample["row"] for sample in rows])
+    answers = predict(wine, [path])
+    expected = [zoo.load(wine).predict(sample["row"]) for sample in rows]
+    assert answers == [PredictedRow(path, k + 2, e.label, e.probability, e.ranking) for k, e in enumerate(expected)]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("alcohol,colour\n13,pale\n", "line 2: the row lacks column 'proline'"),
+        ("alcohol,color,colour,proline\n13,,pale,700\n", "line 2: no column is called 'color': did you mean colour?"),
+        ("alcohol,colour,proline\n13,pale,700\n13,plae,700\n", "line 3: no category of column 'colour'"),
+        ("alcohol,colour,proline\n13,pale,much\n", "line 2: column 'proline' takes a finite number, received 'much'"),
+        ("alcohol,colour,proline\n13,pale\n", "has 2 values in line 2, expected 3"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_told_by_its_line(
+    content: str, told: str, wine: Path, tmp_path: Path, capsys
+) -> None:
+    path = tmp_path / "wines.csv"
+    path.write_text(content, encoding="utf-8")
+    assert main(["predict", str(wine), str(path)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"zoo: {path}")
+    assert told in error
+    assert error.count("\n") == 1
+
+
+def test_a_picture_is_no_row_and_a_row_no_picture(wine: Path, digits: Path) -> None:
+    with pytest.raises(zoo.InputError, match="expected a mapping of column to value"):
+        zoo.load(wine).predict(digits / "samples" / "3.png")
+    with pytest.raises(zoo.InputError, match="this classifier takes no rows"):
+        zoo.load(digits).predict({"alcohol": 13})
+    with pytest.raises(zoo.InputError, match=r"^pictures\[0\]: expected a picture"):
+        zoo.load(digits).predict_batch([{"alcohol": 13}])

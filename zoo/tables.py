@@ -1,0 +1,212 @@
+"""A CSV file -> cells of text, and the values of a row -> float32 [F]: the one reader, for training and for apps."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from numbers import Real
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.contract import Column
+from zoo.errors import DataError, InputError, unknown
+
+Value: TypeAlias = "str | float | None"  # a category, a number, or nothing where it is missing
+Row: TypeAlias = Mapping[str, Value]
+
+DELIMITERS = ",;\t"
+SPLIT_COLUMN = "split"  # says of each row what it is for, where a table has it: no feature
+LARGEST_FILE = 512 * 2**20  # bytes: as cells of text they take some ten times as much memory
+LARGEST_NUMBER = float(np.finfo(np.float32).max)
+# What programs write for a number that isn't there. In a column of text they may be words: NA is Namibia, too.
+NO_NUMBER = frozenset({"", "?", "na", "n/a", "nan", "null", "none"})
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """The cells of a file as they stand there, but for spaces around them.
+
+    header: the names of the columns. rows: [N][F]. lines: [N], where each row begins, from 1.
+    """
+
+    path: Path
+    header: tuple[str, ...]
+    rows: list[list[str]]
+    lines: list[int]
+
+
+def read_text_table(path: str | os.PathLike[str]) -> TextTable:
+    """Read a CSV in UTF-8 whose first line names the columns, separated by commas, semicolons or tabs.
+
+    Raises DataError, with the line, for a file that isn't there, isn't text, is cut short, has names twice or rows of
+    another length than the first.
+    """
+    path = Path(path)
+    text = _read(path)
+    reader = csv.reader(StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    end = 0  # the line that the row before ends on: quoted cells may hold several
+    try:
+        for cells in reader:
+            if cells:  # else an empty line
+                rows.append([cell.strip() for cell in cells])
+                lines.append(end + 1)
+            end = reader.line_num
+    except csv.Error as error:
+        raise DataError(f"{path} is damaged in line {end + 1} ({error}): save it as CSV again") from None
+    if not rows:
+        raise DataError(f"{path} is empty: expected a line with the names of the columns, and a line for each row")
+    header = rows[0]
+    _check_header(path, header, lines[0])
+    for cells, line in zip(rows, lines, strict=True):
+        if len(cells) != len(header):
+            raise DataError(
+                f"{path} has {len(cells)} values in line {line}, expected {len(header)}, one for each column that line "
+                f"{lines[0]} names: quote a value that holds the delimiter"
+            )
+    return TextTable(path, tuple(header), rows[1:], lines[1:])
+
+
+def parse_number(text: str) -> float | None:
+    """The finite number that a cell holds; None where it holds none."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    # Python reads 1_000, which is no number anywhere else.
+    return number if abs(number) <= LARGEST_NUMBER and "_" not in text else None
+
+
+def row_of(cells: Mapping[str, str], columns: Sequence[Column]) -> Row:
+    """The values of a row of text, as `encode` takes them. Raises InputError for text in a column of numbers."""
+    row: dict[str, Value] = dict(cells)
+    for column in columns:
+        cell = cells.get(column.name)
+        if cell is None:
+            continue  # encode says that it is missing
+        if column.categories is None:
+            number = row[column.name] = parse_number(cell)
+            if number is None and cell.lower() not in NO_NUMBER:
+                raise InputError(f"column {column.name!r} takes a finite number, received {cell!r}")
+        elif not cell:
+            row[column.name] = None
+    return row
+
+
+def encode_all(rows: Any, columns: Sequence[Column]) -> NDArray[np.float32]:
+    """Rows as `encode` takes them -> features [N, F]. Raises InputError as it does, with the row's place in front."""
+    if isinstance(rows, (str, bytes, os.PathLike, Mapping)) or not isinstance(rows, Iterable):
+        raise InputError(f"expected a list of rows, received one {type(rows).__name__}: predict takes a single row")
+    encoded = []
+    for place, row in enumerate(rows):
+        try:
+            encoded.append(encode(row, columns))
+        except InputError as error:
+            raise InputError(f"rows[{place}]: {error}") from None
+    return np.array(encoded, np.float32).reshape(-1, len(columns))
+
+
+def encode(row: Any, columns: Sequence[Column]) -> NDArray[np.float32]:
+    """What an exported file is asked about: the values of a row, a `Row`, as `features` [F].
+
+    Raises InputError for columns that are missing or unknown, and for values that the columns don't take.
+    """
+    if not isinstance(row, Mapping):
+        raise InputError(f"expected a mapping of column to value, received {type(row).__name__}")
+    names = {column.name for column in columns}
+    if missing := [column.name for column in columns if column.name not in row]:
+        raise InputError(f"the row lacks {_listed(missing)}: give None where a value isn't known")
+    if others := [name for name in row if name not in names]:
+        raise InputError(unknown("column", str(others[0]), names))
+    return np.array([_encoded(column, row[column.name]) for column in columns], np.float32)
+
+
+def decode(features: NDArray[np.float32], columns: Sequence[Column]) -> dict[str, Value]:
+    """The row whose `features` [F] these are; a category that the columns don't have is None, as a missing value."""
+    row: dict[str, Value] = {}
+    for column, value in zip(columns, features.tolist(), strict=True):
+        if column.categories is None:
+            row[column.name] = None if math.isnan(value) else value
+        else:
+            row[column.name] = column.categories[int(value)] or None if value >= 0 else None
+    return row
+
+
+def _encoded(column: Column, value: Value) -> float:
+    if value is None or value != value:  # NaN is what pandas has where nothing is
+        return math.nan if column.categories is None else column.codes.get("", -1)
+    if column.categories is None:
+        if isinstance(value, bool) or not isinstance(value, Real) or not abs(value) <= LARGEST_NUMBER:
+            raise InputError(
+                f"column {column.name!r} takes a finite number, or None where it is missing, received {value!r}"
+            )
+        return float(value)
+    if not isinstance(value, str):
+        raise InputError(
+            f"column {column.name!r} takes text such as {column.categories[-1]!r}, or None where it is missing, "
+            f"received {value!r}"
+        )
+    if value not in column.codes:
+        raise InputError(unknown(f"category of column {column.name!r}", value, filter(None, column.categories)))
+    return column.codes[value]
+
+
+def _listed(names: Sequence[str], most: int = 5) -> str:
+    kind = "column" if len(names) == 1 else "columns"
+    return f"{kind} {', '.join(map(repr, names[:most]))}{', ...' if len(names) > most else ''}"
+
+
+def _read(path: Path) -> str:
+    try:
+        if not path.exists():
+            raise DataError(f"there is no table at {path}")
+        if not path.is_file():
+            raise DataError(f"{path} is not a file: expected a table, as CSV")
+        if path.stat().st_size > LARGEST_FILE:
+            raise DataError(f"{path} is too large, expected at most {LARGEST_FILE // 2**20} MiB: take fewer rows")
+        found = path.read_bytes()
+    except (OSError, ValueError) as error:  # no permission, a name too long, a null byte
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path} can't be read ({reason}): name another table") from None
+    try:
+        text = found.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = found.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{path} isn't text in UTF-8 (line {line}): save it as CSV in UTF-8") from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise DataError(f"{path} isn't text (line {line} holds a null character): save it as CSV in UTF-8")
+    return text
+
+
+def _delimiter(text: str) -> str:
+    """The one that makes the most columns of the first line."""
+
+    def columns(delimiter: str) -> int:
+        try:
+            return len(next(csv.reader(StringIO(text, newline=""), delimiter=delimiter)))
+        except (StopIteration, csv.Error):
+            return 0
+
+    return max(DELIMITERS, key=columns)
+
+
+def _check_header(path: Path, header: Sequence[str], line: int) -> None:
+    for place, name in enumerate(header):
+        if not name:
+            raise DataError(
+                f"{path} has no name for column {place + 1} in line {line}: give it one, or remove the column "
+                "(pandas leaves its index out with index=False)"
+            )
+        if not name.isprintable():
+            raise DataError(f"{path} names a column {name!r} in line {line}, which can't be printed: rename it")
+        if name in header[:place]:
+            raise DataError(f"{path} names two columns {name!r} in line {line}: rename one of them")
