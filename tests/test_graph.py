@@ -8,6 +8,7 @@ import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
+from sklearn.datasets import load_sample_images
 
 from pipelines.convert import convert
 from pipelines.graph.resizing import RESIZED
@@ -226,6 +227,28 @@ def test_resizes_as_in_training(resizing, height, width, channels):
         expected = resize(picture[0], height, width, resizing)
         assert resized.shape == expected.shape == (height, width, channels), sides
         assert np.abs(resized.astype(int) - expected).max() <= (tuple(sides) != (height, width)), sides
+
+
+@pytest.mark.parametrize("resizing", RESIZINGS)
+def test_a_thousand_pieces_of_photographs_are_resized_as_in_training(resizing):
+    converted = convert(build("softmax", 64, 48, 3, 3), resizing)
+    value = RESIZED[resizing]
+    converted.graph.output.insert(0, helper.make_tensor_value_info(value, onnx.TensorProto.UINT8, None))
+    session = onnxruntime.InferenceSession(converted.SerializeToString(), providers=["CPUExecutionProvider"])
+    photographs = load_sample_images().images  # two, [427, 640, 3] uint8
+    dice = np.random.default_rng(7)
+    steps = np.zeros(256, np.int64)  # how many values differ by so many of 255
+    for k in range(1000):
+        rows, columns = dice.integers(1, (428, 641) if k % 10 == 0 else (130, 130))
+        top, left = dice.integers(0, (428 - rows, 641 - columns))
+        piece = photographs[k % 2][top : top + rows, left : left + columns]
+        found = session.run([value], {INPUT: piece[np.newaxis]})[0][0]
+        differences = np.abs(found.astype(int) - resize(piece, 64, 48, resizing))
+        steps += np.bincount(differences.ravel(), minlength=256)
+    # Both round along the rows and then along the columns; where a value lies between two, and the next one does, they
+    # come apart by 2: in 3 of 9.2 million values with pad, in none with the others.
+    assert steps[2] <= 1e-6 * steps.sum()
+    assert not steps[3:].any()
 
 
 @pytest.mark.parametrize("resizing", RESIZINGS)
