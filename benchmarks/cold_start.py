@@ -92,7 +92,7 @@ def prepare(folder: Path, name: str) -> tuple[Path, Path]:
     """An export and a .keras file of the same untrained model."""
     digits = load("digits")
     model = build(name, digits.height, digits.width, digits.channels, digits.classes)
-    answers = np.asarray(model.predict_on_batch(digits.test.images)[PROBABILITIES]).argmax(axis=1)
+    answers = np.asarray(model.predict_on_batch(digits.test.inputs)[PROBABILITIES]).argmax(axis=1)
     metadata = Metadata(
         model=name,
         family=definition(name).family,

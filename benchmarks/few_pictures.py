@@ -148,7 +148,7 @@ def drawn(whole: DataSet, number: int, seed: int) -> DataSet:
 def accuracy(model: str, few: DataSet, settings: dict[str, Any], source: str | None) -> float:
     """Of a training, on the whole test set, 0..1."""
     trained = train(model, few.name, settings=settings, source=source)
-    logits = tracking.load_run(trained.run).model().predict(few.test.images, batch_size=512, verbose=0)["logits"]
+    logits = tracking.load_run(trained.run).model().predict(few.test.inputs, batch_size=512, verbose=0)["logits"]
     return float(np.mean(logits.argmax(1) == few.test.labels))
 
 

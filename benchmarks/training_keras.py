@@ -81,7 +81,7 @@ def _plain(plan: Plan, settings: Any, **compiling: Any) -> None:
     model.compile(optimizer, loss, metrics=["accuracy"], **compiling)
 
     pictures = settings["steps"] * recipe.batch_size
-    images, labels = data.train.images[:pictures], data.train.labels[:pictures]
+    images, labels = data.train.inputs[:pictures], data.train.labels[:pictures]
     model.fit(
         images,
         labels,
@@ -186,7 +186,7 @@ def _watched_turns(callbacks: list[Any], warming: int) -> list[Any]:
 
 def _accuracy(model: Any, data: DataSet) -> float:
     """On the validation pictures, 0..1."""
-    logits = model.predict(data.validation.images, batch_size=VALIDATION_BATCH, verbose=0)
+    logits = model.predict(data.validation.inputs, batch_size=VALIDATION_BATCH, verbose=0)
     return float(np.mean(logits.argmax(1) == data.validation.labels))
 
 

@@ -136,7 +136,7 @@ def log_data(run_id: str, data_set: DataSet) -> None:
     if data_set.report is None:
         return
     examples = {
-        label: list(data_set.train.images[np.flatnonzero(data_set.train.labels == k)[:EXAMPLES]])
+        label: list(data_set.train.inputs[np.flatnonzero(data_set.train.labels == k)[:EXAMPLES]])
         for k, label in enumerate(data_set.labels)
     }
     with tempfile.TemporaryDirectory() as temporary:

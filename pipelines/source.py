@@ -96,7 +96,7 @@ def take(plan: Plan, data_set: DataSet) -> Taken | None:
     fresh = {name: _size(model.get_layer(name)) for name in shared}
     for name, weights in shared.items():
         model.get_layer(name).set_weights(weights)
-    _adapt_norms(model, fresh, data_set.train.images)
+    _adapt_norms(model, fresh, data_set.train.inputs)
     return Taken(
         origin=plan.source,
         layers={name: model.get_layer(name).get_weights() for name in shared},

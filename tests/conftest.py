@@ -18,7 +18,7 @@ def metadata_of():
         from zoo.contract import Metadata
         from zoo.models import definition
 
-        answers = model.predict_on_batch(data_set.test.images)["probabilities"].argmax(axis=1)
+        answers = model.predict_on_batch(data_set.test.inputs)["probabilities"].argmax(axis=1)
         return Metadata(
             model=name,
             family=definition(name).family,

@@ -50,7 +50,7 @@ def test_an_epoch_sees_each_picture_at_most_once_and_drops_the_partial_batch():
     seen = np.concatenate([labels for _, labels in batches])
     assert len(seen) == len(set(seen)) == 24
     for images, labels in batches:
-        np.testing.assert_array_equal(images, split.images[labels])
+        np.testing.assert_array_equal(images, split.inputs[labels])
 
 
 def test_batches_have_a_fixed_shape_in_the_graph():
@@ -98,7 +98,7 @@ def test_the_same_seed_sees_the_same_and_another_seed_something_else():
 
 
 def test_each_step_changes_pictures_in_its_own_way():
-    alike = Split(np.repeat(split_of(1).images, 16, axis=0), np.zeros(16, np.int64), ("",) * 16)
+    alike = Split(np.repeat(split_of(1).inputs, 16, axis=0), np.zeros(16, np.int64), ("",) * 16)
     (first, _), (second, _), (third, _) = stream(alike, "light", epochs=2)[:3]
     assert (first != second).any()
     assert (first != third).any()
@@ -110,7 +110,7 @@ def test_light_shifts_by_whole_pixels_and_repeats_the_edge():
     shifts = set()
     for images, labels in stream(split, "light", batch_size=32):
         for image, label in zip(images, labels, strict=True):
-            rows, columns = shift_of(split.images[label], image, most_rows=2, most_columns=1)
+            rows, columns = shift_of(split.inputs[label], image, most_rows=2, most_columns=1)
             shifts.add((rows, columns))
     assert {abs(rows) for rows, _ in shifts} == {0, 1, 2}
     assert {columns for _, columns in shifts} == {-1, 0, 1}
@@ -131,7 +131,7 @@ def shift_of(original, shifted, most_rows, most_columns):
 def test_a_picture_of_few_pixels_still_moves():
     split = split_of(64, height=8, width=8)
     moved = [
-        shift_of(split.images[label], image, 1, 1)
+        shift_of(split.inputs[label], image, 1, 1)
         for images, labels in stream(split, "light")
         for image, label in zip(images, labels, strict=True)
     ]
@@ -154,7 +154,7 @@ def test_half_of_the_pictures_are_mirrored_where_labels_allow_it(mirrored, augme
 def test_a_recipe_knows_better_than_the_data_set_whether_pictures_can_be_mirrored(recipe, data_set, expected):
     split = split_of(32)
     (images, labels), *_ = stream(split, "mirror", mirrored=data_set, own=recipe, batch_size=32)
-    changed = (images != split.images[labels]).any(axis=(1, 2, 3))
+    changed = (images != split.inputs[labels]).any(axis=(1, 2, 3))
     assert changed.any() == expected
 
 
@@ -162,7 +162,7 @@ def test_mirror_moves_nothing_else():
     split = split_of(64)
     for images, labels in stream(split, "mirror", mirrored=True):
         for image, label in zip(images, labels, strict=True):
-            own = split.images[label]
+            own = split.inputs[label]
             assert np.array_equal(image, own) or np.array_equal(image, own[:, ::-1])
 
 
@@ -201,7 +201,7 @@ def test_mixup_blends_pictures_and_targets_in_the_same_share():
     shares = []
     for images, target in targets(split, mixup=0.4, batch_size=16):
         for image, weights in zip(images, target, strict=True):
-            blend = np.tensordot(weights[:32], split.images.astype(np.float32), axes=1)
+            blend = np.tensordot(weights[:32], split.inputs.astype(np.float32), axes=1)
             assert np.abs(image - blend).max() <= 0.51  # rounded to a whole step of 255
             shares.append(1 - weights.max())
     assert 0 < max(shares) <= 0.4 + 1e-6

@@ -34,7 +34,7 @@ def data_set(request):
     digits = load_data(make_plan("softmax", "digits"))
 
     def tinted(split):
-        return Split(np.repeat(split.images, request.param, axis=3), split.labels, split.names)
+        return Split(np.repeat(split.inputs, request.param, axis=3), split.labels, split.names)
 
     train, validation, test = (tinted(split) for split in (digits.train, digits.validation, digits.test))
     return replace(digits, name="odd_digits", labels=LABELS, train=train, validation=validation, test=test)
@@ -44,7 +44,7 @@ def data_set(request):
 def export(data_set, tmp_path_factory):
     """The folder of a real export, with its card."""
     model = build("softmax", 8, 8, data_set.channels, 10)
-    pixels = data_set.train.images.reshape(len(data_set.train), -1) / 255
+    pixels = data_set.train.inputs.reshape(len(data_set.train), -1) / 255
     means = np.stack([pixels[data_set.train.labels == k].mean(axis=0) for k in range(10)], axis=1)
     model.get_layer("head_dense").set_weights([means, -(means**2).sum(axis=0) / 2])
 
@@ -62,7 +62,7 @@ def export(data_set, tmp_path_factory):
         figures={"best_epoch": 3},
         history=history,
     )
-    answers = model.predict(data_set.test.images, verbose=0)
+    answers = model.predict(data_set.test.inputs, verbose=0)
     evaluated = tmp_path_factory.mktemp("evaluation")
     drawn = draw(evaluated, run, model, data_set, answers[PROBABILITIES])
     corrupted = [(corruption, 0.5) for corruption in CORRUPTIONS]

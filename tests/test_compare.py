@@ -34,7 +34,7 @@ def exports(tmp_path_factory, metadata_of):
         data_set = load_data(make_plan(name, "digits"))
         model = build(name, 8, 8, 1, 10)
         metadata = metadata_of(name, model, data_set)
-        answers = model.predict_on_batch(data_set.test.images)
+        answers = model.predict_on_batch(data_set.test.inputs)
         figures = clean_figures(data_set.test, (answers["logits"], answers["probabilities"]))
         if name == "lenet5":
             figures |= {"test_accuracy_seed_1": 0.10, "test_accuracy_seed_2": 0.14}
@@ -82,7 +82,7 @@ def test_the_comparison_is_drawn(compared, exports):
 def test_two_exports_are_compared_on_the_same_pictures(compared, exports):
     test = load_data(make_plan("softmax", "digits")).test
     right = {
-        name: zoo.load(exports / name).probabilities(test.images).argmax(axis=1) == test.labels
+        name: zoo.load(exports / name).probabilities(test.inputs).argmax(axis=1) == test.labels
         for name in ("digits/lenet5", "digits/softmax")
     }
     (pair,) = compared.pairs

@@ -73,8 +73,8 @@ def test_digits_are_those_of_scikit_learn_in_bytes():
     original = load_digits()
     for split in splits_of(digits).values():
         indices = [int(name) for name in split.names]
-        assert split.images.dtype == np.uint8
-        np.testing.assert_allclose(split.images[..., 0] / 255 * 16, original.images[indices], atol=0.032)
+        assert split.inputs.dtype == np.uint8
+        np.testing.assert_allclose(split.inputs[..., 0] / 255 * 16, original.images[indices], atol=0.032)
         np.testing.assert_array_equal(split.labels, original.target[indices])
 
 
@@ -96,8 +96,8 @@ def test_the_digest_is_of_the_content_and_the_same_everywhere():
 def test_a_known_data_set_comes_in_any_size():
     digits = load("digits")
     large = load("digits", size=(12, 10))
-    assert large.test.images.shape == (len(digits.test), 12, 10, 1)
-    np.testing.assert_array_equal(large.test.images[7], resize(digits.test.images[7], 12, 10))
+    assert large.test.inputs.shape == (len(digits.test), 12, 10, 1)
+    np.testing.assert_array_equal(large.test.inputs[7], resize(digits.test.inputs[7], 12, 10))
     assert large.digest != digits.digest
     assert load("digits", size=(8, 8)).digest == digits.digest
 
@@ -298,7 +298,7 @@ def test_a_cache_that_cannot_be_written_is_told(server, tmp_path, monkeypatch):
 @pytest.mark.skipif(not fashion_mnist.DEBIAN_FOLDER.is_dir(), reason="dataset-fashion-mnist is not installed")
 def test_the_real_fashion_mnist_has_the_authors_splits():
     data = load("fashion-mnist")
-    assert data.train.images.shape == (55_000, 28, 28, 1)
+    assert data.train.inputs.shape == (55_000, 28, 28, 1)
     np.testing.assert_array_equal(np.bincount(data.validation.labels), np.full(10, 500))
     np.testing.assert_array_equal(np.bincount(data.test.labels), np.full(10, 1000))
     assert data.labels[data.test.labels[0]] == "Ankle boot"
@@ -314,7 +314,7 @@ def test_each_sub_folder_is_a_class(tmp_path):
     assert (data.height, data.width, data.channels) == (6, 9, 3)
     assert [len(split) for split in splits_of(data).values()] == [14, 2, 4]
     for split in splits_of(data).values():
-        for image, label, name in zip(split.images, split.labels, split.names, strict=True):
+        for image, label, name in zip(split.inputs, split.labels, split.names, strict=True):
             assert name.split("/")[0] == data.labels[label]
             np.testing.assert_array_equal(image, read_picture(tmp_path / "pets" / name, 3))
     names = [name for split in splits_of(data).values() for name in split.names]
@@ -366,11 +366,11 @@ def test_classes_may_be_called_train_and_test(tmp_path):
 def test_pictures_of_several_sizes_become_64x64_or_what_is_asked(tmp_path):
     save_classes(tmp_path)
     save_picture(tmp_path / "cat" / "10.png", size=(7, 9))
-    assert load(str(tmp_path)).train.images.shape[1:] == (64, 64, 3)
+    assert load(str(tmp_path)).train.inputs.shape[1:] == (64, 64, 3)
     data = load(str(tmp_path), size=(5, 8))
-    assert data.train.images.shape[1:] == (5, 8, 3)
+    assert data.train.inputs.shape[1:] == (5, 8, 3)
     expected = resize(read_picture(tmp_path / data.test.names[0], 3), 5, 8)
-    np.testing.assert_array_equal(data.test.images[0], expected)
+    np.testing.assert_array_equal(data.test.inputs[0], expected)
 
 
 def test_one_channel_where_every_picture_is_grey_however_it_was_saved(tmp_path):
@@ -379,13 +379,13 @@ def test_one_channel_where_every_picture_is_grey_however_it_was_saved(tmp_path):
     Image.open(tmp_path / "cat" / "0.png").convert("RGB").save(saved_as_colour)
     data = load(str(tmp_path), size=(11, 7))
     assert data.channels == 1
-    for name, image in zip(data.train.names, data.train.images, strict=True):
+    for name, image in zip(data.train.names, data.train.inputs, strict=True):
         np.testing.assert_array_equal(image, resize(read_picture(tmp_path / name, 1), 11, 7))
 
     save_picture(tmp_path / "dog" / "red.png")
     data = load(str(tmp_path), size=(11, 7))
     assert data.channels == 3
-    for name, image in zip(data.train.names, data.train.images, strict=True):
+    for name, image in zip(data.train.names, data.train.inputs, strict=True):
         np.testing.assert_array_equal(image, resize(read_picture(tmp_path / name, 3), 11, 7))
 
 

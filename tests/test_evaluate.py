@@ -37,7 +37,7 @@ def digits():
 def model(digits):
     """Softmax with the mean picture of each class as weights: right more often than not, and far from always."""
     model = build("softmax", 8, 8, 1, 10)
-    pixels = digits.train.images.reshape(len(digits.train), -1) / 255
+    pixels = digits.train.inputs.reshape(len(digits.train), -1) / 255
     means = np.stack([pixels[digits.train.labels == k].mean(axis=0) for k in range(10)], axis=1)  # [64, 10]
     model.get_layer("head_dense").set_weights([means, -(means**2).sum(axis=0) / 2])
     return model
@@ -69,7 +69,7 @@ def logged(run, evaluation, tmp_path_factory):
 
 
 def test_accuracy_loss_and_confusion_are_scikit_learns(evaluation, model, digits):
-    probabilities = np.asarray(model(digits.test.images / 1.0)["probabilities"], np.float64)
+    probabilities = np.asarray(model(digits.test.inputs / 1.0)["probabilities"], np.float64)
     truth, answer = digits.test.labels, probabilities.argmax(axis=1)
     assert 0.5 < evaluation.accuracy < 1
     assert evaluation.accuracy == pytest.approx(metrics.accuracy_score(truth, answer))
@@ -90,7 +90,7 @@ def test_accuracy_loss_and_confusion_are_scikit_learns(evaluation, model, digits
 def test_robust_accuracy_is_the_mean_over_corrupted_test_pictures(evaluation, model, digits):
     for found, corrupt in zip(evaluation.corrupted, CORRUPTIONS, strict=True):
         assert (found.kind, found.severity, found.amount) == (corrupt.kind, corrupt.severity, corrupt.amount)
-        answer = np.asarray(model(corrupt(digits.test.images) / 1.0)["probabilities"]).argmax(axis=1)
+        answer = np.asarray(model(corrupt(digits.test.inputs) / 1.0)["probabilities"]).argmax(axis=1)
         assert found.accuracy == pytest.approx((answer == digits.test.labels).mean(), abs=0.003)  # one tie of 359
     assert evaluation.robust_accuracy == pytest.approx(np.mean([found.accuracy for found in evaluation.corrupted]))
     assert evaluation.robust_accuracy < evaluation.accuracy
@@ -158,7 +158,7 @@ def test_a_run_that_held_nothing_out_is_drawn_by_its_training(run, digits, model
     run_id = tracking.start_run(make_plan("softmax", "digits"), digits, {})
     tracking.log_epoch(run_id, 1, {"train_loss": 0.9, "train_accuracy": 0.5})
     tracking.log_figures(run_id, {"best_epoch": 1})
-    probabilities = model.predict_on_batch(digits.test.images)["probabilities"]
+    probabilities = model.predict_on_batch(digits.test.inputs)["probabilities"]
     drawn = draw(tmp_path, tracking.load_run(run_id), model, digits, probabilities)
     assert "none was held out" in drawn["curves.png"]
 

@@ -25,7 +25,7 @@ from zoo.models import build
 def fitted_softmax(data_set):
     """A Keras model that knows its digits, by least squares."""
     model = build("softmax", 8, 8, 1, 10)
-    pixels = data_set.train.images.reshape(len(data_set.train), -1) / 255
+    pixels = data_set.train.inputs.reshape(len(data_set.train), -1) / 255
     targets = 12 * np.eye(10)[data_set.train.labels]
     weights = np.linalg.lstsq(np.hstack([pixels, np.ones((len(pixels), 1))]), targets)[0].astype(np.float32)
     model.get_layer("head_dense").set_weights([weights[:-1], weights[-1]])
@@ -75,7 +75,7 @@ def exported(run, tmp_path_factory):
 def test_a_run_becomes_a_folder_that_an_app_loads(exported, digits, accuracy):
     classifier = zoo.load(exported.folder)
     assert exported.folder.parts[-2:] == ("digits", "softmax")
-    answers = [prediction.label for prediction in classifier.predict_batch(digits.test.images)]
+    answers = [prediction.label for prediction in classifier.predict_batch(digits.test.inputs)]
     right = np.mean([answer == digits.labels[label] for answer, label in zip(answers, digits.test.labels, strict=True)])
     assert right == pytest.approx(accuracy) and right > 0.9
 
@@ -116,7 +116,7 @@ def test_samples_are_test_pictures_of_each_class(exported, digits):
     session = onnxruntime.InferenceSession(exported.folder / MODEL_FILE)
     for sample in samples:
         picture = np.asarray(Image.open(exported.folder / "samples" / sample["file"]))
-        assert any((picture == image[..., 0]).all() for image in digits.test.images)
+        assert any((picture == image[..., 0]).all() for image in digits.test.inputs)
         answer = session.run(["probabilities"], {"images": picture[None, :, :, None]})[0][0]
         np.testing.assert_array_equal(answer, np.float32(sample["probabilities"]))
 

@@ -163,11 +163,11 @@ def test_arrays_are_pictures_too(tmp_path, names):
     np.savez_compressed(tmp_path / "tiny.npz", **arrays)
     data = load(str(tmp_path / "tiny.npz"))
     assert (data.name, data.labels) == ("tiny", tuple(map(str, range(11))))
-    assert data.train.images.shape[1:] == (6, 5, 1)
+    assert data.train.inputs.shape[1:] == (6, 5, 1)
     assert sum(len(split) for split in (data.train, data.validation, data.test)) == 40 * len(names) // 2
     name = data.test.names[3]
     source, place = name.rstrip("]").split("[")
-    np.testing.assert_array_equal(data.test.images[3][..., 0], arrays[source][int(place)])
+    np.testing.assert_array_equal(data.test.inputs[3][..., 0], arrays[source][int(place)])
 
 
 def test_arrays_that_are_no_pictures_are_told(tmp_path):

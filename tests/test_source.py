@@ -178,7 +178,7 @@ def test_features_are_the_same_when_a_step_computes_them_with_the_statistics_of_
     for layer in ("block1_unit1_conv", "block3_unit2_conv"):  # as large as new ones: a step moves them as far
         sizes = [np.std(m.get_layer(layer).get_weights()[0]) for m in (model, build("conv-small", 8, 8, 1, 10))]
         assert sizes[0] == pytest.approx(sizes[1], rel=0.2)
-    images = data_set.train.images[:512]
+    images = data_set.train.inputs[:512]
     frozen, trained = (np.asarray(features(images, training=training)) for training in (False, True))
     assert np.abs(trained - frozen).mean() < 0.05 * frozen.mean()
 
@@ -298,7 +298,7 @@ def test_frozen_features_do_not_move_and_then_they_do(folder, started):
 def test_a_run_can_be_a_source_too(folder, started):
     again = train("conv-small", "digits", source=started.run[:10], settings={"epochs": 4, "frozen": 1})
     model, source = (tracking.load_run(each.run).model() for each in (again, started))
-    images = load_data(make_plan("conv-small", "digits")).test.images[:32]
+    images = load_data(make_plan("conv-small", "digits")).test.inputs[:32]
     answers = [features_of(each, "block3_unit2_relu")(images) for each in (model, source)]
     np.testing.assert_allclose(*map(np.asarray, answers), atol=1e-4)
     assert tracking.load_run(again.run).plan.source.name == f"runs:/{started.run}"

@@ -50,13 +50,13 @@ def test_the_same_data_set_comes_from_the_file(letters, streamed, monkeypatch):
     from_file = load(str(letters), size=(16, 20))
     monkeypatch.setenv("ZOO_MEMORY", "4")
     in_memory = load(str(letters), size=(16, 20))
-    assert isinstance(from_file.train.images, PixelFile)
-    assert isinstance(in_memory.train.images, np.ndarray)
+    assert isinstance(from_file.train.inputs, PixelFile)
+    assert isinstance(in_memory.train.inputs, np.ndarray)
     assert from_file.digest == in_memory.digest
     assert from_file.report == in_memory.report
     for some, others in zip(splits_of(from_file), splits_of(in_memory), strict=True):
         assert list(some.names) == list(others.names)
-        np.testing.assert_array_equal(some.images[:], others.images)
+        np.testing.assert_array_equal(some.inputs[:], others.inputs)
         np.testing.assert_array_equal(some.labels, others.labels)
 
 

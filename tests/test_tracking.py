@@ -408,7 +408,7 @@ def test_a_logged_model_is_served(run, name, model, plan):
     with client() as store:
         experiment = store.get_run(run).info.experiment_id
         (logged,) = store.search_logged_models([experiment], f"source_run_id = '{run}' AND name = '{name}'")
-    images = load_data(plan).test.images[:3]
+    images = load_data(plan).test.inputs[:3]
     url = f"http://127.0.0.1:{(port := free_port())}"
     arguments = ["models", "serve", "-m", f"models:/{logged.model_id}", "--env-manager", "local", "--port", str(port)]
     with serving(arguments, f"{url}/ping"):

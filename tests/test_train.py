@@ -98,7 +98,7 @@ def test_what_is_shown_is_each_picture_and_its_own_changes():
 def test_the_kept_model_is_the_best_one_in_float32(trained):
     model = tracking.load_run(trained.run).model()
     validation = load_data(make_plan("mlp-small", "digits")).validation
-    found = model.predict(validation.images, verbose=0)["logits"].argmax(1)
+    found = model.predict(validation.inputs, verbose=0)["logits"].argmax(1)
     assert np.mean(found == validation.labels) == trained.validation_accuracy
     assert {weight.dtype for weight in model.get_weights()} == {np.dtype(np.float32)}
     assert all(layer.compute_dtype == "float32" for layer in model.layers)
@@ -163,7 +163,7 @@ def test_fused_norms_answer_as_those_of_keras(folder):
     plain = build("lenet5-modern", 8, 8, 1, 10)
     fused = with_fused_norms(plain)
     assert [w.path for w in fused.weights] == [w.path for w in plain.weights]
-    images = load_data(plan).train.images[:64].astype("float32")
+    images = load_data(plan).train.inputs[:64].astype("float32")
     for training in (False, True):
         answers = [np.asarray(model(images, training=training)["logits"]) for model in (plain, fused)]
         np.testing.assert_allclose(*answers, atol=2e-4)
@@ -323,8 +323,8 @@ def test_the_loss_is_cross_entropy_with_the_shares_that_the_stream_gives(smoothi
     learner, data_set = learner_of("softmax", label_smoothing=smoothing)
     split = data_set.validation
     targets = np.eye(10)[split.labels] * (1 - smoothing) + smoothing / 10
-    found = learner.evaluate(split.images, targets, verbose=0, return_dict=True)
-    logits = learner.predict(split.images, verbose=0).astype(np.float64)
+    found = learner.evaluate(split.inputs, targets, verbose=0, return_dict=True)
+    logits = learner.predict(split.inputs, verbose=0).astype(np.float64)
     log_probabilities = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     assert found["loss"] == pytest.approx(-(targets * log_probabilities).sum(1).mean(), rel=1e-5)
     assert found["accuracy"] == pytest.approx(np.mean(logits.argmax(1) == split.labels))

@@ -214,10 +214,10 @@ def test_parity_finds_the_picture_that_differs_most(made, model, digits):
     assert parity.largest_difference <= 1e-5
     assert parity.same_top_class == 1
 
-    marked = digits.test.images.copy()
+    marked = digits.test.inputs.copy()
     marked[17, 4, 4] += 128
     shown = replace(digits.test, images=marked)
-    parity = compare_with_keras(whole, _AnsweringForOthers(model, digits.test.images), shown)
+    parity = compare_with_keras(whole, _AnsweringForOthers(model, digits.test.inputs), shown)
     assert parity.worst_picture == 17
     assert parity.largest_difference > 1e-5
 
@@ -267,7 +267,7 @@ def test_samples_that_are_none_or_lead_out_of_the_folder_are_refused(folder, tex
 def test_a_figure_of_the_manifest_that_the_file_does_not_come_to_is_told(folder, digits):
     classifier = load_classifier(folder)
     manifest = read_manifest(folder)
-    logits, probabilities = classifier.session.run(["logits", "probabilities"], {"images": digits.test.images})
+    logits, probabilities = classifier.session.run(["logits", "probabilities"], {"images": digits.test.inputs})
     found = clean_figures(digits.test, (logits, probabilities))
 
     def says(**figures):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from zoo.contract import RESIZINGS, Column
 from zoo.data.listing import Names
-from zoo.data.pixels import Inputs, in_chunks, join, take
+from zoo.data.pixels import in_chunks, join, take
 from zoo.data.report import Report
 from zoo.errors import DataError
 from zoo.pictures import resize
@@ -25,44 +25,39 @@ from zoo.pictures import resize
 class Split:
     """Pictures for one purpose: to learn from, to choose by, or to be judged on.
 
-    images: [N, H, W, C] uint8, an array, or a PixelFile where they would not fit into memory: an index into either
-    gives an array. Of a table its rows, [N, F] float32. labels: [N] int64, each an index into the data set's class
-    names. names: N of them, for people: a file relative to the folder, the line of a table, or the index in the data
-    set's own order.
+    inputs: pictures [N, H, W, C] uint8, an array, or a PixelFile where they would not fit into memory: an index into
+    either gives an array. Of a table its rows, [N, F] float32. labels: [N] int64, each an index into the data set's
+    class names. names: N of them, for people: a file relative to the folder, the line of a table, or the index in the
+    data set's own order.
     """
 
-    images: Inputs
+    inputs: Any  # zoo.data.pixels.Inputs; whoever takes one knows which of them it is
     labels: NDArray[np.int64]
     names: Sequence[str]
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    @property
-    def inputs(self) -> Any:
-        """What the model is asked about, pictures or rows: the same array by a name that fits both."""
-        return self.images
-
     def __post_init__(self) -> None:
-        if not len(self.images) == len(self.labels) == len(self.names):
-            counts = f"{len(self.images)} pictures, {len(self.labels)} labels and {len(self.names)} names"
+        if not len(self.inputs) == len(self.labels) == len(self.names):
+            counts = f"{len(self.inputs)} pictures, {len(self.labels)} labels and {len(self.names)} names"
             raise DataError(f"a split needs one label and one name a picture, received {counts}")
-        if (str(self.images.dtype), self.images.ndim) not in (("uint8", 4), ("float32", 2)):
+        if (str(self.inputs.dtype), self.inputs.ndim) not in (("uint8", 4), ("float32", 2)):
             raise DataError(
-                f"a split holds uint8 [N, H, W, C], or float32 [N, F] of a table, received {self.images.dtype} "
-                f"{list(self.images.shape)}"
+                f"a split holds uint8 [N, H, W, C], or float32 [N, F] of a table, received {self.inputs.dtype} "
+                f"{list(self.inputs.shape)}"
             )
 
     def take(self, indices: NDArray[np.int64]) -> Split:
         """The pictures at those indices, in that order."""
         names = (self.names[i] for i in indices.tolist())
         kept = Names(names) if isinstance(self.names, Names) else tuple(names)
-        return Split(take(self.images, indices), self.labels[indices], kept)
+        return Split(take(self.inputs, indices), self.labels[indices], kept)
 
     def join(self, other: Split) -> Split:
         """Those of the other after these."""
         labels = np.concatenate([self.labels, other.labels])
-        return Split(join(self.images, other.images), labels, Names(chain(self.names, other.names)))
+        return Split(join(self.inputs, other.inputs), labels, Names(chain(self.names, other.names)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,17 +86,17 @@ class DataSet:
     @property
     def height(self) -> int:
         """Of every picture, in pixels; 0 of a table."""
-        return 0 if self.columns else int(self.train.images.shape[1])
+        return 0 if self.columns else int(self.train.inputs.shape[1])
 
     @property
     def width(self) -> int:
         """Of every picture, in pixels; 0 of a table."""
-        return 0 if self.columns else int(self.train.images.shape[2])
+        return 0 if self.columns else int(self.train.inputs.shape[2])
 
     @property
     def channels(self) -> int:
         """1 (grey) or 3 (RGB); 0 of a table."""
-        return 0 if self.columns else int(self.train.images.shape[3])
+        return 0 if self.columns else int(self.train.inputs.shape[3])
 
     @property
     def kind(self) -> str:
@@ -120,8 +115,8 @@ class DataSet:
         if self.columns:
             digest.update(json.dumps([[column.name, column.categories] for column in self.columns]).encode())
         for split in (self.train, self.validation, self.test):
-            digest.update(json.dumps(split.images.shape).encode())
-            for images in in_chunks(split.images):
+            digest.update(json.dumps(split.inputs.shape).encode())
+            for images in in_chunks(split.inputs):
                 digest.update(np.ascontiguousarray(images).data)
             digest.update(split.labels.astype("<i8").tobytes())
         return digest.hexdigest()
@@ -137,9 +132,9 @@ class DataSet:
 
         def at_size(split: Split) -> Split:
             images = np.empty((len(split), height, width, self.channels), np.uint8)
-            for i, image in enumerate(split.images):
+            for i, image in enumerate(split.inputs):
                 images[i] = resize(image, height, width, resizing)
-            return replace(split, images=images)
+            return replace(split, inputs=images)
 
         train, validation, test = (at_size(split) for split in (self.train, self.validation, self.test))
         return replace(self, train=train, validation=validation, test=test, resizing=resizing)
