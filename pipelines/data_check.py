@@ -17,11 +17,13 @@ def data_check(path: Path, *, groups: str | None = None, page: Path | None = Non
     groups: as `train` takes it. page: where to write the report as HTML, too.
     Raises DataError where nothing can be listed, or the page can't be written.
     """
+    if page is not None and (not page.name or page.is_dir()):
+        raise DataError(f"{page} can't be written (it is a folder): name a file by --html")
     with progress(f"reading {path.name}") as advance:
         report, examples = check_pictures(
             path,
             groups=groups,
-            examples=EXAMPLES,
+            examples=EXAMPLES if page else 0,
             on_progress=lambda done, in_all: advance(done, in_all, f"{done:,} of {in_all:,}"),
         )
     if page is not None:

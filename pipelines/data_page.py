@@ -17,6 +17,7 @@ from pipelines import figures, tracking
 from zoo.data import DataSet
 from zoo.data.listing import SPLITS
 from zoo.data.report import USABLE, Report
+from zoo.errors import printable
 from zoo.pictures import Pixels
 
 EXAMPLES = 10  # pictures of each class
@@ -56,7 +57,7 @@ def render_page(report: Report, examples: Mapping[str, Sequence[Pixels]]) -> str
     readable = f"{report.readable:,} of {report.files:,} pictures can be read, in {len(report.classes):,} classes."
     kinds = ((name, f"{count:,}") for counts in (report.formats, report.modes) for name, count in counts.items())
     same = (
-        (same.kind, f"{same.pictures:,}", ", ".join(same.labels), ", ".join(same.splits), "\n".join(same.files))
+        (same.kind, f"{same.pictures:,}", ", ".join(same.labels), ", ".join(same.splits), " = ".join(same.files))
         for same in report.same[:LISTED]
     )
     parts = [
@@ -124,8 +125,7 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _text(text: str) -> str:
     """Names of files may hold anything, bytes that are no text and marks that turn a line around among them."""
-    shown = "".join(letter if letter.isprintable() or letter == "\n" else repr(letter)[1:-1] for letter in text)
-    return escape(shown).replace("\n", "<br>")
+    return escape(printable(text))
 
 
 # --- with a run ----------------------------------------------------------------------------------------------------
@@ -137,7 +137,7 @@ def log_data(run_id: str, data_set: DataSet) -> None:
         return
     examples = {
         label: list(data_set.train.inputs[np.flatnonzero(data_set.train.labels == k)[:EXAMPLES]])
-        for k, label in enumerate(data_set.labels)
+        for k, label in enumerate(data_set.labels[: figures.CLASSES_DRAWN])
     }
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -147,9 +147,9 @@ def log_data(run_id: str, data_set: DataSet) -> None:
 
 
 def splits_table(data_set: DataSet) -> str:
-    """A row for each picture: path, label, split. `--data` takes it as it is, from the folder of the pictures."""
+    """A row for each picture: path, label, split. Put beside the files of a folder, `--data` takes it as it is."""
     text = StringIO()
-    table = csv.writer(text, lineterminator="\n")
+    table = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     table.writerow(("path", "label", "split"))
     for name in SPLITS:
         split = getattr(data_set, name)

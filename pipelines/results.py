@@ -10,7 +10,8 @@ from typing import Any
 
 def to_json(result: Any) -> str:
     """A result, or a sequence of them, as JSON text under the names of its fields and properties."""
-    return json.dumps(_plain(result), indent=2, ensure_ascii=False)
+    text = json.dumps(_plain(result), indent=2, ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace").decode()  # a file's name may hold bytes that are no text
 
 
 def _plain(value: Any) -> Any:

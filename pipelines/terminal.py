@@ -16,6 +16,7 @@ from rich.text import Text
 
 from pipelines.results import to_json
 from zoo.contract import SAMPLES_FILE, SAMPLES_FOLDER, read_manifest
+from zoo.errors import printable
 
 if TYPE_CHECKING:
     from pipelines.compare import Comparison
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 _output = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 _progress = Console(stderr=True, highlight=False)
 
-CLASSES_TOLD, DUPLICATES_TOLD = 40, 20  # in a terminal; --json and --html have all
+CLASSES_TOLD, DUPLICATES_TOLD, PROBLEMS_TOLD = 40, 20, 100  # in a terminal; --json and --html have all
 
 FAMILY_STYLES = {"dense": "dark_orange", "conv": "dodger_blue2", "hybrid": "green4"}
 
@@ -85,7 +86,9 @@ def data_summary(report: Report) -> Table:
     splits = report.splits if len(report.splits) > 1 else ()
     table = _table("class", ">pictures", *(f">{split}" for split in splits))
     for found in report.classes[:CLASSES_TOLD]:
-        table.add_row(Text(found.label), f"{found.pictures:,}", *(f"{found.splits[split]:,}" for split in splits))
+        table.add_row(
+            Text(printable(found.label)), f"{found.pictures:,}", *(f"{found.splits[split]:,}" for split in splits)
+        )
     if len(report.classes) > CLASSES_TOLD:
         table.caption = f"and {len(report.classes) - CLASSES_TOLD} more classes"
     return table
@@ -95,11 +98,12 @@ def show_data(report: Report) -> None:
     """Below it: what the pictures are, each file that is wrong, and what to do."""
 
     def line(text: str, style: str = "") -> None:
-        _output.print(Text(text, style=style), soft_wrap=True)
+        _output.print(Text(printable(text), style=style), soft_wrap=True)
 
     sizes = ", ".join(f"{size.height}x{size.width} ({size.pictures:,})" for size in report.sizes[:5])
     more = f" and {len(report.sizes) - 5:,} more" if len(report.sizes) > 5 else ""
-    line(f"\n{report.readable:,} of {report.files:,} pictures can be read")
+    line("")
+    line(f"{report.readable:,} of {report.files:,} pictures can be read")
     for name, counts in (("formats", report.formats), ("modes", report.modes)):
         line(f"{name}: " + ", ".join(f"{kind} ({count:,})" for kind, count in counts.items()))
     line(f"sizes: {sizes}{more}")
@@ -108,9 +112,13 @@ def show_data(report: Report) -> None:
         line(f"{same.kind}: {' = '.join(same.files)}{others}", "dim")
     if len(report.same) > DUPLICATES_TOLD:
         line(f"and {len(report.same) - DUPLICATES_TOLD:,} more groups of duplicates: --json or --html has them", "dim")
-    for problem in (*report.unreadable, *report.wrongly_named, *report.left_out):
-        line(f"{problem.kind}: {problem.sentence}", "dim")
-    line(f"\n{report.verdict}", "bold")
+    for problems in (report.unreadable, report.wrongly_named, report.left_out):
+        for problem in problems[:PROBLEMS_TOLD]:
+            line(f"{problem.kind}: {problem.sentence}", "dim")
+        if len(problems) > PROBLEMS_TOLD:
+            line(f"and {len(problems) - PROBLEMS_TOLD:,} more such files: --json has them", "dim")
+    line("")
+    line(report.verdict, "bold")
     for finding in report.findings:
         if not finding.serious:  # what is serious is the error that the command ends with
             line(f"- {finding.sentence}")

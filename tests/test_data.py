@@ -145,6 +145,15 @@ def test_a_draw_takes_its_share_of_each_class_and_one_at_least():
     np.testing.assert_array_equal(draw(labels, 0.2)[1], drawn)
 
 
+def test_a_draw_leaves_every_class_something_where_it_can():
+    # A has one picture in each of three units; B and C have one each of those, and two units of three.
+    labels = np.array([0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2])
+    units = np.array([1, 2, 3, 1, 4, 4, 4, 5, 5, 5, 2, 6, 6, 6, 7, 7, 7])
+    stays, drawn = draw(labels, 0.2, units)
+    assert set(labels[stays]) == set(labels[drawn]) == {0, 1, 2}
+    assert not set(units[stays]) & set(units[drawn])
+
+
 def test_a_split_needs_a_label_and_a_name_for_each_picture():
     with pytest.raises(DataError, match="received 2 pictures, 3 labels and 2 names"):
         Split(np.zeros((2, 4, 4, 1), np.uint8), np.zeros(3, np.int64), ("a", "b"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -76,7 +77,7 @@ def test_what_is_in_two_splits_or_classes_is_told_first(tmp_path):
     assert [finding.sentence.split(" can be")[0] for finding in report.findings[:2]] == ["1 picture", "1 picture"]
     data = load(str(tmp_path))
     assert "train/q/leaked.png" not in data.train.names
-    assert "pixel by pixel, and are left out of train" in data.skipped[-1]
+    assert "pixel by pixel or by their group, and are left out of train" in data.skipped[0]
 
 
 def test_a_rare_class_is_told_with_what_to_do(tmp_path):
@@ -136,9 +137,49 @@ def test_the_page_runs_nothing_and_loads_nothing_whatever_files_are_called(tmp_p
     assert text.count("data:image/png;base64,") == 3
 
 
+def test_names_that_a_terminal_would_obey_are_printed_as_text(tmp_path, capsys):
+    save_letters(tmp_path, fonts()[:2], 4)
+    for name in ("\x1b[31mred.png", "two\nlines.png", os.fsdecode(b"caf\xe9.png")):
+        shutil.copy(next((tmp_path / "a").glob("a*")), tmp_path / "a" / name)
+    (tmp_path / "b" / "\x1b[31mbroken.png").touch()
+    assert main(["data", "check", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "\x1b" not in printed
+    assert "\\x1b[31mbroken.png is empty" in printed
+    assert main(["data", "check", str(tmp_path), "--json"]) == 0
+    capsys.readouterr().out.encode()  # a stream that is strict about its encoding would end it
+
+
+def test_the_splits_of_a_run_can_be_given_again(tmp_path):
+    save_letters(tmp_path / "letters", fonts()[:3], 6)
+    data = load(str(tmp_path / "letters"))
+    again = tmp_path / "letters" / "splits.csv"
+    again.write_text(splits_table(data), encoding="utf-8", errors="surrogateescape")
+    assert load(str(again)).digest == data.digest
+
+
+def test_pictures_that_nearly_all_look_alike_can_be_learned_from(tmp_path):
+    dice = np.random.default_rng(0)
+    scene = dice.integers(0, 256, (4, 4), dtype=np.uint8)
+    for label in ("good", "scratched"):
+        (tmp_path / label).mkdir()
+        for k in range(20):
+            image = np.asarray(Image.fromarray(scene).resize((64, 64), Image.Resampling.BICUBIC), int)
+            image = image + dice.integers(-3, 4, image.shape)
+            if label == "scratched":
+                top, left = dice.integers(0, 58, 2)
+                image[top : top + 4, left : left + 4] = 255
+            Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).save(tmp_path / label / f"{k}.png")
+    data = load(str(tmp_path))
+    assert (len(data.train), len(data.validation), len(data.test)) == (28, 4, 8)
+    assert any("only equal ones are kept together" in finding.sentence for finding in data.report.findings)
+
+
 def test_a_page_that_cannot_be_written_is_told(messy, tmp_path, capsys):
     assert main(["data", "check", str(messy[0]), "--html", str(tmp_path / "no" / "page.html")]) == 1
     assert "page.html can't be written" in capsys.readouterr().err
+    assert main(["data", "check", str(messy[0]), "--html", str(tmp_path)]) == 1
+    assert "it is a folder" in capsys.readouterr().err
 
 
 def test_arrays_can_be_checked(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -116,8 +117,10 @@ def test_tables_that_are_none_are_told(tmp_path):
     assert "a table of pictures has the columns path and label" in told(path)
     path.write_text("path,label\n")
     assert "holds no rows" in told(path)
-    path.write_bytes(b"path,label\n\xff\xfe,x\n")
-    assert "isn't text in UTF-8" in told(path)
+    path.write_bytes(b"path,label\nx.png,\xff\ny.png,b\n")
+    assert "whose name can't be printed" in told(path)
+    path.write_text('path,label\n"x.png,round\n')
+    assert "a quote that doesn't end" in told(path)
     path = tmp_path / "shapes.jsonl"
     path.write_text('{"file": "x.png", "label": "round"}\n')
     assert "lacks a column: no column is called 'path'" in told(path)
@@ -181,8 +184,75 @@ def test_arrays_that_are_no_pictures_are_told(tmp_path):
     assert "holds pictures, expected" in told(path)
     np.savez(path, images=np.array([{}, {}], object), labels=np.arange(2))
     assert "can't be read as arrays" in told(path)  # a pickle, which could run anything
+    images, labels = np.zeros((4, 8, 8), np.uint8), np.arange(4)
+    np.savez(path, x_train=images, y_train=labels, x_test=images)
+    assert "holds x_test, which no other array goes with" in told(path)
+    np.savez(path, images=images, labels=labels)
+    assert "have no column 'patient'" in told(path, groups="patient")
+    np.savez(path, images=images[:, :0], labels=labels)
+    assert "expected uint8" in told(path)
     path.write_bytes(b"PK\x03\x04 no more")
     assert "can't be read as arrays" in told(path)
+
+
+def test_splits_beside_something_else_are_not_taken_for_classes(tmp_path):
+    for split in ("train", "test"):
+        for label in SHAPES:
+            for k in range(4):
+                save(tmp_path / split / label / f"{k}.png", len(split + label) + 9 * k)
+    save(tmp_path / "unlabelled" / "x.png", 1)
+    assert "beside them 'unlabelled'" in told(tmp_path)
+
+
+def test_pictures_beside_the_classes_are_told(tmp_path):
+    for label in SHAPES:
+        for k in range(4):
+            save(tmp_path / label / f"{k}.png", 10 * len(label) + k)
+    save(tmp_path / "loose.png", 1)
+    data = load(str(tmp_path))
+    assert [problem.kind for problem in data.report.left_out] == ["in no class"]
+    assert "loose.png lies in no class's folder" in data.skipped[0]
+
+
+def test_a_group_may_be_called_0_and_none_may_be_missing(tmp_path):
+    rows = [{**row, "group": k // 6} for k, row in enumerate(rows_of(tmp_path, 60))]
+    data = load(str(write_jsonl(tmp_path / "shapes.jsonl", rows)))
+    groups = [{int(Path(n).stem.split()[0]) // 6 for n in s.names} for s in (data.train, data.validation, data.test)]
+    assert sum(map(len, groups)) == 10
+    del rows[7]["group"]
+    assert "line 8, has no group, by which" in told(write_jsonl(tmp_path / "shapes.jsonl", rows), groups="group")
+
+
+def test_a_group_in_two_given_splits_is_left_out_of_the_one_that_learns(tmp_path):
+    rows = rows_of(tmp_path, 40)
+    for k, row in enumerate(rows):
+        row["split"], row["group"] = ("test" if k % 5 == 0 else "train"), f"g{k // 10}"
+    rows += [
+        {**rows[k], "path": f"all/{save(tmp_path / 'all' / f'{k} more.png', 100 + k)}"} for k in (1, 2, 5, 6, 3, 7)
+    ]
+    for row in rows[-6:]:
+        row["group"] = f"{row['path']}"
+    data = load(str(write_csv(tmp_path / "shapes.csv", rows)))
+    assert {name.split()[1] for name in (*data.train.names, *data.validation.names)} == {"more.png"}
+    assert "by their group" in data.skipped[0]
+
+
+def test_a_link_to_itself_is_one_more_file_that_cannot_be_read(tmp_path):
+    for label in SHAPES:
+        for k in range(30):
+            save(tmp_path / label / f"{k}.png", 100 * len(label) + k)
+    (tmp_path / "round" / "loop.png").symlink_to(tmp_path / "round" / "loop.png")
+    (problem,) = load(str(tmp_path)).report.unreadable
+    assert problem.file == "round/loop.png"
+
+
+def test_a_name_that_nothing_can_be_filed_under_is_told(tmp_path):
+    for folder in ("two\nlines", os.fsdecode(b"caf\xe9")):
+        for label in SHAPES:
+            for k in range(3):
+                save(tmp_path / folder / label / f"{k}.png", 10 * len(label) + k)
+        assert "rename it" in told(tmp_path / folder)
+    assert "rename it" in told(write_csv(tmp_path / "...csv", rows_of(tmp_path)))
 
 
 def test_names_sort_by_the_numbers_in_them():

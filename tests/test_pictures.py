@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from zoo.contract import RESIZINGS
 from zoo.errors import InputError, PictureError
-from zoo.pictures import LARGEST_PICTURE, decode_picture, read_picture, resize
+from zoo.pictures import LARGEST_PICTURE, decoding, read_picture, resize
 
 GREY = np.random.RandomState(1).randint(0, 256, (12, 17, 1)).astype(np.uint8)
 COLOUR = np.random.RandomState(2).randint(0, 256, (12, 17, 3)).astype(np.uint8)
@@ -144,7 +144,8 @@ def test_a_picture_is_turned_as_its_camera_says(tmp_path, orientation):
     upright = np.asarray(ImageOps.exif_transpose(Image.open(path)))
     np.testing.assert_array_equal(read_picture(path, 3), upright)
     np.testing.assert_array_equal(read_picture(Image.open(path), 3), upright)
-    assert decode_picture(path).pixels.shape[:2] == upright.shape[:2]
+    with decoding(path) as decoded:
+        assert decoded.pixels.shape[:2] == upright.shape[:2]
 
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0II*\0garbage", b"Exif\0\0nothing"])

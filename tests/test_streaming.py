@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -104,6 +106,24 @@ def test_a_file_that_was_cut_is_told(tmp_path):
     os.truncate(tmp_path / "pixels.u8", 20)
     with pytest.raises(DataError, match="was cut short"):
         found[:]
+
+
+def test_a_store_that_was_damaged_is_told_and_not_taken_for_other_pictures(letters, streamed):
+    for name, length in (("pixels.u8", 1000), ("inspection.npz", 50), ("inspection.npz", 0)):
+        load(str(letters), size=(16, 20))
+        (path,) = streamed.rglob(name)
+        os.truncate(path, length)
+        with pytest.raises(DataError, match="is made anew"):
+            load(str(letters), size=(16, 20))
+        shutil.rmtree(path.parent)
+
+
+def test_the_first_picture_does_not_decide_the_room_that_all_take(letters, streamed, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**7))
+    path = letters / "a" / "0 first.png"
+    Image.effect_noise((1500, 1500), 50).save(path)
+    assert load(str(letters)).train.inputs.shape[1:] == (64, 64, 3)
+    path.unlink()
 
 
 def test_a_budget_that_is_no_number_is_told(letters, monkeypatch):

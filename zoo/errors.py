@@ -74,6 +74,11 @@ class MissingExtraError(ZooError):
         super().__init__(f"{package} is not installed: pip install 'classifier-zoo[{extra}]'")
 
 
+def printable(text: str) -> str:
+    """Text without what a terminal would obey, and without bytes that are no text: names of files may hold both."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """The sentence for a name that nobody registered, with the nearest ones that somebody did."""
     from difflib import get_close_matches  # 2 ms, which an app that makes no mistake needn't wait for

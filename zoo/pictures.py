@@ -7,7 +7,7 @@ import stat
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.contract import RESIZINGS
-from zoo.errors import InputError, PictureError
+from zoo.errors import InputError, PictureError, printable
 
 if TYPE_CHECKING:  # an app that hands over arrays never waits for Pillow
     from PIL.Image import Image
@@ -44,7 +44,7 @@ _TURNS = {
 _opening = threading.Lock()
 # A picture of LARGEST_PICTURE takes about a gigabyte while it is decoded, whatever its file's size: one at a time.
 LARGE_PICTURE = 8_000_000
-_decoding_large = threading.Lock()
+_decoding_large = threading.RLock()
 
 
 def read_picture(source: Source, channels: int) -> Pixels:
@@ -75,21 +75,28 @@ class Decoded:
     pixels: Pixels
 
 
-def decode_picture(path: str | os.PathLike[str]) -> Decoded:
-    """Decode one file as `read_picture` does, with as many channels as it needs. Raises PictureError as that does."""
-    with _opened(path) as (image, where):
+@contextmanager
+def decoding(path: str | os.PathLike[str]) -> Iterator[Decoded]:
+    """Decode one file as `read_picture` does, with as many channels as it needs. Raises PictureError as that does.
+
+    Inside of the block no other thread decodes a large picture if this is one: what is made of it takes memory, too.
+    """
+    with _opened(path) as (image, where), _alone_if_large(image):
         # MPO is a JPEG with further ones behind it, as some cameras write.
         kind, mode = "JPEG" if image.format == "MPO" else str(image.format), image.mode
         image = _decoded(image, where)
         pixels = _as_pixels(image, 1 if image.mode == "L" else 3)
-    return Decoded(kind, mode, _without_equal_channels(pixels))
+        yield Decoded(kind, mode, _without_equal_channels(pixels))
+
+
+def _alone_if_large(image: Image) -> AbstractContextManager[object]:
+    return _decoding_large if image.width * image.height > LARGE_PICTURE else nullcontext()
 
 
 def _decoded(image: Image, where: str) -> Image:
     """Upright and opaque, L or RGB."""
-    large = image.width * image.height > LARGE_PICTURE
     try:
-        with _decoding_large if large else nullcontext():
+        with _alone_if_large(image):
             return _on_white(_upright(image))
     except PictureError as error:
         raise PictureError(f"{where} {error}") from None
@@ -158,7 +165,7 @@ def _opened(source: str | os.PathLike[str] | bytes | Image) -> Iterator[tuple[Im
     if isinstance(source, (bytes, bytearray, memoryview)):
         file, size, where = BytesIO(source), len(source), f"the picture of {len(source):,} bytes"
     elif isinstance(source, (str, os.PathLike)):
-        file, size, where = Path(source), _file_size(Path(source)), str(source)
+        file, size, where = Path(source), _file_size(Path(source)), printable(str(source))
     else:
         received = type(source).__name__
         raise InputError(f"expected a picture as path, bytes, PIL image or array of uint8, received {received}")
@@ -170,6 +177,10 @@ def _opened(source: str | os.PathLike[str] | bytes | Image) -> Iterator[tuple[Im
         raise PictureError(_too_large(where, "far more"), "too large") from None
     except UnidentifiedImageError:
         raise PictureError(f"{where} is not a picture: {', '.join(FORMATS)} are read", "not a picture") from None
+    except OSError as error:
+        if error.errno is None:  # Pillow's own, of a file that isn't whole
+            raise PictureError(f"{where} can't be opened as a picture ({_reason(error)}): replace it") from None
+        raise PictureError(f"{where} can't be read ({_reason(error)})", "unreachable") from None
     except Exception as error:
         raise PictureError(f"{where} can't be opened as a picture ({_reason(error)}): replace it") from None
     with image:
@@ -180,12 +191,12 @@ def _file_size(path: Path) -> int:
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
-            raise PictureError(f"{path} is not a file: expected a picture", "not a picture")
+            raise PictureError(f"{printable(str(path))} is not a file: expected a picture", "not a picture")
         return found.st_size
     except FileNotFoundError:
-        raise PictureError(f"there is no picture at {path}", "missing") from None
+        raise PictureError(f"there is no picture at {printable(str(path))}", "missing") from None
     except (OSError, ValueError) as error:  # no permission, a name too long, a null byte
-        raise PictureError(f"{path} can't be read ({_reason(error)})", "unreachable") from None
+        raise PictureError(f"{printable(str(path))} can't be read ({_reason(error)})", "unreachable") from None
 
 
 def _open_header(file: Path | BytesIO) -> Image:

@@ -5,7 +5,7 @@ Each function writes a PNG, whole or not at all, and returns its alternative tex
 
 from pipelines.figures.answers import confusion, reliability
 from pipelines.figures.costs import costs
-from pipelines.figures.data import class_counts, contact_sheet, picture_sizes
+from pipelines.figures.data import CLASSES_DRAWN, class_counts, contact_sheet, picture_sizes
 from pipelines.figures.few import few_pictures
 from pipelines.figures.models import comparison
 from pipelines.figures.style import FAMILY_COLOURS, FAMILY_MARKERS
@@ -13,6 +13,7 @@ from pipelines.figures.tiles import augmented, first_layer, mistakes
 from pipelines.figures.training import curves
 
 __all__ = [
+    "CLASSES_DRAWN",
     "FAMILY_COLOURS",
     "FAMILY_MARKERS",
     "augmented",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import zipfile
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data.listing import SPLITS, Listing, Names, natural
+from zoo.data.listing import SPLITS, Listing, Names, Problem, natural
 from zoo.errors import DataError
 from zoo.pictures import Decoded, Pixels
 
@@ -29,11 +30,11 @@ class _Arrays(Listing):
 
     parts: tuple[Pixels, ...] = ()
 
-    def decode(self, place: int) -> Decoded:
+    def decoding(self, place: int) -> AbstractContextManager[Decoded]:
         for part in self.parts:
             if place < len(part):
                 pixels = part[place].reshape(*part.shape[1:3], -1)
-                return Decoded("", "L" if pixels.shape[2] == 1 else "RGB", pixels)
+                return nullcontext(Decoded("", "L" if pixels.shape[2] == 1 else "RGB", pixels))
             place -= len(part)
         raise IndexError(place)
 
@@ -48,13 +49,16 @@ def list_arrays(path: Path) -> Listing:
     labels: list[NDArray[np.generic]] = []
     splits: list[int] = []
     parts: list[Pixels] = []
+    used: set[str] = set()
     for split, named in ARRAY_NAMES.items():
         pair = next(((x, y) for x, y in named if x in arrays and y in arrays), None)
         if pair is None:
             continue
         images, truth = arrays[pair[0]], arrays[pair[1]]
         truth = truth[:, 0] if truth.ndim == 2 and truth.shape[1] == 1 else truth
-        if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[3:] not in ((), (1,), (3,)):
+        used |= {*pair}
+        fits = images.dtype == np.uint8 and images.ndim in (3, 4) and images.shape[3:] in ((), (1,), (3,))
+        if not fits or 0 in images.shape[1:3]:
             raise DataError(
                 f"{pair[0]} in {path} is {images.dtype} {list(images.shape)}, expected uint8 [N, H, W] or [N, H, W, C] "
                 "with 1 or 3 channels, 0..255: scale and convert it"
@@ -73,20 +77,26 @@ def list_arrays(path: Path) -> Listing:
             f"{path} holds {', '.join(sorted(arrays)) or 'no arrays'}, expected pictures and labels of a split, as "
             "x_train, y_train, x_test and y_test, or as images and labels"
         )
-    truth = np.concatenate(labels)
-    names = tuple(sorted(np.unique(truth).tolist(), key=natural))
+    halves = [name for pairs in ARRAY_NAMES.values() for pair in pairs for name in pair if name in arrays.keys() - used]
+    if halves:
+        raise DataError(f"{path} holds {halves[0]}, which no other array goes with: add that, or remove {halves[0]}")
+    found, truth = np.unique(np.concatenate(labels), return_inverse=True)
+    names = tuple(sorted(found.tolist(), key=natural))
+    if "" in names:
+        raise DataError(f"{path} has pictures whose label is empty: give them one, or remove them")
+    number = {name: k for k, name in enumerate(names)}
     return _Arrays(
         name=path.stem,
         root=path,
         files=Names(files),
         labels=names,
-        classes=np.array([names.index(name) for name in np.unique(truth)], np.int32)[
-            np.unique(truth, return_inverse=True)[1]
-        ],
+        classes=np.array([number[name] for name in found.tolist()], np.int32)[truth],
         splits=np.array(splits, np.int8),
         given=tuple(split for k, split in enumerate(SPLITS) if k in splits),
         groups=np.full(len(files), -1, np.int32),
-        left_out=(),
+        left_out=tuple(
+            Problem(name, "another array", f"{name} in {path} isn't looked at") for name in sorted(arrays.keys() - used)
+        ),
         parts=tuple(parts),
     )
 
@@ -97,7 +107,7 @@ def _read_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
             size = sum(entry.file_size for entry in found.infolist())
         if size > LARGEST_ARRAYS:
             raise DataError(f"{path} unpacks to {size / 2**30:,.0f} GiB, expected at most {LARGEST_ARRAYS / 2**30:.0f}")
-        with np.load(path, allow_pickle=False) as arrays:  # a pickle could run anything
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:  # a pickle could run anything
             return dict(arrays)
     except OSError as error:
         raise DataError(f"{path} can't be read ({error.strerror or error})") from None

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
+
 from zoo.contract import LARGEST_SIDE, RESIZINGS
 from zoo.data import inspection as inspecting
 from zoo.data.cache import cache_folder
-from zoo.data.inspection import Inspection, Progress, inspect
+from zoo.data.inspection import AHEAD, Inspection, Progress, inspect
 from zoo.data.listing import Listing
 from zoo.data.pixels import Pictures, PixelFile, PixelWriter
 from zoo.errors import DataError, PictureError
@@ -23,6 +27,9 @@ USUAL_SIZE = (64, 64)  # height and width in pixels, where the pictures have sev
 MEMORY = "ZOO_MEMORY"  # environment: GiB of pictures that are kept in memory; above it they are read from a file
 USUAL_MEMORY = 4.0
 PIXELS_FILE, INSPECTION_FILE = "pixels.u8", "inspection.npz"
+PROBES = 16  # pictures that are looked at to tell whether all have one size
+BYTES_AHEAD = 2**28  # of pictures that are decoded before the first of them is kept
+LEFT_AFTER = 24 * 3600  # seconds: no decoding goes on for longer
 FORM = 1  # of those files: another number leaves older ones alone
 
 
@@ -40,21 +47,21 @@ def decode_all(
     """
     if size is not None:
         return _stored(listing, size, resizing, on_progress)
-    first = _first_size(listing)
-    if first is not None and max(first) <= LARGEST_SIDE:
-        # Most data sets have one size, which the first picture tells: looking at all headers first is a second pass.
+    shared = _likely_size(listing)
+    if shared is not None and max(shared) <= LARGEST_SIDE:
+        # Most data sets have one size, which a few pictures tell: looking at all headers first is a second pass.
         with suppress(_OtherSizeError):
-            return _stored(listing, first, None, on_progress)
+            return _stored(listing, shared, None, on_progress)
     return _stored(listing, USUAL_SIZE, resizing, on_progress)
 
 
-def _first_size(listing: Listing) -> tuple[int, int] | None:
-    """(height, width) of the first picture that can be read; None where there is none."""
-    for place in range(len(listing)):
-        with suppress(PictureError):
-            height, width, _ = listing.decode(place).pixels.shape
-            return height, width
-    return None
+def _likely_size(listing: Listing) -> tuple[int, int] | None:
+    """(height, width) that some pictures, from the first to the last, have in common; None where they differ."""
+    sizes: set[tuple[int, int]] = set()
+    for place in np.unique(np.linspace(0, len(listing) - 1, PROBES).astype(np.int64)).tolist():
+        with suppress(PictureError), listing.decoding(place) as decoded:
+            sizes.add(decoded.pixels.shape[:2])
+    return sizes.pop() if len(sizes) == 1 else None
 
 
 def _stored(
@@ -69,6 +76,7 @@ def _stored(
         if not kept.is_dir():
             kept.parent.mkdir(parents=True, exist_ok=True)
             _check_disk(listing, kept.parent, needed, size)
+            _sweep(kept.parent)
             new = Path(tempfile.mkdtemp(prefix=".new-", dir=kept.parent))
             try:
                 writer = PixelWriter(len(listing), *size, new / PIXELS_FILE)
@@ -79,12 +87,24 @@ def _stored(
             finally:
                 shutil.rmtree(new, ignore_errors=True)
         found = inspecting.read(kept / INSPECTION_FILE)
-        count, pixels = int(found.readable.sum()), (kept / PIXELS_FILE).stat().st_size
-        shape = (count, *size, pixels // max(1, count * size[0] * size[1]))
+        shape = (int(found.readable.sum()), *size, 3 if found.coloured else 1)
+        if (kept / PIXELS_FILE).stat().st_size != math.prod(shape):
+            raise DataError(f"{kept / PIXELS_FILE} was cut short: remove {kept}, and it is made anew")
         return PixelFile(kept / PIXELS_FILE, shape), found
     except OSError as error:
         reason = f"{error.filename or kept.parent} can't be used ({error.strerror or error})"
-        raise DataError(f"{reason}: pictures that don't fit into memory are kept there; make room") from None
+        raise DataError(
+            f"{reason}: pictures that don't fit into memory are kept there; name another place by XDG_CACHE_HOME, or "
+            f"allow more memory by {MEMORY}"
+        ) from None
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what trainings that were killed have left half-written."""
+    for left in folder.glob(".new-*"):
+        with suppress(OSError):  # another one may be faster
+            if time.time() - left.stat().st_mtime > LEFT_AFTER:
+                shutil.rmtree(left)
 
 
 def _gathered(
@@ -96,7 +116,8 @@ def _gathered(
         pixels = resize(decoded.pixels, *size, resizing or RESIZINGS[0])
         return lambda: writer.add(pixels)
 
-    inspection = inspect(listing, take_one, on_progress)
+    ahead_of = max(8, min(AHEAD, BYTES_AHEAD // (size[0] * size[1] * 3)))
+    inspection = inspect(listing, take_one, on_progress, ahead_of)
     return writer.finish(), inspection
 
 
@@ -123,13 +144,20 @@ def _check_disk(listing: Listing, folder: Path, needed: int, size: tuple[int, in
 
 
 def _key(listing: Listing, size: tuple[int, int], resizing: str | None) -> str:
-    """The same for the same files, untouched since: by path, length and time of change, as `make` has it."""
+    """The same for the same files, untouched since: by path, length and times of change."""
+    import PIL
+
     root = os.path.realpath(listing.root)
-    digest = hashlib.sha256(repr((FORM, root, Path(root).stat().st_mtime_ns, size, resizing)).encode())
+    of_all = (FORM, PIL.__version__, root, size, resizing, _touched(Path(root)) if Path(root).is_file() else "")
+    digest = hashlib.sha256(repr(of_all).encode(errors="surrogateescape"))
     for file in listing.files:
-        try:
-            found = (listing.root / file).stat()
-            digest.update(f"{file}\0{found.st_size}\0{found.st_mtime_ns}\0".encode(errors="surrogateescape"))
-        except OSError:
-            digest.update(f"{file}\0".encode(errors="surrogateescape"))
+        digest.update(f"{file}\0{_touched(listing.root / file)}\0".encode(errors="surrogateescape"))
     return digest.hexdigest()
+
+
+def _touched(path: Path) -> str:
+    try:
+        found = path.stat()
+    except OSError:  # it isn't there, or is a place in an array
+        return ""
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"  # the last: permissions, too

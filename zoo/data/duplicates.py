@@ -16,6 +16,7 @@ from zoo.errors import MissingExtraError
 NEAR = 0.075
 LEAST_CONTRAST = 2.0  # of 255, the standard deviation below which a thumb is as good as empty
 NEAREST_ASPECT = 1.02  # ratio of two pictures' proportions above which one isn't the other, scaled
+MOST_PAIRS, COUNTED = 1_000_000, 500
 FREQUENCIES = 4  # a thumb's lowest frequencies in each direction: 15 numbers that are never further apart than it
 
 
@@ -24,7 +25,7 @@ class Duplicates:
     """Which of N pictures are the same.
 
     equal: [N] int64, the same number for pictures with the same pixels; each unreadable one is alone. near: [N] the
-    same for those that look the same, which equal ones do; None where they weren't looked for.
+    same for those that look the same, which equal ones do; None where they weren't looked for, or are too many.
     """
 
     equal: NDArray[np.int64]
@@ -46,8 +47,8 @@ def find_duplicates(inspection: Inspection) -> Duplicates:
     if inspection.thumbs is None:
         return Duplicates(equal, None)
     one_of_each = first[readable[first]]
-    pairs = one_of_each[_near_pairs(inspection, one_of_each)]
-    return Duplicates(equal, connected(equal, equal[pairs]))
+    near = _near_pairs(inspection, one_of_each)
+    return Duplicates(equal, None if near is None else connected(equal, equal[one_of_each[near]]))
 
 
 def connected(units: NDArray[np.int64], pairs: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -60,8 +61,11 @@ def connected(units: NDArray[np.int64], pairs: NDArray[np.int64]) -> NDArray[np.
     return found
 
 
-def _near_pairs(inspection: Inspection, among: NDArray[np.int64]) -> NDArray[np.int64]:
-    """[P, 2] indices into `among`, of pictures with the same proportions whose thumbs are near."""
+def _near_pairs(inspection: Inspection, among: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """[P, 2] indices into `among`, of pictures with the same proportions whose thumbs are near.
+
+    None where they are more than MOST_PAIRS, as in pictures of one scene: there it would take hours.
+    """
     assert inspection.thumbs is not None  # noqa: S101 (the caller asked)
     thumbs = inspection.thumbs[among].reshape(len(among), THUMB * THUMB).astype(np.float32)
     thumbs -= thumbs.mean(axis=1, keepdims=True)
@@ -73,7 +77,12 @@ def _near_pairs(inspection: Inspection, among: NDArray[np.int64]) -> NDArray[np.
     # In an orthonormal basis, some coordinates are never further apart than all of them: the index looks at few.
     wave = _waves()
     coarse = np.einsum("ux,nxy,vy->nuv", wave, thumbs.reshape(-1, THUMB, THUMB), wave).reshape(len(told), -1)[:, 1:]
-    pairs = _scipy("spatial").cKDTree(coarse).query_pairs(NEAR, output_type="ndarray")
+    tree, found = _scipy("spatial").cKDTree(coarse), 0
+    for start in range(0, len(coarse), COUNTED):
+        found += int(tree.query_ball_point(coarse[start : start + COUNTED], NEAR, return_length=True).sum())
+        if found - start > 2 * MOST_PAIRS:
+            return None
+    pairs = tree.query_pairs(NEAR, output_type="ndarray")
     near = np.zeros(len(pairs), bool)
     for start in range(0, len(pairs), 65536):
         some = pairs[start : start + 65536]

@@ -16,7 +16,7 @@ from zoo.data.inspection import Inspection, Progress, inspect
 from zoo.data.layouts import list_pictures
 from zoo.data.listing import SPLITS, Listing, Names, Problem
 from zoo.data.pixels import Pictures, take
-from zoo.data.report import Report, make_report, together, why_unusable
+from zoo.data.report import Report, kept_together, make_report, together, why_unusable
 from zoo.data.splits import TEST_SHARE, VALIDATION_SHARE_OF_REST, draw
 from zoo.errors import DataError
 from zoo.pictures import Decoded, Pixels, resize
@@ -47,13 +47,14 @@ def read_pictures(
     _refuse(why_unusable(listing))
     pictures, inspection = decode_all(listing, size, resizing, on_progress)
     duplicates = find_duplicates(inspection)
-    _refuse(why_unusable(listing, inspection, duplicates))
+    kept = kept_together(listing, inspection, duplicates)
+    _refuse(why_unusable(listing, inspection, kept))
     if on_bad == "fail" and inspection.problems:
         raise DataError(
             f"{len(inspection.problems)} of {len(listing)} pictures in {listing.root} can't be read: "
             f"{inspection.problems[0].sentence} is the first"
         )
-    splits, leaked = _divided(listing, inspection, duplicates, pictures)
+    splits, leaked = _divided(listing, inspection, kept, pictures)
     return DataSet(
         name=listing.name,
         labels=listing.labels,
@@ -62,7 +63,7 @@ def read_pictures(
         test=splits["test"],
         mirrored=False,  # nobody knows: a mirrored 3 isn't one
         origin=str(path.resolve()),
-        skipped=(*(problem.sentence for problem in inspection.problems), *_told(listing), *leaked),
+        skipped=(*leaked, *_told(listing), *(problem.sentence for problem in inspection.problems)),
         resizing=resizing,
         report=make_report(listing, inspection, duplicates),
     )
@@ -133,14 +134,15 @@ def _divided(
     rows = np.cumsum(readable) - 1  # [N] in the listing -> in the pictures
     places = {split: np.flatnonzero(readable & (listing.splits == SPLITS.index(split))) for split in listing.given}
     leaked: list[str] = []
+    same = together(listing, Duplicates(duplicates.equal, None))
     for judge, learner in (("test", "train"), ("test", "validation"), ("validation", "train")):
         if judge in places and learner in places:
-            known = np.isin(duplicates.equal[places[learner]], duplicates.equal[places[judge]])
+            known = np.isin(same[places[learner]], same[places[judge]])
             if known.any():
                 first = listing.where(int(places[learner][known][0]))
                 leaked.append(
-                    f"{known.sum():,} {learner} pictures are among those of {judge}, pixel by pixel, and are left out "
-                    f"of {learner}: {first} is the first"
+                    f"{known.sum():,} {learner} pictures are among those of {judge}, pixel by pixel or by their group, "
+                    f"and are left out of {learner}: {first} is the first"
                 )
                 places[learner] = places[learner][~known]
     units = together(listing, duplicates)
@@ -149,9 +151,12 @@ def _divided(
             train = places["train"]
             stays, drawn = draw(listing.classes[train], share, units[train])
             places |= {"train": train[stays], name: train[drawn]}
-    missing = [listing.labels[k] for k in range(len(listing.labels)) if k not in listing.classes[places["train"]]]
-    if missing:
-        raise DataError(f"class {missing[0]!r} in train of {listing.root} has no pictures of its own ({leaked[0]})")
+    because = leaked[0] if leaked else "its groups or its duplicates went elsewhere"
+    for name in SPLITS:
+        present = np.isin(np.arange(len(listing.labels)), listing.classes[places[name]])
+        if not present.all():
+            label = listing.labels[int(present.argmin())]
+            raise DataError(f"class {label!r} has no picture of its own in {name} of {listing.root}: {because}")
     return {
         name: Split(
             take(pictures, rows[places[name]]),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data.listing import Listing, Problem
-from zoo.errors import PictureError
+from zoo.errors import DataError, PictureError
 from zoo.pictures import FORMATS, Decoded, Pixels
 
 Progress = Callable[[int, int], None]  # done, in all
@@ -21,6 +23,9 @@ ARRAY = 100
 THUMB = 16  # pixels a side of the small grey pictures that near duplicates are found with
 # More pictures than these are looked through for equal ones alone: their thumbs would take more memory than the rest.
 LARGEST_WITH_THUMBS = 200_000
+# Bytes that Pillow allocates at once. Of its usual 16 MiB, glibc keeps what one thread gives back from the others: five
+# pictures of 64 million pixels took 5 GB, one after the other. Blocks above 32 MiB go back to the system.
+BLOCK = 64 * 2**20
 AHEAD = 256  # pictures that are decoded before the first of them is taken
 ENDINGS = {
     "BMP": (".bmp",),
@@ -38,13 +43,14 @@ class Inspection:
     """What was found in N files.
 
     formats: [N] int8, indices into zoo.pictures.FORMATS; -1 where it can't be read, ARRAY where it was one. modes: [N]
-    Pillow's names, such as RGB. heights, widths: [N] int32, in pixels, upright. digests: [N] 16 bytes each, of the
-    decoded pixels: equal ones are the same picture. thumbs: [N, 16, 16] uint8, grey; None where they are too many.
-    problems: of those that can't be read, in their order.
+    Pillow's names, such as RGB. colours: [N] bool, whether it shows any. heights, widths: [N] int32, in pixels,
+    upright. digests: [N] 16 bytes each, of the decoded pixels: equal ones are the same picture. thumbs: [N, 16, 16]
+    uint8, grey; None where they are too many. problems: of those that can't be read, in their order.
     """
 
     formats: NDArray[np.int8]
     modes: NDArray[np.str_]
+    colours: NDArray[np.bool_]
     heights: NDArray[np.int32]
     widths: NDArray[np.int32]
     digests: NDArray[np.void]
@@ -56,6 +62,11 @@ class Inspection:
         """[N]: whether the file can be used."""
         return self.formats >= 0
 
+    @property
+    def coloured(self) -> bool:
+        """Whether any picture that can be used shows a colour, so that all of them have three channels."""
+        return bool(self.colours[self.readable].any())
+
     def wrongly_named(self, listing: Listing) -> Iterator[Problem]:
         """Pictures whose name ends as those of another format do. They are used all the same."""
         for k in np.flatnonzero(self.readable & (self.formats != ARRAY)).tolist():
@@ -64,14 +75,23 @@ class Inspection:
                 yield Problem(file, "wrongly named", f"{listing.where(k)} is a {kind}: it is used all the same")
 
 
-def inspect(listing: Listing, take: Callable[[int, Decoded], Callable[[], None]], on_progress: Progress) -> Inspection:
-    """Decode each picture once.
+def inspect(
+    listing: Listing,
+    take: Callable[[int, Decoded], Callable[[], None]],
+    on_progress: Progress,
+    ahead_of: int = AHEAD,
+) -> Inspection:
+    """Decode each picture once, `ahead_of` of them before the first is taken.
 
     take: given the place of a readable picture in the listing, and the picture, in one of several threads; what it
     returns is called in the order of the listing, by one thread.
     """
+    from PIL import Image
+
+    Image.core.set_block_size(BLOCK)  # type: ignore[attr-defined]
     count = len(listing)
     formats, modes = np.full(count, -1, np.int8), np.zeros(count, "<U8")
+    colours = np.zeros(count, bool)
     heights, widths = np.zeros(count, np.int32), np.zeros(count, np.int32)
     digests = np.zeros(count, "V16")
     thumbs = np.zeros((count, THUMB, THUMB), np.uint8) if count <= LARGEST_WITH_THUMBS else None
@@ -79,27 +99,29 @@ def inspect(listing: Listing, take: Callable[[int, Decoded], Callable[[], None]]
 
     def look(place: int) -> PictureError | Callable[[], None]:
         try:
-            decoded = listing.decode(place)
+            with listing.decoding(place) as decoded:
+                pixels = decoded.pixels
+                heights[place], widths[place] = pixels.shape[:2]
+                colours[place] = pixels.shape[2] == 3
+                digests[place] = _digest(pixels)
+                if thumbs is not None:
+                    thumbs[place] = _thumb(pixels)
+                taken = take(place, decoded)
         except PictureError as error:
             return error
-        pixels = decoded.pixels
         formats[place], modes[place] = FORMATS.index(decoded.format) if decoded.format else ARRAY, decoded.mode
-        heights[place], widths[place] = pixels.shape[:2]
-        digests[place] = _digest(pixels)
-        if thumbs is not None:
-            thumbs[place] = _thumb(pixels)
-        return take(place, decoded)
+        return taken
 
     with ThreadPoolExecutor() as threads:  # Pillow lets go of the interpreter while it decodes
-        for start in range(0, count, AHEAD):  # all at once would take a kilobyte each before the first is read
-            ahead = range(start, min(start + AHEAD, count))
+        for start in range(0, count, ahead_of):  # all at once would take a kilobyte each before the first is read
+            ahead = range(start, min(start + ahead_of, count))
             for place, looked in zip(ahead, threads.map(look, ahead), strict=True):
                 if isinstance(looked, PictureError):
                     problems.append(Problem(listing.files[place], looked.kind, str(looked)))
                 else:
                     looked()
                 on_progress(place + 1, count)
-    return Inspection(formats, modes, heights, widths, digests, thumbs, tuple(problems))
+    return Inspection(formats, modes, colours, heights, widths, digests, thumbs, tuple(problems))
 
 
 def _digest(pixels: Pixels) -> bytes:
@@ -118,15 +140,18 @@ def _thumb(pixels: Pixels) -> Pixels:
 
 def save(inspection: Inspection, file: Path) -> None:
     """Write it beside pictures that are kept in a file. No pickle."""
-    problems = np.array([(p.file, p.kind, p.sentence) for p in inspection.problems], np.str_).reshape(-1, 3)
+    problems = json.dumps([(p.file, p.kind, p.sentence) for p in inspection.problems]).encode()
     arrays = {name: value for name, value in vars(inspection).items() if name != "problems" and value is not None}
     with file.open("wb") as out:
-        np.savez(out, problems=problems, **arrays)
+        np.savez(out, problems=np.frombuffer(problems, np.uint8), **arrays)
 
 
 def read(file: Path) -> Inspection:
-    """What `save` wrote."""
-    with np.load(file, allow_pickle=False) as found:
-        arrays = dict(found)
-    problems = tuple(Problem(*map(str, row)) for row in arrays.pop("problems"))
-    return Inspection(problems=problems, **{"thumbs": None, **arrays})
+    """What `save` wrote. DataError where it is damaged."""
+    try:
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as found:
+            arrays = dict(found)
+        problems = tuple(Problem(*row) for row in json.loads(arrays.pop("problems").tobytes()))
+        return Inspection(problems=problems, **{"thumbs": None, **arrays})
+    except (ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise DataError(f"{file} is damaged ({error}): remove {file.parent}, and it is made anew") from None

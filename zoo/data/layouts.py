@@ -17,7 +17,7 @@ import numpy as np
 
 from zoo.data.arrays import ARRAYS_ENDING, list_arrays
 from zoo.data.listing import SPLITS, Listing, Names, Problem, natural
-from zoo.errors import DataError, unknown
+from zoo.errors import DataError, printable, unknown
 
 ENDINGS = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
 SPLIT_NAMES = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
@@ -36,6 +36,8 @@ def list_pictures(path: Path, groups: str | None = None) -> Listing:
     if path.suffix.lower() in TABLE_ENDINGS and path.is_file():
         return _list_table(path, groups)
     if path.suffix.lower() == ARRAYS_ENDING and path.is_file():
+        if groups is not None:
+            raise DataError(f"{path} holds arrays, which have no column {groups!r} to group by")
         return list_arrays(path)
     if not path.is_dir():
         found = "it is a file" if path.exists() else "there is none"
@@ -87,7 +89,15 @@ class _Found:
 def _list_folder(root: Path, *, by_folder: bool) -> Listing:
     found = _Found([], [], [], [], [])
     tops = _folders(root, root, found.left_out)
-    is_split = bool(tops) and all(top.lower() in SPLIT_NAMES and _folders(root, root / top, []) for top in tops)
+    splits = [top for top in tops if top.lower() in SPLIT_NAMES and _folders(root, root / top, [])]
+    is_split = bool(splits) and len(splits) == len(tops)
+    if not is_split and "train" in map(str.lower, splits):
+        other = next(top for top in tops if top not in splits)
+        raise DataError(
+            f"{root} holds folders for splits ({', '.join(splits)}) and beside them {other!r}: move that elsewhere, or "
+            "rename the others if they are classes"
+        )
+    _leave_out_loose(root, root, found.left_out)
     labels: list[str] = []
     given: list[str] = []
     for top in tops if is_split else ("",):
@@ -95,6 +105,8 @@ def _list_folder(root: Path, *, by_folder: bool) -> Listing:
         if split in given:
             raise DataError(f"{root} holds two folders for {split} pictures, {top} is one of them: keep one")
         given.append(split)
+        if top:
+            _leave_out_loose(root, root / top, found.left_out)
         for label in _folders(root, root / top, found.left_out) if top else tops:
             labels.append(label)
             base = f"{top}/{label}" if top else label
@@ -116,10 +128,10 @@ def _folders(root: Path, folder: Path, left_out: list[Problem]) -> list[str]:
     """Names of the sub-folders. A link to a folder isn't followed: it may lead out of here, or round in a circle."""
     names = []
     for entry in _entries(folder):
-        if not entry.is_dir():
+        if not _is_folder(entry):
             continue
         if entry.is_symlink():
-            sentence = f"{entry.path} is a link to a folder, and isn't followed"
+            sentence = f"{printable(entry.path)} is a link to a folder, and isn't followed"
             left_out.append(Problem(_relative(root, entry.path), "link to a folder", sentence))
         else:
             names.append(entry.name)
@@ -128,27 +140,47 @@ def _folders(root: Path, folder: Path, left_out: list[Problem]) -> list[str]:
 
 def _pictures(root: Path, base: str, left_out: list[Problem]) -> Iterator[str]:
     """The files at any depth below a class's folder, those of a folder before those of its sub-folders."""
-    folder = root / base
+    waiting = [base]
+    while waiting:
+        base = waiting.pop()
+        for entry in _entries(root / base):
+            file = f"{base}/{entry.name}"
+            if _is_folder(entry):
+                continue
+            if not entry.name.lower().endswith(ENDINGS):
+                left_out.append(
+                    Problem(file, "not called a picture", f"{printable(entry.path)} doesn't end as pictures do")
+                )
+            elif entry.is_symlink() and not _inside(os.path.realpath(root), entry.path):
+                left_out.append(
+                    Problem(file, "link to elsewhere", f"{printable(entry.path)} is a link that leads out of {root}")
+                )
+            else:
+                yield file
+        waiting += [f"{base}/{name}" for name in reversed(_folders(root, root / base, left_out))]
+
+
+def _leave_out_loose(root: Path, folder: Path, left_out: list[Problem]) -> None:
+    """Pictures beside the folders of classes are of no class."""
     for entry in _entries(folder):
-        file = f"{base}/{entry.name}"
-        if entry.is_dir():
-            continue
-        if not entry.name.lower().endswith(ENDINGS):
-            left_out.append(Problem(file, "not called a picture", f"{entry.path} doesn't end as pictures do"))
-        elif entry.is_symlink() and not _inside(root, entry.path):
-            left_out.append(Problem(file, "link to elsewhere", f"{entry.path} is a link that leads out of {root}"))
-        else:
-            yield file
-    for name in _folders(root, folder, left_out):
-        yield from _pictures(root, f"{base}/{name}", left_out)
+        if entry.name.lower().endswith(ENDINGS) and not _is_folder(entry):
+            sentence = f"{printable(entry.path)} lies in no class's folder"
+            left_out.append(Problem(_relative(root, entry.path), "in no class", sentence))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _relative(root: Path, path: str) -> str:
     return Path(path).relative_to(root).as_posix()
 
 
-def _inside(root: Path, path: str | Path) -> bool:
-    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
+def _inside(real_root: str, path: str | Path) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(real_root)
 
 
 # --- tables of files -------------------------------------------------------------------------------------------------
@@ -159,21 +191,25 @@ def _list_table(path: Path, groups: str | None) -> Listing:
     found = _Found([], [], [], [], [])
     given: dict[str, str] = {}  # split -> the first row that names it; "" for the first that names none
     column: str | None = None
+    real_root = os.path.realpath(root)
     for where, row in _rows(path):
         if column is None:
             _check_columns(path, row, groups)
             column = groups or GROUP
         file, label = _text(row, PATH, where), _text(row, LABEL, where)
+        group = row.get(column)
+        if groups and group is None:
+            raise DataError(f"{where} has no {groups}, by which pictures are to be grouped: give it one")
         split = row.get(SPLIT) or ""
         if split and str(split).lower() not in SPLIT_NAMES:
             raise DataError(f"{where} names the split {split!r}, expected train, validation or test")
         kept = SPLIT_NAMES[str(split).lower()] if split else "train"
         given.setdefault(kept if split else "", where)
-        if not _inside(root, root / file):
+        if not _inside(real_root, root / file):
             sentence = f"{where} names {file!r}, which lies outside of {root}: move it there"
             found.left_out.append(Problem(file, "outside of the folder", sentence))
             continue
-        found.add(file, label, kept, str(row.get(column) or ""))
+        found.add(file, label.strip(), kept, "" if group is None else str(group))
     if column is None:
         raise DataError(f"{path} holds no rows: expected one for each picture, with its {PATH} and its {LABEL}")
     if "" in given and len(given) > 1:
@@ -184,16 +220,17 @@ def _list_table(path: Path, groups: str | None) -> Listing:
 def names_pictures(path: Path) -> bool:
     """Whether a CSV has the columns of a table of files: one without them holds values, and no pictures."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
             return {PATH, LABEL} <= set(next(csv.reader(lines), []))
-    except (OSError, UnicodeDecodeError, csv.Error):  # whoever reads it says what is wrong
+    except (OSError, csv.Error):  # whoever reads it says what is wrong
         return False
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
     """The place of each row, as an error tells it, and its values by column."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
+        # A file's name need not be text; a label that isn't is told of later.
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
             if path.suffix.lower() == ".csv":
                 table = csv.DictReader(lines, strict=True)
                 for row in table:
@@ -212,8 +249,8 @@ def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
                 if not isinstance(found, dict):
                     raise DataError(f"{path}, line {number}, is no JSON object: expected {PATH} and {LABEL} in one")
                 yield f"{path}, line {number},", found
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} can't be read as a table ({error}): expected text in UTF-8") from None
+    except csv.Error as error:
+        raise DataError(f"{path} can't be read as a table ({error}): is there a quote that doesn't end?") from None
     except OSError as error:
         raise DataError(f"{path} can't be read ({error.strerror})") from None
 
@@ -226,6 +263,13 @@ def _check_columns(path: Path, row: Mapping[str, object], groups: str | None) ->
 
 def _text(row: Mapping[str, object], column: str, where: str) -> str:
     value = row.get(column)
-    if value is None or isinstance(value, (dict, list, bool)) or not str(value).strip() or "\0" in str(value):
+    if value is None or not str(value).strip():
         raise DataError(f"{where} has no {column}: give it one, or remove the row")
+    try:
+        os.fsencode(str(value))
+        unusable = isinstance(value, (dict, list, bool)) or "\0" in str(value)
+    except UnicodeEncodeError:
+        unusable = True
+    if unusable:
+        raise DataError(f"{where} has {value!r} for a {column}: expected text or a number")
     return str(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.pictures import Decoded, decode_picture
+from zoo.errors import printable
+from zoo.pictures import Decoded, decoding
 
 SPLITS = ("train", "validation", "test")
 
@@ -70,13 +72,13 @@ class Listing:
     def __len__(self) -> int:
         return len(self.files)
 
-    def decode(self, place: int) -> Decoded:
-        """The picture at a place. Raises PictureError where it can't be read."""
-        return decode_picture(self.root / self.files[place])
+    def decoding(self, place: int) -> AbstractContextManager[Decoded]:
+        """The picture at a place, in a block. Raises PictureError where it can't be read."""
+        return decoding(self.root / self.files[place])
 
     def where(self, place: int) -> str:
         """The same picture, in words."""
-        return str(self.root / self.files[place])
+        return printable(str(self.root / self.files[place]))
 
 
 def natural(name: str) -> tuple[str, str]:

@@ -51,10 +51,16 @@ class PixelFile:
         starts = np.flatnonzero(np.diff(np.ravel(rows), prepend=-2) != 1)
         ends = np.append(starts[1:], len(flat))[: len(starts)]  # none of none
         for begin, end in zip(starts, ends, strict=True):
-            place = int(np.ravel(rows)[begin]) * self._bytes
-            if os.preadv(self._descriptor, [flat[begin:end].data], place) != (end - begin) * self._bytes:
-                raise DataError(f"{self.file} was cut short: remove it, and it is made anew")
+            self._read(flat[begin:end].data.cast("B"), int(np.ravel(rows)[begin]) * self._bytes)
         return found
+
+    def _read(self, into: memoryview, place: int) -> None:
+        """Fill the memory from a place in the file on. Linux gives 2 GiB in a call at most."""
+        while into:
+            count = os.preadv(self._descriptor, [into], place)
+            if not count:
+                raise DataError(f"{self.file} was cut short: remove {self.file.parent}, and it is made anew")
+            into, place = into[count:], place + count
 
     def __iter__(self) -> Iterator[Pixels]:
         """One after the other."""

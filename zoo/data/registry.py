@@ -18,7 +18,7 @@ from zoo.data.dataset import DataSet
 from zoo.data.folders import ON_BAD, read_pictures
 from zoo.data.layouts import names_pictures
 from zoo.data.tables import ENDINGS, read_table
-from zoo.errors import DataError, unknown
+from zoo.errors import DataError, printable, unknown
 
 Progress: TypeAlias = Callable[[int, int], None]  # done, in all: files of a download, or pictures of a folder
 Loader: TypeAlias = Callable[[Path | None, Progress], DataSet]  # folder: where the user says that the files lie
@@ -78,7 +78,8 @@ def load(
         is_path = _is_path(data)
     except OSError as error:  # no permission on the way there, a name too long
         raise DataError(f"{data} can't be read ({error.strerror}): name another folder of pictures") from None
-    is_table = label is not None or (data.lower().endswith(ENDINGS) and not names_pictures(Path(data)))
+    named = data.lower().endswith(ENDINGS) and not os.path.isdir(data)  # noqa: PTH112 (it never raises)
+    is_table = label is not None or (named and not names_pictures(Path(data)))
     if not is_path and not is_table:
         raise DataError(unknown("data set", data, _loaders) + f" (a folder of pictures is given as a path: ./{data})")
     if folder:
@@ -91,6 +92,8 @@ def load(
         found = read_pictures(
             Path(data), size=size, resizing=resizing, groups=groups, on_bad=on_bad, on_progress=progress
         )
+    if not str(Path(data).resolve()).isprintable() or found.name in (".", ".."):
+        raise DataError(f"{printable(data)} has a name that nothing can be filed under: rename it")
     # Runs and exports are filed under the data set's name: nothing else may pass for a known one.
     kind = "table" if is_table else "folder"
     return replace(found, name=f"{found.name}-{kind}") if found.name in _loaders else found

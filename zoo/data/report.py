@@ -93,12 +93,12 @@ class Report:
 def make_report(listing: Listing, inspection: Inspection, duplicates: Duplicates) -> Report:
     """All that `zoo data check` tells."""
     readable = inspection.readable
-    same = tuple(_groups(listing, duplicates))
+    same, across, between = _same(listing, duplicates)
     surplus = {"equal": _surplus(duplicates.equal)}
     if duplicates.near is not None:
         surplus["near"] = _surplus(duplicates.near) - surplus["equal"]
     wrongly_named = tuple(inspection.wrongly_named(listing))
-    findings = tuple(_findings(listing, inspection, duplicates, same, surplus, len(wrongly_named)))
+    findings = tuple(_findings(listing, inspection, duplicates, across, between, surplus, len(wrongly_named)))
     serious = any(finding.serious for finding in findings)
     sizes = Counter(zip(inspection.heights[readable].tolist(), inspection.widths[readable].tolist(), strict=True))
     return Report(
@@ -115,7 +115,7 @@ def make_report(listing: Listing, inspection: Inspection, duplicates: Duplicates
         unreadable=inspection.problems,
         left_out=listing.left_out,
         wrongly_named=wrongly_named,
-        same=same[:MOST_GROUPS],
+        same=same,
         surplus=surplus,
         verdict=UNUSABLE if serious else LOOK if findings else USABLE,
         findings=findings,
@@ -133,16 +133,24 @@ def _class_counts(listing: Listing, readable: NDArray[np.bool_]) -> Iterator[Cla
         yield ClassCount(label, sum(row), {split: row[SPLITS.index(split)] for split in listing.given})
 
 
-def _groups(listing: Listing, duplicates: Duplicates) -> list[Same]:
-    found = []
+def _same(listing: Listing, duplicates: Duplicates) -> tuple[tuple[Same, ...], int, int]:
+    """Groups of duplicates, the most telling first; how many of all lie in several splits, and in several classes."""
+    found: list[Same] = []
+    across = between = 0
     for kind, units in (("equal", duplicates.equal), ("near", duplicates.near)):
         if units is None:
             continue
+        size, different = np.bincount(units), _different(units, duplicates.equal)
+        splits, labels = _different(units, listing.splits), _different(units, listing.classes)
+        several = (size > 1) & ((different > 1) if kind == "near" else True)
+        across += int((several & (splits > 1)).sum())
+        between += int((several & (labels > 1)).sum())
+        chosen = np.flatnonzero(several)
+        chosen = chosen[np.lexsort((chosen, -labels[chosen], -splits[chosen]))][:MOST_GROUPS]
         order = np.argsort(units, kind="stable")
-        starts = np.flatnonzero(np.diff(units[order], prepend=-1))
-        for members in np.split(order, starts[1:]):
-            if len(members) < 2 or (kind == "near" and len(np.unique(duplicates.equal[members])) == 1):
-                continue
+        begin = np.searchsorted(units[order], np.arange(len(size) + 1))
+        for unit in chosen.tolist():
+            members = order[begin[unit] : begin[unit + 1]]
             found.append(
                 Same(
                     kind=kind,
@@ -152,7 +160,14 @@ def _groups(listing: Listing, duplicates: Duplicates) -> list[Same]:
                     splits=tuple(SPLITS[k] for k in np.unique(listing.splits[members])),
                 )
             )
-    return sorted(found, key=lambda same: (-len(same.splits), -len(same.labels), same.kind, same.files))
+    found.sort(key=lambda same: (-len(same.splits), -len(same.labels), same.kind, same.files))
+    return tuple(found[:MOST_GROUPS]), across, between
+
+
+def _different(units: NDArray[np.int64], values: NDArray[np.integer]) -> NDArray[np.int64]:
+    """How many different values [N] each unit has."""
+    pairs = np.unique(np.stack([units, values]), axis=1)
+    return np.bincount(pairs[0], minlength=int(units.max(initial=-1)) + 1)
 
 
 # --- what to do ----------------------------------------------------------------------------------------------------
@@ -162,26 +177,39 @@ def _findings(
     listing: Listing,
     inspection: Inspection,
     duplicates: Duplicates,
-    same: tuple[Same, ...],
+    across: int,
+    between: int,
     surplus: Mapping[str, int],
     wrongly_named: int,
 ) -> Iterator[Finding]:
     """What stands against learning first, then what to look at."""
-    unusable = why_unusable(listing, inspection, duplicates)
+    unusable = why_unusable(listing, inspection, kept_together(listing, inspection, duplicates))
     if unusable:
         yield Finding(True, unusable)
     elif inspection.problems:
         yield Finding(False, f"{_count(len(inspection.problems), 'file')} can't be read, and will be left out")
-    across = sum(1 for group in same if len(group.splits) > 1)
     if across:
         yield Finding(
             False,
             f"{_count(across, 'picture')} can be found in more than one of {', '.join(listing.given)}: what is tested "
             "was learned by heart; equal ones are left out of train, near ones are yours to sort out",
         )
-    between = sum(1 for group in same if len(group.labels) > 1)
+    grouped = listing.groups >= 0
+    apart = int((_different(listing.groups[grouped].astype(np.int64), listing.splits[grouped]) > 1).sum())
+    if apart:
+        yield Finding(
+            False,
+            f"{_count(apart, 'group')} can be found in more than one of {', '.join(listing.given)}: what the others "
+            "share with test, and train with validation, is left out of them",
+        )
     if between:
         yield Finding(False, f"{_count(between, 'picture')} can be found in more than one class: keep the right one")
+    if duplicates.near is None:
+        yield Finding(False, "near duplicates weren't looked for: the pictures are too many, or too much alike")
+    elif not unusable and kept_together(listing, inspection, duplicates).near is None:
+        yield Finding(
+            False, "nearly all pictures of a class look alike: only equal ones are kept together when splits are drawn"
+        )
     if surplus["equal"] or surplus.get("near"):
         near = f", and {surplus['near']:,} look like another" if surplus.get("near") else ""
         yield Finding(
@@ -221,30 +249,29 @@ def why_unusable(listing: Listing, inspection: Inspection | None = None, duplica
     if "train" not in listing.given:
         return f"{root} holds {' and '.join(listing.given)} pictures, but no folder train to learn from"
     if len(listing.labels) < 2:
-        return f"{root} holds one class, {listing.labels[0]!r}: expected a sub-folder for each of 2 or more"
+        return f"{root} holds one class, {listing.labels[0]!r}: expected 2 classes or more"
     unprintable = next((label for label in listing.labels if not label.isprintable()), None)
     if unprintable is not None:
-        return f"{root} holds a class {unprintable!r} whose name can't be printed: rename that sub-folder"
-    drawn = len(SPLITS) - len(listing.given)
+        return f"{root} holds a class {unprintable!r} whose name can't be printed: rename it"
+    counts = np.zeros((len(listing.labels), len(SPLITS)), np.int64)
+    np.add.at(counts, (listing.classes[used], listing.splits[used]), 1)
+    apart = None if duplicates is None else _apart(listing, used, duplicates)
     for number, label in enumerate(listing.labels):
         for split in listing.given:
-            mine = used & (listing.classes == number) & (listing.splits == SPLITS.index(split))
-            expected = 1 + drawn if split == "train" else 1
+            expected = 1 + len(SPLITS) - len(listing.given) if split == "train" else 1
             where = f"{split} of {root}" if len(listing.given) > 1 else str(root)
-            found = int(mine.sum())
+            found = int(counts[number, SPLITS.index(split)])
             if found < expected:
                 return (
                     f"class {label!r} in {where} has {_count(found, 'picture')}{among}, expected at least {expected}, "
                     "so that train, validation and test have one each: add some, or remove the class"
                 )
-            if duplicates is not None and expected > 1:
-                apart = len(np.unique(together(listing, duplicates)[mine]))
-                if apart < expected:
-                    return (
-                        f"class {label!r} in {where} has {_count(found, 'picture')}, of which {apart} can be kept "
-                        f"apart (the others are duplicates, or of one group), expected at least {expected}, so that "
-                        "train, validation and test have one each: add some, or remove the class"
-                    )
+            if apart is not None and split == "train" and apart[number] < expected:
+                return (
+                    f"class {label!r} in {where} has {_count(found, 'picture')}, of which {apart[number]} can be kept "
+                    f"apart (the others are duplicates, or of one group), expected at least {expected}, so that "
+                    "train, validation and test have one each: add some, or remove the class"
+                )
     if len(problems) > LARGEST_UNREADABLE_SHARE * len(listing):
         named = "; ".join(problem.sentence for problem in problems[:3])
         return (
@@ -252,6 +279,21 @@ def why_unusable(listing: Listing, inspection: Inspection | None = None, duplica
             f"{LARGEST_UNREADABLE_SHARE:.0%}: {named}{'; ...' if len(problems) > 3 else ''}"
         )
     return ""
+
+
+def _apart(listing: Listing, used: NDArray[np.bool_], duplicates: Duplicates) -> NDArray[np.int64]:
+    """[K]: in how many pieces the train pictures of each class can be divided."""
+    learned = used & (listing.splits == SPLITS.index("train"))
+    pieces = np.unique(np.stack([listing.classes[learned], together(listing, duplicates)[learned]]), axis=1)
+    return np.bincount(pieces[0], minlength=len(listing.labels))
+
+
+def kept_together(listing: Listing, inspection: Inspection, duplicates: Duplicates) -> Duplicates:
+    """The duplicates that no splits may part: near ones, too, unless a class is hardly anything else."""
+    equal = Duplicates(duplicates.equal, None)
+    if why_unusable(listing, inspection, duplicates) and not why_unusable(listing, inspection, equal):
+        return equal
+    return duplicates
 
 
 def together(listing: Listing, duplicates: Duplicates) -> NDArray[np.int64]:

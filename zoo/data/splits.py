@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,29 +26,37 @@ def draw(
     # RandomState: numpy promises never to change its stream, which it doesn't of the newer Generator (NEP 19).
     random = np.random.RandomState(SPLIT_SEED)
     of_unit = np.arange(len(labels)) if units is None else np.unique(units, return_inverse=True)[1]
-    content = [Counter[int]() for _ in range(int(of_unit.max(initial=-1)) + 1)]  # of each unit: pictures by class
-    for unit, label in zip(of_unit.tolist(), labels.tolist(), strict=True):
-        content[unit][label] += 1
-    drawn = np.zeros(len(content), bool)
-    given: Counter[int] = Counter()
-    goal = {
-        int(label): max(1, round(int(count) * share))
-        for label, count in zip(*np.unique(labels, return_counts=True), strict=True)
-    }
+    # Each unit's classes, and how many of its pictures each has: some places in these two, from `begin` on.
+    (owner, kinds), counts = np.unique(np.stack([of_unit, labels]), axis=1, return_counts=True)
+    begin = np.searchsorted(owner, np.arange(int(of_unit.max(initial=-1)) + 2)).tolist()
+    kind, count = kinds.tolist(), counts.tolist()
+    stays = np.bincount(labels).tolist()
+    goal = [max(1, round(pictures * share)) for pictures in stays]
+    given = [0] * len(stays)
+    drawn = np.zeros(len(begin) - 1, bool)
 
-    def fits(unit: int) -> bool:
-        return all(given[label] + count <= goal[label] for label, count in content[unit].items())
+    def content(unit: int) -> Iterator[tuple[int, int]]:
+        """Its classes, and how many pictures of each."""
+        return ((kind[place], count[place]) for place in range(begin[unit], begin[unit + 1]))
 
-    for label in goal:
+    def give(unit: int) -> None:
+        drawn[unit] = True
+        for label, pictures in content(unit):
+            given[label] += pictures
+            stays[label] -= pictures
+
+    def badness(unit: int) -> tuple[bool, int]:
+        """Whether a class would have nothing left, and how much it is in all."""
+        found = list(content(unit))
+        return any(stays[label] <= pictures for label, pictures in found), sum(pictures for _, pictures in found)
+
+    for label in np.unique(labels).tolist():
         members = of_unit[random.permutation(np.flatnonzero(labels == label))].tolist()
         for unit in members:
             if given[label] >= goal[label]:
                 break
-            if not drawn[unit] and fits(unit):
-                drawn[unit] = True
-                given += content[unit]
+            if not drawn[unit] and all(given[k] + pictures <= goal[k] for k, pictures in content(unit)):
+                give(unit)
         if not given[label]:  # each unit is larger than the share
-            smallest = min(members, key=lambda unit: content[unit].total())
-            drawn[smallest] = True
-            given += content[smallest]
+            give(min(members, key=badness))
     return np.flatnonzero(~drawn[of_unit]), np.flatnonzero(drawn[of_unit])
