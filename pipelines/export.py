@@ -90,6 +90,7 @@ def export(run: str, *, exports: Path = Path("exports")) -> Exported:
         test_accuracy=tracked.figures["test_accuracy"],
         versions=versions(),
         resizing=data_set.resizing,
+        groups=tracked.plan.groups or "",
         source={"name": source.title, "weights_sha256": source.digest} if source else {},
     )
     figures = tested_figures(tracked)

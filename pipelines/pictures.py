@@ -71,4 +71,4 @@ def _read_as(metadata: Metadata, data: str | DataSet) -> DataSet:
     size = (metadata.height, metadata.width)
     # What is remembered of a folder may have changed since.
     read = read_pictures if data in data_sets() else read_pictures.__wrapped__
-    return read(data, size=size, resizing=metadata.resizing)
+    return read(data, size=size, resizing=metadata.resizing, groups=metadata.groups or None)

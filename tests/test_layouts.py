@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from pipelines.pictures import find_test_set
+from zoo.contract import Metadata
 from zoo.data import load
 from zoo.data.layouts import list_pictures
 from zoo.data.listing import Names, natural
-from zoo.errors import DataError
+from zoo.errors import DataError, VerificationError
 
 SHAPES = ("round", "square")
 
@@ -83,6 +86,19 @@ def test_pictures_of_one_group_are_never_apart(tmp_path):
     assert all(patients)
     assert sum(map(len, patients)) == 12
     assert "did you mean patient" in told(tmp_path / "shapes.csv", groups="patients")
+
+
+def test_an_export_finds_the_test_pictures_that_its_groups_left_it(tmp_path):
+    rows = [{**row, "patient": f"p{k // 5}"} for k, row in enumerate(rows_of(tmp_path, 60))]
+    path = str(write_csv(tmp_path / "shapes.csv", rows))
+    data = load(path, groups="patient", resizing="pad")
+    about = {"model": "softmax", "family": "dense", "data_set": "shapes", "data_digest": data.digest}
+    made = {"recipe": {}, "run_id": "0" * 32, "commit": "", "weights_sha256": "", "test_accuracy": 0.5}
+    size = {"height": data.height, "width": data.width, "channels": data.channels, "labels": data.labels}
+    metadata = Metadata(**about, **made, **size, groups="patient", resizing="pad")
+    assert list(find_test_set(metadata, path).names) == list(data.test.names)
+    with pytest.raises(VerificationError, match="give the same ones by --data"):
+        find_test_set(replace(metadata, groups=""), path)
 
 
 def test_sub_folders_of_a_class_may_be_groups(tmp_path):

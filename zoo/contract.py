@@ -73,6 +73,7 @@ class Metadata:
     channels: 1 (grey) or 3 (RGB). All three are 0 where the model was trained on a table.
     columns: of the table, in the order of `features`; none for pictures. label_column: the one that held the class.
     labels: the class names, in the order of the outputs.
+    groups: by which column, or folder, pictures were kept together when splits were drawn; empty for none.
     source: the trained model whose features this one started from, as its "name" (DATA SET/MODEL) and "weights_sha256";
     empty for a model that was trained from new weights alone.
     parity: "largest_difference" of a probability and "same_top_class" as a share, over the whole test set.
@@ -98,6 +99,7 @@ class Metadata:
     contract: str = CONTRACT
     columns: tuple[Column, ...] = ()
     label_column: str = ""
+    groups: str = ""
 
     @property
     def input(self) -> Input:
@@ -136,7 +138,7 @@ class Metadata:
             raise ExportError(f"{where} follows contract {version!r}, this version reads {CONTRACT!r}: export it again")
         # Files that don't say how they resize, or what they started from, are older than the choice.
         silent = _OF_PICTURES if "columns" in found else _OF_TABLES
-        found = {**silent, "resizing": RESIZINGS[0], "source": {}, **found}
+        found = {**silent, "groups": "", "resizing": RESIZINGS[0], "source": {}, **found}
         missing = [f.name for f in fields(cls) if f.name not in found]
         if missing:
             raise ExportError(f"{where} lacks {', '.join(missing)} in its metadata: export the model again")
@@ -167,7 +169,7 @@ class Metadata:
         return cls(**{**known, "labels": tuple(labels), "columns": columns})
 
 
-_NAMES = ("model", "family", "data_set", "data_digest", "run_id", "commit", "weights_sha256", "label_column")
+_NAMES = ("groups", "model", "family", "data_set", "data_digest", "run_id", "commit", "weights_sha256", "label_column")
 # What metadata has of the other kind of data set.
 _OF_PICTURES: Mapping[str, Any] = {"height": 0, "width": 0, "channels": 0, "resizing": RESIZINGS[0]}
 _OF_TABLES: Mapping[str, Any] = {"columns": [], "label_column": ""}
