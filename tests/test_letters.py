@@ -20,7 +20,6 @@ from zoo.pictures import read_picture, resize
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 BROKEN, COPIES, REDONE = 50, 60, 40
-SETTINGS = {"epochs": 8, "pictures": "train"}
 SIDE = 32
 
 
@@ -43,7 +42,7 @@ def exported(messy, tmp_path_factory):
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.chdir(tmp_path_factory.mktemp("work"))
         models = ["mlp-small", "conv-small", "conv-mlp-small"]
-        run(models, str(messy[0]), size=(SIDE, SIDE), resizing="pad", settings=SETTINGS, tell=lambda _: None)
+        run(models, str(messy[0]), size=(SIDE, SIDE), resizing="pad", tell=lambda _: None)
         yield {name: Path("exports/letters").absolute() / name for name in models}
 
 

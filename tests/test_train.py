@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import signal
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -174,27 +171,18 @@ def test_fused_norms_answer_as_those_of_keras(folder):
 # --- interruptions -------------------------------------------------------------------------------------------------
 
 
-def interrupt_after(validations: int, folder: Path) -> threading.Thread:
-    """Press Ctrl-C as soon as a run under that folder has a checkpoint of so many validations."""
+def test_an_interrupted_run_goes_on_to_the_same_weights(trained, folder, monkeypatch):
+    keep = checkpoint.save
 
-    def watch() -> None:
-        for _ in range(6000):
-            for path in folder.glob(f"*/{checkpoint.FILE}"):
-                if checkpoint.load(path.parent.name).epoch >= 4 * validations:
-                    os.kill(os.getpid(), signal.SIGINT)
-                    return
-            time.sleep(0.01)
+    def keep_and_interrupt(state: checkpoint.Checkpoint, run_id: str) -> None:
+        keep(state, run_id)
+        if state.epoch == 8:
+            signal.raise_signal(signal.SIGINT)  # Ctrl-C
 
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    return thread
-
-
-def test_an_interrupted_run_goes_on_to_the_same_weights(trained, folder):
-    watcher = interrupt_after(2, folder / checkpoint.FOLDER)
-    with pytest.raises(KeyboardInterrupt) as interruption:
-        train("mlp-small", "digits", settings=SETTINGS)
-    watcher.join()
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save", keep_and_interrupt)
+        with pytest.raises(KeyboardInterrupt) as interruption:
+            train("mlp-small", "digits", settings=SETTINGS)
     (state,) = (folder / checkpoint.FOLDER).glob("*/*")  # the last checkpoint, and nothing half-written
     run = state.parent.name
     assert f"zoo train --resume {run[:8]}" in str(interruption.value)

@@ -216,7 +216,7 @@ def test_parity_finds_the_picture_that_differs_most(made, model, digits):
 
     marked = digits.test.inputs.copy()
     marked[17, 4, 4] += 128
-    shown = replace(digits.test, images=marked)
+    shown = replace(digits.test, inputs=marked)
     parity = compare_with_keras(whole, _AnsweringForOthers(model, digits.test.inputs), shown)
     assert parity.worst_picture == 17
     assert parity.largest_difference > 1e-5

@@ -29,11 +29,21 @@ def softmax(images: Tensor, classes: int) -> Tensor:
 
 
 # Shifted pictures are a task of their own for a model that learns each position by itself: 88.4 % on Fashion-MNIST's
-# validation pictures with them, 90.2 % without. A longer training with more decay brings 90.6 %.
+# validation pictures with them, 90.2 % without. A longer training with more decay brings 90.6 %. Where backgrounds are
+# white, all pixels push one way, and AdamW follows until no neuron answers: of black letters on white and on colours
+# it knew 4.0 % of the validation pictures, 19 % at a third of its rate, where Muon knew 90 %. On Fashion-MNIST, whose
+# backgrounds are black, Muon has 90.4 %, on digits 99.4 % to AdamW's 98.3 %.
 @model(
     "mlp-small",
     family="dense",
-    recipe=Recipe(epochs=40, learning_rate=1e-3, weight_decay=0.1, augmentation="none", precision="float32"),
+    recipe=Recipe(
+        epochs=40,
+        optimizer="muon",
+        learning_rate=1e-3,
+        weight_decay=0.1,
+        augmentation="none",
+        precision="float32",
+    ),
 )
 def mlp_small(images: Tensor, classes: int) -> Tensor:
     """Multi-layer perceptron with two hidden layers (Rumelhart, Hinton & Williams 1986).
