@@ -235,7 +235,7 @@ class Bench:
             arrays = {
                 f"{name}_{kind}": getattr(getattr(data, name), kind)
                 for name in ("train", "validation")
-                for kind in ("images", "labels")
+                for kind in ("inputs", "labels")
             }
             np.savez(path, allow_pickle=False, **arrays)
         return path

@@ -28,7 +28,7 @@ def main() -> None:
     settings = json.loads(sys.argv[1])
     torch.manual_seed(settings["seed"])
     data = np.load(settings["data"])
-    images, labels = tensors(data["train_images"], data["train_labels"])
+    images, labels = tensors(data["train_inputs"], data["train_labels"])
     classes = int(labels.max()) + 1
     model = conv_small(images.shape[1], classes).to(memory_format=torch.channels_last)
     optimizer, schedule = optimizer_of(model, settings)
@@ -51,7 +51,7 @@ def main() -> None:
             turns.stepped(step + 1)
         turns.end()
     if settings["accuracy"]:
-        tell(accuracy=accuracy(model, *tensors(data["validation_images"], data["validation_labels"])))
+        tell(accuracy=accuracy(model, *tensors(data["validation_inputs"], data["validation_labels"])))
     wait_for_the_end()
 
 

@@ -179,10 +179,13 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(trained, folder, monkeyp
         if state.epoch == 8:
             signal.raise_signal(signal.SIGINT)  # Ctrl-C
 
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save", keep_and_interrupt)
-        with pytest.raises(KeyboardInterrupt) as interruption:
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs in the background ignores it
+    try:
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt) as interruption:
+            patch.setattr(checkpoint, "save", keep_and_interrupt)
             train("mlp-small", "digits", settings=SETTINGS)
+    finally:
+        signal.signal(signal.SIGINT, handler)
     (state,) = (folder / checkpoint.FOLDER).glob("*/*")  # the last checkpoint, and nothing half-written
     run = state.parent.name
     assert f"zoo train --resume {run[:8]}" in str(interruption.value)
