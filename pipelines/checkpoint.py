@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.whole import in_place_of
 from zoo.errors import TrackingError
 
 FOLDER = Path("mlruns") / "checkpoints"
@@ -68,17 +69,12 @@ def save(checkpoint: Checkpoint, run_id: str) -> None:
         **_named("best", best.weights if best else ()),
         "known": np.frombuffer(json.dumps(known).encode(), np.uint8),
     }
-    partial = folder / f"{FILE}.partial-{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with partial.open("wb") as file:
-                np.savez(file, allow_pickle=False, **arrays)
-                file.flush()
-                os.fsync(file.fileno())  # or a power cut could leave the name without the content
-            partial.replace(folder / FILE)
-        finally:
-            partial.unlink(missing_ok=True)
+        with in_place_of(folder / FILE) as partial, partial.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+            file.flush()
+            os.fsync(file.fileno())  # or a power cut could leave the name without the content
     except OSError as error:
         raise TrackingError(f"the checkpoint {folder / FILE} can't be written ({error.strerror})") from None
 

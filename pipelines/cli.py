@@ -58,14 +58,14 @@ _TRAINING_PACKAGES = {"tensorflow", "keras", "tf2onnx", "onnx", "mlflow", "matpl
 def _data_check(options: argparse.Namespace) -> None:
     from pipelines import terminal
     from pipelines.data_check import data_check
+    from zoo.data.report import obstacle
 
     report = data_check(options.path, groups=options.groups, page=options.html)
     terminal.show(report, options.json, terminal.data_summary)
     if not options.json:
         terminal.show_data(report)
-    serious = next((finding.sentence for finding in report.findings if finding.serious), None)
-    if serious:
-        raise DataError(serious)
+    if reason := obstacle(report.findings):
+        raise DataError(reason)
 
 
 def _run(options: argparse.Namespace) -> None:

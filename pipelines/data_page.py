@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import csv
-import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -14,9 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from pipelines import figures, tracking
+from pipelines.whole import in_place_of
 from zoo.data import DataSet
 from zoo.data.listing import SPLITS
-from zoo.data.report import USABLE, Report
+from zoo.data.report import USABLE, Report, obstacle
 from zoo.errors import printable
 from zoo.pictures import Pixels
 
@@ -42,17 +42,13 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 def write_page(path: Path, report: Report, examples: Mapping[str, Sequence[Pixels]]) -> None:
     """Write the page, whole or not at all. examples: class name -> pictures [H, W, C] uint8."""
     page = render_page(report, examples)
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
+    with in_place_of(path) as partial:
         partial.write_text(page, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def render_page(report: Report, examples: Mapping[str, Sequence[Pixels]]) -> str:
     """The text of the page."""
-    look = "" if report.verdict == USABLE else "serious" if any(f.serious for f in report.findings) else "look"
+    look = "" if report.verdict == USABLE else "serious" if obstacle(report.findings) else "look"
     findings = "".join(f"<li>{_text(finding.sentence)}</li>" for finding in report.findings)
     readable = f"{report.readable:,} of {report.files:,} pictures can be read, in {len(report.classes):,} classes."
     kinds = ((name, f"{count:,}") for counts in (report.formats, report.modes) for name, count in counts.items())

@@ -271,11 +271,11 @@ def check_test_set(metadata: Metadata, file: Path, test: Split, answers: Answers
     undecided = int((best[:, -1] - best[:, -2] <= 2 * PARITY_TOLERANCE).sum())
     if abs(right - expected) > undecided:
         raise VerificationError(
-            f"{file} is right on {right:,} of {len(test):,} test {_kind(metadata)}, expected {expected:,}: "
+            f"{file} is right on {right:,} of {len(test):,} test {test.kind}, expected {expected:,}: "
             "export the model again"
         )
     accuracy = right / len(test)
-    return f"{right:,} of {len(test):,} {_kind(metadata)} right ({accuracy:.2%}), as the file says", accuracy
+    return f"{right:,} of {len(test):,} {test.kind} right ({accuracy:.2%}), as the file says", accuracy
 
 
 def check_figures(classifier: Classifier, folder: Path, test: Split, answers: Answers, corrupted: bool) -> str:
@@ -325,17 +325,13 @@ def check_parity(parity: Parity, test: Split, name: str) -> str:
             f"{name} doesn't answer as its Keras model does: probabilities differ by up to "
             f"{parity.largest_difference:.1e}, expected at most {PARITY_TOLERANCE:.0e}, and "
             f"{1 - parity.same_top_class:.2%} of the answers are others, expected none; "
-            f"the worst test {_kind_of(test)[:-1]} is {test.names[parity.worst_picture]!r}"
+            f"the worst test {test.kind[:-1]} is {test.names[parity.worst_picture]!r}"
         )
-    return f"{len(test):,} test {_kind_of(test)}, probabilities within {parity.largest_difference:.0e}, same answers"
+    return f"{len(test):,} test {test.kind}, probabilities within {parity.largest_difference:.0e}, same answers"
 
 
 def _kind(metadata: Metadata) -> str:
     return "rows" if metadata.columns else "pictures"
-
-
-def _kind_of(test: Split) -> str:
-    return "rows" if test.inputs.ndim == 2 else "pictures"
 
 
 def _described(value: Any) -> tuple[str, int, list[str | int]]:

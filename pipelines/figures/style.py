@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
+
+from pipelines.whole import in_place_of
 
 # Okabe & Ito's palette, told apart by colour-blind eyes, and a marker each for those who print in grey.
 FAMILY_COLOURS = {"dense": "#D55E00", "conv": "#0072B2", "hybrid": "#009E73"}
@@ -75,12 +76,8 @@ def drawing(draw: Callable[Concatenate[Figure, _Rest], str]) -> Callable[Concate
         with mpl.rc_context(style):
             figure = Figure()
             text = draw(figure, *args, **kwargs)
-            partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
-            try:
+            with in_place_of(path) as partial:
                 figure.savefig(partial, format="png", metadata={"Software": None})  # it would name the version
-                partial.replace(path)
-            finally:
-                partial.unlink(missing_ok=True)
         return text
 
     write.__name__, write.__doc__ = draw.__name__, draw.__doc__

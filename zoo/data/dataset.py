@@ -38,6 +38,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def kind(self) -> str:
+        """What there are many of, for people: pictures, or the rows of a table."""
+        return "rows" if self.inputs.ndim == 2 else "pictures"
+
     def __post_init__(self) -> None:
         if not len(self.inputs) == len(self.labels) == len(self.names):
             counts = f"{len(self.inputs)} pictures, {len(self.labels)} labels and {len(self.names)} names"
@@ -100,8 +105,8 @@ class DataSet:
 
     @property
     def kind(self) -> str:
-        """What there are many of, for people: pictures, or the rows of a table."""
-        return "rows" if self.columns else "pictures"
+        """As of its splits: pictures or rows."""
+        return self.train.kind
 
     @property
     def classes(self) -> int:

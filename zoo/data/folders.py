@@ -16,7 +16,7 @@ from zoo.data.inspection import Inspection, Progress, inspect
 from zoo.data.layouts import list_pictures
 from zoo.data.listing import SPLITS, Listing, Names, Problem
 from zoo.data.pixels import Pictures, take
-from zoo.data.report import Report, kept_together, make_report, together, why_unusable
+from zoo.data.report import Report, kept_together, make_report, obstacle, together, why_unusable
 from zoo.data.splits import TEST_SHARE, VALIDATION_SHARE_OF_REST, draw
 from zoo.errors import DataError
 from zoo.pictures import Decoded, Pixels, resize
@@ -48,7 +48,8 @@ def read_pictures(
     pictures, inspection = decode_all(listing, size, resizing, on_progress)
     duplicates = find_duplicates(inspection)
     kept = kept_together(listing, inspection, duplicates)
-    _refuse(why_unusable(listing, inspection, kept))
+    report = make_report(listing, inspection, duplicates, kept)
+    _refuse(obstacle(report.findings))
     if on_bad == "fail" and inspection.problems:
         raise DataError(
             f"{len(inspection.problems)} of {len(listing)} pictures in {listing.root} can't be read: "
@@ -65,7 +66,7 @@ def read_pictures(
         origin=str(path.resolve()),
         skipped=(*leaked, *_told(listing), *(problem.sentence for problem in inspection.problems)),
         resizing=resizing,
-        report=make_report(listing, inspection, duplicates),
+        report=report,
     )
 
 
@@ -77,7 +78,7 @@ def check_pictures(
     Raises DataError where nothing can be listed.
     """
     listing = list_pictures(path, groups)
-    kept: dict[str, list[Pixels]] = {label: [] for label in listing.labels}
+    shown: dict[str, list[Pixels]] = {label: [] for label in listing.labels}
     wanted = {int(place) for k in range(len(listing.labels)) for place in _spread(listing.classes == k, examples)}
 
     def look(place: int, decoded: Decoded) -> Callable[[], None]:
@@ -86,10 +87,12 @@ def check_pictures(
         label = listing.labels[listing.classes[place]]
         height, width = _within(decoded.pixels.shape[0], decoded.pixels.shape[1], EXAMPLE_SIDE)
         pixels = resize(decoded.pixels, height, width)
-        return lambda: kept[label].append(pixels)
+        return lambda: shown[label].append(pixels)
 
     inspection = inspect(listing, look, on_progress)
-    return make_report(listing, inspection, find_duplicates(inspection)), kept
+    duplicates = find_duplicates(inspection)
+    kept = kept_together(listing, inspection, duplicates)
+    return make_report(listing, inspection, duplicates, kept), shown
 
 
 def _spread(mine: NDArray[np.bool_], count: int) -> NDArray[np.int64]:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data.duplicates import Duplicates
+from zoo.data.duplicates import Duplicates, connected
 from zoo.data.inspection import ARRAY, Inspection
 from zoo.data.layouts import ENDINGS
 from zoo.data.listing import SPLITS, Listing, Problem
 from zoo.pictures import FORMATS
 
 LARGEST_UNREADABLE_SHARE = 0.05  # above it, something is wrong with the folder rather than with a few files
-LARGEST_IMBALANCE = (
-    5.0  # pictures of the largest class for one of the smallest: above it, accuracy is about the largest
-)
+# Pictures of the largest class for one of the smallest: above it, accuracy is about the largest.
+LARGEST_IMBALANCE = 5.0
 MOST_GROUPS, MOST_FILES, MOST_SIZES = 1000, 20, 2000  # that a report names one by one; it counts all of them
 USABLE, LOOK, UNUSABLE = "good to learn from", "usable, but have a look", "not to be learned from yet"
 
@@ -90,23 +89,27 @@ class Report:
     findings: tuple[Finding, ...]
 
 
-def make_report(listing: Listing, inspection: Inspection, duplicates: Duplicates) -> Report:
-    """All that `zoo data check` tells."""
+def make_report(listing: Listing, inspection: Inspection, duplicates: Duplicates, kept: Duplicates) -> Report:
+    """All that `zoo data check` tells. kept: those of the duplicates that `kept_together` gives."""
     readable = inspection.readable
     same, across, between = _same(listing, duplicates)
     surplus = {"equal": _surplus(duplicates.equal)}
     if duplicates.near is not None:
         surplus["near"] = _surplus(duplicates.near) - surplus["equal"]
     wrongly_named = tuple(inspection.wrongly_named(listing))
-    findings = tuple(_findings(listing, inspection, duplicates, across, between, surplus, len(wrongly_named)))
-    serious = any(finding.serious for finding in findings)
+    counts = _counts(listing, readable)
+    found = _findings(listing, inspection, duplicates, kept, across, between, surplus, len(wrongly_named), counts)
+    findings = tuple(found)
     sizes = Counter(zip(inspection.heights[readable].tolist(), inspection.widths[readable].tolist(), strict=True))
     return Report(
         path=str(listing.root),
         files=len(listing),
         readable=int(readable.sum()),
         splits=listing.given,
-        classes=tuple(_class_counts(listing, readable)),
+        classes=tuple(
+            ClassCount(label, sum(row), {split: row[SPLITS.index(split)] for split in listing.given})
+            for label, row in zip(listing.labels, counts.tolist(), strict=True)
+        ),
         sizes=tuple(SizeCount(*size, count) for size, count in sizes.most_common(MOST_SIZES)),
         formats=dict(
             Counter("array" if k == ARRAY else FORMATS[k] for k in inspection.formats[readable].tolist()).most_common()
@@ -117,20 +120,25 @@ def make_report(listing: Listing, inspection: Inspection, duplicates: Duplicates
         wrongly_named=wrongly_named,
         same=same,
         surplus=surplus,
-        verdict=UNUSABLE if serious else LOOK if findings else USABLE,
+        verdict=UNUSABLE if obstacle(findings) else LOOK if findings else USABLE,
         findings=findings,
     )
+
+
+def obstacle(findings: Iterable[Finding]) -> str:
+    """The sentence that says why nothing can be learned yet; "" where there is none."""
+    return next((finding.sentence for finding in findings if finding.serious), "")
 
 
 def _surplus(units: NDArray[np.int64]) -> int:
     return len(units) - len(np.unique(units))
 
 
-def _class_counts(listing: Listing, readable: NDArray[np.bool_]) -> Iterator[ClassCount]:
+def _counts(listing: Listing, used: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """[K, 3]: how many of the pictures are of each class and split."""
     counts = np.zeros((len(listing.labels), len(SPLITS)), np.int64)
-    np.add.at(counts, (listing.classes[readable], listing.splits[readable]), 1)
-    for label, row in zip(listing.labels, counts.tolist(), strict=True):
-        yield ClassCount(label, sum(row), {split: row[SPLITS.index(split)] for split in listing.given})
+    np.add.at(counts, (listing.classes[used], listing.splits[used]), 1)
+    return counts
 
 
 def _same(listing: Listing, duplicates: Duplicates) -> tuple[tuple[Same, ...], int, int]:
@@ -177,13 +185,15 @@ def _findings(
     listing: Listing,
     inspection: Inspection,
     duplicates: Duplicates,
+    kept: Duplicates,
     across: int,
     between: int,
     surplus: Mapping[str, int],
     wrongly_named: int,
+    by_split: NDArray[np.int64],
 ) -> Iterator[Finding]:
     """What stands against learning first, then what to look at."""
-    unusable = why_unusable(listing, inspection, kept_together(listing, inspection, duplicates))
+    unusable = why_unusable(listing, inspection, kept)
     if unusable:
         yield Finding(True, unusable)
     elif inspection.problems:
@@ -206,7 +216,7 @@ def _findings(
         yield Finding(False, f"{_count(between, 'picture')} can be found in more than one class: keep the right one")
     if duplicates.near is None:
         yield Finding(False, "near duplicates weren't looked for: the pictures are too many, or too much alike")
-    elif not unusable and kept_together(listing, inspection, duplicates).near is None:
+    elif not unusable and kept.near is None:
         yield Finding(
             False, "nearly all pictures of a class look alike: only equal ones are kept together when splits are drawn"
         )
@@ -217,7 +227,7 @@ def _findings(
             f"{surplus['equal']:,} of the pictures {'is' if surplus['equal'] == 1 else 'are'} there already, pixel by "
             f"pixel{near}: those are kept in one split, and count as often as they are there",
         )
-    counts = np.bincount(listing.classes[inspection.readable], minlength=len(listing.labels))
+    counts = by_split.sum(axis=1)
     if counts.size and counts.min() and counts.max() > LARGEST_IMBALANCE * counts.min():
         largest, smallest = listing.labels[int(counts.argmax())], listing.labels[int(counts.argmin())]
         yield Finding(
@@ -253,8 +263,7 @@ def why_unusable(listing: Listing, inspection: Inspection | None = None, duplica
     unprintable = next((label for label in listing.labels if not label.isprintable()), None)
     if unprintable is not None:
         return f"{root} holds a class {unprintable!r} whose name can't be printed: rename it"
-    counts = np.zeros((len(listing.labels), len(SPLITS)), np.int64)
-    np.add.at(counts, (listing.classes[used], listing.splits[used]), 1)
+    counts = _counts(listing, used)
     apart = None if duplicates is None else _apart(listing, used, duplicates)
     for number, label in enumerate(listing.labels):
         for split in listing.given:
@@ -298,8 +307,6 @@ def kept_together(listing: Listing, inspection: Inspection, duplicates: Duplicat
 
 def together(listing: Listing, duplicates: Duplicates) -> NDArray[np.int64]:
     """[N]: what may not lie in two splits has the same number: duplicates, and pictures of one group."""
-    from zoo.data.duplicates import connected
-
     if not (listing.groups >= 0).any():
         return duplicates.units
     grouped = np.flatnonzero(listing.groups >= 0)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from zoo.contract import Column
 from zoo.data.dataset import DataSet, Split
-from zoo.data.layouts import SPLIT_NAMES as SPLITS
+from zoo.data.layouts import SPLIT_NAMES
+from zoo.data.listing import SPLITS
 from zoo.data.splits import TEST_SHARE, VALIDATION_SHARE_OF_REST, draw
 from zoo.errors import DataError, unknown
 from zoo.tables import NO_NUMBER, SPLIT_COLUMN, TextTable, parse_number, read_text_table
@@ -173,10 +174,10 @@ def _splits(
     """For train, validation and test the rows, ascending: by the column `split`, or drawn from the training rows."""
     given = _given_splits(table, place)
     copies = _copies(table, place)
-    splits = {name: np.flatnonzero(given == name) for name in ("train", "validation", "test") if name in given}
+    splits = {name: np.flatnonzero(given == name) for name in SPLITS if name in given}
     if "train" not in splits:
         raise DataError(f"{table.path} says of no row in column {SPLIT_COLUMN!r} that it is train, to learn from")
-    drawn = 3 - len(splits)
+    drawn = len(SPLITS) - len(splits)
     for name, rows in splits.items():
         different = Counter(labels[rows[np.unique(copies[rows], return_index=True)[1]]].tolist())
         for code, label in enumerate(classes):
@@ -204,12 +205,12 @@ def _given_splits(table: TextTable, place: int | None) -> NDArray[np.str_]:
         return np.full(len(table.rows), "train")
     cells = [row[place] for row in table.rows]
     for cell, line in zip(cells, table.lines, strict=True):
-        if cell.lower() not in SPLITS:
+        if cell.lower() not in SPLIT_NAMES:
             raise DataError(
                 f"{table.path} has {cell!r} in line {line}, column {SPLIT_COLUMN!r}: expected one of "
-                f"{', '.join(SPLITS)}, or another name for the column"
+                f"{', '.join(SPLIT_NAMES)}, or another name for the column"
             )
-    return np.array([SPLITS[cell.lower()] for cell in cells])
+    return np.array([SPLIT_NAMES[cell.lower()] for cell in cells])
 
 
 def _copies(table: TextTable, place: int | None) -> NDArray[np.int64]:
