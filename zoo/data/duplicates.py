@@ -94,8 +94,8 @@ def _near_pairs(inspection: Inspection, among: NDArray[np.int64]) -> NDArray[np.
 def _within(tree: Any, points: NDArray[np.float32]) -> NDArray[np.int64] | None:
     """[P, 2] indices of points that are NEAR; None for more than MOST_PAIRS.
 
-    Asked point by point, and for the neighbours of those alone that have one: the tree's own `query_pairs` took 65 s for
-    the 100,000 points that this goes through in 2.
+    Asked point by point, and for the neighbours of those alone that have one: the tree's own `query_pairs` took 65 s
+    for the 100,000 points that this goes through in 2.
     """
     pairs, found = [np.empty((0, 2), np.int64)], 0
     for start in range(0, len(points), COUNTED):
