@@ -22,7 +22,7 @@ test-full: check ## The same, and the slow tests
 	$(BIN)/pytest -m "not gpu and not apps"
 
 test-apps: $(INSTALLED) ## Run the apps in examples/ for real: needs Node.js with npm, Chromium, and the network
-	$(BIN)/pytest -m apps
+	$(BIN)/pytest -m apps tests/apps
 
 check: $(INSTALLED) ## Format, lint, types, and imports that run one way
 	$(BIN)/ruff format --check .

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from environments import ROOT
-from PIL import Image
+from PIL import Image, ImageCms
 
 import zoo
 
@@ -66,6 +66,9 @@ def save_pictures(folder: Path) -> list[Path]:
         picture.save(folder / f"turn{turn}.jpg", exif=exif)
     picture.save(folder / "progressive.jpg", progressive=True)
     picture.convert("CMYK").save(folder / "cmyk.jpg")
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    swapped = profile.replace(b"rXYZ", b"....").replace(b"bXYZ", b"rXYZ").replace(b"....", b"bXYZ")  # red for blue
+    picture.save(folder / "profile.jpg", icc_profile=swapped)
     for mode in ("1", "L", "LA", "RGB", "P"):
         picture.convert(mode).save(folder / f"{mode}.png")
     layer.save(folder / "RGBA.png")
