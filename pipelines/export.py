@@ -129,7 +129,7 @@ def write_export(
     describe: writes the card and its pictures into the folder, which holds the model and its samples by then.
     Raises VerificationError or ExportError, and leaves the folder as it was.
     """
-    with folder_in_place_of(goal, MANIFEST_FILE, "export", "--exports") as folder:
+    with folder_in_place_of(goal) as folder:
         converted = convert(model, metadata.resizing)
         parity = compare_with_keras(converted.SerializeToString(), model, data_set.test)
         kept = check_parity(parity, data_set.test, str(folder))

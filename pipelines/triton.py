@@ -55,7 +55,7 @@ def triton(
     classifier = load(found, provider="cpu")
     metadata = classifier.metadata
     goal = repository / model_name(metadata)
-    with folder_in_place_of(goal, CONFIG_FILE, "model of Triton's", "--repository") as folder:
+    with folder_in_place_of(goal, holds=CONFIG_FILE, kind="model of Triton's", option="--repository") as folder:
         (folder / CONFIG_FILE).write_text(config(classifier), encoding="utf-8")
         (folder / LABELS_FILE).write_text(_lines_of(metadata.labels, found), encoding="utf-8")
         (folder / NOTES_FILE).write_text(_notes(goal.name, metadata), encoding="utf-8")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from zoo.contract import MANIFEST_FILE
 from zoo.errors import ExportError
 
 
@@ -24,8 +25,10 @@ def in_place_of(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def folder_in_place_of(goal: Path, holds: str, kind: str, option: str) -> Iterator[Path]:
-    """A folder to write into, which takes the place of `goal` if all goes well, and is gone if not.
+def folder_in_place_of(
+    goal: Path, *, holds: str = MANIFEST_FILE, kind: str = "export", option: str = "--exports"
+) -> Iterator[Path]:
+    """A folder to write into, by default an export's, which takes the place of `goal` if all goes well, else is gone.
 
     holds: the file by which a folder of this kind is known: another one with something in it is not replaced.
     kind, option: what the folder is, and how its user names another place, for the errors.
