@@ -92,8 +92,8 @@ class Explanation:
         from PIL import Image, ImageDraw, ImageFont
 
         paper, font = ImageDraw.Draw(drawn), ImageFont.load_default(13)  # whose letters are Latin ones alone
-        place = self.metadata.labels.index(self.label)
-        name = self.label if self.label.isascii() else f"label {place}"
+        name = " ".join(self.label.split())
+        name = name if name.isascii() else f"label {self.metadata.labels.index(self.label)}"
         title = f"for {name[:40]}, {self.probability:.1%}"
         sides = (MARGIN, MARGIN + SIDE // 2, MARGIN + SIDE)
         values = np.linspace(-most, most, SIDE, dtype=np.float32)[np.newaxis].repeat(LINE - 4, axis=0)
