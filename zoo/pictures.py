@@ -122,6 +122,8 @@ def resize(picture: Pixels, height: int, width: int, resizing: str = "stretch") 
     """
     rows, columns, channels = picture.shape
     seen, place = matching_parts(rows, columns, height, width, resizing)
+    if (rows, columns) == (height, width):
+        return picture
     resized = _stretched(picture[seen], place[0].stop - place[0].start, place[1].stop - place[1].start)
     if resized.shape[:2] == (height, width):
         return resized
