@@ -29,9 +29,9 @@ class Explanation:
     """Which positions of a picture speak for a label, and which against it.
 
     label: the one explained; logit: its logit.
-    map: [h, w] float32, of the label. Its mean plus `bias` is the logit: a value of 3 at one of 49 positions adds
-    3 / 49 to it. A position is known as exactly as there are rows and columns, and what it says comes from all that
-    the layers before see around it.
+    map: [h, w] float32, of the label (Zhou et al. 2016). Its mean plus `bias` is the logit: a value of 3 at one of 49
+    positions adds 3 / 49 to it. What a position says comes from all that the layers before it see around it, and a
+    logit decides only by its lead over those of other labels: compare their maps, too.
     picture: uint8 [H, W, C] as it was handed over, upright.
     """
 
