@@ -13,6 +13,7 @@ from pipelines.evaluate import Evaluation, read_evaluation
 from pipelines.markdown import filled, plain, row, table
 from pipelines.seeds import spread
 from zoo.contract import (
+    ACTIVATION_MAP,
     CARD_FILE,
     FEATURES,
     FIGURES_FOLDER,
@@ -61,7 +62,7 @@ def render_card(manifest: Manifest, evaluation: Evaluation, sample: str, size: i
     sections = (
         _head(metadata, evaluation),
         _calls_of_table(sample) if of_table else _calls(metadata, sample),
-        _contract_of_table(metadata) if of_table else _contract(metadata),
+        _contract_of_table(metadata) if of_table else _contract(manifest),
         _model(manifest, diagram),
         _figures(manifest, evaluation, size, kind),
         _classes(evaluation, kind),
@@ -118,7 +119,8 @@ print(labels[session.run(["{PROBABILITIES}"], {{"{INPUT}": picture}})[0][0].argm
 `{SAMPLES_FOLDER}/` holds pictures with the probabilities that are expected, for a test in any language."""
 
 
-def _contract(metadata: Metadata) -> str:
+def _contract(manifest: Manifest) -> str:
+    metadata = manifest.metadata
     channels = "grey" if metadata.channels == 1 else "red, green, blue"
     rows = [
         (
@@ -131,6 +133,10 @@ def _contract(metadata: Metadata) -> str:
         ("out", f"`{PROBABILITIES}`", "float32", f"[N, {len(metadata.labels)}]", "one a class, in the order below"),
         ("out", f"`{LOGITS}`", "float32", f"[N, {len(metadata.labels)}]", "the same before the softmax"),
     ]
+    if manifest.map_size:
+        shape = f"[N, {len(metadata.labels)}, {', '.join(map(str, manifest.map_size))}]"
+        told = "what each position adds to a class: its mean, plus the last layer's bias, is the logits"
+        rows.append(("out", f"`{ACTIVATION_MAP}`", "float32", shape, told))
     size = f"{metadata.height}×{metadata.width}"
     openvino = (
         f"In OpenVINO, hand it pictures of {size}: its version 2026.4 shrinks larger ones without antialiasing, and "

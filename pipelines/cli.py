@@ -155,14 +155,17 @@ def _verify(options: argparse.Namespace) -> None:
 def _predict(options: argparse.Namespace) -> None:
     from pipelines.predict import predict
 
-    results = predict(options.export, options.paths, provider=options.provider, threads=options.threads)
+    results = predict(
+        options.export, options.paths, provider=options.provider, threads=options.threads, explain=options.explain
+    )
     if options.json:
         print(_json(results))
         return
     width = max((len(str(result)) for result in results), default=0)
     for result in results:
         ranking = "  ".join(f"{label} {probability:.1%}" for label, probability in result.ranking[: options.top])
-        print(f"{result!s:{width}}  {ranking}")
+        file = getattr(result, "explanation", None)
+        print(f"{result!s:{width}}  {ranking}" + (f"  {file}" if file else ""))
 
 
 def _compare(options: argparse.Namespace) -> None:
@@ -339,6 +342,15 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--threads", type=int, help="processor threads to use (default: onnxruntime's choice)")
     added.add_argument(
         "--top", type=_count, default=3, metavar="N", help="labels to print for each picture (default: 3)"
+    )
+
+    added.add_argument(
+        "--explain",
+        nargs="?",
+        type=Path,
+        const=Path("explained"),
+        metavar="FOLDER",
+        help="draw what in each picture speaks for its answer, into a folder (default: explained); put it last",
     )
 
     added = command("compare", _compare, "put exports side by side: accuracy, size, latency, parity")

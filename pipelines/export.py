@@ -149,7 +149,7 @@ def write_export(
             **parity.figures(),
             **figures,
         }
-        manifest = Manifest(metadata, known, files=())
+        manifest = Manifest(metadata, known, (), load(folder / MODEL_FILE).map_size)
         if describe is not None:
             describe(folder, manifest)
         files = sorted(path for path in folder.rglob("*") if path.is_file())

@@ -15,10 +15,12 @@ import onnx
 from numpy.typing import NDArray
 
 from pipelines.answers import BATCH, Answers, answers_of, clean_figures, corrupted_accuracies, made_up, robust_figure
+from pipelines.graph.edit import constant_of, producer_of
 from pipelines.graph.resizing import RESIZED
 from pipelines.pictures import find_test_set
 from pipelines.seeds import FIGURE as SEED_FIGURE
 from zoo.contract import (
+    ACTIVATION_MAP,
     INPUT,
     IR_VERSION,
     LOGITS,
@@ -49,6 +51,8 @@ BATCH_SIZES = (1, 2, 7)
 # Another processor rounds otherwise where two classes are as good as equally probable, or a picture lies on the edge
 # of a bin of calibration: some pictures of ten thousand.
 FIGURE_TOLERANCE = 1e-3
+# Of the largest value in an activation map: sums of some hundred products in another order, float32.
+MAP_TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,8 @@ def verify(path: str | os.PathLike[str], *, data: str | DataSet | None = None, c
         checks.append(Check("gaps", check_gaps(classifier, file)))
     else:
         checks.append(Check("picture sizes", check_picture_sizes(model, classifier, file)))
+    if classifier.map_size:
+        checks.append(Check("activation map", check_activation_map(model, classifier, file)))
     if found.is_dir():
         checks.append(Check("manifest", check_manifest(found)))
         checks.append(Check("samples", check_samples(classifier, found)))
@@ -150,12 +156,15 @@ def check_contract(model: Any, file: Path) -> str:
     wanted = Metadata.from_properties({p.key: p.value for p in model.metadata_props}, str(file)).input
     float32 = onnx.TensorProto.FLOAT
     classes = [dim.dim_value for dim in model.graph.output[0].type.tensor_type.shape.dim[-1:]]
+    outputs = [(PROBABILITIES, float32, ["N", *classes]), (LOGITS, float32, ["N", *classes])]
+    if len(model.graph.output) > len(outputs) and wanted.name == INPUT:  # the one that is optional
+        sides = [dim.dim_value for dim in model.graph.output[2].type.tensor_type.shape.dim[2:4]]
+        outputs.append((ACTIVATION_MAP, float32, ["N", *classes, *(side or "a fixed number" for side in sides)]))
     _expect(
         [_described(value) for value in (*model.graph.input, *model.graph.output)],
         [
             (wanted.name, onnx.helper.np_dtype_to_tensor_dtype(np.dtype(wanted.dtype)), list(wanted.shape)),
-            (PROBABILITIES, float32, ["N", *classes]),
-            (LOGITS, float32, ["N", *classes]),
+            *outputs,
         ],
         f"{file}: inputs and outputs",
     )
@@ -222,12 +231,33 @@ def check_picture_sizes(model: Any, classifier: Classifier, file: Path) -> str:
     return f"{sides} resized as in training ({classifier.metadata.resizing}); {height}x{width} unchanged"
 
 
+def check_activation_map(model: Any, classifier: Classifier, file: Path) -> str:
+    """The mean of the map over its positions, plus the last layer's bias, is the logits: all of a class and no more."""
+    head = producer_of(model.graph, LOGITS)
+    named = head.input[2] if head is not None and len(head.input) > 2 else ""
+    bias = constant_of(model.graph, named) if named else np.float32(0)
+    images = made_up(classifier.metadata, max(BATCH_SIZES))
+    logits, maps = classifier.session.run([LOGITS, ACTIVATION_MAP], {INPUT: images})
+    rows, columns = classifier.map_size or (0, 0)
+    _expect(maps.shape[1:], (len(classifier.labels), rows, columns), f"{file}: classes, rows and columns of the map")
+    difference = np.inf if bias is None else float(np.abs(maps.mean(axis=(2, 3)) + bias - logits).max())
+    largest = max(1.0, float(np.abs(maps).max()))
+    if not difference <= MAP_TOLERANCE * largest:
+        raise VerificationError(
+            f"{file} has an activation map whose mean plus bias differs from the logits by {difference:.1e}, expected "
+            f"at most {MAP_TOLERANCE * largest:.0e}: export the model again"
+        )
+    return f"{rows}x{columns} positions, their mean plus bias within {difference:.0e} of the logits"
+
+
 def check_manifest(folder: Path) -> str:
     """Every file that the manifest names is there, whole, and the model says of itself what the manifest says."""
     manifest = read_manifest(folder)
     for entry in manifest.files:
         check_file(folder, manifest, entry.path)
-    inside = load_classifier(folder, provider="cpu").metadata
+    classifier = load_classifier(folder, provider="cpu")
+    inside = classifier.metadata
+    _expect(manifest.map_size, classifier.map_size, f"{folder}: rows and columns of the activation map in the manifest")
     if inside != manifest.metadata:
         names = [name for name, value in vars(inside).items() if value != getattr(manifest.metadata, name)]
         raise VerificationError(

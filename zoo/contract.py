@@ -20,6 +20,9 @@ INPUT = "images"  # [N, H, W, C] uint8, raw pixels; N, H and W free
 FEATURES = "features"  # of a table, in place of images: [N, F] float32, raw values, a column each; N free
 PROBABILITIES = "probabilities"  # [N, K] float32
 LOGITS = "logits"  # [N, K] float32
+# [N, K, h, w] float32, an output of some models of pictures: what each of h x w positions adds to a class. Its mean
+# over them, plus the last layer's bias, is the logits. The positions lie evenly over the picture of the model's size.
+ACTIVATION_MAP = "activation_map"
 OPSET = 18  # the first with an antialiased Resize; onnxruntime 1.14 (February 2023) and later run it
 IR_VERSION = 8  # what tf2onnx writes; web and older runtimes refuse newer ones (onnxruntime#20559)
 PARITY_TOLERANCE = 1e-5  # largest difference of a probability between Keras and the file, float32
@@ -208,19 +211,23 @@ class Manifest:
 
     figures: numbers by name, among them parameters, multiply_accumulates, test_accuracy, test_accuracy_low and
     test_accuracy_high (95 % interval), test_pictures.
+    map_size: h and w of the model's ACTIVATION_MAP; None where it has none.
     """
 
     metadata: Metadata
     figures: Mapping[str, float]
     files: tuple[ExportedFile, ...]
+    map_size: tuple[int, int] | None = None
 
     def to_json(self) -> str:
         """The text of manifest.json, with the inputs and outputs of the contract written out."""
+        shapes = {PROBABILITIES: (), LOGITS: ()} | ({} if self.map_size is None else {ACTIVATION_MAP: self.map_size})
         outputs = [
-            {"name": name, "dtype": "float32", "shape": ["N", len(self.metadata.labels)]}
-            for name in (PROBABILITIES, LOGITS)
+            {"name": name, "dtype": "float32", "shape": ["N", len(self.metadata.labels), *positions]}
+            for name, positions in shapes.items()
         ]
         found = {**asdict(self), "metadata": self.metadata.to_json()}
+        del found["map_size"]  # the outputs say it
         found |= {"inputs": [asdict(self.metadata.input)], "outputs": outputs}
         return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
 
@@ -249,13 +256,22 @@ def read_manifest(folder: Path) -> Manifest:
         files = tuple(ExportedFile(str(f["path"]), int(f["size"]), str(f["sha256"])) for f in found["files"])
         figures = {str(name): float(value) for name, value in found["figures"].items()}
         metadata = Metadata.from_json(found["metadata"], str(path))
+        map_size = _map_size(found.get("outputs", ()))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ExportError(f"{path} is not a manifest ({error!r}): export the model again") from None
     for file in files:
         inside = PurePosixPath(file.path)
         if inside.is_absolute() or ".." in inside.parts or "\\" in file.path or ":" in file.path:
             raise ExportError(f"{path} names {file.path!r}, which is outside its folder: don't use this export")
-    return Manifest(metadata, figures, files)
+    return Manifest(metadata, figures, files, map_size)
+
+
+def _map_size(outputs: Any) -> tuple[int, int] | None:
+    for output in outputs:
+        if output["name"] == ACTIVATION_MAP:
+            _, _, height, width = output["shape"]
+            return int(height), int(width)
+    return None
 
 
 def check_file(folder: Path, manifest: Manifest, path: str) -> Path:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # an app that hands over arrays never waits for Pillow
     from PIL.Image import Image
 
 Pixels: TypeAlias = NDArray[np.uint8]
+Part: TypeAlias = tuple[slice, slice]  # of a picture, by rows and columns
 Source: TypeAlias = "str | os.PathLike[str] | bytes | Image | NDArray[np.uint8]"
 
 # Pixels in one picture, 8,000 x 8,000: what a few kB can claim to unpack to. Below Pillow's own limit of 89 million.
@@ -119,24 +120,44 @@ def resize(picture: Pixels, height: int, width: int, resizing: str = "stretch") 
     the middle that has the size's proportions; pad, the whole picture, centred between black margins. An exported file
     does the same in its graph (`pipelines.graph.resizing`), with the same roundings.
     """
-    if resizing not in RESIZINGS:
-        raise InputError(f"pictures are resized by {', '.join(RESIZINGS)}, received {resizing!r}")
     rows, columns, channels = picture.shape
+    seen, place = matching_parts(rows, columns, height, width, resizing)
     if (rows, columns) == (height, width):
         return picture
+    resized = _stretched(picture[seen], place[0].stop - place[0].start, place[1].stop - place[1].start)
+    if resized.shape[:2] == (height, width):
+        return resized
+    padded = np.zeros((height, width, channels), np.uint8)
+    padded[place] = resized
+    return padded
+
+
+def matching_parts(rows: int, columns: int, height: int, width: int, resizing: str) -> tuple[Part, Part]:
+    """What `resize` takes of a picture of rows x columns, and where that lies in the one of height x width.
+
+    One of the two is the whole: a crop leaves some of the picture out, a pad some of the size empty.
+    """
+    if resizing not in RESIZINGS:
+        raise InputError(f"pictures are resized by {', '.join(RESIZINGS)}, received {resizing!r}")
+    seen = place = (0, 0)
+    seen_size, place_size = (rows, columns), (height, width)
     if resizing == "crop":
-        cut_rows = _proportional(columns, height, width, most=rows)
-        cut_columns = _proportional(rows, width, height, most=columns)
-        top, left = (rows - cut_rows) // 2, (columns - cut_columns) // 2
-        return _stretched(picture[top : top + cut_rows, left : left + cut_columns], height, width)
-    if resizing == "pad":
-        fit_rows = _proportional(rows, width, columns, most=height)
-        fit_columns = _proportional(columns, height, rows, most=width)
-        top, left = (height - fit_rows) // 2, (width - fit_columns) // 2
-        padded = np.zeros((height, width, channels), np.uint8)
-        padded[top : top + fit_rows, left : left + fit_columns] = _stretched(picture, fit_rows, fit_columns)
-        return padded
-    return _stretched(picture, height, width)
+        seen_size = (
+            _proportional(columns, height, width, most=rows),
+            _proportional(rows, width, height, most=columns),
+        )
+        seen = ((rows - seen_size[0]) // 2, (columns - seen_size[1]) // 2)
+    elif resizing == "pad":
+        place_size = (
+            _proportional(rows, width, columns, most=height),
+            _proportional(columns, height, rows, most=width),
+        )
+        place = ((height - place_size[0]) // 2, (width - place_size[1]) // 2)
+    return _part(seen, seen_size), _part(place, place_size)
+
+
+def _part(start: tuple[int, int], size: tuple[int, int]) -> Part:
+    return slice(start[0], start[0] + size[0]), slice(start[1], start[1] + size[1])
 
 
 def _proportional(a: int, b: int, c: int, most: int) -> int:

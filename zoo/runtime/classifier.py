@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.contract import FEATURES, INPUT, PROBABILITIES, Column, Metadata
-from zoo.errors import InputError
+from zoo.contract import ACTIVATION_MAP, FEATURES, INPUT, LOGITS, PROBABILITIES, Column, Metadata
+from zoo.errors import ExportError, InputError, unknown
 from zoo.pictures import Pixels, Source, read_picture
 from zoo.runtime.batches import batches_of_one_size
+from zoo.runtime.explanation import Explanation
 from zoo.tables import Row, encode, encode_all
 
 
@@ -65,6 +66,15 @@ class Classifier:
         """Of the table that the model was trained on: their names and categories. None for a classifier of pictures."""
         return self.metadata.columns
 
+    @property
+    def map_size(self) -> tuple[int, int] | None:
+        """Rows and columns of the activation map that `explain` gives; None where the file carries none."""
+        shapes = {output.name: output.shape for output in self.session.get_outputs()}
+        if ACTIVATION_MAP not in shapes:
+            return None
+        _, _, rows, columns = shapes[ACTIVATION_MAP]
+        return rows, columns
+
     def predict(self, picture: Source | Row) -> Prediction:
         """Label, probability and ranking of one picture of any size: a path, encoded bytes, a PIL image or an array.
 
@@ -111,6 +121,32 @@ class Classifier:
         for places, images in batches_of_one_size(pictures, self.channels, batch_size):
             predictions.update(zip(places, self._predictions(self.probabilities(images)), strict=True))
         return [predictions[place] for place in range(len(predictions))]
+
+    def check_explains(self) -> None:
+        """Raise ExportError where the file carries no activation map."""
+        if self.map_size is None:
+            raise ExportError(
+                f"{self.metadata.data_set}/{self.metadata.model} carries no activation map, its answers can't be "
+                "explained: models do that end in an average over positions and one dense layer, such as conv-small"
+            )
+
+    def explain(self, picture: Source, label: str | None = None) -> Explanation:
+        """What in a picture speaks for a label, by default the predicted one, and what against it.
+
+        picture: as `predict` takes it.
+        Raises ExportError where the file carries no activation map, InputError for a label that the classifier doesn't
+        have, and what `predict` raises.
+        """
+        self.check_explains()
+        if label is not None and label not in self.labels:
+            raise InputError(unknown("label", label, self.labels))
+        pixels = read_picture(picture, self.channels)  # [H, W, C] uint8
+        outputs = self.session.run([PROBABILITIES, LOGITS, ACTIVATION_MAP], {INPUT: pixels[np.newaxis]})
+        (prediction,) = self._predictions(outputs[0])
+        explained = prediction.label if label is None else label
+        place = self.labels.index(explained)
+        logit, positions = float(outputs[1][0, place]), outputs[2][0, place]
+        return Explanation(prediction, explained, logit, positions, pixels, self.metadata)
 
     def probabilities(self, images: Pixels | NDArray[np.float32]) -> NDArray[np.float32]:
         """The bare model: images [N, H, W, C] uint8, raw pixels of any size -> probabilities [N, K] float32.

@@ -6,7 +6,16 @@ import os
 from pathlib import Path
 from typing import Any
 
-from zoo.contract import LOGITS, MANIFEST_FILE, MODEL_FILE, PROBABILITIES, Metadata, check_file, read_manifest
+from zoo.contract import (
+    ACTIVATION_MAP,
+    LOGITS,
+    MANIFEST_FILE,
+    MODEL_FILE,
+    PROBABILITIES,
+    Metadata,
+    check_file,
+    read_manifest,
+)
 from zoo.errors import ExportError, unknown
 from zoo.runtime.classifier import Classifier
 from zoo.runtime.providers import open_session
@@ -58,6 +67,13 @@ def _find(given: Path, exports: Path) -> Path:
     )
 
 
+def _is_map(value: Any, classes: int) -> bool:
+    """Whether it is the one output that a file may leave out: ACTIVATION_MAP [N, K, h, w] float32."""
+    _, *sides = value.shape or [None]
+    fixed = len(sides) == 3 and sides[0] == classes and all(type(side) is int for side in sides)
+    return bool(value.name == ACTIVATION_MAP and value.type == "tensor(float)" and fixed)
+
+
 def _check_contract(session: Any, metadata: Metadata, file: Path) -> None:
     """Raise ExportError where inputs and outputs aren't those that the metadata promises."""
     classes = len(metadata.labels)
@@ -70,6 +86,7 @@ def _check_contract(session: Any, metadata: Metadata, file: Path) -> None:
     received = {
         value.name: (value.type, value.shape[-1] if value.shape else None)
         for value in (*session.get_inputs(), *session.get_outputs())
+        if metadata.columns or not _is_map(value, classes)
     }
     if received != expected:
         raise ExportError(
