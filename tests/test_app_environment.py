@@ -56,7 +56,9 @@ def link(names: set[str], site: Path) -> None:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from a copy, so that nothing is written into the checkout."""
     work = tmp_path_factory.mktemp("wheel")
-    unwanted = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "mlruns", "build", "dist", "*.partial-*")
+    unwanted = shutil.ignore_patterns(
+        ".*", "__pycache__", "*.egg-info", "mlruns", "build", "dist", "node_modules", "*.partial-*"
+    )
     shutil.copytree(ROOT, work / "source", ignore=unwanted)
     run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", work], work / "source")
     (built,) = work.glob("*.whl")
@@ -100,6 +102,8 @@ def test_the_wheel_holds_the_two_packages_and_nothing_else(wheel: Path) -> None:
     modules = {p.relative_to(source).as_posix() for part in ("zoo", "pipelines") for p in (source / part).rglob("*.py")}
     assert {name for name in names if name.endswith(".py")} == modules
     assert "zoo/py.typed" in names
+    page = {p.relative_to(source).as_posix() for p in (source / "pipelines" / "page").iterdir()}
+    assert page <= set(names)  # what `zoo demo` fills
     assert not [name for name in names if name.endswith((".onnx", ".png", ".pyc", ".db"))]
 
 
