@@ -178,6 +178,13 @@ def _compare(options: argparse.Namespace) -> None:
         terminal.show_pairs(comparison)
 
 
+def _demo(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+    from pipelines.demo import demo
+
+    terminal.show(demo(options.exports, options.out, webgpu=options.webgpu), options.json, terminal.demo_summary)
+
+
 def _gallery(options: argparse.Namespace) -> None:
     from pipelines import terminal
     from pipelines.gallery import gallery
@@ -357,6 +364,13 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("exports", nargs="+", metavar="EXPORT", help="a folder, or a name such as digits/lenet5")
     added.add_argument("--picture", type=Path, metavar="FILE", help="save the comparison as a PNG")
     added.add_argument("--data", help="the data set to compare on (default: the one that the exports name)")
+
+    added = command("demo", _demo, "write a page that shows exports side by side, in one file, for any browser")
+    added.add_argument("exports", nargs="+", metavar="EXPORT", help="a folder, or a name such as digits/lenet5")
+    added.add_argument(
+        "--out", type=Path, default=Path("demo.html"), metavar="FILE", help="the page to write (default: demo.html)"
+    )
+    added.add_argument("--webgpu", action="store_true", help="let the page use the graphics card, where there is one")
 
     added = command("gallery", _gallery, "write the page that shows all exports, and its charts, from their manifests")
     takes_exports(added)

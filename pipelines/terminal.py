@@ -20,6 +20,7 @@ from zoo.errors import printable
 
 if TYPE_CHECKING:
     from pipelines.compare import Comparison
+    from pipelines.demo import Demo
     from pipelines.evaluate import Evaluation
     from pipelines.export import Exported
     from pipelines.gallery import Gallery
@@ -241,6 +242,13 @@ def verifications_table(verifications: tuple[Verification, ...]) -> Table:
     table.caption = f"all {len(verifications)} verified" if len(verifications) > 1 else "verified"
     table.caption_justify = "left"
     return table
+
+
+def demo_summary(demo: Demo) -> Text:
+    """Where the page lies, and what to do with it."""
+    return Text(
+        f"{demo.page}: {', '.join(demo.exports)}, {demo.size / 1e6:.1f} MB; open it in a browser, or put it online"
+    )
 
 
 def gallery_summary(gallery: Gallery) -> Text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import shutil
@@ -28,6 +29,8 @@ def tools() -> None:
             missing.append(f"node {NODE[0]}.{NODE[1]} or later (here is {told.strip()})")
     if not any(map(shutil.which, CHROMIUM)):
         missing.append("chromium")
+    if importlib.util.find_spec("playwright") is None:
+        missing.append("playwright, of the extra dev")
     if missing:
         pytest.exit(f"the apps can't be tested without {', '.join(missing)}: install what is missing", returncode=1)
 
