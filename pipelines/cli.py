@@ -166,6 +166,29 @@ def _compare(options: argparse.Namespace) -> None:
         terminal.show_pairs(comparison)
 
 
+def _benchmark(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+    from pipelines.benchmark import benchmark
+
+    if options.peers:
+        from pipelines.peers import PEERS
+    result = benchmark(
+        options.exports,
+        providers=options.provider,
+        precisions=options.precision,
+        batches=options.batch,
+        threads=options.threads,
+        seconds=options.seconds,
+        peers=tuple(PEERS) if options.peers else (),
+        plot=options.plot,
+        log=options.log,
+        tell=terminal.tell,
+    )
+    terminal.show(result, options.json, terminal.benchmark_table)
+    if not options.json:
+        terminal.show_notes(note for export in result.exports for note in export.notes)
+
+
 def _gallery(options: argparse.Namespace) -> None:
     from pipelines import terminal
     from pipelines.gallery import gallery
@@ -326,6 +349,43 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--picture", type=Path, metavar="FILE", help="save the comparison as a PNG")
     added.add_argument("--data", help="the data set to compare on (default: the one that the exports name)")
 
+    added = command("benchmark", _benchmark, "measure how fast exports answer on this machine, beside other libraries")
+    added.add_argument("exports", nargs="+", metavar="EXPORT", help="a folder, or a name such as digits/lenet5")
+    added.add_argument(
+        "--provider", type=_names, default=["cpu"], metavar="NAME,…", help="where to run: cpu, openvino, cuda, ..."
+    )
+    added.add_argument(
+        "--batch",
+        type=_counts,
+        default=[1, 8, 64, 256],
+        metavar="N,…",
+        help="pictures or rows at a time (default: 1,8,64,256)",
+    )
+    added.add_argument(
+        "--precision",
+        type=_names,
+        default=["float32"],
+        metavar="NAME,…",
+        help="float32, int8, float16 (default: float32)",
+    )
+    added.add_argument(
+        "--threads",
+        type=_counts,
+        default=[],
+        metavar="N,…",
+        help="numbers to try, of which the fastest counts (default: 1, 2, 4 and so on, and all cores)",
+    )
+    added.add_argument(
+        "--seconds", type=_seconds, default=1.0, help="for each cell of the table (default: 1), spread over rounds"
+    )
+    added.add_argument(
+        "--peers",
+        action="store_true",
+        help="run the same model in plain tf2onnx on onnxruntime, TensorFlow, Keras, LiteRT and OpenVINO, too",
+    )
+    added.add_argument("--plot", type=Path, metavar="FILE", help="save latency and throughput as a PNG")
+    added.add_argument("--log", action="store_true", help="add the figures to the run in MLflow that made the export")
+
     added = command("gallery", _gallery, "write the page that shows all exports, and its charts, from their manifests")
     takes_exports(added)
 
@@ -367,6 +427,24 @@ def _reading(options: argparse.Namespace) -> dict[str, Any]:
 def _count(text: str) -> int:
     (number,) = _numbers(text, 1, "3")
     return number
+
+
+def _counts(text: str) -> list[int]:
+    return [_count(part) for part in text.split(",")]
+
+
+def _names(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 3600:
+        raise argparse.ArgumentTypeError(f"expected a time in seconds such as 0.5, received {text!r}")
+    return seconds
 
 
 def _size(text: str) -> tuple[int, int]:

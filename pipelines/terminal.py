@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +14,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.contest import ratio
 from pipelines.results import to_json
 from zoo.contract import SAMPLES_FILE, SAMPLES_FOLDER, read_manifest
 from zoo.errors import printable
 
 if TYPE_CHECKING:
+    from pipelines.benchmark import Benchmark
     from pipelines.compare import Comparison
     from pipelines.evaluate import Evaluation
     from pipelines.export import Exported
@@ -79,6 +81,66 @@ def comparison_table(comparison: Comparison) -> Table:
         table.caption += "\nover seeds: mean and standard deviation of the test accuracy, and of how many trainings"
     table.caption_justify = "left"
     return table
+
+
+def benchmark_table(benchmark: Benchmark) -> Table:
+    """A line for each contestant at each batch size; what is the same for all batch sizes stands in its first line."""
+    table = _table(
+        "export",
+        "runs in",
+        "precision",
+        ">batch",
+        ">threads",
+        ">latency, ms",
+        ">rounds from .. to",
+        ">p95",
+        ">p99",
+        ">a second",
+        ">× first",
+        ">of peak",
+        ">cold start",
+        ">memory",
+        ">size",
+    )
+    for export in benchmark.exports:
+        first = export.contestants[0]
+        for each in export.contestants:
+            for line, timing in enumerate(each.timings):
+                of_all = (
+                    f"{each.cold_start:.2f} s",
+                    f"{each.peak_memory / 1e6:,.0f} MB",
+                    f"{each.size / 1000:,.0f} kB",
+                )
+                table.add_row(
+                    Text(export.name if line == 0 and each is first else ""),
+                    Text(each.name if line == 0 else ""),
+                    each.precision if line == 0 else "",
+                    f"{timing.batch:,}",
+                    f"{timing.threads}",
+                    f"{timing.median:.3g}",
+                    f"{min(timing.rounds):.3g} .. {max(timing.rounds):.3g}",
+                    f"{timing.p95:.3g}",
+                    f"{timing.p99:.3g}",
+                    f"{timing.throughput:,.0f}",
+                    "" if each is first else f"{ratio(first.at(timing.batch), timing).ratio:.2f}",
+                    "" if timing.share is None else f"{timing.share:.1%}",
+                    *(of_all if line == 0 else ("", "", "")),
+                )
+    peak = max(export.peak for export in benchmark.exports) / 1e9
+    table.caption = (
+        f"{printable(str(benchmark.machine))}; {benchmark.date}\n"
+        "latency: of a batch, the median; from .. to: the medians of the rounds; × first: time over the first one's\n"
+        f"of peak: multiply-accumulates a second, of {peak:,.0f} billion in a matrix product in float32 on all cores\n"
+        "threads: the number that was fastest; cold start: a new process, from import to the first answer"
+    )
+    table.caption_justify = "left"
+    return table
+
+
+def show_notes(notes: Iterable[str]) -> None:
+    """Sentences below a table."""
+    for note in notes:
+        _output.print(Text(printable(note)), soft_wrap=True)
 
 
 def data_summary(report: Report) -> Table:
