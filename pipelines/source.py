@@ -108,7 +108,7 @@ def take(plan: Plan, data_set: DataSet) -> Taken | None:
 
 def _read(name: str) -> tuple[Origin, Any, tuple[str, ...]]:
     """What a name means, its `keras.Model`, and its class names."""
-    if _is_run(name):
+    if is_run(name):
         run = tracking.load_run(name)
         model, labels = run.model(), tracking.labels_of(run.run_id)
         name, title = f"runs:/{run.run_id}", f"{run.data_set}/{run.plan.model}"
@@ -121,8 +121,8 @@ def _read(name: str) -> tuple[Origin, Any, tuple[str, ...]]:
     return Origin(name, title, weights_sha256(model)), model, labels
 
 
-def _is_run(name: str) -> bool:
-    """Whether it looks like a run's id and nothing of that name is there. An export's name has a slash."""
+def is_run(name: str) -> bool:
+    """Whether a name means a run: it looks like an id, and nothing of that name is there. An export's has a slash."""
     return name.startswith("runs:/") or (not set(name.lower()) - set("0123456789abcdef") and not os.path.exists(name))  # noqa: PTH110
 
 
