@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pipelines.evaluate import Evaluation
     from pipelines.export import Exported
     from pipelines.gallery import Gallery
+    from pipelines.quantize import Quantized
     from pipelines.roster import ListedModel
     from pipelines.train import Trained
     from pipelines.verify import Verification
@@ -205,6 +206,38 @@ def export_summary(exported: Exported) -> Text:
         f"{exported.folder}: verified, test accuracy {accuracy:.2%}, "
         f"largest difference from Keras {exported.metadata.parity['largest_difference']:.0e}"
     )
+
+
+def quantized_table(quantized: Quantized) -> Table:
+    """A line a file: what it costs in accuracy, and what it gains."""
+    table = _table("file", ">test accuracy", ">points", ">95% interval", ">same answer", ">size", ">of float32")
+    for heading in (f"speed, {batch} at once" for batch in (1, 64)):
+        table.add_column(heading, no_wrap=True, justify="right", overflow="crop")
+    for found in quantized.files:
+        difference = found.difference
+        table.add_row(
+            Text(found.file.name),
+            f"{found.accuracy:.2%}",
+            f"{100 * difference.difference:+.2f}",
+            f"{100 * difference.low:+.2f} to {100 * difference.high:+.2f}",
+            f"{found.same_top_class:.2%}",
+            f"{found.size / 1000:,.0f} kB",
+            f"{found.share:.0%}",
+            *(f"{speedup:.2f}×" for speedup in found.speedups.values()),
+        )
+    table.title = Text(f"{quantized.folder}: verified", style="bold")
+    lines = ["against model.onnx: points of accuracy on the test set; speed on one thread of this processor"]
+    for found in quantized.files:
+        if found.made:
+            kept = ", ".join(found.made["float32_layers"]) or "none"
+            lines.append(
+                f"{found.precision}: calibrated by {found.made['calibration']}; layers kept in float32: {kept}"
+            )
+        if found.speedups and max(found.speedups.values()) < 1:
+            lines.append(f"{found.precision} is slower here than float32: it is worth its size alone")
+    table.caption = "\n".join(lines)
+    table.caption_justify = "left"
+    return table
 
 
 def verification_table(verification: Verification) -> Table:
