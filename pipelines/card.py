@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.evaluate import Evaluation, read_evaluation
-from pipelines.markdown import filled, plain, row, table
+from pipelines.markdown import filled, plain, points, row, table
 from pipelines.seeds import spread
 from zoo.contract import (
     CARD_FILE,
@@ -141,11 +141,6 @@ def _how_on_bytes(made: Mapping[str, Any]) -> str:
         {plain(str(made.get("calibration")))} came closest to float32 on the validation pictures{learned}. The test
         pictures chose nothing. {f"Kept in float32: {in_float}." if in_float else "No layer is kept in float32."}
     """
-
-
-def points(share: float | None) -> str:
-    """A difference of accuracies in points, with its sign."""
-    return "" if share is None else f"{100 * share:+.2f}"
 
 
 def _head(metadata: Metadata, evaluation: Evaluation) -> str:

@@ -147,7 +147,9 @@ def _quantize(options: argparse.Namespace) -> None:
     from pipelines import terminal
     from pipelines.quantize import quantize
 
-    chosen = {"precisions": options.precision, "margin": options.margin, "calibration": options.calibration}
+    chosen = {"margin": options.margin, "calibration": options.calibration}
+    if options.precision:
+        chosen["precisions"] = [options.precision]
     found = []
     for export in options.exports:  # each is shown as soon as it is written
         found.append(quantize(export, data=options.data, tell=terminal.tell, **chosen))
@@ -331,9 +333,7 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("exports", nargs="+", metavar="EXPORT", help="a folder, or a name such as digits/lenet5")
     added.add_argument(
         "--precision",
-        nargs="+",
         choices=(INT8, FLOAT16),
-        default=(INT8, FLOAT16),
         help="what to make: int8 for processors, float16 for graphics processors (default: both)",
     )
     added.add_argument(

@@ -244,9 +244,18 @@ def calibration_pictures(train: Split, count: int) -> Any:
 def _most_sensitive_first(
     model: Any, ranges: Mapping[str, Range], layers: Sequence[str], expected: Answers, validation: Split
 ) -> list[str]:
-    """The layers, in the order of how close answers come to float32 when each alone is left in it."""
-    alone = {layer: _divergence(expected, _ask(on_bytes(model, ranges, [layer]), validation)) for layer in layers}
-    return sorted(layers, key=alone.__getitem__)
+    """The layers, in the order of how far answers are from float32's when each alone is on bytes.
+
+    Alone on bytes, not alone in float32: a value that bytes can't tell is as bad whichever of the layers that make and
+    read it is on them, and only with both in float32 all is well.
+    """
+    alone = {
+        layer: _divergence(
+            expected, _ask(on_bytes(model, ranges, [other for other in layers if other != layer]), validation)
+        )
+        for layer in layers
+    }
+    return sorted(layers, key=alone.__getitem__, reverse=True)
 
 
 def _ask(model: Any, split: Split) -> Answers:

@@ -284,6 +284,7 @@ def roster_table(models: tuple[ListedModel, ...]) -> Table:
         ">sees",
         ">test accuracy",
         ">over seeds",
+        ">in int8",
         "~what it is",
     )
     for model in models:
@@ -297,6 +298,7 @@ def roster_table(models: tuple[ListedModel, ...]) -> Table:
             "" if field is None else _sight(field or None),
             _or_blank(model.accuracy, ".2%"),
             _over_seeds(model),
+            _or_blank(model.int8_accuracy, ".2%"),
             _short(model.summary),
         )
     return table
