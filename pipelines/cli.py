@@ -15,7 +15,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from zoo.contract import RESIZINGS
+from zoo.contract import FLOAT16, FLOAT32, INT8, MODEL_FILES, RESIZINGS
 from zoo.errors import DataError, MissingExtraError, ZooError
 from zoo.recipe import Recipe, parse_settings
 
@@ -152,10 +152,27 @@ def _verify(options: argparse.Namespace) -> None:
             terminal.show(verify(path, data=options.data), options.json, terminal.verification_table)
 
 
+def _quantize(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+    from pipelines.quantize import quantize
+
+    chosen = {"margin": options.margin, "calibration": options.calibration}
+    if options.precision:
+        chosen["precisions"] = [options.precision]
+    found = []
+    for export in options.exports:  # each is shown as soon as it is written
+        found.append(quantize(export, data=options.data, tell=terminal.tell, **chosen))
+        if not options.json:
+            terminal.show(found[-1], False, terminal.quantized_table)
+    if options.json:
+        print(_json(found if len(found) > 1 else found[0]))
+
+
 def _predict(options: argparse.Namespace) -> None:
     from pipelines.predict import predict
 
-    results = predict(options.export, options.paths, provider=options.provider, threads=options.threads)
+    how = {"provider": options.provider, "threads": options.threads, "precision": options.precision}
+    results = predict(options.export, options.paths, **how)
     if options.json:
         print(_json(results))
         return
@@ -355,11 +372,40 @@ def _parser() -> argparse.ArgumentParser:
     )
     added.add_argument("--data", help="the data set to check against (default: the one that the file names)")
 
+    added = command("quantize", _quantize, "make the int8 and float16 files of exports, as accurate as is stated")
+    added.add_argument("exports", nargs="+", metavar="EXPORT", help="a folder, or a name such as digits/lenet5")
+    added.add_argument(
+        "--precision",
+        choices=(INT8, FLOAT16),
+        help="what to make: int8 for processors, float16 for graphics processors (default: both)",
+    )
+    added.add_argument(
+        "--margin",
+        type=float,
+        default=0.3,
+        metavar="POINTS",
+        help="refuse where accuracy falls by more points than that (default: 0.3)",
+    )
+    added.add_argument(
+        "--calibration",
+        type=_count,
+        default=1000,
+        metavar="N",
+        help="training pictures to calibrate int8 by (default: 1000)",
+    )
+    added.add_argument("--data", help="the data set of the exports (default: the one that they name)")
+
     added = command("predict", _predict, "classify pictures, or the rows of a table, with an export")
     added.add_argument("export", metavar="EXPORT", help="a folder, an .onnx file, or a name such as digits/lenet5")
     added.add_argument("paths", nargs="+", type=Path, metavar="PICTURE", help="a picture, or a table as CSV")
     added.add_argument("--provider", default="auto", help="where to run: auto, cpu, cuda, openvino, ...")
     added.add_argument("--threads", type=int, help="processor threads to use (default: onnxruntime's choice)")
+    added.add_argument(
+        "--precision",
+        choices=tuple(MODEL_FILES),
+        default=FLOAT32,
+        help="the export's file to take, those that `zoo quantize` makes among them (default: float32)",
+    )
     added.add_argument(
         "--top", type=_count, default=3, metavar="N", help="labels to print for each picture (default: 3)"
     )

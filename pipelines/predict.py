@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from zoo.contract import FLOAT32
 from zoo.errors import InputError
 from zoo.runtime import Classifier, load
 from zoo.tables import SPLIT_COLUMN, encode, read_text_table, row_of
@@ -47,15 +48,16 @@ def predict(
     *,
     provider: str = "auto",
     threads: int | None = None,
+    precision: str = FLOAT32,
 ) -> list[PredictedPicture] | list[PredictedRow]:
     """The answer for each of the picture files, or for each row of the tables, in their order.
 
-    export, provider, threads: as `zoo.load` takes them. A table's columns may be in any order, with its label and its
-    splits among them.
+    export, provider, threads, precision: as `zoo.load` takes them. A table's columns may be in any order, with its
+    label and its splits among them.
     Raises what `zoo.load` raises, PictureError for the first picture that can't be read, DataError for a table that
     can't, and InputError, with the line, for a row that the classifier doesn't take.
     """
-    classifier = load(export, provider, threads)
+    classifier = load(export, provider, threads, precision)
     if classifier.columns:
         return [row for path in paths for row in _rows(classifier, Path(path))]
     predictions = classifier.predict_batch(paths)

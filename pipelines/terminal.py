@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pipelines.evaluate import Evaluation
     from pipelines.export import Exported
     from pipelines.gallery import Gallery
+    from pipelines.quantize import Quantized
     from pipelines.roster import ListedModel
     from pipelines.train import Trained
     from pipelines.triton import TritonModel
@@ -277,6 +278,38 @@ def triton_summary(model: TritonModel) -> Text:
     return Text(printable(f"{model.folder}: {about} for Triton Inference Server; {start}, and README.md there"))
 
 
+def quantized_table(quantized: Quantized) -> Table:
+    """A line a file: what it costs in accuracy, and what it gains."""
+    table = _table("file", ">test accuracy", ">points", ">95% interval", ">same answer", ">size", ">of float32")
+    for heading in (f"speed, {batch} at once" for batch in (1, 64)):
+        table.add_column(heading, no_wrap=True, justify="right", overflow="crop")
+    for found in quantized.files:
+        difference = found.difference
+        table.add_row(
+            Text(found.file.name),
+            f"{found.accuracy:.2%}",
+            f"{100 * difference.difference:+.2f}",
+            f"{100 * difference.low:+.2f} to {100 * difference.high:+.2f}",
+            f"{found.same_top_class:.2%}",
+            f"{found.size / 1000:,.0f} kB",
+            f"{found.share:.0%}",
+            *(f"{speedup:.2f}×" for speedup in found.speedups.values()),
+        )
+    table.title = Text(f"{quantized.folder}: verified", style="bold")
+    lines = ["against model.onnx: points of accuracy on the test set; speed on one thread of this processor"]
+    for found in quantized.files:
+        if found.made:
+            kept = ", ".join(found.made["float32_layers"]) or "none"
+            lines.append(
+                f"{found.precision}: calibrated by {found.made['calibration']}; layers kept in float32: {kept}"
+            )
+        if found.speedups and max(found.speedups.values()) < 1:
+            lines.append(f"{found.precision} is slower here than float32: it is worth its size alone")
+    table.caption = "\n".join(lines)
+    table.caption_justify = "left"
+    return table
+
+
 def verification_table(verification: Verification) -> Table:
     """One line a check."""
     table = _table("check", "result")
@@ -321,6 +354,7 @@ def roster_table(models: tuple[ListedModel, ...]) -> Table:
         ">sees",
         ">test accuracy",
         ">over seeds",
+        ">in int8",
         "~what it is",
     )
     for model in models:
@@ -334,6 +368,7 @@ def roster_table(models: tuple[ListedModel, ...]) -> Table:
             "" if field is None else _sight(field or None),
             _or_blank(model.accuracy, ".2%"),
             _over_seeds(model),
+            _or_blank(model.int8_accuracy, ".2%"),
             _short(model.summary),
         )
     return table

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.contract import FEATURES, INPUT, PROBABILITIES, Column, Metadata
+from zoo.contract import FEATURES, FLOAT32, INPUT, PROBABILITIES, Column, Metadata
 from zoo.errors import InputError
 from zoo.pictures import Pixels, Source, read_picture
 from zoo.runtime.batches import batches_of_one_size
@@ -39,6 +39,11 @@ class Classifier:
     session: Any
     metadata: Metadata
     provider: str
+
+    @property
+    def precision(self) -> str:
+        """Of the file's weights: float32, int8 or float16."""
+        return self.metadata.precision
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -162,7 +167,8 @@ class Classifier:
         """One line, without the hundred labels that a classifier may have."""
         about = self.metadata
         size = f"{len(self.columns)} columns" if self.columns else f"{self.height}x{self.width}x{self.channels}"
-        return f"<Classifier {about.data_set}/{about.model}: {size}, {len(self.labels)} labels, on {self.provider}>"
+        how = f"on {self.provider}" if self.precision == FLOAT32 else f"{self.precision} on {self.provider}"
+        return f"<Classifier {about.data_set}/{about.model}: {size}, {len(self.labels)} labels, {how}>"
 
 
 def _describe(images: object) -> str:
