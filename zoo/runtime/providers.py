@@ -135,7 +135,7 @@ def check_taken(session: Any, provider: str) -> None:
     if 2 * len(left) > nodes:
         operations = ", ".join(sorted({node.operation for node in left}))
         warnings.warn(
-            f"provider {provider!r} takes {nodes - len(left)} of {nodes} nodes, the cpu does the others ({operations}): "
+            f"provider {provider!r} takes {nodes - len(left)} of {nodes} nodes, the cpu the others ({operations}): "
             "it may be slower than the cpu alone",
             RuntimeWarning,
             stacklevel=2,
@@ -164,7 +164,9 @@ def _open(file: Path, provider: Provider, threads: int | None) -> Any:
 def _start(file: Path, provider: Provider, threads: int | None) -> Any:
     onnxruntime = _onnxruntime()
     options = onnxruntime.SessionOptions()
-    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")  # costs nothing that one can measure
+    options.add_session_config_entry(
+        "session.record_ep_graph_assignment_info", "1"
+    )  # costs nothing that one can measure
     own_options = dict(provider.options)
     if provider.name != "cpu":
         options.log_severity_level = 3  # errors: it warns of each node on the CPU, which check_taken and placement tell
