@@ -283,6 +283,7 @@ def _sixteen_to_eight(image: Image) -> Image:
 
 
 def _read_array(array: Pixels, channels: int) -> Pixels:
+    array = np.asarray(array)  # a matrix would have two dimensions, whatever it is indexed with
     if array.dtype != np.uint8:
         raise InputError(f"expected uint8 0..255, received {array.dtype} {_range(array)}: scale and convert")
     if array.ndim not in (2, 3) or array.shape[2:] not in ((), (1,), (3,)) or not array.size:
