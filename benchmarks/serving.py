@@ -3,13 +3,13 @@
     PYTHONPATH=. python benchmarks/serving.py exports/fashion-mnist/conv-small exports/fashion-mnist/mlp-small
         [--clients 1 8 32] [--seconds 2] [--rounds 3] [--mlflow] [--json]
 
-The ways, in turns within one run: one session whose calls share all cores, as onnxruntime has it by default; one session
-whose calls take one core each (threads=1); and a gatherer before the former, which runs what has come while the last batch
-ran, or waits up to a latency bound for more. --mlflow adds `mlflow models serve` on the same file, one picture a request:
-over HTTP, which the others aren't, so that its figure is what such a server makes of the model, not of onnxruntime.
+The ways, in turns within one run: a session whose calls share all cores, as onnxruntime has it by default; a session
+whose calls take one core each (threads=1); and a gatherer before the former, which runs what came while the last batch
+ran, or waits up to a latency bound for more. --mlflow adds `mlflow models serve` on the same file, one picture a
+request: over HTTP, as the others are not, so that its figure is what such a server makes of the model.
 
-Pictures a second, and the median and the 95th percentile of what a caller waits, in milliseconds; medians of the rounds.
-This is what decided that `zoo.load` gathers nothing: docs/providers.md has the figures.
+Pictures a second, and the median and the 95th percentile of what a caller waits, in milliseconds; medians of the
+rounds. This is what decided that `zoo.load` gathers nothing: docs/providers.md has the figures.
 """
 
 from __future__ import annotations
@@ -124,17 +124,20 @@ class Gatherer:
     """Runs single pictures in batches, as `zoo.load(..., batch="auto")` would: the best that we could write."""
 
     def __init__(self, classifier: zoo.Classifier, bound: float) -> None:
+        """bound: seconds that the first picture of a batch waits for others."""
         self._classifier, self._bound = classifier, bound
         self._waiting: queue.SimpleQueue[tuple[np.ndarray, Future[zoo.Prediction]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
 
     def predict(self, picture: np.ndarray) -> zoo.Prediction:
+        """The answer for one picture [H, W, C], once its batch has run."""
         future: Future[zoo.Prediction] = Future()
         self._waiting.put((picture, future))
         return future.result()
 
     def close(self) -> None:
+        """Let the thread end after what waits."""
         self._waiting.put(None)
         self._thread.join()
 

@@ -80,7 +80,7 @@ def test_throughput(name: str, capsys: pytest.CaptureFixture[str]) -> None:
 def test_whether_binding_and_graphs_would_pay(capsys: pytest.CaptureFixture[str]) -> None:
     """One picture, which launches of kernels hold up most: as `probabilities` does it, bound, and as a CUDA graph.
 
-    The API has neither, until this table says that they pay: it hands arrays in and out, and a graph is bound to one shape.
+    The API has neither, until this table says that they pay: it takes and gives arrays, and a graph is of one shape.
     """
     import onnxruntime
 

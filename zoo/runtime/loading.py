@@ -17,6 +17,8 @@ def load(path_or_name: str | os.PathLike[str], provider: str = "auto", threads: 
 
     A name, such as "digits/lenet5", is looked up in the folder of exports: $ZOO_EXPORTS, or ./exports.
     provider: cpu, cuda, tensorrt, openvino, coreml, directml or webgpu; "auto" takes cuda where it starts, else cpu.
+    Where a provider leaves most of the work to the cpu, and where "auto" finds a GPU's driver but no CUDA that starts, a
+    RuntimeWarning says so.
     threads: processor threads for one picture or batch; None leaves it to onnxruntime, which takes all cores.
     Raises ExportError where nothing is found, or the file is damaged, not ours, or not the one that its manifest
     names; ProviderError for a provider that isn't there; MissingExtraError where onnxruntime isn't installed.
