@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.benchmark import FILES, benchmark
+from pipelines.benchmark import benchmark
 from pipelines.contest import ratio
 from pipelines.machine import describe_machine, versions, versions_of
 from pipelines.peers import PACKAGES
-from zoo.contract import MANIFEST_FILE, read_manifest
+from zoo.contract import FLOAT32, INT8, MANIFEST_FILE, MODEL_FILES, read_manifest
 
 PEERS = ("tf2onnx", "openvino", "litert")
 FAMILIES = ("dense", "conv", "hybrid")
@@ -66,7 +66,7 @@ def measure(folder: Path, options: argparse.Namespace) -> list[Row]:
     (found,) = benchmark(
         [folder],
         providers=options.provider.split(","),
-        precisions=[each for each in ("float32", "int8") if manifest.file(FILES[each])],
+        precisions=[each for each in (FLOAT32, INT8) if each in manifest.precisions],
         batches=numbers(options.batch),
         threads=numbers(options.threads),
         seconds=options.seconds,
@@ -78,7 +78,7 @@ def measure(folder: Path, options: argparse.Namespace) -> list[Row]:
     for batch in numbers(options.batch):
         ours = {
             precision: min(same, key=lambda timing: timing.median)
-            for precision in FILES
+            for precision in MODEL_FILES
             if (same := [e.at(batch) for e in found.contestants if e.provider and e.precision == precision])
         }
         pairs = [

@@ -13,13 +13,12 @@ from pipelines.answers import made_up
 from pipelines.contest import ALIKE, Contest, Contestant, ContestantError, Measured, hold
 from pipelines.machine import Machine, describe_machine, versions, versions_of
 from pipelines.results import to_json
-from zoo.contract import MODEL_FILE, read_manifest
-from zoo.errors import ExportError, ProviderError, TrackingError, unknown
+from zoo.contract import FLOAT32, MODEL_FILES, read_manifest
+from zoo.errors import ExportError, ProviderError, TrackingError
 from zoo.runtime import load
 from zoo.runtime.loading import find_export
 
 BATCHES = (1, 8, 64, 256)
-FILES = {"float32": MODEL_FILE, "int8": "model.int8.onnx", "float16": "model.fp16.onnx"}
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def benchmark(
     exports: Sequence[str | os.PathLike[str]],
     *,
     providers: Sequence[str] = ("cpu",),
-    precisions: Sequence[str] = ("float32",),
+    precisions: Sequence[str] = (FLOAT32,),
     batches: Sequence[int] = BATCHES,
     threads: Sequence[int] = (),
     seconds: float = 1.0,
@@ -105,15 +104,10 @@ def benchmark(
 
 def _own(folder: Path, providers: Sequence[str], precisions: Sequence[str]) -> list[Contestant]:
     """The export on each provider, in each precision, after each was opened there once."""
-    manifest = read_manifest(folder)
     found = []
     for precision in precisions:
-        if precision not in FILES:
-            raise ExportError(unknown("precision", precision, FILES))
-        if manifest.file(FILES[precision]) is None:
-            raise ExportError(f"{folder} has no {precision} file: `zoo quantize {folder}` makes one")
         for provider in providers:
-            load(folder, provider)
+            load(folder, provider, precision=precision)
             found.append(Contestant(f"zoo on {provider}", "zoo", folder, precision, provider))
     return found
 
@@ -130,7 +124,7 @@ def _measure(
     manifest = read_manifest(folder)
     metadata = manifest.metadata
     name = f"{metadata.data_set}/{metadata.model}"
-    files = {contestant.precision: folder / FILES[contestant.precision] for contestant in own}
+    files = {contestant.precision: folder / MODEL_FILES[contestant.precision] for contestant in own}
     with tempfile.TemporaryDirectory() as temporary:
         others: list[Contestant] = []
         notes: list[str] = []
@@ -171,7 +165,7 @@ def _strangers(contest: Contest) -> list[str]:
     return [
         f"{each.name} (float32) answers otherwise than the first: probabilities differ by {each.difference:.0e}"
         for each in contest.measured
-        if each.precision == contest.measured[0].precision == "float32" and not each.difference <= ALIKE
+        if each.precision == contest.measured[0].precision == FLOAT32 and not each.difference <= ALIKE
     ]
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.contract import FLOAT16, FLOAT32, INT8, MODEL_FILES, RESIZINGS
-from zoo.errors import DataError, MissingExtraError, ZooError
+from zoo.errors import DataError, MissingExtraError, ZooError, printable
 from zoo.recipe import Recipe, parse_settings
 
 # What TensorFlow logs at its start (instruction sets, absent CUDA) is nothing that a user of ours can act on.
@@ -180,6 +180,19 @@ def _predict(options: argparse.Namespace) -> None:
     for result in results:
         ranking = "  ".join(f"{label} {probability:.1%}" for label, probability in result.ranking[: options.top])
         print(f"{result!s:{width}}  {ranking}")
+
+
+def _placement(options: argparse.Namespace) -> None:
+    from pipelines.placement import placement
+
+    found = placement(options.export, provider=options.provider)
+    if options.json:
+        print(_json(found))
+        return
+    for provider, nodes in found.places.items():
+        print(f"{provider}: {len(nodes)} of {found.nodes} nodes")
+        for node in nodes:
+            print(f"  {node.operation:20} {printable(node.name)}")
 
 
 def _compare(options: argparse.Namespace) -> None:
@@ -409,6 +422,10 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument(
         "--top", type=_count, default=3, metavar="N", help="labels to print for each picture (default: 3)"
     )
+
+    added = command("placement", _placement, "show which nodes of an export run on which provider")
+    added.add_argument("export", metavar="EXPORT", help="a folder, an .onnx file, or a name such as digits/lenet5")
+    added.add_argument("--provider", default="auto", help="where to run: auto, cpu, cuda, openvino, ...")
 
     added = command("compare", _compare, "put exports side by side: accuracy, size, latency, parity")
     added.add_argument("exports", nargs="+", metavar="EXPORT", help="a folder, or a name such as digits/lenet5")

@@ -35,8 +35,7 @@ def _zoo(settings: Settings) -> Prepare:
     """An export as apps run it, through `zoo.load`."""
     import zoo
 
-    precision = {} if settings["precision"] == "float32" else {"precision": settings["precision"]}
-    classifier = zoo.load(settings["file"], settings["provider"], settings["threads"], **precision)
+    classifier = zoo.load(settings["file"], settings["provider"], settings["threads"], settings["precision"])
     return lambda batch: lambda: classifier.probabilities(batch)
 
 

@@ -122,7 +122,7 @@ def test_what_can_not_be_measured_is_told_in_one_sentence(capsys, words: list[st
 
 
 def test_a_precision_that_the_export_lacks_names_the_command_that_makes_it() -> None:
-    with pytest.raises(ExportError, match="has no int8 file: `zoo quantize"):
+    with pytest.raises(ExportError, match="holds no model.int8.onnx"):
         benchmark([SOFTMAX], precisions=("int8",))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from zoo.contract import FEATURES, FLOAT32, INPUT, PROBABILITIES, Column, Metada
 from zoo.errors import InputError
 from zoo.pictures import Pixels, Source, read_picture
 from zoo.runtime.batches import batches_of_one_size
+from zoo.runtime.providers import Node, placement
 from zoo.tables import Row, encode, encode_all
 
 
@@ -69,6 +71,13 @@ class Classifier:
     def columns(self) -> tuple[Column, ...]:
         """Of the table that the model was trained on: their names and categories. None for a classifier of pictures."""
         return self.metadata.columns
+
+    def placement(self) -> dict[str, tuple[Node, ...]]:
+        """Which nodes of the file run where: provider -> nodes, such as {"openvino": (...), "cpu": (...)}.
+
+        Raises ProviderError where onnxruntime is older than 1.24, which doesn't tell.
+        """
+        return placement(self.session)
 
     def predict(self, picture: Source | Row) -> Prediction:
         """Label, probability and ranking of one picture of any size: a path, encoded bytes, a PIL image or an array.
@@ -156,10 +165,10 @@ class Classifier:
     def _predictions(self, rows: NDArray[np.float32]) -> list[Prediction]:
         """rows [N, K] of probabilities -> N predictions."""
         labels = self.metadata.labels
-        orders = np.argsort(-rows, axis=1, kind="stable")  # equals in the order of the labels, on every machine
         predictions = []
-        for probabilities, order in zip(rows.tolist(), orders.tolist(), strict=True):
-            ranking = tuple([(labels[k], probabilities[k]) for k in order])
+        for probabilities in rows.tolist():
+            # Equals stay in the order of the labels, on every machine. Sorted by NumPy, ten of them take 5 us longer.
+            ranking = tuple(sorted(zip(labels, probabilities, strict=True), key=_probability, reverse=True))
             predictions.append(Prediction(*ranking[0], ranking))
         return predictions
 
@@ -169,6 +178,9 @@ class Classifier:
         size = f"{len(self.columns)} columns" if self.columns else f"{self.height}x{self.width}x{self.channels}"
         how = f"on {self.provider}" if self.precision == FLOAT32 else f"{self.precision} on {self.provider}"
         return f"<Classifier {about.data_set}/{about.model}: {size}, {len(self.labels)} labels, {how}>"
+
+
+_probability = itemgetter(1)
 
 
 def _describe(images: object) -> str:
