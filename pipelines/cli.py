@@ -15,8 +15,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from zoo.contract import RESIZINGS
-from zoo.errors import DataError, MissingExtraError, ZooError
+from zoo.contract import FLOAT16, FLOAT32, INT8, MODEL_FILES, RESIZINGS
+from zoo.errors import DataError, MissingExtraError, ZooError, printable
 from zoo.recipe import Recipe, parse_settings
 
 # What TensorFlow logs at its start (instruction sets, absent CUDA) is nothing that a user of ours can act on.
@@ -152,12 +152,27 @@ def _verify(options: argparse.Namespace) -> None:
             terminal.show(verify(path, data=options.data), options.json, terminal.verification_table)
 
 
+def _quantize(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+    from pipelines.quantize import quantize
+
+    chosen = {"margin": options.margin, "calibration": options.calibration}
+    if options.precision:
+        chosen["precisions"] = [options.precision]
+    found = []
+    for export in options.exports:  # each is shown as soon as it is written
+        found.append(quantize(export, data=options.data, tell=terminal.tell, **chosen))
+        if not options.json:
+            terminal.show(found[-1], False, terminal.quantized_table)
+    if options.json:
+        print(_json(found if len(found) > 1 else found[0]))
+
+
 def _predict(options: argparse.Namespace) -> None:
     from pipelines.predict import predict
 
-    results = predict(
-        options.export, options.paths, provider=options.provider, threads=options.threads, explain=options.explain
-    )
+    how = {"provider": options.provider, "threads": options.threads, "precision": options.precision}
+    results = predict(options.export, options.paths, **how, explain=options.explain)
     if options.json:
         print(_json(results))
         return
@@ -166,6 +181,19 @@ def _predict(options: argparse.Namespace) -> None:
         ranking = "  ".join(f"{label} {probability:.1%}" for label, probability in result.ranking[: options.top])
         file = getattr(result, "explanation", None)
         print(f"{result!s:{width}}  {ranking}" + (f"  {file}" if file else ""))
+
+
+def _placement(options: argparse.Namespace) -> None:
+    from pipelines.placement import placement
+
+    found = placement(options.export, provider=options.provider)
+    if options.json:
+        print(_json(found))
+        return
+    for provider, nodes in found.places.items():
+        print(f"{provider}: {len(nodes)} of {found.nodes} nodes")
+        for node in nodes:
+            print(f"  {node.operation:20} {printable(node.name)}")
 
 
 def _compare(options: argparse.Namespace) -> None:
@@ -183,6 +211,29 @@ def _demo(options: argparse.Namespace) -> None:
     from pipelines.demo import demo
 
     terminal.show(demo(options.exports, options.out, webgpu=options.webgpu), options.json, terminal.demo_summary)
+
+
+def _benchmark(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+    from pipelines.benchmark import benchmark
+
+    if options.peers:
+        from pipelines.peers import PEERS
+    result = benchmark(
+        options.exports,
+        providers=options.provider,
+        precisions=options.precision,
+        batches=options.batch,
+        threads=options.threads,
+        seconds=options.seconds,
+        peers=tuple(PEERS) if options.peers else (),
+        plot=options.plot,
+        log=options.log,
+        tell=terminal.tell,
+    )
+    terminal.show(result, options.json, terminal.benchmark_table)
+    if not options.json:
+        terminal.show_notes(note for export in result.exports for note in export.notes)
 
 
 def _gallery(options: argparse.Namespace) -> None:
@@ -342,11 +393,40 @@ def _parser() -> argparse.ArgumentParser:
     )
     added.add_argument("--data", help="the data set to check against (default: the one that the file names)")
 
+    added = command("quantize", _quantize, "make the int8 and float16 files of exports, as accurate as is stated")
+    added.add_argument("exports", nargs="+", metavar="EXPORT", help="a folder, or a name such as digits/lenet5")
+    added.add_argument(
+        "--precision",
+        choices=(INT8, FLOAT16),
+        help="what to make: int8 for processors, float16 for graphics processors (default: both)",
+    )
+    added.add_argument(
+        "--margin",
+        type=float,
+        default=0.3,
+        metavar="POINTS",
+        help="refuse where accuracy falls by more points than that (default: 0.3)",
+    )
+    added.add_argument(
+        "--calibration",
+        type=_count,
+        default=1000,
+        metavar="N",
+        help="training pictures to calibrate int8 by (default: 1000)",
+    )
+    added.add_argument("--data", help="the data set of the exports (default: the one that they name)")
+
     added = command("predict", _predict, "classify pictures, or the rows of a table, with an export")
     added.add_argument("export", metavar="EXPORT", help="a folder, an .onnx file, or a name such as digits/lenet5")
     added.add_argument("paths", nargs="+", type=Path, metavar="PICTURE", help="a picture, or a table as CSV")
     added.add_argument("--provider", default="auto", help="where to run: auto, cpu, cuda, openvino, ...")
     added.add_argument("--threads", type=int, help="processor threads to use (default: onnxruntime's choice)")
+    added.add_argument(
+        "--precision",
+        choices=tuple(MODEL_FILES),
+        default=FLOAT32,
+        help="the export's file to take, those that `zoo quantize` makes among them (default: float32)",
+    )
     added.add_argument(
         "--top", type=_count, default=3, metavar="N", help="labels to print for each picture (default: 3)"
     )
@@ -360,6 +440,10 @@ def _parser() -> argparse.ArgumentParser:
         help="draw what in each picture speaks for its answer, into a folder (default: explained); put it last",
     )
 
+    added = command("placement", _placement, "show which nodes of an export run on which provider")
+    added.add_argument("export", metavar="EXPORT", help="a folder, an .onnx file, or a name such as digits/lenet5")
+    added.add_argument("--provider", default="auto", help="where to run: auto, cpu, cuda, openvino, ...")
+
     added = command("compare", _compare, "put exports side by side: accuracy, size, latency, parity")
     added.add_argument("exports", nargs="+", metavar="EXPORT", help="a folder, or a name such as digits/lenet5")
     added.add_argument("--picture", type=Path, metavar="FILE", help="save the comparison as a PNG")
@@ -371,6 +455,43 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, default=Path("demo.html"), metavar="FILE", help="the page to write (default: demo.html)"
     )
     added.add_argument("--webgpu", action="store_true", help="let the page use the graphics card, where there is one")
+
+    added = command("benchmark", _benchmark, "measure how fast exports answer on this machine, beside other libraries")
+    added.add_argument("exports", nargs="+", metavar="EXPORT", help="a folder, or a name such as digits/lenet5")
+    added.add_argument(
+        "--provider", type=_names, default=["cpu"], metavar="NAME,…", help="where to run: cpu, openvino, cuda, ..."
+    )
+    added.add_argument(
+        "--batch",
+        type=_counts,
+        default=[1, 8, 64, 256],
+        metavar="N,…",
+        help="pictures or rows at a time (default: 1,8,64,256)",
+    )
+    added.add_argument(
+        "--precision",
+        type=_names,
+        default=["float32"],
+        metavar="NAME,…",
+        help="float32, int8, float16 (default: float32)",
+    )
+    added.add_argument(
+        "--threads",
+        type=_counts,
+        default=[],
+        metavar="N,…",
+        help="numbers to try, of which the fastest counts (default: 1, 2, 4 and so on, and all cores)",
+    )
+    added.add_argument(
+        "--seconds", type=_seconds, default=1.0, help="for each cell of the table (default: 1), spread over rounds"
+    )
+    added.add_argument(
+        "--peers",
+        action="store_true",
+        help="run the same model in plain tf2onnx on onnxruntime, TensorFlow, Keras, LiteRT and OpenVINO, too",
+    )
+    added.add_argument("--plot", type=Path, metavar="FILE", help="save latency and throughput as a PNG")
+    added.add_argument("--log", action="store_true", help="add the figures to the run in MLflow that made the export")
 
     added = command("gallery", _gallery, "write the page that shows all exports, and its charts, from their manifests")
     takes_exports(added)
@@ -413,6 +534,24 @@ def _reading(options: argparse.Namespace) -> dict[str, Any]:
 def _count(text: str) -> int:
     (number,) = _numbers(text, 1, "3")
     return number
+
+
+def _counts(text: str) -> list[int]:
+    return [_count(part) for part in text.split(",")]
+
+
+def _names(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 3600:
+        raise argparse.ArgumentTypeError(f"expected a time in seconds such as 0.5, received {text!r}")
+    return seconds
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.whole import in_place_of
+from zoo.contract import FLOAT32
 from zoo.errors import InputError
 from zoo.runtime import Classifier, load
 from zoo.tables import SPLIT_COLUMN, encode, read_text_table, row_of
@@ -53,18 +54,19 @@ def predict(
     *,
     provider: str = "auto",
     threads: int | None = None,
+    precision: str = FLOAT32,
     explain: Path | None = None,
 ) -> list[PredictedPicture] | list[PredictedRow]:
     """The answer for each of the picture files, or for each row of the tables, in their order.
 
-    export, provider, threads: as `zoo.load` takes them. A table's columns may be in any order, with its label and its
-    splits among them.
+    export, provider, threads, precision: as `zoo.load` takes them. A table's columns may be in any order, with its
+    label and its splits among them.
     explain: a folder for PNGs, NAME.explained.png for each picture, that show what in it speaks for the answer.
     Raises what `zoo.load` raises, PictureError for the first picture that can't be read, DataError for a table that
     can't, InputError, with the line, for a row that the classifier doesn't take, or where `explain` is no folder that
     can be written to, and ExportError where answers can't be explained; then nothing has been written.
     """
-    classifier = load(export, provider, threads)
+    classifier = load(export, provider, threads, precision)
     if explain is not None:
         classifier.check_explains()
     if classifier.columns:

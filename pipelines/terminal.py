@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +14,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.contest import ratio
 from pipelines.results import to_json
 from zoo.contract import SAMPLES_FILE, SAMPLES_FOLDER, read_manifest
 from zoo.errors import printable
 
 if TYPE_CHECKING:
+    from pipelines.benchmark import Benchmark
     from pipelines.compare import Comparison
     from pipelines.demo import Demo
     from pipelines.evaluate import Evaluation
     from pipelines.export import Exported
     from pipelines.gallery import Gallery
+    from pipelines.quantize import Quantized
     from pipelines.roster import ListedModel
     from pipelines.train import Trained
     from pipelines.triton import TritonModel
@@ -81,6 +84,66 @@ def comparison_table(comparison: Comparison) -> Table:
         table.caption += "\nover seeds: mean and standard deviation of the test accuracy, and of how many trainings"
     table.caption_justify = "left"
     return table
+
+
+def benchmark_table(benchmark: Benchmark) -> Table:
+    """A line for each contestant at each batch size; what is the same for all batch sizes stands in its first line."""
+    table = _table(
+        "export",
+        "runs in",
+        "precision",
+        ">batch",
+        ">threads",
+        ">latency, ms",
+        ">rounds from .. to",
+        ">p95",
+        ">p99",
+        ">a second",
+        ">× first",
+        ">of peak",
+        ">cold start",
+        ">memory",
+        ">size",
+    )
+    for export in benchmark.exports:
+        first = export.contestants[0]
+        for each in export.contestants:
+            for line, timing in enumerate(each.timings):
+                of_all = (
+                    f"{each.cold_start:.2f} s",
+                    f"{each.peak_memory / 1e6:,.0f} MB",
+                    f"{each.size / 1000:,.0f} kB",
+                )
+                table.add_row(
+                    Text(export.name if line == 0 and each is first else ""),
+                    Text(each.name if line == 0 else ""),
+                    each.precision if line == 0 else "",
+                    f"{timing.batch:,}",
+                    f"{timing.threads}",
+                    f"{timing.median:.3g}",
+                    f"{min(timing.rounds):.3g} .. {max(timing.rounds):.3g}",
+                    f"{timing.p95:.3g}",
+                    f"{timing.p99:.3g}",
+                    f"{timing.throughput:,.0f}",
+                    "" if each is first else f"{ratio(first.at(timing.batch), timing).ratio:.2f}",
+                    "" if timing.share is None else f"{timing.share:.1%}",
+                    *(of_all if line == 0 else ("", "", "")),
+                )
+    peak = max(export.peak for export in benchmark.exports) / 1e9
+    table.caption = (
+        f"{printable(str(benchmark.machine))}; {benchmark.date}\n"
+        "latency: of a batch, the median; from .. to: the medians of the rounds; × first: time over the first one's\n"
+        f"of peak: multiply-accumulates a second, of {peak:,.0f} billion in a matrix product in float32 on all cores\n"
+        "threads: the number that was fastest; cold start: a new process, from import to the first answer"
+    )
+    table.caption_justify = "left"
+    return table
+
+
+def show_notes(notes: Iterable[str]) -> None:
+    """Sentences below a table."""
+    for note in notes:
+        _output.print(Text(printable(note)), soft_wrap=True)
 
 
 def data_summary(report: Report) -> Table:
@@ -216,6 +279,38 @@ def triton_summary(model: TritonModel) -> Text:
     return Text(printable(f"{model.folder}: {about} for Triton Inference Server; {start}, and README.md there"))
 
 
+def quantized_table(quantized: Quantized) -> Table:
+    """A line a file: what it costs in accuracy, and what it gains."""
+    table = _table("file", ">test accuracy", ">points", ">95% interval", ">same answer", ">size", ">of float32")
+    for heading in (f"speed, {batch} at once" for batch in (1, 64)):
+        table.add_column(heading, no_wrap=True, justify="right", overflow="crop")
+    for found in quantized.files:
+        difference = found.difference
+        table.add_row(
+            Text(found.file.name),
+            f"{found.accuracy:.2%}",
+            f"{100 * difference.difference:+.2f}",
+            f"{100 * difference.low:+.2f} to {100 * difference.high:+.2f}",
+            f"{found.same_top_class:.2%}",
+            f"{found.size / 1000:,.0f} kB",
+            f"{found.share:.0%}",
+            *(f"{speedup:.2f}×" for speedup in found.speedups.values()),
+        )
+    table.title = Text(f"{quantized.folder}: verified", style="bold")
+    lines = ["against model.onnx: points of accuracy on the test set; speed on one thread of this processor"]
+    for found in quantized.files:
+        if found.made:
+            kept = ", ".join(found.made["float32_layers"]) or "none"
+            lines.append(
+                f"{found.precision}: calibrated by {found.made['calibration']}; layers kept in float32: {kept}"
+            )
+        if found.speedups and max(found.speedups.values()) < 1:
+            lines.append(f"{found.precision} is slower here than float32: it is worth its size alone")
+    table.caption = "\n".join(lines)
+    table.caption_justify = "left"
+    return table
+
+
 def verification_table(verification: Verification) -> Table:
     """One line a check."""
     table = _table("check", "result")
@@ -267,6 +362,7 @@ def roster_table(models: tuple[ListedModel, ...]) -> Table:
         ">sees",
         ">test accuracy",
         ">over seeds",
+        ">in int8",
         "~what it is",
     )
     for model in models:
@@ -280,6 +376,7 @@ def roster_table(models: tuple[ListedModel, ...]) -> Table:
             "" if field is None else _sight(field or None),
             _or_blank(model.accuracy, ".2%"),
             _over_seeds(model),
+            _or_blank(model.int8_accuracy, ".2%"),
             _short(model.summary),
         )
     return table

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.contract import ACTIVATION_MAP, FEATURES, INPUT, LOGITS, PROBABILITIES, Column, Metadata
+from zoo.contract import ACTIVATION_MAP, FEATURES, FLOAT32, INPUT, LOGITS, PROBABILITIES, Column, Metadata
 from zoo.errors import ExportError, InputError, unknown
 from zoo.pictures import Pixels, Source, read_picture
 from zoo.runtime.batches import batches_of_one_size
 from zoo.runtime.explanation import Explanation
+from zoo.runtime.providers import Node, placement
 from zoo.tables import Row, encode, encode_all
 
 
@@ -40,6 +42,11 @@ class Classifier:
     session: Any
     metadata: Metadata
     provider: str
+
+    @property
+    def precision(self) -> str:
+        """Of the file's weights: float32, int8 or float16."""
+        return self.metadata.precision
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -74,6 +81,13 @@ class Classifier:
             return None
         _, _, rows, columns = shapes[ACTIVATION_MAP]
         return rows, columns
+
+    def placement(self) -> dict[str, tuple[Node, ...]]:
+        """Which nodes of the file run where: provider -> nodes, such as {"openvino": (...), "cpu": (...)}.
+
+        Raises ProviderError where onnxruntime is older than 1.24, which doesn't tell.
+        """
+        return placement(self.session)
 
     def predict(self, picture: Source | Row) -> Prediction:
         """Label, probability and ranking of one picture of any size: a path, encoded bytes, a PIL image or an array.
@@ -187,10 +201,10 @@ class Classifier:
     def _predictions(self, rows: NDArray[np.float32]) -> list[Prediction]:
         """rows [N, K] of probabilities -> N predictions."""
         labels = self.metadata.labels
-        orders = np.argsort(-rows, axis=1, kind="stable")  # equals in the order of the labels, on every machine
         predictions = []
-        for probabilities, order in zip(rows.tolist(), orders.tolist(), strict=True):
-            ranking = tuple([(labels[k], probabilities[k]) for k in order])
+        for probabilities in rows.tolist():
+            # Equals stay in the order of the labels, on every machine. Sorted by NumPy, ten of them take 5 us longer.
+            ranking = tuple(sorted(zip(labels, probabilities, strict=True), key=_probability, reverse=True))
             predictions.append(Prediction(*ranking[0], ranking))
         return predictions
 
@@ -198,7 +212,11 @@ class Classifier:
         """One line, without the hundred labels that a classifier may have."""
         about = self.metadata
         size = f"{len(self.columns)} columns" if self.columns else f"{self.height}x{self.width}x{self.channels}"
-        return f"<Classifier {about.data_set}/{about.model}: {size}, {len(self.labels)} labels, on {self.provider}>"
+        how = f"on {self.provider}" if self.precision == FLOAT32 else f"{self.precision} on {self.provider}"
+        return f"<Classifier {about.data_set}/{about.model}: {size}, {len(self.labels)} labels, {how}>"
+
+
+_probability = itemgetter(1)
 
 
 def _describe(images: object) -> str:
