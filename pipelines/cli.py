@@ -258,8 +258,9 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument(
             "--from",
             dest="source",
-            metavar="EXPORT|RUN",
-            help="start from the features of a trained model, frozen at first: for few pictures",
+            metavar="EXPORT|RUN|imagenet",
+            help="start from the features of a trained model, frozen at first: for few pictures; imagenet means the "
+            "weights that Keras' authors publish for mobilenet-v2, efficientnet-v2-b0 and resnet50-v2",
         )
 
     def takes_exports(added: argparse.ArgumentParser) -> None:
@@ -279,7 +280,9 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument(
         "models", nargs="*", default=[], metavar="MODEL", help="such as conv-small; `zoo list` names them all"
     )
-    which.add_argument("--all", action="store_true", help="every model that there is, each by its own recipe")
+    which.add_argument(
+        "--all", action="store_true", help="every model that learns from the first weight on, each by its own recipe"
+    )
     takes_data(added, required=True)
     takes_exports(added)
     added.add_argument(

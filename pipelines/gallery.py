@@ -18,7 +18,7 @@ from pipelines.shipped import Shipped, read_shipped
 from zoo.contract import CARD_FILE
 from zoo.data import data_sets
 from zoo.errors import ExportError
-from zoo.models import definitions
+from zoo.models import definitions, pretrained
 from zoo.models.registry import Family
 from zoo.recipe import Recipe
 
@@ -152,7 +152,7 @@ def _over_seeds(export: Shipped) -> str:
 
 def _command(export: Shipped) -> str:
     """The command that makes it again: the model's own recipe, and whatever the export's recipe has otherwise."""
-    own = next((model.recipe for model in definitions() if model.name == export.model), Recipe())
+    own = next((model.recipe for model in (*definitions(), *pretrained()) if model.name == export.model), Recipe())
     default = own.to_json()
     made = Recipe().to_json() | dict(export.recipe)  # a field that is younger than the export had its default then
     settings = {name: made[name] for name in default if made[name] != default[name]}

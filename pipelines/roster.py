@@ -12,7 +12,7 @@ from typing import get_args
 
 from pipelines.shipped import Shipped, read_shipped
 from zoo.errors import QueryError, unknown
-from zoo.models import definitions
+from zoo.models import definitions, pretrained
 from zoo.models.registry import Family
 
 
@@ -79,7 +79,7 @@ def list_models(
 
 
 def _all_rows(shipped: Sequence[Shipped]) -> list[ListedModel]:
-    known = definitions()
+    known = (*definitions(), *pretrained())
     rows = []
     for model in known:
         exports = [export for export in shipped if export.model == model.name]
