@@ -14,7 +14,7 @@ from zoo.contract import Column
 from zoo.data.dataset import DataSet, Split
 from zoo.data.layouts import SPLIT_NAMES
 from zoo.data.listing import SPLITS
-from zoo.data.splits import TEST_SHARE, VALIDATION_SHARE_OF_REST, draw
+from zoo.data.splits import fill_splits
 from zoo.errors import DataError, unknown
 from zoo.tables import NO_NUMBER, SPLIT_COLUMN, TextTable, parse_number, read_text_table
 
@@ -188,15 +188,8 @@ def _splits(
                     f"class {label!r} in {where} has {different[code]} different rows, expected at least {expected}, "
                     "so that train, validation and test have one each: add some, or remove the class"
                 )
-    for name, share in (("test", TEST_SHARE), ("validation", VALIDATION_SHARE_OF_REST)):
-        if name not in splits:
-            rows = splits["train"]
-            # Copies of one row are drawn as one: a model has learned what it is tested on otherwise.
-            _, first, copy_of = np.unique(copies[rows], return_index=True, return_inverse=True)
-            _, those = draw(labels[rows][first], share)
-            is_drawn = np.isin(copy_of, those)
-            splits |= {"train": rows[~is_drawn], name: rows[is_drawn]}
-    return splits
+    # Copies of one row are drawn as one: a model has learned what it is tested on otherwise.
+    return fill_splits(splits, labels, copies)
 
 
 def _given_splits(table: TextTable, place: int | None) -> NDArray[np.str_]:
