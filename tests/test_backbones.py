@@ -45,8 +45,10 @@ def lively(name: str, channels: int = 3):
     start_keras().utils.set_random_seed(1)
     model, random = build(name, 64, 64, channels, 4), np.random.default_rng(2)
     for weight in model.weights:
-        if len(weight.shape) == 1:
+        if weight.path.endswith(("gamma", "moving_variance")):
             weight.assign(random.uniform(0.5, 1.5, weight.shape))
+        elif len(weight.shape) == 1:
+            weight.assign(random.normal(0, 0.1, weight.shape))
     return model
 
 
