@@ -45,7 +45,7 @@ def test_columns_classes_and_splits_are_counted(table):
         "kind": ("categorical", 0, 1),
     }
     assert report.columns[1].values == ("20", "24", "31")
-    assert report.columns[2].values == ("Rome", "Oslo")
+    assert report.columns[2].values == ("Oslo", "Rome")
     assert [(found.label, found.rows, dict(found.splits)) for found in report.classes] == [
         ("no", 4, {"train": 2, "validation": 1, "test": 1}),
         ("yes", 14, {"train": 12, "validation": 1, "test": 1}),
