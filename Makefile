@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help demo exports test test-full check format lock clean
+.PHONY: help demo exports test test-full test-apps check format lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-10s %s\n", $$1, $$2 }'
@@ -16,10 +16,13 @@ exports: $(INSTALLED) ## Train, evaluate and export the whole roster again from 
 	$(BIN)/zoo run --all --data fashion-mnist
 
 test: check ## Check the code and run the tests that take minutes at most
-	$(BIN)/pytest -m "not slow and not gpu"
+	$(BIN)/pytest -m "not slow and not gpu and not apps"
 
 test-full: check ## The same, and the slow tests
-	$(BIN)/pytest -m "not gpu"
+	$(BIN)/pytest -m "not gpu and not apps"
+
+test-apps: $(INSTALLED) ## Run the apps in examples/ for real: needs Node.js with npm, Chromium, and the network
+	$(BIN)/pytest -m apps tests/apps
 
 check: $(INSTALLED) ## Format, lint, types, and imports that run one way
 	$(BIN)/ruff format --check .

@@ -118,6 +118,15 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _export(options: argparse.Namespace) -> None:
     from pipelines import terminal
+
+    if options.layout == "triton":
+        from pipelines.triton import triton
+
+        model = triton(options.run, exports=options.exports, repository=options.repository or Path("models"))
+        terminal.show(model, options.json, terminal.triton_summary)
+        return
+    if options.repository:
+        options.error("--repository is for --layout triton: --exports says where exports go")
     from pipelines.export import export
 
     terminal.show(export(options.run, exports=options.exports), options.json, terminal.export_summary)
@@ -318,9 +327,20 @@ def _parser() -> argparse.ArgumentParser:
     added = command("evaluate", _evaluate, "measure a run on its whole test set")
     added.add_argument("run", metavar="RUN", help="a run's id, or the first digits of it")
 
-    added = command("export", _export, "write a run as a verified ONNX export")
-    added.add_argument("run", metavar="RUN", help="a run's id, or the first digits of it")
+    added = command("export", _export, "write a run as a verified ONNX export, or an export as a server takes it")
+    added.add_argument(
+        "run", metavar="RUN", help="a run's id, or the first digits of it; with --layout triton an export, too"
+    )
     takes_exports(added)
+    added.add_argument(
+        "--layout",
+        choices=("zoo", "triton"),
+        default="zoo",
+        help="zoo: the folder that zoo.load takes; triton: a model of Triton's and KServe's (default: zoo)",
+    )
+    added.add_argument(
+        "--repository", type=Path, metavar="DIR", help="Triton's model repository to write to (default: models)"
+    )
 
     added = command("verify", _verify, "check exports: the file, its contract, and every picture of the test set")
     added.add_argument("paths", nargs="*", type=Path, metavar="EXPORT", help="an export's folder, or an .onnx file")

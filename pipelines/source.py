@@ -121,7 +121,7 @@ def _read(name: str) -> tuple[Origin, Any, tuple[str, ...]]:
     if published != name and published in (model.name for model in pretrained()):
         file = published_file(published)
         model, labels, title, digest = _read_published(published, file, sha256(file))
-    elif _is_run(name):
+    elif is_run(name):
         run_id = tracking.find_run(name)
         model, labels, title, digest = _read_run(run_id)
         name = f"runs:/{run_id}"
@@ -157,8 +157,8 @@ def _read_export(path: Path, file_sha256: str) -> _Read:  # noqa: ARG001 (as abo
     return model, metadata.labels, f"{metadata.data_set}/{metadata.model}", weights_sha256(model)
 
 
-def _is_run(name: str) -> bool:
-    """Whether it looks like a run's id and nothing of that name is there. An export's name has a slash."""
+def is_run(name: str) -> bool:
+    """Whether a name means a run: it looks like an id, and nothing of that name is there. An export's has a slash."""
     return name.startswith("runs:/") or (not set(name.lower()) - set("0123456789abcdef") and not os.path.exists(name))  # noqa: PTH110
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pipelines.gallery import Gallery
     from pipelines.roster import ListedModel
     from pipelines.train import Trained
+    from pipelines.triton import TritonModel
     from pipelines.verify import Verification
     from zoo.data.report import Finding, Report
     from zoo.data.table_report import TableReport
@@ -243,6 +244,13 @@ def export_summary(exported: Exported) -> Text:
         f"{exported.folder}: verified, test accuracy {accuracy:.2%}, "
         f"largest difference from Keras {exported.metadata.parity['largest_difference']:.0e}"
     )
+
+
+def triton_summary(model: TritonModel) -> Text:
+    """Where the model lies in the repository, and how the server is started on it."""
+    about = f"{model.metadata.data_set}/{model.metadata.model}"
+    start = f"tritonserver --model-repository={model.folder.parent}"
+    return Text(printable(f"{model.folder}: {about} for Triton Inference Server; {start}, and README.md there"))
 
 
 def verification_table(verification: Verification) -> Table:

@@ -76,6 +76,8 @@ class MissingExtraError(ZooError):
 
 def printable(text: str) -> str:
     """Text without what a terminal would obey, and without bytes that are no text: names of files may hold both."""
+    if text.isprintable():
+        return text
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 

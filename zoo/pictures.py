@@ -165,7 +165,8 @@ def _opened(source: str | os.PathLike[str] | bytes | Image) -> Iterator[tuple[Im
     if isinstance(source, (bytes, bytearray, memoryview)):
         file, size, where = BytesIO(source), len(source), f"the picture of {len(source):,} bytes"
     elif isinstance(source, (str, os.PathLike)):
-        file, size, where = Path(source), _file_size(Path(source)), printable(str(source))
+        file = Path(source)
+        size, where = _file_size(file), printable(str(source))
     else:
         received = type(source).__name__
         raise InputError(f"expected a picture as path, bytes, PIL image or array of uint8, received {received}")

@@ -135,7 +135,9 @@ class PixelWriter:
         self._count += 1
 
     def _put(self, place: int, pixels: Pixels) -> None:
-        coloured = np.broadcast_to(pixels, (*pixels.shape[:3], self._channels))
+        coloured = pixels
+        if pixels.shape[3] != self._channels:
+            coloured = np.broadcast_to(pixels, (*pixels.shape[:3], self._channels))
         if self._array is not None:
             self._array[place : place + len(pixels)] = coloured
         if self._out is not None:
