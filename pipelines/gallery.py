@@ -15,6 +15,7 @@ from pipelines.markdown import filled, plain, row, table
 from pipelines.plan import LEARNED_AS_THEY_ARE
 from pipelines.published import PUBLISHED, TARGETS, Published, Target
 from pipelines.shipped import Shipped, read_shipped
+from pipelines.stages import OF_A_SOURCE
 from zoo.contract import CARD_FILE
 from zoo.data import data_sets
 from zoo.errors import ExportError
@@ -166,6 +167,10 @@ def _command(export: Shipped) -> str:
         words[-1] += ".csv"
         words += ["--label", export.label_column]
         settings = {name: value for name, value in settings.items() if name not in LEARNED_AS_THEY_ARE}
+    if export.source:
+        words += ["--from", export.source]
+    else:
+        settings = {name: value for name, value in settings.items() if name not in OF_A_SOURCE}
     for name, value in settings.items():
         words += ["--set", f"{name}={value}"]
     if len(export.seeds) > 1:

@@ -18,7 +18,7 @@ class Shipped:
     of the shipped file on the whole test set, 0..1; low, high: its 95% interval. seeds: accuracy by seed, where several
     were trained. robust_accuracy: mean over corrupted test pictures, 0..1. size: of model.onnx, bytes. teacher: the
     model whose answers it learned from. card: whether there is one in the folder. label_column: of a table, the column
-    that held the class.
+    that held the class. source: the trained model that it started from, "" for none.
     """
 
     folder: Path
@@ -39,6 +39,7 @@ class Shipped:
     recipe: Mapping[str, object]
     card: bool
     label_column: str = ""
+    source: str = ""
 
     @property
     def name(self) -> str:
@@ -80,6 +81,7 @@ def _shipped(folder: Path, manifest: Manifest) -> Shipped:
         recipe=metadata.recipe,
         card=manifest.file(CARD_FILE) is not None,
         label_column=metadata.label_column,
+        source=str(metadata.source.get("name", "")),
     )
 
 
