@@ -2,9 +2,9 @@
 
     PYTHONPATH=. python benchmarks/cold_start.py [--model conv-small] [--rounds 5] [--json]
 
-Against the same in bare onnxruntime with Pillow, and with Keras: import, load the .keras file, predict the same picture.
-All are whole processes, started in turns, and timed inside from the first line on; the interpreter's own start is
-told beside it. Medians, and the shortest times: what a machine with nothing else to do would show.
+Against the same in bare onnxruntime with Pillow, and with Keras: import, load the .keras file, predict the same
+picture. All are whole processes, started in turns, and timed inside from the first line on; the interpreter's own
+start is told beside it. Medians, and the shortest times: what a machine with nothing else to do would show.
 """
 
 from __future__ import annotations

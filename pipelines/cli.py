@@ -58,12 +58,15 @@ _TRAINING_PACKAGES = {"tensorflow", "keras", "tf2onnx", "onnx", "mlflow", "matpl
 def _data_check(options: argparse.Namespace) -> None:
     from pipelines import terminal
     from pipelines.data_check import data_check
-    from zoo.data.report import obstacle
+    from zoo.data.report import Report, obstacle
 
-    report = data_check(options.path, groups=options.groups, page=options.html)
-    terminal.show(report, options.json, terminal.data_summary)
+    report = data_check(options.path, label=options.label, groups=options.groups, page=options.html)
+    if isinstance(report, Report):
+        terminal.show(report, options.json, terminal.data_summary)
+    else:
+        terminal.show(report, options.json, terminal.columns_table)
     if not options.json:
-        terminal.show_data(report)
+        terminal.show_data(report) if isinstance(report, Report) else terminal.show_table(report)
     if reason := obstacle(report.findings):
         raise DataError(reason)
 
@@ -257,8 +260,17 @@ def _describe(options: argparse.Namespace) -> None:
     from pipelines import terminal
     from pipelines.describe import describe
 
-    height, width, channels = options.input
-    found = describe(options.model, size=(height, width), channels=channels, classes=options.classes)
+    if options.data is not None and (options.input or options.classes):
+        options.error("--data says what goes in and how many classes there are: leave out --input and --classes")
+    height, width, channels = options.input or (28, 28, 1)
+    found = describe(
+        options.model,
+        size=(height, width),
+        channels=channels,
+        classes=options.classes or 10,
+        data=options.data,
+        label=options.label,
+    )
     terminal.show(found, options.json, terminal.ledger_table)
 
 
@@ -328,8 +340,9 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument(
             "--from",
             dest="source",
-            metavar="EXPORT|RUN",
-            help="start from the features of a trained model, frozen at first: for few pictures",
+            metavar="EXPORT|RUN|imagenet",
+            help="start from the features of a trained model, frozen at first: for few pictures; imagenet means the "
+            "weights that Keras' authors publish for mobilenet-v2, efficientnet-v2-b0 and resnet50-v2",
         )
 
     def takes_exports(added: argparse.ArgumentParser) -> None:
@@ -337,11 +350,14 @@ def _parser() -> argparse.ArgumentParser:
             "--exports", type=Path, default=Path("exports"), metavar="DIR", help="folder of exports (default: exports)"
         )
 
-    data = commands.add_parser("data", help="look at pictures before they are learned from")
+    data = commands.add_parser("data", help="look at pictures, or at a table, before they are learned from")
     actions = data.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    added = command("check", _data_check, "say what lies in a folder of pictures, and what is wrong", among=actions)
+    added = command(
+        "check", _data_check, "say what lies in a folder of pictures or a table, and what is wrong", among=actions
+    )
     added.add_argument("path", type=Path, metavar="PATH", help="a folder, a .csv or .jsonl table, or an .npz file")
-    added.add_argument("--html", type=Path, metavar="FILE", help="write the report as a page, with pictures, too")
+    added.add_argument("--label", metavar="COLUMN", help="of a table of values, the column that holds the class")
+    added.add_argument("--html", type=Path, metavar="FILE", help="write the report on pictures as a page, too")
     takes_groups(added)
 
     added = command("run", _run, "train, evaluate, export, verify and compare models in one go")
@@ -349,7 +365,9 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument(
         "models", nargs="*", default=[], metavar="MODEL", help="such as conv-small; `zoo list` names them all"
     )
-    which.add_argument("--all", action="store_true", help="every model that there is, each by its own recipe")
+    which.add_argument(
+        "--all", action="store_true", help="every model that learns from the first weight on, each by its own recipe"
+    )
     takes_data(added, required=True)
     takes_exports(added)
     added.add_argument(
@@ -511,8 +529,10 @@ def _parser() -> argparse.ArgumentParser:
 
     added = command("describe", _describe, "show a model layer by layer: shapes, parameters by formula, cost, sight")
     added.add_argument("model", metavar="MODEL")
-    added.add_argument("--input", type=_input, default=(28, 28, 1), metavar="HxWxC", help="default: 28x28x1")
-    added.add_argument("--classes", type=_count, default=10, metavar="K", help="default: 10")
+    added.add_argument("--input", type=_input, metavar="HxWxC", help="of pictures (default: 28x28x1)")
+    added.add_argument("--classes", type=_count, metavar="K", help="default: 10")
+    added.add_argument("--data", help="a data set whose size and classes count, or a .csv table of values")
+    added.add_argument("--label", metavar="COLUMN", help="of a table, the column that holds the class")
 
     added = command("ui", _ui, "open the MLflow UI on the store that holds the runs", json=False)
     added.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine alone")

@@ -15,10 +15,11 @@ from pipelines.markdown import filled, plain, points, row, table
 from pipelines.plan import LEARNED_AS_THEY_ARE
 from pipelines.published import PUBLISHED, TARGETS, Published, Target
 from pipelines.shipped import FewerBits, Shipped, read_shipped
+from pipelines.stages import OF_A_SOURCE
 from zoo.contract import CARD_FILE
 from zoo.data import data_sets
 from zoo.errors import ExportError
-from zoo.models import definitions
+from zoo.models import definitions, pretrained
 from zoo.models.registry import Family
 from zoo.recipe import Recipe
 
@@ -169,7 +170,7 @@ def _over_seeds(export: Shipped) -> str:
 
 def _command(export: Shipped) -> str:
     """The command that makes it again: the model's own recipe, and whatever the export's recipe has otherwise."""
-    own = next((model.recipe for model in definitions() if model.name == export.model), Recipe())
+    own = next((model.recipe for model in (*definitions(), *pretrained()) if model.name == export.model), Recipe())
     default = own.to_json()
     made = Recipe().to_json() | dict(export.recipe)  # a field that is younger than the export had its default then
     settings = {name: made[name] for name in default if made[name] != default[name]}
@@ -183,6 +184,10 @@ def _command(export: Shipped) -> str:
         words[-1] += ".csv"
         words += ["--label", export.label_column]
         settings = {name: value for name, value in settings.items() if name not in LEARNED_AS_THEY_ARE}
+    if export.source:
+        words += ["--from", export.source]
+    else:
+        settings = {name: value for name, value in settings.items() if name not in OF_A_SOURCE}
     for name, value in settings.items():
         words += ["--set", f"{name}={value}"]
     if len(export.seeds) > 1:

@@ -15,7 +15,7 @@ MOST_TOLD = 20  # sentences about files that were left out; `zoo data check` tel
 
 
 @lru_cache(maxsize=2)
-def read_pictures(
+def read_data(
     data: str,
     folder: str | None = None,
     size: tuple[int, int] | None = None,
@@ -76,5 +76,5 @@ def _read_as(metadata: Metadata, data: str | DataSet) -> DataSet:
         return load(data, label=metadata.label_column)
     size = (metadata.height, metadata.width)
     # What is remembered of a folder may have changed since.
-    read = read_pictures if data in data_sets() else read_pictures.__wrapped__
+    read = read_data if data in data_sets() else read_data.__wrapped__
     return read(data, size=size, resizing=metadata.resizing, groups=metadata.groups or None)

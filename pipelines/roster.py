@@ -13,7 +13,7 @@ from typing import get_args
 from pipelines.shipped import Shipped, read_shipped
 from zoo.contract import INT8
 from zoo.errors import QueryError, unknown
-from zoo.models import definitions
+from zoo.models import definitions, pretrained
 from zoo.models.registry import Family
 
 
@@ -85,7 +85,7 @@ def list_models(
 
 
 def _all_rows(shipped: Sequence[Shipped]) -> list[ListedModel]:
-    known = definitions()
+    known = (*definitions(), *pretrained())
     rows = []
     for model in known:
         exports = [export for export in shipped if export.model == model.name]

@@ -37,7 +37,8 @@ class Shipped:
     of the shipped file on the whole test set, 0..1; low, high: its 95% interval. seeds: accuracy by seed, where several
     were trained. robust_accuracy: mean over corrupted test pictures, 0..1. size: of model.onnx, bytes. teacher: the
     model whose answers it learned from. card: whether there is one in the folder. label_column: of a table, the column
-    that held the class. fewer_bits: its files of other precisions.
+    that held the class. source: the trained model that it started from, "" for none. fewer_bits: its files of other
+    precisions.
     """
 
     folder: Path
@@ -58,6 +59,7 @@ class Shipped:
     recipe: Mapping[str, object]
     card: bool
     label_column: str = ""
+    source: str = ""
     fewer_bits: tuple[FewerBits, ...] = ()
 
     @property
@@ -100,6 +102,7 @@ def _shipped(folder: Path, manifest: Manifest) -> Shipped:
         recipe=metadata.recipe,
         card=manifest.file(CARD_FILE) is not None,
         label_column=metadata.label_column,
+        source=str(metadata.source.get("name", "")),
         fewer_bits=tuple(_fewer_bits(manifest, precision) for precision in manifest.precisions if precision != FLOAT32),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from pipelines.train import Trained
     from pipelines.triton import TritonModel
     from pipelines.verify import Verification
-    from zoo.data.report import Report
+    from zoo.data.report import Finding, Report
+    from zoo.data.table_report import TableReport
     from zoo.models.ledger import Ledger
 
 # Where nobody looks at a terminal, in a log or a pipe, nothing is cut to 80 columns.
@@ -162,31 +163,68 @@ def data_summary(report: Report) -> Table:
 def show_data(report: Report) -> None:
     """Below it: what the pictures are, each file that is wrong, and what to do."""
 
-    def line(text: str, style: str = "") -> None:
-        _output.print(Text(printable(text), style=style), soft_wrap=True)
-
     sizes = ", ".join(f"{size.height}x{size.width} ({size.pictures:,})" for size in report.sizes[:5])
     more = f" and {len(report.sizes) - 5:,} more" if len(report.sizes) > 5 else ""
-    line("")
-    line(f"{report.readable:,} of {report.files:,} pictures can be read")
+    _line("")
+    _line(f"{report.readable:,} of {report.files:,} pictures can be read")
     for name, counts in (("formats", report.formats), ("modes", report.modes)):
-        line(f"{name}: " + ", ".join(f"{kind} ({count:,})" for kind, count in counts.items()))
-    line(f"sizes: {sizes}{more}")
+        _line(f"{name}: " + ", ".join(f"{kind} ({count:,})" for kind, count in counts.items()))
+    _line(f"sizes: {sizes}{more}")
     for same in report.same[:DUPLICATES_TOLD]:
         others = f" and {same.pictures - len(same.files):,} more" if same.pictures > len(same.files) else ""
-        line(f"{same.kind}: {' = '.join(same.files)}{others}", "dim")
+        _line(f"{same.kind}: {' = '.join(same.files)}{others}", "dim")
     if len(report.same) > DUPLICATES_TOLD:
-        line(f"and {len(report.same) - DUPLICATES_TOLD:,} more groups of duplicates: --json or --html has them", "dim")
+        _line(f"and {len(report.same) - DUPLICATES_TOLD:,} more groups of duplicates: --json or --html has them", "dim")
     for problems in (report.unreadable, report.wrongly_named, report.left_out):
         for problem in problems[:PROBLEMS_TOLD]:
-            line(f"{problem.kind}: {problem.sentence}", "dim")
+            _line(f"{problem.kind}: {problem.sentence}", "dim")
         if len(problems) > PROBLEMS_TOLD:
-            line(f"and {len(problems) - PROBLEMS_TOLD:,} more such files: --json has them", "dim")
-    line("")
-    line(report.verdict, "bold")
-    for finding in report.findings:
-        if not finding.serious:  # what is serious is the error that the command ends with
-            line(f"- {finding.sentence}")
+            _line(f"and {len(problems) - PROBLEMS_TOLD:,} more such files: --json has them", "dim")
+    _show_verdict(report.verdict, report.findings)
+
+
+def columns_table(report: TableReport) -> Table:
+    """The columns of a table, and what is in them."""
+    table = _table("column", "kind", ">missing", ">different", "values")
+    for column in report.columns:
+        values = " .. ".join(column.values) if column.kind == "numeric" else ", ".join(column.values)
+        table.add_row(
+            Text(printable(column.name)),
+            column.kind,
+            f"{column.missing:,}" if column.missing else "",
+            f"{column.different:,}",
+            Text(printable(values)),
+        )
+    table.caption = "values: least, median and largest number, or the commonest categories"
+    table.caption_justify = "left"
+    return table
+
+
+def show_table(report: TableReport) -> None:
+    """Below it: the classes, and what to do."""
+    _line("")
+    copies = f", {report.copies:,} of them there already" if report.copies else ""
+    _line(f"{report.rows:,} rows{copies}, {len(report.classes)} classes in column {report.label!r}:")
+    for found in report.classes[:CLASSES_TOLD]:
+        of_splits = ", ".join(f"{split} {found.splits[split]:,}" for split in report.splits)
+        _line(f"  {found.label}: {found.rows:,}" + (f" ({of_splits})" if len(report.splits) > 1 else ""))
+    if len(report.classes) > CLASSES_TOLD:
+        _line(f"  and {len(report.classes) - CLASSES_TOLD} more")
+    _show_verdict(report.verdict, report.findings)
+
+
+def _show_verdict(verdict: str, findings: Sequence[Finding]) -> None:
+    from zoo.data.report import obstacle
+
+    _line("")
+    _line(verdict, "bold")
+    for finding in findings:
+        if finding.sentence != obstacle(findings):  # that is the error that the command ends with
+            _line(f"- {finding.sentence}")
+
+
+def _line(text: str, style: str = "") -> None:
+    _output.print(Text(printable(text), style=style), soft_wrap=True)
 
 
 def show_pairs(comparison: Comparison) -> None:
@@ -394,7 +432,8 @@ def _over_seeds(model: ListedModel) -> str:
 
 def ledger_table(ledger: Ledger) -> Table:
     """Layer by layer, with the totals at the foot."""
-    height, width, channels = ledger.input
+    sides = "×".join(map(str, ledger.input))
+    takes = f"{sides} pictures" if len(ledger.input) == 3 else f"rows of {sides} columns"
     table = _table("layer", "~kind", "output", "formula", ">parameters", ">multiply-acc.", ">sees", show_footer=True)
     for layer in ledger.layers:
         table.add_row(
@@ -406,7 +445,7 @@ def ledger_table(ledger: Ledger) -> Table:
             f"{layer.multiply_accumulates:,}" if layer.multiply_accumulates else "",
             _sight(layer.receptive_field),
         )
-    table.title = Text(f"{ledger.model}, {height}×{width}×{channels} pictures, {ledger.classes} classes", style="bold")
+    table.title = Text(f"{ledger.model}, {takes}, {ledger.classes} classes", style="bold")
     footers = ("total", "", "", "", f"{ledger.parameters:,}", f"{ledger.multiply_accumulates:,}", "")
     for column, footer in zip(table.columns, footers, strict=True):
         column.footer = footer
