@@ -105,5 +105,5 @@ def _download(name: str, published: Published, file: Path) -> None:
         told = f"its MD5 is {published.md5}" if published.md5 else "no hash of it is published"
         raise ModelError(
             f"the weights of {name} are not in {file.parent}, and can't be downloaded ({reason}): put "
-            f"{published.url} there as {file.name}; {told}"
+            f"{published.url} there; {told}"
         ) from None

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import zoo
-from pipelines import checkpoint, tracking
+from pipelines import checkpoint, source, tracking
 from pipelines.cli import main
 from pipelines.convert import convert
 from pipelines.evaluate import evaluate
@@ -342,7 +342,9 @@ def test_the_run_the_file_and_the_card_say_what_it_started_from(folder, started)
 
 def test_a_whole_run_starts_from_a_source_once(folder, capsys):
     command = ["run", "softmax", "--data", "digits", "--from", "digits/softmax", "--set", "epochs=4"]
+    source._read_export.cache_clear()
     assert main(command) == 0
+    assert source._read_export.cache_info().misses == 1, "read once, for the plan and for the training"
     assert "1 of 1 layers (650 parameters) start from digits/softmax" in capsys.readouterr().err  # the same classes
     assert read_manifest(folder / "exports/digits/softmax").metadata.source["name"] == "digits/softmax"
     assert main(command) == 0
