@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.contest import ratio
 from pipelines.results import to_json
 from zoo.contract import SAMPLES_FILE, SAMPLES_FOLDER, read_manifest
 from zoo.errors import printable
@@ -89,6 +88,8 @@ def comparison_table(comparison: Comparison) -> Table:
 
 def benchmark_table(benchmark: Benchmark) -> Table:
     """A line for each contestant at each batch size; what is the same for all batch sizes stands in its first line."""
+    from pipelines.contest import ratio  # which imports NumPy: `zoo list` is faster without
+
     table = _table(
         "export",
         "runs in",
