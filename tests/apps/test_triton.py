@@ -124,6 +124,7 @@ def test_the_config_is_one_of_triton_s_schema(python: Path, repository: Path) ->
     assert found["output"] == [
         {"name": "probabilities", "data_type": "TYPE_FP32", "dims": ["10"], "label_filename": "labels.txt"},
         {"name": "logits", "data_type": "TYPE_FP32", "dims": ["10"]},
+        {"name": "activation_map", "data_type": "TYPE_FP32", "dims": ["10", "7", "7"]},
     ]
     assert found["instance_group"] == [{"count": 1}]  # KIND_AUTO is the schema's default
     assert configs["wine-softmax"]["input"] == [{"name": "features", "data_type": "TYPE_FP32", "dims": ["3"]}]
