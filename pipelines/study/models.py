@@ -1,0 +1,83 @@
+"""The models of the experiments: of one kind each, with widths and depths to choose.
+
+Each function gives a diagram: images [N, H, W, C] float32 in 0..1, number of classes -> logits [N, K].
+Dense and conv layers alike are followed by batch normalisation and ReLU, so that neither has the better conditions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from zoo.models import layers
+from zoo.models.conv import conv_unit, pooling_head
+from zoo.models.dense import dense_unit
+from zoo.models.registry import Diagram, Tensor
+
+
+def dense(*units: int) -> Diagram:
+    """Every pixel to every neuron, then hidden layers of so many units."""
+
+    def diagram(images: Tensor, classes: int) -> Tensor:
+        return dense_head(images, units, classes)
+
+    return diagram
+
+
+def conv(*filters: int, strides: Sequence[int] = (), kernel: int = 3) -> Diagram:
+    """Convolutions of so many filters, an average over all positions, and the logits.
+
+    strides: of each, by default 2 from the second on.
+    """
+
+    def diagram(images: Tensor, classes: int) -> Tensor:
+        return pooling_head(convolutions(images, filters, strides, kernel), classes)
+
+    return diagram
+
+
+def hybrid(*filters: int, units: Sequence[int] = (64,), strides: Sequence[int] = (), kernel: int = 3) -> Diagram:
+    """The same convolutions, and a dense head that sees all positions at once."""
+
+    def diagram(images: Tensor, classes: int) -> Tensor:
+        return dense_head(convolutions(images, filters, strides, kernel), units, classes)
+
+    return diagram
+
+
+def dense_head(features: Tensor, units: Sequence[int], classes: int) -> Tensor:
+    """features [N, H, W, C] -> logits [N, K]"""
+    x = layers.Flatten(name="flatten")(features)
+    for place, count in enumerate(units, start=1):
+        x = dense_unit(x, count, name=f"hidden{place}")
+    return layers.Dense(classes, name="head_dense")(x)
+
+
+def convolutions(x: Tensor, filters: Sequence[int], strides: Sequence[int] = (), kernel: int = 3) -> Tensor:
+    """[N, H, W, C] -> [N, H/s, W/s, F], where s is the product of the strides"""
+    for place, count in enumerate(filters, start=1):
+        stride = strides[place - 1] if strides else min(place, 2)
+        x = conv_unit(x, count, stride, kernel, name=f"conv{place}")
+    return x
+
+
+def unshared(*filters: int, strides: Sequence[int] = (), kernel: int = 3) -> Diagram:
+    """`conv` with filters of its own at each position: local, and nothing shared."""
+
+    def diagram(images: Tensor, classes: int) -> Tensor:
+        x = images
+        for place, count in enumerate(filters, start=1):
+            stride = strides[place - 1] if strides else min(place, 2)
+            x = unshared_layer()(count, kernel, stride, name=f"local{place}")(x)
+            x = layers.BatchNormalization(momentum=0.9, name=f"local{place}_norm")(x)
+            x = layers.ReLU(name=f"local{place}_relu")(x)
+        return pooling_head(x, classes)
+
+    return diagram
+
+
+def unshared_layer() -> Any:
+    """The layer's class, which Keras 3 no longer has (LeCun 1989 had it); made here, since importing Keras takes time."""
+    from pipelines.study.unshared import UnsharedConv2D
+
+    return UnsharedConv2D
