@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help demo exports test test-full check format lock clean
+.PHONY: help demo exports test test-full test-apps test-gpu check format lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-10s %s\n", $$1, $$2 }'
@@ -16,10 +16,19 @@ exports: $(INSTALLED) ## Train, evaluate and export the whole roster again from 
 	$(BIN)/zoo run --all --data fashion-mnist
 
 test: check ## Check the code and run the tests that take minutes at most
-	$(BIN)/pytest -m "not slow and not gpu"
+	$(BIN)/pytest -m "not slow and not gpu and not apps"
 
 test-full: check ## The same, and the slow tests
-	$(BIN)/pytest -m "not gpu"
+	$(BIN)/pytest -m "not gpu and not apps"
+
+test-apps: $(INSTALLED) ## Run the apps in examples/ for real: needs Node.js with npm, Chromium, and the network
+	$(BIN)/pytest -m apps tests/apps
+
+EXTRA ?= gpu
+test-gpu: ## Run the tests of accelerators in .venv-gpu, without TensorFlow (EXTRA=openvino: in .venv-openvino)
+	$(PYTHON) -m venv .venv-$(EXTRA)
+	.venv-$(EXTRA)/bin/pip install --quiet --disable-pip-version-check '.[$(EXTRA)]' 'pytest>=8.3' 'pytest-timeout>=2.3'
+	.venv-$(EXTRA)/bin/python -m pytest -m gpu tests/gpu
 
 check: $(INSTALLED) ## Format, lint, types, and imports that run one way
 	$(BIN)/ruff format --check .
@@ -36,7 +45,7 @@ lock: ## Write requirements.lock anew from pyproject.toml (needs uv)
 		--generate-hashes --no-emit-index-url --no-header --upgrade --output-file requirements.lock
 
 clean: ## Remove the environment and what tools left behind; runs and exports stay
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \

@@ -18,8 +18,8 @@ import numpy as np
 import onnxruntime
 
 from pipelines.convert import convert
-from pipelines.graph import erfc_as_erf
-from zoo.contract import INPUT, LOGITS, PROBABILITIES
+from pipelines.peers import plain_onnx
+from zoo.contract import INPUT, PROBABILITIES
 from zoo.models import build, definition, definitions
 from zoo.models.backend import start_keras
 
@@ -54,7 +54,7 @@ def measure(name: str, batches: list[int], threads: int, seconds: float) -> list
     model = build(name, SIDE, SIDE, CHANNELS, CLASSES)
     random = np.random.default_rng(1)
     model.set_weights([w + random.normal(scale=0.01, size=w.shape) ** 2 for w in model.get_weights()])  # no zero biases
-    plain, ours = (open_session(content, threads) for content in (plain_export(model), bytes_of(convert(model))))
+    plain, ours = (open_session(content, threads) for content in (plain_onnx(model), bytes_of(convert(model))))
     rows = []
     for batch in batches:
         images = random.integers(0, 256, (batch, SIDE, SIDE, CHANNELS), dtype=np.uint8)
@@ -76,24 +76,6 @@ def measure(name: str, batches: list[int], threads: int, seconds: float) -> list
             }
         )
     return rows
-
-
-def plain_export(model: Any) -> bytes:
-    """What one gets by following tf2onnx's manual, with the same input and outputs.
-
-    But for Erfc, which is no operator of ONNX: with it, onnxruntime does not open a model with gelu.
-    """
-    import tensorflow as tf
-    import tf2onnx
-
-    def answers(images: Any) -> dict[str, Any]:
-        outputs = model(images, training=False)
-        return {name: outputs[name] for name in (PROBABILITIES, LOGITS)}
-
-    signature = [tf.TensorSpec((None, SIDE, SIDE, CHANNELS), tf.uint8, name=INPUT)]
-    converted, _ = tf2onnx.convert.from_function(tf.function(answers), input_signature=signature, opset=17)
-    erfc_as_erf(converted.graph)
-    return bytes_of(converted)
 
 
 def bytes_of(converted: Any) -> bytes:

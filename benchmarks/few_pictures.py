@@ -2,6 +2,7 @@
 
     PYTHONPATH=. python benchmarks/few_pictures.py [--pictures 5 20 100] [--seeds 5] [--model conv-mlp-small]
         [--from fashion-mnist/conv-small] [--data digits] [--size 28x28] [--updates 400] [--set FIELD=VALUE] [--json]
+        [--first-seed 1] [--judge validation]
     PYTHONPATH=. python benchmarks/few_pictures.py --classes-apart [--data fashion-mnist] [--from conv-small]
 
 For each seed so many pictures of each class are drawn from the training split, and both ways learn from these very
@@ -12,6 +13,9 @@ with its own: what is easy about a draw is so for both. A seed decides the draw,
 By default a source of clothes and a task of digits: nothing of what the source knows is about digits, and its features
 can be in the way. --classes-apart is the use that they are for, pictures of the same kind with other classes: it trains
 the source itself, the model that --from names, on every second class of the data, and the task is the classes between.
+
+Settings are chosen with other draws than those that are reported (--first-seed 101) and by the data set's validation
+pictures (--judge validation), which no training here learns from: the test set has no part in it.
 """
 
 from __future__ import annotations
@@ -52,6 +56,8 @@ def main() -> None:
     parser.add_argument("--size", default="28x28", metavar="HxW")
     parser.add_argument("--pictures", type=int, nargs="+", default=[5, 20, 100], metavar="N", help="a class")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=1, metavar="S", help="the others follow it (default: 1)")
+    parser.add_argument("--judge", choices=("test", "validation"), default="test", help="pictures that tell accuracy")
     parser.add_argument("--updates", type=int, default=400, help="steps of the optimiser (default: 400)")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="of the model's recipe")
     parser.add_argument("--picture", type=Path, default=Path("few-pictures.png"), metavar="FILE")
@@ -80,8 +86,8 @@ def main() -> None:
             source = trained.run
             print(f"source: {trained.validation_accuracy:.2%} of its own validation pictures", file=sys.stderr)
         for number in options.pictures:
-            for seed in range(1, options.seeds + 1):
-                few = drawn(whole, number, seed)
+            for seed in range(options.first_seed, options.first_seed + options.seeds):
+                few = drawn(whole, number, seed, options.judge)
                 for way in WAYS:
                     found = accuracy(options.model, few, {**settings, "seed": seed}, source if way == WAYS[1] else None)
                     accuracies[number][way].append(found)
@@ -94,7 +100,8 @@ def main() -> None:
         "model": options.model,
         "source": title,
         "data": whole.name,
-        "test_pictures": len(whole.test),
+        "judge": options.judge,
+        "pictures": len(getattr(whole, options.judge)),
         "seeds": options.seeds,
         "updates": options.updates,
         "rows": [row(number, *ways.values()) for number, ways in accuracies.items()],
@@ -129,8 +136,8 @@ def known(some: DataSet) -> DataSet:
     return some
 
 
-def drawn(whole: DataSet, number: int, seed: int) -> DataSet:
-    """A data set, known by its name from now on: so many pictures of each class to learn from, and the same test."""
+def drawn(whole: DataSet, number: int, seed: int, judge: str) -> DataSet:
+    """A data set, known by its name from now on: so many pictures of each class to learn from, the judge's to test."""
     random, labels = np.random.default_rng(seed), whole.train.labels
     least = int(np.bincount(labels, minlength=whole.classes).min())
     if number > least:
@@ -141,6 +148,7 @@ def drawn(whole: DataSet, number: int, seed: int) -> DataSet:
         name=f"{whole.name}-{number}-a-class-{seed}",
         train=whole.train.take(np.concatenate(places)),
         validation=whole.validation.take(np.arange(0)),
+        test=getattr(whole, judge),
     )
     return known(few)
 
@@ -173,7 +181,7 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
 def table(result: dict[str, Any]) -> str:
     told = (
         f"{result['model']} on {result['data']}, features of {result['source']}: {result['seeds']} seeds, "
-        f"{result['updates']} updates, {result['test_pictures']:,} test pictures, means with 95 % t-intervals"
+        f"{result['updates']} updates, {result['pictures']:,} {result['judge']} pictures, means with 95 % t-intervals"
     )
     lines = [told, "", f"{'pictures a class':>16}  {WAYS[0]:>24}  {WAYS[1]:>24}  {'difference, points':>24}"]
     for each in result["rows"]:

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pipelines.evaluate import Evaluation, read_evaluation
-from pipelines.markdown import filled, plain, row, table
+from pipelines.markdown import filled, plain, points, row, table
 from pipelines.seeds import spread
 from zoo.contract import (
+    ACTIVATION_MAP,
     CARD_FILE,
     FEATURES,
     FIGURES_FOLDER,
+    FLOAT16,
     INPUT,
+    INT8,
     LOGITS,
     MODEL_FILE,
+    MODEL_FILES,
     PREFIX,
     PROBABILITIES,
     SAMPLES_FILE,
@@ -30,6 +36,7 @@ from zoo.models import definition
 
 CLASSES_LISTED = 30  # of more classes, those that fare worst are listed
 PAIRS_LISTED = 5
+PRECISIONS_TITLE = "## In fewer bits"
 CATEGORIES_LISTED = 10  # of a column: the file names them all
 
 
@@ -61,7 +68,7 @@ def render_card(manifest: Manifest, evaluation: Evaluation, sample: str, size: i
     sections = (
         _head(metadata, evaluation),
         _calls_of_table(sample) if of_table else _calls(metadata, sample),
-        _contract_of_table(metadata) if of_table else _contract(metadata),
+        _contract_of_table(metadata) if of_table else _contract(manifest),
         _model(manifest, diagram),
         _figures(manifest, evaluation, size, kind),
         _classes(evaluation, kind),
@@ -70,6 +77,71 @@ def render_card(manifest: Manifest, evaluation: Evaluation, sample: str, size: i
         _making(metadata, evaluation),
     )
     return "\n\n".join(sections) + "\n"
+
+
+def with_precisions(card: str, figures: Mapping[str, float], made: Mapping[str, Mapping[str, Any]]) -> str:
+    """A card with a section about the export's files of other precisions, in place of the one that it had.
+
+    figures: those of the manifest. made: how each file was made, by precision, as it says itself; none for no section.
+    """
+    without = re.sub(rf"^{PRECISIONS_TITLE}\n.*?(?=^## |\Z)", "", card, flags=re.MULTILINE | re.DOTALL)
+    if not made:
+        return without
+    place = without.find("\n## Classes\n") + 1 or len(without)
+    return without[:place] + _precisions(figures, made) + "\n\n" + without[place:]
+
+
+def _precisions(figures: Mapping[str, float], made: Mapping[str, Mapping[str, Any]]) -> str:
+    rows = []
+    for precision in made:
+
+        def figure(name: str, precision: str = precision) -> float | None:
+            return figures.get(f"{precision}_{name}")
+
+        speeds = [figure("speedup_1"), figure("speedup_64")]
+        rows.append(
+            (
+                f"`{MODEL_FILES[precision]}`",
+                f"{figure('accuracy'):.2%}",
+                points(figure("accuracy_difference")),
+                f"{points(figure('accuracy_difference_low'))} to {points(figure('accuracy_difference_high'))}",
+                f"{figure('same_top_class'):.2%}",
+                f"{(figure('size') or 0) / 1000:,.0f} kB",
+                *("" if speed is None else f"{speed:.2f}×" for speed in speeds),
+            )
+        )
+    columns = (
+        "file",
+        ">test accuracy",
+        ">points",
+        ">95% interval",
+        ">same answer",
+        ">size",
+        ">speed, one picture",
+        ">speed, 64 at once",
+    )
+    told = f"""
+        The same model in fewer bits, with the same inputs and outputs:
+        {" or ".join(f'`zoo.load(".", precision="{precision}")`' for precision in made)}. Points: of accuracy, against
+        `{MODEL_FILE}` on the same test pictures. Same answer: as that file's. Speed: how many times as fast as that
+        file, on one thread of the processor that made it.
+    """
+    parts = [PRECISIONS_TITLE, filled(told), _table(columns, rows)]
+    if INT8 in made:
+        parts.append(filled(_how_on_bytes(made[INT8])))
+    if FLOAT16 in made:
+        parts.append(filled("float16 is for graphics processors; most others turn it into float32 as they go."))
+    return "\n\n".join(parts)
+
+
+def _how_on_bytes(made: Mapping[str, Any]) -> str:
+    in_float = ", ".join(f"`{plain(str(layer))}`" for layer in made.get("float32_layers", ()))
+    learned = " (which it had learned from, too)" if made.get("validation_learned") else ""
+    return f"""
+        int8 was calibrated on {made.get("calibration_pictures", 0):,} training pictures; of the ways to do so,
+        {plain(str(made.get("calibration")))} came closest to float32 on the validation pictures{learned}. The test
+        pictures chose nothing. {f"Kept in float32: {in_float}." if in_float else "No layer is kept in float32."}
+    """
 
 
 def _head(metadata: Metadata, evaluation: Evaluation) -> str:
@@ -118,7 +190,8 @@ print(labels[session.run(["{PROBABILITIES}"], {{"{INPUT}": picture}})[0][0].argm
 `{SAMPLES_FOLDER}/` holds pictures with the probabilities that are expected, for a test in any language."""
 
 
-def _contract(metadata: Metadata) -> str:
+def _contract(manifest: Manifest) -> str:
+    metadata = manifest.metadata
     channels = "grey" if metadata.channels == 1 else "red, green, blue"
     rows = [
         (
@@ -131,6 +204,10 @@ def _contract(metadata: Metadata) -> str:
         ("out", f"`{PROBABILITIES}`", "float32", f"[N, {len(metadata.labels)}]", "one a class, in the order below"),
         ("out", f"`{LOGITS}`", "float32", f"[N, {len(metadata.labels)}]", "the same before the softmax"),
     ]
+    if manifest.map_size:
+        shape = f"[N, {len(metadata.labels)}, {', '.join(map(str, manifest.map_size))}]"
+        told = "what each position adds to a class: its mean, plus the last layer's bias, is the logits"
+        rows.append(("out", f"`{ACTIVATION_MAP}`", "float32", shape, told))
     size = f"{metadata.height}×{metadata.width}"
     openvino = (
         f"In OpenVINO, hand it pictures of {size}: its version 2026.4 shrinks larger ones without antialiasing, and "

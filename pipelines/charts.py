@@ -34,7 +34,7 @@ class Series:
 
     name: str
     x: Sequence[float]
-    y: Sequence[Sequence[float]] | NDArray[np.float64]
+    y: Sequence[Sequence[float] | NDArray[np.float64]]
     family: str = ""
     dash: int = 0
 
@@ -88,7 +88,9 @@ class Chart:
         for value in down.ticks():
             y = down.at(value)
             parts.append(f'<path class="rule" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
-            parts.append(f'<text class="quiet" x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{_number(value)}</text>')
+            parts.append(
+                f'<text class="quiet" x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{_number(value)}</text>'
+            )
         places = sorted({p[0] for p in points}) if self.names or len({p[0] for p in points}) <= 9 else across.ticks()
         for value in places:
             name = escape(self._place(value))
@@ -96,7 +98,9 @@ class Chart:
                 f'<text class="quiet" x="{across.at(value):.1f}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle">'
                 f"{name}</text>"
             )
-        parts.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 14}" text-anchor="middle">{escape(self.x)}</text>')
+        parts.append(
+            f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 14}" text-anchor="middle">{escape(self.x)}</text>'
+        )
         middle = (TOP + HEIGHT - BOTTOM) / 2
         parts.append(
             f'<text transform="translate(15 {middle}) rotate(-90)" text-anchor="middle">{escape(self.y)}</text>'

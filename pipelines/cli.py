@@ -15,8 +15,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from zoo.contract import RESIZINGS
-from zoo.errors import DataError, MissingExtraError, ZooError
+from zoo.contract import FLOAT16, FLOAT32, INT8, MODEL_FILES, RESIZINGS
+from zoo.errors import DataError, MissingExtraError, ZooError, printable
 from zoo.recipe import Recipe, parse_settings
 
 # What TensorFlow logs at its start (instruction sets, absent CUDA) is nothing that a user of ours can act on.
@@ -58,12 +58,15 @@ _TRAINING_PACKAGES = {"tensorflow", "keras", "tf2onnx", "onnx", "mlflow", "matpl
 def _data_check(options: argparse.Namespace) -> None:
     from pipelines import terminal
     from pipelines.data_check import data_check
-    from zoo.data.report import obstacle
+    from zoo.data.report import Report, obstacle
 
-    report = data_check(options.path, groups=options.groups, page=options.html)
-    terminal.show(report, options.json, terminal.data_summary)
+    report = data_check(options.path, label=options.label, groups=options.groups, page=options.html)
+    if isinstance(report, Report):
+        terminal.show(report, options.json, terminal.data_summary)
+    else:
+        terminal.show(report, options.json, terminal.columns_table)
     if not options.json:
-        terminal.show_data(report)
+        terminal.show_data(report) if isinstance(report, Report) else terminal.show_table(report)
     if reason := obstacle(report.findings):
         raise DataError(reason)
 
@@ -115,6 +118,15 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _export(options: argparse.Namespace) -> None:
     from pipelines import terminal
+
+    if options.layout == "triton":
+        from pipelines.triton import triton
+
+        model = triton(options.run, exports=options.exports, repository=options.repository or Path("models"))
+        terminal.show(model, options.json, terminal.triton_summary)
+        return
+    if options.repository:
+        options.error("--repository is for --layout triton: --exports says where exports go")
     from pipelines.export import export
 
     terminal.show(export(options.run, exports=options.exports), options.json, terminal.export_summary)
@@ -143,17 +155,48 @@ def _verify(options: argparse.Namespace) -> None:
             terminal.show(verify(path, data=options.data), options.json, terminal.verification_table)
 
 
+def _quantize(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+    from pipelines.quantize import quantize
+
+    chosen = {"margin": options.margin, "calibration": options.calibration}
+    if options.precision:
+        chosen["precisions"] = [options.precision]
+    found = []
+    for export in options.exports:  # each is shown as soon as it is written
+        found.append(quantize(export, data=options.data, tell=terminal.tell, **chosen))
+        if not options.json:
+            terminal.show(found[-1], False, terminal.quantized_table)
+    if options.json:
+        print(_json(found if len(found) > 1 else found[0]))
+
+
 def _predict(options: argparse.Namespace) -> None:
     from pipelines.predict import predict
 
-    results = predict(options.export, options.paths, provider=options.provider, threads=options.threads)
+    how = {"provider": options.provider, "threads": options.threads, "precision": options.precision}
+    results = predict(options.export, options.paths, **how, explain=options.explain)
     if options.json:
         print(_json(results))
         return
     width = max((len(str(result)) for result in results), default=0)
     for result in results:
         ranking = "  ".join(f"{label} {probability:.1%}" for label, probability in result.ranking[: options.top])
-        print(f"{result!s:{width}}  {ranking}")
+        file = getattr(result, "explanation", None)
+        print(f"{result!s:{width}}  {ranking}" + (f"  {file}" if file else ""))
+
+
+def _placement(options: argparse.Namespace) -> None:
+    from pipelines.placement import placement
+
+    found = placement(options.export, provider=options.provider)
+    if options.json:
+        print(_json(found))
+        return
+    for provider, nodes in found.places.items():
+        print(f"{provider}: {len(nodes)} of {found.nodes} nodes")
+        for node in nodes:
+            print(f"  {node.operation:20} {printable(node.name)}")
 
 
 def _compare(options: argparse.Namespace) -> None:
@@ -164,6 +207,53 @@ def _compare(options: argparse.Namespace) -> None:
     terminal.show(comparison, options.json, terminal.comparison_table)
     if not options.json:
         terminal.show_pairs(comparison)
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+    from pipelines.demo import demo
+
+    terminal.show(demo(options.exports, options.out, webgpu=options.webgpu), options.json, terminal.demo_summary)
+
+
+def _benchmark(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+    from pipelines.benchmark import benchmark
+
+    if options.peers:
+        from pipelines.peers import PEERS
+    result = benchmark(
+        options.exports,
+        providers=options.provider,
+        precisions=options.precision,
+        batches=options.batch,
+        threads=options.threads,
+        seconds=options.seconds,
+        peers=tuple(PEERS) if options.peers else (),
+        plot=options.plot,
+        log=options.log,
+        tell=terminal.tell,
+    )
+    terminal.show(result, options.json, terminal.benchmark_table)
+    if not options.json:
+        terminal.show_notes(note for export in result.exports for note in export.notes)
+
+
+def _study(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+    from pipelines.study import study
+
+    found = study(
+        options.names,
+        seeds=options.seeds,
+        quick=options.quick,
+        report=options.report,
+        folder=options.folder,
+        tell=terminal.tell,
+    )
+    terminal.show(found, options.json, terminal.study_table)
+    if not options.json:
+        terminal.tell(f"the report: {found[0].page}")
 
 
 def _gallery(options: argparse.Namespace) -> None:
@@ -187,8 +277,17 @@ def _describe(options: argparse.Namespace) -> None:
     from pipelines import terminal
     from pipelines.describe import describe
 
-    height, width, channels = options.input
-    found = describe(options.model, size=(height, width), channels=channels, classes=options.classes)
+    if options.data is not None and (options.input or options.classes):
+        options.error("--data says what goes in and how many classes there are: leave out --input and --classes")
+    height, width, channels = options.input or (28, 28, 1)
+    found = describe(
+        options.model,
+        size=(height, width),
+        channels=channels,
+        classes=options.classes or 10,
+        data=options.data,
+        label=options.label,
+    )
     terminal.show(found, options.json, terminal.ledger_table)
 
 
@@ -258,8 +357,9 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument(
             "--from",
             dest="source",
-            metavar="EXPORT|RUN",
-            help="start from the features of a trained model, frozen at first: for few pictures",
+            metavar="EXPORT|RUN|imagenet",
+            help="start from the features of a trained model, frozen at first: for few pictures; imagenet means the "
+            "weights that Keras' authors publish for mobilenet-v2, efficientnet-v2-b0 and resnet50-v2",
         )
 
     def takes_exports(added: argparse.ArgumentParser) -> None:
@@ -267,11 +367,14 @@ def _parser() -> argparse.ArgumentParser:
             "--exports", type=Path, default=Path("exports"), metavar="DIR", help="folder of exports (default: exports)"
         )
 
-    data = commands.add_parser("data", help="look at pictures before they are learned from")
+    data = commands.add_parser("data", help="look at pictures, or at a table, before they are learned from")
     actions = data.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    added = command("check", _data_check, "say what lies in a folder of pictures, and what is wrong", among=actions)
+    added = command(
+        "check", _data_check, "say what lies in a folder of pictures or a table, and what is wrong", among=actions
+    )
     added.add_argument("path", type=Path, metavar="PATH", help="a folder, a .csv or .jsonl table, or an .npz file")
-    added.add_argument("--html", type=Path, metavar="FILE", help="write the report as a page, with pictures, too")
+    added.add_argument("--label", metavar="COLUMN", help="of a table of values, the column that holds the class")
+    added.add_argument("--html", type=Path, metavar="FILE", help="write the report on pictures as a page, too")
     takes_groups(added)
 
     added = command("run", _run, "train, evaluate, export, verify and compare models in one go")
@@ -279,7 +382,9 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument(
         "models", nargs="*", default=[], metavar="MODEL", help="such as conv-small; `zoo list` names them all"
     )
-    which.add_argument("--all", action="store_true", help="every model that there is, each by its own recipe")
+    which.add_argument(
+        "--all", action="store_true", help="every model that learns from the first weight on, each by its own recipe"
+    )
     takes_data(added, required=True)
     takes_exports(added)
     added.add_argument(
@@ -300,9 +405,20 @@ def _parser() -> argparse.ArgumentParser:
     added = command("evaluate", _evaluate, "measure a run on its whole test set")
     added.add_argument("run", metavar="RUN", help="a run's id, or the first digits of it")
 
-    added = command("export", _export, "write a run as a verified ONNX export")
-    added.add_argument("run", metavar="RUN", help="a run's id, or the first digits of it")
+    added = command("export", _export, "write a run as a verified ONNX export, or an export as a server takes it")
+    added.add_argument(
+        "run", metavar="RUN", help="a run's id, or the first digits of it; with --layout triton an export, too"
+    )
     takes_exports(added)
+    added.add_argument(
+        "--layout",
+        choices=("zoo", "triton"),
+        default="zoo",
+        help="zoo: the folder that zoo.load takes; triton: a model of Triton's and KServe's (default: zoo)",
+    )
+    added.add_argument(
+        "--repository", type=Path, metavar="DIR", help="Triton's model repository to write to (default: models)"
+    )
 
     added = command("verify", _verify, "check exports: the file, its contract, and every picture of the test set")
     added.add_argument("paths", nargs="*", type=Path, metavar="EXPORT", help="an export's folder, or an .onnx file")
@@ -312,19 +428,114 @@ def _parser() -> argparse.ArgumentParser:
     )
     added.add_argument("--data", help="the data set to check against (default: the one that the file names)")
 
+    added = command("quantize", _quantize, "make the int8 and float16 files of exports, as accurate as is stated")
+    added.add_argument("exports", nargs="+", metavar="EXPORT", help="a folder, or a name such as digits/lenet5")
+    added.add_argument(
+        "--precision",
+        choices=(INT8, FLOAT16),
+        help="what to make: int8 for processors, float16 for graphics processors (default: both)",
+    )
+    added.add_argument(
+        "--margin",
+        type=float,
+        default=0.3,
+        metavar="POINTS",
+        help="refuse where accuracy falls by more points than that (default: 0.3)",
+    )
+    added.add_argument(
+        "--calibration",
+        type=_count,
+        default=1000,
+        metavar="N",
+        help="training pictures to calibrate int8 by (default: 1000)",
+    )
+    added.add_argument("--data", help="the data set of the exports (default: the one that they name)")
+
     added = command("predict", _predict, "classify pictures, or the rows of a table, with an export")
     added.add_argument("export", metavar="EXPORT", help="a folder, an .onnx file, or a name such as digits/lenet5")
     added.add_argument("paths", nargs="+", type=Path, metavar="PICTURE", help="a picture, or a table as CSV")
     added.add_argument("--provider", default="auto", help="where to run: auto, cpu, cuda, openvino, ...")
     added.add_argument("--threads", type=int, help="processor threads to use (default: onnxruntime's choice)")
     added.add_argument(
+        "--precision",
+        choices=tuple(MODEL_FILES),
+        default=FLOAT32,
+        help="the export's file to take, those that `zoo quantize` makes among them (default: float32)",
+    )
+    added.add_argument(
         "--top", type=_count, default=3, metavar="N", help="labels to print for each picture (default: 3)"
     )
+
+    added.add_argument(
+        "--explain",
+        nargs="?",
+        type=Path,
+        const=Path("explained"),
+        metavar="FOLDER",
+        help="draw what in each picture speaks for its answer, into a folder (default: explained); put it last",
+    )
+
+    added = command("placement", _placement, "show which nodes of an export run on which provider")
+    added.add_argument("export", metavar="EXPORT", help="a folder, an .onnx file, or a name such as digits/lenet5")
+    added.add_argument("--provider", default="auto", help="where to run: auto, cpu, cuda, openvino, ...")
 
     added = command("compare", _compare, "put exports side by side: accuracy, size, latency, parity")
     added.add_argument("exports", nargs="+", metavar="EXPORT", help="a folder, or a name such as digits/lenet5")
     added.add_argument("--picture", type=Path, metavar="FILE", help="save the comparison as a PNG")
     added.add_argument("--data", help="the data set to compare on (default: the one that the exports name)")
+
+    added = command("demo", _demo, "write a page that shows exports side by side, in one file, for any browser")
+    added.add_argument("exports", nargs="+", metavar="EXPORT", help="a folder, or a name such as digits/lenet5")
+    added.add_argument(
+        "--out", type=Path, default=Path("demo.html"), metavar="FILE", help="the page to write (default: demo.html)"
+    )
+    added.add_argument("--webgpu", action="store_true", help="let the page use the graphics card, where there is one")
+
+    added = command("benchmark", _benchmark, "measure how fast exports answer on this machine, beside other libraries")
+    added.add_argument("exports", nargs="+", metavar="EXPORT", help="a folder, or a name such as digits/lenet5")
+    added.add_argument(
+        "--provider", type=_names, default=["cpu"], metavar="NAME,…", help="where to run: cpu, openvino, cuda, ..."
+    )
+    added.add_argument(
+        "--batch",
+        type=_counts,
+        default=[1, 8, 64, 256],
+        metavar="N,…",
+        help="pictures or rows at a time (default: 1,8,64,256)",
+    )
+    added.add_argument(
+        "--precision",
+        type=_names,
+        default=["float32"],
+        metavar="NAME,…",
+        help="float32, int8, float16 (default: float32)",
+    )
+    added.add_argument(
+        "--threads",
+        type=_counts,
+        default=[],
+        metavar="N,…",
+        help="numbers to try, of which the fastest counts (default: 1, 2, 4 and so on, and all cores)",
+    )
+    added.add_argument(
+        "--seconds", type=_seconds, default=1.0, help="for each cell of the table (default: 1), spread over rounds"
+    )
+    added.add_argument(
+        "--peers",
+        action="store_true",
+        help="run the same model in plain tf2onnx on onnxruntime, TensorFlow, Keras, LiteRT and OpenVINO, too",
+    )
+    added.add_argument("--plot", type=Path, metavar="FILE", help="save latency and throughput as a PNG")
+    added.add_argument("--log", action="store_true", help="add the figures to the run in MLflow that made the export")
+
+    added = command("study", _study, "test what is said of dense and conv layers: experiments, verdicts, a report")
+    added.add_argument("names", nargs="*", metavar="NAME", help="an experiment, such as translation (default: all)")
+    added.add_argument("--seeds", type=_count, metavar="N", help="trainings of each model (default: 5, quick: 3)")
+    added.add_argument("--quick", action="store_true", help="fewer pictures and updates: minutes, and wide intervals")
+    added.add_argument("--report", action="store_true", help="train nothing, write the report of what is there")
+    added.add_argument(
+        "--folder", type=Path, help="where results lie (default: exports/study, and mlruns/study of a quick one)"
+    )
 
     added = command("gallery", _gallery, "write the page that shows all exports, and its charts, from their manifests")
     takes_exports(added)
@@ -344,8 +555,10 @@ def _parser() -> argparse.ArgumentParser:
 
     added = command("describe", _describe, "show a model layer by layer: shapes, parameters by formula, cost, sight")
     added.add_argument("model", metavar="MODEL")
-    added.add_argument("--input", type=_input, default=(28, 28, 1), metavar="HxWxC", help="default: 28x28x1")
-    added.add_argument("--classes", type=_count, default=10, metavar="K", help="default: 10")
+    added.add_argument("--input", type=_input, metavar="HxWxC", help="of pictures (default: 28x28x1)")
+    added.add_argument("--classes", type=_count, metavar="K", help="default: 10")
+    added.add_argument("--data", help="a data set whose size and classes count, or a .csv table of values")
+    added.add_argument("--label", metavar="COLUMN", help="of a table, the column that holds the class")
 
     added = command("ui", _ui, "open the MLflow UI on the store that holds the runs", json=False)
     added.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine alone")
@@ -367,6 +580,24 @@ def _reading(options: argparse.Namespace) -> dict[str, Any]:
 def _count(text: str) -> int:
     (number,) = _numbers(text, 1, "3")
     return number
+
+
+def _counts(text: str) -> list[int]:
+    return [_count(part) for part in text.split(",")]
+
+
+def _names(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 3600:
+        raise argparse.ArgumentTypeError(f"expected a time in seconds such as 0.5, received {text!r}")
+    return seconds
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -7,16 +7,25 @@ from pathlib import Path
 from pipelines.data_page import EXAMPLES, write_page
 from pipelines.progress import progress
 from zoo.data.folders import check_pictures
+from zoo.data.registry import holds_values
 from zoo.data.report import Report
+from zoo.data.table_report import TableReport, check_table
 from zoo.errors import DataError
 
 
-def data_check(path: Path, *, groups: str | None = None, page: Path | None = None) -> Report:
-    """Open every picture of a folder, a table or a file of arrays once, and say what was found.
+def data_check(
+    path: Path, *, label: str | None = None, groups: str | None = None, page: Path | None = None
+) -> Report | TableReport:
+    """Look at every picture of a folder, a table of files or a file of arrays, or at every row of a table, and tell.
 
-    groups: as `train` takes it. page: where to write the report as HTML, too.
+    label: of a table of values, the column that holds the class. groups: as `train` takes it. page: where to write the
+    report on pictures as HTML, too.
     Raises DataError where nothing can be listed, or the page can't be written.
     """
+    if label is not None or holds_values(str(path)):
+        if groups is not None or page is not None:
+            raise DataError(f"{path} is a table of values: --groups and --html go with pictures")
+        return check_table(path, label)
     if page is not None and (not page.name or page.is_dir()):
         raise DataError(f"{page} can't be written (it is a folder): name a file by --html")
     with progress(f"reading {path.name}") as advance:

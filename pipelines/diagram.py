@@ -116,7 +116,6 @@ def _window(sides: tuple[int, ...], strides: tuple[int, ...]) -> str:
 
 _ACTIVATED = {"Conv2D", "DepthwiseConv2D", "Dense"}
 _NAMED = {
-    "Rescaling": "to 0..1",
     "Columns": "gaps filled, numbers to one scale, categories to switches",
     "GlobalAveragePooling1D": "mean of all positions",
     "GlobalAveragePooling2D": "mean of all positions",
@@ -126,11 +125,14 @@ _NAMED = {
     "Softmax": "softmax",
     "ZeroPadding2D": "margin of zeros",
     "Add": "add",
+    "Concatenate": "channels of",
     "Flatten": "flatten",
     "Reshape": "reshape",
     "Permute": "transpose",
 }
+_RESCALINGS = {"scaling": "to 0..1", "centred": "to -1..1", "standardised": "to mean 0 and deviation 1"}
 _NUMBERED: Mapping[str, Callable[[Any], str]] = {
+    "Rescaling": lambda layer: _RESCALINGS.get(layer.name, "rescaled"),
     "Conv2D": lambda layer: f"conv {_window(layer.kernel_size, layer.strides)}",
     "DepthwiseConv2D": lambda layer: f"depthwise conv {_window(layer.kernel_size, layer.strides)}",
     "Dense": lambda layer: f"dense {layer.units}",

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ from pipelines.plan import load_data
 from pipelines.seeds import FIGURE as SEED_FIGURE
 from pipelines.tracking import TrackedRun
 from pipelines.verify import Check, Verification, check_parity, compare_with_keras, verify
+from pipelines.whole import folder_in_place_of
 from zoo.contract import (
     MANIFEST_FILE,
     MODEL_FILE,
@@ -130,7 +129,7 @@ def write_export(
     describe: writes the card and its pictures into the folder, which holds the model and its samples by then.
     Raises VerificationError or ExportError, and leaves the folder as it was.
     """
-    with _in_place_of(goal) as folder:
+    with folder_in_place_of(goal) as folder:
         converted = convert(model, metadata.resizing)
         parity = compare_with_keras(converted.SerializeToString(), model, data_set.test)
         kept = check_parity(parity, data_set.test, str(folder))
@@ -150,7 +149,7 @@ def write_export(
             **parity.figures(),
             **figures,
         }
-        manifest = Manifest(metadata, known, files=())
+        manifest = Manifest(metadata, known, (), load(folder / MODEL_FILE).map_size)
         if describe is not None:
             describe(folder, manifest)
         files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -205,35 +204,3 @@ def _one_of_each_class(test: Split) -> NDArray[np.int64]:
         rounds[index] = seen[label]
         seen[label] += 1
     return np.lexsort((test.labels, rounds))[:SAMPLES]
-
-
-@contextmanager
-def _in_place_of(goal: Path) -> Iterator[Path]:
-    """A folder to write into, which takes the place of `goal` if all goes well, and is gone if not."""
-    try:
-        if goal.exists() and not (goal / MANIFEST_FILE).is_file() and (goal.is_file() or any(goal.iterdir())):
-            raise ExportError(
-                f"{goal} is there and is no export, it will not be replaced: move it, or name other --exports"
-            )
-        goal.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{goal.name}.", dir=goal.parent))
-    except OSError as error:
-        raise ExportError(f"{goal} can't be written ({error.strerror}): name another folder by --exports") from None
-    new, old = beside / "new", beside / "old"
-    try:
-        new.mkdir()
-        yield new
-        if goal.exists():
-            goal.rename(old)
-        try:
-            new.rename(goal)
-        except BaseException:  # an interruption, too
-            if old.exists():
-                old.rename(goal)
-            raise
-    except ExportError as error:  # it names files where nobody will find them any more
-        raise type(error)(str(error).replace(str(new), str(goal))) from None
-    except OSError as error:  # a full disk, a folder that somebody has open
-        raise ExportError(f"{goal} can't be written ({error.strerror}): name another folder by --exports") from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)

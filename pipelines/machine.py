@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import re
 import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -35,13 +39,58 @@ def _git(*arguments: str) -> str:
 @cache
 def versions() -> dict[str, str]:
     """Python's version and that of each library that has a part in the result; those not installed are left out."""
-    found = {"python": platform.python_version()}
-    for library in LIBRARIES:
+    return {"python": platform.python_version(), **versions_of(LIBRARIES)}
+
+
+def versions_of(packages: Iterable[str]) -> dict[str, str]:
+    """The version of each package; those not installed are left out."""
+    found = {}
+    for package in packages:
         try:
-            found[library] = metadata.version(library)
+            found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a timing was taken on. cores: those that this process may use. instructions: the wide ones that it has."""
+
+    processor: str
+    cores: int
+    instructions: tuple[str, ...]
+    system: str
+
+    def __str__(self) -> str:
+        """One line."""
+        cores = f"{self.cores} core{'s' if self.cores != 1 else ''}"
+        return ", ".join([self.processor, cores, *filter(None, [" ".join(self.instructions)]), self.system])
+
+
+INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "asimd", "asimddp", "i8mm")
+
+
+@cache
+def describe_machine() -> Machine:
+    """This machine, as far as its system tells."""
+    try:
+        told = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:  # not Linux
+        told = ""
+    fields: dict[str, str] = dict(re.findall(r"^(.+?)[ \t]*: (.*)$", told, re.MULTILINE))
+    flags = fields.get("flags", fields.get("Features", "")).split()
+    return Machine(
+        processor=fields.get("model name", "") or platform.processor() or platform.machine(),
+        cores=usable_cores(),
+        instructions=tuple(name for name in INSTRUCTIONS if name in flags),
+        system=f"{platform.system()} {platform.machine()}",
+    )
+
+
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def choose_precision(wanted: str) -> str:

@@ -17,6 +17,11 @@ def filled(text: str) -> str:
     return fill(" ".join(text.split()), 120, break_long_words=False, break_on_hyphens=False)
 
 
+def points(share: float | None) -> str:
+    """A difference of accuracies in points, with its sign."""
+    return "" if share is None else f"{100 * share:+.2f}"
+
+
 def table(columns: Sequence[str], rows: Iterable[str]) -> str:
     """A table of rows that `row` made. Names of columns of numbers begin with '>'."""
     rules = ("---:" if column.startswith(">") else "---" for column in columns)

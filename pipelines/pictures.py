@@ -15,7 +15,7 @@ MOST_TOLD = 20  # sentences about files that were left out; `zoo data check` tel
 
 
 @lru_cache(maxsize=2)
-def read_pictures(
+def read_data(
     data: str,
     folder: str | None = None,
     size: tuple[int, int] | None = None,
@@ -47,7 +47,13 @@ def read_pictures(
 
 
 def find_test_set(metadata: Metadata, data: str | DataSet | None) -> Split | None:
-    """The pictures that an export was tested on; None where nobody says which they are.
+    """The pictures that an export was tested on; None where nobody says which they are. As `find_data_set`."""
+    data_set = find_data_set(metadata, data)
+    return data_set.test if data_set else None
+
+
+def find_data_set(metadata: Metadata, data: str | DataSet | None) -> DataSet | None:
+    """The pictures that an export was made with, in their splits; None where nobody says which they are.
 
     data: the data set, its name or its path; by default the one that the export names, if it is a known one.
     Raises DataError where they can't be loaded, VerificationError where they aren't the same any more.
@@ -60,7 +66,7 @@ def find_test_set(metadata: Metadata, data: str | DataSet | None) -> Split | Non
             f"the {data_set.kind} of {data_set.name} aren't those that {metadata.data_set}/{metadata.model} was made "
             f"with (digest {data_set.digest[:12]}, expected {metadata.data_digest[:12]}): give the same ones by --data"
         )
-    return data_set.test
+    return data_set
 
 
 def _read_as(metadata: Metadata, data: str | DataSet) -> DataSet:
@@ -70,5 +76,5 @@ def _read_as(metadata: Metadata, data: str | DataSet) -> DataSet:
         return load(data, label=metadata.label_column)
     size = (metadata.height, metadata.width)
     # What is remembered of a folder may have changed since.
-    read = read_pictures if data in data_sets() else read_pictures.__wrapped__
+    read = read_data if data in data_sets() else read_data.__wrapped__
     return read(data, size=size, resizing=metadata.resizing, groups=metadata.groups or None)

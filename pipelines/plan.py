@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 from pipelines.machine import ROOT, versions
-from pipelines.pictures import read_pictures
+from pipelines.pictures import read_data
 from pipelines.teacher import teacher_digest
 from zoo.contract import RESIZINGS
 from zoo.data import DataSet, data_sets
@@ -169,9 +169,7 @@ def load_data(plan: Plan, *, digest: str | None = None) -> DataSet:
     digest: what they had when a run was trained on them. Raises DataError where they differ now, and what
     `zoo.data.load` raises.
     """
-    data_set = read_pictures(
-        plan.data, plan.data_folder, plan.size, plan.resizing, plan.groups, plan.on_bad, plan.label
-    )
+    data_set = read_data(plan.data, plan.data_folder, plan.size, plan.resizing, plan.groups, plan.on_bad, plan.label)
     if digest is not None and data_set.digest != digest:
         raise DataError(
             f"the {data_set.kind} of {plan.data} have changed since the run was trained on them "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pipelines.whole import in_place_of
+from zoo.contract import FLOAT32
 from zoo.errors import InputError
 from zoo.runtime import Classifier, load
 from zoo.tables import SPLIT_COLUMN, encode, read_text_table, row_of
@@ -16,12 +19,16 @@ from zoo.tables import SPLIT_COLUMN, encode, read_text_table, row_of
 
 @dataclass(frozen=True)
 class PredictedPicture:
-    """One picture and its answer. probability: 0..1, of `label`; ranking: all labels with theirs, likeliest first."""
+    """One picture and its answer. probability: 0..1, of `label`; ranking: all labels with theirs, likeliest first.
+
+    explanation: the file that shows what speaks for the label; None where none was asked for.
+    """
 
     picture: Path
     label: str
     probability: float
     ranking: tuple[tuple[str, float], ...]
+    explanation: Path | None = None
 
     def __str__(self) -> str:
         return str(self.picture)
@@ -47,22 +54,47 @@ def predict(
     *,
     provider: str = "auto",
     threads: int | None = None,
+    precision: str = FLOAT32,
+    explain: Path | None = None,
 ) -> list[PredictedPicture] | list[PredictedRow]:
     """The answer for each of the picture files, or for each row of the tables, in their order.
 
-    export, provider, threads: as `zoo.load` takes them. A table's columns may be in any order, with its label and its
-    splits among them.
+    export, provider, threads, precision: as `zoo.load` takes them. A table's columns may be in any order, with its
+    label and its splits among them.
+    explain: a folder for PNGs, NAME.explained.png for each picture, that show what in it speaks for the answer.
     Raises what `zoo.load` raises, PictureError for the first picture that can't be read, DataError for a table that
-    can't, and InputError, with the line, for a row that the classifier doesn't take.
+    can't, InputError, with the line, for a row that the classifier doesn't take, or where `explain` is no folder that
+    can be written to, and ExportError where answers can't be explained; then nothing has been written.
     """
-    classifier = load(export, provider, threads)
+    classifier = load(export, provider, threads, precision)
+    if explain is not None:
+        classifier.check_explains()
     if classifier.columns:
         return [row for path in paths for row in _rows(classifier, Path(path))]
     predictions = classifier.predict_batch(paths)
+    files = [None] * len(paths) if explain is None else _explained(classifier, paths, explain)
     return [
-        PredictedPicture(Path(path), found.label, found.probability, found.ranking)
-        for path, found in zip(paths, predictions, strict=True)
+        PredictedPicture(Path(path), found.label, found.probability, found.ranking, file)
+        for path, found, file in zip(paths, predictions, files, strict=True)
     ]
+
+
+def _explained(classifier: Classifier, paths: Sequence[str | os.PathLike[str]], folder: Path) -> Sequence[Path | None]:
+    """Draw each picture's explanation into the folder; pictures of the same name are counted."""
+    files: dict[Path, None] = {}  # in their order
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in map(Path, paths):
+            names = (f"{path.stem}{'' if count == 1 else f'-{count}'}.explained.png" for count in itertools.count(1))
+            file = next(folder / name for name in names if folder / name not in files)
+            files[file] = None
+            with in_place_of(file) as partial:
+                classifier.explain(path).draw().save(partial, "PNG")
+    except OSError as error:
+        raise InputError(
+            f"{folder} can't take explanations ({error.strerror or error}): name a folder that can be written to"
+        ) from None
+    return list(files)
 
 
 def _rows(classifier: Classifier, path: Path) -> Iterator[PredictedRow]:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import get_args
 
 from pipelines.shipped import Shipped, read_shipped
+from zoo.contract import INT8
 from zoo.errors import QueryError, unknown
-from zoo.models import definitions
+from zoo.models import definitions, pretrained
 from zoo.models.registry import Family
 
 
@@ -22,7 +23,9 @@ class ListedModel:
 
     receptive_field: side in pixels of what one feature sees, 0 for the whole picture. accuracy: of the shipped file on
     the whole test set, 0..1. mean_accuracy, spread: over so many seeds, where there are several. size: of the file in
-    bytes. summary: what it is, empty for an export of a model that is defined elsewhere.
+    bytes. int8_accuracy, int8_size: of its int8 file, where there is one; int8_speedup: how many times as fast as
+    float32 that one is for 64 pictures at once. summary: what it is, empty for an export of a model that is defined
+    elsewhere.
     """
 
     name: str
@@ -39,11 +42,14 @@ class ListedModel:
     robust_accuracy: float | None = None
     calibration_error: float | None = None
     size: int | None = None
+    int8_accuracy: float | None = None
+    int8_size: int | None = None
+    int8_speedup: float | None = None
 
 
 TEXTS = ("name", "family", "data_set")
-COSTS = ("parameters", "multiply_accumulates", "receptive_field", "spread", "calibration_error", "size")
-QUALITIES = ("accuracy", "mean_accuracy", "robust_accuracy", "seeds")
+COSTS = ("parameters", "multiply_accumulates", "receptive_field", "spread", "calibration_error", "size", "int8_size")
+QUALITIES = ("accuracy", "mean_accuracy", "robust_accuracy", "seeds", "int8_accuracy", "int8_speedup")
 FIELDS = (*TEXTS, *QUALITIES, *COSTS)  # to sort and to choose by
 
 
@@ -79,7 +85,7 @@ def list_models(
 
 
 def _all_rows(shipped: Sequence[Shipped]) -> list[ListedModel]:
-    known = definitions()
+    known = (*definitions(), *pretrained())
     rows = []
     for model in known:
         exports = [export for export in shipped if export.model == model.name]
@@ -92,6 +98,7 @@ def _all_rows(shipped: Sequence[Shipped]) -> list[ListedModel]:
 
 
 def _row(export: Shipped, family: str, summary: str) -> ListedModel:
+    int8 = next((found for found in export.fewer_bits if found.precision == INT8), None)
     return ListedModel(
         name=export.model,
         family=family,
@@ -107,6 +114,9 @@ def _row(export: Shipped, family: str, summary: str) -> ListedModel:
         robust_accuracy=export.robust_accuracy,
         calibration_error=export.calibration_error,
         size=export.size,
+        int8_accuracy=int8.accuracy if int8 else None,
+        int8_size=int8.size if int8 else None,
+        int8_speedup=int8.speedups[1] if int8 else None,
     )
 
 

@@ -39,8 +39,11 @@ def run(
     whichever does best in the test, and names the accuracies of all.
     Raises any ZooError of the steps.
     """
-    origin = find_source(source) if source else None
-    plans = [make_plan(model, data, settings=settings, source=origin, **reading) for model in models]
+    origins = [find_source(source, model) if source else None for model in models]
+    plans = [
+        make_plan(model, data, settings=settings, source=origin, **reading)
+        for model, origin in zip(models, origins, strict=True)
+    ]
     for plan in plans:
         take(plan, load_data(plan))  # a source that doesn't fit one of them is told before anything is trained
     folders = []

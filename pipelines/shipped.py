@@ -7,7 +7,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.seeds import Spread, by_seed, spread_of
-from zoo.contract import CARD_FILE, MANIFEST_FILE, MODEL_FILE, Manifest, read_manifest
+from zoo.contract import CARD_FILE, FLOAT32, MANIFEST_FILE, MODEL_FILE, MODEL_FILES, Manifest, read_manifest
+
+
+@dataclass(frozen=True)
+class FewerBits:
+    """An export's file of another precision, by the manifest; None for a figure that it doesn't hold.
+
+    accuracy: on the whole test set, 0..1. difference: of it from the float32 file's, on the same pictures; low, high:
+    its 95% interval. same: share of the test pictures with the same answer. size: bytes. speedups: how many times as
+    fast as the float32 file, for one picture and for 64 at once, on one thread of the processor that made it.
+    """
+
+    precision: str
+    size: int
+    accuracy: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    same: float | None
+    speedups: tuple[float | None, float | None]
 
 
 @dataclass(frozen=True)
@@ -18,7 +37,8 @@ class Shipped:
     of the shipped file on the whole test set, 0..1; low, high: its 95% interval. seeds: accuracy by seed, where several
     were trained. robust_accuracy: mean over corrupted test pictures, 0..1. size: of model.onnx, bytes. teacher: the
     model whose answers it learned from. card: whether there is one in the folder. label_column: of a table, the column
-    that held the class.
+    that held the class. source: the trained model that it started from, "" for none. fewer_bits: its files of other
+    precisions.
     """
 
     folder: Path
@@ -39,6 +59,8 @@ class Shipped:
     recipe: Mapping[str, object]
     card: bool
     label_column: str = ""
+    source: str = ""
+    fewer_bits: tuple[FewerBits, ...] = ()
 
     @property
     def name(self) -> str:
@@ -80,6 +102,26 @@ def _shipped(folder: Path, manifest: Manifest) -> Shipped:
         recipe=metadata.recipe,
         card=manifest.file(CARD_FILE) is not None,
         label_column=metadata.label_column,
+        source=str(metadata.source.get("name", "")),
+        fewer_bits=tuple(_fewer_bits(manifest, precision) for precision in manifest.precisions if precision != FLOAT32),
+    )
+
+
+def _fewer_bits(manifest: Manifest, precision: str) -> FewerBits:
+    file = manifest.file(MODEL_FILES[precision])
+
+    def figure(name: str) -> float | None:
+        return manifest.figures.get(f"{precision}_{name}")
+
+    return FewerBits(
+        precision=precision,
+        size=file.size if file else 0,
+        accuracy=figure("accuracy"),
+        difference=figure("accuracy_difference"),
+        low=figure("accuracy_difference_low"),
+        high=figure("accuracy_difference_high"),
+        same=figure("same_top_class"),
+        speedups=(figure("speedup_1"), figure("speedup_64")),
     )
 
 

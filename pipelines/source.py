@@ -1,10 +1,11 @@
-"""`--from`: the features of a trained model, an export's or a run's, as the first layers of a new one."""
+"""`--from`: the features of a trained model (an export, a run, a published one) as the first layers of a new one."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,21 @@ from numpy.typing import NDArray
 
 from pipelines import tracking
 from pipelines.export import weights_sha256
+from pipelines.imagenet import check_published, published_features, published_file
 from pipelines.plan import Origin, Plan
 from pipelines.rebuild import KERNELS, rebuild
-from zoo.contract import LOGITS
+from zoo.contract import LOGITS, MODEL_FILE, sha256
 from zoo.data import DataSet
 from zoo.data.pixels import Inputs
 from zoo.errors import RecipeError
-from zoo.models import build
+from zoo.models import build, pretrained
 from zoo.models.backend import start_keras
 from zoo.runtime.loading import find_export
 
 Weights = list[NDArray[np.float32]]  # of a layer, in Keras' order
+_Read = tuple[Any, tuple[str, ...], str, str]  # a `keras.Model`, its class names, its title, and its weights' SHA-256
 
+IMAGENET = "imagenet"  # as a source: the published weights of the model's own features
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601-2: how `zoo.pictures` makes a picture grey
 NORM_PICTURES = 512  # that tell a norm its statistics: with all their positions, numbers enough
 NORM_BATCH = 16  # pictures: what all norms are given at once, of large ones, has to fit into memory
@@ -60,11 +64,16 @@ class Taken:
         return told
 
 
-def find_source(name: str) -> Origin:
-    """What `--from` names: an export (a name, a folder, an .onnx file), or a run (its id, the beginning of it).
+def find_source(name: str, model: str) -> Origin:
+    """What `--from` names for a model that is to start from it.
 
-    Raises ExportError or TrackingError where it isn't there, or can't be read back into Keras.
+    An export (a name, a folder, an .onnx file), a run (its id, the beginning of it), or imagenet: the published weights
+    of the model's features, which are called imagenet/MODEL.
+    Raises ExportError, TrackingError or ModelError where it isn't there, or can't be read into Keras.
     """
+    if name == IMAGENET:
+        check_published(model)
+        name = f"{IMAGENET}/{model}"
     return _read(name)[0]
 
 
@@ -108,21 +117,48 @@ def take(plan: Plan, data_set: DataSet) -> Taken | None:
 
 def _read(name: str) -> tuple[Origin, Any, tuple[str, ...]]:
     """What a name means, its `keras.Model`, and its class names."""
-    if _is_run(name):
-        run = tracking.load_run(name)
-        model, labels = run.model(), tracking.labels_of(run.run_id)
-        name, title = f"runs:/{run.run_id}", f"{run.data_set}/{run.plan.model}"
+    published = name.removeprefix(f"{IMAGENET}/")
+    if published != name and published in (model.name for model in pretrained()):
+        file = published_file(published)
+        model, labels, title, digest = _read_published(published, file, sha256(file))
+    elif is_run(name):
+        run_id = tracking.find_run(name)
+        model, labels, title, digest = _read_run(run_id)
+        name = f"runs:/{run_id}"
     else:
         path = find_export(name)
-        model, metadata = rebuild(path)
-        labels, title = metadata.labels, f"{metadata.data_set}/{metadata.model}"
+        file = path / MODEL_FILE if path.is_dir() else path
+        model, labels, title, digest = _read_export(path, sha256(file) if file.is_file() else "")
         if os.path.exists(name):  # noqa: PTH110 (it never raises)
             name = str(Path(name).resolve())  # a later command may start elsewhere
-    return Origin(name, title, weights_sha256(model)), model, labels
+    return Origin(name, title, digest), model, labels
 
 
-def _is_run(name: str) -> bool:
-    """Whether it looks like a run's id and nothing of that name is there. An export's name has a slash."""
+# A command asks for its source when it makes its plan, before it trains, and when it trains: it is read once, as long
+# as it is the same.
+
+
+@lru_cache(maxsize=1)
+def _read_published(model: str, file: Path, file_sha256: str) -> _Read:  # noqa: ARG001 (another file, other weights)
+    features = published_features(model, file)
+    return features, (), f"{IMAGENET}/{model}", weights_sha256(features)
+
+
+@lru_cache(maxsize=1)
+def _read_run(run_id: str) -> _Read:
+    run = tracking.load_run(run_id)
+    model = run.model()
+    return model, tracking.labels_of(run_id), f"{run.data_set}/{run.plan.model}", weights_sha256(model)
+
+
+@lru_cache(maxsize=1)
+def _read_export(path: Path, file_sha256: str) -> _Read:  # noqa: ARG001 (as above)
+    model, metadata = rebuild(path)
+    return model, metadata.labels, f"{metadata.data_set}/{metadata.model}", weights_sha256(model)
+
+
+def is_run(name: str) -> bool:
+    """Whether a name means a run: it looks like an id, and nothing of that name is there. An export's has a slash."""
     return name.startswith("runs:/") or (not set(name.lower()) - set("0123456789abcdef") and not os.path.exists(name))  # noqa: PTH110
 
 
@@ -189,8 +225,10 @@ def _for_channels(kernel: NDArray[np.float32], source: Any, layer: Any) -> NDArr
     Of an RGB picture a grey model sees the luma; of a grey picture an RGB model sees three equal channels. As it is
     where the channels are the same, or nothing else is.
     """
-    own, other = _channels(source), _channels(layer)
     shape = tuple(layer.kernel.shape)
+    if kernel.shape == shape:
+        return kernel
+    own, other = _channels(source), _channels(layer)
     if own == other or kernel.size * other != prod(shape) * own:
         return kernel
     by_channel = kernel.reshape(-1, own, kernel.shape[-1])

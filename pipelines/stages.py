@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from zoo.recipe import Recipe
 
+OF_A_SOURCE = ("frozen", "fine_rate")  # fields of a recipe that mean nothing where nothing is taken
+
 
 @dataclass(frozen=True)
 class Stage:

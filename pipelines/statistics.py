@@ -31,7 +31,7 @@ def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[flo
 
 
 def mean_interval(values: Sequence[float] | Shares, confidence: float = 0.95) -> tuple[float, float]:
-    """Of the mean of a few measured values, by Student's t (Student 1908); of one value everything: it tells nothing."""
+    """Of the mean of a few measured values, by Student's t (1908); of one value everything, since it tells nothing."""
     from scipy.special import stdtrit  # a wait that only who asks for it has
 
     n = len(values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +19,20 @@ from zoo.contract import SAMPLES_FILE, SAMPLES_FOLDER, read_manifest
 from zoo.errors import printable
 
 if TYPE_CHECKING:
+    from pipelines.benchmark import Benchmark
     from pipelines.compare import Comparison
+    from pipelines.demo import Demo
     from pipelines.evaluate import Evaluation
     from pipelines.export import Exported
     from pipelines.gallery import Gallery
+    from pipelines.quantize import Quantized
     from pipelines.roster import ListedModel
+    from pipelines.study import Studied
     from pipelines.train import Trained
+    from pipelines.triton import TritonModel
     from pipelines.verify import Verification
-    from zoo.data.report import Report
+    from zoo.data.report import Finding, Report
+    from zoo.data.table_report import TableReport
     from zoo.models.ledger import Ledger
 
 # Where nobody looks at a terminal, in a log or a pipe, nothing is cut to 80 columns.
@@ -81,6 +87,68 @@ def comparison_table(comparison: Comparison) -> Table:
     return table
 
 
+def benchmark_table(benchmark: Benchmark) -> Table:
+    """A line for each contestant at each batch size; what is the same for all batch sizes stands in its first line."""
+    from pipelines.contest import ratio  # which imports NumPy: `zoo list` is faster without
+
+    table = _table(
+        "export",
+        "runs in",
+        "precision",
+        ">batch",
+        ">threads",
+        ">latency, ms",
+        ">rounds from .. to",
+        ">p95",
+        ">p99",
+        ">a second",
+        ">× first",
+        ">of peak",
+        ">cold start",
+        ">memory",
+        ">size",
+    )
+    for export in benchmark.exports:
+        first = export.contestants[0]
+        for each in export.contestants:
+            for line, timing in enumerate(each.timings):
+                of_all = (
+                    f"{each.cold_start:.2f} s",
+                    f"{each.peak_memory / 1e6:,.0f} MB",
+                    f"{each.size / 1000:,.0f} kB",
+                )
+                table.add_row(
+                    Text(export.name if line == 0 and each is first else ""),
+                    Text(each.name if line == 0 else ""),
+                    each.precision if line == 0 else "",
+                    f"{timing.batch:,}",
+                    f"{timing.threads}",
+                    f"{timing.median:.3g}",
+                    f"{min(timing.rounds):.3g} .. {max(timing.rounds):.3g}",
+                    f"{timing.p95:.3g}",
+                    f"{timing.p99:.3g}",
+                    f"{timing.throughput:,.0f}",
+                    "" if each is first else f"{ratio(first.at(timing.batch), timing).ratio:.2f}",
+                    "" if timing.share is None else f"{timing.share:.1%}",
+                    *(of_all if line == 0 else ("", "", "")),
+                )
+    peak = max(export.peak for export in benchmark.exports) / 1e9
+    table.caption = (
+        f"{printable(str(benchmark.machine))}; {benchmark.date}\n"
+        "latency: of a batch, the median; from .. to: the medians of the rounds; × first: time over the first one's\n"
+        f"of peak: multiply-accumulates a second, of {peak:,.0f} billion in a matrix product in float32 on all cores\n"
+        "threads: the number that was fastest; cold start: a new process, from import to the first answer"
+    )
+    table.caption_justify = "left"
+    return table
+
+
+def show_notes(notes: Iterable[str]) -> None:
+    """Sentences below a table."""
+    for note in notes:
+        _output.print(Text(printable(note)), soft_wrap=True)
+
+
 def data_summary(report: Report) -> Table:
     """The classes of a folder, and how many pictures each has."""
     splits = report.splits if len(report.splits) > 1 else ()
@@ -97,31 +165,68 @@ def data_summary(report: Report) -> Table:
 def show_data(report: Report) -> None:
     """Below it: what the pictures are, each file that is wrong, and what to do."""
 
-    def line(text: str, style: str = "") -> None:
-        _output.print(Text(printable(text), style=style), soft_wrap=True)
-
     sizes = ", ".join(f"{size.height}x{size.width} ({size.pictures:,})" for size in report.sizes[:5])
     more = f" and {len(report.sizes) - 5:,} more" if len(report.sizes) > 5 else ""
-    line("")
-    line(f"{report.readable:,} of {report.files:,} pictures can be read")
+    _line("")
+    _line(f"{report.readable:,} of {report.files:,} pictures can be read")
     for name, counts in (("formats", report.formats), ("modes", report.modes)):
-        line(f"{name}: " + ", ".join(f"{kind} ({count:,})" for kind, count in counts.items()))
-    line(f"sizes: {sizes}{more}")
+        _line(f"{name}: " + ", ".join(f"{kind} ({count:,})" for kind, count in counts.items()))
+    _line(f"sizes: {sizes}{more}")
     for same in report.same[:DUPLICATES_TOLD]:
         others = f" and {same.pictures - len(same.files):,} more" if same.pictures > len(same.files) else ""
-        line(f"{same.kind}: {' = '.join(same.files)}{others}", "dim")
+        _line(f"{same.kind}: {' = '.join(same.files)}{others}", "dim")
     if len(report.same) > DUPLICATES_TOLD:
-        line(f"and {len(report.same) - DUPLICATES_TOLD:,} more groups of duplicates: --json or --html has them", "dim")
+        _line(f"and {len(report.same) - DUPLICATES_TOLD:,} more groups of duplicates: --json or --html has them", "dim")
     for problems in (report.unreadable, report.wrongly_named, report.left_out):
         for problem in problems[:PROBLEMS_TOLD]:
-            line(f"{problem.kind}: {problem.sentence}", "dim")
+            _line(f"{problem.kind}: {problem.sentence}", "dim")
         if len(problems) > PROBLEMS_TOLD:
-            line(f"and {len(problems) - PROBLEMS_TOLD:,} more such files: --json has them", "dim")
-    line("")
-    line(report.verdict, "bold")
-    for finding in report.findings:
-        if not finding.serious:  # what is serious is the error that the command ends with
-            line(f"- {finding.sentence}")
+            _line(f"and {len(problems) - PROBLEMS_TOLD:,} more such files: --json has them", "dim")
+    _show_verdict(report.verdict, report.findings)
+
+
+def columns_table(report: TableReport) -> Table:
+    """The columns of a table, and what is in them."""
+    table = _table("column", "kind", ">missing", ">different", "values")
+    for column in report.columns:
+        values = " .. ".join(column.values) if column.kind == "numeric" else ", ".join(column.values)
+        table.add_row(
+            Text(printable(column.name)),
+            column.kind,
+            f"{column.missing:,}" if column.missing else "",
+            f"{column.different:,}",
+            Text(printable(values)),
+        )
+    table.caption = "values: least, median and largest number, or the commonest categories"
+    table.caption_justify = "left"
+    return table
+
+
+def show_table(report: TableReport) -> None:
+    """Below it: the classes, and what to do."""
+    _line("")
+    copies = f", {report.copies:,} of them there already" if report.copies else ""
+    _line(f"{report.rows:,} rows{copies}, {len(report.classes)} classes in column {report.label!r}:")
+    for found in report.classes[:CLASSES_TOLD]:
+        of_splits = ", ".join(f"{split} {found.splits[split]:,}" for split in report.splits)
+        _line(f"  {found.label}: {found.rows:,}" + (f" ({of_splits})" if len(report.splits) > 1 else ""))
+    if len(report.classes) > CLASSES_TOLD:
+        _line(f"  and {len(report.classes) - CLASSES_TOLD} more")
+    _show_verdict(report.verdict, report.findings)
+
+
+def _show_verdict(verdict: str, findings: Sequence[Finding]) -> None:
+    from zoo.data.report import obstacle
+
+    _line("")
+    _line(verdict, "bold")
+    for finding in findings:
+        if finding.sentence != obstacle(findings):  # that is the error that the command ends with
+            _line(f"- {finding.sentence}")
+
+
+def _line(text: str, style: str = "") -> None:
+    _output.print(Text(printable(text), style=style), soft_wrap=True)
 
 
 def show_pairs(comparison: Comparison) -> None:
@@ -207,6 +312,45 @@ def export_summary(exported: Exported) -> Text:
     )
 
 
+def triton_summary(model: TritonModel) -> Text:
+    """Where the model lies in the repository, and how the server is started on it."""
+    about = f"{model.metadata.data_set}/{model.metadata.model}"
+    start = f"tritonserver --model-repository={model.folder.parent}"
+    return Text(printable(f"{model.folder}: {about} for Triton Inference Server; {start}, and README.md there"))
+
+
+def quantized_table(quantized: Quantized) -> Table:
+    """A line a file: what it costs in accuracy, and what it gains."""
+    table = _table("file", ">test accuracy", ">points", ">95% interval", ">same answer", ">size", ">of float32")
+    for heading in (f"speed, {batch} at once" for batch in (1, 64)):
+        table.add_column(heading, no_wrap=True, justify="right", overflow="crop")
+    for found in quantized.files:
+        difference = found.difference
+        table.add_row(
+            Text(found.file.name),
+            f"{found.accuracy:.2%}",
+            f"{100 * difference.difference:+.2f}",
+            f"{100 * difference.low:+.2f} to {100 * difference.high:+.2f}",
+            f"{found.same_top_class:.2%}",
+            f"{found.size / 1000:,.0f} kB",
+            f"{found.share:.0%}",
+            *(f"{speedup:.2f}×" for speedup in found.speedups.values()),
+        )
+    table.title = Text(f"{quantized.folder}: verified", style="bold")
+    lines = ["against model.onnx: points of accuracy on the test set; speed on one thread of this processor"]
+    for found in quantized.files:
+        if found.made:
+            kept = ", ".join(found.made["float32_layers"]) or "none"
+            lines.append(
+                f"{found.precision}: calibrated by {found.made['calibration']}; layers kept in float32: {kept}"
+            )
+        if found.speedups and max(found.speedups.values()) < 1:
+            lines.append(f"{found.precision} is slower here than float32: it is worth its size alone")
+    table.caption = "\n".join(lines)
+    table.caption_justify = "left"
+    return table
+
+
 def verification_table(verification: Verification) -> Table:
     """One line a check."""
     table = _table("check", "result")
@@ -235,6 +379,28 @@ def verifications_table(verifications: tuple[Verification, ...]) -> Table:
     return table
 
 
+def demo_summary(demo: Demo) -> Text:
+    """Where the page lies, and what to do with it."""
+    return Text(
+        f"{demo.page}: {', '.join(demo.exports)}, {demo.size / 1e6:.1f} MB; open it in a browser, or put it online"
+    )
+
+
+def study_table(studied: tuple[Studied, ...]) -> Table:
+    """A line for each effect of each experiment: what `zoo study` ends with."""
+    table = _table("experiment", "verdict", "effect", ">mean", ">95% interval", "claimed", "so it is")
+    for each in studied:
+        first = [each.name, str(each.verdict)]
+        for effect in each.effects:
+            low, high = effect.interval
+            spread = "counted" if effect.exact else f"{low:+.2f} to {high:+.2f}"
+            table.add_row(
+                *first, effect.name, f"{effect.mean:+.2f} {effect.unit}", spread, effect.prediction, effect.judgement
+            )
+            first = ["", ""]
+    return table
+
+
 def gallery_summary(gallery: Gallery) -> Text:
     """Where the page and its charts lie."""
     return Text(f"{gallery.page}: {gallery.exports} exports, {', '.join(map(str, gallery.charts))}")
@@ -251,6 +417,7 @@ def roster_table(models: tuple[ListedModel, ...]) -> Table:
         ">sees",
         ">test accuracy",
         ">over seeds",
+        ">in int8",
         "~what it is",
     )
     for model in models:
@@ -264,6 +431,7 @@ def roster_table(models: tuple[ListedModel, ...]) -> Table:
             "" if field is None else _sight(field or None),
             _or_blank(model.accuracy, ".2%"),
             _over_seeds(model),
+            _or_blank(model.int8_accuracy, ".2%"),
             _short(model.summary),
         )
     return table
@@ -281,7 +449,8 @@ def _over_seeds(model: ListedModel) -> str:
 
 def ledger_table(ledger: Ledger) -> Table:
     """Layer by layer, with the totals at the foot."""
-    height, width, channels = ledger.input
+    sides = "×".join(map(str, ledger.input))
+    takes = f"{sides} pictures" if len(ledger.input) == 3 else f"rows of {sides} columns"
     table = _table("layer", "~kind", "output", "formula", ">parameters", ">multiply-acc.", ">sees", show_footer=True)
     for layer in ledger.layers:
         table.add_row(
@@ -293,7 +462,7 @@ def ledger_table(ledger: Ledger) -> Table:
             f"{layer.multiply_accumulates:,}" if layer.multiply_accumulates else "",
             _sight(layer.receptive_field),
         )
-    table.title = Text(f"{ledger.model}, {height}×{width}×{channels} pictures, {ledger.classes} classes", style="bold")
+    table.title = Text(f"{ledger.model}, {takes}, {ledger.classes} classes", style="bold")
     footers = ("total", "", "", "", f"{ledger.parameters:,}", f"{ledger.multiply_accumulates:,}", "")
     for column, footer in zip(table.columns, footers, strict=True):
         column.footer = footer

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pipelines.machine import commit, versions
 from pipelines.plan import PLAN_FILE, Plan, fingerprint, parse_plan
-from zoo.contract import FEATURES, INPUT, LOGITS, PROBABILITIES
+from zoo.contract import ACTIVATION_MAP, FEATURES, INPUT, LOGITS, PROBABILITIES
 from zoo.data import DataSet
 from zoo.errors import MissingExtraError, RecipeError, TrackingError
 from zoo.models import definition
@@ -282,7 +282,12 @@ def log_export(run_id: str, model: Any, figures: Mapping[str, float]) -> None:
     last, classes = (
         values[0].type.tensor_type.shape.dim[-1].dim_value for values in (model.graph.input, model.graph.output)
     )
-    signature = _signature((-1, -1, -1, last) if model.graph.input[0].name == INPUT else (-1, last), classes)
+    maps = [  # rows and columns of the activation map, where there is one
+        tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim[2:])
+        for value in model.graph.output
+        if value.name == ACTIVATION_MAP
+    ]
+    signature = _signature((-1, -1, -1, last) if model.graph.input[0].name == INPUT else (-1, last), classes, *maps)
 
     def save(folder: Path, description: Any) -> None:
         mlflow.onnx.save_model(
@@ -299,13 +304,18 @@ def log_export(run_id: str, model: Any, figures: Mapping[str, float]) -> None:
     log_figures(run_id, figures)
 
 
-def _signature(inputs: tuple[int, ...], classes: int) -> Any:
-    """Raw pixels [N, H, W, C], or rows [N, F], in, probabilities and logits out, as MLflow writes it down."""
+def _signature(inputs: tuple[int, ...], classes: int, positions: tuple[int, ...] = ()) -> Any:
+    """Raw pixels [N, H, W, C], or rows [N, F], in, probabilities and logits out, as MLflow writes it down.
+
+    positions: rows and columns of the activation map, where that comes out, too.
+    """
     import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
     outputs = [TensorSpec(np.dtype(np.float32), (-1, classes), name) for name in (PROBABILITIES, LOGITS)]
+    if positions:
+        outputs.append(TensorSpec(np.dtype(np.float32), (-1, classes, *positions), ACTIVATION_MAP))
     kind, name = (np.uint8, INPUT) if len(inputs) == 4 else (np.float32, FEATURES)
     return ModelSignature(Schema([TensorSpec(np.dtype(kind), inputs, name)]), Schema(outputs))
 
@@ -491,9 +501,7 @@ def start_study(name: str, tags: Mapping[str, str]) -> str:
         return str(client.create_run(experiment, run_name=name, tags=known).info.run_id)
 
 
-def log_training(
-    parent: str, name: str, key: str, recipe: Mapping[str, Any], figures: Mapping[str, float]
-) -> None:
+def log_training(parent: str, name: str, key: str, recipe: Mapping[str, Any], figures: Mapping[str, float]) -> None:
     """A finished training of a study, as a child of its run. key: of all that decided it."""
     with _client() as client:
         from mlflow.entities import Metric, Param

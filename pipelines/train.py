@@ -163,7 +163,7 @@ def _plan(
     if plan is None:
         if model is None or data is None:
             raise ZooError("a training needs a model and a data set, or a plan, or a run to resume")
-        origin = find_source(source) if source else None
+        origin = find_source(source, model) if source else None
         return make_plan(model, data, settings=settings, source=origin, **reading)
     if any((model, data, settings, source, *reading.values())):
         raise ZooError("a plan says all of a training: give no model, data, size, setting or source beside it")

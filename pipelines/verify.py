@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,21 @@ import onnx
 from numpy.typing import NDArray
 
 from pipelines.answers import BATCH, Answers, answers_of, clean_figures, corrupted_accuracies, made_up, robust_figure
+from pipelines.graph.edit import constant_of, producer_of
 from pipelines.graph.resizing import RESIZED
 from pipelines.pictures import find_test_set
 from pipelines.seeds import FIGURE as SEED_FIGURE
 from zoo.contract import (
+    ACTIVATION_MAP,
+    FLOAT16,
+    FLOAT32,
     INPUT,
+    INT8,
     IR_VERSION,
     LOGITS,
+    MANIFEST_FILE,
     MODEL_FILE,
+    MODEL_FILES,
     OPSET,
     PARITY_TOLERANCE,
     PROBABILITIES,
@@ -49,6 +56,11 @@ BATCH_SIZES = (1, 2, 7)
 # Another processor rounds otherwise where two classes are as good as equally probable, or a picture lies on the edge
 # of a bin of calibration: some pictures of ten thousand.
 FIGURE_TOLERANCE = 1e-3
+# Of the largest value in an activation map: sums of some hundred products in another order, float32.
+MAP_TOLERANCE = 1e-5
+# How far a probability may differ between two processors, or in another batch. Where values are rounded to bytes, the
+# last bit of a float decides between two of them.
+ROUNDING: Mapping[str, float] = {FLOAT32: PARITY_TOLERANCE, FLOAT16: 1e-3, INT8: 1e-2}
 
 
 @dataclass(frozen=True)
@@ -92,7 +104,7 @@ class Parity:
 
 
 def verify(path: str | os.PathLike[str], *, data: str | DataSet | None = None, corrupted: bool = True) -> Verification:
-    """Check an export's folder, or an .onnx file from anywhere that `zoo export` made.
+    """Check an export's folder, with its files of all precisions, or an .onnx file from anywhere that we made.
 
     data: the data set with the test pictures, by its name or as a folder; by default the one that the file names, if
     it is one of the known ones.
@@ -114,10 +126,12 @@ def verify(path: str | os.PathLike[str], *, data: str | DataSet | None = None, c
         checks.append(Check("gaps", check_gaps(classifier, file)))
     else:
         checks.append(Check("picture sizes", check_picture_sizes(model, classifier, file)))
+    if classifier.map_size:
+        checks.append(Check("activation map", check_activation_map(model, classifier, file)))
     if found.is_dir():
         checks.append(Check("manifest", check_manifest(found)))
         checks.append(Check("samples", check_samples(classifier, found)))
-    accuracy = None
+    accuracy, answers = None, None
     test = find_test_set(classifier.metadata, data)
     if test is None:
         place = "table" if classifier.columns else "folder"
@@ -129,6 +143,9 @@ def verify(path: str | os.PathLike[str], *, data: str | DataSet | None = None, c
         checks.append(Check("test set", told))
         if found.is_dir() and _tested(read_manifest(found).figures):
             checks.append(Check("figures", check_figures(classifier, found, test, answers, corrupted)))
+    if found.is_dir():
+        for precision in read_manifest(found).precisions[1:]:
+            checks.append(Check(precision, check_precision(found, precision, test, answers)))
     return Verification(found, classifier.metadata, tuple(checks), accuracy)
 
 
@@ -150,12 +167,15 @@ def check_contract(model: Any, file: Path) -> str:
     wanted = Metadata.from_properties({p.key: p.value for p in model.metadata_props}, str(file)).input
     float32 = onnx.TensorProto.FLOAT
     classes = [dim.dim_value for dim in model.graph.output[0].type.tensor_type.shape.dim[-1:]]
+    outputs = [(PROBABILITIES, float32, ["N", *classes]), (LOGITS, float32, ["N", *classes])]
+    if len(model.graph.output) > len(outputs) and wanted.name == INPUT:  # the one that is optional
+        sides = [dim.dim_value for dim in model.graph.output[2].type.tensor_type.shape.dim[2:4]]
+        outputs.append((ACTIVATION_MAP, float32, ["N", *classes, *(side or "a fixed number" for side in sides)]))
     _expect(
         [_described(value) for value in (*model.graph.input, *model.graph.output)],
         [
             (wanted.name, onnx.helper.np_dtype_to_tensor_dtype(np.dtype(wanted.dtype)), list(wanted.shape)),
-            (PROBABILITIES, float32, ["N", *classes]),
-            (LOGITS, float32, ["N", *classes]),
+            *outputs,
         ],
         f"{file}: inputs and outputs",
     )
@@ -177,7 +197,8 @@ def check_batch_sizes(classifier: Classifier, file: Path) -> str:
     alone = np.concatenate([classifier.probabilities(inputs[i : i + 1]) for i in range(len(inputs))])
     for size in BATCH_SIZES:
         together = classifier.probabilities(inputs[:size])
-        _expect_close(together, alone[:size], f"{file}: {size} {_kind(classifier.metadata)} at once and one by one")
+        what = f"{file}: {size} {_kind(classifier.metadata)} at once and one by one"
+        _expect_close(together, alone[:size], what, ROUNDING[classifier.precision])
     return f"same answers in batches of {', '.join(map(str, BATCH_SIZES))}"
 
 
@@ -201,8 +222,9 @@ def check_picture_sizes(model: Any, classifier: Classifier, file: Path) -> str:
 
     resized = RESIZED[classifier.metadata.resizing]
     try:
-        front = onnx.utils.Extractor(model).extract_model([INPUT], [resized])
-    except KeyError:
+        inferred = onnx.shape_inference.infer_shapes(model)  # the file may leave out what can be inferred
+        front = onnx.utils.Extractor(inferred).extract_model([INPUT], [resized])
+    except (KeyError, ValueError):
         raise VerificationError(f"{file} doesn't resize its pictures: export the model again") from None
     session = onnxruntime.InferenceSession(front.SerializeToString(), providers=["CPUExecutionProvider"])
     random = np.random.default_rng(0)
@@ -222,12 +244,36 @@ def check_picture_sizes(model: Any, classifier: Classifier, file: Path) -> str:
     return f"{sides} resized as in training ({classifier.metadata.resizing}); {height}x{width} unchanged"
 
 
+def check_activation_map(model: Any, classifier: Classifier, file: Path) -> str:
+    """The mean of the map over its positions, plus the last layer's bias, is the logits: all of a class and no more."""
+    head = producer_of(model.graph, LOGITS)
+    named = head.input[2] if head is not None and len(head.input) > 2 else ""
+    bias = constant_of(model.graph, named) if named else np.float32(0)
+    images = made_up(classifier.metadata, max(BATCH_SIZES))
+    logits, maps = classifier.session.run([LOGITS, ACTIVATION_MAP], {INPUT: images})
+    rows, columns = classifier.map_size or (0, 0)
+    _expect(maps.shape[1:], (len(classifier.labels), rows, columns), f"{file}: classes, rows and columns of the map")
+    difference = np.inf if bias is None else float(np.abs(maps.mean(axis=(2, 3)) + bias - logits).max())
+    largest = max(1.0, float(np.abs(maps).max()))
+    if not difference <= MAP_TOLERANCE * largest:
+        raise VerificationError(
+            f"{file} has an activation map whose mean plus bias differs from the logits by {difference:.1e}, expected "
+            f"at most {MAP_TOLERANCE * largest:.0e}: export the model again"
+        )
+    return f"{rows}x{columns} positions, their mean plus bias within {difference:.0e} of the logits"
+
+
 def check_manifest(folder: Path) -> str:
     """Every file that the manifest names is there, whole, and the model says of itself what the manifest says."""
     manifest = read_manifest(folder)
     for entry in manifest.files:
         check_file(folder, manifest, entry.path)
-    inside = load_classifier(folder, provider="cpu").metadata
+    for path in MODEL_FILES.values():
+        if (folder / path).exists():  # what lies there is taken for a part of it
+            check_file(folder, manifest, path)
+    classifier = load_classifier(folder, provider="cpu")
+    inside = classifier.metadata
+    _expect(manifest.map_size, classifier.map_size, f"{folder}: rows and columns of the activation map in the manifest")
     if inside != manifest.metadata:
         names = [name for name, value in vars(inside).items() if value != getattr(manifest.metadata, name)]
         raise VerificationError(
@@ -237,8 +283,14 @@ def check_manifest(folder: Path) -> str:
 
 
 def check_samples(classifier: Classifier, folder: Path) -> str:
-    """The pictures beside the file, or the rows, have the probabilities that are written beside them."""
+    """The pictures beside the file, or the rows, have the probabilities that are written beside them.
+
+    Those are of the float32 file; one of another precision comes as close as it says of itself.
+    """
     manifest = read_manifest(folder)
+    tolerance = ROUNDING[classifier.precision]
+    if classifier.precision != FLOAT32:
+        tolerance += _parity(classifier.metadata, "largest_difference", folder)
     listed = check_file(folder, manifest, SAMPLES_FILE)
     try:
         samples = [
@@ -257,7 +309,7 @@ def check_samples(classifier: Classifier, folder: Path) -> str:
             picture = read_picture(check_file(folder, manifest, f"{SAMPLES_FOLDER}/{sample}"), classifier.channels)
             found = classifier.probabilities(picture[np.newaxis])[0]
         name = f"row {place}" if classifier.columns else sample
-        _expect_close(found, expected, f"{folder}: probabilities of {name}")
+        _expect_close(found, expected, f"{folder}: probabilities of {name}", tolerance)
     return f"{len(samples)} {_kind(classifier.metadata)} with their probabilities"
 
 
@@ -268,7 +320,7 @@ def check_test_set(metadata: Metadata, file: Path, test: Split, answers: Answers
     expected = round(metadata.test_accuracy * len(test))
     # Another processor may round the other way where two classes are as good as equally probable.
     best = np.sort(probabilities, axis=1)
-    undecided = int((best[:, -1] - best[:, -2] <= 2 * PARITY_TOLERANCE).sum())
+    undecided = int((best[:, -1] - best[:, -2] <= 2 * ROUNDING[metadata.precision]).sum())
     if abs(right - expected) > undecided:
         raise VerificationError(
             f"{file} is right on {right:,} of {len(test):,} test {test.kind}, expected {expected:,}: "
@@ -276,6 +328,47 @@ def check_test_set(metadata: Metadata, file: Path, test: Split, answers: Answers
         )
     accuracy = right / len(test)
     return f"{right:,} of {len(test):,} {test.kind} right ({accuracy:.2%}), as the file says", accuracy
+
+
+def check_precision(folder: Path, precision: str, test: Split | None, answers: Answers | None) -> str:
+    """A file of another precision keeps the contract, is the same model, and answers as the manifest says.
+
+    answers: the float32 file's to the test pictures; None where these aren't known.
+    """
+    manifest = read_manifest(folder)
+    classifier = load_classifier(folder, provider="cpu", precision=precision)
+    file, metadata = folder / MODEL_FILES[precision], classifier.metadata
+    model = onnx.load(file, load_external_data=False)
+    check_contract(model, file)
+    told = [check_graph(model, file)]
+    check_batch_sizes(classifier, file)
+    check_picture_sizes(model, classifier, file)
+    own = {name: getattr(metadata, name) for name in ("precision", "quantization", "test_accuracy", "parity")}
+    if metadata != replace(manifest.metadata, **own):
+        raise VerificationError(f"{file} is of another model than {folder / MODEL_FILE}: `zoo quantize {folder}`")
+    compared = {"accuracy": metadata.test_accuracy, "size": float(file.stat().st_size)}
+    compared |= {name: _parity(metadata, name, file) for name in ("same_top_class", "largest_difference")}
+    for name, value in compared.items():
+        _expect(manifest.figures.get(f"{precision}_{name}"), value, f"{folder / MANIFEST_FILE}: {precision}_{name}")
+    told.append(check_samples(classifier, folder))
+    if test is None or answers is None:
+        return "; ".join([*told, "test set not checked"])
+    found = answers_of(classifier, test.inputs)
+    told.append(check_test_set(metadata, file, test, found)[0])
+    same = float((found[1].argmax(axis=1) == answers[1].argmax(axis=1)).mean())
+    if not abs(same - compared["same_top_class"]) <= FIGURE_TOLERANCE + 0.5 / len(test):
+        raise VerificationError(
+            f"{file} has the same answer as {MODEL_FILE} for {same:.2%} of the test pictures, expected "
+            f"{compared['same_top_class']:.2%}: `zoo quantize {folder}` makes it again"
+        )
+    return "; ".join(told)
+
+
+def _parity(metadata: Metadata, name: str, where: Path) -> float:
+    value = metadata.parity.get(name)
+    if not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise VerificationError(f"{where} says {value!r} of its {name}, expected 0 to 1: export the model again")
+    return float(value)
 
 
 def check_figures(classifier: Classifier, folder: Path, test: Split, answers: Answers, corrupted: bool) -> str:
@@ -344,11 +437,11 @@ def _expect(received: Any, expected: Any, what: str) -> None:
         raise VerificationError(f"{what} are {received}, expected {expected}: export the model again")
 
 
-def _expect_close(received: Probabilities, expected: Probabilities, what: str) -> None:
+def _expect_close(received: Probabilities, expected: Probabilities, what: str, tolerance: float) -> None:
     difference = float(np.abs(received - expected).max()) if received.shape == expected.shape else np.inf
-    if not difference <= PARITY_TOLERANCE:
+    if not difference <= tolerance:
         raise VerificationError(
-            f"{what} differ by {difference:.1e} in probability, expected at most {PARITY_TOLERANCE:.0e}: "
+            f"{what} differ by {difference:.1e} in probability, expected at most {tolerance:.0e}: "
             "export the model again"
         )
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from pipelines.gallery import FAMILIES, PAGE_FILE, export_row
+from pipelines.gallery import FAMILIES, PAGE_FILE, export_row, precision_rows
 from pipelines.shipped import Shipped, read_shipped
 from pipelines.verify import Check, Verification, verify
-from zoo.contract import CARD_FILE
+from zoo.contract import CARD_FILE, MODEL_FILES
 from zoo.errors import ExportError, VerificationError
 
 CARD, PAGE = "card", "page"  # names of the checks that are added
@@ -64,13 +64,21 @@ def check_page(export: Shipped, page: Path, lines: list[str]) -> str:
             f"{page} has no line for {export.name} with the figures of its manifest (test accuracy "
             f"{export.accuracy:.2%}): write it again by `zoo gallery`"
         )
+    for line in precision_rows(export):
+        if line not in lines:
+            raise VerificationError(
+                f"{page} has no line for a file of {export.name} in fewer bits with the figures of its manifest: write "
+                "it again by `zoo gallery`"
+            )
     return f"{page.name} beside it has the same figures"
 
 
 def check_nothing_else(shipped: tuple[Shipped, ...], page: Path, lines: list[str]) -> None:
     """The page lists no export that isn't there, and each once."""
-    expected = {export_row(export) for export in shipped}
-    listed = [line for line in lines if re.match(rf"\| ({'|'.join(FAMILIES)}) \| \[", line)]
+    expected = {line for export in shipped for line in (export_row(export), *precision_rows(export))}
+    a_model = rf"\| ({'|'.join(FAMILIES)}) \| \["
+    in_fewer_bits = rf"\| \[[^|]* \| ({'|'.join(MODEL_FILES)}) \|"
+    listed = [line for line in lines if re.match(f"{a_model}|{in_fewer_bits}", line)]
     for line in listed:
         if line not in expected or listed.count(line) > 1:
             name = re.sub(r".*?\[(.*?)\]\((.*?)\).*", r"\2", line)

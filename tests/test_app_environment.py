@@ -5,9 +5,7 @@ No network: what the extra needs is linked from the environment that runs the te
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -15,18 +13,10 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+from environments import ROOT, build_wheel, run
 from packaging.requirements import Requirement
 
-ROOT = Path(__file__).parents[1]
 TRAINING = ("tensorflow", "keras", "tf2onnx", "onnx", "mlflow", "matplotlib", "sklearn", "rich")
-
-
-def run(command: list[str | Path], folder: Path) -> str:
-    """What a command prints, run from a folder and without this session's Python settings."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYTEST", "ZOO"))}
-    done = subprocess.run(command, cwd=folder, env=clean, capture_output=True, text=True, timeout=110)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def needed(requirement: Requirement, found: set[str]) -> set[str]:
@@ -54,13 +44,7 @@ def link(names: set[str], site: Path) -> None:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy, so that nothing is written into the checkout."""
-    work = tmp_path_factory.mktemp("wheel")
-    unwanted = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "mlruns", "build", "dist", "*.partial-*")
-    shutil.copytree(ROOT, work / "source", ignore=unwanted)
-    run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", work], work / "source")
-    (built,) = work.glob("*.whl")
-    return built
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +84,8 @@ def test_the_wheel_holds_the_two_packages_and_nothing_else(wheel: Path) -> None:
     modules = {p.relative_to(source).as_posix() for part in ("zoo", "pipelines") for p in (source / part).rglob("*.py")}
     assert {name for name in names if name.endswith(".py")} == modules
     assert "zoo/py.typed" in names
+    page = {p.relative_to(source).as_posix() for p in (source / "pipelines" / "page").iterdir()}
+    assert page <= set(names)  # what `zoo demo` fills
     assert not [name for name in names if name.endswith((".onnx", ".png", ".pyc", ".db"))]
 
 

@@ -17,6 +17,7 @@ from pipelines import tracking
 from pipelines.evaluate import evaluate
 from pipelines.export import export, weights_sha256, write_export
 from pipelines.plan import load_data, make_plan
+from pipelines.triton import triton
 from zoo.contract import MANIFEST_FILE, MODEL_FILE, SAMPLES_FILE, Metadata, read_manifest
 from zoo.errors import ExportError, VerificationError
 from zoo.models import build
@@ -204,3 +205,10 @@ def test_names_from_all_over_the_world_survive(tmp_path, model, digits, metadata
     assert zoo.load(exported.folder).labels == labels
     samples = json.loads((exported.folder / SAMPLES_FILE).read_text(encoding="utf-8"))
     assert {sample["label"] for sample in samples} == set(labels)
+
+
+def test_a_run_goes_the_whole_way_to_triton_s_layout(run, tmp_path):
+    model = triton(run[:8], exports=tmp_path / "exports", repository=tmp_path / "models")
+    exported = tmp_path / "exports" / "digits" / "softmax"
+    assert model.metadata == read_manifest(exported).metadata
+    assert (model.folder / "1" / MODEL_FILE).read_bytes() == (exported / MODEL_FILE).read_bytes()

@@ -144,6 +144,16 @@ def test_the_command_makes_the_same_recipe_again(exports):
     assert f"--set epochs=3 --set least_updates={kept.least_updates}`" in page_of(exports), "or 3 would be meant"
 
 
+def test_the_command_starts_from_the_same_source_again(exports):
+    recipe = definition("lenet5").recipe.with_values({"frozen": 0.75}).to_json()
+    goal = put(exports, "lenet5", data_set="digits", recipe=recipe)
+    assert "`zoo run lenet5 --data digits`" in page_of(exports), "nothing is frozen without a source"
+    manifest = read_manifest(goal)
+    metadata = replace(manifest.metadata, source={"name": "fashion-mnist/lenet5", "weights_sha256": "0" * 64})
+    (goal / MANIFEST_FILE).write_text(replace(manifest, metadata=metadata).to_json(), encoding="utf-8")
+    assert "`zoo run lenet5 --data digits --from fashion-mnist/lenet5 --set frozen=0.75`" in page_of(exports)
+
+
 def test_the_best_of_ours_stands_beside_the_published(exports):
     page = page_of(exports)
     assert cells(page, "conv, 100 k parameters")[1:9] == [

@@ -12,13 +12,15 @@ from sklearn.datasets import load_sample_images
 
 from pipelines.convert import convert
 from pipelines.graph.resizing import RESIZED
-from zoo.contract import INPUT, IR_VERSION, LOGITS, OPSET, PARITY_TOLERANCE, PROBABILITIES, RESIZINGS
+from zoo.contract import ACTIVATION_MAP, INPUT, IR_VERSION, LOGITS, OPSET, PARITY_TOLERANCE, PROBABILITIES, RESIZINGS
 from zoo.errors import ExportError
 from zoo.models import build, definitions
 from zoo.models.backend import start_keras
 from zoo.pictures import resize
 
 MODELS = [definition.name for definition in definitions()]
+# Their last dense layer is given an average over positions, and nothing else.
+HAVE_MAPS = {"conv_tiny", "conv_small", "separable_small", "resnet20", "wide_resnet_small"}
 SIDE = 20  # pixels: small, and not divisible by 8
 
 
@@ -89,7 +91,7 @@ def test_answers_as_keras_does(pair):
 
 
 def test_keeps_the_contract(pair):
-    _, converted, channels = pair
+    model, converted, channels = pair
     onnx.checker.check_model(converted, full_check=True)
     graph = converted.graph
 
@@ -103,6 +105,7 @@ def test_keeps_the_contract(pair):
     assert [described(value) for value in graph.output] == [
         (PROBABILITIES, onnx.TensorProto.FLOAT, ["N", 10]),
         (LOGITS, onnx.TensorProto.FLOAT, ["N", 10]),
+        *([(ACTIVATION_MAP, onnx.TensorProto.FLOAT, ["N", 10, 5, 5])] if model.name in HAVE_MAPS else []),
     ]
     assert converted.ir_version == IR_VERSION
     assert [(opset.domain, opset.version) for opset in converted.opset_import] == [("", OPSET)]

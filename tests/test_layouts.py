@@ -281,3 +281,17 @@ def test_many_names_read_as_a_list_of_them():
     assert (list(kept), len(kept), kept[-1], kept[1:4]) == (names, 5, "\udcff", names[1:4])
     with pytest.raises(IndexError):
         kept[5]
+
+
+def test_where_there_are_no_pictures_it_is_told_what_would_be_some(tmp_path):
+    np.savez(tmp_path / "none.npz", images=np.zeros((0, 8, 8), np.uint8), labels=np.zeros(0, np.int64))
+    rows = "".join(f"nowhere/{k}.png,{'ab'[k % 2]}\n" for k in range(6))
+    (tmp_path / "none.csv").write_text("path,label\n" + rows, encoding="utf-8")
+    (tmp_path / "none").mkdir()
+    for name, expected in (
+        ("none.npz", "expected arrays that aren't empty"),
+        ("none.csv", "expected rows of none.csv whose path leads to a picture beside or below it"),
+        ("none", "expected a sub-folder for each class"),
+    ):
+        with pytest.raises(DataError, match=f"holds no pictures.*{expected}"):
+            load(str(tmp_path / name))

@@ -16,7 +16,7 @@ from pipelines.roster import FIELDS, list_models
 from pipelines.shipped import read_shipped
 from zoo.contract import MANIFEST_FILE, read_manifest
 from zoo.errors import QueryError
-from zoo.models import definitions
+from zoo.models import definitions, pretrained
 
 FIXTURE = Path(__file__).parent / "runtime" / "fixture"
 
@@ -59,7 +59,10 @@ def names(rows):
 
 def test_every_model_is_listed_and_blank_where_it_is_not_shipped(exports):
     rows = list_models(exports)
-    assert list(dict.fromkeys(names(rows))) == [*(model.name for model in definitions()), "elsewhere"]
+    assert list(dict.fromkeys(names(rows))) == [
+        *(model.name for model in (*definitions(), *pretrained())),
+        "elsewhere",
+    ]
     assert [row.data_set for row in rows if row.name == "softmax"] == ["digits", "tinted-digits"]
     blank = next(row for row in rows if row.name == "mlp-small")
     assert {getattr(blank, field) for field in FIELDS if field not in ("name", "family")} == {None}

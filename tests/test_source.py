@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import zoo
-from pipelines import checkpoint, tracking
+from pipelines import checkpoint, source, tracking
 from pipelines.cli import main
 from pipelines.convert import convert
 from pipelines.evaluate import evaluate
@@ -151,7 +151,7 @@ def test_a_file_whose_weights_are_elsewhere_or_answer_otherwise_is_told(tmp_path
 
 
 def test_the_features_come_along_and_the_head_is_new(folder):
-    plan = make_plan("conv-mlp-small", "digits", source=find_source("fashion-mnist/conv-small"))
+    plan = make_plan("conv-mlp-small", "digits", source=find_source("fashion-mnist/conv-small", "conv-mlp-small"))
     taken = take(plan, load_data(plan))
     assert (len(taken.layers), taken.of, taken.parameters) == (12, 14, 86_560)
     assert str(taken) == "12 of 14 layers (86,560 parameters) start from fashion-mnist/conv-small"
@@ -169,7 +169,7 @@ def test_the_features_come_along_and_the_head_is_new(folder):
 
 def test_features_are_the_same_when_a_step_computes_them_with_the_statistics_of_its_batch(folder):
     """And kernels that came folded are as easy to move as others."""
-    plan = make_plan("conv-small", "digits", source=find_source("fashion-mnist/conv-small"))
+    plan = make_plan("conv-small", "digits", source=find_source("fashion-mnist/conv-small", "conv-small"))
     data_set = load_data(plan)
     model = build("conv-small", 8, 8, 1, 10)
     for name, values in take(plan, data_set).layers.items():
@@ -187,7 +187,7 @@ def test_features_are_the_same_when_a_step_computes_them_with_the_statistics_of_
 def test_an_rgb_picture_has_the_features_of_its_grey_version(folder, tmp_path, model):
     layer = {"conv-small": "block3_unit2_relu", "mlp-large": "hidden3_relu"}[model]
     file, source = exported(model, tmp_path, size=(16, 16, 1))
-    plan = make_plan(model, "unused", source=find_source(str(file)))
+    plan = make_plan(model, "unused", source=find_source(str(file), model))
     colour = noise(6, 16, 16, 3)
     taken = take(plan, pictures("colour", colour))
     assert "the first one made to see RGB as the grey that it knows" in str(taken)
@@ -203,7 +203,7 @@ def test_an_rgb_picture_has_the_features_of_its_grey_version(folder, tmp_path, m
 
 def test_a_grey_picture_has_the_features_of_its_rgb_version(folder, tmp_path):
     file, source = exported("conv-small", tmp_path, size=(16, 16, 3))
-    plan = make_plan("conv-small", "unused", source=find_source(str(file)))
+    plan = make_plan("conv-small", "unused", source=find_source(str(file), "conv-small"))
     grey = noise(6, 16, 16, 1)
     taken = take(plan, pictures("grey", grey))
     assert "the first one made to see grey as the RGB that it knows" in str(taken)
@@ -216,7 +216,7 @@ def test_a_grey_picture_has_the_features_of_its_rgb_version(folder, tmp_path):
 
 def test_the_layer_of_the_logits_comes_along_where_the_classes_are_the_same(folder, tmp_path):
     file, _ = exported("conv-tiny", tmp_path, size=(16, 16, 1))
-    origin = find_source(str(file))
+    origin = find_source(str(file), "conv-tiny")
     plan = make_plan("conv-tiny", "unused", source=origin)
     others = replace(pictures("others", noise(6, 16, 16, 1), 5), labels=tuple("vwxyz"))
     assert "head_dense" in take(plan, pictures("same", noise(6, 16, 16, 1), 5)).layers
@@ -224,7 +224,7 @@ def test_the_layer_of_the_logits_comes_along_where_the_classes_are_the_same(fold
 
 
 def test_dense_layers_behind_features_of_another_size_are_new(folder):
-    plan = make_plan("resnet-mlp", "digits", source=find_source("fashion-mnist/resnet-mlp"))
+    plan = make_plan("resnet-mlp", "digits", source=find_source("fashion-mnist/resnet-mlp", "resnet-mlp"))
     taken = take(plan, load_data(plan))  # 8x8 pixels here, 28x28 there
     assert "head_hidden_dense" not in taken.layers
     assert taken.parameters == 678_304
@@ -342,7 +342,9 @@ def test_the_run_the_file_and_the_card_say_what_it_started_from(folder, started)
 
 def test_a_whole_run_starts_from_a_source_once(folder, capsys):
     command = ["run", "softmax", "--data", "digits", "--from", "digits/softmax", "--set", "epochs=4"]
+    source._read_export.cache_clear()
     assert main(command) == 0
+    assert source._read_export.cache_info().misses == 1, "read once, for the plan and for the training"
     assert "1 of 1 layers (650 parameters) start from digits/softmax" in capsys.readouterr().err  # the same classes
     assert read_manifest(folder / "exports/digits/softmax").metadata.source["name"] == "digits/softmax"
     assert main(command) == 0
@@ -360,12 +362,15 @@ def test_a_plan_keeps_its_source_and_old_plans_have_none(folder, started):
 
 def test_the_weights_of_the_source_decide_the_fingerprint(folder, tmp_path):
     file, _ = exported("conv-tiny", tmp_path, size=(8, 8, 1))
-    plans = [make_plan("conv-tiny", "digits"), make_plan("conv-tiny", "digits", source=find_source(str(file)))]
+    plans = [
+        make_plan("conv-tiny", "digits"),
+        make_plan("conv-tiny", "digits", source=find_source(str(file), "conv-tiny")),
+    ]
     changed = onnx.load(file)
     bias = next(constant for constant in changed.graph.initializer if constant.name == "head_dense/bias")
     bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + 1, bias.name))
     file.write_bytes(changed.SerializeToString())
-    plans.append(make_plan("conv-tiny", "digits", source=find_source(str(file))))
+    plans.append(make_plan("conv-tiny", "digits", source=find_source(str(file), "conv-tiny")))
     assert len({fingerprint(plan) for plan in plans}) == 3
     with pytest.raises(RecipeError, match="holds other weights than when the plan was made"):
         train(plan=plans[1])

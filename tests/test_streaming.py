@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +18,7 @@ from glyphs import fonts, mix_in, save_letters
 from PIL import Image
 
 from pipelines import checkpoint, tracking
-from pipelines.pictures import read_pictures
+from pipelines.pictures import read_data
 from pipelines.train import train
 from zoo.data import load
 from zoo.data.pixels import PixelFile, PixelWriter, join
@@ -39,9 +40,9 @@ def streamed(monkeypatch, tmp_path):
     """No picture may stay in memory."""
     monkeypatch.setenv("ZOO_MEMORY", "0")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    read_pictures.cache_clear()
+    read_data.cache_clear()
     yield tmp_path / "cache"
-    read_pictures.cache_clear()
+    read_data.cache_clear()
 
 
 def splits_of(data):
@@ -126,6 +127,40 @@ def test_the_first_picture_does_not_decide_the_room_that_all_take(letters, strea
     path.unlink()
 
 
+def test_decoded_pictures_that_nobody_used_for_a_month_are_removed_when_others_are_made(letters, streamed):
+    def stores() -> set[str]:
+        return {path.parent.name for path in streamed.rglob("pixels.u8")}
+
+    load(str(letters), size=(16, 20))
+    (forgotten,) = stores()
+    load(str(letters), size=(20, 16))
+    (used,) = stores() - {forgotten}
+    for store in (forgotten, used):
+        os.utime(streamed / "classifier-zoo/pictures" / store, (time.time() - 31 * 24 * 3600,) * 2)
+    load(str(letters), size=(20, 16))  # not a month ago any more
+    load(str(letters), size=(8, 8))
+    assert len(stores()) == 2
+    assert used in stores()
+
+
+def test_pictures_in_memory_are_there_once_when_they_are_divided(tmp_path):
+    random = np.random.default_rng(1)
+    for k in range(120):
+        (tmp_path / f"pictures/{k % 3}").mkdir(parents=True, exist_ok=True)
+        pixels = np.full((256, 256, 3), random.integers(256, size=3), np.uint8)
+        pixels[random.integers(240) :, random.integers(240) :] = random.integers(256, size=3)
+        Image.fromarray(pixels).save(tmp_path / f"pictures/{k % 3}/{k}.png")
+    tracemalloc.start()
+    data = load(str(tmp_path / "pictures"))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.5 * 120 * 256 * 256 * 3
+    for split in splits_of(data):
+        for name, label, pixels in zip(split.names, split.labels, split.inputs, strict=True):
+            assert name.startswith(data.labels[label])
+            np.testing.assert_array_equal(pixels, np.asarray(Image.open(tmp_path / "pictures" / name)))
+
+
 def test_a_budget_that_is_no_number_is_told(letters, monkeypatch):
     for wrong in ("much", "-1", "nan"):
         monkeypatch.setenv("ZOO_MEMORY", wrong)
@@ -141,12 +176,12 @@ def test_killed_in_mid_training_and_resumed_it_gives_the_weights_of_a_run_in_mem
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     process = subprocess.Popen([*command, *settings], env=environment, stderr=subprocess.DEVNULL)
     run = _killed_after_two_epochs(process)
-    read_pictures.cache_clear()
+    read_data.cache_clear()
     resumed = train(resume=run)
     assert resumed.run == run
 
     monkeypatch.setenv("ZOO_MEMORY", "4")
-    read_pictures.cache_clear()
+    read_data.cache_clear()
     whole = train("lenet5", str(letters), size=(16, 16), settings=SETTINGS)
     assert resumed.validation_accuracy == whole.validation_accuracy
     for some, others in zip(_weights(run), _weights(whole.run), strict=True):

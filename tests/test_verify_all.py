@@ -59,9 +59,9 @@ def test_each_export_is_run_and_its_accuracy_found_in_card_and_page(made):
 
 
 def test_the_pictures_of_a_known_data_set_are_loaded_once(made):
-    pictures.read_pictures.cache_clear()
+    pictures.read_data.cache_clear()
     verify_all(made, tell=silent)
-    used = pictures.read_pictures.cache_info()
+    used = pictures.read_data.cache_info()
     assert (used.misses, used.hits) == (1, 1)
 
 

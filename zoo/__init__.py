@@ -5,7 +5,7 @@
     classifier = zoo.load("exports/digits/lenet5")
     print(classifier.predict("three.png").label)
 
-All that an app needs is here: `load`, what it gives (`Classifier`, `Prediction`), and the errors.
+All that an app needs is here: `load`, what it gives (`Classifier`, `Prediction`, `Explanation`), and the errors.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ from zoo.errors import (
 )
 
 if TYPE_CHECKING:
-    from zoo.runtime import Classifier, Prediction, load
+    from zoo.runtime import Classifier, Explanation, Prediction, load
 
 __all__ = [
     "Classifier",
     "DataError",
+    "Explanation",
     "ExportError",
     "InputError",
     "MissingExtraError",
@@ -51,7 +52,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """The runtime, imported at its first use: NumPy alone takes 0.1 s, which `zoo list` has no need to wait for."""
-    if name not in {"Classifier", "Prediction", "load"}:
+    if name not in {"Classifier", "Explanation", "Prediction", "load"}:
         raise AttributeError(f"module 'zoo' has no attribute {name!r}")
     from zoo import runtime
 

@@ -20,6 +20,9 @@ INPUT = "images"  # [N, H, W, C] uint8, raw pixels; N, H and W free
 FEATURES = "features"  # of a table, in place of images: [N, F] float32, raw values, a column each; N free
 PROBABILITIES = "probabilities"  # [N, K] float32
 LOGITS = "logits"  # [N, K] float32
+# [N, K, h, w] float32, an output of some models of pictures: what each of h x w positions adds to a class. Its mean
+# over them, plus the last layer's bias, is the logits. The positions lie evenly over the picture of the model's size.
+ACTIVATION_MAP = "activation_map"
 OPSET = 18  # the first with an antialiased Resize; onnxruntime 1.14 (February 2023) and later run it
 IR_VERSION = 8  # what tf2onnx writes; web and older runtimes refuse newer ones (onnxruntime#20559)
 PARITY_TOLERANCE = 1e-5  # largest difference of a probability between Keras and the file, float32
@@ -29,6 +32,10 @@ RESIZINGS = ("stretch", "crop", "pad")
 LARGEST_SIDE = 4096  # pixels of the height or the width that a model is made for: more is a slip or an attack
 
 MODEL_FILE = "model.onnx"
+# An export's files by precision, of the weights: `zoo export` writes the first, `zoo quantize` the others beside it. A
+# file that names none is of the first.
+FLOAT32, INT8, FLOAT16 = "float32", "int8", "float16"
+MODEL_FILES: Mapping[str, str] = {FLOAT32: MODEL_FILE, INT8: "model.int8.onnx", FLOAT16: "model.fp16.onnx"}
 MANIFEST_FILE = "manifest.json"
 CARD_FILE = "README.md"
 SAMPLES_FOLDER = "samples"
@@ -76,7 +83,9 @@ class Metadata:
     groups: by which column, or folder, pictures were kept together when splits were drawn; empty for none.
     source: the trained model whose features this one started from, as its "name" (DATA SET/MODEL) and "weights_sha256";
     empty for a model that was trained from new weights alone.
-    parity: "largest_difference" of a probability and "same_top_class" as a share, over the whole test set.
+    parity: "largest_difference" of a probability and "same_top_class" as a share, over the whole test set: between the
+    float32 file and Keras, and between a file of another precision and the float32 file.
+    precision: of the weights, one of MODEL_FILES. quantization: of a file of another precision, how it was made.
     """
 
     model: str
@@ -100,6 +109,8 @@ class Metadata:
     columns: tuple[Column, ...] = ()
     label_column: str = ""
     groups: str = ""
+    precision: str = FLOAT32
+    quantization: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def input(self) -> Input:
@@ -109,8 +120,9 @@ class Metadata:
         return Input(INPUT, "uint8", ("N", "H", "W", self.channels))
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as a JSON object, those of pictures or those of a table left out where they say nothing."""
-        silent = _OF_PICTURES if self.columns else _OF_TABLES
+        """The fields as a JSON object; those of pictures, tables or precisions left out where they say nothing."""
+        silent = {*(_OF_PICTURES if self.columns else _OF_TABLES)}
+        silent |= {*_OF_PRECISIONS} if self.precision == FLOAT32 else set()
         return {name: value for name, value in asdict(self).items() if name not in silent}
 
     def to_properties(self) -> dict[str, str]:
@@ -138,7 +150,7 @@ class Metadata:
             raise ExportError(f"{where} follows contract {version!r}, this version reads {CONTRACT!r}: export it again")
         # Files that don't say how they resize, or what they started from, are older than the choice.
         silent = _OF_PICTURES if "columns" in found else _OF_TABLES
-        found = {**silent, "groups": "", "resizing": RESIZINGS[0], "source": {}, **found}
+        found = {**silent, **_OF_PRECISIONS, "groups": "", "resizing": RESIZINGS[0], "source": {}, **found}
         missing = [f.name for f in fields(cls) if f.name not in found]
         if missing:
             raise ExportError(f"{where} lacks {', '.join(missing)} in its metadata: export the model again")
@@ -160,8 +172,13 @@ class Metadata:
                 f"{where} resizes pictures by {known['resizing']!r}, expected one of {', '.join(RESIZINGS)}: "
                 "export the model again"
             )
+        if known["precision"] not in MODEL_FILES:
+            raise ExportError(
+                f"{where} is of the precision {known['precision']!r}, expected one of {', '.join(MODEL_FILES)}: "
+                "export the model again"
+            )
         wrong = [name for name in _NAMES if not _is_name(known[name])]
-        wrong += [name for name in ("recipe", "parity", "versions", "source") if not isinstance(known[name], dict)]
+        wrong += [name for name in _MAPPINGS if not isinstance(known[name], dict)]
         if type(known["test_accuracy"]) not in (int, float) or not 0 <= known["test_accuracy"] <= 1:
             wrong.append("test_accuracy")
         if wrong:
@@ -170,9 +187,11 @@ class Metadata:
 
 
 _NAMES = ("groups", "model", "family", "data_set", "data_digest", "run_id", "commit", "weights_sha256", "label_column")
+_MAPPINGS = ("recipe", "parity", "versions", "source", "quantization")
 # What metadata has of the other kind of data set.
 _OF_PICTURES: Mapping[str, Any] = {"height": 0, "width": 0, "channels": 0, "resizing": RESIZINGS[0]}
 _OF_TABLES: Mapping[str, Any] = {"columns": [], "label_column": ""}
+_OF_PRECISIONS: Mapping[str, Any] = {"precision": FLOAT32, "quantization": {}}
 
 
 def _columns(found: Any, where: str) -> tuple[Column, ...]:
@@ -206,23 +225,33 @@ class ExportedFile:
 class Manifest:
     """manifest.json: what an export holds.
 
-    figures: numbers by name, among them parameters, multiply_accumulates, test_accuracy, test_accuracy_low and
-    test_accuracy_high (95 % interval), test_pictures.
+    metadata: of model.onnx, the float32 file. figures: numbers by name, among them parameters, multiply_accumulates,
+    test_accuracy, test_accuracy_low and test_accuracy_high (95 % interval), test_pictures; those of other precisions
+    begin with their name, such as int8_accuracy.
+    map_size: h and w of the model's ACTIVATION_MAP; None where it has none.
     """
 
     metadata: Metadata
     figures: Mapping[str, float]
     files: tuple[ExportedFile, ...]
+    map_size: tuple[int, int] | None = None
 
     def to_json(self) -> str:
         """The text of manifest.json, with the inputs and outputs of the contract written out."""
+        shapes = {PROBABILITIES: (), LOGITS: ()} | ({} if self.map_size is None else {ACTIVATION_MAP: self.map_size})
         outputs = [
-            {"name": name, "dtype": "float32", "shape": ["N", len(self.metadata.labels)]}
-            for name in (PROBABILITIES, LOGITS)
+            {"name": name, "dtype": "float32", "shape": ["N", len(self.metadata.labels), *positions]}
+            for name, positions in shapes.items()
         ]
         found = {**asdict(self), "metadata": self.metadata.to_json()}
+        del found["map_size"]  # the outputs say it
         found |= {"inputs": [asdict(self.metadata.input)], "outputs": outputs}
         return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """Those that the export holds a file of, float32 first."""
+        return tuple(precision for precision, path in MODEL_FILES.items() if self.file(path))
 
     def file(self, path: str) -> ExportedFile | None:
         """The entry of that path, if the manifest names it."""
@@ -249,13 +278,22 @@ def read_manifest(folder: Path) -> Manifest:
         files = tuple(ExportedFile(str(f["path"]), int(f["size"]), str(f["sha256"])) for f in found["files"])
         figures = {str(name): float(value) for name, value in found["figures"].items()}
         metadata = Metadata.from_json(found["metadata"], str(path))
+        map_size = _map_size(found.get("outputs", ()))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ExportError(f"{path} is not a manifest ({error!r}): export the model again") from None
     for file in files:
         inside = PurePosixPath(file.path)
         if inside.is_absolute() or ".." in inside.parts or "\\" in file.path or ":" in file.path:
             raise ExportError(f"{path} names {file.path!r}, which is outside its folder: don't use this export")
-    return Manifest(metadata, figures, files)
+    return Manifest(metadata, figures, files, map_size)
+
+
+def _map_size(outputs: Any) -> tuple[int, int] | None:
+    for output in outputs:
+        if output["name"] == ACTIVATION_MAP:
+            _, _, height, width = output["shape"]
+            return int(height), int(width)
+    return None
 
 
 def check_file(folder: Path, manifest: Manifest, path: str) -> Path:

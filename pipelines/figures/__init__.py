@@ -8,6 +8,7 @@ from pipelines.figures.costs import costs
 from pipelines.figures.data import CLASSES_DRAWN, class_counts, contact_sheet, picture_sizes
 from pipelines.figures.few import few_pictures
 from pipelines.figures.models import comparison
+from pipelines.figures.speeds import speeds
 from pipelines.figures.style import FAMILY_COLOURS, FAMILY_MARKERS
 from pipelines.figures.tiles import augmented, first_layer, mistakes
 from pipelines.figures.training import curves
@@ -28,4 +29,5 @@ __all__ = [
     "mistakes",
     "picture_sizes",
     "reliability",
+    "speeds",
 ]

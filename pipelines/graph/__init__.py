@@ -4,7 +4,7 @@ A pass edits the graph that it is given, and leaves alone what it doesn't know: 
 exported as tf2onnx wrote it. Names are tidied once, at the end, so passes need not care for them.
 
 edit, pattern: what passes look things up with. arithmetic, operators, layout: the passes by what they are about.
-resizing: the way of a picture to the first layer. names: the tidying.
+resizing: the way of a picture to the first layer. names: the tidying. activation_map: what is added at the end.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 import onnx
 from onnx import TensorProto, helper
 
+from pipelines.graph.activation_map import add_activation_map
 from pipelines.graph.arithmetic import dense_as_gemm, drop_zero_additions, erfc_as_erf, fold_norms, fold_scaling
 from pipelines.graph.edit import Graph, Model, constants_as_initializers, drop_unused
 from pipelines.graph.layout import (
@@ -56,7 +57,7 @@ def simplify(model: Model, shape: Sequence[int], resizing: str, layers: Iterable
     resizing: how pictures of other sizes come to that one: stretch, crop or pad.
     layers: the names of the Keras layers, which become the names of the nodes.
     Returns images [N, H, W, C] uint8, or features as they were -> probabilities and logits [N, K] float32, with shapes
-    along every edge.
+    along every edge; and the activation map [N, K, h, w], where the model ends in a way that has one.
     """
     simple = onnx.version_converter.convert_version(model, OPSET)  # a copy
     for improve in PASSES:
@@ -68,7 +69,9 @@ def simplify(model: Model, shape: Sequence[int], resizing: str, layers: Iterable
         take_any_rows(simple.graph, shape[0])
     drop_unused(simple.graph)
     name_after_layers(simple.graph, layers)
-    return finish(simple)
+    finished = finish(simple)
+    add_activation_map(finished.graph)
+    return finished
 
 
 def take_any_rows(graph: Graph, columns: int) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from onnx import TensorProto, parser
+from onnx import TensorProto, helper, parser
 
-from pipelines.graph.edit import Graph, consumers_of
-from zoo.contract import INPUT
+from pipelines.graph.edit import Graph, Model, consumers_of, drop_unused
+from zoo.contract import INPUT, IR_VERSION, OPSET
 
 # Antialiased and without weights outside of the picture it is Pillow's bilinear resizing, to a step of 1 in 255. On
 # bytes, as Pillow does it, and between no transposes, which onnxruntime would try to move through it, and break.
@@ -58,16 +58,8 @@ def take_any_picture(graph: Graph, height: int, width: int, policy: str) -> None
     policy: stretch, crop or pad. A picture that has the size already passes unchanged.
     """
     channels = graph.input[0].type.tensor_type.shape.dim[3].dim_value
-    constants = (
-        f"int64[2] size = {{{height}, {width}}}, int64[2] turned_size = {{{width}, {height}}}, "
-        "int64[2] swap = {1, 0}, int64[2] axes = {1, 2}, int64[2] one = {1, 1}, int64[2] two = {2, 2}, "
-        "uint8 black = {0}"
-    )
     resized = RESIZED[policy]
-    front = parser.parse_graph(
-        f"front (uint8[N, H, W, {channels}] {INPUT}) => (uint8[N, {height}, {width}, {channels}] {resized})\n"
-        f"<{constants}> {{{FRONTS[policy]}\n pixels = Cast <to = {TensorProto.FLOAT}> ({resized})}}"
-    )
+    front = _front(height, width, channels, policy, f"pixels = Cast <to = {TensorProto.FLOAT}> ({resized})")
     for node in front.node:  # names are tidied later: those of one step go together
         node.name = node.output[0] if node.output[0] in ("crop", "resize", "pad", "pixels") else "sides"
     for node in consumers_of(graph, INPUT):
@@ -80,3 +72,28 @@ def take_any_picture(graph: Graph, height: int, width: int, policy: str) -> None
     # ONNX's own shape inference forgets the batch here.
     del graph.value_info[:]
     graph.value_info.extend(front.output)
+
+
+def resizing_model(height: int, width: int, channels: int, policy: str) -> Model:
+    """What an exported file does with a picture of any size, alone: images [N, H, W, C] -> [N, height, width, C].
+
+    Both are uint8; the output has the name that RESIZED gives. policy: stretch, crop or pad.
+    """
+    front = _front(height, width, channels, policy)
+    drop_unused(front)
+    opset = helper.make_opsetid("", OPSET)
+    return helper.make_model(front, opset_imports=[opset], ir_version=IR_VERSION, producer_name="classifier-zoo")
+
+
+def _front(height: int, width: int, channels: int, policy: str, then: str = "") -> Graph:
+    """The graph of one policy, followed by a node of the caller's; its output is what has the model's size."""
+    constants = (
+        f"int64[2] size = {{{height}, {width}}}, int64[2] turned_size = {{{width}, {height}}}, "
+        "int64[2] swap = {1, 0}, int64[2] axes = {1, 2}, int64[2] one = {1, 1}, int64[2] two = {2, 2}, "
+        "uint8 black = {0}"
+    )
+    resized = RESIZED[policy]
+    return parser.parse_graph(
+        f"front (uint8[N, H, W, {channels}] {INPUT}) => (uint8[N, {height}, {width}, {channels}] {resized})\n"
+        f"<{constants}> {{{FRONTS[policy]}\n {then}}}"
+    )

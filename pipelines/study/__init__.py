@@ -12,11 +12,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines import tracking
-from pipelines.study import locality, translation  # noqa: F401  (registers their experiments)
-from pipelines.study.experiment import Experiment, Finding, Verdict, experiments
+from pipelines.study import (  # noqa: F401  (each registers its experiments, in this order)
+    budgets,
+    catching_up,
+    counting,
+    hybrids,
+    locality,
+    misunderstandings,
+    relations,
+    scale,
+    tables,
+    translation,
+)
+from pipelines.study.experiment import Effect, Experiment, Finding, Verdict, experiments
 from pipelines.study.lab import Lab
 from pipelines.study.record import Record
-from pipelines.study.report import write_report
+from pipelines.study.report import PAGE_FILE, write_report
 from zoo.errors import StudyError
 
 FOLDER = Path("exports") / "study"  # results of the full study, which are kept
@@ -26,15 +37,13 @@ SEEDS, QUICK_SEEDS = 5, 3
 
 @dataclass(frozen=True)
 class Studied:
-    """An experiment and what it came to."""
+    """An experiment and what it came to. page: the report that it is part of."""
 
-    experiment: Experiment
-    finding: Finding
-
-    @property
-    def verdict(self) -> Verdict:
-        """As its effects say."""
-        return self.finding.verdict
+    name: str
+    claim: str
+    verdict: Verdict
+    effects: tuple[Effect, ...]
+    page: Path
 
 
 def study(
@@ -44,7 +53,7 @@ def study(
     quick: bool = False,
     report: bool = False,
     folder: Path | None = None,
-    tell: Callable[[str], None] = lambda step: None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> tuple[Studied, ...]:
     """Run the experiments of those names, or all, and write the report of all that has been measured.
 
@@ -67,7 +76,11 @@ def study(
     if report and not found:
         raise StudyError(f"{folder} holds no results: run `zoo study` first")
     write_report(folder, found, quick=quick)
-    return tuple(Studied(each, finding) for each, finding, _ in found if each in chosen)
+    return tuple(
+        Studied(each.name, each.claim, finding.verdict, finding.effects, folder / PAGE_FILE)
+        for each, finding, _ in found
+        if each in chosen
+    )
 
 
 def _run(each: Experiment, record: Record, seeds: tuple[int, ...], *, quick: bool) -> None:

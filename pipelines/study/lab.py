@@ -7,7 +7,7 @@ import inspect
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -64,13 +64,15 @@ class Arm:
     teacher: Callable[[int], Teacher] | None = None
 
     def recipe(self, seed: int) -> Recipe:
-        """Plain: AdamW, no augmentation, a fixed number of updates; so that nothing but the arm differs."""
-        usual = Recipe(augmentation="none", epochs=1, least_updates=self.updates, precision="float32", seed=seed)
+        """The same for all arms: a fixed number of updates by Muon, no augmentation; nothing but the arm differs."""
+        usual = Recipe(
+            augmentation="none", epochs=1, least_updates=self.updates, optimizer="muon", precision="float32", seed=seed
+        )
         return usual.with_values(self.settings or {})
 
 
 class Results:
-    """What a group of arms measured: `results["conv"]` is its accuracy for each seed, `results["conv", "loss"]` another."""
+    """What a group of arms measured: `results["conv"]` is its accuracy for each seed, `["conv", "loss"]` another."""
 
     def __init__(self, figures: Mapping[str, Sequence[Figures]]) -> None:
         self._figures = figures
@@ -114,7 +116,9 @@ class Lab:
                         trained += self._train_once(name, arm, seed)
                         done += 1
                         left = (time.monotonic() - started) / max(trained, 1) * (in_all - done)
-                        advance(done, in_all, f"{done} of {in_all} trainings, {_minutes(left)} left: {name}, seed {seed}")
+                        advance(
+                            done, in_all, f"{done} of {in_all} trainings, {_minutes(left)} left: {name}, seed {seed}"
+                        )
         return Results({name: [self.record.figures(name, seed) for seed in self.seeds] for name in arms})
 
     def observe(self, name: str, look: Callable[[], Sequence[float]]) -> Sample:
@@ -193,8 +197,3 @@ def _described(model: Any) -> str:
 
 def _minutes(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
-
-
-def without(arm: Arm, **changes: Any) -> Arm:
-    """The same arm but for some of its fields."""
-    return replace(arm, **changes)

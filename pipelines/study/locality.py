@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pipelines.charts import Chart, Series
-from pipelines.study.experiment import Effect, Finding, experiment
+from pipelines.study.experiment import Effect, Finding, Sample, experiment
 from pipelines.study.lab import Arm, Lab
 from pipelines.study.models import conv, dense, unshared
 from pipelines.study.pictures import changed, pictures, scrambled
+from zoo.data import DataSet
+
+
+def scrambled_pictures(count: int, block: int, seed: int) -> DataSet:
+    """So many training pictures of Fashion-MNIST, scrambled within blocks."""
+    return changed(pictures("fashion-mnist", count, seed), lambda images: scrambled(images, block))
 
 
 @experiment(
     "locality",
-    claim="A conv layer lives off neighbouring pixels belonging together. Put the pixels of all pictures into one other "
-    "order, and a conv model loses what it was ahead; a dense model doesn't notice.",
-    refuted_if="The conv model loses less than 2 points by a full scramble; it is a limit if the dense model changes by "
-    "1 point or more, or if the conv model is still ahead of the dense one.",
+    claim="A conv layer lives off neighbouring pixels that belong together. Put the pixels of all pictures into one "
+    "other order, and a conv model loses what it was ahead; a dense model doesn't notice.",
+    refuted_if="The conv model loses less than 2 points by a full scramble; it is a limit if the dense model changes "
+    "by 1 point or more, or if the conv model is still ahead of the dense one.",
     held_equal="Training pictures, order of batches, updates, optimiser; the two models have as many parameters.",
     beware="Both models learn the scrambled pictures: it isn't shown that a trained model survives a scramble, which "
     "neither does. A conv model of another depth may lose more or less.",
@@ -29,9 +37,7 @@ def locality(lab: Lab) -> Finding:
     arms = {
         f"{name}, blocks of {block}": Arm(
             diagram,
-            lambda seed, block=block: changed(  # type: ignore[misc]
-                pictures("fashion-mnist", count, seed), lambda images: scrambled(images, block)
-            ),
+            partial(scrambled_pictures, count, block),
             updates,
         )
         for name, diagram in models.items()
@@ -39,7 +45,7 @@ def locality(lab: Lab) -> Finding:
     }
     results = lab.train(arms)
 
-    def lost(name: str) -> object:
+    def lost(name: str) -> Sample:
         return results[f"{name}, blocks of 28"] - results[f"{name}, blocks of 1"]
 
     return Finding(
@@ -68,17 +74,17 @@ def locality(lab: Lab) -> Finding:
 
 @experiment(
     "weight-sharing",
-    claim="Sharing a filter over all positions lets a conv layer learn from few pictures what filters of each position's "
-    "own would have to learn everywhere anew.",
-    refuted_if="With the fewest pictures, shared filters are ahead of unshared ones by less than 2 points; it is a limit "
-    "if they are not ahead with the most, or not ahead of a dense model of as many parameters.",
+    claim="Sharing a filter over all positions lets a conv layer learn from few pictures what filters of each "
+    "position's own would have to learn everywhere anew.",
+    refuted_if="With the fewest pictures, shared filters are ahead of unshared ones by less than 2 points; it is a "
+    "limit if they are not ahead with the most, or not ahead of a dense model of as many parameters.",
     held_equal="Shapes of all layers and features, training pictures, updates, optimiser. Unshared filters have more "
     "parameters by their nature, the dense model as many as the shared ones.",
     beware="The pictures of this set are centred: where things lie anywhere, unshared filters have a harder time.",
 )
 def weight_sharing(lab: Lab) -> Finding:
-    """The same conv model with filters that are shared, and with filters of each position's own (locally connected), and
-    a dense model with the parameters of the former, on ever more pictures of Fashion-MNIST.
+    """The same conv model with filters that are shared, and with filters of each position's own (locally connected),
+    and a dense model with the parameters of the former, on ever more pictures of Fashion-MNIST.
     """
     counts = lab.choose((300, 1_000, 3_000, 10_000, 30_000), (300, 3_000))
     updates = lab.choose(1_500, 300)
@@ -88,7 +94,7 @@ def weight_sharing(lab: Lab) -> Finding:
         {
             f"{name}, {count} pictures": Arm(
                 diagram,
-                lambda seed, count=count: pictures("fashion-mnist", count, seed),  # type: ignore[misc]
+                partial(pictures, "fashion-mnist", count),
                 updates,
             )
             for name, diagram in models.items()
@@ -96,7 +102,7 @@ def weight_sharing(lab: Lab) -> Finding:
         }
     )
 
-    def ahead(other: str, count: int) -> object:
+    def ahead(other: str, count: int) -> Sample:
         return results[f"shared, {count} pictures"] - results[f"{other}, {count} pictures"]
 
     few, many = counts[0], counts[-1]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zoo.models import layers
-from zoo.models.conv import conv_unit, pooling_head
+from zoo.models.conv import Kernel, conv_unit, pooling_head
 from zoo.models.dense import dense_unit
 from zoo.models.registry import Diagram, Tensor
 
@@ -24,7 +24,7 @@ def dense(*units: int) -> Diagram:
     return diagram
 
 
-def conv(*filters: int, strides: Sequence[int] = (), kernel: int = 3) -> Diagram:
+def conv(*filters: int, strides: Sequence[int] = (), kernel: Kernel = 3) -> Diagram:
     """Convolutions of so many filters, an average over all positions, and the logits.
 
     strides: of each, by default 2 from the second on.
@@ -45,6 +45,20 @@ def hybrid(*filters: int, units: Sequence[int] = (64,), strides: Sequence[int] =
     return diagram
 
 
+def conv_of_several_kernels(*filters: int, kernels: Sequence[int] = (3, 5, 7)) -> Diagram:
+    """`conv`, of whose filters a third each are of 3x3, 5x5 and 7x7 pixels, side by side (Szegedy et al. 2015)."""
+
+    def diagram(images: Tensor, classes: int) -> Tensor:
+        x = images
+        for place, count in enumerate(filters, start=1):
+            share = count // len(kernels)
+            sides = [conv_unit(x, share, min(place, 2), kernel, name=f"conv{place}_{kernel}") for kernel in kernels]
+            x = layers.Concatenate(name=f"conv{place}")(sides)
+        return pooling_head(x, classes)
+
+    return diagram
+
+
 def dense_head(features: Tensor, units: Sequence[int], classes: int) -> Tensor:
     """features [N, H, W, C] -> logits [N, K]"""
     x = layers.Flatten(name="flatten")(features)
@@ -53,7 +67,7 @@ def dense_head(features: Tensor, units: Sequence[int], classes: int) -> Tensor:
     return layers.Dense(classes, name="head_dense")(x)
 
 
-def convolutions(x: Tensor, filters: Sequence[int], strides: Sequence[int] = (), kernel: int = 3) -> Tensor:
+def convolutions(x: Tensor, filters: Sequence[int], strides: Sequence[int] = (), kernel: Kernel = 3) -> Tensor:
     """[N, H, W, C] -> [N, H/s, W/s, F], where s is the product of the strides"""
     for place, count in enumerate(filters, start=1):
         stride = strides[place - 1] if strides else min(place, 2)
@@ -77,7 +91,7 @@ def unshared(*filters: int, strides: Sequence[int] = (), kernel: int = 3) -> Dia
 
 
 def unshared_layer() -> Any:
-    """The layer's class, which Keras 3 no longer has (LeCun 1989 had it); made here, since importing Keras takes time."""
+    """The layer's class, which Keras 3 no longer has; imported here, since importing Keras takes seconds."""
     from pipelines.study.unshared import UnsharedConv2D
 
     return UnsharedConv2D

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.pictures import read_pictures
+from pipelines.pictures import read_data
 from zoo.data import DataSet
 from zoo.errors import StudyError
 from zoo.pictures import Pixels
@@ -22,7 +22,7 @@ def pictures(name: str, count: int, seed: int) -> DataSet:
 
     Those of its validation are learned from, too: nothing is chosen by them here. The test pictures are all there.
     """
-    whole = read_pictures(name).without_validation()
+    whole = read_data(name).without_validation()
     labels = whole.train.labels
     order = np.random.default_rng(seed).permutation(len(labels))
     each = count // whole.classes
@@ -63,6 +63,22 @@ def moved(images: Pixels, rows: int, columns: int) -> Pixels:
 
 def _overlap(side: int, by: int) -> tuple[slice, slice]:
     return slice(max(by, 0), side + min(by, 0)), slice(max(-by, 0), side + min(-by, 0))
+
+
+def scaled(images: Pixels, sizes: NDArray[np.float64]) -> Pixels:
+    """Each picture at so many times its size, around its middle, by Pillow's bilinear resampling, on black."""
+    from PIL import Image
+
+    height, width = images.shape[1:3]
+    found = np.empty_like(images)
+    for place, (image, size) in enumerate(zip(images, sizes, strict=True)):
+        # Pillow maps places of the new picture to those of the old one.
+        shift = (width / 2 * (1 - 1 / size), height / 2 * (1 - 1 / size))
+        change = (1 / size, 0, shift[0], 0, 1 / size, shift[1])
+        picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+        moved = picture.transform((width, height), Image.Transform.AFFINE, change, Image.Resampling.BILINEAR)
+        found[place] = np.asarray(moved).reshape(image.shape)
+    return found
 
 
 def with_wrong_labels(data_set: DataSet, share: float, seed: int) -> DataSet:

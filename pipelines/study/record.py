@@ -15,7 +15,7 @@ from zoo.errors import StudyError
 
 @dataclass(frozen=True)
 class Measured:
-    """One training. key: of all that decides it. figures: by name. seconds: that it took. recipe, data: what, on what."""
+    """One training. key: of all that decides it. figures: by name. seconds: it took. recipe; data: the digest."""
 
     key: str
     figures: Mapping[str, float]
@@ -50,7 +50,9 @@ class Record:
         """What a training measured. StudyError where it isn't in it."""
         found = self.trainings.get((arm, seed))
         if found is None:
-            raise StudyError(f"{self.path} holds no training {arm!r} with seed {seed}: run `zoo study` without --report")
+            raise StudyError(
+                f"{self.path} holds no training {arm!r} with seed {seed}: run `zoo study` without --report"
+            )
         return found.figures
 
     def add(self, arm: str, seed: int, measured: Measured) -> None:

@@ -32,7 +32,8 @@ td, th { text-align: left; vertical-align: top; padding: .35rem .8rem .35rem 0; 
 .verdict { display: inline-block; padding: .1rem .6rem; border-radius: 1rem; font-weight: 600; white-space: nowrap;
   border: 2px solid; }
 .holds { color: #00795a; } .limits { color: #9a6700; } .refuted { color: #c0392b; } .open { color: var(--quiet); }
-@media (prefers-color-scheme: dark) { .holds { color: #3ecf9e; } .limits { color: #f0b429; } .refuted { color: #ff8a7a; } }
+@media (prefers-color-scheme: dark) {
+  .holds { color: #3ecf9e; } .limits { color: #f0b429; } .refuted { color: #ff8a7a; } }
 code { background: var(--card); padding: .1rem .3rem; } summary { cursor: pointer; } dt { font-weight: 600; }
 dd { margin: 0 0 .5rem; } @media print { h2 { break-before: page; } details { display: none; } }
 """
@@ -80,16 +81,14 @@ def _section(experiment: Experiment, finding: Finding, record: Record, *, quick:
         f"<td>{escape(effect.judgement)}</td></tr>"
         for effect in finding.effects
     )
-    facts = "".join(
-        f"<dt>{name}</dt><dd>{escape(fact)}</dd>" for name, fact in _facts(experiment, record, quick=quick)
-    )
+    facts = "".join(f"<dt>{name}</dt><dd>{escape(fact)}</dd>" for name, fact in _facts(experiment, record))
     return (
         f'<section id="{experiment.name}"><h2>{escape(experiment.name)} {_badge(finding.verdict)}</h2>'
         f"<p>{escape(experiment.claim)}</p><figure>{finding.chart.svg()}"
         f'<figcaption class="quiet">{escape(finding.chart.title)}. Bars: 95 % intervals over the seeds.</figcaption>'
         f"</figure>{_as_table(finding.chart)}"
-        '<div class="scroll"><table><thead><tr><th>effect</th><th>measured (95 % interval)</th><th>claimed</th><th></th>'
-        f"</tr></thead><tbody>{effects}</tbody></table></div><dl>{facts}</dl>"
+        '<div class="scroll"><table><thead><tr><th>effect</th><th>measured (95 % interval)</th><th>claimed</th>'
+        f"<th></th></tr></thead><tbody>{effects}</tbody></table></div><dl>{facts}</dl>"
         f"<p><code>{_command(experiment, quick=quick)}</code></p></section>"
     )
 
@@ -134,7 +133,7 @@ def text(found: Sequence[tuple[Experiment, Finding, Record]], *, quick: bool) ->
             markdown.filled(f"**{f.verdict}**. {plain(e.claim)}"),
             f"![{plain(f.chart.title)}]({e.name}.svg)",
             markdown.table(("effect", "measured (95 % interval)", "claimed", ""), effects),
-            *(markdown.filled(f"*{name}*: {plain(fact)}") for name, fact in _facts(e, r, quick=quick)),
+            *(markdown.filled(f"*{name}*: {plain(fact)}") for name, fact in _facts(e, r)),
             f"    {_command(e, quick=quick)}",
         ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -147,14 +146,14 @@ def _foreword(found: Sequence[tuple[Experiment, Finding, Record]]) -> str:
     trainings = sum(len(record.trainings) for _, _, record in found)
     hours = sum(m.seconds for _, _, record in found for m in record.trainings.values()) / 3600
     return (
-        f"{len(found)} claims that courses make, each tested: what would refute it was written down first, and the verdict "
-        f"is computed from the effects. {trainings:,} trainings, {hours:.1f} hours. An effect is a mean over seeds, with "
-        "its 95 % interval by Student's t; a claim holds if all intervals lie where it says, holds with limits if the first "
-        "does, and is refuted if the first lies wholly elsewhere."
+        f"{len(found)} claims that courses make, each tested: what would refute it was written down first, and the "
+        f"verdict is computed from the effects. {trainings:,} trainings, {hours:.1f} hours. An effect is a mean over "
+        "seeds, with its 95 % interval by Student's t. A claim holds if all intervals lie where it says, holds with "
+        "limits if the first does, and is refuted if the first lies wholly elsewhere; else it is undecided."
     )
 
 
-def _facts(experiment: Experiment, record: Record, *, quick: bool) -> Iterable[tuple[str, str]]:
+def _facts(experiment: Experiment, record: Record) -> Iterable[tuple[str, str]]:
     yield "Method", experiment.method
     yield "Held equal", experiment.held_equal
     yield "What would refute it", experiment.refuted_if

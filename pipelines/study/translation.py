@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,9 +35,9 @@ def accuracy_when_moved(model: Any, data_set: DataSet) -> Mapping[str, float]:
     "translation",
     claim="A conv model with an average over all positions knows a thing that has moved, which a dense model doesn't "
     "unless it was shown it there; a dense head on conv features lies between the two.",
-    refuted_if="At a move by 4 pixels, the conv model loses less than 10 points less than the dense model does; it is a "
-    "limit if it loses more than 5 points itself, if the hybrid isn't between the two, or if training on moved pictures "
-    "doesn't bring the dense model closer.",
+    refuted_if="At a move by 4 pixels, the conv model loses less than 10 points less than the dense model does; it is "
+    "a limit if it loses more than 5 points itself, if the hybrid isn't between the two, or if training on moved "
+    "pictures doesn't bring the dense model closer.",
     held_equal="Training pictures, updates, optimiser, number of parameters (within a tenth); the test pictures are "
     "moved, whole, on black.",
     beware="Strides and margins make even a conv net notice moves: invariance is a matter of degree. Other data sets, "
@@ -52,7 +53,7 @@ def translation(lab: Lab) -> Finding:
         {
             f"{name}, {'moved' if augmentation == 'light' else 'as they are'}": Arm(
                 diagram,
-                lambda seed: pictures("fashion-mnist", count, seed),
+                partial(pictures, "fashion-mnist", count),
                 updates,
                 {"augmentation": augmentation, "mirrored": "no"},
                 accuracy_when_moved,

@@ -32,6 +32,12 @@ def wine() -> Path:
 
 
 @pytest.fixture(scope="session")
+def pooled() -> Path:
+    """An export for grey pictures of 8x8 that carries an activation map of 8x8."""
+    return FIXTURE / "digits" / "pooled"
+
+
+@pytest.fixture(scope="session")
 def foreign() -> Path:
     """A valid ONNX file that isn't ours."""
     return FIXTURE / "foreign.onnx"

@@ -2,14 +2,15 @@
 
     PYTHONPATH=. python tests/runtime/make_fixture.py
 
-One dense layer on scikit-learn's digits, as grey pictures and in colour, one on its table of wines, and an ONNX file
-that isn't ours.
+One dense layer on scikit-learn's digits, as grey pictures and in colour, one on the averages of what a few filters find
+in them, one on its table of wines, and an ONNX file that isn't ours.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from sklearn.datasets import load_digits, load_wine
 from sklearn.linear_model import LogisticRegression
 
 from zoo.contract import (
+    ACTIVATION_MAP,
     FEATURES,
     INPUT,
     IR_VERSION,
@@ -52,6 +54,7 @@ def main() -> None:
         weights, bias = fitted.coef_.T.astype(np.float32), fitted.intercept_.astype(np.float32)
         accuracy = float(fitted.score(flat[test], digits.target[test]))
         write_export(data_set, images[test], digits.target[test], weights, bias, accuracy)
+    write_pooled(grey[train], digits.target[train], grey[test], digits.target[test])
     write_table()
     write_foreign()
 
@@ -59,18 +62,30 @@ def main() -> None:
 def write_export(
     data_set: str, images: np.ndarray, targets: np.ndarray, weights: np.ndarray, bias: np.ndarray, accuracy: float
 ) -> None:
-    folder = FIXTURE / data_set / "softmax"
-    (folder / "samples").mkdir(parents=True, exist_ok=True)
-    channels = images.shape[-1]
-    metadata = Metadata(
-        model="softmax",
-        family="dense",
+    logits = (images.reshape(len(images), -1) / 255) @ weights.astype(np.float64) + bias
+    metadata = metadata_of("softmax", "dense", data_set, images, weights, bias, accuracy)
+    model = softmax(weights, bias, images.shape[-1], metadata)
+    write_folder(model, metadata, images, targets, logits, weights.size + bias.size)
+
+
+def metadata_of(
+    model: str,
+    family: str,
+    data_set: str,
+    images: np.ndarray,
+    weights: np.ndarray,
+    bias: np.ndarray,
+    accuracy: float,
+) -> Metadata:
+    return Metadata(
+        model=model,
+        family=family,
         data_set=data_set,
         data_digest=hashlib.sha256(images.tobytes()).hexdigest(),
         labels=tuple("0123456789"),
         height=SIDE,
         width=SIDE,
-        channels=channels,
+        channels=images.shape[-1],
         recipe={"C": 1.0},
         run_id="0" * 32,
         commit="0" * 40,
@@ -79,43 +94,118 @@ def write_export(
         parity={"largest_difference": 0.0, "same_top_class": 1.0},
         versions={"onnx": onnx.__version__},
     )
-    (folder / MODEL_FILE).write_bytes(softmax(weights, bias, channels, metadata).SerializeToString(deterministic=True))
+
+
+def write_folder(
+    model: onnx.ModelProto,
+    metadata: Metadata,
+    images: np.ndarray,
+    targets: np.ndarray,
+    logits: np.ndarray,
+    parameters: int,
+) -> None:
+    """The export of a model that gives these logits [N, K] for these images [N, H, W, C]."""
+    folder = FIXTURE / metadata.data_set / metadata.model
+    (folder / "samples").mkdir(parents=True, exist_ok=True)
+    (folder / MODEL_FILE).write_bytes(model.SerializeToString(deterministic=True))
 
     samples = []
     for digit in range(10):
-        picture = images[int(np.flatnonzero(targets == digit)[0])]
-        Image.fromarray(picture[..., 0] if channels == 1 else picture).save(folder / "samples" / f"{digit}.png")
-        logits = (picture.reshape(-1) / 255) @ weights.astype(np.float64) + bias
-        probabilities = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+        place = int(np.flatnonzero(targets == digit)[0])
+        picture = images[place]
+        Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture).save(folder / f"samples/{digit}.png")
+        powers = np.exp(logits[place] - logits[place].max())
+        probabilities = powers / powers.sum()
         samples.append({"file": f"{digit}.png", "label": str(digit), "probabilities": probabilities.round(8).tolist()})
     (folder / SAMPLES_FILE).write_text(json.dumps(samples, indent=1) + "\n", encoding="utf-8")
 
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST_FILE)
     figures = {
-        "parameters": weights.size + bias.size,
-        "multiply_accumulates": weights.size,
-        "test_accuracy": accuracy,
+        "parameters": parameters,
+        "multiply_accumulates": parameters - len(metadata.labels),
+        "test_accuracy": metadata.test_accuracy,
         "test_pictures": len(images),
     }
-    manifest = Manifest(metadata, figures, tuple(describe_file(folder, path) for path in paths))
+    files = tuple(describe_file(folder, path) for path in paths)
+    has_map = any(output.name == ACTIVATION_MAP for output in model.graph.output)
+    manifest = Manifest(metadata, figures, files, (SIDE, SIDE) if has_map else None)
     (folder / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
+
+
+def write_pooled(images: np.ndarray, targets: np.ndarray, test: np.ndarray, test_targets: np.ndarray) -> None:
+    """An export with an activation map: random filters, an average over positions, one dense layer."""
+    filters = np.random.default_rng(0).normal(size=(24, 1, 3, 3)).astype(np.float32)
+
+    def averages(pictures: np.ndarray) -> np.ndarray:
+        padded = np.pad(pictures[..., 0] / 255, ((0, 0), (1, 1), (1, 1)))
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))  # [N, 8, 8, 3, 3]
+        found = np.maximum(np.einsum("nyxij,fij->nyxf", windows, filters[:, 0].astype(np.float64)), 0)
+        return found.mean(axis=(1, 2))  # [N, 24]
+
+    fitted = LogisticRegression(C=1000.0, max_iter=5000).fit(averages(images), targets)
+    weights, bias = fitted.coef_.T.astype(np.float32), fitted.intercept_.astype(np.float32)
+    accuracy = float(fitted.score(averages(test), test_targets))
+    found = metadata_of("pooled", "conv", "digits", test, weights, bias, accuracy)
+    metadata = replace(found, recipe={"C": 1000.0})
+    logits = averages(test) @ weights.astype(np.float64) + bias
+    write_folder(pooled(filters, weights, bias, metadata), metadata, test, test_targets, logits, weights.size + 10)
+
+
+def pooled(filters: np.ndarray, weights: np.ndarray, bias: np.ndarray, metadata: Metadata) -> onnx.ModelProto:
+    """filters [F, 1, 3, 3], weights [F, K], bias [K], for pixels in 0..1."""
+    classes = len(bias)
+    nodes = [
+        resize(),
+        helper.make_node("Transpose", ["resized"], ["channels_first"], perm=[0, 3, 1, 2]),
+        helper.make_node("Cast", ["channels_first"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("Conv", ["pixels", "filters"], ["found"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["found"], ["features"]),
+        helper.make_node("GlobalAveragePool", ["features"], ["pool"]),
+        helper.make_node("Flatten", ["pool"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "weights", "bias"], [LOGITS]),
+        helper.make_node("Softmax", [LOGITS], [PROBABILITIES], axis=-1),
+        helper.make_node("Conv", ["features", "at_positions"], [ACTIVATION_MAP], kernel_shape=[1, 1]),
+    ]
+    constants = {
+        "size": np.array([SIDE, SIDE], np.int64),
+        "filters": filters / np.float32(255),
+        "weights": weights,
+        "bias": bias,
+        "at_positions": np.ascontiguousarray(weights.T[:, :, None, None]),
+    }
+    shapes = {PROBABILITIES: [], LOGITS: [], ACTIVATION_MAP: [SIDE, SIDE]}
+    graph = helper.make_graph(
+        nodes,
+        "pooled",
+        [helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["N", "H", "W", 1])],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", classes, *sides])
+            for name, sides in shapes.items()
+        ],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    return finished(graph, metadata.to_properties())
+
+
+def resize() -> onnx.NodeProto:
+    """[N, H, W, C] uint8 -> [N, 8, 8, C] uint8"""
+    return helper.make_node(
+        "Resize",
+        [INPUT, "", "", "size"],
+        ["resized"],
+        axes=[1, 2],
+        mode="linear",
+        antialias=1,
+        exclude_outside=1,
+        coordinate_transformation_mode="half_pixel",
+    )
 
 
 def softmax(weights: np.ndarray, bias: np.ndarray, channels: int, metadata: Metadata) -> onnx.ModelProto:
     """The graph of one dense layer. weights [8 * 8 * C, K], bias [K], for pixels in 0..1."""
     classes = len(bias)
     nodes = [
-        # [N, H, W, C] uint8 -> [N, 8, 8, C] uint8
-        helper.make_node(
-            "Resize",
-            [INPUT, "", "", "size"],
-            ["resized"],
-            axes=[1, 2],
-            mode="linear",
-            antialias=1,
-            exclude_outside=1,
-            coordinate_transformation_mode="half_pixel",
-        ),
+        resize(),
         helper.make_node("Reshape", ["resized", "flat_shape"], ["flat"]),
         helper.make_node("Cast", ["flat"], ["pixels"], to=TensorProto.FLOAT),
         helper.make_node("Gemm", ["pixels", "weights", "bias"], [LOGITS]),

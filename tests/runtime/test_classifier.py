@@ -141,6 +141,56 @@ def test_images_of_another_type_or_shape_are_refused(classifier, images: object,
     assert told in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("picture", "told"),
+    [
+        (np.full((8, 8), np.nan), "float64 nan..nan"),
+        (np.full((8, 8, 1), 0.5, np.float32), "float32 0.5..0.5"),
+        (np.zeros((8, 8), np.int64), "int64 0..0"),
+        (np.array([[None] * 8] * 8), "object of shape [8, 8]"),
+        (np.zeros((3, 8, 8), np.uint8), "shape [3, 8, 8]"),
+        (np.zeros((8, 8, 4), np.uint8), "shape [8, 8, 4]"),
+        (np.zeros((1, 8, 8, 1), np.uint8), "shape [1, 8, 8, 1]"),
+        (np.zeros((0, 8), np.uint8), "shape [0, 8]"),
+        ([[0] * 8] * 8, "list"),
+        (None, "NoneType"),
+        ({"pixels": 1}, "this classifier takes no rows"),
+    ],
+    ids=str,
+)
+def test_a_picture_of_another_type_or_shape_is_refused(classifier, picture: object, told: str) -> None:
+    with pytest.raises(zoo.InputError) as error:
+        classifier.predict(picture)
+    assert told in str(error.value)
+
+
+def test_a_gigantic_picture_is_refused_in_a_file_and_resized_as_an_array(classifier) -> None:
+    side = 9000
+    stored = io.BytesIO()
+    Image.new("1", (side, side)).save(stored, "PNG")  # 81 million pixels in 10 kB
+    with pytest.raises(zoo.PictureError, match="is too large") as error:
+        classifier.predict(stored.getvalue())
+    assert error.value.kind == "too large"
+    black = np.broadcast_to(np.uint8(0), (side, side))  # whoever has an array has its memory
+    assert classifier.predict(black).label == classifier.predict(black[:8, :8]).label
+
+
+def test_arrays_of_any_kind_and_order_in_memory_give_the_same_answer(classifier) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (9, 11), dtype=np.uint8)
+    forms = [
+        np.asfortranarray(picture),
+        picture.view(np.matrix),
+        np.ma.array(picture),
+        picture.repeat(2, axis=1)[:, ::2],
+    ]
+    assert [classifier.predict(form) for form in forms] == [classifier.predict(picture)] * len(forms)
+
+
+def test_equally_likely_labels_are_ranked_in_their_own_order(classifier) -> None:
+    (prediction,) = classifier._predictions(np.full((1, 10), 0.1, np.float32))
+    assert [label for label, _ in prediction.ranking] == list(classifier.labels)
+
+
 def test_one_picture_is_no_batch(classifier, samples) -> None:
     file = samples[0][0]
     for single in (str(file), file, file.read_bytes(), Image.new("L", (8, 8)), np.zeros((8, 8, 1), np.uint8)):

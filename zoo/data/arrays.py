@@ -97,6 +97,7 @@ def list_arrays(path: Path) -> Listing:
         left_out=tuple(
             Problem(name, "another array", f"{name} in {path} isn't looked at") for name in sorted(arrays.keys() - used)
         ),
+        expected="arrays that aren't empty",
         parts=tuple(parts),
     )
 

@@ -29,7 +29,8 @@ USUAL_MEMORY = 4.0
 PIXELS_FILE, INSPECTION_FILE = "pixels.u8", "inspection.npz"
 PROBES = 16  # pictures that are looked at to tell whether all have one size
 BYTES_AHEAD = 2**28  # of pictures that are decoded before the first of them is kept
-LEFT_AFTER = 24 * 3600  # seconds: no decoding goes on for longer
+LEFT_AFTER = 24 * 3600  # seconds: no decoding goes on for longer, and hardly a training
+KEPT_FOR = 30 * 24 * 3600  # seconds, of pictures that nobody uses: a change in their folder makes new ones
 FORM = 1  # of those files: another number leaves older ones alone
 
 
@@ -75,8 +76,8 @@ def _stored(
     try:
         if not kept.is_dir():
             kept.parent.mkdir(parents=True, exist_ok=True)
+            _sweep(kept.parent, needed)
             _check_disk(listing, kept.parent, needed, size)
-            _sweep(kept.parent)
             new = Path(tempfile.mkdtemp(prefix=".new-", dir=kept.parent))
             try:
                 writer = PixelWriter(len(listing), *size, new / PIXELS_FILE)
@@ -86,6 +87,8 @@ def _stored(
                     new.rename(kept)
             finally:
                 shutil.rmtree(new, ignore_errors=True)
+        with suppress(OSError):  # it may be somebody else's
+            os.utime(kept)  # when it was used last
         found = inspecting.read(kept / INSPECTION_FILE)
         shape = (int(found.readable.sum()), *size, 3 if found.coloured else 1)
         if (kept / PIXELS_FILE).stat().st_size != math.prod(shape):
@@ -99,12 +102,16 @@ def _stored(
         ) from None
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what trainings that were killed have left half-written."""
-    for left in folder.glob(".new-*"):
-        with suppress(OSError):  # another one may be faster
-            if time.time() - left.stat().st_mtime > LEFT_AFTER:
-                shutil.rmtree(left)
+def _sweep(folder: Path, needed: int) -> None:
+    """Remove what nobody has used for a month, and more of the oldest where the disk hasn't room for what is needed.
+
+    What trainings that were killed have left half-written goes after a day, and nothing before: it may be in use.
+    """
+    stores = sorted((store.stat().st_mtime, store) for store in folder.iterdir())
+    for used, store in stores:
+        half_written, short = store.name.startswith(".new-"), shutil.disk_usage(folder).free < needed
+        if time.time() - used > (LEFT_AFTER if half_written or short else KEPT_FOR):
+            shutil.rmtree(store, ignore_errors=True)  # another one may be faster
 
 
 def _gathered(

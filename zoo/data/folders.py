@@ -15,9 +15,9 @@ from zoo.data.duplicates import Duplicates, find_duplicates
 from zoo.data.inspection import Inspection, Progress, inspect
 from zoo.data.layouts import list_pictures
 from zoo.data.listing import SPLITS, Listing, Names, Problem
-from zoo.data.pixels import Pictures, take
+from zoo.data.pixels import Pictures, take_apart
 from zoo.data.report import Report, kept_together, make_report, obstacle, together, why_unusable
-from zoo.data.splits import TEST_SHARE, VALIDATION_SHARE_OF_REST, draw
+from zoo.data.splits import fill_splits
 from zoo.errors import DataError
 from zoo.pictures import Decoded, Pixels, resize
 
@@ -148,23 +148,19 @@ def _divided(
                     f"and are left out of {learner}: {first} is the first"
                 )
                 places[learner] = places[learner][~known]
-    units = together(listing, duplicates)
-    for name, share in (("test", TEST_SHARE), ("validation", VALIDATION_SHARE_OF_REST)):
-        if name not in places:
-            train = places["train"]
-            stays, drawn = draw(listing.classes[train], share, units[train])
-            places |= {"train": train[stays], name: train[drawn]}
+    places = fill_splits(places, listing.classes, together(listing, duplicates))
     because = leaked[0] if leaked else "its groups or its duplicates went elsewhere"
     for name in SPLITS:
         present = np.isin(np.arange(len(listing.labels)), listing.classes[places[name]])
         if not present.all():
             label = listing.labels[int(present.argmin())]
             raise DataError(f"class {label!r} has no picture of its own in {name} of {listing.root}: {because}")
+    parts = take_apart(pictures, [rows[places[name]] for name in SPLITS])
     return {
         name: Split(
-            take(pictures, rows[places[name]]),
+            part,
             listing.classes[places[name]].astype(np.int64),
             Names(listing.files[k] for k in places[name].tolist()),
         )
-        for name in SPLITS
+        for name, part in zip(SPLITS, parts, strict=True)
     }, leaked

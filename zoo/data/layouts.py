@@ -66,7 +66,7 @@ class _Found:
         self.splits.append(split)
         self.groups.append(group)
 
-    def listing(self, name: str, root: Path, labels: Iterable[str], given: Sequence[str]) -> Listing:
+    def listing(self, name: str, root: Path, labels: Iterable[str], given: Sequence[str], expected: str) -> Listing:
         names = tuple(sorted(set(labels), key=natural))
         number = {label: k for k, label in enumerate(names)}
         group = {name: k for k, name in enumerate(dict.fromkeys(name for name in self.groups if name))} | {"": -1}
@@ -80,6 +80,7 @@ class _Found:
             given=tuple(split for split in SPLITS if split in given),
             groups=np.array([group[name] for name in self.groups], np.int32),
             left_out=tuple(sorted(self.left_out, key=lambda problem: natural(problem.file))),
+            expected=expected,
         )
 
 
@@ -113,7 +114,8 @@ def _list_folder(root: Path, *, by_folder: bool) -> Listing:
             for file in _pictures(root, base, found.left_out):
                 folder = file[len(base) + 1 :].rpartition("/")[0].partition("/")[0]
                 found.add(file, label, split, f"{label}/{folder}" if by_folder and folder else "")
-    return found.listing(root.resolve().name or "pictures", root, labels, given)
+    expected = f"a sub-folder for each class, with files in it that end in {' '.join(ENDINGS)}"
+    return found.listing(root.resolve().name or "pictures", root, labels, given, expected)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -214,7 +216,8 @@ def _list_table(path: Path, groups: str | None) -> Listing:
         raise DataError(f"{path} holds no rows: expected one for each picture, with its {PATH} and its {LABEL}")
     if "" in given and len(given) > 1:
         raise DataError(f"{given['']} names no split, though other rows do: give all of them one, or none")
-    return found.listing(path.stem, root, found.labels, ["train"] if "" in given else sorted(given))
+    expected = f"rows of {path.name} whose {PATH} leads to a picture beside or below it"
+    return found.listing(path.stem, root, found.labels, ["train"] if "" in given else sorted(given), expected)
 
 
 def names_pictures(path: Path) -> bool:

@@ -57,6 +57,7 @@ class Listing:
     classes. classes: [N] int32, indices into labels. splits: [N] int8, indices into SPLITS. given: the splits that the
     source has itself; where there are none all pictures are train, and the others are drawn from them. groups: [N]
     int32, pictures of one group stay in one split; -1 for a group of its own. left_out: files that are none of these.
+    expected: what would make a picture in it, in words.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Listing:
     given: tuple[str, ...]
     groups: NDArray[np.int32]
     left_out: tuple[Problem, ...]
+    expected: str
 
     def __len__(self) -> int:
         return len(self.files)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -78,6 +78,32 @@ Inputs: TypeAlias = Pictures | NDArray[np.float32]  # or the rows of a table, [N
 def take(inputs: Inputs, indices: NDArray[np.int64]) -> Inputs:
     """Those at the indices, in that order."""
     return inputs.take(indices) if isinstance(inputs, PixelFile) else inputs[indices]
+
+
+def take_apart(inputs: Pictures, parts: Sequence[NDArray[np.int64]]) -> list[Pictures]:
+    """Those at the places of each part, which have none in common; `inputs` are used up by it.
+
+    What is in memory is put in order where it lies: copies of all parts would take as much memory again.
+    """
+    if isinstance(inputs, PixelFile):
+        return [inputs.take(part) for part in parts]
+    _arrange(inputs, np.concatenate(parts))
+    ends = np.cumsum([len(part) for part in parts])
+    return [inputs[end - len(part) : end] for part, end in zip(parts, ends.tolist(), strict=True)]
+
+
+def _arrange(pixels: Pixels, order: NDArray[np.int64]) -> None:
+    """pixels[k] becomes what pixels[order[k]] was, in place; what is in no place of the order comes after it."""
+    others = np.setdiff1d(np.arange(len(pixels)), order)
+    source = np.concatenate([order, others]).tolist()
+    for start in range(len(source)):
+        if source[start] in (start, -1):
+            continue
+        kept, place = pixels[start].copy(), start
+        while (following := source[place]) != start:
+            pixels[place] = pixels[following]
+            source[place], place = -1, following  # done
+        pixels[place], source[place] = kept, -1
 
 
 def join(first: Inputs, second: Inputs) -> Inputs:

@@ -78,8 +78,7 @@ def load(
         is_path = _is_path(data)
     except OSError as error:  # no permission on the way there, a name too long
         raise DataError(f"{data} can't be read ({error.strerror}): name another folder of pictures") from None
-    named = data.lower().endswith(ENDINGS) and not os.path.isdir(data)  # noqa: PTH112 (it never raises)
-    is_table = label is not None or (named and not names_pictures(Path(data)))
+    is_table = label is not None or holds_values(data)
     if not is_path and not is_table:
         raise DataError(unknown("data set", data, _loaders) + f" (a folder of pictures is given as a path: ./{data})")
     if folder:
@@ -97,6 +96,12 @@ def load(
     # Runs and exports are filed under the data set's name: nothing else may pass for a known one.
     kind = "table" if is_table else "folder"
     return replace(found, name=f"{found.name}-{kind}") if found.name in _loaders else found
+
+
+def holds_values(path: str) -> bool:
+    """Whether a table of values is meant, by its name and its columns, and not a table of files."""
+    named = path.lower().endswith(ENDINGS) and not os.path.isdir(path)  # noqa: PTH112 (it never raises)
+    return named and not names_pictures(Path(path))
 
 
 def _is_path(data: str) -> bool:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from zoo.data.duplicates import Duplicates, connected
 from zoo.data.inspection import ARRAY, Inspection
-from zoo.data.layouts import ENDINGS
 from zoo.data.listing import SPLITS, Listing, Problem
 from zoo.pictures import FORMATS
 
@@ -252,10 +251,7 @@ def why_unusable(listing: Listing, inspection: Inspection | None = None, duplica
     among = f" that can be read ({problems[0].sentence})" if problems else ""
     root, used = listing.root, inspection.readable if inspection else np.ones(len(listing), bool)
     if not used.any():
-        return (
-            f"{root} holds no pictures{among}: expected a sub-folder for each class, with files in it that end in "
-            f"{' '.join(ENDINGS)}"
-        )
+        return f"{root} holds no pictures{among}: expected {listing.expected}"
     if "train" not in listing.given:
         return f"{root} holds {' and '.join(listing.given)} pictures, but no folder train to learn from"
     if len(listing.labels) < 2:

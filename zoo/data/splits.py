@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,22 @@ TEST_SHARE = 0.2
 VALIDATION_SHARE = 0.1
 # Of what is left once the test pictures are drawn: 10 of 80.
 VALIDATION_SHARE_OF_REST = VALIDATION_SHARE / (1 - TEST_SHARE)
+
+
+def fill_splits(
+    given: Mapping[str, NDArray[np.int64]], labels: NDArray[np.integer], units: NDArray[np.int64]
+) -> dict[str, NDArray[np.int64]]:
+    """The places of train, validation and test: those that aren't given are drawn from train, 70/10/20 where none is.
+
+    given: split -> its places among the N, train among them. labels, units: [N], as `draw` takes them.
+    """
+    places = dict(given)
+    for name, share in (("test", TEST_SHARE), ("validation", VALIDATION_SHARE_OF_REST)):
+        if name not in places:
+            train = places["train"]
+            stays, drawn = draw(labels[train], share, units[train])
+            places |= {"train": train[stays], name: train[drawn]}
+    return places
 
 
 def draw(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from zoo.contract import Column
 from zoo.data.dataset import DataSet, Split
 from zoo.data.layouts import SPLIT_NAMES
 from zoo.data.listing import SPLITS
-from zoo.data.splits import TEST_SHARE, VALIDATION_SHARE_OF_REST, draw
+from zoo.data.splits import fill_splits
 from zoo.errors import DataError, unknown
 from zoo.tables import NO_NUMBER, SPLIT_COLUMN, TextTable, parse_number, read_text_table
 
@@ -37,17 +37,48 @@ def read_table(path: Path, label: str | None) -> DataSet:
     few rows for the splits.
     """
     table = read_text_table(path)
+    return data_set_of(table, roles_of(table, label))
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Which column of a table is what.
+
+    label, features: places among the columns. classes: names. labels: [N] int64, indices into them. splits: [N], what
+    each row is for; train where the table doesn't say. given: the splits that it says. copies: [N], the same number for
+    rows of the same values.
+    """
+
+    label: int
+    features: tuple[int, ...]
+    classes: tuple[str, ...]
+    labels: NDArray[np.int64]
+    splits: NDArray[np.str_]
+    given: tuple[str, ...]
+    copies: NDArray[np.int64]
+
+
+def roles_of(table: TextTable, label: str | None) -> Roles:
+    """Find the columns. label: the name of the one with the class. Raises DataError where it holds no classes."""
     place = _label_place(table, label)
     labels, classes = _classes(table, place)
     split = next((k for k, name in enumerate(table.header) if name == SPLIT_COLUMN and k != place), None)
-    features = [k for k in range(len(table.header)) if k not in (place, split)]
+    features = tuple(k for k in range(len(table.header)) if k not in (place, split))
     if not features:
-        raise DataError(f"{path} has no column but {table.header[place]!r}: expected others to tell the class by")
-    numeric = {k: _is_numeric(table, k) for k in features}
-    splits = _splits(table, split, labels, classes)
+        raise DataError(f"{table.path} has no column but {table.header[place]!r}: expected others to tell the class by")
+    splits = _given_splits(table, split)
+    given = tuple(name for name in SPLITS if name in splits)
+    return Roles(place, features, classes, labels, splits, given, _copies(table, split))
+
+
+def data_set_of(table: TextTable, roles: Roles) -> DataSet:
+    """The data set of a table, as `read_table` says."""
+    path, labels, classes = table.path, roles.labels, roles.classes
+    numeric = {k: is_numeric(table, k) for k in roles.features}
+    splits = _splits(table, roles)
 
     columns, values = [], []
-    for k in features:
+    for k in roles.features:
         cells = [row[k] for row in table.rows]
         if numeric[k]:
             columns.append(Column(table.header[k]))
@@ -70,7 +101,7 @@ def read_table(path: Path, label: str | None) -> DataSet:
         mirrored=False,
         origin=str(path.resolve()),
         columns=tuple(columns),
-        label_column=table.header[place],
+        label_column=table.header[roles.label],
     )
 
 
@@ -127,7 +158,7 @@ def _classes(table: TextTable, place: int) -> tuple[NDArray[np.int64], tuple[str
 # --- columns -------------------------------------------------------------------------------------------------------
 
 
-def _is_numeric(table: TextTable, place: int) -> bool:
+def is_numeric(table: TextTable, place: int) -> bool:
     """Whether a column holds numbers. DataError where that is a guess, or where it is text without end."""
     name = table.header[place]
     first: dict[str, int] = {}  # value -> the first line with it
@@ -168,13 +199,10 @@ def _numbers(table: TextTable, place: int) -> NDArray[np.float64]:
 # --- splits --------------------------------------------------------------------------------------------------------
 
 
-def _splits(
-    table: TextTable, place: int | None, labels: NDArray[np.int64], classes: Sequence[str]
-) -> dict[str, NDArray[np.int64]]:
+def _splits(table: TextTable, roles: Roles) -> dict[str, NDArray[np.int64]]:
     """For train, validation and test the rows, ascending: by the column `split`, or drawn from the training rows."""
-    given = _given_splits(table, place)
-    copies = _copies(table, place)
-    splits = {name: np.flatnonzero(given == name) for name in SPLITS if name in given}
+    labels, classes, copies = roles.labels, roles.classes, roles.copies
+    splits = {name: np.flatnonzero(roles.splits == name) for name in roles.given}
     if "train" not in splits:
         raise DataError(f"{table.path} says of no row in column {SPLIT_COLUMN!r} that it is train, to learn from")
     drawn = len(SPLITS) - len(splits)
@@ -188,15 +216,8 @@ def _splits(
                     f"class {label!r} in {where} has {different[code]} different rows, expected at least {expected}, "
                     "so that train, validation and test have one each: add some, or remove the class"
                 )
-    for name, share in (("test", TEST_SHARE), ("validation", VALIDATION_SHARE_OF_REST)):
-        if name not in splits:
-            rows = splits["train"]
-            # Copies of one row are drawn as one: a model has learned what it is tested on otherwise.
-            _, first, copy_of = np.unique(copies[rows], return_index=True, return_inverse=True)
-            _, those = draw(labels[rows][first], share)
-            is_drawn = np.isin(copy_of, those)
-            splits |= {"train": rows[~is_drawn], name: rows[is_drawn]}
-    return splits
+    # Copies of one row are drawn as one: a model has learned what it is tested on otherwise.
+    return fill_splits(splits, labels, copies)
 
 
 def _given_splits(table: TextTable, place: int | None) -> NDArray[np.str_]:

@@ -71,9 +71,7 @@ def check_takes_tables(name: str) -> None:
         raise ModelError(f"{name} is of the {family} family, whose models look at pictures: {_ADVICE}")
 
 
-def _completed(
-    diagram: Diagram, name: str, raw: Any, scaling: Callable[[], Any], classes: int, precision: str
-) -> Any:
+def _completed(diagram: Diagram, name: str, raw: Any, scaling: Callable[[], Any], classes: int, precision: str) -> Any:
     """The `keras.Model` from raw values to the answers. ValueError where the diagram doesn't fit the input.
 
     scaling: makes the layer in front, which is of the precision that is set here.

@@ -31,11 +31,14 @@ class LayerEntry:
 
 @dataclass(frozen=True)
 class Ledger:
-    """A model at one picture size. receptive_field: of the last layer that still has positions; None where none has."""
+    """A model at one picture size, or for one table. input: height, width and channels, or how many columns.
+
+    receptive_field: of the last layer that still has positions; None where none has.
+    """
 
     model: str
     family: Family
-    input: tuple[int, int, int]
+    input: tuple[int, ...]
     classes: int
     layers: tuple[LayerEntry, ...]
 
@@ -64,7 +67,7 @@ def ledger(name: str, height: int, width: int, channels: int, classes: int) -> L
 
 
 def read_ledger(model: Any) -> tuple[LayerEntry, ...]:
-    """The entries of any functional `keras.Model` of pictures [N, H, W, C], in the order of its layers."""
+    """The entries of any functional `keras.Model` of pictures [N, H, W, C], or rows [N, F], in order of its layers."""
     entries = []
     sights: dict[str, _Sight] = {}
     for layer in model.layers:

@@ -22,13 +22,30 @@ Family = Literal["dense", "conv", "hybrid"]
 
 
 @dataclass(frozen=True)
+class Published:
+    """Weights of a model's features that others have learned from ImageNet's photographs, for `--from imagenet`.
+
+    application: the name in `keras.applications` of what they are the weights of. url: of a file of Keras, under whose
+    name Keras' own cache has it. md5: of the file, in hex, as Keras' source has it; None where that has none.
+    """
+
+    application: str
+    url: str
+    md5: str | None
+
+
+@dataclass(frozen=True)
 class ModelDefinition:
-    """A registered model: its name, family, diagram, and the recipe that it is trained with unless told otherwise."""
+    """A registered model: its name, family, diagram, and the recipe that it is trained with unless told otherwise.
+
+    published: weights of its features, where others have trained them.
+    """
 
     name: str
     family: Family
     diagram: Diagram
     recipe: Recipe
+    published: Published | None = None
 
     @property
     def summary(self) -> str:
@@ -39,7 +56,12 @@ class ModelDefinition:
 _models: dict[str, ModelDefinition] = {}
 
 
-def model(name: str, family: Family, recipe: Recipe = Recipe()) -> Callable[[Diagram], Diagram]:  # noqa: B008
+def model(
+    name: str,
+    family: Family,
+    recipe: Recipe = Recipe(),  # noqa: B008
+    published: Published | None = None,
+) -> Callable[[Diagram], Diagram]:
     """Register a diagram under a name. ModelError where the name is taken or the family isn't one of the three."""
 
     def register(diagram: Diagram) -> Diagram:
@@ -47,7 +69,7 @@ def model(name: str, family: Family, recipe: Recipe = Recipe()) -> Callable[[Dia
             raise ModelError(f"two models are called {name!r}: give one of them another name")
         if family not in get_args(Family):
             raise ModelError(f"model {name!r} is of family {family!r}: expected one of {', '.join(get_args(Family))}")
-        _models[name] = ModelDefinition(name, family, diagram, recipe)
+        _models[name] = ModelDefinition(name, family, diagram, recipe, published)
         return diagram
 
     return register
@@ -61,6 +83,12 @@ def definition(name: str) -> ModelDefinition:
 
 
 def definitions() -> tuple[ModelDefinition, ...]:
-    """All models: dense, then conv, then hybrid, each in the order of registration."""
+    """The models that learn from the first weight on: dense, then conv, then hybrid, each in order of registration."""
     families = get_args(Family)
-    return tuple(sorted(_models.values(), key=lambda m: families.index(m.family)))
+    own = (m for m in _models.values() if m.published is None)
+    return tuple(sorted(own, key=lambda m: families.index(m.family)))
+
+
+def pretrained() -> tuple[ModelDefinition, ...]:
+    """The others, whose features have published weights: too large to be trained from new ones by the way."""
+    return tuple(m for m in _models.values() if m.published is not None)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.contract import FEATURES, INPUT, PROBABILITIES, Column, Metadata
-from zoo.errors import InputError
+from zoo.contract import ACTIVATION_MAP, FEATURES, FLOAT32, INPUT, LOGITS, PROBABILITIES, Column, Metadata
+from zoo.errors import ExportError, InputError, unknown
 from zoo.pictures import Pixels, Source, read_picture
 from zoo.runtime.batches import batches_of_one_size
+from zoo.runtime.explanation import Explanation
+from zoo.runtime.providers import Node, placement
 from zoo.tables import Row, encode, encode_all
 
 
@@ -41,6 +44,11 @@ class Classifier:
     provider: str
 
     @property
+    def precision(self) -> str:
+        """Of the file's weights: float32, int8 or float16."""
+        return self.metadata.precision
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """The class names, in the order of the probabilities."""
         return self.metadata.labels
@@ -64,6 +72,22 @@ class Classifier:
     def columns(self) -> tuple[Column, ...]:
         """Of the table that the model was trained on: their names and categories. None for a classifier of pictures."""
         return self.metadata.columns
+
+    @property
+    def map_size(self) -> tuple[int, int] | None:
+        """Rows and columns of the activation map that `explain` gives; None where the file carries none."""
+        shapes = {output.name: output.shape for output in self.session.get_outputs()}
+        if ACTIVATION_MAP not in shapes:
+            return None
+        _, _, rows, columns = shapes[ACTIVATION_MAP]
+        return rows, columns
+
+    def placement(self) -> dict[str, tuple[Node, ...]]:
+        """Which nodes of the file run where: provider -> nodes, such as {"openvino": (...), "cpu": (...)}.
+
+        Raises ProviderError where onnxruntime is older than 1.24, which doesn't tell.
+        """
+        return placement(self.session)
 
     def predict(self, picture: Source | Row) -> Prediction:
         """Label, probability and ranking of one picture of any size: a path, encoded bytes, a PIL image or an array.
@@ -112,6 +136,32 @@ class Classifier:
             predictions.update(zip(places, self._predictions(self.probabilities(images)), strict=True))
         return [predictions[place] for place in range(len(predictions))]
 
+    def check_explains(self) -> None:
+        """Raise ExportError where the file carries no activation map."""
+        if self.map_size is None:
+            raise ExportError(
+                f"{self.metadata.data_set}/{self.metadata.model} carries no activation map, its answers can't be "
+                "explained: models do that end in an average over positions and one dense layer, such as conv-small"
+            )
+
+    def explain(self, picture: Source, label: str | None = None) -> Explanation:
+        """What in a picture speaks for a label, by default the predicted one, and what against it.
+
+        picture: as `predict` takes it.
+        Raises ExportError where the file carries no activation map, InputError for a label that the classifier doesn't
+        have, and what `predict` raises.
+        """
+        self.check_explains()
+        if label is not None and label not in self.labels:
+            raise InputError(unknown("label", label, self.labels))
+        pixels = read_picture(picture, self.channels)  # [H, W, C] uint8
+        outputs = self.session.run([PROBABILITIES, LOGITS, ACTIVATION_MAP], {INPUT: pixels[np.newaxis]})
+        (prediction,) = self._predictions(outputs[0])
+        explained = prediction.label if label is None else label
+        place = self.labels.index(explained)
+        logit, positions = float(outputs[1][0, place]), outputs[2][0, place]
+        return Explanation(prediction, explained, logit, positions, pixels, self.metadata)
+
     def probabilities(self, images: Pixels | NDArray[np.float32]) -> NDArray[np.float32]:
         """The bare model: images [N, H, W, C] uint8, raw pixels of any size -> probabilities [N, K] float32.
 
@@ -151,10 +201,10 @@ class Classifier:
     def _predictions(self, rows: NDArray[np.float32]) -> list[Prediction]:
         """rows [N, K] of probabilities -> N predictions."""
         labels = self.metadata.labels
-        orders = np.argsort(-rows, axis=1, kind="stable")  # equals in the order of the labels, on every machine
         predictions = []
-        for probabilities, order in zip(rows.tolist(), orders.tolist(), strict=True):
-            ranking = tuple([(labels[k], probabilities[k]) for k in order])
+        for probabilities in rows.tolist():
+            # Equals stay in the order of the labels, on every machine. Sorted by NumPy, ten of them take 5 us longer.
+            ranking = tuple(sorted(zip(labels, probabilities, strict=True), key=_probability, reverse=True))
             predictions.append(Prediction(*ranking[0], ranking))
         return predictions
 
@@ -162,7 +212,11 @@ class Classifier:
         """One line, without the hundred labels that a classifier may have."""
         about = self.metadata
         size = f"{len(self.columns)} columns" if self.columns else f"{self.height}x{self.width}x{self.channels}"
-        return f"<Classifier {about.data_set}/{about.model}: {size}, {len(self.labels)} labels, on {self.provider}>"
+        how = f"on {self.provider}" if self.precision == FLOAT32 else f"{self.precision} on {self.provider}"
+        return f"<Classifier {about.data_set}/{about.model}: {size}, {len(self.labels)} labels, {how}>"
+
+
+_probability = itemgetter(1)
 
 
 def _describe(images: object) -> str:

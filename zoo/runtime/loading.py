@@ -6,27 +6,61 @@ import os
 from pathlib import Path
 from typing import Any
 
-from zoo.contract import LOGITS, MANIFEST_FILE, MODEL_FILE, PROBABILITIES, Metadata, check_file, read_manifest
+from zoo.contract import (
+    ACTIVATION_MAP,
+    FLOAT32,
+    LOGITS,
+    MANIFEST_FILE,
+    MODEL_FILES,
+    PROBABILITIES,
+    Metadata,
+    check_file,
+    read_manifest,
+)
 from zoo.errors import ExportError, unknown
 from zoo.runtime.classifier import Classifier
 from zoo.runtime.providers import open_session
 
 
-def load(path_or_name: str | os.PathLike[str], provider: str = "auto", threads: int | None = None) -> Classifier:
+def load(
+    path_or_name: str | os.PathLike[str],
+    provider: str = "auto",
+    threads: int | None = None,
+    precision: str = FLOAT32,
+) -> Classifier:
     """The classifier of an export: its folder, a stray .onnx file that `zoo export` made, or a name.
 
     A name, such as "digits/lenet5", is looked up in the folder of exports: $ZOO_EXPORTS, or ./exports.
     provider: cpu, cuda, tensorrt, openvino, coreml, directml or webgpu; "auto" takes cuda where it starts, else cpu.
+    Where a provider leaves most of the work to the cpu, and where "auto" finds a GPU's driver but no CUDA that starts,
+    a RuntimeWarning says so.
     threads: processor threads for one picture or batch; None leaves it to onnxruntime, which takes all cores.
-    Raises ExportError where nothing is found, or the file is damaged, not ours, or not the one that its manifest
-    names; ProviderError for a provider that isn't there; MissingExtraError where onnxruntime isn't installed.
+    precision: float32, or the int8 or float16 that `zoo quantize` put beside it. A stray file has the one that it has.
+    Raises ExportError where nothing is found, or the file is damaged, not ours, of another precision, or not the one
+    that its manifest names; ProviderError for a provider that isn't there; MissingExtraError where onnxruntime isn't
+    installed.
     """
+    if precision not in MODEL_FILES:
+        raise ExportError(unknown("precision", precision, MODEL_FILES))
     found = find_export(path_or_name)
-    file = check_file(found, read_manifest(found), MODEL_FILE) if found.is_dir() else found
+    file = _file_of(found, precision) if found.is_dir() else found
     session, running_on = open_session(file, provider, threads)
     metadata = Metadata.from_properties(session.get_modelmeta().custom_metadata_map, str(file))
+    if metadata.precision != precision and (found.is_dir() or precision != FLOAT32):
+        raise ExportError(f"{file} is a file of precision {metadata.precision}, expected {precision}: load it as it is")
     _check_contract(session, metadata, file)
     return Classifier(session, metadata, running_on)
+
+
+def _file_of(folder: Path, precision: str) -> Path:
+    """The export's file of that precision, after it was found to be the one that the manifest names."""
+    manifest = read_manifest(folder)
+    if precision not in manifest.precisions and precision != FLOAT32:
+        raise ExportError(
+            f"{folder} holds no {MODEL_FILES[precision]}, only {', '.join(manifest.precisions)}: "
+            f"`zoo quantize {folder} --precision {precision}` makes one"
+        )
+    return check_file(folder, manifest, MODEL_FILES[precision])
 
 
 def find_export(path_or_name: str | os.PathLike[str]) -> Path:
@@ -58,6 +92,13 @@ def _find(given: Path, exports: Path) -> Path:
     )
 
 
+def _is_map(value: Any, classes: int) -> bool:
+    """Whether it is the one output that a file may leave out: ACTIVATION_MAP [N, K, h, w] float32."""
+    _, *sides = value.shape or [None]
+    fixed = len(sides) == 3 and sides[0] == classes and all(type(side) is int for side in sides)
+    return bool(value.name == ACTIVATION_MAP and value.type == "tensor(float)" and fixed)
+
+
 def _check_contract(session: Any, metadata: Metadata, file: Path) -> None:
     """Raise ExportError where inputs and outputs aren't those that the metadata promises."""
     classes = len(metadata.labels)
@@ -70,6 +111,7 @@ def _check_contract(session: Any, metadata: Metadata, file: Path) -> None:
     received = {
         value.name: (value.type, value.shape[-1] if value.shape else None)
         for value in (*session.get_inputs(), *session.get_outputs())
+        if metadata.columns or not _is_map(value, classes)
     }
     if received != expected:
         raise ExportError(

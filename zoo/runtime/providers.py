@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import io
+import re
+import sys
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,31 +18,49 @@ from zoo.errors import ExportError, MissingExtraError, ProviderError, unknown
 
 @dataclass(frozen=True)
 class Provider:
-    """Where a session can run: our name, onnxruntime's, what brings it, and the options that we start it with."""
+    """Where a session can run: our name, onnxruntime's, what brings it, and the options that we start it with.
+
+    threads_option: the one that takes the number of threads, where the provider has threads of its own.
+    behind: the provider that takes what this one leaves, before the CPU does.
+    """
 
     name: str
     technical_name: str
     package: str
     options: Mapping[str, str] = field(default_factory=dict)
+    threads_option: str = ""
+    behind: str = ""
 
 
-# A new provider is one line here.
+# A new provider is one line here. docs/providers.md says which were tried, and where.
 PROVIDERS = {
     provider.name: provider
     for provider in (
         Provider("cpu", "CPUExecutionProvider", "onnxruntime"),
         # TF32 rounds to 10 bits of mantissa: probabilities would differ from the verified ones by more than 1e-4.
-        Provider("cuda", "CUDAExecutionProvider", "onnxruntime-gpu", {"use_tf32": "0"}),
-        Provider("tensorrt", "TensorrtExecutionProvider", "onnxruntime-gpu and TensorRT"),
-        Provider("openvino", "OpenVINOExecutionProvider", "onnxruntime-openvino"),
+        Provider("cuda", "CUDAExecutionProvider", "onnxruntime-gpu[cuda,cudnn]", {"use_tf32": "0"}),
+        Provider("tensorrt", "TensorrtExecutionProvider", "onnxruntime-gpu[cuda,cudnn] and tensorrt", behind="cuda"),
+        # OpenVINO itself computes in bfloat16 where the processor can: probabilities would differ by 1e-2.
+        Provider(
+            "openvino",
+            "OpenVINOExecutionProvider",
+            "onnxruntime-openvino",
+            {"device_type": "CPU", "precision": "FP32"},
+            threads_option="num_of_threads",
+        ),
         Provider("coreml", "CoreMLExecutionProvider", "onnxruntime on macOS"),
         Provider("directml", "DmlExecutionProvider", "onnxruntime-directml on Windows"),
         Provider("webgpu", "WebGpuExecutionProvider", "onnxruntime-webgpu"),
     )
 }
 
-# Best first. The others are never taken unasked: they build engines for minutes or compute in half precision.
-AUTOMATIC = ("cuda", "cpu")
+
+@dataclass(frozen=True)
+class Node:
+    """A node of a file's graph. name: as in the file, such as "block1_unit1_conv"; operation: such as "Conv"."""
+
+    name: str
+    operation: str
 
 
 def available_providers() -> tuple[str, ...]:
@@ -48,28 +72,73 @@ def available_providers() -> tuple[str, ...]:
 def open_session(file: Path, provider: str = "auto", threads: int | None = None) -> tuple[Any, str]:
     """An `onnxruntime.InferenceSession` of the file, and the name of the provider that it really runs on.
 
-    Raises ProviderError where the provider is unknown, isn't there or doesn't start ("auto" goes on to the next one),
-    ExportError where the file can't be opened, MissingExtraError where onnxruntime isn't installed.
+    provider: a name of PROVIDERS, or "auto": cuda where there is an NVIDIA driver, else cpu. The others are never taken
+    unasked: they build engines for minutes, or compute in half precision.
+    Raises ProviderError where the provider is unknown, isn't there, doesn't start or takes no node of the file,
+    ExportError where the file can't be opened, MissingExtraError where onnxruntime isn't installed. Warns with a
+    RuntimeWarning where the provider takes fewer than half of the nodes, and where "auto" finds a driver but no CUDA.
     """
     if threads is not None and threads < 1:
         raise ProviderError(f"threads must be 1 or more, or None for onnxruntime's choice, received {threads}")
     available = available_providers()
     if provider == "auto":
-        # onnxruntime itself goes on to the next in the list where one doesn't start.
-        session = _start(file, [PROVIDERS[name] for name in AUTOMATIC if name in available], threads)
-    else:
-        session = _start(file, [_wanted(provider, available)], threads)
-        check_started(session, provider)
-    return session, _running_on(session)
+        if "cuda" in available and _has_driver():
+            try:
+                return _open(file, PROVIDERS["cuda"], threads), "cuda"
+            except ProviderError as error:
+                warnings.warn(f"{error}; this classifier runs on the cpu", RuntimeWarning, stacklevel=3)
+        provider = "cpu"
+    return _open(file, _wanted(provider, available), threads), provider
 
 
-def check_started(session: Any, provider: str) -> None:
-    """Raise ProviderError where onnxruntime has dropped the provider: it goes on without, and only logs why."""
-    if _running_on(session) != provider:
+def placement(session: Any) -> dict[str, tuple[Node, ...]]:
+    """Which nodes of the file run on which provider, as onnxruntime assigned them: provider -> nodes.
+
+    Nodes that onnxruntime folded into constants or into their neighbours before aren't among them.
+    Raises ProviderError where onnxruntime is older than 1.24, which doesn't tell.
+    """
+    if not hasattr(session, "get_provider_graph_assignment_info"):
         raise ProviderError(
-            f"provider {provider!r} is installed but doesn't start on this machine, only {_running_on(session)} does: "
-            f"look for its device, its driver and the libraries that {PROVIDERS[provider].package} needs, "
-            "or take provider='auto'"
+            f"onnxruntime {_onnxruntime().__version__} doesn't tell which nodes run where: install 1.24 or newer"
+        )
+    places: dict[str, tuple[Node, ...]] = {}
+    for part in session.get_provider_graph_assignment_info():
+        nodes = tuple(Node(node.name, node.op_type) for node in part.get_nodes())
+        name = _name_of(part.ep_name)
+        places[name] = places.get(name, ()) + nodes
+    return places
+
+
+def check_started(session: Any, provider: str, missing: Iterable[str] = ()) -> None:
+    """Raise ProviderError where onnxruntime has dropped the provider: it goes on without, and only logs why.
+
+    missing: the libraries that weren't found for it.
+    """
+    running_on = _name_of(session.get_providers()[0])
+    if running_on != provider:
+        libraries = f" ({', '.join(missing)} not found)" if missing else ""
+        raise ProviderError(
+            f"provider {provider!r} is installed but doesn't start on this machine, only {running_on} does{libraries}: "
+            f"look for {_needs(provider)}, or take provider='cpu'"
+        )
+
+
+def check_taken(session: Any, provider: str) -> None:
+    """Raise ProviderError where the provider has started but takes no node; warn where the CPU takes most of them."""
+    if provider == "cpu" or not hasattr(session, "get_provider_graph_assignment_info"):
+        return
+    places = placement(session)
+    left = places.get("cpu", ())
+    nodes = sum(map(len, places.values()))
+    if nodes and len(left) == nodes:
+        raise ProviderError(f"provider {provider!r} takes no node of this file, all would run on the cpu: take 'cpu'")
+    if 2 * len(left) > nodes:
+        operations = ", ".join(sorted({node.operation for node in left}))
+        warnings.warn(
+            f"provider {provider!r} takes {nodes - len(left)} of {nodes} nodes, the cpu the others ({operations}): "
+            "it may be slower than the cpu alone",
+            RuntimeWarning,
+            stacklevel=2,
         )
 
 
@@ -84,31 +153,94 @@ def _wanted(name: str, available: Iterable[str]) -> Provider:
     return PROVIDERS[name]
 
 
-def _start(file: Path, providers: list[Provider], threads: int | None) -> Any:
+def _open(file: Path, provider: Provider, threads: int | None) -> Any:
+    missing = _prepare_cuda(provider) if provider.package.startswith("onnxruntime-gpu") else ()
+    session = _start(file, provider, threads)
+    check_started(session, provider.name, missing)
+    check_taken(session, provider.name)
+    return session
+
+
+def _start(file: Path, provider: Provider, threads: int | None) -> Any:
     onnxruntime = _onnxruntime()
     options = onnxruntime.SessionOptions()
+    options.add_session_config_entry(
+        "session.record_ep_graph_assignment_info", "1"
+    )  # costs nothing that one can measure
+    own_options = dict(provider.options)
+    if provider.name != "cpu":
+        options.log_severity_level = 3  # errors: it warns of each node on the CPU, which check_taken and placement tell
     if threads is not None:
         options.intra_op_num_threads = threads
-    if any(provider.package.startswith("onnxruntime-gpu") for provider in providers):
-        onnxruntime.preload_dlls()  # CUDA and cuDNN may have come as Python packages, which no loader looks into
-    technical = [(provider.technical_name, dict(provider.options)) for provider in providers]
+        if provider.threads_option:
+            own_options[provider.threads_option] = str(threads)
+    if provider.threads_option:
+        # onnxruntime's threads would spin while the provider's own work, on the same cores: twice as slow on two.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    technical: list[tuple[str, dict[str, str]]] = [(provider.technical_name, own_options)]
+    if provider.behind:
+        technical.append((PROVIDERS[provider.behind].technical_name, dict(PROVIDERS[provider.behind].options)))
     try:
-        session = onnxruntime.InferenceSession(file, options, providers=technical)
+        # Without enable_fallback=0 it prints that the provider fails, and gives a session on the CPU.
+        return onnxruntime.InferenceSession(file, options, providers=technical, enable_fallback=0)
     except Exception as error:  # onnxruntime's errors have no base of their own
-        reason = str(error).rpartition(" : ")[2].rstrip(".")
-        if providers[0].name != "cpu" and not type(error).__name__.startswith("Invalid"):
-            raise ProviderError(f"provider {providers[0].name!r} refuses {file} ({reason}): take 'cpu'") from error
+        reason = _reason(error)
+        if type(error) is RuntimeError:  # of a provider's start; those of files have types of onnxruntime's own
+            raise ProviderError(
+                f"provider {provider.name!r} is installed but doesn't start on this machine ({reason}): "
+                f"look for {_needs(provider.name)}, or take provider='cpu'"
+            ) from error
+        if provider.name != "cpu" and not type(error).__name__.startswith("Invalid"):
+            raise ProviderError(f"provider {provider.name!r} refuses {file} ({reason}): take 'cpu'") from error
         raise ExportError(
             f"{file} can't be opened by onnxruntime {onnxruntime.__version__} ({reason}): "
             "it is cut short, damaged or no ONNX file; export the model again"
         ) from error
-    session.disable_fallback()  # a device that fails later must raise, not turn into a slow processor
-    return session
 
 
-def _running_on(session: Any) -> str:
-    first = session.get_providers()[0]
-    return next((provider.name for provider in PROVIDERS.values() if provider.technical_name == first), first)
+def _prepare_cuda(provider: Provider) -> tuple[str, ...]:
+    """Load CUDA and cuDNN where they came as Python packages, which no loader looks into; the libraries that lack.
+
+    Raises ProviderError where there is no driver: nothing else can help then, and onnxruntime would only log it.
+    """
+    if not _has_driver():
+        raise ProviderError(
+            f"provider {provider.name!r} is installed, but this machine has no NVIDIA driver ({_DRIVER} isn't found): "
+            "install the driver of its GPU, or take provider='cpu'"
+        )
+    told = io.StringIO()
+    with contextlib.redirect_stdout(told):  # onnxruntime prints what it doesn't find
+        _onnxruntime().preload_dlls()
+    return tuple(re.findall(r"Failed to load (\S+):", told.getvalue()))
+
+
+_DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+
+
+def _has_driver() -> bool:
+    try:
+        ctypes.CDLL(_DRIVER)
+    except OSError:
+        return False
+    return True
+
+
+def _needs(provider: str) -> str:
+    return f"its device, the driver, and what {PROVIDERS[provider].package} brings"
+
+
+def _reason(error: Exception) -> str:
+    """What onnxruntime's message says, without the names of its functions and source files."""
+    text = str(error).strip()
+    if cuda := re.search(r"CUDA failure \d+: [^;]+", text):
+        return cuda.group().strip()
+    text = re.sub(r"^\S+\.cc:\d+ .*?\) (?=[A-Z])", "", text.splitlines()[0] if text else type(error).__name__)
+    return text.rpartition(" : ")[2].rstrip(".")
+
+
+def _name_of(technical_name: str) -> str:
+    names = (provider.name for provider in PROVIDERS.values() if provider.technical_name == technical_name)
+    return next(names, technical_name)
 
 
 def _onnxruntime() -> Any:

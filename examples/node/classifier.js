@@ -1,0 +1,111 @@
+// An export of Classifier Zoo in Node.js: its file in onnxruntime, its labels, and its own samples as a first test.
+
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+
+import * as onnxruntime from "onnxruntime-node";
+
+import { PictureError, readPicture } from "./pictures.js";
+
+export { PictureError };
+
+const TOLERANCE = 1e-5; // of a probability, as in the verification of exports
+
+/** What is no export, is damaged, or answers otherwise than it should; the message is one sentence for its user. */
+export class ExportError extends Error {
+  name = "ExportError";
+}
+
+/**
+ * The classifier of an export's folder, after it answered the pictures in samples/ as expected.
+ *
+ * @param {string} folder
+ * @param {onnxruntime.InferenceSession.SessionOptions} [options] of onnxruntime, such as {intraOpNumThreads: 1}
+ */
+export async function load(folder, options = {}) {
+  const { metadata, files } = await readJson(folder, "manifest.json");
+  if (metadata.columns) throw new ExportError(`${folder} classifies the rows of a table, expected one for pictures`);
+  const model = await read(folder, "model.onnx");
+  const digest = createHash("sha256").update(model).digest("hex");
+  if (files.find((file) => file.path === "model.onnx")?.sha256 !== digest) {
+    throw new ExportError(`${folder}/model.onnx isn't the file that manifest.json names: export the model again`);
+  }
+  const session = await onnxruntime.InferenceSession.create(model, options);
+  const classifier = new Classifier(session, metadata);
+  await checkSamples(classifier, folder);
+  return classifier;
+}
+
+export class Classifier {
+  constructor(session, metadata) {
+    this.session = session;
+    this.metadata = metadata;
+    this.labels = metadata.labels;
+  }
+
+  /**
+   * Label, probability (0..1) and ranking, likeliest first, of one picture of any size.
+   *
+   * @param {string | Buffer} picture a path, or the bytes of a JPEG, PNG, WebP, GIF or TIFF
+   * @returns {Promise<{label: string, probability: number, ranking: {label: string, probability: number}[]}>}
+   */
+  async predict(picture) {
+    const probabilities = await this.probabilities(picture);
+    const ranking = this.labels
+      .map((label, place) => ({ label, probability: probabilities[place] }))
+      .sort((one, other) => other.probability - one.probability);
+    return { ...ranking[0], ranking };
+  }
+
+  /** The bare answer for one picture: Float32Array [K], in the order of the labels. */
+  async probabilities(picture) {
+    const { channels } = this.metadata;
+    const [bytes, where] = Buffer.isBuffer(picture) ? [picture] : [await readPictureFile(picture), picture];
+    const { data, height, width } = await readPicture(bytes, channels, where);
+    const images = new onnxruntime.Tensor("uint8", data, [1, height, width, channels]);
+    const { probabilities } = await this.session.run({ images }, ["probabilities"]);
+    return probabilities.data;
+  }
+}
+
+async function readPictureFile(path) {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    throw new PictureError(`${path} can't be read (${error.code})`);
+  }
+}
+
+async function checkSamples(classifier, folder) {
+  const samples = await readJson(folder, "samples/samples.json");
+  for (const { file, probabilities } of samples) {
+    const name = basename(file);
+    const found = await classifier.probabilities(join(folder, "samples", name));
+    const difference = Math.max(...probabilities.map((expected, place) => Math.abs(found[place] - expected)));
+    if (!(difference <= TOLERANCE)) {
+      const by = difference.toExponential(1);
+      throw new ExportError(
+        `${folder} answers its own sample ${name} otherwise than expected, by ${by} in probability: ` +
+          "export the model again",
+      );
+    }
+  }
+}
+
+async function readJson(folder, name) {
+  const text = await read(folder, name);
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new ExportError(`${folder}/${name} can't be read (${error.message}): export the model again`);
+  }
+}
+
+async function read(folder, name) {
+  try {
+    return await readFile(join(folder, name));
+  } catch (error) {
+    throw new ExportError(`${folder}/${name} can't be read (${error.code}): name the folder of an export`);
+  }
+}

@@ -1,0 +1,210 @@
+"""A web service that classifies pictures: python service.py EXPORT... [--host HOST] [--port PORT].
+
+Each export tests itself on its own samples before the service listens: one that answers otherwise stops the start.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import uvicorn
+from fastapi import FastAPI, HTTPException, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from pydantic import BaseModel
+from starlette.datastructures import UploadFile
+from starlette.types import Message, Receive
+
+import zoo
+
+LARGEST_UPLOAD = 10 * 2**20  # bytes
+TOLERANCE = 1e-5  # of a probability, as in the verification of exports
+
+
+class Ranked(BaseModel):
+    """A label and its probability, 0..1."""
+
+    label: str
+    probability: float
+
+
+class Answer(BaseModel):
+    """What a picture was taken for. ranking: all labels, likeliest first."""
+
+    model: str
+    label: str
+    probability: float
+    ranking: list[Ranked]
+
+
+class About(BaseModel):
+    """A model that the service answers with. test_accuracy: 0..1, on pictures that had no part in its making."""
+
+    model: str
+    family: str
+    labels: list[str]
+    height: int
+    width: int
+    channels: int
+    test_accuracy: float
+
+
+class Health(BaseModel):
+    """Ready: each model is loaded, and has answered its samples as expected."""
+
+    status: Literal["ready"] = "ready"
+
+
+class Problem(BaseModel):
+    """What is wrong with the request, and what to do, in one sentence."""
+
+    detail: str
+
+
+BODIES = {
+    "image/*": {"schema": {"type": "string", "format": "binary"}},
+    "multipart/form-data": {
+        "schema": {
+            "type": "object",
+            "properties": {"picture": {"type": "string", "format": "binary"}},
+            "required": ["picture"],
+        }
+    },
+}
+
+
+def create_app(folders: Sequence[Path]) -> FastAPI:
+    """The service for these exports; the first one answers where a request names none."""
+    classifiers = {f"{loaded.metadata.data_set}/{loaded.metadata.model}": loaded for loaded in map(load, folders)}
+    if len(classifiers) < len(folders):
+        sys.exit(f"{len(folders)} exports have {len(classifiers)} names, expected a name each: leave out the others")
+    default = next(iter(classifiers))
+    app = FastAPI(
+        title="Picture classifier",
+        version="1",
+        description=f"Post a picture, get its label. `{default}` answers, unless you name another model.",
+    )
+
+    @app.get("/health", tags=["service"])
+    def health() -> Health:
+        """Whether the service is ready: it listens only when it is."""
+        return Health()
+
+    @app.get("/models", tags=["service"])
+    def models() -> list[About]:
+        """The models that there are, with their labels in the order of their outputs."""
+        return [about(name, classifier) for name, classifier in classifiers.items()]
+
+    @app.post(
+        "/predict",
+        tags=["pictures"],
+        responses={
+            404: {"model": Problem, "description": "No model of that name"},
+            413: {"model": Problem, "description": "Too large an upload"},
+            422: {"model": Problem, "description": "No picture, or a damaged one"},
+        },
+        openapi_extra={"requestBody": {"required": True, "content": BODIES}},
+    )
+    async def predict(
+        request: Request, model: Annotated[str, Query(description="one of /models", examples=[default])] = default
+    ) -> Answer:
+        """Classify a picture: JPEG, PNG, WebP, GIF, BMP, TIFF or PPM of any size, as the body or as a form's file."""
+        if model not in classifiers:
+            raise HTTPException(404, f"no model is called {model!r}: there are {', '.join(classifiers)}")
+        picture = await uploaded_picture(request)
+        try:
+            found = await run_in_threadpool(classifiers[model].predict, picture)
+        except zoo.PictureError as error:
+            raise HTTPException(422, str(error)) from None
+        ranking = [Ranked(label=label, probability=probability) for label, probability in found.ranking]
+        return Answer(model=model, label=found.label, probability=found.probability, ranking=ranking)
+
+    return app
+
+
+def load(folder: Path) -> zoo.Classifier:
+    """The classifier of an export that answers its own samples as expected; SystemExit where it doesn't."""
+    classifier = zoo.load(folder, threads=1)  # for a picture: the service answers several at once
+    if classifier.columns:
+        sys.exit(f"{folder} classifies the rows of a table, expected an export that classifies pictures")
+    try:
+        samples = json.loads((folder / "samples" / "samples.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        sys.exit(f"{folder} has no samples to test itself on ({error}): export the model again")
+    for sample in samples:
+        name = Path(sample["file"]).name
+        found = dict(classifier.predict(folder / "samples" / name).ranking)
+        expected = dict(zip(classifier.labels, sample["probabilities"], strict=True))
+        difference = max(abs(found[label] - expected[label]) for label in expected)
+        if not difference <= TOLERANCE:  # `not <=`: NaN fails too
+            sys.exit(
+                f"{folder} answers its own sample {name} otherwise than expected, by {difference:.1e} in probability: "
+                "export the model again"
+            )
+    return classifier
+
+
+def about(name: str, classifier: zoo.Classifier) -> About:
+    """What an export says of itself."""
+    metadata = classifier.metadata
+    return About(
+        model=name,
+        family=metadata.family,
+        labels=list(metadata.labels),
+        height=metadata.height,
+        width=metadata.width,
+        channels=metadata.channels,
+        test_accuracy=metadata.test_accuracy,
+    )
+
+
+async def uploaded_picture(request: Request) -> bytes:
+    """The bytes of the request's picture: its body, or the file `picture` of a form."""
+    request = Request(request.scope, at_most(LARGEST_UPLOAD, request.receive))
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        return await request.body()
+    async with request.form(max_files=1) as form:
+        picture = form.get("picture")
+        if not isinstance(picture, UploadFile):
+            raise HTTPException(422, "the form has no file called 'picture': send one, or the picture as the body")
+        return await picture.read()
+
+
+def at_most(size: int, receive: Receive) -> Receive:
+    """A request's `receive` that refuses what is beyond `size` bytes as soon as it comes.
+
+    FastAPI's own `max_body_size` does it as well, in words of its own and as plain text.
+    """
+    received = 0
+
+    async def counted() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > size:
+            raise HTTPException(
+                413, f"the upload is too large, expected at most {size:,} bytes: send a smaller picture"
+            )
+        return message
+
+    return counted
+
+
+def main() -> None:
+    """Check the exports, then serve them."""
+    parser = argparse.ArgumentParser(description="Classify pictures over HTTP.")
+    parser.add_argument("exports", nargs="+", type=Path, metavar="EXPORT", help="the folder of an export")
+    parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine alone")
+    parser.add_argument("--port", type=int, default=8000, help="default: 8000")
+    options = parser.parse_args()
+    try:
+        app = create_app(options.exports)
+    except zoo.ZooError as error:
+        sys.exit(str(error))
+    uvicorn.run(app, host=options.host, port=options.port)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+// What `zoo demo` puts into the page, as pipelines/demo.py writes it.
+
+export interface Model {
+  name: string;
+  family: string;
+  facts: string; // accuracy, size, and from what it learned, in words
+  onnx: string; // base64
+  expected: (number[] | null)[]; // a sample each: the probabilities that Python gives, where the export holds them
+  first_layer: { png: string; text: string } | null;
+}
+
+export interface Data {
+  labels: string[];
+  height: number;
+  width: number;
+  channels: 1 | 3;
+  ground: number; // 0 or 255: what the samples have at their edges
+  largest_picture: number; // pixels
+  resizing: string; // base64: images [1, H, W, C] uint8 of any size -> [1, height, width, C]
+  samples: { png: string; label: string }[];
+  models: Model[];
+}
+
+/** The text of a script element that holds data. */
+function embedded(id: string): string {
+  return document.getElementById(id)?.textContent ?? "";
+}
+
+export function readData(): Data {
+  return JSON.parse(embedded("data")) as Data;
+}
+
+export function fromBase64(text: string): Uint8Array<ArrayBuffer> {
+  const letters = atob(text.trim());
+  const bytes = new Uint8Array(letters.length);
+  for (let k = 0; k < letters.length; k++) bytes[k] = letters.charCodeAt(k);
+  return bytes;
+}
+
+/** onnxruntime's WebAssembly, unpacked. */
+export async function readRuntime(): Promise<ArrayBuffer> {
+  const packed = new Blob([fromBase64(embedded("runtime"))]).stream();
+  return new Response(packed.pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+}

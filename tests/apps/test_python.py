@@ -1,0 +1,165 @@
+"""examples/python, for real: uvicorn in a process of its own, in an environment that holds the wheel, and HTTP."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+import pytest
+from environments import ROOT, clean_environment, run
+
+pytestmark = pytest.mark.apps
+EXAMPLE = ROOT / "examples" / "python"
+TOLERANCE = 1e-5  # of a probability
+LARGEST_UPLOAD = 10 * 2**20  # bytes
+SAMPLE = (ROOT / "exports" / "fashion-mnist" / "conv-small" / "samples" / "0.png").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def python(python_environment: Callable[..., Path], wheel: Path) -> Path:
+    """What README.md installs."""
+    return python_environment(f"{wheel}[cpu]", "--requirement", EXAMPLE / "requirements.txt")
+
+
+@pytest.fixture(scope="module")
+def service(python: Path, exports3: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the service, with all three exports."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = tmp_path_factory.mktemp("service") / "log"
+    command = [python, EXAMPLE / "service.py", *exports3, "--port", str(port)]
+    with log.open("w") as out:
+        process = subprocess.Popen(command, cwd=log.parent, env=clean_environment(), stdout=out, stderr=out)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        until = time.monotonic() + 60
+        while True:
+            try:
+                assert ask(f"{url}/health") == (200, {"status": "ready"})
+                break
+            except URLError:
+                assert process.poll() is None and time.monotonic() < until, log.read_text()
+                time.sleep(0.1)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(20)
+    assert "Traceback" not in log.read_text()
+
+
+def ask(url: str, body: Any = None, kind: str = "image/png") -> tuple[int, Any]:
+    """Status and JSON of a GET, or of a POST of that body."""
+    try:
+        with urlopen(Request(url, body, {"Content-Type": kind} if body is not None else {}), timeout=30) as answer:
+            return answer.status, json.load(answer)
+    except HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+
+
+def form(field: str, content: bytes) -> tuple[bytes, str]:
+    """A form with one file, and its content type."""
+    boundary = uuid.uuid4().hex
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"; filename="p.png"\r\n\r\n'
+    return head.encode() + content + f"\r\n--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
+
+
+def test_each_sample_is_answered_as_expected_as_body_and_as_form(service: str, exports3, samples_of) -> None:
+    for export in exports3:
+        url = f"{service}/predict?model=fashion-mnist/{export.name}"
+        for file, _, expected in samples_of(export):
+            for body in ((file.read_bytes(), "image/png"), form("picture", file.read_bytes())):
+                status, answer = ask(url, *body)
+                assert (status, answer["model"]) == (200, f"fashion-mnist/{export.name}")
+                found = {one["label"]: one["probability"] for one in answer["ranking"]}
+                assert found == pytest.approx(expected, abs=TOLERANCE)
+                assert answer["label"] == answer["ranking"][0]["label"] == max(expected, key=expected.__getitem__)
+                assert answer["probability"] == answer["ranking"][0]["probability"] == max(found.values())
+
+
+def test_the_first_export_answers_where_none_is_named(service: str, exports3, samples_of) -> None:
+    file, *_ = samples_of(exports3[0])[0]
+    assert ask(f"{service}/predict", file.read_bytes())[1]["model"] == f"fashion-mnist/{exports3[0].name}"
+
+
+def test_many_at_once_are_answered_each_for_itself(service: str, exports3, samples_of) -> None:
+    samples = samples_of(exports3[1])
+    url = f"{service}/predict?model=fashion-mnist/{exports3[1].name}"
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda sample: ask(url, sample[0].read_bytes())[1]["label"], samples * 8))
+    assert answers == [max(expected, key=expected.__getitem__) for *_, expected in samples] * 8
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "sentence"),
+    [
+        (
+            (b"%PDF-1.7\n",),
+            422,
+            "the picture of 9 bytes is not a picture: BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP are read",
+        ),
+        ((b"",), 422, "the picture of 0 bytes is empty (0 bytes): replace it"),
+        (form("picture", SAMPLE[: len(SAMPLE) // 2]), 422, "bytes is damaged, it can't be decoded"),
+        (form("photo", b"x"), 422, "the form has no file called 'picture': send one, or the picture as the body"),
+        ((b"x" * (LARGEST_UPLOAD + 1),), 413, "the upload is too large, expected at most 10,485,760 bytes"),
+        (form("picture", b"x" * LARGEST_UPLOAD), 413, "the upload is too large, expected at most 10,485,760 bytes"),
+        ((b"no form", "multipart/form-data; boundary=x"), 400, ""),
+    ],
+    ids=["pdf", "empty", "cut short", "another field", "large", "large form", "no form"],
+)
+def test_what_is_wrong_with_a_request_is_told_in_one_sentence(service: str, body, status: int, sentence: str) -> None:
+    found, problem = ask(f"{service}/predict", *body)
+    assert found == status, problem
+    assert sentence in problem["detail"]
+
+
+def test_an_upload_of_unknown_length_is_limited_too(service: str) -> None:
+    pieces = (b"x" * 2**20 for _ in range(11))  # sent in chunks, without Content-Length
+    assert ask(f"{service}/predict", pieces)[0] == 413
+
+
+def test_an_unknown_model_is_told_with_those_that_there_are(service: str) -> None:
+    status, problem = ask(f"{service}/predict?model=lenet", b"x")
+    assert (status, problem["detail"].partition(":")[0]) == (404, "no model is called 'lenet'")
+    assert "fashion-mnist/conv-small" in problem["detail"]
+
+
+def test_the_models_and_the_description_of_the_service(service: str, exports3) -> None:
+    models = ask(f"{service}/models")[1]
+    assert [model["model"] for model in models] == [f"fashion-mnist/{export.name}" for export in exports3]
+    assert models[1]["family"] == "conv" and models[1]["labels"][9] == "Ankle boot" and models[1]["height"] == 28
+    described = ask(f"{service}/openapi.json")[1]["paths"]
+    assert set(described) == {"/predict", "/models", "/health"}
+    assert set(described["/predict"]["post"]["requestBody"]["content"]) == {"image/*", "multipart/form-data"}
+    assert set(described["/predict"]["post"]["responses"]) == {"200", "404", "413", "422"}
+
+
+@pytest.mark.parametrize(
+    ("export", "sentence"),
+    [("misled", "answers its own sample 3.png otherwise than expected, by 2.0e-05"), ("wine", "the rows of a table")],
+)
+def test_an_export_that_answers_otherwise_is_not_served(python: Path, export: str, sentence: str, misled: Path) -> None:
+    folder = misled if export == "misled" else ROOT / "tests" / "runtime" / "fixture" / "wine" / "softmax"
+    command = [python, EXAMPLE / "service.py", folder, "--port", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, env=clean_environment(), timeout=60, check=False)
+    assert done.returncode == 1
+    assert str(folder) in done.stderr and sentence in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_script_prints_label_and_probability(python: Path, exports3, samples_of, tmp_path: Path) -> None:
+    for export, place in zip(exports3, (0, 4, 9), strict=True):
+        file, _, expected = samples_of(export)[place]
+        label, probability = max(expected.items(), key=lambda item: item[1])
+        told = run([python, EXAMPLE / "classify.py", export, file], tmp_path)
+        assert told == f"{label}  {probability:.1%}\n"

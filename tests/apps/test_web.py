@@ -1,0 +1,693 @@
+"""The page of `zoo demo` in a real Chromium, opened from its file: it answers as Python does, and fails in words."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import gzip
+import http.server
+import io
+import json
+import runpy
+import shutil
+import struct
+import subprocess
+import threading
+import time
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+from PIL import Image
+
+import zoo
+from pipelines.demo import demo
+from zoo.contract import describe_file, read_manifest
+from zoo.pictures import read_picture
+
+sync_api = pytest.importorskip("playwright.sync_api")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = [
+    pytest.mark.apps,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+
+ROOT = Path(__file__).parents[2]
+FIXTURE = ROOT / "tests" / "runtime" / "fixture"
+QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
+PATIENCE = 60.0  # seconds for a page to settle
+# The browser's arithmetic sums in another order.
+SAME = 1e-5
+
+
+@pytest.fixture(scope="module")
+def file(exports3, tmp_path_factory):
+    return demo(exports3, tmp_path_factory.mktemp("demo") / "demo.html").page
+
+
+@pytest.fixture(scope="module")
+def playwright():
+    with sync_api.sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def browser(playwright):
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET, chromium_sandbox=False)
+    yield browser
+    browser.close()
+
+
+class Visits:
+    """Opens pages, and notes what they complain about and what they fetch."""
+
+    def __init__(self, browser):
+        self.browser = browser
+        self.pages, self.complaints, self.requests = [], [], []
+
+    def __call__(self, address, *, wait=True, **settings):
+        page = self.browser.new_context(**settings).new_page()
+        page.on("console", lambda message: self.complaints.append(message.text))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("dialog", lambda dialog: self.complaints.append(dialog.message))
+        page.on("request", lambda request: self.requests.append(request.url))
+        page.goto(address.as_uri() if isinstance(address, Path) else address)
+        self.pages.append(page)
+        if wait:
+            settled(page)
+        return page
+
+    def check(self):
+        """Nothing went wrong that nobody saw, and nothing was fetched but the page itself."""
+        assert self.complaints == []
+        own = {page.url for page in self.pages}
+        assert {url for url in self.requests if not url.startswith(("data:", "blob:"))} <= own
+
+
+@pytest.fixture
+def visit(browser):
+    visits = Visits(browser)
+    yield visits
+    visits.check()
+    for page in visits.pages:
+        page.context.close()
+
+
+@pytest.fixture(scope="module")
+def visits(browser):
+    return Visits(browser)
+
+
+@pytest.fixture(scope="module")
+def opened(visits, file):
+    return visits(file)
+
+
+@pytest.fixture
+def page(visits, opened):
+    """The page of three exports with its first sample, nothing moved. One for all tests: it takes seconds to open."""
+    after(opened, lambda: opened.click("#reset"))
+    after(opened, opened.locator("#samples button").first.click)
+    yield opened
+    visits.check()
+
+
+def settled(page, more_than=0):
+    """Wait until the answers to the last change are shown, with times and counts. Returns how many changes there were.
+
+    The page allows no script, Playwright's own way of waiting among them.
+    """
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        shown, done = page.evaluate("[Number(document.body.dataset.shown), Number(document.body.dataset.settled)]")
+        if shown == done and shown > more_than:
+            return shown
+        time.sleep(0.05)
+    raise AssertionError(f"the page didn't settle: {page.inner_text('body')[:500]}")
+
+
+def after(page, action):
+    """Do something that changes the picture, and wait for the answers."""
+    before = settled(page)
+    action()
+    return settled(page, before)
+
+
+def answers(page):
+    """[models, K]"""
+    cards = page.locator("article").all()
+    return np.array([json.loads(card.get_attribute("data-probabilities")) for card in cards])
+
+
+def canvas(page, name):
+    """The pixels of a canvas, as PNG."""
+    address = page.evaluate(f"document.getElementById('{name}').toDataURL('image/png')")
+    return base64.b64decode(address.partition(",")[2])
+
+
+def python(exports, picture):
+    """[models, K], by our own package."""
+    classifiers = [zoo.load(export, provider="cpu") for export in exports]
+    return np.concatenate([c.probabilities(read_picture(picture, c.channels)[np.newaxis]) for c in classifiers])
+
+
+def move(page, slider, value):
+    return after(page, lambda: page.fill(f"#{slider}", str(value)))
+
+
+def samples_right(page):
+    return [int(card.locator("dd").nth(1).inner_text().split()[0]) for card in page.locator("article").all()]
+
+
+def as_png(image):
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def upload(page, name, kind, data):
+    return lambda: page.set_input_files("#file", {"name": name, "mimeType": kind, "buffer": data})
+
+
+# --- the same answers ------------------------------------------------------------------------------------------------
+
+
+def test_every_sample_gets_the_answers_of_python(page, exports3):
+    listed = json.loads((exports3[0] / "samples" / "samples.json").read_text())
+    buttons = page.locator("#samples button").all()
+    assert len(buttons) == len(listed) == 10
+    largest = 0.0
+    for button, sample in zip(buttons[::-1], listed[::-1], strict=True):
+        after(page, button.click)
+        assert sample["label"] in page.inner_text("#source-text")
+        largest = max(largest, np.abs(answers(page) - python(exports3, exports3[0] / "samples" / sample["file"])).max())
+    assert largest < SAME
+    assert "to 2e-7" in page.inner_text("#checked") or float(page.get_attribute("#checked", "data-largest")) < SAME
+
+
+def test_pictures_of_any_size_and_mode_get_the_answers_of_python(page, exports3):
+    noise = np.random.default_rng(5)
+    colour = Image.fromarray(noise.integers(0, 256, (61, 97, 3), dtype=np.uint8))
+    clear = colour.copy()
+    clear.putalpha(Image.linear_gradient("L").resize(clear.size))
+    large = colour.resize((1900, 1300))
+    for image, most in ((colour, SAME), (colour.convert("L"), SAME), (large, SAME), (clear, 2e-3)):
+        png = as_png(image)
+        after(page, upload(page, "a.png", "image/png", png))
+        assert f"{image.width:,} × {image.height:,}" in page.inner_text("#source-text")
+        assert np.abs(answers(page) - python(exports3, png)).max() < most
+    turned = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    large.save(turned, "JPEG", quality=95, exif=exif)
+    after(page, upload(page, "a.jpg", "image/jpeg", turned.getvalue()))
+    assert "1,300 × 1,900" in page.inner_text("#source-text")
+    assert np.abs(answers(page) - python(exports3, turned.getvalue())).max() < 2e-2
+
+
+@pytest.mark.parametrize(
+    ("slider", "value", "words"),
+    [
+        ("right", -3, "3 pixels left"),
+        ("down", 1, "1 pixel down"),
+        ("scale", 1.3, "1.30 times"),
+        ("turn", -25, "25° left"),
+        ("scramble", 2, "4 × 4 blocks"),
+    ],
+)
+def test_each_slider_moves_the_pixels_and_the_models_answer_for_what_is_shown(page, exports3, slider, value, words):
+    before = canvas(page, "seen")
+    move(page, slider, value)
+    assert page.locator(f"#{slider} + output").inner_text() == words
+    assert page.get_attribute(f"#{slider}", "aria-valuetext") == words
+    seen = canvas(page, "seen")
+    assert seen != before
+    assert np.abs(answers(page) - python(exports3, seen)).max() < SAME
+    # benchmarks/moved.py, which tells what the sliders do to a whole test set, moves pixels in the same way.
+    moved, image = runpy.run_path(str(ROOT / "benchmarks" / "moved.py")), read_picture(before, 1)[np.newaxis]
+    there = moved["scrambled"](image, 4) if slider == "scramble" else moved["moved"](image, **{slider: value})
+    assert np.abs(there[0].astype(int) - read_picture(seen, 1)).max() <= 1
+    after(page, lambda: page.click("#reset"))
+    assert canvas(page, "seen") == before
+
+
+def test_a_shift_moves_by_whole_pixels_and_the_edge_fills_what_is_uncovered(page):
+    before = read_picture(canvas(page, "seen"), 1)[..., 0]
+    move(page, "right", 3)
+    expected = np.concatenate([before[:, :1].repeat(3, axis=1), before[:, :-3]], axis=1)
+    assert np.array_equal(read_picture(canvas(page, "seen"), 1)[..., 0], expected)
+
+
+def test_a_scramble_is_one_permutation_that_leaves_no_pixel_out_of_its_block(page):
+    buttons = page.locator("#samples button")
+    for place, block in ((3, 7), (5, 28)):
+        move(page, "scramble", 0)
+        pictures = []
+        for sample in (0, 7):
+            after(page, buttons.nth(sample).click)
+            pictures.append(read_picture(canvas(page, "seen"), 1)[..., 0])
+        move(page, "scramble", place)
+        scrambled = [None, read_picture(canvas(page, "seen"), 1)[..., 0]]
+        after(page, buttons.nth(0).click)
+        scrambled[0] = read_picture(canvas(page, "seen"), 1)[..., 0]
+        pairs = [np.stack(both).reshape(2, 28 // block, block, 28 // block, block) for both in (pictures, scrambled)]
+        for row in range(28 // block):
+            for column in range(28 // block):
+                # The same pairs of values, of both pictures, in each block: what moved in one moved in the other.
+                ordered, mixed = (sorted(zip(*pair[:, row, :, column].reshape(2, -1), strict=True)) for pair in pairs)
+                assert ordered == mixed
+        assert (scrambled[0] != pictures[0]).mean() > 0.3
+
+
+def test_where_a_picture_is_shifted_the_dense_model_fails_and_the_conv_model_holds_on(page):
+    dense, conv, hybrid = samples_right(page)
+    assert min(dense, conv, hybrid) >= 9
+    move(page, "right", 4)
+    dense, conv, hybrid = samples_right(page)
+    assert dense <= 5
+    assert min(conv, hybrid) >= 8
+
+
+def test_where_small_blocks_are_scrambled_the_conv_model_loses_its_advantage(page):
+    move(page, "scramble", 2)
+    dense, conv, _ = samples_right(page)
+    assert dense > conv
+
+
+# --- pictures come in ------------------------------------------------------------------------------------------------
+
+
+def test_a_drawing_gets_the_answers_of_python_while_it_grows(page, exports3):
+    after(page, lambda: page.click("#draw"))
+    empty = answers(page)
+    box = page.locator("#source").bounding_box()
+    place = lambda x, y: (box["x"] + x * box["width"], box["y"] + y * box["height"])  # noqa: E731
+    page.mouse.move(*place(0.3, 0.1))
+    page.mouse.down()
+    for x, y in ((0.3, 0.9), (0.45, 0.9), (0.45, 0.3), (0.6, 0.3), (0.6, 0.9), (0.7, 0.9), (0.7, 0.1), (0.3, 0.1)):
+        page.mouse.move(*place(x, y), steps=6)
+    page.mouse.up()
+    settled(page, 1)
+    time.sleep(0.5)
+    settled(page)
+    drawn = answers(page)
+    assert np.abs(drawn - empty).max() > 0.1
+    assert np.abs(drawn - python(exports3, canvas(page, "source"))).max() < SAME
+    after(page, lambda: page.click("#clear"))
+    assert np.abs(answers(page) - empty).max() < 1e-9
+
+
+def test_everything_can_be_done_by_keyboard(page, exports3):
+    def focused():
+        return page.evaluate("document.activeElement.id || document.activeElement.innerText")
+
+    def tab_to(name):
+        for _ in range(40):
+            if focused() == name:
+                # What has the focus says so.
+                assert page.evaluate(
+                    "(e => [e, e.parentElement].some(x => getComputedStyle(x).outlineStyle != 'none'))"
+                    "(document.activeElement)"
+                )
+                return
+            page.keyboard.press("Tab")
+        raise AssertionError(f"no way to {name}")
+
+    page.locator("#samples button").first.focus()
+    page.keyboard.press("Tab")
+    after(page, lambda: page.keyboard.press("Enter"))
+    assert "Trouser" in page.inner_text("#source-text")
+    controls = ["draw", "file", "invert", "reset", "right", "down", "scale", "turn", "scramble"]
+    reached = []
+    for _ in range(8 + len(controls)):  # the samples that are left, and these
+        page.keyboard.press("Tab")
+        reached.append(focused())
+    assert reached[8:] == controls
+    for slider in ("right", "down", "scale", "turn", "scramble"):
+        page.focus("#reset")
+        tab_to(slider)
+        before = page.input_value(f"#{slider}")
+        after(page, lambda: page.keyboard.press("ArrowRight"))
+        assert page.input_value(f"#{slider}") != before
+    page.focus("#samples button")
+    tab_to("draw")
+    after(page, lambda: page.keyboard.press("Enter"))
+    assert focused() == "source"
+    blank = answers(page)
+    for key in ("Space", *["ArrowDown"] * 8, *["ArrowRight"] * 4, "Space"):
+        page.keyboard.press(key)
+    time.sleep(0.5)
+    settled(page)
+    assert np.abs(answers(page) - blank).max() > 0.01
+
+
+DROP = """async ([base64, name, type, event]) => {
+    const transfer = new DataTransfer();
+    if (name) transfer.items.add(new File([Uint8Array.from(atob(base64), c => c.charCodeAt(0))], name, {type}));
+    else transfer.setData('text/plain', 'words');
+    const init = {bubbles: true, cancelable: true};
+    document.body.dispatchEvent(event === 'paste' ? new ClipboardEvent(event, {...init, clipboardData: transfer})
+                                                  : new DragEvent(event, {...init, dataTransfer: transfer}));
+}"""
+
+
+@pytest.mark.parametrize("event", ["drop", "paste"])
+def test_a_picture_can_be_dropped_and_pasted(page, exports3, event):
+    picture = exports3[1] / "samples" / "5.png"
+    data = base64.b64encode(picture.read_bytes()).decode()
+    after(page, lambda: page.evaluate(DROP, [data, "sandal.png", "image/png", event]))
+    assert np.abs(answers(page) - python(exports3, picture)).max() < SAME
+    page.evaluate(DROP, ["", "", "", event])
+    assert "holds no picture" in page.inner_text("#problem")
+
+
+def test_light_and_dark_can_be_swapped(page, exports3):
+    white = as_png(Image.fromarray(255 - np.asarray(Image.open(exports3[0] / "samples" / "1.png"))))
+    after(page, upload(page, "on white.png", "image/png", white))
+    after(page, lambda: page.check("#invert"))
+    assert np.abs(answers(page) - python(exports3, exports3[0] / "samples" / "1.png")).max() < SAME
+
+
+# --- what goes wrong is told -----------------------------------------------------------------------------------------
+
+
+def png_of(width, height):
+    """A picture of one colour, by hand: it is small on disk, whatever its size."""
+    chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))  # noqa: E731
+    rows = zlib.compress(bytes((width + 1) * height), 9)
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def test_what_is_no_picture_is_told_in_words_and_the_page_goes_on(page):
+    before = answers(page)
+    pdf = b"%PDF-1.7\n1 0 obj << /Type /Catalog >> endobj\ntrailer << /Root 1 0 R >>\n%%EOF\n"
+    for name, kind, data, words in (
+        ("a.pdf", "application/pdf", pdf, "is not a picture that this browser can read (application/pdf)"),
+        ("a.png", "image/png", b"no picture", "is not a picture that this browser can read"),
+        ("cut.png", "image/png", png_of(64, 64)[:60], "is not a picture that this browser can read"),
+        ("none.png", "image/png", b"", "is empty"),
+        ("large.png", "image/png", png_of(10_000, 10_000), "is too large, 10,000 × 10,000 pixels"),
+        ("<img src=x onerror=alert(1)>.pdf", "application/pdf", pdf, "“<img src=x onerror=alert(1)>.pdf” is not"),
+    ):
+        upload(page, name, kind, data)()
+        sync_api.expect(page.locator("#problem")).to_contain_text(words)
+    assert np.array_equal(answers(page), before)
+    after(page, lambda: page.locator("#samples button").nth(2).click())
+    assert page.locator("#problem").is_hidden()
+
+
+def test_a_picture_as_large_as_is_allowed_is_reduced_and_told(page):
+    after(page, upload(page, "large.png", "image/png", png_of(8000, 6000)))
+    assert "reduced to" in page.inner_text("#source-text")
+
+
+def test_without_web_assembly_the_page_says_so(playwright, file):
+    browser = playwright.chromium.launch(
+        # Without its compilers, as browsers can be locked down, Chromium has none.
+        executable_path=CHROMIUM,
+        args=[*QUIET, "--js-flags=--jitless"],
+        chromium_sandbox=False,
+    )
+    try:
+        page = browser.new_page()
+        page.goto(file.as_uri())
+        assert page.evaluate("typeof WebAssembly") == "undefined"
+        sync_api.expect(page.locator("#state")).to_contain_text("can’t start: This browser has no WebAssembly")
+        assert page.locator("main").is_hidden()
+    finally:
+        browser.close()
+
+
+def data_of(text):
+    start = text.index('<script type="application/json" id="data">') + len('<script type="application/json" id="data">')
+    return start, text.index("</script>", start)
+
+
+def spoiled(file, folder, spoil):
+    """A copy of the page with other data in it."""
+    text = file.read_text(encoding="utf-8")
+    start, end = data_of(text)
+    data = json.loads(text[start:end])
+    spoil(data)
+    copy = folder / "spoiled.html"
+    copy.write_text(text[:start] + json.dumps(data).replace("<", "\\u003c") + text[end:], encoding="utf-8")
+    return copy
+
+
+def test_a_model_that_does_not_load_says_so_and_the_others_answer(visit, file, tmp_path):
+    def spoil(data):
+        data["models"][1]["onnx"] = data["models"][1]["onnx"][:4000]
+        data["models"][2]["expected"][3][0] = 0.5
+
+    page = visit(spoiled(file, tmp_path, spoil))
+    dense, conv, hybrid = page.locator("article").all()
+    assert "This model can’t be used" in conv.inner_text()
+    assert "answers otherwise than in Python" in hybrid.inner_text()
+    assert "right" in dense.inner_text()
+
+
+def test_a_damaged_page_says_so(visit, file, tmp_path):
+    text = file.read_text(encoding="utf-8")
+    start, end = data_of(text)
+    cut = tmp_path / "cut.html"
+    cut.write_text(text[: start + 1000] + text[end:], encoding="utf-8")
+    page = visit(cut, wait=False)
+    sync_api.expect(page.locator("#state")).to_contain_text("The page can’t start")
+
+
+# --- safety ----------------------------------------------------------------------------------------------------------
+
+
+def hostile(export, folder, labels, **names):
+    """A copy of an export with other names, which its manifest vouches for."""
+    copy = shutil.copytree(export, folder / "hostile")
+    manifest = read_manifest(copy)
+    listed = json.loads((copy / "samples" / "samples.json").read_text())
+    known = dict(zip(manifest.metadata.labels, labels, strict=True))
+    text = json.dumps([{**sample, "label": known[sample["label"]]} for sample in listed])
+    (copy / "samples" / "samples.json").write_text(text)
+    metadata = replace(manifest.metadata, labels=tuple(labels), **names)
+    files = tuple(describe_file(copy, copy / known.path) for known in manifest.files)
+    (copy / "manifest.json").write_text(replace(manifest, metadata=metadata, files=files).to_json())
+    return copy
+
+
+NAMES = [
+    "</script><script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "<!--zoo:data-->",
+    "&lt;b&gt;",
+    "\"'`${1}",
+    "<!--<script>",
+    "a" * 300,
+    "ラベル",
+    "\u2028",
+    "__proto__",
+]
+
+
+def test_hostile_names_are_text(visit, tmp_path):
+    export = hostile(FIXTURE / "digits" / "softmax", tmp_path, NAMES, data_set="</title><img src=x onerror=alert(2)>")
+    page = visit(demo([export], tmp_path / "demo.html").page)
+    assert page.title().startswith("</title><img src=x onerror=alert(2)>")
+    shown = [label.text_content() for label in page.locator(".bars .label").all()]
+    assert shown == NAMES
+    assert page.locator("img:not([src^='data:image/png;base64,'])").count() == 0
+    assert page.locator("script").count() == 3
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_the_policy_lets_nothing_else_in_or_out(visit, browser, file):
+    context = browser.new_context()
+    page = context.new_page()
+    refused = []
+    page.on("console", lambda message: refused.append(message.text))
+    page.goto(file.as_uri())
+    settled(page)
+    # From inside, as a script that slipped in would do it.
+    page.evaluate("""() => {
+        const add = (name, set) => document.body.append(Object.assign(document.createElement(name), set));
+        add('script', {textContent: 'window.broken = 1'});
+        add('img', {src: 'https://example.com/x.png'});
+        add('iframe', {src: 'https://example.com/'});
+        add('div', {innerHTML: '<p onclick="window.broken = 2" id="trap">x</p>'});
+        document.getElementById('trap').click();
+    }""")
+    assert page.evaluate("fetch('https://example.com').then(() => 'sent', () => 'refused')") == "refused"
+    assert page.evaluate("window.broken") is None
+    assert sum("Content Security Policy" in text for text in refused) >= 5
+    context.close()
+
+
+def test_the_page_works_from_a_web_host_too(visit, file):
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    handler = functools.partial(Quiet, directory=str(file.parent))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        page = visit(f"http://127.0.0.1:{server.server_address[1]}/{file.name}")
+        assert samples_right(page) == [10, 10, 10] or min(samples_right(page)) >= 9
+        server.shutdown()
+
+
+# --- for everyone ----------------------------------------------------------------------------------------------------
+
+
+def test_a_phone_shows_all_of_it_and_can_be_drawn_on(visit, file):
+    page = visit(file, viewport={"width": 360, "height": 740}, device_scale_factor=2, is_mobile=True, has_touch=True)
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    assert page.locator("#camera").is_visible()
+    assert page.get_attribute("#photograph", "capture") == "environment"
+    assert page.locator("#summary").is_visible()
+    for control in page.locator("button:visible, .button:visible, select:visible, .slider:visible").all():
+        assert control.bounding_box()["height"] >= 40
+    after(page, lambda: page.tap("#draw"))
+    blank = answers(page)
+    box = page.locator("#source").bounding_box()
+    after(page, lambda: page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2))
+    assert np.abs(answers(page) - blank).max() > 1e-4
+
+
+CONTRAST = """() => {
+    const parse = colour => colour.match(/[\\d.]+/g).map(Number);
+    const linear = v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
+    const light = ([r, g, b]) => [r, g, b].map(v => linear(v / 255))
+        .reduce((sum, v, k) => sum + v * [.2126, .7152, .0722][k], 0);
+    const ground = element => {
+        for (let e = element; e; e = e.parentElement) {
+            const colour = parse(getComputedStyle(e).backgroundColor);
+            if (colour[3] !== 0) return colour;
+        }
+        return [255, 255, 255];
+    };
+    const found = {};
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+        const element = walker.currentNode.parentElement;
+        if (!walker.currentNode.textContent.trim() || !element.checkVisibility()) continue;
+        const [a, b] = [light(parse(getComputedStyle(element).color)), light(ground(element))];
+        found[walker.currentNode.textContent.trim().slice(0, 40)] = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+    }
+    return found;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_and_everything_has_a_name(visit, file, scheme):
+    page = visit(file, color_scheme=scheme)
+    move(page, "right", 5)
+    contrasts = page.evaluate(CONTRAST)
+    assert len(contrasts) > 40
+    assert {text: ratio for text, ratio in contrasts.items() if ratio < 4.5} == {}
+    dark = sum(map(int, page.evaluate("getComputedStyle(document.body).backgroundColor")[4:-1].split(","))) < 200
+    assert dark == (scheme == "dark")
+    for element in page.locator("input:visible, button:visible, select:visible, img, #seen, #source").all():
+        assert element.evaluate(
+            "e => (e.ariaLabel || e.alt || e.labels?.[0]?.innerText || e.innerText || e.title).trim()"
+        )
+    time.sleep(1)
+    assert page.get_attribute("#spoken", "aria-live") == "polite"
+    assert page.inner_text("#spoken").startswith("mlp-small: ")
+
+
+# --- other exports ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("export", [FIXTURE / "tinted-digits" / "softmax", ROOT / "exports" / "digits" / "lenet5"])
+def test_exports_of_other_sizes_and_colours_answer_as_in_python(visit, export, tmp_path):
+    page = visit(demo([export], tmp_path / "demo.html").page)
+    assert "all models answer as they do in Python" in page.inner_text("#checked")
+    picture = as_png(Image.fromarray(np.random.default_rng(1).integers(0, 256, (33, 20, 3), dtype=np.uint8)))
+    after(page, upload(page, "a.png", "image/png", picture))
+    assert np.abs(answers(page) - python([export], picture)).max() < 1e-4
+    move(page, "turn", 30)
+    assert np.abs(answers(page) - python([export], canvas(page, "seen"))).max() < 1e-4
+
+
+def explaining(export, folder):
+    """A copy of conv-small with the output `activation_map`: what its head makes of each place before the average."""
+    copy = shutil.copytree(export, folder / "explaining")
+    model = onnx.load(copy / "model.onnx")
+    graph = model.graph
+    if any(output.name == "activation_map" for output in graph.output):
+        return copy
+    (pool,) = [node for node in graph.node if node.op_type == "GlobalAveragePool"]
+    head = next(node for node in reversed(graph.node) if node.op_type == "Gemm")
+    kernel = next(numpy_helper.to_array(i) for i in graph.initializer if i.name == head.input[1])
+    graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(kernel.T[:, :, None, None]), "map/kernel"))
+    graph.node.append(helper.make_node("Conv", [pool.input[0], "map/kernel"], ["activation_map"], "map"))
+    shape = ["N", kernel.shape[1], "h", "w"]
+    graph.output.append(helper.make_tensor_value_info("activation_map", onnx.TensorProto.FLOAT, shape))
+    onnx.save(model, copy / "model.onnx")
+    manifest = read_manifest(copy)
+    files = tuple(describe_file(copy, copy / known.path) for known in manifest.files)
+    (copy / "manifest.json").write_text(replace(manifest, files=files).to_json())
+    return copy
+
+
+def test_an_activation_map_is_drawn_on_demand_where_there_is_one(visit, exports3, tmp_path):
+    page = visit(demo([exports3[0], explaining(exports3[1], tmp_path)], tmp_path / "demo.html").page)
+    dense, conv = page.locator("article").all()
+    assert dense.locator("button").is_hidden()
+    assert conv.locator("canvas").count() == 0
+    after(page, conv.locator("button").click)
+    assert "Orange speaks for T-shirt/top" in conv.locator("figcaption").inner_text()
+    drawn = conv.locator("canvas").evaluate("c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]")
+    pixels = np.array(drawn).reshape(-1, 4)[:, :3]
+    assert (pixels[:, 0] - pixels[:, 2] > 60).mean() > 0.02
+    after(page, conv.locator("button").click)
+    assert conv.locator("canvas").count() == 0
+
+
+# --- the graphics card -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("card", [True, False])
+def test_the_graphics_card_is_used_where_it_starts(playwright, tmp_path, card):
+    """On Chromium's own software renderer, where the machine has no card."""
+    page_file = demo([FIXTURE / "digits" / "softmax"], tmp_path / "demo.html", webgpu=True).page
+    flags = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan"] if card else []
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, *flags], chromium_sandbox=False)
+    try:
+        page = browser.new_page()
+        page.goto(page_file.as_uri())
+        settled(page)
+        assert "all models answer as they do in Python" in page.inner_text("#checked")
+        assert ("graphics card (WebGPU)" in page.inner_text("#state")) == card
+        assert page.locator("#provider").is_visible() == card
+        if card:
+            page.select_option("#provider", "wasm")
+            sync_api.expect(page.locator("#state")).to_contain_text("your processor", timeout=30_000)
+            settled(page, 1)
+            assert len(answers(page)) == 1
+    finally:
+        browser.close()
+
+
+# --- the bundle ------------------------------------------------------------------------------------------------------
+
+
+def test_the_pages_that_the_package_carries_are_those_that_the_sources_give(installed_example, tmp_path):
+    work = installed_example("web")
+    done = subprocess.run(
+        [shutil.which("npm"), "run", "build", "--", tmp_path / "page"], cwd=work, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    carried = ROOT / "pipelines" / "page"
+    assert {path.name for path in (tmp_path / "page").iterdir()} == {path.name for path in carried.iterdir()}
+    for path in sorted(carried.iterdir()):
+        ours, built = (folder.joinpath(path.name).read_bytes() for folder in (carried, tmp_path / "page"))
+        if path.suffix == ".gz":  # each machine packs in its own way
+            ours, built = gzip.decompress(ours), gzip.decompress(built)
+        assert ours == built, f"{path.name} is not what examples/web gives: npm run build"
+
+
+def test_the_lock_file_names_no_host():
+    assert "resolved" not in (ROOT / "examples" / "web" / "package-lock.json").read_text()

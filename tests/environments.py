@@ -1,0 +1,36 @@
+"""The wheel as a user gets it, and commands that know nothing of this session's Python."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def clean_environment() -> dict[str, str]:
+    """This process' environment without the settings of its Python, its tests and the zoo."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYTEST", "ZOO"))}
+
+
+def run(command: list[str | Path], folder: Path, seconds: int = 110) -> str:
+    """What a command prints, run from a folder in a clean environment."""
+    done = subprocess.run(
+        command, cwd=folder, env=clean_environment(), capture_output=True, text=True, timeout=seconds, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def build_wheel(work: Path) -> Path:
+    """The wheel, built in an empty folder from a copy, so that nothing is written into the checkout."""
+    unwanted = shutil.ignore_patterns(
+        ".*", "__pycache__", "*.egg-info", "mlruns", "node_modules", "build", "dist", "*.partial-*"
+    )
+    shutil.copytree(ROOT, work / "source", ignore=unwanted)
+    run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", work], work / "source")
+    (built,) = work.glob("*.whl")
+    return built

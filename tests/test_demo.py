@@ -1,0 +1,152 @@
+"""`zoo demo`: exports that go together become one page, whole or not at all; names in it stay data."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from PIL import Image
+
+from pipelines.cli import main
+from pipelines.demo import demo
+from pipelines.first_layer import first_weights
+from pipelines.graph.resizing import resizing_model
+from zoo.contract import INPUT, RESIZINGS, describe_file, read_manifest
+from zoo.errors import ExportError
+from zoo.pictures import resize
+
+EXPORTS = Path(__file__).parents[1] / "exports"
+FIXTURE = Path(__file__).parent / "runtime" / "fixture"
+DIGITS = FIXTURE / "digits" / "softmax"
+DATA, END = '<script type="application/json" id="data">', "</script>"
+
+
+def data_in(page):
+    """What the page's script will read."""
+    text = page.read_text(encoding="utf-8")
+    return json.loads(text.split(DATA, 1)[1].split(END, 1)[0])
+
+
+def changed(export, folder, **metadata):
+    """A copy of an export that says something else of itself."""
+    copy = shutil.copytree(export, folder / "changed")
+    manifest = read_manifest(copy)
+    files = tuple(describe_file(copy, copy / known.path) for known in manifest.files)
+    manifest = replace(manifest, metadata=replace(manifest.metadata, **metadata), files=files)
+    (copy / "manifest.json").write_text(manifest.to_json(), encoding="utf-8")
+    return copy
+
+
+def test_a_page_holds_the_files_and_the_samples_that_its_exports_share(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("ZOO_EXPORTS", str(EXPORTS))
+    page = tmp_path / "page.html"
+    assert main(["demo", "digits/mlp-small", "digits/lenet5", "--out", str(page), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"page": str(page), "size": page.stat().st_size, "exports": ["digits/mlp-small", "digits/lenet5"]}
+    data = data_in(page)
+    assert [model["name"] for model in data["models"]] == ["mlp-small", "lenet5"]
+    assert [sample["label"] for sample in data["samples"]] == list("0123456789")
+    for model in data["models"]:
+        expected = json.loads((EXPORTS / "digits" / model["name"] / "samples" / "samples.json").read_text())
+        assert model["expected"] == [sample["probabilities"] for sample in expected]
+        assert model["first_layer"]["text"].startswith("First layer, ")
+    assert data["ground"] == 0
+    assert list(tmp_path.iterdir()) == [page]
+
+
+def test_the_same_exports_give_the_same_page(tmp_path):
+    first, second = (demo([DIGITS], tmp_path / name).page.read_bytes() for name in ("a.html", "b.html"))
+    assert first == second
+
+
+def test_pictures_on_white_are_drawn_on_white(tmp_path):
+    copy = shutil.copytree(DIGITS, tmp_path / "white")
+    for path in (copy / "samples").glob("*.png"):
+        Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+    assert data_in(demo([changed(copy, tmp_path)], tmp_path / "page.html").page)["ground"] == 255
+
+
+def test_no_name_can_end_its_element(tmp_path):
+    names = ("</script><img src=x onerror=alert(1)>", "<!--<script>", "<!--zoo:runtime-->")
+    labels = names + read_manifest(DIGITS).metadata.labels[len(names) :]
+    export = changed(DIGITS, tmp_path, labels=labels, data_set="</title><script>alert(1)</script><!--zoo:data-->")
+    samples = export / "samples" / "samples.json"
+    listed = json.loads(samples.read_text())
+    samples.write_text(json.dumps([{**sample, "label": labels[k]} for k, sample in enumerate(listed)]))
+    shutil.move(export, tmp_path / "named")
+    page = demo([changed(tmp_path / "named", tmp_path)], tmp_path / "page.html").page
+    assert data_in(page)["labels"] == list(labels)
+    text = page.read_text(encoding="utf-8")
+    assert "onerror=alert(1)" in text
+    assert not any(name in text for name in ("<img src=x", "<!--<script>", "<script>alert", "<!--zoo:runtime-->"))
+
+
+@pytest.mark.parametrize(
+    ("exports", "words"),
+    [
+        ([DIGITS, FIXTURE / "tinted-digits" / "softmax"], "doesn't go with"),
+        ([DIGITS, EXPORTS / "fashion-mnist" / "softmax"], "expected labels 0, 1,"),
+        ([FIXTURE / "wine" / "softmax"], "rows of a table"),
+        ([FIXTURE / "foreign.onnx"], "expected an export's folder"),
+        ([FIXTURE / "nothing"], "can't be loaded"),
+    ],
+)
+def test_exports_that_have_no_place_on_the_page_are_refused(exports, words, tmp_path):
+    with pytest.raises(ExportError, match=words):
+        demo(exports, tmp_path / "page.html")
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_resizing_is_refused(tmp_path):
+    with pytest.raises(ExportError, match="expected resizing stretch, received pad"):
+        demo([DIGITS, changed(DIGITS, tmp_path, resizing="pad")], tmp_path / "page.html")
+
+
+def test_a_damaged_export_is_refused_and_nothing_is_written(tmp_path, capsys):
+    copy = shutil.copytree(DIGITS, tmp_path / "damaged")
+    (copy / "model.onnx").write_bytes(b"no model")
+    assert main(["demo", str(copy), "--out", str(tmp_path / "page.html")]) == 1
+    assert "isn't the file that manifest.json names" in capsys.readouterr().err
+    with pytest.raises(ExportError, match="can't be read as an ONNX file"):
+        demo([changed(copy, tmp_path)], tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_a_page_that_cannot_be_written_is_told(tmp_path, capsys):
+    assert main(["demo", str(DIGITS), "--out", str(tmp_path / "nowhere" / "page.html")]) == 1
+    assert "can't be written (No such file or directory): name another file by --out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("resizing", RESIZINGS)
+def test_the_resizing_of_the_page_is_that_of_the_files(resizing):
+    session = onnxruntime.InferenceSession(resizing_model(12, 16, 3, resizing).SerializeToString())
+    picture = np.random.default_rng(2).integers(0, 256, (31, 23, 3), dtype=np.uint8)
+    (resized,) = session.run(None, {INPUT: picture[np.newaxis]})
+    assert np.abs(resized[0].astype(int) - resize(picture, 12, 16, resizing)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("softmax", (28, 28, 1, 10)),
+        ("mlp-small", (28, 28, 1, 256)),
+        ("conv-small", (3, 3, 1, 32)),
+        ("lenet5", (5, 5, 1, 6)),
+    ],
+)
+def test_first_layers_are_found_in_the_file(name, shape):
+    export = EXPORTS / "fashion-mnist" / name
+    weights = first_weights(onnx.load(export / "model.onnx"), read_manifest(export).metadata)
+    assert weights.shape == shape
+    if name == "softmax":  # a picture moves its own answer as these say, whatever the file does with it
+        picture = np.random.default_rng(4).integers(0, 256, (2, 28, 28, 1), dtype=np.uint8)
+        session = onnxruntime.InferenceSession(export / "model.onnx")
+        (logits,) = session.run(["logits"], {INPUT: picture})
+        told = np.tensordot(picture[1].astype(float) - picture[0], weights, 3)
+        assert np.allclose(logits[1] - logits[0], told, atol=1e-3)

@@ -1,0 +1,420 @@
+"""The int8 and float16 files of an export: as accurate as is stated, made the same again, and whole or not there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import zoo
+from pipelines.calibration import least_squares, min_max, observe, percentile
+from pipelines.cli import main
+from pipelines.export import weights_sha256, write_export
+from pipelines.graph.quantized import LARGEST_WEIGHT, on_bytes, only_answers, values_to_observe, weighted_layers
+from pipelines.quantize import calibration_pictures, quantize
+from pipelines.verify import verify
+from zoo.contract import (
+    ACTIVATION_MAP,
+    CARD_FILE,
+    FLOAT16,
+    INT8,
+    MANIFEST_FILE,
+    MODEL_FILE,
+    MODEL_FILES,
+    Metadata,
+    describe_file,
+    read_manifest,
+)
+from zoo.data import load
+from zoo.errors import DataError, ExportError, VerificationError
+from zoo.models import build
+
+SHIPPED = Path(__file__).parent.parent / "exports"
+FAMILIES = ("conv-small", "lenet5", "conv-tiny", "mlp-small")  # pools, dense heads, additions, no convolution at all
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load("digits")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, digits):
+    """A quantized copy of a shipped export that nobody changes, and what was told of it."""
+    folder = shutil.copytree(SHIPPED / "digits" / "conv-small", tmp_path_factory.mktemp("exports") / "conv-small")
+    return quantize(folder, data=digits)
+
+
+@pytest.fixture
+def folder(made, tmp_path):
+    """A copy of it, to be broken."""
+    return shutil.copytree(made.folder, tmp_path / "conv-small")
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    """A shipped export without files of other precisions."""
+
+    def copy(name):
+        copied = shutil.copytree(SHIPPED / "digits" / name, tmp_path / name)
+        manifest = read_manifest(copied)
+        files = [file for file in manifest.files if file.path not in (MODEL_FILES[INT8], MODEL_FILES[FLOAT16])]
+        (copied / MANIFEST_FILE).write_text(replace(manifest, files=tuple(files)).to_json(), encoding="utf-8")
+        (copied / MODEL_FILES[INT8]).unlink(missing_ok=True)
+        return copied
+
+    return copy
+
+
+def change(folder, edit):
+    """Edit the model of an export, and let the manifest agree with it."""
+    model = onnx.load(folder / MODEL_FILE)
+    edit(model)
+    onnx.save(model, folder / MODEL_FILE)
+    manifest = read_manifest(folder)
+    metadata = Metadata.from_properties({p.key: p.value for p in model.metadata_props}, "model")
+    text = replace(manifest, metadata=metadata, files=described(folder, manifest)).to_json()
+    (folder / MANIFEST_FILE).write_text(text, encoding="utf-8")
+
+
+def described(folder, manifest):
+    return tuple(describe_file(folder, folder / file.path) for file in manifest.files)
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def ranges_of(model, pictures, cut=min_max):
+    seen = observe(model, values_to_observe(model.graph), lambda: [pictures])
+    return {value: cut(seen[value]) for value in seen}
+
+
+def answers(model, pictures, **options):
+    session = onnxruntime.InferenceSession(model.SerializeToString(), **options)
+    return session.run(["logits"], {"images": pictures})[0]
+
+
+def operators_that_run(model, path):
+    """What onnxruntime makes of a model."""
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(path)
+    options.log_severity_level = 3  # that the dump is of this machine alone is what it warns of
+    onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return [node.op_type for node in onnx.load(path).graph.node]
+
+
+# --- the files ------------------------------------------------------------------------------------------------------
+
+
+def test_each_precision_answers_as_it_says_and_an_app_loads_it_by_name(made, digits):
+    for found in made.files:
+        classifier = zoo.load(made.folder, precision=found.precision)
+        assert classifier.precision == classifier.metadata.precision == found.precision
+        right = classifier.probabilities(digits.test.inputs).argmax(axis=1) == digits.test.labels
+        assert right.mean() == found.accuracy == classifier.metadata.test_accuracy
+        assert found.size == found.file.stat().st_size < (made.folder / MODEL_FILE).stat().st_size
+        assert zoo.load(found.file).precision == found.precision  # astray, too
+    assert zoo.load(made.folder).precision == "float32"
+    assert [found.precision for found in made.files] == [INT8, FLOAT16]
+    int8, float16 = made.files
+    assert int8.share < 0.35
+    assert float16.share < 0.6
+    assert float16.same_top_class == 1
+    assert set(int8.speedups) == {1, 64}
+
+
+def test_manifest_card_and_verification_know_each_file(made):
+    manifest = read_manifest(made.folder)
+    assert manifest.precisions == ("float32", INT8, FLOAT16)
+    int8 = made.files[0]
+    assert manifest.figures["int8_accuracy"] == int8.accuracy
+    assert manifest.figures["int8_accuracy_difference_low"] == int8.difference.low <= int8.difference.difference
+    assert manifest.figures["int8_size"] == int8.size
+    assert "test_accuracy" in manifest.figures
+    card = (made.folder / CARD_FILE).read_text(encoding="utf-8")
+    assert card.count("## In fewer bits") == 1
+    assert card.index("## Figures") < card.index("## In fewer bits") < card.index("## Classes")
+    assert f"| `model.int8.onnx` | {int8.accuracy:.2%} |" in card
+    assert int8.made["calibration"] in card
+    assert [check.name for check in made.verification.checks][-2:] == [INT8, FLOAT16]
+
+
+def test_the_same_command_makes_the_same_files_and_says_so_once(made, folder, digits):
+    again = quantize(folder, data=digits)
+    for found in again.files:
+        assert found.file.read_bytes() == (made.folder / found.file.name).read_bytes()
+    assert (folder / CARD_FILE).read_text(encoding="utf-8").count("## In fewer bits") == 1
+
+
+def test_the_way_it_was_made_is_in_the_file(made):
+    told = zoo.load(made.folder, precision=INT8).metadata.quantization
+    assert told["calibration"] == min(made.files[0].tried, key=made.files[0].tried.get)
+    assert told["calibration_pictures"] == 1000
+    assert told["float32_layers"] == []
+
+
+# --- the graph ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_everything_between_pixels_and_logits_runs_on_bytes(name, digits, tmp_path):
+    model = only_answers(onnx.load(SHIPPED / "digits" / name / MODEL_FILE))
+    quantized = on_bytes(model, ranges_of(model, digits.train.inputs[:500]))
+    running = operators_that_run(quantized, tmp_path / "optimized.onnx")
+    assert not {"DequantizeLinear", "QuantizeLinear", "Cast", "Conv", "Gemm", "Relu", "Add"} & set(running)
+    layers = weighted_layers(model.graph)
+    assert sum(operator in ("QLinearConv", "QGemm") for operator in running) == len(layers)
+    expected, found = (answers(m, digits.test.inputs) for m in (model, quantized))
+    assert (expected.argmax(axis=1) == found.argmax(axis=1)).mean() > 0.97
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_layer_that_is_kept_in_float32_stays_in_it(name, digits, tmp_path):
+    """Between bytes on either side onnxruntime would quantize it by itself, with one scale for all channels."""
+    model = only_answers(onnx.load(SHIPPED / "digits" / name / MODEL_FILE))
+    ranges = ranges_of(model, digits.train.inputs[:500])
+    layers = weighted_layers(model.graph)
+    for kept in (layers[0], layers[1], layers[-1]):
+        running = operators_that_run(on_bytes(model, ranges, [kept]), tmp_path / "optimized.onnx")
+        assert sum(operator in ("Conv", "Gemm", "FusedConv", "FusedGemm") for operator in running) == 1, kept
+        assert sum(operator in ("QLinearConv", "QGemm") for operator in running) == len(layers) - 1
+    all_of_them = answers(on_bytes(model, ranges, layers), digits.test.inputs)
+    np.testing.assert_allclose(all_of_them, answers(model, digits.test.inputs), atol=1e-4)
+
+
+def test_weights_are_small_enough_for_processors_without_vnni(made):
+    """They add two products of a byte and a weight in 16 bits, and cut off what is more."""
+    assert np.iinfo(np.int16).max >= 2 * 255 * LARGEST_WEIGHT
+    model = onnx.load(made.files[0].file)
+    weights = [numpy_helper.to_array(c) for c in model.graph.initializer if c.name.endswith("kernel/bytes")]
+    assert len(weights) == 7
+    assert all(w.dtype == np.int8 and np.abs(w).max() == LARGEST_WEIGHT for w in weights)
+
+
+def test_openvino_answers_the_same(made, digits):
+    openvino = pytest.importorskip("openvino")
+    compiled = openvino.Core().compile_model(made.files[0].file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    found = compiled(digits.test.inputs)["probabilities"]
+    expected = zoo.load(made.folder, precision=INT8).probabilities(digits.test.inputs)
+    assert (found.argmax(axis=1) == expected.argmax(axis=1)).mean() > 0.99
+    assert np.abs(found - expected).mean() < 1e-3
+
+
+def test_the_activation_map_is_left_out_with_what_feeds_it_alone(fresh):
+    model = onnx.load(fresh("conv-small") / MODEL_FILE)
+    assert ACTIVATION_MAP in [output.name for output in model.graph.output]
+    bare = only_answers(model)
+    assert [output.name for output in bare.graph.output] == ["probabilities", "logits"]
+    used = {name for node in bare.graph.node for name in node.input} | {"probabilities", "logits"}
+    assert all(set(node.output) & used for node in bare.graph.node)
+    assert {weights.name for weights in bare.graph.initializer} <= used
+    assert len(bare.graph.node) < len(model.graph.node)
+
+
+# --- calibration ----------------------------------------------------------------------------------------------------
+
+
+def test_ranges_follow_what_the_values_reach(digits):
+    model = only_answers(onnx.load(SHIPPED / "digits" / "lenet5" / MODEL_FILE))
+    pictures = digits.train.inputs[:100]
+    (value,) = [v for v in values_to_observe(model.graph) if "s2" in v][:1]
+    opened = onnx.ModelProto()
+    opened.CopyFrom(model)
+    opened.graph.output.append(helper.make_tensor_value_info(value, TensorProto.FLOAT, None))
+    numbers = onnxruntime.InferenceSession(opened.SerializeToString()).run([value], {"images": pictures})[0]
+    seen = observe(model, [value], lambda: [pictures[:60], pictures[60:]])[value]
+    assert seen.counts.sum() == numbers.size
+    assert min_max(seen) == (min(0.0, numbers.min()), numbers.max())
+    low, high = percentile(90, seen)
+    assert high == pytest.approx(np.quantile(numbers, 0.95), abs=2 * (seen.high - seen.low) / len(seen.counts))
+    assert min_max(seen)[0] <= low <= 0
+    assert 0 < least_squares(seen)[1] <= min_max(seen)[1]
+
+
+def test_pictures_of_one_class_calibrate_nothing(digits):
+    ones = digits.train.take(np.flatnonzero(digits.train.labels == 1))
+    with pytest.raises(DataError, match="all of one class, expected two classes or more"):
+        calibration_pictures(ones, 100)
+
+
+def test_calibration_pictures_are_training_pictures_and_the_same_ones_each_time(digits):
+    drawn = calibration_pictures(digits.train, 50)
+    known = {picture.tobytes() for picture in digits.train.inputs}
+    assert all(picture.tobytes() in known for picture in drawn)
+    np.testing.assert_array_equal(drawn, calibration_pictures(digits.train, 50))
+    assert len(calibration_pictures(digits.train, 10**6)) == len(digits.train)
+
+
+# --- what is refused ------------------------------------------------------------------------------------------------
+
+
+def test_sensitive_layers_stay_in_float32_until_the_margin_is_kept(fresh, digits):
+    """One channel between two layers is large, and counts for as much less: bytes tell nothing of the others."""
+    folder = fresh("conv-small")
+    makes, reads = "block2_unit2_conv", "block3_unit1_conv"
+
+    def stretch(model):
+        weights = {constant.name: constant for constant in model.graph.initializer}
+
+        def scale(name, place, factor):
+            values = numpy_helper.to_array(weights[name]).copy()
+            values[place] *= factor
+            weights[name].CopyFrom(numpy_helper.from_array(values, name))
+
+        scale(f"{makes}/kernel", 0, 2000)
+        scale(f"{makes}/bias", 0, 2000)
+        scale(f"{reads}/kernel", np.s_[:, 0], 1 / 2000)
+
+    change(folder, stretch)
+    found = quantize(folder, precisions=[INT8], data=digits).files[0]
+    assert set(found.made["float32_layers"]) == {makes, reads}
+    assert abs(found.difference.difference) < 0.01
+    card = (folder / CARD_FILE).read_text(encoding="utf-8")
+    assert "Kept in float32: " in card
+    assert makes in card.replace("\\", "")
+
+
+def test_nothing_changes_where_a_file_is_refused(fresh, digits, monkeypatch):
+    folder = fresh("conv-small")
+    before = contents(folder)
+    monkeypatch.setattr("pipelines.graph.quantized.LARGEST_WEIGHT", 1)
+    with pytest.raises(VerificationError):
+        quantize(folder, data=digits, margin=0)
+    assert contents(folder) == before
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_a_file_that_would_be_no_smaller_is_refused_with_both_sizes(tmp_path, digits):
+    def two_of(split):
+        return split.take(np.flatnonzero(split.labels < 2))
+
+    pair = replace(
+        digits,
+        labels=("0", "1"),
+        train=two_of(digits.train),
+        validation=two_of(digits.validation),
+        test=two_of(digits.test),
+    )
+    model = build("softmax", 8, 8, 1, 2)  # 130 weights: what they save is less than what scales and zero points take
+    right = model.predict_on_batch(pair.test.inputs)["logits"].argmax(1) == pair.test.labels
+    metadata = replace(
+        read_manifest(SHIPPED / "digits" / "softmax").metadata,
+        labels=pair.labels,
+        data_digest=pair.digest,
+        weights_sha256=weights_sha256(model),
+        test_accuracy=float(right.mean()),
+    )
+    folder = write_export(tmp_path / "digits" / "softmax", model, pair, metadata, {}).folder
+    size = (folder / MODEL_FILE).stat().st_size
+    with pytest.raises(
+        ExportError, match=rf"digits/softmax would take [\d,]+ bytes in int8, no less than the {size:,}"
+    ):
+        quantize(folder, precisions=[INT8], data=pair)
+    assert not (folder / MODEL_FILES[INT8]).exists()
+
+
+def test_what_is_quantized_already_is_not_quantized_again(made, folder, digits):
+    with pytest.raises(ExportError, match="is quantized already, to int8: name the export's folder"):
+        quantize(made.files[0].file, data=digits)
+    manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+    shutil.copyfile(folder / MODEL_FILES[INT8], folder / MODEL_FILE)
+    entry = next(file for file in manifest["files"] if file["path"] == MODEL_FILES[INT8])
+    manifest["files"] = [{**entry, "path": f["path"]} if f["path"] == MODEL_FILE else f for f in manifest["files"]]
+    (folder / MANIFEST_FILE).write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(ExportError, match="is quantized already \\(DequantizeLinear, QuantizeLinear\\)"):
+        quantize(folder, data=digits)
+    with pytest.raises(ExportError, match="is a file of precision int8, expected float32"):
+        zoo.load(folder)
+
+
+def test_what_cannot_be_quantized_is_told_in_a_sentence(tmp_path, digits, fresh, capsys):
+    with pytest.raises(ExportError, match=r"holds no manifest\.json: it is not an export"):
+        quantize(tmp_path)
+    with pytest.raises(ExportError, match="is a file, expected an export's folder"):
+        quantize(SHIPPED / "digits" / "softmax" / MODEL_FILE)
+    with pytest.raises(ExportError, match="rows of a table"):
+        quantize(Path(__file__).parent / "runtime" / "fixture" / "wine" / "softmax")
+    with pytest.raises(ExportError, match="0 to 100, not -1"):
+        quantize(fresh("softmax"), margin=-1)
+    with pytest.raises(ExportError, match="no precision to quantize to is called 'int4': "):
+        quantize(tmp_path / "softmax", precisions=["int4"])
+    assert main(["quantize", str(tmp_path / "nowhere")]) == 1
+    assert "can't be loaded" in capsys.readouterr().err
+
+
+def test_pictures_that_nobody_knows_are_asked_for(fresh):
+    folder = fresh("softmax")
+
+    def rename(model):
+        for entry in model.metadata_props:
+            entry.value = '"somebody\'s"' if entry.key == "zoo.data_set" else entry.value
+
+    change(folder, rename)
+    with pytest.raises(DataError, match=r"is no known data set.*name its folder by --data"):
+        quantize(folder)
+
+
+# --- loading and verifying ------------------------------------------------------------------------------------------
+
+
+def test_a_precision_that_is_not_there_is_told_with_the_command_that_makes_it(fresh):
+    folder = fresh("lenet5")
+    with pytest.raises(
+        ExportError, match=r"holds no model\.int8\.onnx, only float32: `zoo quantize .*--precision int8`"
+    ):
+        zoo.load(folder, precision=INT8)
+    with pytest.raises(ExportError, match="no precision is called 'int4'"):
+        zoo.load(folder, precision="int4")
+    with pytest.raises(ExportError, match="is a file of precision float32, expected int8"):
+        zoo.load(folder / MODEL_FILE, precision=INT8)
+
+
+def test_predict_takes_the_precision(made, capsys):
+    picture = str(made.folder / "samples" / "3.png")
+    assert main(["predict", str(made.folder), picture, "--precision", "int8", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["label"] == "3"
+    assert found["probability"] == zoo.load(made.folder, precision=INT8).predict(picture).probability
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda figures: figures.update(int8_accuracy=0.5), "int8_accuracy are 0.5"),
+        (lambda figures: figures.pop("int8_same_top_class"), "int8_same_top_class are None"),
+        (lambda figures: figures.update(float16_size=7.0), "float16_size are 7.0"),
+    ],
+)
+def test_a_figure_that_is_not_the_file_s_is_found(folder, digits, spoil, told):
+    manifest = read_manifest(folder)
+    figures = dict(manifest.figures)
+    spoil(figures)
+    (folder / MANIFEST_FILE).write_text(replace(manifest, figures=figures).to_json(), encoding="utf-8")
+    with pytest.raises(VerificationError, match=told):
+        verify(folder, data=digits, corrupted=False)
+
+
+def test_a_file_of_another_model_is_found(folder, fresh, digits):
+    other = quantize(fresh("lenet5"), precisions=[INT8], data=digits).files[0].file
+    shutil.copyfile(other, folder / MODEL_FILES[INT8])
+    manifest = read_manifest(folder)
+    (folder / MANIFEST_FILE).write_text(
+        replace(manifest, files=described(folder, manifest)).to_json(), encoding="utf-8"
+    )
+    with pytest.raises(VerificationError, match="is of another model than"):
+        verify(folder, data=digits, corrupted=False)
+
+
+def test_a_file_that_the_manifest_does_not_name_is_found(fresh, made, digits):
+    folder = fresh("conv-small")
+    shutil.copyfile(made.files[0].file, folder / MODEL_FILES[INT8])
+    with pytest.raises(ExportError, match=r"doesn't name model\.int8\.onnx"):
+        verify(folder, data=digits, corrupted=False)

@@ -1,0 +1,126 @@
+"""Why a classifier answers as it does: its class activation map, laid and drawn over the picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.contract import Metadata
+from zoo.pictures import Part, Pixels, matching_parts
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from zoo.runtime.classifier import Prediction
+
+# Of Okabe & Ito's palette, told apart by colour-blind eyes.
+FOR, AGAINST = (213, 94, 0), (0, 114, 178)
+DARKEST, LIGHTEST = 60, 220  # the greys that black and white are drawn in
+UNSEEN, PAPER, INK = (160, 160, 160), (255, 255, 255), (27, 31, 36)
+STRONGEST = 0.8  # share of the colour where the map is strongest: the picture stays visible
+SIDE, MARGIN, LINE = 448, 16, 20  # pixels: the drawn picture's longer side, the space around it, a line of text
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Which positions of a picture speak for a label, and which against it.
+
+    label: the one explained; logit: its logit.
+    map: [h, w] float32, of the label (Zhou et al. 2016). Its mean plus `bias` is the logit: a value of 3 at one of 49
+    positions adds 3 / 49 to it. What a position says comes from all that the layers before it see around it, and a
+    logit decides only by its lead over those of other labels: compare their maps, too.
+    picture: uint8 [H, W, C] as it was handed over, upright.
+    """
+
+    prediction: Prediction
+    label: str
+    logit: float
+    map: NDArray[np.float32]
+    picture: Pixels
+    metadata: Metadata
+
+    @property
+    def bias(self) -> float:
+        """What the label's logit has of no position."""
+        return self.logit - float(self.map.mean(dtype=np.float64))
+
+    @property
+    def probability(self) -> float:
+        """Of the label, 0..1."""
+        return dict(self.prediction.ranking)[self.label]
+
+    def over_picture(self) -> NDArray[np.float32]:
+        """The map at the picture's own size, [H, W] float32: NaN where the model saw nothing, as it was cropped."""
+        return self._over(self.picture.shape[0], self.picture.shape[1])
+
+    def draw(self) -> Image:
+        """The picture in grey, orange where it speaks for the label and blue where against, with a scale below."""
+        from PIL import Image
+
+        rows, columns = self.picture.shape[:2]
+        height, width = (max(1, round(side * SIDE / max(rows, columns))) for side in (rows, columns))
+        grey = Image.fromarray(self.picture[..., 0] if self.picture.shape[2] == 1 else self.picture).convert("L")
+        larger = max(rows, columns) < SIDE
+        grey = grey.resize((width, height), Image.Resampling.NEAREST if larger else Image.Resampling.BILINEAR)
+        most = float(np.abs(self.map).max())
+        drawn = Image.new("RGB", (SIDE + 2 * MARGIN, height + 3 * MARGIN + 4 * LINE), PAPER)
+        # Neither black nor white, on which colours wouldn't show.
+        coloured = _coloured(DARKEST + (LIGHTEST - DARKEST) / 255 * np.asarray(grey), self._over(height, width), most)
+        drawn.paste(Image.fromarray(coloured), (MARGIN + (SIDE - width) // 2, MARGIN))
+        self._draw_scale(drawn, height + 2 * MARGIN, most)
+        return drawn
+
+    def _over(self, height: int, width: int) -> NDArray[np.float32]:
+        """The map over the picture drawn at a height and width."""
+        from PIL import Image
+
+        about, (rows, columns) = self.metadata, self.picture.shape[:2]
+        seen, place = matching_parts(rows, columns, about.height, about.width, about.resizing)
+        inside = _scaled(seen, height / rows, width / columns)
+        down, across = (self.map.shape[axis] / (about.height, about.width)[axis] for axis in (0, 1))
+        box = (place[1].start * across, place[0].start * down, place[1].stop * across, place[0].stop * down)
+        laid = np.full((height, width), np.nan, np.float32)
+        size = (inside[1].stop - inside[1].start, inside[0].stop - inside[0].start)
+        laid[inside] = np.asarray(Image.fromarray(self.map).resize(size, Image.Resampling.BILINEAR, box=box))
+        return laid
+
+    def _draw_scale(self, drawn: Image, top: int, most: float) -> None:
+        """What the colours stand for, and how the map comes to the logit."""
+        from PIL import Image, ImageDraw, ImageFont
+
+        paper, font = ImageDraw.Draw(drawn), ImageFont.load_default(13)  # whose letters are Latin ones alone
+        name = " ".join(self.label.split())
+        name = name if name.isascii() else f"label {self.metadata.labels.index(self.label)}"
+        title = f"for {name[:40]}, {self.probability:.1%}"
+        sides = (MARGIN, MARGIN + SIDE // 2, MARGIN + SIDE)
+        values = np.linspace(-most, most, SIDE, dtype=np.float32)[np.newaxis].repeat(LINE - 4, axis=0)
+        bar = _coloured(np.full(values.shape, (DARKEST + LIGHTEST) / 2), values, most)
+        paper.text((sides[0], top), f"against {name[:20]}", INK, font)
+        paper.text((sides[2], top), title, INK, font, anchor="ra")
+        drawn.paste(Image.fromarray(bar), (MARGIN, top + LINE))
+        for x, text, anchor in zip(sides, (f"{-most:.3g}", "0", f"{most:+.3g}"), ("la", "ma", "ra"), strict=True):
+            paper.text((x, top + 2 * LINE), text, INK, font, anchor=anchor)
+        told = f"mean {self.logit - self.bias:+.3g}, bias {self.bias:+.3g}: logit {self.logit:+.3g}"
+        paper.text((sides[1], top + 3 * LINE), told, INK, font, anchor="ma")
+
+
+def _scaled(part: Part, down: float, across: float) -> Part:
+    """A part of a picture where that is drawn at another size, a pixel at least."""
+    found = []
+    for side, factor in zip(part, (down, across), strict=True):
+        start, stop = round(side.start * factor), round(side.stop * factor)
+        start = min(start, max(0, stop - 1))
+        found.append(slice(start, max(stop, start + 1)))
+    return found[0], found[1]
+
+
+def _coloured(grey: NDArray[np.float64], values: NDArray[np.float32], most: float) -> Pixels:
+    """grey [H, W] under the colours of values [H, W], the strongest of which are -most and most -> [H, W, 3]."""
+    strength = np.nan_to_num(np.abs(values) / (most or 1.0), nan=0.7) * STRONGEST
+    colour = np.where((values > 0)[..., np.newaxis], FOR, AGAINST)
+    colour[np.isnan(values)] = UNSEEN
+    mixed = grey[..., np.newaxis] * (1 - strength[..., np.newaxis]) + colour * strength[..., np.newaxis]
+    return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
