@@ -102,7 +102,7 @@ def test_the_same_model_twice_shows_no_effect_and_a_handicap_is_found(store, pla
     assert handicapped.verdict is Verdict.REFUTED
 
 
-def test_what_was_trained_is_not_trained_again(store, planted):
+def test_what_was_trained_is_not_trained_again(store, planted, monkeypatch):
     trained = planted(16)
     study(["planted"], quick=True, seeds=2)
     assert len(trained) == 4
@@ -111,7 +111,7 @@ def test_what_was_trained_is_not_trained_again(store, planted):
     (store / "mlruns/study/planted.json").unlink()
     study(["planted"], quick=True, seeds=3)
     assert len(trained) == 6, "found in the store"
-    (store / "mlruns/mlflow.db").unlink()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store / 'another.db'}")
     study(["planted"], quick=True, seeds=3)
     assert len(trained) == 6, "found in the results"
 
@@ -132,7 +132,7 @@ def test_each_training_is_a_child_of_the_study_in_the_store(store, planted):
 
 
 def test_the_report_is_drawn_from_the_results_alone(store, planted, capsys):
-    trained = planted(16)
+    trained = planted(32)
     assert main(["study", "planted", "--quick", "--seeds", "2"]) == 0
     page, text = (store / f"mlruns/study/{name}" for name in ("report.html", "README.md"))
     first = page.read_text(encoding="utf-8")

@@ -9,14 +9,10 @@ from typing import Any
 from pipelines.charts import Chart, Series
 from pipelines.study.experiment import Effect, Finding, Sample, experiment
 from pipelines.study.lab import Arm, Lab, accuracy, test_accuracy
-from pipelines.study.models import conv, dense
+from pipelines.study.models import CONV, DENSE
 from pipelines.study.pictures import pictures, with_wrong_labels
 from zoo.data import DataSet
 from zoo.models.ledger import read_ledger
-
-# Widths with about as many parameters: 4, 14 and 50 thousand.
-DENSE = {"4 k": dense(5), "14 k": dense(17, 17), "50 k": dense(60, 50)}
-CONV = {"4 k": conv(8, 12, 24), "14 k": conv(16, 24, 48), "50 k": conv(28, 48, 90)}
 
 
 def accuracy_and_costs(model: Any, data_set: DataSet) -> Mapping[str, float]:
@@ -41,7 +37,7 @@ def parameter_efficiency(lab: Lab) -> Finding:
     """Dense and conv models of three widths learn the same pictures of Fashion-MNIST; the widest ones also in a tenth
     and in a third of the updates, each with a schedule of its own.
     """
-    count, updates = lab.choose((20_000, 2_000), (4_000, 500))
+    count, updates = lab.choose((20_000, 1_500), (3_000, 200))
     sizes = lab.choose(tuple(DENSE), ("4 k", "50 k"))
     families = {"dense": DENSE, "conv": CONV}
 
@@ -110,7 +106,7 @@ def generalisation(lab: Lab) -> Finding:
     """
     counts = lab.choose((100, 500, 2_000, 10_000, 40_000), (100, 2_000))
     noisy = lab.choose(10_000, 2_000)
-    updates = lab.choose(2_000, 400)
+    updates = lab.choose(1_500, 200)
     models = {"dense": DENSE["50 k"], "conv": CONV["50 k"]}
     results = lab.train(
         {

@@ -5,24 +5,19 @@ from __future__ import annotations
 from functools import partial
 
 from pipelines.charts import Chart, Series
-from pipelines.study.budgets import CONV, DENSE, accuracy_and_costs
+from pipelines.study.budgets import accuracy_and_costs
 from pipelines.study.experiment import Effect, Finding, experiment
 from pipelines.study.lab import Arm, Lab
-from pipelines.study.models import hybrid
+from pipelines.study.models import CONV, DENSE, HYBRID, hybrid
 from pipelines.study.pictures import pictures
 
-HYBRID = {
-    "4 k": hybrid(6, 8, 8, units=(6,)),
-    "14 k": hybrid(12, 16, 16, units=(12,)),
-    "50 k": hybrid(20, 32, 32, units=(22,)),
-}
 # About as many parameters, with ever more of them in convolutions.
 SPLITS = {
     "0 conv layers": DENSE["50 k"],
-    "1 conv layer": hybrid(8, strides=(4,), units=(110,)),
-    "2 conv layers": hybrid(16, 24, strides=(2, 2), units=(38,)),
-    "3 conv layers": hybrid(20, 32, 32, strides=(1, 2, 2), units=(22,)),
-    "4 conv layers": hybrid(20, 28, 36, 36, strides=(1, 2, 2, 1), units=(14,)),
+    "1 conv layer": hybrid(6, strides=(4,), units=(160,)),
+    "2 conv layers": hybrid(10, 16, strides=(2, 2), units=(56,)),
+    "4 conv layers": hybrid(10, 14, 20, 24, strides=(1, 1, 2, 2), units=(33,)),
+    "6 conv layers": HYBRID["50 k"],
 }
 
 
@@ -38,9 +33,9 @@ SPLITS = {
 )
 def hybrids(lab: Lab) -> Finding:
     """Models of the three families at budgets of 4, 14 and 50 thousand parameters learn Fashion-MNIST; and at 50
-    thousand, models that hand over to the dense head after 0 to 4 conv layers.
+    thousand, models that hand over to the dense head after 0 to 6 conv layers.
     """
-    count, updates = lab.choose((20_000, 2_000), (4_000, 500))
+    count, updates = lab.choose((20_000, 1_500), (3_000, 200))
     sizes = lab.choose(tuple(DENSE), ("4 k", "50 k"))
     families = {"dense": DENSE, "conv": CONV, "hybrid": HYBRID}
     arms = {f"{family}, {size}": models[size] for family, models in families.items() for size in sizes}
@@ -63,7 +58,7 @@ def hybrids(lab: Lab) -> Finding:
     ]
     if not lab.quick:
         handed_over = [results[name, "parameters"][0] for name in SPLITS]
-        series.append(Series("hand-over after 0 to 4 conv layers", handed_over, [results[name] for name in SPLITS]))
+        series.append(Series("hand-over after 0 to 6 conv layers", handed_over, [results[name] for name in SPLITS]))
     return Finding(
         effects=(
             Effect("hybrid against dense, 50 k", results["hybrid, 50 k"] - results["dense, 50 k"], "points", least=1),

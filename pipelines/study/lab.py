@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,13 @@ class Arm:
     def recipe(self, seed: int) -> Recipe:
         """The same for all arms: a fixed number of updates by Muon, no augmentation; nothing but the arm differs."""
         usual = Recipe(
-            augmentation="none", epochs=1, least_updates=self.updates, optimizer="muon", precision="float32", seed=seed
+            augmentation="none",
+            epochs=1,
+            least_updates=self.updates,
+            optimizer="muon",
+            learning_rate=4e-3,
+            precision="float32",
+            seed=seed,
         )
         return usual.with_values(self.settings or {})
 
@@ -180,19 +187,21 @@ def fit(model: Any, data_set: DataSet, recipe: Recipe, arm: Arm) -> dict[str, fl
 def _key(model: Any, data_set: DataSet, recipe: Recipe, arm: Arm) -> str:
     """Of all that decides what is measured: SHA-256, in hex. The same for a model that is written in another way."""
     decisive = {
-        "model": _described(model),
+        "model": model.to_json(),
         "data": data_set.digest,
         "recipe": recipe.to_json(),
-        "measure": inspect.getsource(arm.measure),
-        "teacher": inspect.getsource(arm.teacher) if arm.teacher else "",
+        "measure": _written(arm.measure),
+        "teacher": _written(arm.teacher) if arm.teacher else "",
         "versions": {name: versions().get(name) for name in LIBRARIES},
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
-def _described(model: Any) -> str:
-    """Its layers and how they hang together."""
-    return str(model.to_json())
+def _written(function: Callable[..., Any]) -> str:
+    """The source of a function, or of the one that a partial calls, with what it is given."""
+    if isinstance(function, partial):
+        return f"{inspect.getsource(function.func)}{function.args}{function.keywords}"
+    return inspect.getsource(function)
 
 
 def _minutes(seconds: float) -> str:

@@ -7,9 +7,11 @@ from functools import partial
 from pipelines.charts import Chart, Series
 from pipelines.study.experiment import Effect, Finding, Sample, experiment
 from pipelines.study.lab import Arm, Lab
-from pipelines.study.models import conv, dense, unshared
+from pipelines.study.models import CONV, DENSE, conv, dense, unshared
 from pipelines.study.pictures import changed, pictures, scrambled
 from zoo.data import DataSet
+
+STRIDES = (2, 1, 2, 1)  # where filters aren't shared, large maps have millions of weights
 
 
 def scrambled_pictures(count: int, block: int, seed: int) -> DataSet:
@@ -32,8 +34,8 @@ def locality(lab: Lab) -> Finding:
     a side, in training and test alike; a dense and a conv model learn each anew, with each seed.
     """
     blocks = lab.choose((1, 2, 4, 7, 14, 28), (1, 4, 28))
-    count, updates = lab.choose((10_000, 1_500), (2_000, 300))
-    models = {"dense": dense(64, 64), "conv": conv(32, 48, 96)}
+    count, updates = lab.choose((10_000, 1_000), (2_000, 200))
+    models = {"dense": DENSE["50 k"], "conv": CONV["50 k"]}
     arms = {
         f"{name}, blocks of {block}": Arm(
             diagram,
@@ -87,8 +89,12 @@ def weight_sharing(lab: Lab) -> Finding:
     and a dense model with the parameters of the former, on ever more pictures of Fashion-MNIST.
     """
     counts = lab.choose((300, 1_000, 3_000, 10_000, 30_000), (300, 3_000))
-    updates = lab.choose(1_500, 300)
-    models = {"shared": conv(16, 32, 32), "unshared": unshared(16, 32, 32), "dense": dense(18)}
+    updates = lab.choose(1_000, 200)
+    models = {
+        "shared": conv(16, 16, 24, 32, strides=STRIDES),
+        "unshared": unshared(16, 16, 24, 32, strides=STRIDES),
+        "dense": dense(18),
+    }
     families = {"shared": "conv", "unshared": "", "dense": "dense"}
     results = lab.train(
         {

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from pipelines.charts import Chart, Series
-from pipelines.study.budgets import CONV, accuracy_and_costs
+from pipelines.study.budgets import accuracy_and_costs
 from pipelines.study.experiment import Effect, Finding, experiment
-from pipelines.study.hybrids import HYBRID
 from pipelines.study.lab import Arm, Lab, accuracy, test_accuracy
-from pipelines.study.models import conv
+from pipelines.study.models import CONV, HYBRID, conv
 from pipelines.study.pictures import pictures
 from zoo.data import DataSet
 
@@ -44,12 +43,12 @@ def _alike(filters: Any) -> float:
 )
 def filters_differ(lab: Lab) -> Finding:
     """The second layer's 3x3 filters of a conv model that has learned Fashion-MNIST, against as many random ones."""
-    count, updates = lab.choose((20_000, 2_000), (2_000, 300))
+    count, updates = lab.choose((20_000, 1_500), (2_000, 200))
     widths = lab.choose((8, 16, 32, 64), (16, 32))
     results = lab.train(
         {
             f"{width} filters": Arm(
-                conv(16, width, 48), partial(pictures, "fashion-mnist", count), updates, measure=likeness
+                conv(16, width, 32, 48), partial(pictures, "fashion-mnist", count), updates, measure=likeness
             )
             for width in widths
         }
@@ -83,7 +82,7 @@ def filters_differ(lab: Lab) -> Finding:
 )
 def dense_heads(lab: Lab) -> Finding:
     """Conv features under a dense head and under an average over positions, of as many parameters in all."""
-    count, updates = lab.choose((20_000, 2_000), (4_000, 500))
+    count, updates = lab.choose((20_000, 1_500), (3_000, 200))
     sizes = lab.choose(("4 k", "14 k", "50 k"), ("14 k",))
     heads = {"average over positions": CONV, "dense head": HYBRID}
     results = lab.train(
@@ -133,15 +132,15 @@ def both_accuracies(model: Any, data_set: DataSet) -> Mapping[str, float]:
     beware="Where the best width lies depends on the pictures and on how long one trains.",
 )
 def too_few_parameters(lab: Lab) -> Finding:
-    """A conv model of 2 to 64 filters in its first layer, twice and three times as many in the next ones, learns
+    """A conv model of 2 to 32 filters in its first layers, twice and three times as many in the next ones, learns
     Fashion-MNIST; accuracy on the training and on the test pictures.
     """
-    count, updates = lab.choose((10_000, 2_000), (2_000, 400))
+    count, updates = lab.choose((10_000, 1_500), (2_000, 200))
     widths = lab.choose((2, 4, 8, 16, 32), (2, 16))
     results = lab.train(
         {
             f"{width} filters": Arm(
-                conv(width, 2 * width, 3 * width),
+                conv(width, width, 2 * width, 2 * width, 3 * width, 3 * width),
                 partial(pictures, "fashion-mnist", count),
                 updates,
                 measure=both_accuracies,

@@ -25,10 +25,7 @@ def dense(*units: int) -> Diagram:
 
 
 def conv(*filters: int, strides: Sequence[int] = (), kernel: Kernel = 3) -> Diagram:
-    """Convolutions of so many filters, an average over all positions, and the logits.
-
-    strides: of each, by default 2 from the second on.
-    """
+    """Convolutions of so many filters, an average over all positions, and the logits. strides: as of `convolutions`."""
 
     def diagram(images: Tensor, classes: int) -> Tensor:
         return pooling_head(convolutions(images, filters, strides, kernel), classes)
@@ -52,7 +49,9 @@ def conv_of_several_kernels(*filters: int, kernels: Sequence[int] = (3, 5, 7)) -
         x = images
         for place, count in enumerate(filters, start=1):
             share = count // len(kernels)
-            sides = [conv_unit(x, share, min(place, 2), kernel, name=f"conv{place}_{kernel}") for kernel in kernels]
+            sides = [
+                conv_unit(x, share, _usual_stride(place), kernel, name=f"conv{place}_{kernel}") for kernel in kernels
+            ]
             x = layers.Concatenate(name=f"conv{place}")(sides)
         return pooling_head(x, classes)
 
@@ -68,11 +67,18 @@ def dense_head(features: Tensor, units: Sequence[int], classes: int) -> Tensor:
 
 
 def convolutions(x: Tensor, filters: Sequence[int], strides: Sequence[int] = (), kernel: Kernel = 3) -> Tensor:
-    """[N, H, W, C] -> [N, H/s, W/s, F], where s is the product of the strides"""
+    """[N, H, W, C] -> [N, H/s, W/s, F], where s is the product of the strides
+
+    By default the third and the fifth layer have a stride of 2: a feature of the sixth sees 23x23 pixels.
+    """
     for place, count in enumerate(filters, start=1):
-        stride = strides[place - 1] if strides else min(place, 2)
+        stride = strides[place - 1] if strides else _usual_stride(place)
         x = conv_unit(x, count, stride, kernel, name=f"conv{place}")
     return x
+
+
+def _usual_stride(place: int) -> int:
+    return 2 if place in (3, 5) else 1
 
 
 def unshared(*filters: int, strides: Sequence[int] = (), kernel: int = 3) -> Diagram:
@@ -81,7 +87,7 @@ def unshared(*filters: int, strides: Sequence[int] = (), kernel: int = 3) -> Dia
     def diagram(images: Tensor, classes: int) -> Tensor:
         x = images
         for place, count in enumerate(filters, start=1):
-            stride = strides[place - 1] if strides else min(place, 2)
+            stride = strides[place - 1] if strides else _usual_stride(place)
             x = unshared_layer()(count, kernel, stride, name=f"local{place}")(x)
             x = layers.BatchNormalization(momentum=0.9, name=f"local{place}_norm")(x)
             x = layers.ReLU(name=f"local{place}_relu")(x)
@@ -95,3 +101,13 @@ def unshared_layer() -> Any:
     from pipelines.study.unshared import UnsharedConv2D
 
     return UnsharedConv2D
+
+
+# With about as many parameters as the name says, within a tenth, for grey pictures of 28x28 and ten classes.
+DENSE = {"4 k": dense(5), "14 k": dense(17, 17), "50 k": dense(60, 50)}
+CONV = {"4 k": conv(4, 5, 6, 8, 12, 18), "14 k": conv(8, 8, 12, 16, 24, 32), "50 k": conv(16, 16, 24, 32, 46, 54)}
+HYBRID = {
+    "4 k": hybrid(4, 4, 4, 5, 6, 6, units=(8,)),
+    "14 k": hybrid(6, 6, 8, 8, 10, 12, units=(16,)),
+    "50 k": hybrid(10, 10, 14, 18, 24, 28, units=(23,)),
+}

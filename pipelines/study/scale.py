@@ -12,7 +12,7 @@ import numpy as np
 from pipelines.charts import Chart, Series
 from pipelines.study.experiment import Effect, Finding, Sample, experiment
 from pipelines.study.lab import Arm, Lab, accuracy
-from pipelines.study.models import conv, conv_of_several_kernels, dense, hybrid
+from pipelines.study.models import CONV, DENSE, HYBRID, conv_of_several_kernels
 from pipelines.study.pictures import pictures, scaled
 from zoo.data import DataSet
 
@@ -49,12 +49,12 @@ def scale(lab: Lab) -> Finding:
     """Dense, conv and hybrid models, and a conv model with kernels of several sizes, learn Fashion-MNIST as it is, and
     again with each picture at a size of its own; each is asked about the test pictures at 0.5 to 1.6 times their size.
     """
-    count, updates = lab.choose((10_000, 1_500), (2_000, 300))
+    count, updates = lab.choose((10_000, 1_000), (2_000, 200))
     models = {
-        "dense": dense(64, 64),
-        "conv": conv(32, 48, 80),
-        "conv, kernels of 3, 5 and 7": conv_of_several_kernels(24, 30, 36),
-        "hybrid": hybrid(16, 32, 32, units=(24,)),
+        "dense": DENSE["50 k"],
+        "conv": CONV["50 k"],
+        "conv, kernels of 3, 5 and 7": conv_of_several_kernels(12, 12, 15, 18, 24, 27),
+        "hybrid": HYBRID["50 k"],
     }
     learn: dict[str, Any] = {
         "as they are": partial(pictures, "fashion-mnist", count),
