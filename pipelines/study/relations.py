@@ -65,13 +65,13 @@ def distance(lab: Lab) -> Finding:
     """Two small marks lie d pixels apart on a noisy field, anywhere, and are the same or not. Conv models that see 7
     and 15 pixels, a dense model and a hybrid learn each distance by itself.
     """
-    distances = lab.choose((3, 5, 8, 11, 14, 18), (3, 8, 18))
-    count, updates = lab.choose((20_000, 1_500), (6_000, 300))
+    distances = lab.choose((3, 5, 8, 11, 14, 18), (3, 18))
+    count, updates, width = lab.choose((20_000, 1_500, 24), (6_000, 300, 12))
     models = {
-        "conv, sees 7": conv(24, 24, 24, strides=(1, 1, 1)),
-        "conv, sees 15": conv(*[24] * 7, strides=(1,) * 7),
+        "conv, sees 7": conv(*[width] * 3, strides=(1, 1, 1)),
+        "conv, sees 15": conv(*[width] * 7, strides=(1,) * 7),
         "dense": dense(256, 64),
-        "hybrid": hybrid(24, 24, 24, strides=(1, 2, 2), units=(64,)),
+        "hybrid": hybrid(*[width] * 3, strides=(1, 2, 2), units=(64,)),
     }
     results = lab.train(
         {
@@ -148,11 +148,11 @@ def depth(lab: Lab) -> Finding:
     square in which 95 % of a feature's gradient lies is measured, beside what it could see in theory.
     """
     depths = lab.choose((1, 2, 3, 4, 5, 7, 9), (1, 3, 7))
-    count, updates = lab.choose((20_000, 1_500), (6_000, 300))
+    count, updates, width = lab.choose((20_000, 1_500, 24), (6_000, 300, 12))
     results = lab.train(
         {
             f"{layers} layers": Arm(
-                conv(*[24] * layers, strides=(1,) * layers),
+                conv(*[width] * layers, strides=(1,) * layers),
                 partial(two_marks, 8, count),
                 updates,
                 measure=accuracy_and_sight,
