@@ -239,6 +239,23 @@ def _benchmark(options: argparse.Namespace) -> None:
         terminal.show_notes(note for export in result.exports for note in export.notes)
 
 
+def _study(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+    from pipelines.study import study
+
+    found = study(
+        options.names,
+        seeds=options.seeds,
+        quick=options.quick,
+        report=options.report,
+        folder=options.folder,
+        tell=terminal.tell,
+    )
+    terminal.show(found, options.json, terminal.study_table)
+    if not options.json:
+        terminal.tell(f"the report: {found[0].page}")
+
+
 def _gallery(options: argparse.Namespace) -> None:
     from pipelines import terminal
     from pipelines.gallery import gallery
@@ -510,6 +527,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     added.add_argument("--plot", type=Path, metavar="FILE", help="save latency and throughput as a PNG")
     added.add_argument("--log", action="store_true", help="add the figures to the run in MLflow that made the export")
+
+    added = command("study", _study, "test what is said of dense and conv layers: experiments, verdicts, a report")
+    added.add_argument("names", nargs="*", metavar="NAME", help="an experiment, such as translation (default: all)")
+    added.add_argument("--seeds", type=_count, metavar="N", help="trainings of each model (default: 5, quick: 3)")
+    added.add_argument("--quick", action="store_true", help="fewer pictures and updates: minutes, and wide intervals")
+    added.add_argument("--report", action="store_true", help="train nothing, write the report of what is there")
+    added.add_argument(
+        "--folder", type=Path, help="where results lie (default: exports/study, and mlruns/study of a quick one)"
+    )
 
     added = command("gallery", _gallery, "write the page that shows all exports, and its charts, from their manifests")
     takes_exports(added)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 from statistics import NormalDist
 
 import numpy as np
@@ -28,6 +28,17 @@ def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[flo
     centre = share + spread / 2
     reach = z * sqrt(share * (1 - share) / n + spread / (4 * n))
     return max(0.0, (centre - reach) / (1 + spread)), min(1.0, (centre + reach) / (1 + spread))
+
+
+def mean_interval(values: Sequence[float] | Shares, confidence: float = 0.95) -> tuple[float, float]:
+    """Of the mean of a few measured values, by Student's t (1908); of one value everything, since it tells nothing."""
+    from scipy.special import stdtrit  # a wait that only who asks for it has
+
+    n = len(values)
+    if n < 2:
+        return -inf, inf
+    reach = float(stdtrit(n - 1, (1 + confidence) / 2)) * float(np.std(values, ddof=1)) / sqrt(n)
+    return float(np.mean(values)) - reach, float(np.mean(values)) + reach
 
 
 def confusion_matrix(truth: Counts, answer: Counts, classes: int) -> Counts:

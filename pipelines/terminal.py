@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pipelines.gallery import Gallery
     from pipelines.quantize import Quantized
     from pipelines.roster import ListedModel
+    from pipelines.study import Studied
     from pipelines.train import Trained
     from pipelines.triton import TritonModel
     from pipelines.verify import Verification
@@ -383,6 +384,21 @@ def demo_summary(demo: Demo) -> Text:
     return Text(
         f"{demo.page}: {', '.join(demo.exports)}, {demo.size / 1e6:.1f} MB; open it in a browser, or put it online"
     )
+
+
+def study_table(studied: tuple[Studied, ...]) -> Table:
+    """A line for each effect of each experiment: what `zoo study` ends with."""
+    table = _table("experiment", "verdict", "effect", ">mean", ">95% interval", "claimed", "so it is")
+    for each in studied:
+        first = [each.name, str(each.verdict)]
+        for effect in each.effects:
+            low, high = effect.interval
+            spread = "counted" if effect.exact else f"{low:+.2f} to {high:+.2f}"
+            table.add_row(
+                *first, effect.name, f"{effect.mean:+.2f} {effect.unit}", spread, effect.prediction, effect.judgement
+            )
+            first = ["", ""]
+    return table
 
 
 def gallery_summary(gallery: Gallery) -> Text:

@@ -10,6 +10,7 @@ ZooError
 ├── InputError           pictures or rows handed to a classifier in a shape or type that it doesn't take
 ├── ProviderError        an execution provider that isn't there, or doesn't start
 ├── QueryError           a field, a filter or an order that a list doesn't have
+├── StudyError           an experiment that doesn't exist, or lacks what it needs
 ├── TrackingError        a tracking store that can't be opened, read or written
 └── MissingExtraError    a part of the project that isn't installed
 """
@@ -61,6 +62,10 @@ class ProviderError(ZooError):
 
 class QueryError(ZooError):
     """A field, a filter or an order that a list doesn't have."""
+
+
+class StudyError(ZooError):
+    """An experiment that doesn't exist, or lacks what it needs."""
 
 
 class TrackingError(ZooError):

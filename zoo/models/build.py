@@ -9,7 +9,7 @@ from typing import Any
 from zoo.contract import FEATURES, INPUT, LOGITS, PROBABILITIES
 from zoo.errors import ModelError
 from zoo.models.backend import start_keras
-from zoo.models.registry import Scale, definition
+from zoo.models.registry import Diagram, Scale, definition
 
 _ADVICE = "a table takes dense models, such as mlp-small"
 
@@ -22,14 +22,21 @@ def build(name: str, height: int, width: int, channels: int, classes: int, preci
     precision: the Keras dtype policy of the layers, "float32" or "mixed_bfloat16"; logits are float32 all the same.
     Raises ModelError for an unknown name, or pictures too small for the model's poolings.
     """
-    definition(name)  # before Keras is imported: a mistyped name is told at once
+    diagram = definition(name).diagram  # before Keras is imported: a mistyped name is told at once
     if channels not in (1, 3):
         raise ModelError(f"pictures have 1 channel (grey) or 3 (RGB), received {channels}")
+    return build_diagram(diagram, name, height, width, channels, classes, precision)
 
+
+def build_diagram(
+    diagram: Diagram, name: str, height: int, width: int, channels: int, classes: int, precision: str = "float32"
+) -> Any:
+    """`build` of a diagram that nobody registered, under a name of letters, digits and dashes."""
     keras = start_keras()
     try:
         images = keras.Input((height, width, channels), name=INPUT)
-        return _completed(name, images, lambda: keras.layers.Rescaling(1 / 255, name="scaling"), classes, precision)
+        scaling = lambda: keras.layers.Rescaling(1 / 255, name="scaling")  # noqa: E731
+        return _completed(diagram, name, images, scaling, classes, precision)
     except ValueError as error:
         raise ModelError(
             f"{name} can't be built for pictures of {height}x{width}x{channels}: {_reason(error)}; "
@@ -50,7 +57,8 @@ def build_for_table(name: str, scales: Sequence[Scale], classes: int, precision:
 
     try:
         features = keras.Input((len(scales),), name=FEATURES)
-        return _completed(name, features, lambda: Columns(scales, name="columns"), classes, precision)
+        diagram = definition(name).diagram
+        return _completed(diagram, name, features, lambda: Columns(scales, name="columns"), classes, precision)
     except ValueError as error:
         reason = _reason(error).partition(". ")[0]
         raise ModelError(f"{name} can't be built for the rows of a table ({reason}): {_ADVICE}") from None
@@ -63,7 +71,7 @@ def check_takes_tables(name: str) -> None:
         raise ModelError(f"{name} is of the {family} family, whose models look at pictures: {_ADVICE}")
 
 
-def _completed(name: str, raw: Any, scaling: Callable[[], Any], classes: int, precision: str) -> Any:
+def _completed(diagram: Diagram, name: str, raw: Any, scaling: Callable[[], Any], classes: int, precision: str) -> Any:
     """The `keras.Model` from raw values to the answers. ValueError where the diagram doesn't fit the input.
 
     scaling: makes the layer in front, which is of the precision that is set here.
@@ -74,7 +82,7 @@ def _completed(name: str, raw: Any, scaling: Callable[[], Any], classes: int, pr
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:
-        logits = definition(name).diagram(scaling()(raw), classes)
+        logits = diagram(scaling()(raw), classes)
         logits = keras.layers.Activation("linear", dtype="float32", name=LOGITS)(logits)
         probabilities = keras.layers.Softmax(dtype="float32", name=PROBABILITIES)(logits)
     finally:

@@ -1,0 +1,105 @@
+"""`zoo study`: every claim about dense and conv layers as an experiment that anyone can run.
+
+An experiment is a function in one of the files beside this one, grouped by idea. experiment: its form, and how the
+verdict follows. lab: where trainings are done, once each. models, pictures: what experiments are made of. record: what
+was measured. report: the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines import tracking
+from pipelines.study import (  # noqa: F401  (each registers its experiments, in this order)
+    budgets,
+    catching_up,
+    counting,
+    hybrids,
+    locality,
+    misunderstandings,
+    relations,
+    scale,
+    tables,
+    translation,
+)
+from pipelines.study.experiment import Effect, Experiment, Finding, Verdict, experiments
+from pipelines.study.lab import Lab
+from pipelines.study.record import Record
+from pipelines.study.report import PAGE_FILE, write_report
+from zoo.errors import StudyError
+
+FOLDER = Path("exports") / "study"  # results of the full study, which are kept
+QUICK_FOLDER = Path("mlruns") / "study"  # of the quick one, which aren't
+SEEDS, QUICK_SEEDS = 5, 3
+
+
+@dataclass(frozen=True)
+class Studied:
+    """An experiment and what it came to. page: the report that it is part of."""
+
+    name: str
+    claim: str
+    verdict: Verdict
+    effects: tuple[Effect, ...]
+    page: Path
+
+
+def study(
+    names: Sequence[str] = (),
+    *,
+    seeds: int | None = None,
+    quick: bool = False,
+    report: bool = False,
+    folder: Path | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> tuple[Studied, ...]:
+    """Run the experiments of those names, or all, and write the report of all that has been measured.
+
+    seeds: how many, 5 by default and 3 where it is quick. quick: fewer pictures, updates and conditions: minutes, and
+    wide intervals. report: train nothing, draw what is there. folder: where results and report lie.
+    What was measured before isn't trained again; an interruption loses the training that it interrupts.
+    Raises StudyError for an unknown name, or where a report has no results to draw.
+    """
+    folder = folder or (QUICK_FOLDER if quick else FOLDER)
+    count = seeds or (QUICK_SEEDS if quick else SEEDS)
+    if count < 2:
+        raise StudyError(f"an experiment needs 2 seeds or more, received {count}: one has no spread")
+    chosen = experiments(names)
+    if not report:
+        for each in chosen:
+            tell(f"study {each.name}")
+            _run(each, Record(folder / f"{each.name}.json"), tuple(range(1, count + 1)), quick=quick)
+    # The report tells of all that is there, in the words and by the criteria of the code as it is now.
+    found = [(each, _again(each, record), record) for each, record in _there(folder)]
+    if report and not found:
+        raise StudyError(f"{folder} holds no results: run `zoo study` first")
+    write_report(folder, found, quick=quick)
+    return tuple(
+        Studied(each.name, each.claim, finding.verdict, finding.effects, folder / PAGE_FILE)
+        for each, finding, _ in found
+        if each in chosen
+    )
+
+
+def _run(each: Experiment, record: Record, seeds: tuple[int, ...], *, quick: bool) -> None:
+    parent = tracking.start_study(each.name, {"quick": str(quick).lower()})
+    ended = "FAILED"
+    try:
+        each.run(Lab(each.name, seeds, quick, record, parent))
+        ended = "FINISHED"
+    finally:
+        tracking.finish(parent, ended)
+    record.finished(seeds, quick=quick)
+
+
+def _again(each: Experiment, record: Record) -> Finding:
+    """The finding once more, from what was measured alone."""
+    return each.run(Lab(each.name, record.seeds, record.quick, record, replay=True))
+
+
+def _there(folder: Path) -> list[tuple[Experiment, Record]]:
+    """The experiments that were run to their end, with their records."""
+    records = [(each, Record(folder / f"{each.name}.json")) for each in experiments()]
+    return [(each, record) for each, record in records if record.seeds]

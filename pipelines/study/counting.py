@@ -1,0 +1,183 @@
+"""What can be counted: parameters by formula, and what grows with the size of a picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from pipelines.charts import Chart, Series
+from pipelines.study.experiment import Effect, Finding, experiment
+from pipelines.study.lab import Lab
+from zoo.models import build, definitions
+from zoo.models.backend import start_keras
+from zoo.models.ledger import read_ledger
+
+SIDES = (28, 56, 112, 224)  # pixels
+UNITS, FILTERS = 64, 64
+ROUNDS = 7
+# The worked examples of courses: inputs or input channels, outputs, and whether there are biases.
+EXAMPLES = {
+    "100×100×3 pixels to 100 neurons, no biases": (3_000_000, (30_000, 100), False),
+    "32 filters of 3×3×3, no biases": (864, (3, 3, 3, 32), False),
+    "784 pixels to 100 neurons": (78_500, (784, 100), True),
+    "8 filters of 3×3×1": (80, (3, 3, 1, 8), True),
+}
+
+
+@experiment(
+    "formulas",
+    claim="A dense layer has I×O + O parameters, a conv layer k·k·Cin·Cout + Cout, whatever the picture's size.",
+    refuted_if="Keras counts another number for any dense or conv layer of the zoo, or for one of four worked "
+    "examples.",
+    held_equal="Nothing has to be: these are counts.",
+    beware="Parameters aren't cost: a conv layer uses each of its own once for every position.",
+)
+def formulas(lab: Lab) -> Finding:
+    """Every dense and conv layer of every model of the zoo is built for 28x28x1 and for 32x32x3 pixels, and the number
+    of its weights, as Keras counts them, is compared with the formula; so are the four examples.
+    """
+    examples = {name: lab.observe(name, partial(_counted, *kind[1:])) for name, kind in EXAMPLES.items()}
+    layers = lab.observe("layers", lambda: list(_layers_that_differ()))
+    off = sum(examples[name][0] != kind[0] for name, kind in EXAMPLES.items())
+    places = range(len(EXAMPLES))
+    return Finding(
+        effects=(
+            Effect(f"layers of {layers[1]:.0f} that differ", layers[:1], "layers", most=0, exact=True),
+            Effect("worked examples that differ", np.array([float(off)]), "examples", most=0, exact=True),
+        ),
+        chart=Chart(
+            "Parameters of four layers, by formula and as counted",
+            "layer",
+            "parameters",
+            [
+                Series("by formula", places, [[kind[0]] for kind in EXAMPLES.values()]),
+                Series("counted by Keras", places, [examples[name] for name in EXAMPLES], dash=1),
+            ],
+            names=["pixels → 100", "3×3×3 → 32", "784 → 100", "3×3×1 → 8"],
+            log_y=True,
+        ),
+    )
+
+
+def _counted(shape: tuple[int, ...], biases: bool) -> list[float]:
+    layers = start_keras().layers
+    if len(shape) == 2:
+        layer = layers.Dense(shape[1], use_bias=biases)
+        layer.build((None, shape[0]))
+    else:
+        layer = layers.Conv2D(shape[3], shape[:2], use_bias=biases)
+        layer.build((None, 9, 9, shape[2]))
+    return [float(layer.count_params())]
+
+
+def _layers_that_differ() -> tuple[float, float]:
+    """How many of them, and of how many."""
+    differ = seen = 0
+    for each in definitions():
+        for size in ((28, 28, 1), (32, 32, 3)):
+            if each.published:  # an application of Keras has hundreds of layers, of pictures in colour
+                continue
+            for layer in build(each.name, *size, 10).layers:
+                if type(layer).__name__ in ("Dense", "Conv2D"):
+                    shape = tuple(layer.kernel.shape)
+                    expected = math.prod(shape) + (shape[-1] if layer.use_bias else 0)
+                    seen += 1
+                    differ += layer.count_params() != expected
+    return float(differ), float(seen)
+
+
+@experiment(
+    "growth",
+    claim="With the side s of a picture the parameters of a dense layer grow as s², those of a conv layer don't; the "
+    "work of both grows as s².",
+    refuted_if="The exponent of a dense layer's parameters isn't 2 within 0.05, or that of a conv layer's isn't 0; it "
+    "is a limit if either's multiply-accumulates, or the time that they take, don't grow by an exponent of 2 within "
+    "0.3.",
+    held_equal="64 neurons against 64 filters of 3x3, grey pictures of 28 to 224 pixels a side.",
+    beware="That a conv layer has few parameters doesn't make it cheap: here it does several hundred times the work.",
+)
+def growth(lab: Lab) -> Finding:
+    """A dense layer on all pixels and a conv layer are built for ever larger pictures; parameters, multiply-accumulates
+    and bytes are counted, the time for 16 pictures is the least of three in each of seven rounds. Exponents are slopes
+    on logarithmic scales.
+    """
+    counted, timed = {}, {}
+    for kind in ("dense", "conv"):
+        for side in SIDES:
+            counted[kind, side] = lab.observe(f"{kind}, {side}: parameters, work, bytes", partial(_costs, kind, side))
+            timed[kind, side] = lab.observe(f"{kind}, {side}: seconds", partial(_seconds, kind, side))
+
+    def exponent(kind: str, what: int) -> np.ndarray[Any, Any]:
+        return np.array([_slope([counted[kind, side][what] for side in SIDES])])
+
+    def exponents_of_time(kind: str) -> np.ndarray[Any, Any]:
+        return np.array([_slope([timed[kind, side][k] for side in SIDES]) for k in range(ROUNDS)])
+
+    unit = "(exponent)"
+    return Finding(
+        effects=(
+            Effect("dense layer, parameters", exponent("dense", 0), unit, least=1.95, most=2.05, exact=True),
+            Effect("conv layer, parameters", exponent("conv", 0), unit, least=-0.01, most=0.01, exact=True),
+            Effect("dense layer, multiply-accumulates", exponent("dense", 1), unit, least=1.95, most=2.05, exact=True),
+            Effect("conv layer, multiply-accumulates", exponent("conv", 1), unit, least=1.95, most=2.05, exact=True),
+            Effect("dense layer, time", exponents_of_time("dense"), unit, least=1.7, most=2.3),
+            Effect("conv layer, time", exponents_of_time("conv"), unit, least=1.7, most=2.3),
+        ),
+        chart=Chart(
+            "Parameters and multiply-accumulates against the side of the picture",
+            "side of the picture, pixels",
+            "number",
+            [
+                Series(f"{kind}, {name}", SIDES, [[counted[kind, side][k]] for side in SIDES], kind, k)
+                for k, name in enumerate(("parameters", "multiply-accumulates"))
+                for kind in ("dense", "conv")
+            ],
+            log_x=True,
+            log_y=True,
+        ),
+    )
+
+
+def _layer(kind: str, side: int) -> Any:
+    """A `keras.Model` of this layer alone."""
+    keras = start_keras()
+    images = keras.Input((side, side, 1))
+    if kind == "dense":
+        return keras.Model(images, keras.layers.Dense(UNITS)(keras.layers.Flatten()(images)))
+    return keras.Model(images, keras.layers.Conv2D(FILTERS, 3, padding="same")(images))
+
+
+def _costs(kind: str, side: int) -> Sequence[float]:
+    """Parameters, multiply-accumulates, and bytes of weights and outputs in float32."""
+    entries = read_ledger(_layer(kind, side))
+    weights = sum(entry.parameters for entry in entries)
+    outputs = math.prod(entries[-1].shape)
+    return weights, sum(entry.multiply_accumulates for entry in entries), 4 * (weights + outputs)
+
+
+def _seconds(kind: str, side: int) -> Sequence[float]:
+    """For 16 pictures, round by round."""
+    import tensorflow as tf
+
+    model = _layer(kind, side)
+    run = tf.function(lambda images: model(images, training=False))
+    images = tf.random.stateless_uniform([16, side, side, 1], [1, 2])
+    run(images)
+    rounds = []
+    for _ in range(ROUNDS):
+        times = []
+        for _ in range(3):
+            begin = perf_counter()
+            run(images)
+            times.append(perf_counter() - begin)
+        rounds.append(min(times))
+    return rounds
+
+
+def _slope(values: Sequence[float]) -> float:
+    return float(np.polyfit(np.log(SIDES), np.log(values), 1)[0])

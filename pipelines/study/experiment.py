@@ -1,0 +1,156 @@
+"""What an experiment is: a claim, what would refute it, what was measured, and the verdict that follows from it.
+
+@experiment(
+    "locality",
+    claim="...",
+    refuted_if="...",
+    held_equal="...",
+    beware="...",
+)
+def locality(lab: Lab) -> Finding:
+    ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.charts import Chart
+from pipelines.statistics import mean_interval
+from zoo.errors import StudyError, unknown
+
+if TYPE_CHECKING:
+    from pipelines.study.lab import Lab
+
+Sample = NDArray[np.float64]  # [seeds]: one value for each of them, in their order
+
+
+class Judgement(StrEnum):
+    """Where an effect's interval lies: within what the claim predicts, outside of it, or on the border."""
+
+    AS_CLAIMED = "as claimed"
+    AGAINST = "against the claim"
+    OPEN = "undecided"
+
+
+class Verdict(StrEnum):
+    """What the effects say of a claim, all of them together."""
+
+    HOLDS = "holds"
+    LIMITS = "holds, with limits"
+    REFUTED = "refuted"
+    OPEN = "undecided"
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One number that the claim predicts, measured for each seed.
+
+    sample: [seeds] in `unit`; a difference is taken within each seed. least, most: the claim says that it lies between
+    them, written down before it was measured, with the smallest effect that matters; None for no bound.
+    exact: counted rather than measured, so that there is no chance in it and no interval.
+    """
+
+    name: str
+    sample: Sample
+    unit: str
+    least: float | None = None
+    most: float | None = None
+    exact: bool = False
+
+    @property
+    def mean(self) -> float:
+        """Over the seeds."""
+        return float(np.mean(self.sample))
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 %, by Student's t over the seeds (Student 1908); of a single value, which tells nothing, everything."""
+        return (self.mean, self.mean) if self.exact else mean_interval(self.sample)
+
+    @property
+    def judgement(self) -> Judgement:
+        """The whole interval within the bounds, the whole of it outside, or neither."""
+        low, high = self.interval
+        least = -np.inf if self.least is None else self.least
+        most = np.inf if self.most is None else self.most
+        if least <= low and high <= most:
+            return Judgement.AS_CLAIMED
+        return Judgement.AGAINST if high < least or low > most else Judgement.OPEN
+
+    @property
+    def prediction(self) -> str:
+        """The bounds in words."""
+        if self.least is not None and self.most is not None:
+            return f"from {self.least:g} to {self.most:g} {self.unit}"
+        if self.least is not None:
+            return f"{self.least:g} {self.unit} or more"
+        return f"{self.most:g} {self.unit} or less"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What an experiment came to. effects: the first is the claim's heart, the others are its limits."""
+
+    effects: tuple[Effect, ...]
+    chart: Chart
+
+    @property
+    def verdict(self) -> Verdict:
+        """It holds if all effects are as claimed, with limits if the first one is; the first alone can refute it."""
+        first, *others = (effect.judgement for effect in self.effects)
+        if first is Judgement.AS_CLAIMED:
+            return Verdict.HOLDS if all(other is Judgement.AS_CLAIMED for other in others) else Verdict.LIMITS
+        return Verdict.REFUTED if first is Judgement.AGAINST else Verdict.OPEN
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A claim and the function that tests it.
+
+    claim: in our words. refuted_if: written before it was run. held_equal: what the models share, so that the rest is
+    the reason. beware: what a reader should not conclude. The function's docstring is the method.
+    """
+
+    name: str
+    claim: str
+    refuted_if: str
+    held_equal: str
+    beware: str
+    run: Callable[[Lab], Finding]
+
+    @property
+    def method(self) -> str:
+        """The docstring of the function, as one paragraph."""
+        return " ".join((self.run.__doc__ or "").split())
+
+
+_experiments: dict[str, Experiment] = {}
+
+
+def experiment(
+    name: str, *, claim: str, refuted_if: str, held_equal: str, beware: str
+) -> Callable[[Callable[[Lab], Finding]], Callable[[Lab], Finding]]:
+    """Register a function as an experiment. StudyError where the name is taken."""
+
+    def register(run: Callable[[Lab], Finding]) -> Callable[[Lab], Finding]:
+        if name in _experiments:
+            raise StudyError(f"two experiments are called {name!r}: give one of them another name")
+        _experiments[name] = Experiment(name, claim, refuted_if, held_equal, beware, run)
+        return run
+
+    return register
+
+
+def experiments(names: Sequence[str] = ()) -> tuple[Experiment, ...]:
+    """Those of the names, or all, in the order of registration. StudyError for a name that nobody registered."""
+    for name in names:
+        if name not in _experiments:
+            raise StudyError(unknown("experiment", name, _experiments))
+    return tuple(found for found in _experiments.values() if not names or found.name in names)

@@ -1,0 +1,208 @@
+"""Where the trainings of an experiment are done, once each: what was measured before is looked up."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from pipelines import tracking
+from pipelines.machine import versions
+from pipelines.norms import with_fused_norms
+from pipelines.progress import progress
+from pipelines.stages import Stage
+from pipelines.study.experiment import Sample
+from pipelines.study.record import Measured, Record
+from pipelines.train import Schedule, enter, make_schedule
+from zoo.contract import LOGITS
+from zoo.data import DataSet, Split
+from zoo.data.batches import Teacher, training_batches
+from zoo.data.pixels import in_chunks
+from zoo.errors import StudyError
+from zoo.models import build_diagram
+from zoo.models.backend import start_keras
+from zoo.models.registry import Diagram
+from zoo.recipe import Recipe
+
+ANSWERED = 1024  # pictures that a model is asked about at once
+LIBRARIES = ("tensorflow", "keras", "numpy")  # whose versions change the weights
+
+Figures = Mapping[str, float]
+Measure = Callable[[Any, DataSet], Figures]  # the trained keras.Model and what it learned from -> figures by name
+
+
+def accuracy(model: Any, split: Split) -> float:
+    """The share of a split's pictures that a `keras.Model` is right on, 0..1."""
+    answers = np.concatenate([model.predict_on_batch(inputs)[LOGITS] for inputs in in_chunks(split.inputs, ANSWERED)])
+    return float(np.mean(answers.argmax(1) == split.labels))
+
+
+def test_accuracy(model: Any, data_set: DataSet) -> Figures:
+    """What is measured unless an experiment asks for more: "accuracy" on the whole test set, in points of 100."""
+    return {"accuracy": 100 * accuracy(model, data_set.test)}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One of the things that are compared: a model, what it learns from, for how long, and what is measured then.
+
+    data: seed -> pictures, the draw of which is part of the chance. updates: steps of the optimiser, at least.
+    settings: fields of the recipe that differ. teacher: whose answers are learned beside the labels.
+    """
+
+    diagram: Diagram
+    data: Callable[[int], DataSet]
+    updates: int
+    settings: Mapping[str, Any] | None = None
+    measure: Measure = test_accuracy
+    teacher: Callable[[int], Teacher] | None = None
+
+    def recipe(self, seed: int) -> Recipe:
+        """The same for all arms: a fixed number of updates by Muon, no augmentation; nothing but the arm differs."""
+        usual = Recipe(
+            augmentation="none",
+            epochs=1,
+            least_updates=self.updates,
+            optimizer="muon",
+            learning_rate=4e-3,
+            precision="float32",
+            seed=seed,
+        )
+        return usual.with_values(self.settings or {})
+
+
+class Results:
+    """What a group of arms measured: `results["conv"]` is its accuracy for each seed, `["conv", "loss"]` another."""
+
+    def __init__(self, figures: Mapping[str, Sequence[Figures]]) -> None:
+        self._figures = figures
+
+    def __getitem__(self, arm: str | tuple[str, str]) -> Sample:
+        name, figure = (arm, "accuracy") if isinstance(arm, str) else arm
+        return np.array([figures[figure] for figures in self._figures[name]], np.float64)
+
+
+@dataclass(frozen=True)
+class Lab:
+    """An experiment's trainings.
+
+    seeds: 1, 2, 3, … quick: few pictures and updates, to see the direction. record: what was measured before, and where
+    new results go. parent: the MLflow run that new trainings are children of. replay: nothing is trained, what the
+    record doesn't hold is an error.
+    """
+
+    name: str
+    seeds: tuple[int, ...]
+    quick: bool
+    record: Record
+    parent: str | None = None
+    replay: bool = False
+
+    def choose(self, full: Any, quick: Any) -> Any:
+        """The one for the full study, or the one that is quick."""
+        return quick if self.quick else full
+
+    def train(self, arms: Mapping[str, Arm]) -> Results:
+        """Train each arm with each seed, unless that was done before, and give what was measured.
+
+        Raises StudyError where a replay finds no such result.
+        """
+        if not self.replay:
+            with progress(self.name) as advance:
+                started, done, in_all = time.monotonic(), 0, len(arms) * len(self.seeds)
+                trained = 0
+                for name, arm in arms.items():
+                    for seed in self.seeds:
+                        trained += self._train_once(name, arm, seed)
+                        done += 1
+                        left = (time.monotonic() - started) / max(trained, 1) * (in_all - done)
+                        advance(
+                            done, in_all, f"{done} of {in_all} trainings, {_minutes(left)} left: {name}, seed {seed}"
+                        )
+        return Results({name: [self.record.figures(name, seed) for seed in self.seeds] for name in arms})
+
+    def observe(self, name: str, look: Callable[[], Sequence[float]]) -> Sample:
+        """Numbers that need no training: counted, or timed in several rounds. Looked at once, then remembered."""
+        if name not in self.record.observed:
+            if self.replay:
+                raise StudyError(f"{self.record.path} holds no {name!r}: run `zoo study {self.name}` first")
+            self.record.observed[name] = [float(value) for value in look()]
+            self.record.save()
+        return np.array(self.record.observed[name], np.float64)
+
+    def _train_once(self, name: str, arm: Arm, seed: int) -> bool:
+        """Whether it had to be trained."""
+        data_set, recipe = arm.data(seed), arm.recipe(seed)
+        keras = start_keras()
+        keras.utils.set_random_seed(seed)
+        size = (data_set.height, data_set.width, data_set.channels)
+        model = build_diagram(arm.diagram, "study", *size, data_set.classes)
+        key = _key(model, data_set, recipe, arm)
+        if self.record.knows(name, seed, key):
+            return False
+        known = tracking.find_training(self.name, key)
+        begin = time.monotonic()
+        parameters = int(model.count_params())
+        figures = known or {**fit(model, data_set, recipe, arm), "parameters": parameters}
+        seconds = time.monotonic() - begin
+        if known is None and self.parent:
+            tracking.log_training(self.parent, f"{name}, seed {seed}", key, recipe.to_json(), figures)
+        self.record.add(name, seed, Measured(key, dict(figures), seconds, recipe.to_json(), data_set.digest))
+        return known is None
+
+
+def fit(model: Any, data_set: DataSet, recipe: Recipe, arm: Arm) -> dict[str, float]:
+    """Train a `keras.Model` as `build_diagram` makes it, on all of the training pictures, and measure it."""
+    keras = start_keras()
+    fused = with_fused_norms(model)
+    learner = keras.Model(fused.input, fused.get_layer(LOGITS).output)
+    schedule: Schedule = make_schedule(recipe, data_set)
+    enter(learner, recipe, schedule, Stage(0, schedule.epochs, recipe.learning_rate))
+    learner.fit(
+        training_batches(
+            data_set.train,
+            data_set.classes,
+            recipe,
+            mirrored=data_set.mirrored,
+            first_epoch=0,
+            epochs=schedule.epochs,
+            teacher=arm.teacher(recipe.seed) if arm.teacher else None,
+        ),
+        epochs=schedule.epochs // schedule.stride,
+        steps_per_epoch=schedule.steps * schedule.stride,
+        verbose=0,
+        shuffle=False,
+    )
+    model.set_weights(fused.get_weights())
+    return {name: float(value) for name, value in arm.measure(model, data_set).items()}
+
+
+def _key(model: Any, data_set: DataSet, recipe: Recipe, arm: Arm) -> str:
+    """Of all that decides what is measured: SHA-256, in hex. The same for a model that is written in another way."""
+    decisive = {
+        "model": model.to_json(),
+        "data": data_set.digest,
+        "recipe": recipe.to_json(),
+        "measure": _written(arm.measure),
+        "teacher": _written(arm.teacher) if arm.teacher else "",
+        "versions": {name: versions().get(name) for name in LIBRARIES},
+    }
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def _written(function: Callable[..., Any]) -> str:
+    """The source of a function, or of the one that a partial calls, with what it is given."""
+    if isinstance(function, partial):
+        return f"{inspect.getsource(function.func)}{function.args}{function.keywords}"
+    return inspect.getsource(function)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"

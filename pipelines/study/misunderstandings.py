@@ -1,0 +1,169 @@
+"""Three misunderstandings that courses warn of, and whether they are right to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from pipelines.charts import Chart, Series
+from pipelines.study.budgets import accuracy_and_costs
+from pipelines.study.experiment import Effect, Finding, experiment
+from pipelines.study.lab import Arm, Lab, accuracy, test_accuracy
+from pipelines.study.models import CONV, HYBRID, conv
+from pipelines.study.pictures import pictures
+from zoo.data import DataSet
+
+
+def likeness(model: Any, data_set: DataSet) -> Mapping[str, float]:
+    """Accuracy, and of the second conv layer's filters the mean absolute cosine of two of them: "learned", and
+    "chance" of as many random ones.
+    """
+    kernel = next(layer for layer in model.layers if layer.name == "conv2_conv").get_weights()[0]
+    filters = kernel.reshape(-1, kernel.shape[-1]).T  # [F, k*k*C]
+    random = np.random.default_rng(0).normal(size=filters.shape)
+    return {**test_accuracy(model, data_set), "learned": _alike(filters), "chance": _alike(random)}
+
+
+def _alike(filters: Any) -> float:
+    directions = filters / np.linalg.norm(filters, axis=1, keepdims=True)
+    cosines = np.abs(directions @ directions.T)
+    return float(cosines[np.triu_indices(len(filters), 1)].mean())
+
+
+@experiment(
+    "filters-differ",
+    claim="The filters of one layer learn different things: any two of them are hardly more alike than chance has it.",
+    refuted_if="The mean absolute cosine between two learned filters is above that of random ones by more than 0.1.",
+    held_equal="Number and shape of the filters; the random ones are normally distributed.",
+    beware="Filters that point elsewhere may still do much the same after what follows them. Larger layers have more "
+    "filters that are alike.",
+)
+def filters_differ(lab: Lab) -> Finding:
+    """The second layer's 3x3 filters of a conv model that has learned Fashion-MNIST, against as many random ones."""
+    count, updates = lab.choose((20_000, 1_500), (2_000, 200))
+    widths = lab.choose((8, 16, 32, 64), (16, 32))
+    results = lab.train(
+        {
+            f"{width} filters": Arm(
+                conv(16, width, 32, 48), partial(pictures, "fashion-mnist", count), updates, measure=likeness
+            )
+            for width in widths
+        }
+    )
+    more = [results[f"{width} filters", "learned"] - results[f"{width} filters", "chance"] for width in widths]
+    return Finding(
+        effects=tuple(
+            Effect(f"more alike than chance, {width} filters", each, "of 1", most=0.1)
+            for width, each in reversed(list(zip(widths, more, strict=True)))
+        ),
+        chart=Chart(
+            "How alike two filters of a layer are",
+            "filters in the layer",
+            "mean absolute cosine",
+            [
+                Series(name, widths, [results[f"{width} filters", name] for width in widths], dash=dash)
+                for dash, name in enumerate(("learned", "chance"))
+            ],
+        ),
+    )
+
+
+@experiment(
+    "dense-heads",
+    claim="A convolutional net may well have a dense head: it is no less accurate than one that averages over "
+    "positions.",
+    refuted_if="With about 14 thousand parameters, the dense head is behind by more than 1 point.",
+    held_equal="Training pictures, updates, optimiser, parameters within a tenth: what the head takes, the features "
+    "lack.",
+    beware="The dense head fixes the size of the picture and where things may lie; the average leaves both free.",
+)
+def dense_heads(lab: Lab) -> Finding:
+    """Conv features under a dense head and under an average over positions, of as many parameters in all."""
+    count, updates = lab.choose((20_000, 1_500), (3_000, 200))
+    sizes = lab.choose(("4 k", "14 k", "50 k"), ("14 k",))
+    heads = {"average over positions": CONV, "dense head": HYBRID}
+    results = lab.train(
+        {
+            f"{head}, {size}": Arm(
+                models[size], partial(pictures, "fashion-mnist", count), updates, measure=accuracy_and_costs
+            )
+            for head, models in heads.items()
+            for size in sizes
+        }
+    )
+    return Finding(
+        effects=tuple(
+            Effect(
+                f"dense head against average, {size}",
+                results[f"dense head, {size}"] - results[f"average over positions, {size}"],
+                "points",
+                least=-1,
+            )
+            for size in sorted(sizes, key=lambda size: size != "14 k")
+        ),
+        chart=Chart(
+            "Accuracy of two heads",
+            "parameters in all",
+            "test accuracy, %",
+            [
+                Series(head, range(len(sizes)), [results[f"{head}, {size}"] for size in sizes], family)
+                for head, family in zip(heads, ("conv", "hybrid"), strict=True)
+            ],
+            names=sizes,
+        ),
+    )
+
+
+def both_accuracies(model: Any, data_set: DataSet) -> Mapping[str, float]:
+    """Accuracy on the test pictures, "learned" on those it learned from, in points."""
+    return {**test_accuracy(model, data_set), "learned": 100 * accuracy(model, data_set.train)}
+
+
+@experiment(
+    "too-few-parameters",
+    claim="Fewer parameters aren't always better: a conv model that is narrow enough knows less of what it has "
+    "learned from, too; that is underfitting, not generalisation.",
+    refuted_if="From the widest to the narrowest model, training accuracy falls by less than 5 points; it is a limit "
+    "if test accuracy doesn't fall by 3.",
+    held_equal="Depth, training pictures, updates, optimiser.",
+    beware="Where the best width lies depends on the pictures and on how long one trains.",
+)
+def too_few_parameters(lab: Lab) -> Finding:
+    """A conv model of 2 to 32 filters in its first layers, twice and three times as many in the next ones, learns
+    Fashion-MNIST; accuracy on the training and on the test pictures.
+    """
+    count, updates = lab.choose((10_000, 1_500), (2_000, 200))
+    widths = lab.choose((2, 4, 8, 16, 32), (2, 16))
+    results = lab.train(
+        {
+            f"{width} filters": Arm(
+                conv(width, width, 2 * width, 2 * width, 3 * width, 3 * width),
+                partial(pictures, "fashion-mnist", count),
+                updates,
+                measure=both_accuracies,
+            )
+            for width in widths
+        }
+    )
+    first, last = f"{widths[0]} filters", f"{widths[-1]} filters"
+    return Finding(
+        effects=(
+            Effect(
+                "training accuracy, narrowest", results[first, "learned"] - results[last, "learned"], "points", most=-5
+            ),
+            Effect("test accuracy, narrowest", results[first] - results[last], "points", most=-3),
+        ),
+        chart=Chart(
+            "Accuracy against width",
+            "filters in the first layer",
+            "accuracy, %",
+            [
+                Series("training pictures", widths, [results[f"{w} filters", "learned"] for w in widths], dash=1),
+                Series("test pictures", widths, [results[f"{w} filters"] for w in widths], "conv"),
+            ],
+            log_x=True,
+        ),
+    )

@@ -1,0 +1,94 @@
+"""What an experiment has measured, as a file that the report is drawn from, whole at any time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.machine import commit, versions
+from pipelines.whole import in_place_of
+from zoo.errors import StudyError
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One training. key: of all that decides it. figures: by name. seconds: it took. recipe; data: the digest."""
+
+    key: str
+    figures: Mapping[str, float]
+    seconds: float
+    recipe: Mapping[str, Any]
+    data: str
+
+
+class Record:
+    """The results of one experiment in one file of JSON.
+
+    trainings: (arm, seed) -> what was measured. observed: name -> numbers that needed no training. seeds, quick: of the
+    last time that it was run to its end; no seeds where it never was.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.trainings: dict[tuple[str, int], Measured] = {}
+        self.observed: dict[str, list[float]] = {}
+        self.made: dict[str, Any] = {}
+        self.seeds: tuple[int, ...] = ()
+        self.quick = False
+        if path.is_file():
+            self._read()
+
+    def knows(self, arm: str, seed: int, key: str) -> bool:
+        """Whether that very training is in it."""
+        found = self.trainings.get((arm, seed))
+        return found is not None and found.key == key
+
+    def figures(self, arm: str, seed: int) -> Mapping[str, float]:
+        """What a training measured. StudyError where it isn't in it."""
+        found = self.trainings.get((arm, seed))
+        if found is None:
+            raise StudyError(
+                f"{self.path} holds no training {arm!r} with seed {seed}: run `zoo study` without --report"
+            )
+        return found.figures
+
+    def add(self, arm: str, seed: int, measured: Measured) -> None:
+        """Put one in, and save."""
+        self.trainings[arm, seed] = measured
+        self.save()
+
+    def finished(self, seeds: tuple[int, ...], *, quick: bool) -> None:
+        """The experiment came to its end with these seeds."""
+        self.seeds, self.quick = seeds, quick
+        self.save()
+
+    def save(self) -> None:
+        """Write the file, whole or not at all."""
+        self.made = {"commit": commit(), "versions": versions()}
+        found = {
+            "made": self.made,
+            "seeds": self.seeds,
+            "quick": self.quick,
+            "observed": self.observed,
+            "trainings": [
+                {"arm": arm, "seed": seed, **asdict(measured)} for (arm, seed), measured in self.trainings.items()
+            ],
+        }
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with in_place_of(self.path) as partial:
+            partial.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+    def _read(self) -> None:
+        try:
+            found = json.loads(self.path.read_text(encoding="utf-8"))
+            self.made, self.quick = found["made"], bool(found["quick"])
+            self.seeds = tuple(int(seed) for seed in found["seeds"])
+            self.observed = {name: [float(v) for v in values] for name, values in found["observed"].items()}
+            for each in found["trainings"]:
+                arm, seed = str(each.pop("arm")), int(each.pop("seed"))
+                self.trainings[arm, seed] = Measured(**each)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StudyError(f"{self.path} holds no results ({error!r}): remove it, and they are made anew") from None

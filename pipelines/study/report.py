@@ -1,0 +1,175 @@
+"""The report of a study: one page that loads nothing, and the same as Markdown with its charts beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+
+from pipelines import markdown
+from pipelines.charts import Chart
+from pipelines.study.experiment import Effect, Experiment, Finding, Verdict
+from pipelines.study.record import Record
+from pipelines.whole import in_place_of
+
+PAGE_FILE, TEXT_FILE = "report.html", "README.md"
+TITLE = "What is true of dense and conv layers"
+QUICK = "This is the quick study: few pictures, updates and seeds. Its intervals are wide; the full one decides."
+
+# Nothing is loaded and nothing runs.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+_MARKS = {Verdict.HOLDS: "holds", Verdict.LIMITS: "limits", Verdict.REFUTED: "refuted", Verdict.OPEN: "open"}
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1b1f24; --quiet: #5b6470; --rule: #e5e7eb; --paper: #fff; --card: #f7f8fa; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e8eb; --quiet: #9aa3af; --rule: #374151; --paper: #14171b; --card: #1d2126; } }
+body { font: 17px/1.55 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 50rem;
+  margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.7rem; line-height: 1.2; } h2 { font-size: 1.25rem; margin-top: 3rem; }
+a { color: inherit; } table { border-collapse: collapse; width: 100%; font-size: .92em; }
+td, th { text-align: left; vertical-align: top; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid var(--rule); }
+.scroll { overflow-x: auto; } svg { width: 100%; height: auto; } .quiet { color: var(--quiet); font-size: .92em; }
+.verdict { display: inline-block; padding: .1rem .6rem; border-radius: 1rem; font-weight: 600; white-space: nowrap;
+  border: 2px solid; }
+.holds { color: #00795a; } .limits { color: #9a6700; } .refuted { color: #c0392b; } .open { color: var(--quiet); }
+@media (prefers-color-scheme: dark) {
+  .holds { color: #3ecf9e; } .limits { color: #f0b429; } .refuted { color: #ff8a7a; } }
+code { background: var(--card); padding: .1rem .3rem; } summary { cursor: pointer; } dt { font-weight: 600; }
+dd { margin: 0 0 .5rem; } @media print { h2 { break-before: page; } details { display: none; } }
+"""
+
+
+def write_report(folder: Path, found: Sequence[tuple[Experiment, Finding, Record]], *, quick: bool) -> None:
+    """Write report.html, README.md and a chart each as SVG into the folder, each whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pages = {PAGE_FILE: page(found, quick=quick), TEXT_FILE: text(found, quick=quick)}
+    pages |= {f"{experiment.name}.svg": finding.chart.svg() for experiment, finding, _ in found}
+    for name, content in pages.items():
+        with in_place_of(folder / name) as partial:
+            partial.write_text(content, encoding="utf-8")
+
+
+# --- the page ------------------------------------------------------------------------------------------------------
+
+
+def page(found: Sequence[tuple[Experiment, Finding, Record]], *, quick: bool) -> str:
+    """HTML: the summary, then a section for each experiment."""
+    summary = "".join(
+        f'<tr><td><a href="#{e.name}">{escape(e.claim)}</a></td><td>{escape(_told(f.effects[0]))}</td>'
+        f"<td>{_badge(f.verdict)}</td></tr>"
+        for e, f, _ in found
+    )
+    return "\n".join(
+        [
+            f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{TITLE}</title>',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}"><style>{_STYLE}</style></head><body>',
+            f"<h1>{TITLE}</h1>",
+            f"<p><strong>{QUICK}</strong></p>" if quick else "",
+            f"<p>{escape(_foreword(found))}</p>",
+            '<div class="scroll"><table><thead><tr><th>claim</th><th>effect (95 % interval)</th><th>verdict</th></tr>'
+            f"</thead><tbody>{summary}</tbody></table></div>",
+            *(_section(e, f, r, quick=quick) for e, f, r in found),
+            "</body></html>\n",
+        ]
+    )
+
+
+def _section(experiment: Experiment, finding: Finding, record: Record, *, quick: bool) -> str:
+    effects = "".join(
+        f"<tr><td>{escape(effect.name)}</td><td>{escape(_told(effect))}</td><td>{escape(effect.prediction)}</td>"
+        f"<td>{escape(effect.judgement)}</td></tr>"
+        for effect in finding.effects
+    )
+    facts = "".join(f"<dt>{name}</dt><dd>{escape(fact)}</dd>" for name, fact in _facts(experiment, record))
+    return (
+        f'<section id="{experiment.name}"><h2>{escape(experiment.name)} {_badge(finding.verdict)}</h2>'
+        f"<p>{escape(experiment.claim)}</p><figure>{finding.chart.svg()}"
+        f'<figcaption class="quiet">{escape(finding.chart.title)}. Bars: 95 % intervals over the seeds.</figcaption>'
+        f"</figure>{_as_table(finding.chart)}"
+        '<div class="scroll"><table><thead><tr><th>effect</th><th>measured (95 % interval)</th><th>claimed</th>'
+        f"<th></th></tr></thead><tbody>{effects}</tbody></table></div><dl>{facts}</dl>"
+        f"<p><code>{_command(experiment, quick=quick)}</code></p></section>"
+    )
+
+
+def _as_table(chart: Chart) -> str:
+    head, *body = chart.rows()
+    cells = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in body)
+    names = "".join(f"<th>{escape(name)}</th>" for name in head)
+    return (
+        f'<details><summary class="quiet">The chart as a table</summary><div class="scroll"><table><thead><tr>{names}'
+        f"</tr></thead><tbody>{cells}</tbody></table></div></details>"
+    )
+
+
+def _badge(verdict: Verdict) -> str:
+    return f'<span class="verdict {_MARKS[verdict]}">{verdict}</span>'
+
+
+# --- the text ------------------------------------------------------------------------------------------------------
+
+
+def text(found: Sequence[tuple[Experiment, Finding, Record]], *, quick: bool) -> str:
+    """The same as Markdown."""
+    plain = markdown.plain
+    rows = (
+        markdown.row((f"[{e.name}](#{e.name})", plain(e.claim), plain(_told(f.effects[0])), f"**{f.verdict}**"))
+        for e, f, _ in found
+    )
+    parts = [
+        f"# {TITLE}",
+        f"**{QUICK}**" if quick else "",
+        markdown.filled(plain(_foreword(found))),
+        markdown.table(("experiment", "claim", "effect (95 % interval)", "verdict"), rows),
+    ]
+    for e, f, r in found:
+        effects = (
+            markdown.row((plain(effect.name), plain(_told(effect)), plain(effect.prediction), effect.judgement))
+            for effect in f.effects
+        )
+        parts += [
+            f"## {e.name}",
+            markdown.filled(f"**{f.verdict}**. {plain(e.claim)}"),
+            f"![{plain(f.chart.title)}]({e.name}.svg)",
+            markdown.table(("effect", "measured (95 % interval)", "claimed", ""), effects),
+            *(markdown.filled(f"*{name}*: {plain(fact)}") for name, fact in _facts(e, r)),
+            f"    {_command(e, quick=quick)}",
+        ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+# --- both ----------------------------------------------------------------------------------------------------------
+
+
+def _foreword(found: Sequence[tuple[Experiment, Finding, Record]]) -> str:
+    trainings = sum(len(record.trainings) for _, _, record in found)
+    hours = sum(m.seconds for _, _, record in found for m in record.trainings.values()) / 3600
+    return (
+        f"{len(found)} claims that courses make, each tested: what would refute it was written down first, and the "
+        f"verdict is computed from the effects. {trainings:,} trainings, {hours:.1f} hours. An effect is a mean over "
+        "seeds, with its 95 % interval by Student's t. A claim holds if all intervals lie where it says, holds with "
+        "limits if the first does, and is refuted if the first lies wholly elsewhere; else it is undecided."
+    )
+
+
+def _facts(experiment: Experiment, record: Record) -> Iterable[tuple[str, str]]:
+    yield "Method", experiment.method
+    yield "Held equal", experiment.held_equal
+    yield "What would refute it", experiment.refuted_if
+    yield "Don't conclude", experiment.beware
+    if record.trainings:
+        minutes = sum(measured.seconds for measured in record.trainings.values()) / 60
+        seeds = ", ".join(map(str, record.seeds))
+        yield "Made", f"{len(record.trainings)} trainings, seeds {seeds}, {minutes:.0f} minutes in all"
+
+
+def _command(experiment: Experiment, *, quick: bool) -> str:
+    return f"zoo study {experiment.name}{' --quick' if quick else ''}"
+
+
+def _told(effect: Effect) -> str:
+    low, high = effect.interval
+    if effect.exact:
+        return f"{effect.mean:+.3g} {effect.unit}"
+    return f"{effect.mean:+.2f} {effect.unit} ({low:+.2f} to {high:+.2f})"
