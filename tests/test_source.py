@@ -326,7 +326,7 @@ def test_an_interruption_between_the_stages_or_later_changes_nothing(folder, sta
 
 
 def test_the_run_the_file_and_the_card_say_what_it_started_from(folder, started):
-    with tracking._client() as client:
+    with tracking.open_client() as client:
         found = client.get_run(started.run).data
     assert found.tags["source"] == found.params["source"] == "fashion-mnist/conv-small"
     assert (found.params["source_layers"], found.params["source_parameters"]) == ("12", "86560")

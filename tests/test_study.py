@@ -119,7 +119,7 @@ def test_what_was_trained_is_not_trained_again(store, planted, monkeypatch):
 def test_each_training_is_a_child_of_the_study_in_the_store(store, planted):
     planted(16)
     study(["planted"], quick=True, seeds=2)
-    with tracking._client() as client:
+    with tracking.open_client() as client:
         runs = client.search_runs([client.get_experiment_by_name("study/planted").experiment_id])
     (parent,) = [run for run in runs if run.info.run_name == "planted"]
     children = [run for run in runs if run is not parent]

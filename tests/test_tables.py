@@ -103,7 +103,7 @@ def test_a_table_is_trained_exported_and_compared(place: tuple[Path, Comparison]
 def test_its_runs_name_columns_and_not_picture_sizes(place: tuple[Path, Comparison]) -> None:
     folder, _ = place
     run_id = read_manifest(folder / "exports/wine/softmax").metadata.run_id
-    with tracking._client() as client:
+    with tracking.open_client() as client:
         found = client.get_run(run_id)
         schema = found.inputs.dataset_inputs[0].dataset
     assert (found.data.params["columns"], found.data.params["label"]) == ("13", "cultivar")
@@ -233,7 +233,7 @@ def test_mlflow_serves_the_rows(place: tuple[Path, Comparison]) -> None:
 
     test = load("wine.csv", label="cultivar").test
     classifier = zoo.load("wine/softmax")
-    mlflow.set_tracking_uri(tracking.store())
+    mlflow.set_tracking_uri(tracking.store_uri())
     served = mlflow.pyfunc.load_model(f"runs:/{classifier.metadata.run_id}/onnx")
     assert str(served.metadata.get_input_schema().inputs[0].shape) == "(-1, 13)"
     found = served.predict({"features": test.inputs})["probabilities"]

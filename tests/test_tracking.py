@@ -85,7 +85,7 @@ def onnx_model() -> Any:
 
 @contextmanager
 def client():
-    with tracking._client() as found:
+    with tracking.open_client() as found:
         yield found
 
 
@@ -295,7 +295,7 @@ def test_where_nothing_was_written_nothing_is_found_or_made(plan, tmp_path, monk
 
 
 def test_a_locked_store_is_told_soon(run, plan, folder, monkeypatch):
-    monkeypatch.setattr(tracking, "LOCK_PATIENCE", 0.2)
+    monkeypatch.setattr("pipelines.tracking.store.LOCK_PATIENCE", 0.2)
     with closing(sqlite3.connect(folder / "mlruns" / "mlflow.db", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         started = time.monotonic()
@@ -364,7 +364,7 @@ def serving(arguments: list[str], health: str):
     """A process of `python -m mlflow ARGUMENTS`, once it answers."""
     command = [sys.executable, "-m", "mlflow", *arguments]
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # MLflow looks for uvicorn there
-    environment = {"PATH": path, "MLFLOW_TRACKING_URI": tracking.store(), "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment = {"PATH": path, "MLFLOW_TRACKING_URI": tracking.store_uri(), "MLFLOW_DISABLE_TELEMETRY": "true"}
     with subprocess.Popen(command, env={**os.environ, **environment}, start_new_session=True) as process:
         try:
             for _ in range(600):
@@ -391,7 +391,7 @@ def ask(url: str, body: dict[str, Any] | None = None) -> Any:
 @pytest.mark.timeout(300)
 def test_the_ui_shows_the_runs(run):
     url = f"http://127.0.0.1:{(port := free_port())}"
-    arguments = ["ui", "--backend-store-uri", tracking.store(), "--host", "127.0.0.1", "--port", str(port)]
+    arguments = ["ui", "--backend-store-uri", tracking.store_uri(), "--host", "127.0.0.1", "--port", str(port)]
     with serving([*arguments, "--workers", "1"], f"{url}/health"):
         with urllib.request.urlopen(url, timeout=60) as page:
             assert b"<title>MLflow</title>" in page.read()

@@ -1,0 +1,50 @@
+"""The record of every training, kept by MLflow. Nothing else in the project imports MLflow.
+
+A data set is an experiment, a training a run of it. Runs are written through a client that is told where the store is:
+no function here depends on a global "active run", and a finished run can be added to without being opened again.
+"""
+
+from pipelines.tracking.models import KERAS_MODEL, ONNX_MODEL, log_export, log_keras_model
+from pipelines.tracking.reading import (
+    HISTORY,
+    TrackedRun,
+    accuracies_by_seed,
+    fetch_folder,
+    find_finished,
+    find_run,
+    labels_of,
+    load_run,
+    search,
+)
+from pipelines.tracking.store import existing_store, open_client, store_uri, without_secrets
+from pipelines.tracking.studies import find_training, log_training, start_study
+from pipelines.tracking.writing import finish, log_epoch, log_figures, log_folder, reopen, start_run
+
+__all__ = [
+    "HISTORY",
+    "KERAS_MODEL",
+    "ONNX_MODEL",
+    "TrackedRun",
+    "accuracies_by_seed",
+    "existing_store",
+    "fetch_folder",
+    "find_finished",
+    "find_run",
+    "find_training",
+    "finish",
+    "labels_of",
+    "load_run",
+    "log_epoch",
+    "log_export",
+    "log_figures",
+    "log_folder",
+    "log_keras_model",
+    "log_training",
+    "open_client",
+    "reopen",
+    "search",
+    "start_run",
+    "start_study",
+    "store_uri",
+    "without_secrets",
+]

@@ -1,0 +1,115 @@
+"""Writing a run down, from its start to its end."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipelines.machine import commit, versions
+from pipelines.plan import PLAN_FILE, Plan, fingerprint
+from pipelines.tracking.store import experiment_id, open_client
+from zoo.data import DataSet
+from zoo.models import definition
+
+
+def start_run(plan: Plan, data_set: DataSet, facts: Mapping[str, str | int | float]) -> str:
+    """Open a run of a plan and write down all that is known beforehand. Returns its id, 32 hexadecimal digits.
+
+    facts: what the machine decided or the model turned out to have (precision, parameters), logged beside the recipe.
+    """
+    tags = {
+        "model": plan.model,
+        "family": definition(plan.model).family,
+        "data_set": data_set.name,
+        "data_digest": data_set.digest,
+        "fingerprint": fingerprint(plan),
+        "commit": commit(),
+        "mlflow.source.git.commit": commit(),
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.name": "zoo train",
+    }
+    if plan.source is not None:
+        tags |= {"source": plan.source.name, "source_digest": plan.source.digest}
+    size = f"{data_set.height}x{data_set.width}x{data_set.channels}"
+    of_inputs = {"label": plan.label, "columns": len(data_set.columns)} if data_set.columns else {"size": size}
+    known = {"model": plan.model, "data": plan.data, **of_inputs, "classes": data_set.classes}
+    params = {**known, **plan.recipe.to_json(), **facts}
+    with open_client() as client:
+        from mlflow.entities import Param
+
+        run_id = str(
+            client.create_run(experiment_id(client, data_set.name), run_name=plan.model, tags=tags).info.run_id
+        )
+        try:
+            client.log_batch(run_id, params=[Param(name, str(value)) for name, value in params.items()])
+            client.log_text(run_id, plan.to_json(), PLAN_FILE)
+            client.log_dict(run_id, versions(), "versions.json")
+            client.log_inputs(run_id, datasets=_inputs(data_set))
+        except BaseException:  # or it would count as running for ever
+            client.set_terminated(run_id, "FAILED")
+            raise
+    return run_id
+
+
+def _inputs(data_set: DataSet) -> Sequence[Any]:
+    """The three splits as MLflow's data sets, each with its shape, and the digest of the whole."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    def of_split(context: str, split: Any) -> Any:
+        what, schema = (
+            ("rows", {"features": "float32 [N, F]"})
+            if data_set.columns
+            else ("pictures", {"images": "uint8 [N, H, W, C]"})
+        )
+        profile = {what: len(split), "shape": list(split.inputs.shape), "labels": list(data_set.labels)}
+        found = Dataset(
+            name=f"{data_set.name}-{context}",
+            digest=data_set.digest[:32],  # the column takes 36 characters; the whole is the tag data_digest
+            source_type="local",
+            source=json.dumps({"uri": data_set.origin}),
+            schema=json.dumps({**schema, "labels": "int64 [N]"}),
+            profile=json.dumps(profile),
+        )
+        return DatasetInput(found, [InputTag("mlflow.data.context", context)])
+
+    splits = {"train": data_set.train, "validation": data_set.validation, "test": data_set.test}
+    return [of_split(context, split) for context, split in splits.items()]
+
+
+def log_epoch(run_id: str, epoch: int, figures: Mapping[str, float]) -> None:
+    """Write what an epoch measured; the first is 1. names: those in HISTORY."""
+    _log_metrics(run_id, figures, epoch)
+
+
+def log_figures(run_id: str, figures: Mapping[str, float]) -> None:
+    """Write numbers about the run as a whole, such as test_accuracy; one written before is replaced."""
+    _log_metrics(run_id, figures, 0)
+
+
+def _log_metrics(run_id: str, figures: Mapping[str, float], step: int) -> None:
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    with open_client() as client:
+        client.log_batch(run_id, metrics=[Metric(name, float(value), now, step) for name, value in figures.items()])
+
+
+def log_folder(run_id: str, folder: Path, artifact_path: str | None = None) -> None:
+    """Add a folder's files to the run's artifacts, under that path; pictures show in the MLflow UI."""
+    with open_client() as client:
+        client.log_artifacts(run_id, str(folder), artifact_path)
+
+
+def reopen(run_id: str) -> None:
+    """Mark a run as running again: it is gone on with."""
+    with open_client() as client:
+        client.update_run(run_id, status="RUNNING")
+
+
+def finish(run_id: str, status: str) -> None:
+    """End a run as FINISHED, FAILED or KILLED."""
+    with open_client() as client:
+        client.set_terminated(run_id, status)
