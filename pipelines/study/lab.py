@@ -28,6 +28,7 @@ from zoo.data.pixels import in_chunks
 from zoo.errors import StudyError
 from zoo.models import build_diagram
 from zoo.models.backend import start_keras
+from zoo.models.ledger import read_ledger
 from zoo.models.registry import Diagram
 from zoo.recipe import Recipe
 
@@ -44,9 +45,13 @@ def accuracy(model: Any, split: Split) -> float:
     return float(np.mean(answers.argmax(1) == split.labels))
 
 
-def test_accuracy(model: Any, data_set: DataSet) -> Figures:
-    """What is measured unless an experiment asks for more: "accuracy" on the whole test set, in points of 100."""
-    return {"accuracy": 100 * accuracy(model, data_set.test)}
+def accuracy_and_work(model: Any, data_set: DataSet) -> Figures:
+    """What is measured unless an experiment asks for more.
+
+    "accuracy" on the whole test set, in points of 100; "work": multiply-accumulates for one picture.
+    """
+    work = sum(entry.multiply_accumulates for entry in read_ledger(model))
+    return {"accuracy": 100 * accuracy(model, data_set.test), "work": float(work)}
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class Arm:
     data: Callable[[int], DataSet]
     updates: int
     settings: Mapping[str, Any] | None = None
-    measure: Measure = test_accuracy
+    measure: Measure = accuracy_and_work
     teacher: Callable[[int], Teacher] | None = None
 
     def recipe(self, seed: int) -> Recipe:
@@ -114,6 +119,11 @@ class Lab:
         """The one for the full study, or the one that is quick."""
         return quick if self.quick else full
 
+    @property
+    def usual(self) -> tuple[int, int]:
+        """Training pictures and updates, unless an experiment says why others: equal arms are then trained once."""
+        return (3_000, 200) if self.quick else (10_000, 600)
+
     def train(self, arms: Mapping[str, Arm]) -> Results:
         """Train each arm with each seed, unless that was done before, and give what was measured.
 
@@ -153,7 +163,7 @@ class Lab:
         key = _key(model, data_set, recipe, arm)
         if self.record.knows(name, seed, key):
             return False
-        known = tracking.find_training(self.name, key)
+        known = tracking.find_training(key)
         begin = time.monotonic()
         parameters = int(model.count_params())
         figures = known or {**bench.fit(model, data_set, recipe, arm), "parameters": parameters}
