@@ -107,7 +107,7 @@ def evaluate(run: str) -> Evaluation:
         (folder / EVALUATION_FILE).write_text(evaluation.to_json(), encoding="utf-8")
         tracking.log_folder(tracked.run_id, folder, EVALUATION_FOLDER)
     # Last: who finds an accuracy in a run finds its pictures, too.
-    tracking.log_figures(tracked.run_id, measured)
+    tracking.log_figures(tracked.run_id, measured, model=tracking.KERAS_MODEL, split="test")
     return evaluation
 
 
