@@ -86,7 +86,7 @@ def test_a_description_follows_the_run_from_its_start_to_its_export(plan):
     tracking.log_figures(run, TESTED)
     assert "**75.00%** of the 359 test pictures are right (95% interval 70.00% to 80.00%)" in note(run)
     assert f"zoo export {run[:8]}" in note(run)
-    assert f'src="get-artifact?path=evaluation%2Fcurves.png&run_uuid={run}"' in note(run)
+    assert f"](get-artifact?path=evaluation%2Fsmall%2Fcurves.png&run_uuid={run})" in note(run)
     tracking.log_figures(run, {"export_size": 5000, "largest_difference": 1e-7, "latency": 0.02})
     assert 'zoo.load("exports/digits/softmax")' in note(run)
     assert "0.02 ms for one picture" in note(run)

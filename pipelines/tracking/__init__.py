@@ -4,6 +4,7 @@ A data set is an experiment, a training a run of it. Runs are written through a 
 no function here depends on a global "active run", and a finished run can be added to without being opened again.
 """
 
+from pipelines.tracking.describing import SMALL
 from pipelines.tracking.listing import results_pages
 from pipelines.tracking.models import KERAS_MODEL, ONNX_MODEL, log_export, log_keras_model
 from pipelines.tracking.reading import (
@@ -27,6 +28,7 @@ __all__ = [
     "HISTORY",
     "KERAS_MODEL",
     "ONNX_MODEL",
+    "SMALL",
     "TrackedRun",
     "accuracies_by_seed",
     "existing_store",

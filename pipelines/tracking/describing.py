@@ -22,6 +22,7 @@ from zoo.models import definition
 NOTE = "mlflow.note.content"
 BEGIN = "<!-- zoo: what stands between these two lines is kept up to date, what you write outside stays -->"
 END = "<!-- /zoo -->"
+SMALL = "small"  # the folder with small copies of an evaluation's pictures, for descriptions
 LONGEST_NAME, LONGEST_NOTE, LABELS_TOLD = 120, 5000, 20  # letters, letters that any store takes, class names
 
 RESULTS = "mlflow.sharedViewState.results"  # a tag of an experiment: ?viewStateShareKey=results opens it
@@ -113,8 +114,8 @@ def describe_run(run: Any) -> str:
         "\n".join(["| | |", "|---|---|", *(f"| {name} | {told} |" for name, told in _facts(figures, tags, what))]),
     ]
     if "test_accuracy" in figures:
-        lines += [_picture(run.info, "curves", "loss and accuracy by epoch")]
-        lines += [_picture(run.info, "confusion", "what is taken for what")]
+        lines.append(_picture(run.info, "curves", "Loss and accuracy by epoch"))
+        lines.append(_picture(run.info, "confusion", "What is taken for what"))
     lines.append("\n".join(f"- {step}" for step in _next_steps(run, figures, tags)))
     return "\n\n".join(lines)
 
@@ -168,11 +169,13 @@ def _facts(figures: Mapping[str, float], tags: Mapping[str, str], what: str) -> 
 
 
 def _picture(info: Any, name: str, text: str) -> str:
-    """A picture of the evaluation, which leads to its page among the artifacts."""
-    path = f"evaluation/{name}.png"
-    page = f"#/experiments/{info.experiment_id}/runs/{info.run_id}/artifacts/{path}"
-    address = f"get-artifact?path={quote(path, safe='')}&run_uuid={info.run_id}"
-    return f'<a href="{page}"><img src="{address}" alt="{text}" title="{text}" width="720"></a>'
+    """A picture of the evaluation below its title, small, which leads to the large one among the artifacts.
+
+    MLflow leaves of a picture in a description its address alone: no width, and no text for who can't see it.
+    """
+    page = f"#/experiments/{info.experiment_id}/runs/{info.run_id}/artifacts/evaluation/{name}.png"
+    address = f"get-artifact?path={quote(f'evaluation/{SMALL}/{name}.png', safe='')}&run_uuid={info.run_id}"
+    return f"[{text}]({page})\n\n[![{text}]({address})]({page})"
 
 
 def _next_steps(run: Any, figures: Mapping[str, float], tags: Mapping[str, str]) -> list[str]:
