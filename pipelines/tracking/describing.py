@@ -26,7 +26,7 @@ SMALL = "small"  # the folder with small copies of an evaluation's pictures, for
 LONGEST_NAME, LONGEST_NOTE, LABELS_TOLD = 120, 5000, 20  # letters, letters that any store takes, class names
 
 RESULTS = "mlflow.sharedViewState.results"  # a tag of an experiment: ?viewStateShareKey=results opens it
-_COLUMNS = {  # of the table of results, beside those that it always has, and how wide they are in pixels
+_COLUMNS = {  # of the table of results, and how wide they are in pixels
     "tags.`family`": 80,
     "metrics.`test_accuracy`": 120,
     "metrics.`parameters`": 110,
@@ -89,7 +89,7 @@ def _results() -> Mapping[str, Any]:
         "orderByAsc": False,
         "selectedColumns": list(_COLUMNS),
         "columnOrder": list(_COLUMNS),
-        "columnWidths": {"attributes.`Run Name`": 260, **_COLUMNS},
+        "columnWidths": _COLUMNS,
     }
 
 

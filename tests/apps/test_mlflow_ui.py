@@ -42,7 +42,7 @@ THEIRS = re.compile(r"mlflow/users/current|ResizeObserver loop")
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with two models taken the whole way, one of them from two seeds, and one of pictures of hostile names."""
+    """A folder with two models taken the whole way, one of them by two seeds, and one of pictures of hostile names."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.chdir(tmp_path_factory.mktemp("browsed"))
