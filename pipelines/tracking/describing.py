@@ -1,7 +1,7 @@
 """What people read in the MLflow UI: the names of runs, their descriptions, and the table of results.
 
-A description is Markdown. MLflow shows HTML in it, without scripts: names that others chose are escaped. Pictures come
-from the run's own artifacts, by the address that the UI itself fetches them from.
+A description is Markdown, in which MLflow shows HTML, too, though without scripts: names that others chose are escaped.
+Pictures come from the run's own artifacts, by the address that the UI itself fetches them from.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from pathlib import PurePath
 from typing import Any
 from urllib.parse import quote
 
-from pipelines.markdown import plain
 from pipelines.plan import LEARNED_AS_THEY_ARE, Plan
 from zoo.data import DataSet
 from zoo.models import definition
@@ -36,6 +35,14 @@ _COLUMNS = {  # of the table of results, and how wide they are in pixels
     "metrics.`best_validation_accuracy`": 190,
     "attributes.`Models`": 120,
 }
+
+
+def shown(text: str) -> str:
+    """Text as MLflow's Markdown shows it as it is: all but letters, digits, blanks, dots, commas and dashes as entities.
+
+    A backslash, which escapes elsewhere, doesn't before < in MLflow's.
+    """
+    return re.sub(r"[^\w .,-]|_", lambda sign: f"&#{ord(sign[0])};", " ".join(text.split()))
 
 
 def run_name(plan: Plan) -> str:
@@ -140,9 +147,9 @@ def _facts(figures: Mapping[str, float], tags: Mapping[str, str], what: str) -> 
         for name in ("parameters", "multiply_accumulates")
         if name in figures
     ]
-    found = [("model", f"{plain(tags['model'])}: {', '.join(costs)}"), ("data", plain(tags["data_set"]))]
+    found = [("model", f"{shown(tags['model'])}: {', '.join(costs)}"), ("data", shown(tags["data_set"]))]
     if "source" in tags:
-        found.append(("begun from", plain(tags["source"])))
+        found.append(("begun from", shown(tags["source"])))
     if "best_epoch" in figures:
         accuracy = figures.get("best_validation_accuracy")
         of_it = f", {accuracy:.2%} of the validation {what}" if accuracy is not None else ""
@@ -211,10 +218,10 @@ def describe_data(data_set: DataSet, experiment: str) -> str:
     )
     splits = {"train": data_set.train, "validation": data_set.validation, "test": data_set.test}
     counts = ", ".join(f"{len(split):,} {name}" for name, split in splits.items())
-    labels = ", ".join(plain(label[:60]) for label in data_set.labels[:LABELS_TOLD])
+    labels = ", ".join(shown(label[:60]) for label in data_set.labels[:LABELS_TOLD])
     more = f" and {len(data_set.labels) - LABELS_TOLD:,} more" if len(data_set.labels) > LABELS_TOLD else ""
     return (
-        f"[Table of results]({results_page(experiment)}) of {plain(data_set.name)}: {what} ({size}), {counts}; "
+        f"[Table of results]({results_page(experiment)}) of {shown(data_set.name)}: {what} ({size}), {counts}; "
         f"{len(data_set.labels)} classes: {labels}{more}.\n\n"
         "latency: milliseconds for one, on one thread of the machine that exported; export_size: bytes. In a terminal: "
         "`zoo runs`."

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pipelines.markdown import plain
 from pipelines.seeds import spread_of
-from pipelines.tracking.describing import NOTE
+from pipelines.tracking.describing import NOTE, shown
 from pipelines.tracking.store import open_client
 
 COSTS = ("parameters", "multiply_accumulates")  # the same for each seed
@@ -58,7 +57,7 @@ def _parent(client: Any, first: Any, name: str) -> str:
 
 def _describe(children: Sequence[Any], spread: Any) -> str:
     lines = [
-        f"| {each.data.params['seed']} | [{plain(each.info.run_name)}](#/experiments/{each.info.experiment_id}/runs/"
+        f"| {each.data.params['seed']} | [{shown(each.info.run_name)}](#/experiments/{each.info.experiment_id}/runs/"
         f"{each.info.run_id}) | {each.data.metrics['test_accuracy']:.2%} |"
         for each in children
     ]
