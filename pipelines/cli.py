@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-_TRAINING_PACKAGES = {"tensorflow", "keras", "tf2onnx", "onnx", "mlflow", "matplotlib", "sklearn", "rich"}
+_TRAINING_PACKAGES = {"tensorflow", "keras", "tf2onnx", "onnx", "mlflow", "matplotlib", "sklearn", "psutil", "rich"}
 
 
 # --- commands ------------------------------------------------------------------------------------------------------
@@ -272,6 +272,21 @@ def _list(options: argparse.Namespace) -> None:
         options.exports, sort=options.sort, family=options.family, data=options.data, where=options.where
     )
     terminal.show(found, options.json, terminal.roster_table)
+
+
+def _runs(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+    from pipelines.runs import runs
+
+    found = runs(
+        model=options.model,
+        data=options.data,
+        status=options.status,
+        where=options.where,
+        sort=options.sort,
+        most=options.most,
+    )
+    terminal.show(found, options.json, terminal.runs_table)
 
 
 def _describe(options: argparse.Namespace) -> None:
@@ -556,6 +571,21 @@ def _parser() -> argparse.ArgumentParser:
         metavar="CONDITION",
         help="only where it holds, such as 'parameters<100k' or 'accuracy>=93%%'; can be given several times",
     )
+
+    added = command("runs", _runs, "list the trainings in the store, the latest first")
+    added.add_argument("--model", help="only those of a model")
+    added.add_argument("--data", metavar="NAME", help="only those on a data set")
+    added.add_argument("--status", help="only those that are running, finished, failed or killed")
+    added.add_argument(
+        "--where",
+        action="append",
+        default=[],
+        metavar="CONDITION",
+        help="only where it holds, such as 'test_accuracy>90%%', 'parameters<100k' or 'seed=2'; can be given several "
+        "times; any figure of a run and any field of the recipe will do",
+    )
+    added.add_argument("--sort", metavar="FIELD", help="such as test_accuracy, latency, export_size or started")
+    added.add_argument("--most", type=_count, default=50, metavar="N", help="rows at most (default: 50)")
 
     added = command("describe", _describe, "show a model layer by layer: shapes, parameters by formula, cost, sight")
     added.add_argument("model", metavar="MODEL")

@@ -87,20 +87,20 @@ def compare(
     return Comparison(rows, picture, pairs, notes)
 
 
-def measure_latencies(classifiers: Sequence[Classifier]) -> list[float]:
-    """The median milliseconds that each needs for one picture or row, taken in turns."""
+def measure_latencies(classifiers: Sequence[Classifier], seconds: float = PATIENCE) -> list[float]:
+    """The median milliseconds that each needs for one picture or row, taken in turns, for so many seconds at most."""
     inputs = [made_up(classifier.metadata, 1) for classifier in classifiers]
-    seconds: list[list[float]] = [[] for _ in classifiers]
+    times: list[list[float]] = [[] for _ in classifiers]
     began = time.perf_counter()
     for turn in range(WARM_UP + ROUNDS):
-        for classifier, one, taken in zip(classifiers, inputs, seconds, strict=True):
+        for classifier, one, taken in zip(classifiers, inputs, times, strict=True):
             start = time.perf_counter()
             classifier.probabilities(one)
             if turn >= WARM_UP:
                 taken.append(time.perf_counter() - start)
-        if turn >= WARM_UP and time.perf_counter() - began > PATIENCE:
+        if turn >= WARM_UP and time.perf_counter() - began > seconds:
             break
-    return [1000 * median(taken) for taken in seconds]
+    return [1000 * median(taken) for taken in times]
 
 
 def _row(folder: Path, latency: float) -> Row:

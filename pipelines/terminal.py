@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pipelines.gallery import Gallery
     from pipelines.quantize import Quantized
     from pipelines.roster import ListedModel
+    from pipelines.runs import Runs
     from pipelines.study import Studied
     from pipelines.train import Trained
     from pipelines.triton import TritonModel
@@ -41,6 +43,7 @@ _progress = Console(stderr=True, highlight=False)
 
 CLASSES_TOLD, DUPLICATES_TOLD, PROBLEMS_TOLD = 40, 20, 100  # in a terminal; --json and --html have all
 
+STATUS_STYLES = {"finished": "green4", "running": "dodger_blue2", "failed": "red3", "killed": "dark_orange"}
 FAMILY_STYLES = {"dense": "dark_orange", "conv": "dodger_blue2", "hybrid": "green4"}
 
 
@@ -346,6 +349,7 @@ def quantized_table(quantized: Quantized) -> Table:
             )
         if found.speedups and max(found.speedups.values()) < 1:
             lines.append(f"{found.precision} is slower here than float32: it is worth its size alone")
+    lines += [printable(quantized.note)] if quantized.note else []
     table.caption = "\n".join(lines)
     table.caption_justify = "left"
     return table
@@ -433,6 +437,51 @@ def roster_table(models: tuple[ListedModel, ...]) -> Table:
             _short(model.summary),
         )
     return table
+
+
+def runs_table(runs: Runs) -> Table:
+    """A line a run: what `zoo runs` prints."""
+    asked = sorted({name for run in runs.runs for name in run.asked})
+    table = _table(
+        "run",
+        "started",
+        "status",
+        "family",
+        "name",
+        "data set",
+        ">parameters",
+        ">multiply-acc.",
+        ">test accuracy",
+        ">latency",
+        ">export",
+        *(f">{name}" for name in asked),
+    )
+    for run in runs.runs:
+        table.add_row(
+            run.run[:8],
+            f"{datetime.fromisoformat(run.started).astimezone():%Y-%m-%d %H:%M}",
+            Text(run.status, style=STATUS_STYLES.get(run.status, "")),
+            _family(run.family),
+            Text(printable(run.name)),
+            Text(printable(run.data_set)),
+            _or_blank(run.parameters, ","),
+            _or_blank(run.multiply_accumulates, ","),
+            _or_blank(run.test_accuracy, ".2%"),
+            "" if run.latency is None else f"{1000 * run.latency:,.0f} µs",
+            "" if run.export_size is None else f"{run.export_size / 1000:,.0f} kB",
+            *(Text(printable(_asked(run.asked.get(name)))) for name in asked),
+        )
+    shown = len(runs.runs)
+    several = "run" if runs.found == 1 else "runs"
+    table.caption = (
+        f"{shown:,} of {runs.found:,} runs: --most shows more" if shown < runs.found else f"{shown:,} {several}"
+    )
+    table.caption_justify = "left"
+    return table
+
+
+def _asked(value: float | str | None) -> str:
+    return value if isinstance(value, str) else _or_blank(value, ".6g")
 
 
 def _or_blank(figure: float | None, form: str) -> str:

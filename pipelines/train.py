@@ -34,6 +34,7 @@ from zoo.data.tables import scales
 from zoo.errors import RecipeError, TrackingError, ZooError
 from zoo.models import build, build_for_table, definition
 from zoo.models.backend import start_keras
+from zoo.models.ledger import read_ledger
 from zoo.recipe import Recipe
 
 # Steps that TensorFlow takes in one call: a call costs as much as a step of a small model. Also the least between two
@@ -121,23 +122,24 @@ def train(
             **(taken.facts() if taken else {}),
         }
         run_id = tracking.start_run(plan, data_set, facts)
+        tracking.log_figures(run_id, _costs(learner))
     else:
         tracking.reopen(run_id)
     if taken:
         print(taken, file=sys.stderr, flush=True)
-    with _ended(run_id):
+    with _ended(run_id), tracking.watch_machine(run_id):
         if begin is None:
             log_data(run_id, data_set)
             log_augmented(run_id, plan.recipe, learned)
             begin = _beginning(learner, precision, run_id)
         best = fit(learner, plan, learned, teacher, schedule, stages, begin, run_id)
         trained = _in_float32(plan, data_set, best)
-        known: dict[str, float] = {"best_epoch": best.epoch, "parameters": parameters}
         accuracy = _accuracy(trained, learned.validation) if learned.validation else None
-        if accuracy is not None:
-            known["best_validation_accuracy"] = accuracy
-        tracking.log_figures(run_id, known)
         tracking.log_keras_model(run_id, trained)
+        tracking.log_figures(run_id, {"best_epoch": best.epoch})
+        if accuracy is not None:
+            of_best = {"best_validation_accuracy": accuracy}
+            tracking.log_figures(run_id, of_best, model=tracking.KERAS_MODEL, split="validation")
     checkpoint.delete(run_id)
     return Trained(
         run=run_id,
@@ -378,6 +380,15 @@ def _beginning(learner: Any, precision: str, run_id: str) -> Checkpoint:
     begin = Checkpoint(0, precision, _state(learner), None)
     checkpoint.save(begin, run_id)
     return begin
+
+
+def _costs(learner: Any) -> dict[str, float]:
+    """What the model costs, as numbers that a list of runs can be sorted by."""
+    entries = read_ledger(learner)
+    return {
+        "parameters": float(learner.count_params()),
+        "multiply_accumulates": float(sum(layer.multiply_accumulates for layer in entries)),
+    }
 
 
 # --- the result ----------------------------------------------------------------------------------------------------

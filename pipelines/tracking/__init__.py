@@ -4,6 +4,8 @@ A data set is an experiment, a training a run of it. Runs are written through a 
 no function here depends on a global "active run", and a finished run can be added to without being opened again.
 """
 
+from pipelines.tracking.describing import SMALL
+from pipelines.tracking.listing import results_pages
 from pipelines.tracking.models import KERAS_MODEL, ONNX_MODEL, log_export, log_keras_model
 from pipelines.tracking.reading import (
     HISTORY,
@@ -16,14 +18,17 @@ from pipelines.tracking.reading import (
     load_run,
     search,
 )
+from pipelines.tracking.seeds import log_seeds
 from pipelines.tracking.store import existing_store, open_client, store_uri, without_secrets
 from pipelines.tracking.studies import find_training, log_training, start_study
+from pipelines.tracking.system import watch_machine
 from pipelines.tracking.writing import finish, log_epoch, log_figures, log_folder, reopen, start_run
 
 __all__ = [
     "HISTORY",
     "KERAS_MODEL",
     "ONNX_MODEL",
+    "SMALL",
     "TrackedRun",
     "accuracies_by_seed",
     "existing_store",
@@ -39,12 +44,15 @@ __all__ = [
     "log_figures",
     "log_folder",
     "log_keras_model",
+    "log_seeds",
     "log_training",
     "open_client",
     "reopen",
+    "results_pages",
     "search",
     "start_run",
     "start_study",
     "store_uri",
+    "watch_machine",
     "without_secrets",
 ]

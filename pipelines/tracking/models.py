@@ -9,11 +9,13 @@ from typing import Any
 
 from pipelines.machine import versions
 from pipelines.tracking.store import import_mlflow, open_client, store_uri
-from pipelines.tracking.writing import log_figures
+from pipelines.tracking.writing import latest_model, log_figures
 from zoo.contract import ACTIVATION_MAP, FEATURES, INPUT, LOGITS, PROBABILITIES
 from zoo.errors import TrackingError
 
 KERAS_MODEL, ONNX_MODEL = "keras", "onnx"  # runs:/RUN/keras and runs:/RUN/onnx
+# What a model is told to be, as its run is: the UI's list of models has columns of these, and of the parameters.
+_TAGS = ("model", "family", "data_set", "mlflow.source.name", "mlflow.source.type", "mlflow.source.git.commit")
 
 
 def log_keras_model(run_id: str, model: Any) -> None:
@@ -34,7 +36,7 @@ def log_keras_model(run_id: str, model: Any) -> None:
 
 
 def log_export(run_id: str, model: Any, figures: Mapping[str, float]) -> None:
-    """Add an `onnx.ModelProto` to the run, whole in one file, and figures about it (size, parity)."""
+    """Add an `onnx.ModelProto` to the run, whole in one file, and figures about it on the test set (size, parity)."""
     import_mlflow()
     import mlflow.onnx
 
@@ -61,7 +63,7 @@ def log_export(run_id: str, model: Any, figures: Mapping[str, float]) -> None:
         )
 
     _log_model(run_id, ONNX_MODEL, save)
-    log_figures(run_id, figures)
+    log_figures(run_id, figures, model=ONNX_MODEL, split="test")
 
 
 def _signature(inputs: tuple[int, ...], classes: int, positions: tuple[int, ...] = ()) -> Any:
@@ -87,7 +89,10 @@ def _log_model(run_id: str, name: str, save: Any) -> None:
 
     with open_client() as client, tempfile.TemporaryDirectory() as temporary:
         run = client.get_run(run_id)
-        logged = client.create_logged_model(run.info.experiment_id, name, source_run_id=run_id)
+        tags = {name: run.data.tags[name] for name in _TAGS if name in run.data.tags}
+        logged = client.create_logged_model(
+            run.info.experiment_id, name, source_run_id=run_id, tags=tags, params=run.data.params
+        )
         folder = Path(temporary) / name
         save(folder, Model(artifact_path=logged.artifact_location, run_id=run_id, model_id=logged.model_id))
         client.log_model_artifacts(logged.model_id, str(folder))
@@ -104,19 +109,14 @@ def load_keras_model(run_id: str) -> Any:
 
     with open_client() as client, tempfile.TemporaryDirectory() as temporary:
         run = client.get_run(run_id)
-        logged = client.search_logged_models(
-            [run.info.experiment_id],
-            f"source_run_id = '{run_id}' AND name = '{KERAS_MODEL}'",
-            order_by=[{"field_name": "creation_timestamp", "ascending": False}],
-        )
-        ready = [model for model in logged if str(model.status) == "READY"]
-        if not ready:
+        logged = latest_model(client, run.info, KERAS_MODEL)
+        if logged is None:
             raise TrackingError(
                 f"run {run_id} holds no trained model (it is {run.info.status}): "
                 f"`zoo train --resume {run_id[:8]}` goes on with it"
             )
         folder = import_mlflow().artifacts.download_artifacts(
-            artifact_uri=ready[0].artifact_location, dst_path=temporary, tracking_uri=store_uri()
+            artifact_uri=logged.artifact_location, dst_path=temporary, tracking_uri=store_uri()
         )
         try:
             return keras.saving.load_model(Path(folder) / "data" / "model.keras", compile=False)

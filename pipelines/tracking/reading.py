@@ -13,6 +13,7 @@ from typing import Any
 from pipelines.plan import PLAN_FILE, Plan, fingerprint, parse_plan
 from pipelines.tracking.models import load_keras_model
 from pipelines.tracking.store import database_file, existing_store, open_client, store_uri, without_secrets
+from pipelines.tracking.system import SYSTEM
 from zoo.errors import RecipeError, TrackingError
 
 # What is measured after each epoch; everything else that a run measures is a figure.
@@ -125,7 +126,11 @@ def load_run(run: str) -> TrackedRun:
         data_digest=tags["data_digest"],
         fingerprint=tags["fingerprint"],
         commit=tags["commit"],
-        figures={name: value for name, value in found.data.metrics.items() if name not in HISTORY},
+        figures={
+            name: value
+            for name, value in found.data.metrics.items()
+            if name not in HISTORY and not name.startswith(SYSTEM)
+        },
         history=history,
     )
 

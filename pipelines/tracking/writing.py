@@ -10,6 +10,7 @@ from typing import Any
 
 from pipelines.machine import commit, versions
 from pipelines.plan import PLAN_FILE, Plan, fingerprint
+from pipelines.tracking.describing import run_name, update_description, update_experiment
 from pipelines.tracking.store import experiment_id, open_client
 from zoo.data import DataSet
 from zoo.models import definition
@@ -40,14 +41,15 @@ def start_run(plan: Plan, data_set: DataSet, facts: Mapping[str, str | int | flo
     with open_client() as client:
         from mlflow.entities import Param
 
-        run_id = str(
-            client.create_run(experiment_id(client, data_set.name), run_name=plan.model, tags=tags).info.run_id
-        )
+        experiment = experiment_id(client, data_set.name)
+        update_experiment(client, experiment, data_set)
+        run_id = str(client.create_run(experiment, run_name=run_name(plan), tags=tags).info.run_id)
         try:
             client.log_batch(run_id, params=[Param(name, str(value)) for name, value in params.items()])
             client.log_text(run_id, plan.to_json(), PLAN_FILE)
             client.log_dict(run_id, versions(), "versions.json")
             client.log_inputs(run_id, datasets=_inputs(data_set))
+            update_description(client, run_id)
         except BaseException:  # or it would count as running for ever
             client.set_terminated(run_id, "FAILED")
             raise
@@ -81,20 +83,53 @@ def _inputs(data_set: DataSet) -> Sequence[Any]:
 
 def log_epoch(run_id: str, epoch: int, figures: Mapping[str, float]) -> None:
     """Write what an epoch measured; the first is 1. names: those in HISTORY."""
-    _log_metrics(run_id, figures, epoch)
+    with open_client() as client:
+        log_metrics(client, run_id, figures, epoch)
 
 
-def log_figures(run_id: str, figures: Mapping[str, float]) -> None:
-    """Write numbers about the run as a whole, such as test_accuracy; one written before is replaced."""
-    _log_metrics(run_id, figures, 0)
+def log_figures(
+    run_id: str, figures: Mapping[str, float], *, model: str | None = None, split: str | None = None
+) -> None:
+    """Write numbers about the run as a whole, such as test_accuracy; one written before is replaced.
+
+    model: of which of the run's models they are, KERAS_MODEL or ONNX_MODEL. split: of the data set, on which they were
+    measured. With both, the UI shows them on the pages of that model and of that data, too.
+    """
+    with open_client() as client:
+        log_metrics(client, run_id, figures, 0, _links(client, run_id, model, split) if model else {})
+        update_description(client, run_id)
 
 
-def _log_metrics(run_id: str, figures: Mapping[str, float], step: int) -> None:
+def log_metrics(
+    client: Any, run_id: str, figures: Mapping[str, float], step: int, links: Mapping[str, str] | None = None
+) -> None:
+    """Write numbers as of now, all in one request. links: to a model and a data set, as MLflow names them."""
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
-    with open_client() as client:
-        client.log_batch(run_id, metrics=[Metric(name, float(value), now, step) for name, value in figures.items()])
+    metrics = [Metric(name, float(value), now, step, **(links or {})) for name, value in figures.items()]
+    client.log_batch(run_id, metrics=metrics)
+
+
+def _links(client: Any, run_id: str, model: str, split: str | None) -> dict[str, str]:
+    """What a metric names to belong to a model and to a split of the data set."""
+    run = client.get_run(run_id)
+    logged = latest_model(client, run.info, model)
+    links = {"model_id": logged.model_id} if logged else {}
+    for each in run.inputs.dataset_inputs:
+        if any(tag.key == "mlflow.data.context" and tag.value == split for tag in each.tags):
+            links |= {"dataset_name": each.dataset.name, "dataset_digest": each.dataset.digest}
+    return links
+
+
+def latest_model(client: Any, info: Any, name: str) -> Any | None:
+    """The model of that name that a run, by its info, logged last and whole; None where there is none."""
+    logged = client.search_logged_models(
+        [info.experiment_id],
+        f"source_run_id = '{info.run_id}' AND name = '{name}'",
+        order_by=[{"field_name": "creation_timestamp", "ascending": False}],
+    )
+    return next((found for found in logged if str(found.status) == "READY"), None)
 
 
 def log_folder(run_id: str, folder: Path, artifact_path: str | None = None) -> None:
@@ -107,9 +142,11 @@ def reopen(run_id: str) -> None:
     """Mark a run as running again: it is gone on with."""
     with open_client() as client:
         client.update_run(run_id, status="RUNNING")
+        update_description(client, run_id)
 
 
 def finish(run_id: str, status: str) -> None:
     """End a run as FINISHED, FAILED or KILLED."""
     with open_client() as client:
         client.set_terminated(run_id, status)
+        update_description(client, run_id)
