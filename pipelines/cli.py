@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.contract import FLOAT16, FLOAT32, INT8, MODEL_FILES, RESIZINGS
-from zoo.errors import DataError, MissingExtraError, ZooError, printable
+from zoo.errors import DataError, MissingExtraError, ReproductionError, ZooError, printable
 from zoo.recipe import Recipe, parse_settings
 
 # What TensorFlow logs at its start (instruction sets, absent CUDA) is nothing that a user of ours can act on.
@@ -107,6 +107,16 @@ def _train(options: argparse.Namespace) -> None:
         **_reading(options),
     )
     terminal.show(trained, options.json, terminal.training_summary)
+
+
+def _reproduce(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+    from pipelines.reproduce import reproduce
+
+    found = reproduce(options.run, tell=terminal.tell)
+    terminal.show(found, options.json, terminal.reproduction_summary)
+    if not found.same:
+        raise ReproductionError(f"run {found.run[:8]} was not reproduced bit for bit")
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -401,6 +411,9 @@ def _parser() -> argparse.ArgumentParser:
     takes_data(added, required=False)
     added.add_argument("--plan", type=Path, metavar="FILE", help="make the run of a plan.json again")
     added.add_argument("--resume", metavar="RUN", help="go on with a run that was interrupted")
+
+    added = command("reproduce", _reproduce, "train a run again, and say whether the same weights come out")
+    added.add_argument("run", metavar="RUN", help="a run's id, or the first digits of it")
 
     added = command("evaluate", _evaluate, "measure a run on its whole test set")
     added.add_argument("run", metavar="RUN", help="a run's id, or the first digits of it")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pipelines.export import Exported
     from pipelines.gallery import Gallery
     from pipelines.quantize import Quantized
+    from pipelines.reproduce import Reproduction
     from pipelines.roster import ListedModel
     from pipelines.study import Studied
     from pipelines.train import Trained
@@ -57,7 +58,7 @@ def show(result: Any, as_json: bool, table: Callable[[Any], Any]) -> None:
 
 def tell(step: str) -> None:
     """One line of progress."""
-    _progress.print(Text(step, style="bold"))
+    _progress.print(Text(printable(step), style="bold"), soft_wrap=True)
 
 
 def comparison_table(comparison: Comparison) -> Table:
@@ -286,6 +287,12 @@ def training_summary(trained: Trained) -> Text:
         f"{trained.model} on {trained.data}: {found} in {trained.seconds:,.0f} s\n"
         f"run {trained.run}; next: zoo evaluate {trained.run[:8]}, zoo export {trained.run[:8]}"
     )
+
+
+def reproduction_summary(found: Reproduction) -> Text:
+    """What came out, and the new run."""
+    title = f"{found.model} on {found.data}, run {found.run[:8]} again as {found.again[:8]}"
+    return Text(printable(f"{title}: {found}"))
 
 
 def evaluation_table(evaluation: Evaluation) -> Table:

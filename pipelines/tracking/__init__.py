@@ -4,6 +4,7 @@ A data set is an experiment, a training a run of it. Runs are written through a 
 no function here depends on a global "active run", and a finished run can be added to without being opened again.
 """
 
+from pipelines.tracking.environments import environment_of
 from pipelines.tracking.models import KERAS_MODEL, ONNX_MODEL, log_export, log_keras_model
 from pipelines.tracking.reading import (
     HISTORY,
@@ -18,7 +19,7 @@ from pipelines.tracking.reading import (
 )
 from pipelines.tracking.store import existing_store, open_client, store_uri, without_secrets
 from pipelines.tracking.studies import find_training, log_training, start_study
-from pipelines.tracking.writing import finish, log_epoch, log_figures, log_folder, reopen, start_run
+from pipelines.tracking.writing import finish, log_epoch, log_figures, log_folder, log_tags, reopen, start_run
 
 __all__ = [
     "HISTORY",
@@ -26,6 +27,7 @@ __all__ = [
     "ONNX_MODEL",
     "TrackedRun",
     "accuracies_by_seed",
+    "environment_of",
     "existing_store",
     "fetch_folder",
     "find_finished",
@@ -39,6 +41,7 @@ __all__ = [
     "log_figures",
     "log_folder",
     "log_keras_model",
+    "log_tags",
     "log_training",
     "open_client",
     "reopen",
