@@ -213,10 +213,12 @@ def _compare(options: argparse.Namespace) -> None:
     from pipelines import terminal
     from pipelines.compare import compare
 
-    comparison = compare(options.exports, picture=options.picture, data=options.data)
+    comparison = compare(options.models, picture=options.picture, data=options.data, page=options.html, log=options.log)
     terminal.show(comparison, options.json, terminal.comparison_table)
     if not options.json:
         terminal.show_pairs(comparison)
+        if comparison.page:
+            terminal.tell(f"the page: {comparison.page}")
 
 
 def _demo(options: argparse.Namespace) -> None:
@@ -492,10 +494,18 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("export", metavar="EXPORT", help="a folder, an .onnx file, or a name such as digits/lenet5")
     added.add_argument("--provider", default="auto", help="where to run: auto, cpu, cuda, openvino, ...")
 
-    added = command("compare", _compare, "put exports side by side: accuracy, size, latency, parity")
-    added.add_argument("exports", nargs="+", metavar="EXPORT", help="a folder, or a name such as digits/lenet5")
+    added = command("compare", _compare, "put models side by side: accuracy, size, latency, curves, and by picture")
+    added.add_argument(
+        "models",
+        nargs="+",
+        metavar="EXPORT|RUN|EXPERIMENT",
+        help="a folder or a name such as digits/lenet5; a run's id, or the first digits of it; an experiment such as "
+        "digits, for the latest finished run of each of its models",
+    )
+    added.add_argument("--html", type=Path, metavar="FILE", help="write a page that shows it, too, in one file")
+    added.add_argument("--log", metavar="RUN", help="add that page to the artifacts of a run")
     added.add_argument("--picture", type=Path, metavar="FILE", help="save the comparison as a PNG")
-    added.add_argument("--data", help="the data set to compare on (default: the one that the exports name)")
+    added.add_argument("--data", help="the data set to compare on (default: the one that the models name)")
 
     added = command("demo", _demo, "write a page that shows exports side by side, in one file, for any browser")
     added.add_argument("exports", nargs="+", metavar="EXPORT", help="a folder, or a name such as digits/lenet5")

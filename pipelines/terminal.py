@@ -62,7 +62,7 @@ def tell(step: str) -> None:
 
 
 def comparison_table(comparison: Comparison) -> Table:
-    """Exports side by side: what `zoo compare` and `zoo run` end with."""
+    """Models side by side: what `zoo compare` and `zoo run` end with."""
     table = _table("family", "model", ">parameters", ">test accuracy", ">95% interval", ">size", ">latency", ">parity")
     if several_seeds := any(row.spread for row in comparison.rows):
         table.add_column("over seeds", no_wrap=True, justify="right", overflow="crop")
@@ -78,6 +78,10 @@ def comparison_table(comparison: Comparison) -> Table:
             f"{row.parity:.0e}",
             f"{row.spread} ({len(row.spread.seeds)})" if row.spread else "",
         )
+    for run in comparison.unexported:
+        interval = "" if run.low is None or run.high is None else f"{run.low:.2%} - {run.high:.2%}"
+        known = (_or_blank(run.parameters, ","), _or_blank(run.accuracy, ".2%"), interval)
+        table.add_row(_family(run.family), Text(run.name), *known)
     table.caption = (
         "latency: one picture or row on one thread of onnxruntime, the median\n"
         "parity: largest difference of a probability from Keras, over the whole test set"
@@ -254,7 +258,7 @@ def show_pairs(comparison: Comparison) -> None:
         )
         _output.print(Text(told, style="dim italic"), soft_wrap=True)
     for note in comparison.notes:
-        _output.print(Text(note), soft_wrap=True)
+        _output.print(Text(printable(note)), soft_wrap=True)
 
 
 def next_steps(comparison: Comparison, exports: Path) -> None:

@@ -14,6 +14,7 @@ from pipelines.tracking.reading import (
     find_finished,
     find_run,
     labels_of,
+    latest_by_model,
     load_run,
     search,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "find_training",
     "finish",
     "labels_of",
+    "latest_by_model",
     "load_run",
     "log_epoch",
     "log_export",

@@ -75,6 +75,32 @@ def find_finished(plan: Plan) -> str | None:
     return next((run_id for run_id in ids if load_run(run_id).plan == plan), None)
 
 
+def latest_by_model(experiment: str) -> tuple[str, ...]:
+    """The id of each model's latest finished run in an experiment, by the model's name; evaluated ones come first.
+
+    None where there is no such experiment, or it holds no finished run. Raises TrackingError where the store fails.
+    """
+    latest: dict[str, str] = {}
+    evaluated: dict[str, str] = {}
+    with open_client() as client:
+        known = client.get_experiment_by_name(experiment)
+        token = None
+        while known is not None:
+            found = client.search_runs(
+                [known.experiment_id], "status = 'FINISHED'", order_by=["start_time DESC"], page_token=token
+            )
+            for run in found:
+                if "fingerprint" in run.data.tags:
+                    model = run.data.tags["model"]
+                    latest.setdefault(model, run.info.run_id)
+                    if "test_accuracy" in run.data.metrics:
+                        evaluated.setdefault(model, run.info.run_id)
+            token = found.token
+            if not token:
+                break
+    return tuple(run_id for _, run_id in sorted({**latest, **evaluated}.items()))
+
+
 def accuracies_by_seed(run: TrackedRun) -> dict[int, float]:
     """Seed -> test accuracy, ascending: of this run, and of each other finished one that differs in its seed alone.
 
