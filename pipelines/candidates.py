@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from zoo.contract import Manifest, read_manifest
 from zoo.errors import ExportError, TrackingError, printable
 from zoo.runtime.loading import find_export
 
+RUN_ID = re.compile("[0-9a-f]{32}")  # what an export says of its run may be anything
 EXPORT_FOLDER = "export"  # among the artifacts of a run that was exported
 
 
@@ -56,13 +58,11 @@ def find_candidates(named: Sequence[str | os.PathLike[str]], into: Path) -> list
 
 
 def run_of(candidate: Candidate) -> TrackedRun | None:
-    """The run that made it; None where the store doesn't know it, or there is no store."""
-    if candidate.run is not None:
+    """The run that made it; None where no store knows it. Raises TrackingError where the store fails."""
+    if candidate.run is not None or not RUN_ID.fullmatch(candidate.run_id) or not _is_store():
         return candidate.run
-    try:
-        return tracking.load_run(candidate.run_id)
-    except TrackingError:
-        return None
+    known = tracking.search(f"run_id = '{candidate.run_id}'")
+    return tracking.load_run(candidate.run_id) if known else None
 
 
 def _meant(name: str | os.PathLike[str], into: Path) -> Iterator[Candidate]:
@@ -80,13 +80,15 @@ def _meant(name: str | os.PathLike[str], into: Path) -> Iterator[Candidate]:
 
 def _is_experiment(name: str) -> bool:
     """Whether the store has an experiment of that name. A path is none; a store that isn't there has none."""
-    if "/" in name or os.sep in name:
-        return False
+    return "/" not in name and os.sep not in name and _is_store() and bool(tracking.latest_by_model(name))
+
+
+def _is_store() -> bool:
     try:
         tracking.existing_store()
-    except TrackingError:
+    except TrackingError:  # nothing was written yet
         return False
-    return bool(tracking.latest_by_model(name))
+    return True
 
 
 def _of_export(folder: Path) -> Candidate:

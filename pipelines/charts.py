@@ -247,11 +247,11 @@ def _short(name: str) -> str:
 
 # Public, since a page that allows its own styles alone has to name this one.
 STYLE = (
-    "text{fill:#1b1f24}.quiet{fill:#6b7280}.rule{stroke:#e5e7eb}.name{font-size:12px}"
+    "text{fill:#1b1f24}.quiet{fill:#6b7280}.rule{stroke:#e5e7eb}.name{font-size:12px;paint-order:stroke;stroke:#fff;stroke-width:4px}"
     ".front{fill:none;stroke:#7a7a7a;stroke-width:1.5;stroke-dasharray:5 4}"
     ".spot{fill-opacity:0}.spot:hover{fill-opacity:1}.line:hover>path{stroke-width:3.5}"
-    "@media(prefers-color-scheme:dark){text{fill:#e6e8eb}.quiet{fill:#9aa3af}.rule{stroke:#374151}}"
-    "@media print{text{fill:#000}.quiet{fill:#444}}"
+    "@media(prefers-color-scheme:dark){text{fill:#e6e8eb}.quiet{fill:#9aa3af}.rule{stroke:#374151}.name{stroke:#14171b}}"
+    "@media print{text{fill:#000}.quiet{fill:#444}.name{stroke:#fff}}"
 )
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from io import BytesIO
-from itertools import accumulate
+from itertools import accumulate, product
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -51,18 +52,18 @@ def render_page(candidates: Sequence[Candidate], comparison: Comparison, tested:
     Raises TrackingError where the store fails, and ExportError where an evaluation in it is damaged.
     """
     models = gather(candidates, comparison, tested)
-    notes = [*comparison.notes]
-    strangers = [model.name for model in models if not model.known]
-    if strangers:
-        notes.append(f"no learning curves of {', '.join(strangers)}: the store doesn't know their runs")
-    title = f"{len(models)} models compared" if len(models) > 1 else f"{models[0].name}"
+    shown = _shown([model.name for model in models])
+    models = [replace(model, name=shown[model.name]) for model in models]
+    notes = [*comparison.notes, *_strangers(models)]
+    sets = dict.fromkeys(name.partition("/")[0] for name in shown)
+    title = f"{', '.join(sets)}: {f'{len(models)} models compared' if len(models) > 1 else models[0].name}"
     parts = [
         f"<h1>{_text(title)}</h1>",
         _summary(models),
         "".join(f'<p class="quiet">{_text(note)}</p>' for note in notes),
         _fronts(models),
         _curves(models),
-        *(_pairs(group) for group in tested),
+        *(_pairs(group, shown) for group in tested),
         _classes(models),
         _table_of_differences("Recipes", "recipe", {model.name: model.recipe for model in models}),
         _table_of_differences("Environments", "environment", {model.name: model.environment for model in models}),
@@ -75,6 +76,18 @@ def render_page(candidates: Sequence[Candidate], comparison: Comparison, tested:
         f"<title>{_text(title)}</title><style>{style}</style></head>\n"
         f"<body>\n{chr(10).join(part for part in parts if part)}\n</body></html>\n"
     )
+
+
+def _shown(names: Sequence[str]) -> dict[str, str]:
+    """What each is called on the page: without the data set where all share one."""
+    shared = len({name.partition("/")[0] for name in names}) == 1
+    return {name: name.partition("/")[2] if shared else name for name in names}
+
+
+def _strangers(models: Sequence[Model]) -> list[str]:
+    found = [model.name for model in models if not model.known]
+    which = "these exports" if len(found) == len(models) else ", ".join(found)
+    return [f"no learning curves of {which}: the store doesn't know their runs"] if found else []
 
 
 def _policy(*styles: str) -> str:
@@ -94,8 +107,8 @@ def _summary(models: Sequence[Model]) -> str:
         interval = f"{f['low']:.2%} to {f['high']:.2%}" if {"low", "high"} <= f.keys() else ""
         rows.append(
             (
-                model.family,
                 model.name,
+                model.family,
                 _figure(f, "accuracy", ".2%"),
                 interval,
                 _figure(f, "parameters", ",.0f"),
@@ -105,7 +118,7 @@ def _summary(models: Sequence[Model]) -> str:
                 model.run[:8],
             )
         )
-    head = ("family", "model", ">test accuracy", ">95 % interval", ">parameters", ">multiply-acc.", ">latency")
+    head = ("model", "family", ">test accuracy", ">95 % interval", ">parameters", ">multiply-acc.", ">latency")
     return _table((*head, ">file", "run"), rows)
 
 
@@ -114,7 +127,7 @@ def _figure(figures: Mapping[str, float], name: str, form: str) -> str:
 
 
 def _fronts(models: Sequence[Model]) -> str:
-    charts = {}
+    charts: dict[tuple[str, ...], Chart | Front] = {}
     for cost, told in COSTS.items():
         points = [
             Point(m.name, f[cost], 100 * f["accuracy"], 100 * f["low"], 100 * f["high"], m.family)
@@ -122,52 +135,55 @@ def _fronts(models: Sequence[Model]) -> str:
             if {cost, "accuracy", "low", "high"} <= f.keys() and f[cost] > 0
         ]
         if points:
-            charts[told] = Front(f"Test accuracy against {told}", told, "test accuracy, %", points)
+            charts[(told,)] = Front(f"Test accuracy against {told}", told, "test accuracy, %", points)
     if not charts:
         return ""
     told = "Up and to the left is better. On the dashed line are the models that no other beats in both; bars are 95 % "
-    told += "intervals, one picture takes one thread."
-    return _section("Accuracy and its price", told, _tabs("front", charts))
+    told += "intervals."
+    return _section("Accuracy and its price", told, _choice("front", charts), kind="fronts")
 
 
 def _curves(models: Sequence[Model]) -> str:
-    charts = {}
-    for metric, told in CURVES.items():
-        factor = 100 if metric.endswith("accuracy") else 1
-        for x, name in (("epoch", "epochs"), ("seconds", "seconds")):
-            lines = []
-            for place, model in enumerate(models):
-                at, values = model.history.get(x, ()), model.history.get(metric, ())
-                if not values or len(at) != len(values):
-                    continue
-                at = tuple(accumulate(at)) if x == "seconds" else at
-                places = [k for k, value in enumerate(values) if isfinite(value)]
-                if places:
-                    y = [[factor * values[k]] for k in places]
-                    dash = place // len(COLOURS) % len(DASHES)
-                    lines.append(Series(model.name, [at[k] for k in places], y, dash=dash, key=f"m{place}"))
-            if lines:
-                log = metric.endswith("loss") and all(v > 0 for line in lines for (v,) in line.y)
-                charts[f"{told.partition(',')[0]} by {name}"] = Chart(
-                    f"{told.partition(',')[0]} by {name}", name, told, lines, log_y=log
-                )
+    charts: dict[tuple[str, ...], Chart | Front] = {}
+    drawn: set[int] = set()
+    for (metric, told), x in product(CURVES.items(), ("epochs", "seconds")):
+        lines = []
+        for place, model in enumerate(models):
+            if line := _curve(model, place, metric, x):
+                lines.append(line)
+                drawn.add(place)
+        if lines:
+            log = metric.endswith("loss") and all(value > 0 for line in lines for (value,) in line.y)
+            name = told.partition(",")[0]
+            charts[name, f"by {x}"] = Chart(f"{name} by {x}", x, told, lines, log_y=log)
     if not charts:
         return ""
-    drawn = [model.name if model.history.get("epoch") else None for model in models]
-    shown = "".join(
-        f'<label><input type="checkbox" id="show-{place}" checked> {_text(name)}</label> '
-        for place, name in enumerate(drawn)
-        if name
+    boxes = "".join(
+        f'<label><input type="checkbox" class="show-{place}" checked> {_text(models[place].name)}</label> '
+        for place in sorted(drawn)
     )
-    body = f'<fieldset class="shown"><legend>shown</legend>{shown}</fieldset>' if sum(map(bool, drawn)) > 1 else ""
-    return _section("Learning curves", "", body + _tabs("curve", charts), kind="curves")
+    shown = f"<fieldset><legend>shown</legend>{boxes}</fieldset>" if len(drawn) > 1 else ""
+    return _section("Learning curves", "", shown + _choice("curve", charts), kind="curves")
 
 
-def _pairs(tested: Tested) -> str:
+def _curve(model: Model, place: int, metric: str, x: str) -> Series | None:
+    """What a model measured, by epochs seen or seconds taken; None where it measured nothing. place: its colour."""
+    factor = 100 if metric.endswith("accuracy") else 1
+    values, epochs = model.history.get(metric, ()), model.history.get("epoch", ())
+    at = epochs if x == "epochs" else tuple(accumulate(model.history.get("seconds", ())))
+    measured = [k for k, value in enumerate(values) if isfinite(value)]
+    if not measured or len(at) != len(values):
+        return None
+    y = [[factor * values[k]] for k in measured]
+    dash = place // len(COLOURS) % len(DASHES)
+    return Series(model.name, [at[k] for k in measured], y, dash=dash, key=f"m{place}")
+
+
+def _pairs(tested: Tested, shown: Mapping[str, str]) -> str:
     rows = [
         (
-            pair.better,
-            pair.other,
+            shown[pair.better],
+            shown[pair.other],
             f"{100 * pair.test.difference:.2f}",
             f"{100 * pair.test.low:.2f} to {100 * pair.test.high:.2f}",
             f"{pair.adjusted_p:.3f}" if pair.adjusted_p >= 0.001 else "<0.001",
@@ -180,11 +196,11 @@ def _pairs(tested: Tested) -> str:
         f"The best against each of the others on the same {len(tested.data_set.test):,} test {tested.data_set.kind}: "
         "the difference of accuracy in points, with Newcombe's interval, and p of McNemar's test for so many pairs."
     )
-    details = "".join(_pair(tested, pair, opened=place == 0) for place, pair in enumerate(tested.pairs))
+    details = "".join(_pair(tested, pair, shown, opened=place == 0) for place, pair in enumerate(tested.pairs))
     return _section(f"Which is better on {tested.data_set.name}", told, _table(head, rows) + details)
 
 
-def _pair(tested: Tested, pair: Pair, *, opened: bool) -> str:
+def _pair(tested: Tested, pair: Pair, shown: Mapping[str, str], *, opened: bool) -> str:
     test = tested.data_set.test
     first, second = tested.right(pair.better), tested.right(pair.other)
     by_class = []
@@ -199,18 +215,19 @@ def _pair(tested: Tested, pair: Pair, *, opened: bool) -> str:
             _text(label),
             f"{each.pictures:,}",
             f"{mine:.1%}",
-            f"{other:.1%}",
+            f"{its:.1%}",
             f"{100 * each.difference:+.1f}",
             f"{100 * each.low:+.1f} to {100 * each.high:+.1f}",
             _bar(each.difference / widest),
         )
-        for label, each, mine, other in by_class[:CLASSES]
+        for label, each, mine, its in by_class[:CLASSES]
     ]
-    head = ("class", f">{test.kind}", f">{pair.better}", f">{pair.other}", ">points", ">95 % interval", "")
+    better, other = shown[pair.better], shown[pair.other]
+    head = ("class", f">{test.kind}", f">{better}", f">{other}", ">points", ">95 % interval", "")
     more = f'<p class="quiet">And {len(by_class) - CLASSES} classes more.</p>' if len(by_class) > CLASSES else ""
-    shots = "" if tested.data_set.columns else _shots(tested, pair, first, second)
+    shots = "" if tested.data_set.columns else _shots(tested, pair, shown)
     return (
-        f"<details{' open' if opened else ''}><summary>{_text(pair.better)} and {_text(pair.other)}</summary>"
+        f"<details{' open' if opened else ''}><summary>{_text(better)} and {_text(other)}</summary>"
         "<h3>Class by class: the share that each gets right</h3>"
         f"{_table(head, rows, escaped=True)}{more}{shots}</details>"
     )
@@ -229,30 +246,27 @@ def _bar(share: float) -> str:
     )
 
 
-def _shots(tested: Tested, pair: Pair, first: Any, second: Any) -> str:
+def _shots(tested: Tested, pair: Pair, shown: Mapping[str, str]) -> str:
     parts = []
-    for name, right, wrong in ((pair.better, first, second), (pair.other, second, first)):
-        alone = np.flatnonzero(right & ~wrong)
-        other = pair.other if name == pair.better else pair.better
+    for name, other in ((pair.better, pair.other), (pair.other, pair.better)):
+        alone = np.flatnonzero(tested.right(name) & ~tested.right(other))
         # The clearest cases first: one sure and right, the other sure and wrong.
         sure = tested.answers[name].confidence[alone] * tested.answers[other].confidence[alone]
-        chosen = alone[np.argsort(-sure, kind="stable")][:PICTURES]
-        pictures = "".join(_shot(tested, int(index), name, other) for index in chosen)
+        chosen = alone[np.argsort(-sure, kind="stable")][:PICTURES].tolist()
         of = f", the {len(chosen)} clearest of them" if len(chosen) < len(alone) else ""
-        parts.append(
-            f"<h3>{len(alone):,} pictures that only {_text(name)} gets right{of}</h3>"
-            f'<div class="shots">{pictures}</div>'
-        )
+        title = f"{len(alone):,} pictures that only {shown[name]} gets right{of}"
+        pictures = "".join(_shot(tested, index, name, other, shown) for index in chosen)
+        parts.append(f'<h3>{_text(title)}</h3><div class="shots">{pictures}</div>')
     return "".join(parts)
 
 
-def _shot(tested: Tested, index: int, right: str, wrong: str) -> str:
+def _shot(tested: Tested, index: int, right: str, wrong: str, shown: Mapping[str, str]) -> str:
     data_set = tested.data_set
     of_right, of_wrong = tested.answers[right], tested.answers[wrong]
-    truth, mistaken = data_set.labels[data_set.test.labels[index]], data_set.labels[int(of_wrong.answer[index])]
+    truth, mistaken = (data_set.labels[k] for k in (data_set.test.labels[index], of_wrong.answer[index]))
     told = (
-        f"test picture {data_set.test.names[index]}, {truth}: {right} says so ({of_right.confidence[index]:.0%}), "
-        f"{wrong} says {mistaken} ({of_wrong.confidence[index]:.0%})"
+        f"test picture {data_set.test.names[index]}, {truth}: {shown[right]} says so "
+        f"({of_right.confidence[index]:.0%}), {shown[wrong]} says {mistaken} ({of_wrong.confidence[index]:.0%})"
     )
     data = base64.b64encode(_png(np.asarray(data_set.test.inputs[index]))).decode()
     return (
@@ -331,19 +345,28 @@ def _section(title: str, told: str, body: str, *, kind: str = "") -> str:
     return f'<section class="{kind}"><h2>{_text(title)}</h2>{about}{body}</section>'
 
 
-def _tabs(group: str, charts: Mapping[str, Chart | Front]) -> str:
-    """Charts of which one is seen; a radio button for each."""
-    buttons, panes = [], []
-    for place, (name, chart) in enumerate(charts.items()):
-        chosen = "" if place else " checked"
-        which = f'id="{group}-{place}" type="radio" name="{group}"{chosen}'
-        buttons.append(f'<input {which}><label for="{group}-{place}">{_text(name)}</label>')
-        head, *rows = chart.rows()
-        panes.append(
-            f'<div><div class="scroll">{chart.svg()}</div><details class="numbers"><summary>as a table</summary>'
-            f"{_table(head, rows)}</details></div>"
+def _choice(group: str, charts: Mapping[tuple[str, ...], Chart | Front]) -> str:
+    """Charts of which one is seen. Their keys are what is chosen, a row of radio buttons for each place in them."""
+    rows = [list(dict.fromkeys(each)) for each in zip(*charts, strict=True)]
+    buttons = "".join(
+        '<p class="choice">'
+        + "".join(
+            f'<label><input type="radio" name="{group}-{row}" class="r{row}-{place}"{"" if place else " checked"}> '
+            f"{_text(name)}</label> "
+            for place, name in enumerate(names)
         )
-    return f'<div class="tabs">{"".join(buttons)}{"".join(panes)}</div>'
+        + "</p>"
+        for row, names in enumerate(rows)
+    )
+    panes = []
+    for key, chart in charts.items():
+        places = "-".join(str(names.index(name)) for names, name in zip(rows, key, strict=True))
+        head, *body = chart.rows()
+        panes.append(
+            f'<div class="pane p{places}"><div class="scroll">{chart.svg()}</div><details class="numbers">'
+            f"<summary>as a table</summary>{_table(head, body)}</details></div>"
+        )
+    return f'<div class="chosen">{buttons}{"".join(panes)}</div>'
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, escaped: bool = False) -> str:
@@ -384,13 +407,14 @@ td, th { text-align: left; vertical-align: top; padding: .3rem .9rem .3rem 0; bo
   max-width: 20rem; overflow-wrap: break-word; }
 th { font-weight: 600; } .number { text-align: right; font-variant-numeric: tabular-nums; }
 td.number { white-space: nowrap; }
+td:first-child, th:first-child { position: sticky; left: 0; background: var(--paper); }
 summary { cursor: pointer; font-weight: 600; padding: .4rem 0; overflow-wrap: anywhere; }
 .numbers > summary { font-weight: 400; font-size: .92em; color: var(--quiet); }
-.tabs > label { display: inline-block; padding: .25rem .9rem .25rem .3rem; cursor: pointer; }
-.tabs > input { margin: 0; vertical-align: middle; } .tabs > input:checked + label { font-weight: 600; }
-.tabs > div { display: none; padding-top: .5rem; }
-.shown { border: 1px solid var(--rule); border-radius: .4rem; margin: 0 0 .8rem; padding: .3rem .8rem; }
-.shown label { display: inline-block; margin-right: 1rem; overflow-wrap: anywhere; cursor: pointer; }
+.choice { margin: .2rem 0; } .choice label, fieldset label { display: inline-block; margin-right: 1rem; cursor: pointer;
+  overflow-wrap: anywhere; }
+.choice label:has(:checked) { font-weight: 600; } .pane { display: none; padding-top: .5rem; }
+legend { color: var(--quiet); font-size: .92em; }
+fieldset { border: 1px solid var(--rule); border-radius: .4rem; margin: 0 0 .6rem; padding: .2rem .8rem .4rem; }
 .shots { display: flex; flex-wrap: wrap; gap: .7rem; }
 .shot { margin: 0; width: 5.5rem; font-size: .8rem; line-height: 1.3; }
 .shot img { width: 100%; height: auto; image-rendering: pixelated; border: 1px solid var(--rule); display: block; }
@@ -400,16 +424,17 @@ summary { cursor: pointer; font-weight: 600; padding: .4rem 0; overflow-wrap: an
 @media print {
   :root { --ink: #000; --quiet: #444; --paper: #fff; --rule: #bbb; }
   body { max-width: none; margin: 0; font-size: 11pt; }
-  .tabs > input, .tabs > label, .shown, .numbers { display: none; } .scroll { overflow: visible; }
+  .choice, fieldset, .numbers { display: none; } .scroll { overflow: visible; } .fronts .pane { display: block; }
   .scroll > svg { min-width: 0; } section { break-inside: auto; } svg, .shot, tr { break-inside: avoid; }
   h2, h3, summary { break-after: avoid; } details::details-content { content-visibility: visible; block-size: auto; }
 }
 """
-MOST_TABS = 2 * max(len(COSTS), len(CURVES))
 
 
 def _choices(models: int) -> str:
-    """The style of what is chosen: the pane of the radio button that is on, and the lines of ticked models alone."""
-    panes = (f".tabs > input:nth-of-type({k}):checked ~ div:nth-of-type({k})" for k in range(1, MOST_TABS + 1))
-    hidden = (f".curves:has(#show-{k}:not(:checked)) .m{k}" for k in range(models))
-    return f"{','.join(panes)} {{ display: block; }}\n{','.join(hidden)} {{ display: none; }}\n"
+    """The style of what is chosen: the pane whose radio buttons are on, and the lines of models whose box is ticked."""
+    one = [(f".r0-{k}:checked", "", f".p{k}") for k in range(len(COSTS))]
+    two = [(f".r0-{k}:checked", f":has(.r1-{j}:checked)", f".p{k}-{j}") for k in range(len(CURVES)) for j in range(2)]
+    panes = ",".join(f".chosen:has({first}){second} > {pane}" for first, second, pane in one + two)
+    hidden = ",".join(f".curves:has(.show-{k}:not(:checked)) .m{k}" for k in range(models))
+    return f"{panes} {{ display: block; }}\n{hidden} {{ display: none; }}\n"
