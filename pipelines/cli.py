@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.contract import FLOAT16, FLOAT32, INT8, MODEL_FILES, RESIZINGS
-from zoo.errors import DataError, MissingExtraError, ZooError, printable
+from zoo.errors import DataError, MissingExtraError, ReproductionError, ZooError, printable
 from zoo.recipe import Recipe, parse_settings
 
 # What TensorFlow logs at its start (instruction sets, absent CUDA) is nothing that a user of ours can act on.
@@ -107,6 +107,16 @@ def _train(options: argparse.Namespace) -> None:
         **_reading(options),
     )
     terminal.show(trained, options.json, terminal.training_summary)
+
+
+def _reproduce(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+    from pipelines.reproduce import reproduce
+
+    found = reproduce(options.run, tell=terminal.tell)
+    terminal.show(found, options.json, terminal.reproduction_summary)
+    if not found.same:
+        raise ReproductionError(f"run {found.run[:8]} was not reproduced bit for bit")
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -203,10 +213,12 @@ def _compare(options: argparse.Namespace) -> None:
     from pipelines import terminal
     from pipelines.compare import compare
 
-    comparison = compare(options.exports, picture=options.picture, data=options.data)
+    comparison = compare(options.models, picture=options.picture, data=options.data, page=options.html, log=options.log)
     terminal.show(comparison, options.json, terminal.comparison_table)
     if not options.json:
         terminal.show_pairs(comparison)
+        if comparison.page:
+            terminal.tell(f"the page: {comparison.page}")
 
 
 def _demo(options: argparse.Namespace) -> None:
@@ -418,6 +430,9 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--plan", type=Path, metavar="FILE", help="make the run of a plan.json again")
     added.add_argument("--resume", metavar="RUN", help="go on with a run that was interrupted")
 
+    added = command("reproduce", _reproduce, "train a run again, and say whether the same weights come out")
+    added.add_argument("run", metavar="RUN", help="a run's id, or the first digits of it")
+
     added = command("evaluate", _evaluate, "measure a run on its whole test set")
     added.add_argument("run", metavar="RUN", help="a run's id, or the first digits of it")
 
@@ -495,10 +510,18 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("export", metavar="EXPORT", help="a folder, an .onnx file, or a name such as digits/lenet5")
     added.add_argument("--provider", default="auto", help="where to run: auto, cpu, cuda, openvino, ...")
 
-    added = command("compare", _compare, "put exports side by side: accuracy, size, latency, parity")
-    added.add_argument("exports", nargs="+", metavar="EXPORT", help="a folder, or a name such as digits/lenet5")
+    added = command("compare", _compare, "put models side by side: accuracy, size, latency, curves, and by picture")
+    added.add_argument(
+        "models",
+        nargs="+",
+        metavar="EXPORT|RUN|EXPERIMENT",
+        help="a folder or a name such as digits/lenet5; a run's id, or the first digits of it; an experiment such as "
+        "digits, for the latest finished run of each of its models",
+    )
+    added.add_argument("--html", type=Path, metavar="FILE", help="write a page that shows it, too, in one file")
+    added.add_argument("--log", metavar="RUN", help="add that page to the artifacts of a run")
     added.add_argument("--picture", type=Path, metavar="FILE", help="save the comparison as a PNG")
-    added.add_argument("--data", help="the data set to compare on (default: the one that the exports name)")
+    added.add_argument("--data", help="the data set to compare on (default: the one that the models name)")
 
     added = command("demo", _demo, "write a page that shows exports side by side, in one file, for any browser")
     added.add_argument("exports", nargs="+", metavar="EXPORT", help="a folder, or a name such as digits/lenet5")

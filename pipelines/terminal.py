@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pipelines.export import Exported
     from pipelines.gallery import Gallery
     from pipelines.quantize import Quantized
+    from pipelines.reproduce import Reproduction
     from pipelines.roster import ListedModel
     from pipelines.runs import Runs
     from pipelines.study import Studied
@@ -60,11 +61,11 @@ def show(result: Any, as_json: bool, table: Callable[[Any], Any]) -> None:
 
 def tell(step: str) -> None:
     """One line of progress."""
-    _progress.print(Text(step, style="bold"))
+    _progress.print(Text(printable(step), style="bold"), soft_wrap=True)
 
 
 def comparison_table(comparison: Comparison) -> Table:
-    """Exports side by side: what `zoo compare` and `zoo run` end with."""
+    """Models side by side: what `zoo compare` and `zoo run` end with."""
     table = _table("family", "model", ">parameters", ">test accuracy", ">95% interval", ">size", ">latency", ">parity")
     if several_seeds := any(row.spread for row in comparison.rows):
         table.add_column("over seeds", no_wrap=True, justify="right", overflow="crop")
@@ -80,6 +81,10 @@ def comparison_table(comparison: Comparison) -> Table:
             f"{row.parity:.0e}",
             f"{row.spread} ({len(row.spread.seeds)})" if row.spread else "",
         )
+    for run in comparison.unexported:
+        interval = "" if run.low is None or run.high is None else f"{run.low:.2%} - {run.high:.2%}"
+        known = (_or_blank(run.parameters, ","), _or_blank(run.accuracy, ".2%"), interval)
+        table.add_row(_family(run.family), Text(run.name), *known)
     table.caption = (
         "latency: one picture or row on one thread of onnxruntime, the median\n"
         "parity: largest difference of a probability from Keras, over the whole test set"
@@ -256,7 +261,7 @@ def show_pairs(comparison: Comparison) -> None:
         )
         _output.print(Text(told, style="dim italic"), soft_wrap=True)
     for note in comparison.notes:
-        _output.print(Text(note), soft_wrap=True)
+        _output.print(Text(printable(note)), soft_wrap=True)
 
 
 def next_steps(comparison: Comparison, exports: Path) -> None:
@@ -289,6 +294,12 @@ def training_summary(trained: Trained) -> Text:
         f"{trained.model} on {trained.data}: {found} in {trained.seconds:,.0f} s\n"
         f"run {trained.run}; next: zoo evaluate {trained.run[:8]}, zoo export {trained.run[:8]}"
     )
+
+
+def reproduction_summary(found: Reproduction) -> Text:
+    """What came out, and the new run."""
+    title = f"{found.model} on {found.data}, run {found.run[:8]} again as {found.again[:8]}"
+    return Text(printable(f"{title}: {found}"))
 
 
 def evaluation_table(evaluation: Evaluation) -> Table:

@@ -18,6 +18,8 @@ from pipelines import checkpoint, tracking
 from pipelines.augmented import log_augmented
 from pipelines.checkpoint import Best, Checkpoint
 from pipelines.data_page import log_data
+from pipelines.environment import machine_facts
+from pipelines.export import weights_sha256
 from pipelines.machine import choose_precision, compiles_steps
 from pipelines.norms import with_fused_norms
 from pipelines.optimizer import make_optimizer
@@ -41,6 +43,7 @@ from zoo.recipe import Recipe
 # looks at the validation pictures, which would otherwise cost more than the training where pictures are few.
 STEPS_PER_CALL = 32
 VALIDATION_BATCH = 512  # pictures
+WEIGHTS_TAG = "weights_sha256"  # of a run: the digest of the weights that it kept
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ def train(
     source: str | None = None,
     plan: Plan | Path | None = None,
     resume: str | None = None,
+    tags: Mapping[str, str] | None = None,
     **reading: Unpack[DataOptions],
 ) -> Trained:
     """Train a model on a data set, or make the run of a plan again, or go on with a run that was interrupted.
@@ -96,6 +100,7 @@ def train(
     settings: fields of the model's recipe to change. source: an export or a run whose features the model starts from:
     they are frozen at first, then trained on, as the recipe's `frozen` and `fine_rate` say. The best weights by
     validation accuracy are kept, in float32; the last ones where the recipe learns from the validation pictures, too.
+    tags: what the new run is to be found by, beside its own.
     Raises any ZooError; KeyboardInterrupt, with the command to go on, after the run was ended as KILLED.
     """
     started = time.monotonic()
@@ -119,9 +124,10 @@ def train(
             "arithmetic": precision,
             "parameters": parameters,
             "updates": schedule.updates,
+            **machine_facts(),
             **(taken.facts() if taken else {}),
         }
-        run_id = tracking.start_run(plan, data_set, facts)
+        run_id = tracking.start_run(plan, data_set, facts, tags)
         tracking.log_figures(run_id, _costs(learner))
     else:
         tracking.reopen(run_id)
@@ -135,6 +141,7 @@ def train(
         best = fit(learner, plan, learned, teacher, schedule, stages, begin, run_id)
         trained = _in_float32(plan, data_set, best)
         accuracy = _accuracy(trained, learned.validation) if learned.validation else None
+        tracking.log_tags(run_id, {WEIGHTS_TAG: weights_sha256(trained)})  # `zoo reproduce` asks for the same again
         tracking.log_keras_model(run_id, trained)
         tracking.log_figures(run_id, {"best_epoch": best.epoch})
         if accuracy is not None:

@@ -5,6 +5,7 @@ no function here depends on a global "active run", and a finished run can be add
 """
 
 from pipelines.tracking.describing import SMALL
+from pipelines.tracking.environments import environment_of
 from pipelines.tracking.listing import results_pages
 from pipelines.tracking.models import KERAS_MODEL, ONNX_MODEL, log_export, log_keras_model
 from pipelines.tracking.reading import (
@@ -15,6 +16,7 @@ from pipelines.tracking.reading import (
     find_finished,
     find_run,
     labels_of,
+    latest_by_model,
     load_run,
     search,
 )
@@ -22,7 +24,7 @@ from pipelines.tracking.seeds import log_seeds
 from pipelines.tracking.store import existing_store, open_client, store_uri, without_secrets
 from pipelines.tracking.studies import find_training, log_training, start_study
 from pipelines.tracking.system import watch_machine
-from pipelines.tracking.writing import finish, log_epoch, log_figures, log_folder, reopen, start_run
+from pipelines.tracking.writing import finish, log_epoch, log_figures, log_folder, log_tags, reopen, start_run
 
 __all__ = [
     "HISTORY",
@@ -31,6 +33,7 @@ __all__ = [
     "SMALL",
     "TrackedRun",
     "accuracies_by_seed",
+    "environment_of",
     "existing_store",
     "fetch_folder",
     "find_finished",
@@ -38,6 +41,7 @@ __all__ = [
     "find_training",
     "finish",
     "labels_of",
+    "latest_by_model",
     "load_run",
     "log_epoch",
     "log_export",
@@ -45,6 +49,7 @@ __all__ = [
     "log_folder",
     "log_keras_model",
     "log_seeds",
+    "log_tags",
     "log_training",
     "open_client",
     "reopen",

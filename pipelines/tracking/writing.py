@@ -9,17 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.machine import commit, versions
-from pipelines.plan import PLAN_FILE, Plan, fingerprint
+from pipelines.plan import PLAN_FILE, Plan, code_digest, fingerprint
 from pipelines.tracking.describing import run_name, update_description, update_experiment
 from pipelines.tracking.store import experiment_id, open_client
 from zoo.data import DataSet
 from zoo.models import definition
 
 
-def start_run(plan: Plan, data_set: DataSet, facts: Mapping[str, str | int | float]) -> str:
+def start_run(
+    plan: Plan, data_set: DataSet, facts: Mapping[str, str | int | float], more_tags: Mapping[str, str] | None = None
+) -> str:
     """Open a run of a plan and write down all that is known beforehand. Returns its id, 32 hexadecimal digits.
 
     facts: what the machine decided or the model turned out to have (precision, parameters), logged beside the recipe.
+    more_tags: what else it is to be found by.
     """
     tags = {
         "model": plan.model,
@@ -28,9 +31,11 @@ def start_run(plan: Plan, data_set: DataSet, facts: Mapping[str, str | int | flo
         "data_digest": data_set.digest,
         "fingerprint": fingerprint(plan),
         "commit": commit(),
+        "code": code_digest(),
         "mlflow.source.git.commit": commit(),
         "mlflow.source.type": "LOCAL",
         "mlflow.source.name": "zoo train",
+        **(more_tags or {}),
     }
     if plan.source is not None:
         tags |= {"source": plan.source.name, "source_digest": plan.source.digest}
@@ -98,6 +103,14 @@ def log_figures(
     with open_client() as client:
         log_metrics(client, run_id, figures, 0, _links(client, run_id, model, split) if model else {})
         update_description(client, run_id)
+
+
+def log_tags(run_id: str, tags: Mapping[str, str]) -> None:
+    """Write words about the run as a whole, such as the digest of its weights; one written before is replaced."""
+    from mlflow.entities import RunTag
+
+    with open_client() as client:
+        client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
 
 
 def log_metrics(
