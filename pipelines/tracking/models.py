@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,16 +16,19 @@ from zoo.contract import ACTIVATION_MAP, FEATURES, INPUT, LOGITS, PROBABILITIES
 from zoo.errors import TrackingError
 
 KERAS_MODEL, ONNX_MODEL = "keras", "onnx"  # runs:/RUN/keras and runs:/RUN/onnx
+DIGEST_TAG = "sha256"  # of a logged ONNX model: that of the export's file
 
 
 def log_keras_model(run_id: str, model: Any) -> None:
     """Add the trained `keras.Model` to the run, in Keras' own format, which holds no pickle."""
     import_mlflow()
     import mlflow.keras
+    import numpy as np
 
     requirements = [f"{name}=={versions()[name]}" for name in ("keras", "tensorflow")]
     shape = tuple(-1 if side is None else side for side in model.input_shape)
-    signature = _signature(shape, int(model.get_layer(LOGITS).output.shape[-1]))
+    name, kind = (INPUT, np.uint8) if len(shape) == 4 else (FEATURES, np.float32)
+    signature = _signature(name, kind, shape, int(model.get_layer(LOGITS).output.shape[-1]))
 
     def save(folder: Path, description: Any) -> None:
         mlflow.keras.save_model(
@@ -33,12 +38,19 @@ def log_keras_model(run_id: str, model: Any) -> None:
     _log_model(run_id, KERAS_MODEL, save)
 
 
-def log_export(run_id: str, model: Any, figures: Mapping[str, float]) -> None:
-    """Add an `onnx.ModelProto` to the run, whole in one file, and figures about it (size, parity)."""
+def log_export(run_id: str, model: Any, figures: Mapping[str, float], example: bytes | None = None) -> str:
+    """Add an `onnx.ModelProto` to the run, whole in one file, and figures about it (size, parity).
+
+    example: an encoded picture, which shows how a request looks. Returns the id of the logged model.
+    """
     import_mlflow()
     import mlflow.onnx
+    import numpy as np
 
-    requirements = [f"{name}=={versions()[name]}" for name in ("onnx", "onnxruntime", "numpy")]
+    from pipelines.tracking import serving
+
+    # Not this package, which is in no registry: whoever put another one there by its name would be installed.
+    requirements = [f"{name}=={versions()[name]}" for name in ("onnx", "onnxruntime", "numpy", "pillow")]
     last, classes = (
         values[0].type.tensor_type.shape.dim[-1].dim_value for values in (model.graph.input, model.graph.output)
     )
@@ -47,7 +59,12 @@ def log_export(run_id: str, model: Any, figures: Mapping[str, float]) -> None:
         for value in model.graph.output
         if value.name == ACTIVATION_MAP
     ]
-    signature = _signature((-1, -1, -1, last) if model.graph.input[0].name == INPUT else (-1, last), classes, *maps)
+    if model.graph.input[0].name == INPUT:  # object: pixels and base64 alike, as `serving` takes them
+        signature = _signature(INPUT, object, (-1,), classes, *maps, label=serving.LABEL)
+        encoded = None if example is None else {INPUT: np.array([base64.b64encode(example).decode()], object)}
+    else:
+        signature = _signature(FEATURES, np.float32, (-1, last), classes, label=serving.LABEL)
+        encoded = {FEATURES: np.zeros((1, last), np.float32)}
 
     def save(folder: Path, description: Any) -> None:
         mlflow.onnx.save_model(
@@ -55,44 +72,75 @@ def log_export(run_id: str, model: Any, figures: Mapping[str, float]) -> None:
             str(folder),
             mlflow_model=description,
             signature=signature,
+            input_example=encoded,
             pip_requirements=requirements,
             onnx_execution_providers=["CPUExecutionProvider"],  # the default asks for CUDA
             save_as_external_data=False,  # the default splits even a small model into files that are broken alone
         )
+        description.flavors["python_function"]["loader_module"] = serving.__name__
+        description.save(str(folder / "MLmodel"))
 
-    _log_model(run_id, ONNX_MODEL, save)
+    model_id = _log_model(run_id, ONNX_MODEL, save, {DIGEST_TAG: _digest(model)})
     log_figures(run_id, figures)
+    return model_id
 
 
-def _signature(inputs: tuple[int, ...], classes: int, positions: tuple[int, ...] = ()) -> Any:
-    """Raw pixels [N, H, W, C], or rows [N, F], in, probabilities and logits out, as MLflow writes it down.
+def find_export(run_id: str, model: Any) -> str | None:
+    """The id of the logged model of a run that holds just this `onnx.ModelProto`, the latest; None where none does."""
+    with open_client() as client:
+        found = _logged(client, run_id, ONNX_MODEL)
+        return next((str(each.model_id) for each in found if each.tags.get(DIGEST_TAG) == _digest(model)), None)
 
-    positions: rows and columns of the activation map, where that comes out, too.
+
+def _digest(model: Any) -> str:
+    """SHA-256, in hex, of an export's file."""
+    return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+
+
+def _signature(
+    name: str, kind: type, shape: tuple[int, ...], classes: int, positions: tuple[int, ...] = (), *, label: str = ""
+) -> Any:
+    """What goes in under that name, and probabilities and logits out, as MLflow writes it down.
+
+    positions: rows and columns of the activation map, where that comes out, too. label: the name of the likeliest
+    class among the outputs, where that is one.
     """
     import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    outputs = [TensorSpec(np.dtype(np.float32), (-1, classes), name) for name in (PROBABILITIES, LOGITS)]
+    outputs = [TensorSpec(np.dtype(np.float32), (-1, classes), output) for output in (PROBABILITIES, LOGITS)]
     if positions:
         outputs.append(TensorSpec(np.dtype(np.float32), (-1, classes, *positions), ACTIVATION_MAP))
-    kind, name = (np.uint8, INPUT) if len(inputs) == 4 else (np.float32, FEATURES)
-    return ModelSignature(Schema([TensorSpec(np.dtype(kind), inputs, name)]), Schema(outputs))
+    if label:
+        outputs.insert(0, TensorSpec(np.dtype(object), (-1,), label))
+    return ModelSignature(Schema([TensorSpec(np.dtype(kind), shape, name)]), Schema(outputs))
 
 
-def _log_model(run_id: str, name: str, save: Any) -> None:
-    """Write a model to a folder, hand that to the store, and only then call it ready."""
+def _log_model(run_id: str, name: str, save: Any, tags: Mapping[str, str] | None = None) -> str:
+    """Write a model to a folder, hand that to the store, and only then call it ready. Returns its id."""
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
 
     with open_client() as client, tempfile.TemporaryDirectory() as temporary:
         run = client.get_run(run_id)
-        logged = client.create_logged_model(run.info.experiment_id, name, source_run_id=run_id)
+        logged = client.create_logged_model(run.info.experiment_id, name, source_run_id=run_id, tags=dict(tags or {}))
         folder = Path(temporary) / name
         save(folder, Model(artifact_path=logged.artifact_location, run_id=run_id, model_id=logged.model_id))
         client.log_model_artifacts(logged.model_id, str(folder))
         client.finalize_logged_model(logged.model_id, "READY")
         client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+        return str(logged.model_id)
+
+
+def _logged(client: Any, run_id: str, name: str) -> list[Any]:
+    """The logged models of a run by that name that are whole, the latest first."""
+    found = client.search_logged_models(
+        [client.get_run(run_id).info.experiment_id],
+        f"source_run_id = '{run_id}' AND name = '{name}'",
+        order_by=[{"field_name": "creation_timestamp", "ascending": False}],
+    )
+    return [model for model in found if str(model.status) == "READY"]
 
 
 def load_keras_model(run_id: str) -> Any:
@@ -104,12 +152,7 @@ def load_keras_model(run_id: str) -> Any:
 
     with open_client() as client, tempfile.TemporaryDirectory() as temporary:
         run = client.get_run(run_id)
-        logged = client.search_logged_models(
-            [run.info.experiment_id],
-            f"source_run_id = '{run_id}' AND name = '{KERAS_MODEL}'",
-            order_by=[{"field_name": "creation_timestamp", "ascending": False}],
-        )
-        ready = [model for model in logged if str(model.status) == "READY"]
+        ready = _logged(client, run_id, KERAS_MODEL)
         if not ready:
             raise TrackingError(
                 f"run {run_id} holds no trained model (it is {run.info.status}): "
