@@ -12,6 +12,7 @@ ZooError
 ├── QueryError           a field, a filter or an order that a list doesn't have
 ├── StudyError           an experiment that doesn't exist, or lacks what it needs
 ├── TrackingError        a tracking store that can't be opened, read or written
+│   └── PromotionError   a model that doesn't pass the gates of its alias
 └── MissingExtraError    a part of the project that isn't installed
 """
 
@@ -70,6 +71,10 @@ class StudyError(ZooError):
 
 class TrackingError(ZooError):
     """A tracking store that can't be opened, read or written."""
+
+
+class PromotionError(TrackingError):
+    """A model that doesn't pass the gates of its alias."""
 
 
 class MissingExtraError(ZooError):

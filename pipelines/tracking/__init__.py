@@ -4,6 +4,7 @@ A data set is an experiment, a training a run of it. Runs are written through a 
 no function here depends on a global "active run", and a finished run can be added to without being opened again.
 """
 
+from pipelines.tracking.adopting import adopt
 from pipelines.tracking.models import KERAS_MODEL, ONNX_MODEL, log_export, log_keras_model
 from pipelines.tracking.reading import (
     HISTORY,
@@ -16,6 +17,17 @@ from pipelines.tracking.reading import (
     load_run,
     search,
 )
+from pipelines.tracking.registry import (
+    Version,
+    check_alias,
+    find_holder,
+    find_version,
+    move_alias,
+    move_alias_back,
+    register,
+    registered_data_set,
+    registered_name,
+)
 from pipelines.tracking.store import existing_store, open_client, store_uri, without_secrets
 from pipelines.tracking.studies import find_training, log_training, start_study
 from pipelines.tracking.writing import finish, log_epoch, log_figures, log_folder, reopen, start_run
@@ -25,12 +37,17 @@ __all__ = [
     "KERAS_MODEL",
     "ONNX_MODEL",
     "TrackedRun",
+    "Version",
     "accuracies_by_seed",
+    "adopt",
+    "check_alias",
     "existing_store",
     "fetch_folder",
     "find_finished",
+    "find_holder",
     "find_run",
     "find_training",
+    "find_version",
     "finish",
     "labels_of",
     "load_run",
@@ -40,7 +57,12 @@ __all__ = [
     "log_folder",
     "log_keras_model",
     "log_training",
+    "move_alias",
+    "move_alias_back",
     "open_client",
+    "register",
+    "registered_data_set",
+    "registered_name",
     "reopen",
     "search",
     "start_run",

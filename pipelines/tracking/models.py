@@ -88,7 +88,7 @@ def log_export(run_id: str, model: Any, figures: Mapping[str, float], example: b
 def find_export(run_id: str, model: Any) -> str | None:
     """The id of the logged model of a run that holds just this `onnx.ModelProto`, the latest; None where none does."""
     with open_client() as client:
-        found = _logged(client, run_id, ONNX_MODEL)
+        found = ready_models(client, run_id, ONNX_MODEL)
         return next((str(each.model_id) for each in found if each.tags.get(DIGEST_TAG) == _digest(model)), None)
 
 
@@ -133,7 +133,7 @@ def _log_model(run_id: str, name: str, save: Any, tags: Mapping[str, str] | None
         return str(logged.model_id)
 
 
-def _logged(client: Any, run_id: str, name: str) -> list[Any]:
+def ready_models(client: Any, run_id: str, name: str) -> list[Any]:
     """The logged models of a run by that name that are whole, the latest first."""
     found = client.search_logged_models(
         [client.get_run(run_id).info.experiment_id],
@@ -152,7 +152,7 @@ def load_keras_model(run_id: str) -> Any:
 
     with open_client() as client, tempfile.TemporaryDirectory() as temporary:
         run = client.get_run(run_id)
-        ready = _logged(client, run_id, KERAS_MODEL)
+        ready = ready_models(client, run_id, KERAS_MODEL)
         if not ready:
             raise TrackingError(
                 f"run {run_id} holds no trained model (it is {run.info.status}): "
