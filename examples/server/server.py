@@ -77,7 +77,16 @@ def serve(folder: Path, port: int, parts: ExitStack) -> None:
         **s3,
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
     }
-    command = [sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth", "--workers", "1"]  # uvicorn ends workers that a busy machine keeps waiting
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--app-name",
+        "basic-auth",
+        "--workers",
+        "1",
+    ]  # uvicorn ends workers that a busy machine keeps waiting
     command += ["--host", HOST, "--port", str(port), "--artifacts-destination", f"s3://{BUCKET}"]
     mlflow = start("mlflow", command, folder, parts, environment)
     wait_for("mlflow", mlflow, lambda: answers(f"http://{HOST}:{port}/health"), folder)
@@ -202,7 +211,13 @@ def start_s3(folder: Path, kept: Mapping[str, str], parts: ExitStack) -> dict[st
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
     ports = {name: free_port() for part in ("master", "volume", "filer", "s3") for name in (part, f"{part}.grpc")}
     command = [weed, "server", f"-dir={data}", f"-ip={HOST}", f"-ip.bind={HOST}", "-s3", f"-s3.config={folder}/s3.json"]
-    command += ["-master.volumeSizeLimitMB=1024", "-volume.max=0", "-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]
+    command += [
+        "-master.volumeSizeLimitMB=1024",
+        "-volume.max=0",
+        "-s3.iam=false",
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+    ]
     command += [f"-{part}.port={ports[part]}" for part in ("master", "volume", "filer", "s3")]
     command += [f"-{part}.port.grpc={ports[f'{part}.grpc']}" for part in ("master", "volume", "filer", "s3")]
     # Its parts ask each other for these: who else is on this machine can't get past the S3 store's own accounts.

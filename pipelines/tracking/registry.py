@@ -108,7 +108,9 @@ def register(
             client.update_model_version(name, own.version, description)
             return _version(client.get_model_version(name, own.version))
         logged = client.get_logged_model(model_id)
-        made = client.create_model_version(name, logged.artifact_location, run_id, known, description=description)
+        made = client.create_model_version(  # a server asks for the model's id, to see that the place is its own
+            name, logged.artifact_location, run_id, known, description=description, model_id=model_id
+        )
         # By this tag the UI shows on the pages of run and model which versions there are of it.
         beside = json.loads(logged.tags.get("mlflow.modelVersions", "[]"))
         beside.append({"name": name, "version": int(made.version)})
