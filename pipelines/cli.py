@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.contract import FLOAT16, FLOAT32, INT8, MODEL_FILES, RESIZINGS
-from zoo.errors import DataError, MissingExtraError, ReproductionError, ZooError, printable
+from zoo.errors import DataError, MissingExtraError, PromotionError, ReproductionError, ZooError, printable
 from zoo.recipe import Recipe, parse_settings
 
 # What TensorFlow logs at its start (instruction sets, absent CUDA) is nothing that a user of ours can act on.
@@ -319,6 +319,31 @@ def _describe(options: argparse.Namespace) -> None:
     terminal.show(found, options.json, terminal.ledger_table)
 
 
+def _promote(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+    from pipelines.promote import promote
+
+    promotion = promote(
+        options.name,
+        alias=options.alias,
+        max_latency=options.max_latency,
+        max_size=options.max_size,
+        margin=options.margin,
+        data=options.data,
+        tell=terminal.tell,
+    )
+    terminal.show(promotion, options.json, terminal.promotion_table)
+    if promotion.refusal:
+        raise PromotionError(promotion.refusal)
+
+
+def _demote(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+    from pipelines.promote import demote
+
+    terminal.show(demote(options.data, alias=options.alias), options.json, terminal.demotion_summary)
+
+
 def _ui(options: argparse.Namespace) -> None:
     from pipelines.ui import ui
 
@@ -579,6 +604,36 @@ def _parser() -> argparse.ArgumentParser:
         "--folder", type=Path, help="where results lie (default: exports/study, and mlruns/study of a quick one)"
     )
 
+    added = command(
+        "promote",
+        _promote,
+        "register a model, and let the alias champion name it, if it passes the gates",
+    )
+    added.description = (
+        "Register a model, and let an alias name it, if it passes four gates: parity with Keras; accuracy, refused "
+        "where it gets fewer of the same test pictures right than the present one and McNemar's test says that this is "
+        "no chance (p < 0.05); latency; and size. Else nothing is written, and the exit code is 1."
+    )
+    added.add_argument(
+        "name", metavar="EXPORT|RUN", help="a folder, a name such as digits/lenet5, a run, or models:/NAME@ALIAS"
+    )
+    added.add_argument("--alias", default="champion", metavar="NAME", help="the alias to move (default: champion)")
+    added.add_argument(
+        "--max-latency", type=_positive, metavar="MS", help="milliseconds for one picture on one thread, at most"
+    )
+    added.add_argument("--max-size", type=_bytes, metavar="SIZE", help="of model.onnx, such as 500kB or 2MB, at most")
+    added.add_argument(
+        "--margin",
+        type=_positive,
+        metavar="POINTS",
+        help="refuse unless the 95%% interval says that accuracy falls by at most so many points",
+    )
+    added.add_argument("--data", help="the data set with the test pictures (default: the one that the export names)")
+
+    added = command("demote", _demote, "let the alias champion name the version that it named before")
+    added.add_argument("data", metavar="DATA", help="the data set, such as fashion-mnist")
+    added.add_argument("--alias", default="champion", metavar="NAME", help="the alias to move (default: champion)")
+
     added = command("gallery", _gallery, "write the page that shows all exports, and its charts, from their manifests")
     takes_exports(added)
 
@@ -645,6 +700,27 @@ def _counts(text: str) -> list[int]:
 
 def _names(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 1e9:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, received {text!r}")
+    return number
+
+
+def _bytes(text: str) -> int:
+    number, unit = text.strip().lower().removesuffix("b"), 1
+    for letter, factor in (("k", 1000), ("m", 1000_000)):
+        if number.endswith(letter):
+            number, unit = number.removesuffix(letter), factor
+    try:
+        return int(_positive(number) * unit)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"expected a size such as 500kB or 2MB, received {text!r}") from None
 
 
 def _seconds(text: str) -> float:

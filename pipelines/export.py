@@ -107,7 +107,7 @@ def export(run: str, *, exports: Path = Path("exports")) -> Exported:
     logged = {**_tested(tracked), **of_file, "export_size": exported.figures["size"], "latency": _latency(exported)}
     tracking.log_folder(tracked.run_id, exported.folder, "export")  # with the card, for who browses the runs
     # Last: who finds these figures in a run finds its export, too.
-    tracking.log_export(tracked.run_id, onnx.load(exported.folder / MODEL_FILE), logged)
+    tracking.log_export(tracked.run_id, onnx.load(exported.folder / MODEL_FILE), logged, first_sample(exported.folder))
     return exported
 
 
@@ -180,6 +180,11 @@ def weights_sha256(model: Any) -> str:
         digest.update(json.dumps(weights.shape).encode())
         digest.update(np.ascontiguousarray(weights, "<f4").tobytes())
     return digest.hexdigest()
+
+
+def first_sample(folder: Path) -> bytes | None:
+    """One of the export's sample pictures, encoded; None of a table."""
+    return next((path.read_bytes() for path in sorted((folder / SAMPLES_FOLDER).glob("*.png"))), None)
 
 
 def _write_samples(folder: Path, data_set: DataSet) -> None:

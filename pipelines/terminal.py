@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pipelines.evaluate import Evaluation
     from pipelines.export import Exported
     from pipelines.gallery import Gallery
+    from pipelines.promote import Demotion, Promotion
     from pipelines.quantize import Quantized
     from pipelines.reproduce import Reproduction
     from pipelines.roster import ListedModel
@@ -392,6 +393,34 @@ def verifications_table(verifications: tuple[Verification, ...]) -> Table:
     table.caption = f"all {len(verifications)} verified" if len(verifications) > 1 else "verified"
     table.caption_justify = "left"
     return table
+
+
+def promotion_table(promotion: Promotion) -> Table:
+    """A line a gate, and what became of it."""
+    table = _table("gate", "passed", "found", "wanted")
+    for gate in promotion.gates:
+        table.add_row(
+            gate.name, "yes" if gate.passed else "no", Text(printable(gate.found)), Text(printable(gate.wanted))
+        )
+    before = f"version {promotion.before}" if promotion.before else "none"
+    became = (
+        f"not promoted, {promotion.alias} stays {before}"
+        if promotion.version is None
+        else f"version {promotion.version} of {promotion.registered}, now {promotion.alias} (before: {before})"
+    )
+    table.title = Text(printable(f"{promotion.model}: {became}"), style="bold")
+    if promotion.version is not None:
+        uri = f"models:/{promotion.registered}@{promotion.alias}"
+        table.caption = f'zoo.load("{uri}")\nmlflow models serve -m {uri} --env-manager local'
+        table.caption_justify = "left"
+    return table
+
+
+def demotion_summary(demotion: Demotion) -> Text:
+    """Which version the alias names now."""
+    return Text(
+        printable(f"{demotion.alias} of {demotion.registered}: version {demotion.version} (before: {demotion.before})")
+    )
 
 
 def demo_summary(demo: Demo) -> Text:

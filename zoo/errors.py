@@ -13,6 +13,7 @@ ZooError
 ├── StudyError           an experiment that doesn't exist, or lacks what it needs
 ├── ReproductionError    a run that was trained again and came to other weights
 ├── TrackingError        a tracking store that can't be opened, read or written
+│   └── PromotionError   a model that doesn't pass the gates of its alias
 └── MissingExtraError    a part of the project that isn't installed
 """
 
@@ -75,6 +76,10 @@ class ReproductionError(ZooError):
 
 class TrackingError(ZooError):
     """A tracking store that can't be opened, read or written."""
+
+
+class PromotionError(TrackingError):
+    """A model that doesn't pass the gates of its alias."""
 
 
 class MissingExtraError(ZooError):

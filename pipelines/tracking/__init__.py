@@ -4,6 +4,7 @@ A data set is an experiment, a training a run of it. Runs are written through a 
 no function here depends on a global "active run", and a finished run can be added to without being opened again.
 """
 
+from pipelines.tracking.adopting import adopt
 from pipelines.tracking.describing import SMALL
 from pipelines.tracking.environments import environment_of
 from pipelines.tracking.listing import results_pages
@@ -20,6 +21,17 @@ from pipelines.tracking.reading import (
     load_run,
     search,
 )
+from pipelines.tracking.registry import (
+    Version,
+    check_alias,
+    find_holder,
+    find_version,
+    move_alias,
+    move_alias_back,
+    register,
+    registered_data_set,
+    registered_name,
+)
 from pipelines.tracking.seeds import log_seeds
 from pipelines.tracking.store import existing_store, open_client, store_uri, without_secrets
 from pipelines.tracking.studies import find_training, log_training, start_study
@@ -32,13 +44,18 @@ __all__ = [
     "ONNX_MODEL",
     "SMALL",
     "TrackedRun",
+    "Version",
     "accuracies_by_seed",
+    "adopt",
+    "check_alias",
     "environment_of",
     "existing_store",
     "fetch_folder",
     "find_finished",
+    "find_holder",
     "find_run",
     "find_training",
+    "find_version",
     "finish",
     "labels_of",
     "latest_by_model",
@@ -51,7 +68,12 @@ __all__ = [
     "log_seeds",
     "log_tags",
     "log_training",
+    "move_alias",
+    "move_alias_back",
     "open_client",
+    "register",
+    "registered_data_set",
+    "registered_name",
     "reopen",
     "results_pages",
     "search",

@@ -179,11 +179,14 @@ def _by_epoch(client: Any, run_id: str, name: str) -> dict[int, float]:
     return dict(sorted(values.items()))
 
 
-def fetch_folder(run_id: str, artifact_path: str, into: Path) -> Path:
-    """Copy a folder of a run's artifacts below `into`, where it keeps its name. TrackingError where there is none."""
+def fetch_folder(run_id: str, artifact_path: str, into: Path, *, written_by: str = "evaluate") -> Path:
+    """Copy a folder of a run's artifacts below `into`, where it keeps its name. TrackingError where there is none.
+
+    written_by: the command that writes it.
+    """
     with open_client() as client:
         if not client.list_artifacts(run_id, artifact_path):
-            raise TrackingError(f"run {run_id} holds no {artifact_path}: `zoo evaluate {run_id[:8]}` writes it")
+            raise TrackingError(f"run {run_id} holds no {artifact_path}: `zoo {written_by} {run_id[:8]}` writes it")
         return Path(client.download_artifacts(run_id, artifact_path, str(into)))
 
 

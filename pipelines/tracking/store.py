@@ -72,6 +72,8 @@ def import_mlflow() -> Any:
     """The module `mlflow`, without telemetry, without chatter, and with an end to its patience."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # its 7, with pauses that double, take four minutes
+    # It would print a run's address among our results, with the password that the store's may hold.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     try:
         import mlflow
     except ModuleNotFoundError as error:

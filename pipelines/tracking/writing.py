@@ -127,22 +127,22 @@ def log_metrics(
 def _links(client: Any, run_id: str, model: str, split: str | None) -> dict[str, str]:
     """What a metric names to belong to a model and to a split of the data set."""
     run = client.get_run(run_id)
-    logged = latest_model(client, run.info, model)
-    links = {"model_id": logged.model_id} if logged else {}
+    ready = ready_models(client, run_id, model)
+    links = {"model_id": ready[0].model_id} if ready else {}
     for each in run.inputs.dataset_inputs:
         if any(tag.key == "mlflow.data.context" and tag.value == split for tag in each.tags):
             links |= {"dataset_name": each.dataset.name, "dataset_digest": each.dataset.digest}
     return links
 
 
-def latest_model(client: Any, info: Any, name: str) -> Any | None:
-    """The model of that name that a run, by its info, logged last and whole; None where there is none."""
-    logged = client.search_logged_models(
-        [info.experiment_id],
-        f"source_run_id = '{info.run_id}' AND name = '{name}'",
+def ready_models(client: Any, run_id: str, name: str) -> list[Any]:
+    """The logged models of a run by that name that are whole, the latest first."""
+    found = client.search_logged_models(
+        [client.get_run(run_id).info.experiment_id],
+        f"source_run_id = '{run_id}' AND name = '{name}'",
         order_by=[{"field_name": "creation_timestamp", "ascending": False}],
     )
-    return next((found for found in logged if str(found.status) == "READY"), None)
+    return [model for model in found if str(model.status) == "READY"]
 
 
 def log_folder(run_id: str, folder: Path, artifact_path: str | None = None) -> None:
