@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.contract import FLOAT16, FLOAT32, INT8, MODEL_FILES, RESIZINGS
-from zoo.errors import DataError, MissingExtraError, ZooError, printable
+from zoo.errors import DataError, MissingExtraError, TrackingError, ZooError, printable
 from zoo.recipe import Recipe, parse_settings
 
 # What TensorFlow logs at its start (instruction sets, absent CUDA) is nothing that a user of ours can act on.
@@ -291,6 +291,23 @@ def _describe(options: argparse.Namespace) -> None:
     terminal.show(found, options.json, terminal.ledger_table)
 
 
+def _sync(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+    from pipelines.sync import sync
+
+    found = sync()
+    terminal.show(found, options.json, terminal.synced_table)
+    if waiting := [each for each in found if each.waiting]:
+        raise TrackingError(f"what {len(waiting)} of {len(found)} runs logged still waits in mlruns/outbox")
+
+
+def _gc(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+    from pipelines.gc import gc
+
+    terminal.show(gc(yes=options.yes, days=options.days), options.json, terminal.collected_table)
+
+
 def _ui(options: argparse.Namespace) -> None:
     from pipelines.ui import ui
 
@@ -559,6 +576,14 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--classes", type=_count, metavar="K", help="default: 10")
     added.add_argument("--data", help="a data set whose size and classes count, or a .csv table of values")
     added.add_argument("--label", metavar="COLUMN", help="of a table, the column that holds the class")
+
+    command("sync", _sync, "send what trainings have kept for a tracking server that was away")
+
+    added = command("gc", _gc, "tell what deleted and finished runs have left behind, and remove it with --yes")
+    added.add_argument("--yes", action="store_true", help="remove what was told")
+    added.add_argument(
+        "--days", type=float, default=30.0, metavar="N", help="that a run may wait to be resumed (default: 30)"
+    )
 
     added = command("ui", _ui, "open the MLflow UI on the store that holds the runs", json=False)
     added.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine alone")

@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from pipelines.evaluate import Evaluation
     from pipelines.export import Exported
     from pipelines.gallery import Gallery
+    from pipelines.gc import Collected
     from pipelines.quantize import Quantized
     from pipelines.roster import ListedModel
     from pipelines.study import Studied
+    from pipelines.sync import Synced
     from pipelines.train import Trained
     from pipelines.triton import TritonModel
     from pipelines.verify import Verification
@@ -434,6 +436,29 @@ def roster_table(models: tuple[ListedModel, ...]) -> Table:
             _or_blank(model.int8_accuracy, ".2%"),
             _short(model.summary),
         )
+    return table
+
+
+def synced_table(synced: tuple[Synced, ...]) -> Table | Text:
+    """What `zoo sync` did."""
+    if not synced:
+        return Text("nothing waits to be sent")
+    table = _table("run", ">sent", ">waiting", "why")
+    for each in synced:
+        table.add_row(each.run[:8], str(each.sent), str(each.waiting), Text(printable(each.reason)))
+    return table
+
+
+def collected_table(collected: Collected) -> Table | Text:
+    """What `zoo gc` would remove, or did, and what it leaves alone."""
+    if not collected.leftovers and not collected.kept:
+        return Text("nothing is left behind")
+    table = _table("", "what", "run", ">size", "why")
+    for verb, several in (("removed" if collected.removed else "goes", collected.leftovers), ("stays", collected.kept)):
+        for each in several:
+            table.add_row(verb, each.kind, each.run[:8], f"{each.size / 1e6:,.1f} MB", Text(printable(each.reason)))
+    verb = "were removed" if collected.removed else "would be removed: `zoo gc --yes` does it"
+    table.caption = f"{collected.size / 1e6:,.1f} MB {verb}"
     return table
 
 

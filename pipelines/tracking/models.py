@@ -6,10 +6,13 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from pipelines.machine import versions
+from pipelines.tracking import delivery
+from pipelines.tracking.outbox import unsent
 from pipelines.tracking.store import import_mlflow, open_client, store_uri
-from pipelines.tracking.writing import log_figures
+from pipelines.tracking.writing import log_figures, write
 from zoo.contract import ACTIVATION_MAP, FEATURES, INPUT, LOGITS, PROBABILITIES
 from zoo.errors import TrackingError
 
@@ -81,18 +84,13 @@ def _signature(inputs: tuple[int, ...], classes: int, positions: tuple[int, ...]
 
 
 def _log_model(run_id: str, name: str, save: Any) -> None:
-    """Write a model to a folder, hand that to the store, and only then call it ready."""
-    from mlflow.entities import LoggedModelOutput
+    """Write a model to a folder, and hand that over; the store gives it its id on arrival."""
     from mlflow.models import Model
 
-    with open_client() as client, tempfile.TemporaryDirectory() as temporary:
-        run = client.get_run(run_id)
-        logged = client.create_logged_model(run.info.experiment_id, name, source_run_id=run_id)
+    with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / name
-        save(folder, Model(artifact_path=logged.artifact_location, run_id=run_id, model_id=logged.model_id))
-        client.log_model_artifacts(logged.model_id, str(folder))
-        client.finalize_logged_model(logged.model_id, "READY")
-        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+        save(folder, Model(run_id=run_id))
+        write(run_id, delivery.model(name, uuid4().hex), folder)
 
 
 def load_keras_model(run_id: str) -> Any:
@@ -110,6 +108,10 @@ def load_keras_model(run_id: str) -> Any:
             order_by=[{"field_name": "creation_timestamp", "ascending": False}],
         )
         ready = [model for model in logged if str(model.status) == "READY"]
+        if not ready and unsent(run_id):
+            raise TrackingError(
+                f"the model of run {run_id} hasn't reached the store: `zoo sync` sends it where no training does"
+            )
         if not ready:
             raise TrackingError(
                 f"run {run_id} holds no trained model (it is {run.info.status}): "

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipelines.machine import commit, versions
 from pipelines.plan import PLAN_FILE, Plan, fingerprint
+from pipelines.process import this_process
+from pipelines.tracking import delivery
+from pipelines.tracking.journal import Entry, Record
+from pipelines.tracking.outbox import sign_of_life, trained_here
 from pipelines.tracking.store import experiment_id, open_client
 from zoo.data import DataSet
 from zoo.models import definition
@@ -30,6 +33,8 @@ def start_run(plan: Plan, data_set: DataSet, facts: Mapping[str, str | int | flo
         "mlflow.source.git.commit": commit(),
         "mlflow.source.type": "LOCAL",
         "mlflow.source.name": "zoo train",
+        **this_process().to_tags(),
+        **sign_of_life(),
     }
     if plan.source is not None:
         tags |= {"source": plan.source.name, "source_digest": plan.source.digest}
@@ -81,35 +86,43 @@ def _inputs(data_set: DataSet) -> Sequence[Any]:
 
 def log_epoch(run_id: str, epoch: int, figures: Mapping[str, float]) -> None:
     """Write what an epoch measured; the first is 1. names: those in HISTORY."""
-    _log_metrics(run_id, figures, epoch)
+    write(run_id, delivery.metrics(figures, epoch))
 
 
 def log_figures(run_id: str, figures: Mapping[str, float]) -> None:
     """Write numbers about the run as a whole, such as test_accuracy; one written before is replaced."""
-    _log_metrics(run_id, figures, 0)
-
-
-def _log_metrics(run_id: str, figures: Mapping[str, float], step: int) -> None:
-    from mlflow.entities import Metric
-
-    now = int(time.time() * 1000)
-    with open_client() as client:
-        client.log_batch(run_id, metrics=[Metric(name, float(value), now, step) for name, value in figures.items()])
+    write(run_id, delivery.metrics(figures, 0))
 
 
 def log_folder(run_id: str, folder: Path, artifact_path: str | None = None) -> None:
     """Add a folder's files to the run's artifacts, under that path; pictures show in the MLflow UI."""
-    with open_client() as client:
-        client.log_artifacts(run_id, str(folder), artifact_path)
+    write(run_id, delivery.folder(artifact_path), folder)
 
 
 def reopen(run_id: str) -> None:
-    """Mark a run as running again: it is gone on with."""
+    """Mark a run as running again, in this process: it is gone on with."""
+    tags = {**this_process().to_tags(), **sign_of_life()}
     with open_client() as client:
+        delivery.deliver(client, run_id, [Entry(delivery.tags(tags), 0, None)], again=False)  # first: it would be stale
         client.update_run(run_id, status="RUNNING")
 
 
 def finish(run_id: str, status: str) -> None:
     """End a run as FINISHED, FAILED or KILLED."""
+    write(run_id, delivery.status(status))
+
+
+def end_at(run_id: str, status: str, seconds: float) -> None:
+    """End a run as of a moment, in seconds since 1970."""
     with open_client() as client:
-        client.set_terminated(run_id, status)
+        client.set_terminated(run_id, status, int(seconds * 1000))
+
+
+def write(run_id: str, record: Record, files: Path | None = None) -> None:
+    """Write a record, and the folder that goes with it: by way of the outbox while this process trains the run."""
+    outbox = trained_here(run_id)
+    if outbox is not None:
+        outbox.put(record, files)
+        return
+    with open_client() as client:
+        delivery.deliver(client, run_id, [Entry(record, 0, files)], again=False)

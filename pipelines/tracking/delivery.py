@@ -1,0 +1,121 @@
+"""Records, and how each is handed to the store such that handing it over twice leaves what once would.
+
+A server may receive a record and die before it says so. What may have been received is sent again, after a look at what
+is there: a metric is known by its name and step, a model by the number that its record gave it, a file by its path.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from pipelines.tracking.journal import Entry, Record
+from zoo.errors import TrackingError
+
+METRICS_AT_ONCE = 1000  # that MLflow takes
+RECORD_TAG = "zoo.record"  # on a model: the record that it came by
+
+
+def metrics(figures: Mapping[str, float], step: int) -> Record:
+    """Numbers, and when they were measured."""
+    now = int(time.time() * 1000)
+    return {"kind": "metrics", "metrics": [[name, float(value), now, step] for name, value in figures.items()]}
+
+
+def folder(artifact_path: str | None) -> Record:
+    """The files that go with the record, to a place among the run's artifacts."""
+    return {"kind": "folder", "path": artifact_path}
+
+
+def model(name: str, number: str) -> Record:
+    """The model that goes with the record, as MLflow saves one. number: of this record, another for each."""
+    return {"kind": "model", "name": name, "number": number}
+
+
+def tags(values: Mapping[str, str]) -> Record:
+    """Tags of the run; one that is there is replaced."""
+    return {"kind": "tags", "tags": dict(values)}
+
+
+def status(name: str) -> Record:
+    """How the run ended: FINISHED, FAILED or KILLED."""
+    return {"kind": "status", "status": name, "time": int(time.time() * 1000)}
+
+
+def batches(entries: Iterable[Entry]) -> list[list[Entry]]:
+    """The same in order, metrics that follow each other together: they go in one request."""
+    kinds = groupby(entries, lambda entry: entry.record["kind"])
+    return [part for kind, group in kinds for part in ([list(group)] if kind == "metrics" else [[e] for e in group])]
+
+
+def deliver(client: Any, run_id: str, batch: Sequence[Entry], *, again: bool) -> None:
+    """Hand one batch over. again: the store may have some of it already."""
+    first = batch[0]
+    record, files = first.record, first.files
+    match record["kind"]:
+        case "metrics":
+            _deliver_metrics(client, run_id, [metric for entry in batch for metric in entry.record["metrics"]], again)
+        case "folder":
+            client.log_artifacts(run_id, str(_there(files)), record["path"])
+        case "model":
+            _deliver_model(client, run_id, record["name"], record["number"], _there(files))
+        case "tags":
+            from mlflow.entities import RunTag
+
+            client.log_batch(run_id, tags=[RunTag(name, value) for name, value in record["tags"].items()])
+        case "status":
+            client.set_terminated(run_id, record["status"], record["time"])
+        case other:
+            raise TrackingError(f"a record of kind {other!r} can't be sent: it is of another version of this project")
+
+
+def measured(client: Any, run_id: str, names: Iterable[str]) -> set[tuple[str, int]]:
+    """Which metrics a run has: name and step."""
+    return {(name, metric.step) for name in set(names) for metric in client.get_metric_history(run_id, name)}
+
+
+def _deliver_metrics(client: Any, run_id: str, found: Sequence[Sequence[Any]], again: bool) -> None:
+    from mlflow.entities import Metric
+
+    known = measured(client, run_id, (name for name, *_ in found)) if again else set()
+    new = [Metric(*metric) for metric in found if (metric[0], metric[3]) not in known]
+    for begin in range(0, len(new), METRICS_AT_ONCE):
+        client.log_batch(run_id, metrics=new[begin : begin + METRICS_AT_ONCE])
+
+
+def _deliver_model(client: Any, run_id: str, name: str, number: str, files: Path) -> None:
+    """Hand a model's files to the store, and only then call it ready."""
+    from mlflow.entities import LoggedModelOutput
+    from mlflow.models import Model
+
+    run = client.get_run(run_id)
+    experiment = run.info.experiment_id
+    wanted = f"source_run_id = '{run_id}' AND tags.`{RECORD_TAG}` = '{number}'"
+    known = client.search_logged_models([experiment], wanted)
+    logged = (
+        known[0]
+        if known
+        else client.create_logged_model(experiment, name, source_run_id=run_id, tags={RECORD_TAG: number})
+    )
+    if str(logged.status) != "READY":
+        described = Model.load(str(files / "MLmodel"))
+        described.run_id, described.model_id, described.artifact_path = (
+            run_id,
+            logged.model_id,
+            logged.artifact_location,
+        )
+        described.save(str(files / "MLmodel"))
+        client.log_model_artifacts(logged.model_id, str(files))
+        client.finalize_logged_model(logged.model_id, "READY")
+    outputs = run.outputs.model_outputs if run.outputs else []
+    if logged.model_id not in {output.model_id for output in outputs}:
+        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+
+
+def _there(files: Path | None) -> Path:
+    if files is None:
+        raise TrackingError("the files of a record are gone from the outbox: what follows it is not sent")
+    return files
