@@ -394,11 +394,9 @@ def study_table(studied: tuple[Studied, ...]) -> Table:
     for each in studied:
         first = [each.name, str(each.verdict)]
         for effect in each.effects:
-            low, high = effect.interval
-            spread = "counted" if effect.exact else f"{low:+.2f} to {high:+.2f}"
-            table.add_row(
-                *first, effect.name, f"{effect.mean:+.2f} {effect.unit}", spread, effect.prediction, effect.judgement
-            )
+            mean = f"{effect.written(effect.mean)} {effect.unit}"
+            spread = "counted" if effect.exact else " to ".join(map(effect.written, effect.interval))
+            table.add_row(*first, effect.name, mean, spread, effect.prediction, effect.judgement)
             first = ["", ""]
     return table
 

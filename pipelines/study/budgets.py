@@ -8,17 +8,10 @@ from typing import Any
 
 from pipelines.charts import Chart, Series
 from pipelines.study.experiment import Effect, Finding, Sample, experiment
-from pipelines.study.lab import Arm, Lab, accuracy, test_accuracy
+from pipelines.study.lab import Arm, Lab, accuracy
 from pipelines.study.models import CONV, DENSE
 from pipelines.study.pictures import pictures, with_wrong_labels
 from zoo.data import DataSet
-from zoo.models.ledger import read_ledger
-
-
-def accuracy_and_costs(model: Any, data_set: DataSet) -> Mapping[str, float]:
-    """Accuracy in points, and "work": multiply-accumulates for one picture."""
-    work = sum(entry.multiply_accumulates for entry in read_ledger(model))
-    return {**test_accuracy(model, data_set), "work": float(work)}
 
 
 @experiment(
@@ -37,12 +30,12 @@ def parameter_efficiency(lab: Lab) -> Finding:
     """Dense and conv models of three widths learn the same pictures of Fashion-MNIST; the widest ones also in a tenth
     and in a third of the updates, each with a schedule of its own.
     """
-    count, updates = lab.choose((20_000, 1_500), (3_000, 200))
+    count, updates = lab.usual
     sizes = lab.choose(tuple(DENSE), ("4 k", "50 k"))
     families = {"dense": DENSE, "conv": CONV}
 
     def arm(family: str, size: str, steps: int) -> Arm:
-        return Arm(families[family][size], partial(pictures, "fashion-mnist", count), steps, measure=accuracy_and_costs)
+        return Arm(families[family][size], partial(pictures, "fashion-mnist", count), steps)
 
     fewer = {"a tenth": updates // 10, "a third": updates // 3}
     results = lab.train(
@@ -104,9 +97,8 @@ def generalisation(lab: Lab) -> Finding:
     """Dense and conv models of 50 thousand parameters learn from ever more pictures of Fashion-MNIST, with right
     labels, and with a third of them wrong.
     """
-    counts = lab.choose((100, 500, 2_000, 10_000, 40_000), (100, 2_000))
-    noisy = lab.choose(10_000, 2_000)
-    updates = lab.choose(1_500, 200)
+    counts = lab.choose((100, 500, 2_000, 10_000, 50_000), (100, 2_000))
+    noisy, updates = lab.usual
     models = {"dense": DENSE["50 k"], "conv": CONV["50 k"]}
     results = lab.train(
         {

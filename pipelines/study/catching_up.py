@@ -35,7 +35,7 @@ def catching_up(lab: Lab) -> Finding:
     many pictures of Fashion-MNIST, against a conv model of 50 thousand parameters.
     """
     few, many = lab.choose((2_000, 60_000), (1_000, 6_000))
-    updates = lab.choose(2_000, 200)
+    updates = lab.choose(2_400, 200)
     plain: Mapping[str, Any] = {"augmentation": "none"}
     models = {
         "dense, 1 layer": (dense(256), plain),
@@ -100,7 +100,7 @@ def conv_teacher_passes_on(lab: Lab) -> Finding:
     2015), on pictures as they are and moved by up to 2 pixels.
     """
     counts = lab.choose((1_000, 10_000), (1_000,))
-    updates = lab.choose(2_000, 200)
+    updates = lab.choose(1_200, 200)
     results = lab.train(
         {
             f"{how}; {count} pictures": Arm(

@@ -84,6 +84,12 @@ class Effect:
             return Judgement.AS_CLAIMED
         return Judgement.AGAINST if high < least or low > most else Judgement.OPEN
 
+    def written(self, value: float) -> str:
+        """A value of it, signed where it is a difference."""
+        if self.exact:
+            return f"{value:.3g}"
+        return f"{value:+.2f}" if self.unit == "points" else f"{value:.2f}"
+
     @property
     def prediction(self) -> str:
         """The bounds in words."""

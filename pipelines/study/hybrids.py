@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 
 from pipelines.charts import Chart, Series
-from pipelines.study.budgets import accuracy_and_costs
 from pipelines.study.experiment import Effect, Finding, experiment
 from pipelines.study.lab import Arm, Lab
 from pipelines.study.models import CONV, DENSE, HYBRID, hybrid
@@ -35,17 +34,14 @@ def hybrids(lab: Lab) -> Finding:
     """Models of the three families at budgets of 4, 14 and 50 thousand parameters learn Fashion-MNIST; and at 50
     thousand, models that hand over to the dense head after 0 to 6 conv layers.
     """
-    count, updates = lab.choose((20_000, 1_500), (3_000, 200))
+    count, updates = lab.usual
     sizes = lab.choose(tuple(DENSE), ("4 k", "50 k"))
     families = {"dense": DENSE, "conv": CONV, "hybrid": HYBRID}
     arms = {f"{family}, {size}": models[size] for family, models in families.items() for size in sizes}
     if not lab.quick:
         arms |= SPLITS
     results = lab.train(
-        {
-            name: Arm(diagram, partial(pictures, "fashion-mnist", count), updates, measure=accuracy_and_costs)
-            for name, diagram in arms.items()
-        }
+        {name: Arm(diagram, partial(pictures, "fashion-mnist", count), updates) for name, diagram in arms.items()}
     )
     series = [
         Series(

@@ -33,8 +33,8 @@ def locality(lab: Lab) -> Finding:
     """Fashion-MNIST with its pixels in a fixed other order within blocks of 1 (as they are), 2, 4, 7, 14 and 28 pixels
     a side, in training and test alike; a dense and a conv model learn each anew, with each seed.
     """
-    blocks = lab.choose((1, 2, 4, 7, 14, 28), (1, 4, 28))
-    count, updates = lab.choose((10_000, 1_000), (2_000, 200))
+    blocks = lab.choose((1, 2, 4, 7, 14, 28), (1, 7, 28))
+    count, updates = lab.usual
     models = {"dense": DENSE["50 k"], "conv": CONV["50 k"]}
     arms = {
         f"{name}, blocks of {block}": Arm(
@@ -89,7 +89,7 @@ def weight_sharing(lab: Lab) -> Finding:
     and a dense model with the parameters of the former, on ever more pictures of Fashion-MNIST.
     """
     counts = lab.choose((300, 1_000, 3_000, 10_000, 30_000), (300, 3_000))
-    updates = lab.choose(1_000, 200)
+    _, updates = lab.usual
     models = {
         "shared": conv(16, 16, 24, 32, strides=STRIDES),
         "unshared": unshared(16, 16, 24, 32, strides=STRIDES),

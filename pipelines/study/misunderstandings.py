@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from pipelines.charts import Chart, Series
-from pipelines.study.budgets import accuracy_and_costs
 from pipelines.study.experiment import Effect, Finding, experiment
-from pipelines.study.lab import Arm, Lab, accuracy, test_accuracy
+from pipelines.study.lab import Arm, Lab, accuracy, accuracy_and_work
 from pipelines.study.models import CONV, HYBRID, conv
 from pipelines.study.pictures import pictures
 from zoo.data import DataSet
@@ -24,7 +23,7 @@ def likeness(model: Any, data_set: DataSet) -> Mapping[str, float]:
     kernel = next(layer for layer in model.layers if layer.name == "conv2_conv").get_weights()[0]
     filters = kernel.reshape(-1, kernel.shape[-1]).T  # [F, k*k*C]
     random = np.random.default_rng(0).normal(size=filters.shape)
-    return {**test_accuracy(model, data_set), "learned": _alike(filters), "chance": _alike(random)}
+    return {**accuracy_and_work(model, data_set), "learned": _alike(filters), "chance": _alike(random)}
 
 
 def _alike(filters: Any) -> float:
@@ -43,8 +42,8 @@ def _alike(filters: Any) -> float:
 )
 def filters_differ(lab: Lab) -> Finding:
     """The second layer's 3x3 filters of a conv model that has learned Fashion-MNIST, against as many random ones."""
-    count, updates = lab.choose((20_000, 1_500), (2_000, 200))
-    widths = lab.choose((8, 16, 32, 64), (16, 32))
+    count, updates = lab.usual
+    widths = lab.choose((8, 16, 32, 64), (16,))
     results = lab.train(
         {
             f"{width} filters": Arm(
@@ -82,14 +81,12 @@ def filters_differ(lab: Lab) -> Finding:
 )
 def dense_heads(lab: Lab) -> Finding:
     """Conv features under a dense head and under an average over positions, of as many parameters in all."""
-    count, updates = lab.choose((20_000, 1_500), (3_000, 200))
+    count, updates = lab.usual
     sizes = lab.choose(("4 k", "14 k", "50 k"), ("14 k",))
     heads = {"average over positions": CONV, "dense head": HYBRID}
     results = lab.train(
         {
-            f"{head}, {size}": Arm(
-                models[size], partial(pictures, "fashion-mnist", count), updates, measure=accuracy_and_costs
-            )
+            f"{head}, {size}": Arm(models[size], partial(pictures, "fashion-mnist", count), updates)
             for head, models in heads.items()
             for size in sizes
         }
@@ -119,7 +116,7 @@ def dense_heads(lab: Lab) -> Finding:
 
 def both_accuracies(model: Any, data_set: DataSet) -> Mapping[str, float]:
     """Accuracy on the test pictures, "learned" on those it learned from, in points."""
-    return {**test_accuracy(model, data_set), "learned": 100 * accuracy(model, data_set.train)}
+    return {**accuracy_and_work(model, data_set), "learned": 100 * accuracy(model, data_set.train)}
 
 
 @experiment(
@@ -135,7 +132,7 @@ def too_few_parameters(lab: Lab) -> Finding:
     """A conv model of 2 to 32 filters in its first layers, twice and three times as many in the next ones, learns
     Fashion-MNIST; accuracy on the training and on the test pictures.
     """
-    count, updates = lab.choose((10_000, 1_500), (2_000, 200))
+    count, updates = lab.usual
     widths = lab.choose((2, 4, 8, 16, 32), (2, 16))
     results = lab.train(
         {

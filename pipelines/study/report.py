@@ -169,7 +169,5 @@ def _command(experiment: Experiment, *, quick: bool) -> str:
 
 
 def _told(effect: Effect) -> str:
-    low, high = effect.interval
-    if effect.exact:
-        return f"{effect.mean:+.3g} {effect.unit}"
-    return f"{effect.mean:+.2f} {effect.unit} ({low:+.2f} to {high:+.2f})"
+    told = f"{effect.written(effect.mean)} {effect.unit}"
+    return told if effect.exact else f"{told} ({' to '.join(map(effect.written, effect.interval))})"

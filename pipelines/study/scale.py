@@ -49,7 +49,7 @@ def scale(lab: Lab) -> Finding:
     """Dense, conv and hybrid models, and a conv model with kernels of several sizes, learn Fashion-MNIST as it is, and
     again with each picture at a size of its own; each is asked about the test pictures at 0.5 to 1.6 times their size.
     """
-    count, updates = lab.choose((10_000, 1_000), (2_000, 200))
+    count, updates = lab.usual
     models = {
         "dense": DENSE["50 k"],
         "conv": CONV["50 k"],

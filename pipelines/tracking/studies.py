@@ -35,15 +35,13 @@ def log_training(parent: str, name: str, key: str, recipe: Mapping[str, Any], fi
         client.set_terminated(run_id, "FINISHED")
 
 
-def find_training(study: str, key: str) -> dict[str, float] | None:
-    """The figures of a training of that key in the store; None where there is none."""
+def find_training(key: str) -> dict[str, float] | None:
+    """The figures of a training of that key, of whichever study; None where there is none."""
     path = database_file(store_uri())
     if path is not None and not path.is_file():
         return None
     with open_client() as client:
-        experiment = client.get_experiment_by_name(f"study/{study}")
-        if experiment is None:
-            return None
+        studies = [each.experiment_id for each in client.search_experiments(filter_string="name LIKE 'study/%'")]
         wanted = f"status = 'FINISHED' AND tags.study_key = '{key}'"
-        found = client.search_runs([experiment.experiment_id], wanted, max_results=1)
+        found = client.search_runs(studies, wanted, max_results=1) if studies else []
     return dict(found[0].data.metrics) if found else None
