@@ -47,6 +47,7 @@ def gc(*, yes: bool = False, days: float = OLD) -> Collected:
     below that of the store, and no link is followed; a server's artifacts are its own to see to. Raises TrackingError
     where the store is away.
     """
+    tracking.existing_store()
     tracking.check_store()
     deleted = {run.run_id: run for run in tracking.deleted_runs()}
     found = [*_of_deleted_runs(deleted), *_checkpoints(set(deleted), days), *_outboxes()]

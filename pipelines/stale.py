@@ -38,6 +38,8 @@ def stale() -> tuple[StaleRun, ...]:
     What they left in mlruns/outbox is sent first: a run that ended while its store was away isn't one of them.
     Raises TrackingError where the store is away.
     """
+    tracking.existing_store()
+    tracking.check_store()
     waiting = {run_id for run_id, _, left, _ in tracking.send_all() if left}
     found = []
     for run in tracking.search("status = 'RUNNING'", most=10_000):

@@ -138,9 +138,9 @@ def _train(run_id: str | None, plan: Plan, begin: Checkpoint | None, started: fl
         print(taken, file=sys.stderr, flush=True)
     with _ended(run_id):
         if begin is None:
-            begin = _beginning(learner, precision, run_id)
             log_data(run_id, data_set)
             log_augmented(run_id, plan.recipe, learned)
+            begin = _beginning(learner, precision, run_id)
         best = fit(learner, plan, learned, teacher, schedule, stages, begin, run_id)
         trained = _in_float32(plan, data_set, best)
         known: dict[str, float] = {"best_epoch": best.epoch, "parameters": parameters}

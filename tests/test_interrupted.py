@@ -60,12 +60,14 @@ def left_by(run_id: str) -> dict[str, Any]:
             for name in sorted(run.data.metrics)
             for metric in client.get_metric_history(run_id, name)
         ]
+        artifacts = [file.path for file in client.list_artifacts(run_id)]
         models = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'")
     return {
         "status": run.info.status,
         "weights": weights_sha256(tracking.load_run(run_id).model()),
         "metrics": sorted(metrics),
         "models": [(model.name, str(model.status)) for model in models],
+        "artifacts": sorted(artifacts),
         "outputs": len(run.outputs.model_outputs),
     }
 

@@ -15,6 +15,8 @@ from pipelines import checkpoint, tracking
 from pipelines.cli import main
 from pipelines.gc import gc
 from pipelines.plan import load_data, make_plan
+from pipelines.stale import stale
+from pipelines.sync import sync
 from pipelines.tracking.journal import Journal
 from zoo.errors import TrackingError
 from zoo.models import build
@@ -202,3 +204,13 @@ def test_a_plain_copy_is_a_backup(folder):
     assert tracking.load_run(run) == before
     for own, kept in zip(tracking.load_run(run).model().get_weights(), model.get_weights(), strict=True):
         assert (own == kept).all()
+
+
+def test_where_nothing_was_written_nothing_is_made(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert sync() == ()
+    for command in (gc, stale):
+        with pytest.raises(TrackingError, match="there are no runs yet"):
+            command()
+    assert not list(tmp_path.iterdir())

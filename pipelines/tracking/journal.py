@@ -42,7 +42,7 @@ class Journal:
     """
 
     def __init__(self, folder: Path, store: str = "") -> None:
-        self.folder, self._path, self._writing = folder, folder / JOURNAL_FILE, Lock()
+        self.folder, self._path, self._appending, self._writing = folder, folder / JOURNAL_FILE, Lock(), Lock()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = Exclusive(folder / LOCK_FILE)
@@ -67,17 +67,18 @@ class Journal:
         Raises TrackingError where they can't be written; then neither is there.
         """
         line = (json.dumps(record) + "\n").encode()
-        end = self._path.stat().st_size
-        try:
-            if files is not None:
-                _copy(files, self.folder / FILES / str(end))
-            with self._writing, self._path.open("ab") as file:
-                file.write(line)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            os.truncate(self._path, end)
-            raise TrackingError(f"the outbox {self.folder} can't be written ({error.strerror})") from None
+        with self._appending:
+            end = self._path.stat().st_size
+            try:
+                if files is not None:
+                    _copy(files, self.folder / FILES / str(end))
+                with self._writing, self._path.open("ab") as file:  # not while its files are copied: one may read
+                    file.write(line)
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError as error:
+                os.truncate(self._path, end)
+                raise TrackingError(f"the outbox {self.folder} can't be written ({error.strerror})") from None
 
     def waiting(self) -> list[Entry]:
         """What the store hasn't confirmed yet, the oldest first. TrackingError where the journal is damaged."""
