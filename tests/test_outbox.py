@@ -150,7 +150,7 @@ def deaf_at_first(port: int) -> Iterator[tuple[int, list[str]]]:
         way.shutdown()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_what_was_received_without_an_answer_is_not_written_twice(folder, monkeypatch):
     """The server may die between taking a record and saying so: all is sent again, and there once."""
     plan = make_plan("softmax", "digits")
@@ -227,7 +227,7 @@ def the_run() -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_a_server_that_is_killed_and_started_again_has_everything_once(folder, monkeypatch):
     uri = f"http://127.0.0.1:{(port := free_port())}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
@@ -255,7 +255,8 @@ def test_a_server_that_is_killed_and_started_again_has_everything_once(folder, m
     assert "goes on without the store" in (folder / "told.txt").read_text()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_training_outlives_its_server_and_sync_sends_the_rest(folder, monkeypatch):
     uri = f"http://me:pass%21word@127.0.0.1:{(port := free_port())}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
