@@ -249,6 +249,7 @@ def _study(options: argparse.Namespace) -> None:
         quick=options.quick,
         report=options.report,
         folder=options.folder,
+        models=options.models,
         tell=terminal.tell,
     )
     terminal.show(found, options.json, terminal.study_table)
@@ -549,6 +550,9 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("names", nargs="*", metavar="NAME", help="an experiment, such as translation (default: all)")
     added.add_argument("--seeds", type=_count, metavar="N", help="trainings of each model (default: 5, quick: 3)")
     added.add_argument("--quick", action="store_true", help="fewer pictures and updates: minutes, and wide intervals")
+    added.add_argument(
+        "--models", action="store_true", help="keep those that are worth a look as exports, for `zoo demo`"
+    )
     added.add_argument("--report", action="store_true", help="train nothing, write the report of what is there")
     added.add_argument(
         "--folder", type=Path, help="where results lie (default: exports/study, and mlruns/study of a quick one)"

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -38,6 +38,7 @@ from zoo.data import DataSet, Split
 from zoo.errors import ExportError
 from zoo.models import definition
 from zoo.models.ledger import Ledger, read_ledger
+from zoo.models.registry import Family
 from zoo.pictures import Pixels
 from zoo.runtime import load
 from zoo.tables import decode
@@ -140,7 +141,7 @@ def write_export(
         _write_samples(folder, data_set)
 
         size = (metadata.height, metadata.width, metadata.channels)
-        ledger = Ledger(metadata.model, definition(metadata.model).family, size, data_set.classes, read_ledger(model))
+        ledger = Ledger(metadata.model, cast(Family, metadata.family), size, data_set.classes, read_ledger(model))
         known = {
             "parameters": float(ledger.parameters),
             "multiply_accumulates": float(ledger.multiply_accumulates),

@@ -102,10 +102,14 @@ class Effect:
 
 @dataclass(frozen=True)
 class Finding:
-    """What an experiment came to. effects: the first is the claim's heart, the others are its limits."""
+    """What an experiment came to. effects: the first is the claim's heart, the others are its limits.
+
+    chart: shows the claim. more: the same from other sides.
+    """
 
     effects: tuple[Effect, ...]
     chart: Chart
+    more: tuple[Chart, ...] = ()
 
     @property
     def verdict(self) -> Verdict:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
+from time import perf_counter
+
+import numpy as np
 
 from pipelines.charts import Chart, Series
 from pipelines.study.experiment import Effect, Finding, experiment
 from pipelines.study.lab import Arm, Lab
 from pipelines.study.models import CONV, DENSE, HYBRID, hybrid
 from pipelines.study.pictures import pictures
+from zoo.contract import INPUT, LOGITS
+from zoo.models import build_diagram
+from zoo.models.registry import Diagram
 
 # About as many parameters, with ever more of them in convolutions.
 SPLITS = {
@@ -18,6 +25,31 @@ SPLITS = {
     "4 conv layers": hybrid(10, 14, 20, 24, strides=(1, 1, 2, 2), units=(33,)),
     "6 conv layers": HYBRID["50 k"],
 }
+
+
+def latencies(diagram: Diagram) -> Sequence[float]:
+    """Milliseconds that the ONNX file takes for one picture on one thread of a processor: the medians of five rounds.
+
+    The weights are new: what they are doesn't change how long it takes.
+    """
+    import onnxruntime
+
+    from pipelines.convert import convert
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    file = convert(build_diagram(diagram, "study", 28, 28, 1, 10)).SerializeToString()
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    picture = {INPUT: np.zeros((1, 28, 28, 1), np.uint8)}
+    rounds = []
+    for _ in range(5):
+        times = []
+        for _ in range(200):
+            begin = perf_counter()
+            session.run([LOGITS], picture)
+            times.append(perf_counter() - begin)
+        rounds.append(1000 * float(np.median(times)))
+    return rounds
 
 
 @experiment(
@@ -32,7 +64,8 @@ SPLITS = {
 )
 def hybrids(lab: Lab) -> Finding:
     """Models of the three families at budgets of 4, 14 and 50 thousand parameters learn Fashion-MNIST; and at 50
-    thousand, models that hand over to the dense head after 0 to 6 conv layers.
+    thousand, models that hand over to the dense head after 0 to 6 conv layers. Latency is that of the ONNX file, for
+    one picture on one thread.
     """
     count, updates = lab.usual
     sizes = lab.choose(tuple(DENSE), ("4 k", "50 k"))
@@ -43,23 +76,33 @@ def hybrids(lab: Lab) -> Finding:
     results = lab.train(
         {name: Arm(diagram, partial(pictures, "fashion-mnist", count), updates) for name, diagram in arms.items()}
     )
-    series = [
-        Series(
-            family,
-            [results[f"{family}, {size}", "parameters"][0] for size in sizes],
-            [results[f"{family}, {size}"] for size in sizes],
-            family,
-        )
-        for family in families
-    ]
-    if not lab.quick:
-        handed_over = [results[name, "parameters"][0] for name in SPLITS]
-        series.append(Series("hand-over after 0 to 6 conv layers", handed_over, [results[name] for name in SPLITS]))
+    arms_of = {family: [f"{family}, {size}" for size in sizes] for family in families}
+    latency = {name: lab.observe(f"latency of {name}, ms", partial(latencies, arms[name])) for name in arms}
+
+    def against(title: str, x: str, cost: Callable[[str], float]) -> Chart:
+        series = [
+            Series(family, [cost(name) for name in names], [results[name] for name in names], family)
+            for family, names in arms_of.items()
+        ]
+        return Chart(title, x, "test accuracy, %", series, log_x=True)
+
+    splits = Chart(
+        "Accuracy against where conv layers hand over to dense ones, 50 thousand parameters",
+        "conv layers",
+        "test accuracy, %",
+        [Series("hybrid", range(len(SPLITS)), [results[name] for name in SPLITS if not lab.quick], "hybrid")],
+        names=[name.partition(" ")[0] for name in SPLITS],
+    )
     return Finding(
         effects=(
             Effect("hybrid against dense, 50 k", results["hybrid, 50 k"] - results["dense, 50 k"], "points", least=1),
             Effect("hybrid against conv, 50 k", results["hybrid, 50 k"] - results["conv, 50 k"], "points", least=-0.5),
             Effect("hybrid against conv, 4 k", results["hybrid, 4 k"] - results["conv, 4 k"], "points", least=-0.5),
         ),
-        chart=Chart("Accuracy of the three families", "parameters", "test accuracy, %", series, log_x=True),
+        chart=against("Accuracy against parameters", "parameters", lambda name: results[name, "parameters"][0]),
+        more=(
+            against("Accuracy against multiply-accumulates", "multiply-accumulates", lambda n: results[n, "work"][0]),
+            against("Accuracy against latency", "ms for one picture", lambda name: float(np.median(latency[name]))),
+            *(() if lab.quick else (splits,)),
+        ),
     )

@@ -43,7 +43,7 @@ def write_report(folder: Path, found: Sequence[tuple[Experiment, Finding, Record
     """Write report.html, README.md and a chart each as SVG into the folder, each whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     pages = {PAGE_FILE: page(found, quick=quick), TEXT_FILE: text(found, quick=quick)}
-    pages |= {f"{experiment.name}.svg": finding.chart.svg() for experiment, finding, _ in found}
+    pages |= {name: chart.svg() for experiment, finding, _ in found for name, chart in _charts(experiment, finding)}
     for name, content in pages.items():
         with in_place_of(folder / name) as partial:
             partial.write_text(content, encoding="utf-8")
@@ -82,11 +82,14 @@ def _section(experiment: Experiment, finding: Finding, record: Record, *, quick:
         for effect in finding.effects
     )
     facts = "".join(f"<dt>{name}</dt><dd>{escape(fact)}</dd>" for name, fact in _facts(experiment, record))
+    figures = "".join(
+        f'<figure>{chart.svg()}<figcaption class="quiet">{escape(chart.title)}. Bars: 95 % intervals over the seeds.'
+        f"</figcaption></figure>{_as_table(chart)}"
+        for _, chart in _charts(experiment, finding)
+    )
     return (
         f'<section id="{experiment.name}"><h2>{escape(experiment.name)} {_badge(finding.verdict)}</h2>'
-        f"<p>{escape(experiment.claim)}</p><figure>{finding.chart.svg()}"
-        f'<figcaption class="quiet">{escape(finding.chart.title)}. Bars: 95 % intervals over the seeds.</figcaption>'
-        f"</figure>{_as_table(finding.chart)}"
+        f"<p>{escape(experiment.claim)}</p>{figures}"
         '<div class="scroll"><table><thead><tr><th>effect</th><th>measured (95 % interval)</th><th>claimed</th>'
         f"<th></th></tr></thead><tbody>{effects}</tbody></table></div><dl>{facts}</dl>"
         f"<p><code>{_command(experiment, quick=quick)}</code></p></section>"
@@ -131,7 +134,7 @@ def text(found: Sequence[tuple[Experiment, Finding, Record]], *, quick: bool) ->
         parts += [
             f"## {e.name}",
             markdown.filled(f"**{f.verdict}**. {plain(e.claim)}"),
-            f"![{plain(f.chart.title)}]({e.name}.svg)",
+            *(f"![{plain(chart.title)}]({name})" for name, chart in _charts(e, f)),
             markdown.table(("effect", "measured (95 % interval)", "claimed", ""), effects),
             *(markdown.filled(f"*{name}*: {plain(fact)}") for name, fact in _facts(e, r)),
             f"    {_command(e, quick=quick)}",
@@ -140,6 +143,12 @@ def text(found: Sequence[tuple[Experiment, Finding, Record]], *, quick: bool) ->
 
 
 # --- both ----------------------------------------------------------------------------------------------------------
+
+
+def _charts(experiment: Experiment, finding: Finding) -> Iterable[tuple[str, Chart]]:
+    """The name of the file that each chart has beside the text, and the chart."""
+    for number, chart in enumerate((finding.chart, *finding.more), start=1):
+        yield f"{experiment.name}{f'-{number}' if number > 1 else ''}.svg", chart
 
 
 def _foreword(found: Sequence[tuple[Experiment, Finding, Record]]) -> str:

@@ -8,13 +8,15 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipelines.charts import Chart, Series
 from pipelines.study.experiment import Effect, Finding, Sample, experiment
 from pipelines.study.lab import Arm, Lab, accuracy
-from pipelines.study.models import CONV, DENSE, HYBRID
+from pipelines.study.models import CONV, DENSE, HYBRID, conv
 from pipelines.study.pictures import moved, pictures
 from zoo.data import DataSet
+from zoo.models.backend import start_keras
 
 SHIFTS = tuple(range(9))  # pixels
 
@@ -58,6 +60,7 @@ def translation(lab: Lab) -> Finding:
                 updates,
                 {"augmentation": augmentation, "mirrored": "no"},
                 partial(accuracy_when_moved, shifts=shifts),
+                family=name,
             )
             for augmentation in ("none", "light")
             for name, diagram in models.items()
@@ -94,6 +97,110 @@ def translation(lab: Lab) -> Finding:
                 )
                 for dash, learned in enumerate(("as they are", "moved"))
                 for name in models
+            ],
+        ),
+    )
+
+
+MARGIN = 20  # pixels around a picture: what is moved stays in sight, and no feature that is compared sees the border
+COMPARED = 500  # pictures
+
+
+def changes_when_moved(model: Any, data_set: DataSet, moves: Sequence[int]) -> Mapping[str, float]:
+    """How far the last map of a conv model differs from what it was, after moves of so many pixels to the right.
+
+    "map": from the map as it was. "moved map": from the map moved as far, to the nearest whole feature. "average": of
+    each channel over all positions. Each is a root mean square as a share of the standard deviation of what it is
+    compared with, over pictures and positions: 0 is no change.
+    """
+    keras = start_keras()
+    height, width = data_set.height + 2 * MARGIN, data_set.width + 2 * MARGIN
+    images = keras.Input((height, width, data_set.channels))
+    wide = keras.models.clone_model(model, input_tensors=images)
+    wide.set_weights(model.get_weights())
+    last = next(layer for layer in reversed(wide.layers) if len(layer.output.shape) == 4)
+    features = keras.Model(wide.input, last.output)
+    stride = width // last.output.shape[2]
+    field = np.pad(data_set.test.inputs[:COMPARED], ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0)))
+
+    def look(by: int) -> NDArray[np.float64]:
+        return np.asarray(features.predict(moved(field, 0, by), batch_size=100, verbose=0), np.float64)
+
+    def inner(maps: NDArray[np.float64]) -> NDArray[np.float64]:
+        edge = 12 // stride
+        return maps[:, edge:-edge, edge:-edge]
+
+    before = look(0)
+    found = {}
+    for by in moves:
+        after = look(by)
+        nearest = min(
+            _share(inner(after), inner(np.roll(before, features_by, axis=2)))
+            for features_by in (by // stride, -(-by // stride))
+        )
+        found[f"moved map {by}"] = nearest
+        found[f"map {by}"] = _share(inner(after), inner(before))
+        found[f"average {by}"] = _share(inner(after).mean((1, 2)), inner(before).mean((1, 2)))
+    return found
+
+
+def _share(now: NDArray[np.float64], before: NDArray[np.float64]) -> float:
+    """now, before: [N, ..., C]; the deviation is from each channel's mean."""
+    usual = before - before.mean(tuple(range(before.ndim - 1)))
+    return float(np.sqrt(np.square(now - before).mean() / np.square(usual).mean()))
+
+
+@experiment(
+    "equivariance",
+    claim="The map of a conv layer moves with the picture. Strides break that, but for moves by whole strides; the "
+    "average over all positions hardly changes.",
+    refuted_if="Without strides, the map after a move by 1 pixel differs from the moved map by more than a hundredth "
+    "of its deviation; it is a limit if, with strides, it does so for a move by their product, or differs by less than "
+    "a tenth for a move by 1 pixel, or if the average changes more than half as much as the map.",
+    held_equal="Pictures; they lie on a wide black field, so that nothing leaves it and no border is seen.",
+    beware="A move that crosses the border of a picture changes what is seen, and padding with zeros tells a deep "
+    "layer where the border is: in practice invariance is worse.",
+)
+def equivariance(lab: Lab) -> Finding:
+    """Two conv models learn Fashion-MNIST, without strides and with two of 2. The last map is compared for test
+    pictures and for the same moved by 1 to 4 pixels.
+    """
+    count, updates = lab.usual
+    moves = (1, 2, 3, 4)
+    models = {"without strides": conv(8, 8, 12, 16, strides=(1, 1, 1, 1)), "with strides": CONV["14 k"]}
+    measure = partial(changes_when_moved, moves=moves)
+    results = lab.train(
+        {
+            name: Arm(diagram, partial(pictures, "fashion-mnist", count), updates, measure=measure)
+            for name, diagram in models.items()
+        }
+    )
+    strided = {what: results["with strides", what] for what in ("moved map 1", "moved map 4", "average 2", "map 2")}
+    unit = "deviations"
+    return Finding(
+        effects=(
+            Effect("without strides, moved by 1", results["without strides", "moved map 1"], unit, most=0.01),
+            Effect("strides of 4 in all, moved by 4", strided["moved map 4"], unit, most=0.01),
+            Effect("strides of 4 in all, moved by 1", strided["moved map 1"], unit, least=0.1),
+            Effect(
+                "change of the average, of that of the map, moved by 2",
+                strided["average 2"] / strided["map 2"],
+                "of 1",
+                most=0.5,
+            ),
+        ),
+        chart=Chart(
+            "Change of the last map and of its average when the picture moves",
+            "pixels by which pictures are moved",
+            "root mean square change, standard deviations",
+            [
+                Series(f"{told}, {name}", moves, [results[name, f"{what} {by}"] for by in moves], "", dash)
+                for dash, name in enumerate(models)
+                for what, told in (
+                    ("map", "map"),
+                    ("moved map", "map against the moved one"),
+                    ("average", "average over positions"),
+                )
             ],
         ),
     )
