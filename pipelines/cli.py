@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from zoo.contract import FLOAT16, FLOAT32, INT8, MODEL_FILES, RESIZINGS
-from zoo.errors import DataError, MissingExtraError, PromotionError, ReproductionError, ZooError, printable
+from zoo.errors import (
+    DataError,
+    MissingExtraError,
+    PromotionError,
+    ReproductionError,
+    TrackingError,
+    ZooError,
+    printable,
+)
 from zoo.recipe import Recipe, parse_settings
 
 # What TensorFlow logs at its start (instruction sets, absent CUDA) is nothing that a user of ours can act on.
@@ -288,6 +296,14 @@ def _list(options: argparse.Namespace) -> None:
 
 def _runs(options: argparse.Namespace) -> None:
     from pipelines import terminal
+
+    if options.stale:
+        if any((options.model, options.data, options.status, options.where, options.sort)):
+            options.error("--stale looks at all runs that count as running: give no condition beside it")
+        from pipelines.stale import stale
+
+        terminal.show(stale(), options.json, terminal.stale_table)
+        return
     from pipelines.runs import runs
 
     found = runs(
@@ -342,6 +358,23 @@ def _demote(options: argparse.Namespace) -> None:
     from pipelines.promote import demote
 
     terminal.show(demote(options.data, alias=options.alias), options.json, terminal.demotion_summary)
+
+
+def _sync(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+    from pipelines.sync import sync
+
+    found = sync()
+    terminal.show(found, options.json, terminal.synced_table)
+    if waiting := [each for each in found if each.waiting]:
+        raise TrackingError(f"what {len(waiting)} of {len(found)} runs logged still waits in mlruns/outbox")
+
+
+def _gc(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+    from pipelines.gc import gc
+
+    terminal.show(gc(yes=options.yes, days=options.days), options.json, terminal.collected_table)
 
 
 def _ui(options: argparse.Namespace) -> None:
@@ -664,6 +697,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     added.add_argument("--sort", metavar="FIELD", help="such as test_accuracy, latency, export_size or started")
     added.add_argument("--most", type=_count, default=50, metavar="N", help="rows at most (default: 50)")
+    added.add_argument(
+        "--stale", action="store_true", help="those that count as running though their process is gone; they are ended"
+    )
 
     added = command("describe", _describe, "show a model layer by layer: shapes, parameters by formula, cost, sight")
     added.add_argument("model", metavar="MODEL")
@@ -671,6 +707,14 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--classes", type=_count, metavar="K", help="default: 10")
     added.add_argument("--data", help="a data set whose size and classes count, or a .csv table of values")
     added.add_argument("--label", metavar="COLUMN", help="of a table, the column that holds the class")
+
+    command("sync", _sync, "send what trainings have kept for a tracking server that was away")
+
+    added = command("gc", _gc, "tell what deleted and finished runs have left behind, and remove it with --yes")
+    added.add_argument("--yes", action="store_true", help="remove what was told")
+    added.add_argument(
+        "--days", type=float, default=30.0, metavar="N", help="that a run may wait to be resumed (default: 30)"
+    )
 
     added = command("ui", _ui, "open the MLflow UI on the store that holds the runs", json=False)
     added.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine alone")

@@ -26,12 +26,15 @@ if TYPE_CHECKING:
     from pipelines.evaluate import Evaluation
     from pipelines.export import Exported
     from pipelines.gallery import Gallery
+    from pipelines.gc import Collected
     from pipelines.promote import Demotion, Promotion
     from pipelines.quantize import Quantized
     from pipelines.reproduce import Reproduction
     from pipelines.roster import ListedModel
     from pipelines.runs import Runs
+    from pipelines.stale import StaleRun
     from pipelines.study import Studied
+    from pipelines.sync import Synced
     from pipelines.train import Trained
     from pipelines.triton import TritonModel
     from pipelines.verify import Verification
@@ -522,6 +525,42 @@ def runs_table(runs: Runs) -> Table:
 
 def _asked(value: float | str | None) -> str:
     return value if isinstance(value, str) else _or_blank(value, ".6g")
+
+
+def stale_table(stale: tuple[StaleRun, ...]) -> Table | Text:
+    """What `zoo runs --stale` found and ended, and how each goes on."""
+    if not stale:
+        return Text("no run is stale")
+    table = _table("run", "model", "data set", "host", ">process", "last seen", "why", "to go on")
+    for each in stale:
+        on = f"zoo train --resume {each.run[:8]}" if each.resumable else "no checkpoint here: train anew"
+        seen = f"{datetime.fromtimestamp(each.seen).astimezone():%Y-%m-%d %H:%M}"
+        names = (Text(printable(name)) for name in (each.model, each.data_set, each.host))
+        table.add_row(each.run[:8], *names, str(each.process), seen, each.reason, on)
+    return table
+
+
+def synced_table(synced: tuple[Synced, ...]) -> Table | Text:
+    """What `zoo sync` did."""
+    if not synced:
+        return Text("nothing waits to be sent")
+    table = _table("run", ">sent", ">waiting", "why")
+    for each in synced:
+        table.add_row(each.run[:8], str(each.sent), str(each.waiting), Text(printable(each.reason)))
+    return table
+
+
+def collected_table(collected: Collected) -> Table | Text:
+    """What `zoo gc` would remove, or did, and what it leaves alone."""
+    if not collected.leftovers and not collected.kept:
+        return Text("nothing is left behind")
+    table = _table("", "what", "run", ">size", "why")
+    for verb, several in (("removed" if collected.removed else "goes", collected.leftovers), ("stays", collected.kept)):
+        for each in several:
+            table.add_row(verb, each.kind, each.run[:8], f"{each.size / 1e6:,.1f} MB", Text(printable(each.reason)))
+    verb = "were removed" if collected.removed else "would be removed: `zoo gc --yes` does it"
+    table.caption = f"{collected.size / 1e6:,.1f} MB {verb}"
+    return table
 
 
 def _or_blank(figure: float | None, form: str) -> str:
