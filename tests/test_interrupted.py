@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from mlflow.entities import RunTag
-from processes import end, start, until
+from processes import end, resume_or_tell, start, until
 
 from pipelines import checkpoint, tracking
 from pipelines.export import weights_sha256
@@ -23,7 +23,6 @@ from pipelines.plan import load_data, make_plan
 from pipelines.process import this_process
 from pipelines.stale import stale
 from pipelines.train import train
-from zoo.errors import TrackingError
 
 # Dropout, augmentation and the schedule take part; 9 steps an epoch, 4 epochs a validation, 30 validations.
 EPOCHS = 120
@@ -140,18 +139,11 @@ def test_a_run_is_not_resumed_twice_at_once(folder):
     plan = make_plan("softmax", "digits")
     run = tracking.start_run(plan, load_data(plan), {})
     with outbox_of(run):
-        process = start(folder, resumed_or_told, run=run)
+        process = start(folder, resume_or_tell, run=run)
         assert end(process) == 0
     assert f"run {run} is being trained by process {os.getpid()}" in (folder / "refusal.txt").read_text(
         encoding="utf-8"
     )
-
-
-def resumed_or_told(run: str) -> None:
-    try:
-        train(resume=run)
-    except TrackingError as error:
-        Path("refusal.txt").write_text(str(error), encoding="utf-8")
 
 
 def test_a_run_whose_process_lives_is_not_stale(folder):

@@ -101,11 +101,10 @@ def ready_models(client: Any, run_id: str, name: str) -> list[Any]:
 def _deliver_metrics(client: Any, run_id: str, records: Sequence[Record], again: bool) -> None:
     from mlflow.entities import Metric
 
-    found = [
-        (metric, _links(client, run_id, record["model"], record["split"]) if record.get("model") else {})
-        for record in records
-        for metric in record["metrics"]
-    ]
+    found = []
+    for record in records:
+        links = _links(client, run_id, record["model"], record["split"]) if record.get("model") else {}
+        found += [(metric, links) for metric in record["metrics"]]
     known = measured(client, run_id, (metric[0] for metric, _ in found)) if again else set()
     new = [Metric(*metric, **links) for metric, links in found if (metric[0], metric[3]) not in known]
     for begin in range(0, len(new), METRICS_AT_ONCE):
