@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help demo exports test test-full test-apps test-gpu check format lock clean
+.PHONY: help demo exports server test test-full test-apps test-server test-gpu check format lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-10s %s\n", $$1, $$2 }'
@@ -15,6 +15,10 @@ demo: $(INSTALLED) ## Train, export and compare a dense, a conv and a hybrid cla
 exports: $(INSTALLED) ## Train, evaluate and export the whole roster again from its recipes: hours
 	$(BIN)/zoo run --all --data fashion-mnist
 
+server: $(INSTALLED) ## Start a tracking server of one's own: MLflow with accounts, PostgreSQL, SeaweedFS; on this machine alone
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[server]'
+	$(BIN)/python examples/server/server.py
+
 test: check ## Check the code and run the tests that take minutes at most
 	$(BIN)/pytest -m "not slow and not gpu and not apps"
 
@@ -23,6 +27,10 @@ test-full: check ## The same, and the slow tests
 
 test-apps: $(INSTALLED) ## Run the apps in examples/ for real: needs Node.js with npm, Chromium, and the network
 	$(BIN)/pytest -m apps tests/apps
+
+test-server: $(INSTALLED) ## Start that server for real, and train, promote and serve against it: needs PostgreSQL
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[server]'
+	$(BIN)/pytest -m apps tests/server
 
 EXTRA ?= gpu
 test-gpu: ## Run the tests of accelerators in .venv-gpu, without TensorFlow (EXTRA=openvino: in .venv-openvino)

@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from zoo.contract import FLOAT16, FLOAT32, INT8, MODEL_FILES, RESIZINGS
-from zoo.errors import DataError, MissingExtraError, ZooError, printable
+from zoo.errors import (
+    DataError,
+    MissingExtraError,
+    PromotionError,
+    ReproductionError,
+    TrackingError,
+    ZooError,
+    printable,
+)
 from zoo.recipe import Recipe, parse_settings
 
 # What TensorFlow logs at its start (instruction sets, absent CUDA) is nothing that a user of ours can act on.
@@ -107,6 +115,16 @@ def _train(options: argparse.Namespace) -> None:
         **_reading(options),
     )
     terminal.show(trained, options.json, terminal.training_summary)
+
+
+def _reproduce(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+    from pipelines.reproduce import reproduce
+
+    found = reproduce(options.run, tell=terminal.tell)
+    terminal.show(found, options.json, terminal.reproduction_summary)
+    if not found.same:
+        raise ReproductionError(f"run {found.run[:8]} was not reproduced bit for bit")
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -203,10 +221,12 @@ def _compare(options: argparse.Namespace) -> None:
     from pipelines import terminal
     from pipelines.compare import compare
 
-    comparison = compare(options.exports, picture=options.picture, data=options.data)
+    comparison = compare(options.models, picture=options.picture, data=options.data, page=options.html, log=options.log)
     terminal.show(comparison, options.json, terminal.comparison_table)
     if not options.json:
         terminal.show_pairs(comparison)
+        if comparison.page:
+            terminal.tell(f"the page: {comparison.page}")
 
 
 def _demo(options: argparse.Namespace) -> None:
@@ -249,6 +269,7 @@ def _study(options: argparse.Namespace) -> None:
         quick=options.quick,
         report=options.report,
         folder=options.folder,
+        models=options.models,
         tell=terminal.tell,
     )
     terminal.show(found, options.json, terminal.study_table)
@@ -275,6 +296,14 @@ def _list(options: argparse.Namespace) -> None:
 
 def _runs(options: argparse.Namespace) -> None:
     from pipelines import terminal
+
+    if options.stale:
+        if any((options.model, options.data, options.status, options.where, options.sort)):
+            options.error("--stale looks at all runs that count as running: give no condition beside it")
+        from pipelines.stale import stale
+
+        terminal.show(stale(), options.json, terminal.stale_table)
+        return
     from pipelines.runs import runs
 
     found = runs(
@@ -304,6 +333,48 @@ def _describe(options: argparse.Namespace) -> None:
         label=options.label,
     )
     terminal.show(found, options.json, terminal.ledger_table)
+
+
+def _promote(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+    from pipelines.promote import promote
+
+    promotion = promote(
+        options.name,
+        alias=options.alias,
+        max_latency=options.max_latency,
+        max_size=options.max_size,
+        margin=options.margin,
+        data=options.data,
+        tell=terminal.tell,
+    )
+    terminal.show(promotion, options.json, terminal.promotion_table)
+    if promotion.refusal:
+        raise PromotionError(promotion.refusal)
+
+
+def _demote(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+    from pipelines.promote import demote
+
+    terminal.show(demote(options.data, alias=options.alias), options.json, terminal.demotion_summary)
+
+
+def _sync(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+    from pipelines.sync import sync
+
+    found = sync()
+    terminal.show(found, options.json, terminal.synced_table)
+    if waiting := [each for each in found if each.waiting]:
+        raise TrackingError(f"what {len(waiting)} of {len(found)} runs logged still waits in mlruns/outbox")
+
+
+def _gc(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+    from pipelines.gc import gc
+
+    terminal.show(gc(yes=options.yes, days=options.days), options.json, terminal.collected_table)
 
 
 def _ui(options: argparse.Namespace) -> None:
@@ -417,6 +488,9 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--plan", type=Path, metavar="FILE", help="make the run of a plan.json again")
     added.add_argument("--resume", metavar="RUN", help="go on with a run that was interrupted")
 
+    added = command("reproduce", _reproduce, "train a run again, and say whether the same weights come out")
+    added.add_argument("run", metavar="RUN", help="a run's id, or the first digits of it")
+
     added = command("evaluate", _evaluate, "measure a run on its whole test set")
     added.add_argument("run", metavar="RUN", help="a run's id, or the first digits of it")
 
@@ -494,10 +568,18 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("export", metavar="EXPORT", help="a folder, an .onnx file, or a name such as digits/lenet5")
     added.add_argument("--provider", default="auto", help="where to run: auto, cpu, cuda, openvino, ...")
 
-    added = command("compare", _compare, "put exports side by side: accuracy, size, latency, parity")
-    added.add_argument("exports", nargs="+", metavar="EXPORT", help="a folder, or a name such as digits/lenet5")
+    added = command("compare", _compare, "put models side by side: accuracy, size, latency, curves, and by picture")
+    added.add_argument(
+        "models",
+        nargs="+",
+        metavar="EXPORT|RUN|EXPERIMENT",
+        help="a folder or a name such as digits/lenet5; a run's id, or the first digits of it; an experiment such as "
+        "digits, for the latest finished run of each of its models",
+    )
+    added.add_argument("--html", type=Path, metavar="FILE", help="write a page that shows it, too, in one file")
+    added.add_argument("--log", metavar="RUN", help="add that page to the artifacts of a run")
     added.add_argument("--picture", type=Path, metavar="FILE", help="save the comparison as a PNG")
-    added.add_argument("--data", help="the data set to compare on (default: the one that the exports name)")
+    added.add_argument("--data", help="the data set to compare on (default: the one that the models name)")
 
     added = command("demo", _demo, "write a page that shows exports side by side, in one file, for any browser")
     added.add_argument("exports", nargs="+", metavar="EXPORT", help="a folder, or a name such as digits/lenet5")
@@ -547,10 +629,43 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("names", nargs="*", metavar="NAME", help="an experiment, such as translation (default: all)")
     added.add_argument("--seeds", type=_count, metavar="N", help="trainings of each model (default: 5, quick: 3)")
     added.add_argument("--quick", action="store_true", help="fewer pictures and updates: minutes, and wide intervals")
+    added.add_argument(
+        "--models", action="store_true", help="keep those that are worth a look as exports, for `zoo demo`"
+    )
     added.add_argument("--report", action="store_true", help="train nothing, write the report of what is there")
     added.add_argument(
         "--folder", type=Path, help="where results lie (default: exports/study, and mlruns/study of a quick one)"
     )
+
+    added = command(
+        "promote",
+        _promote,
+        "register a model, and let the alias champion name it, if it passes the gates",
+    )
+    added.description = (
+        "Register a model, and let an alias name it, if it passes four gates: parity with Keras; accuracy, refused "
+        "where it gets fewer of the same test pictures right than the present one and McNemar's test says that this is "
+        "no chance (p < 0.05); latency; and size. Else nothing is written, and the exit code is 1."
+    )
+    added.add_argument(
+        "name", metavar="EXPORT|RUN", help="a folder, a name such as digits/lenet5, a run, or models:/NAME@ALIAS"
+    )
+    added.add_argument("--alias", default="champion", metavar="NAME", help="the alias to move (default: champion)")
+    added.add_argument(
+        "--max-latency", type=_positive, metavar="MS", help="milliseconds for one picture on one thread, at most"
+    )
+    added.add_argument("--max-size", type=_bytes, metavar="SIZE", help="of model.onnx, such as 500kB or 2MB, at most")
+    added.add_argument(
+        "--margin",
+        type=_positive,
+        metavar="POINTS",
+        help="refuse unless the 95%% interval says that accuracy falls by at most so many points",
+    )
+    added.add_argument("--data", help="the data set with the test pictures (default: the one that the export names)")
+
+    added = command("demote", _demote, "let the alias champion name the version that it named before")
+    added.add_argument("data", metavar="DATA", help="the data set, such as fashion-mnist")
+    added.add_argument("--alias", default="champion", metavar="NAME", help="the alias to move (default: champion)")
 
     added = command("gallery", _gallery, "write the page that shows all exports, and its charts, from their manifests")
     takes_exports(added)
@@ -582,6 +697,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     added.add_argument("--sort", metavar="FIELD", help="such as test_accuracy, latency, export_size or started")
     added.add_argument("--most", type=_count, default=50, metavar="N", help="rows at most (default: 50)")
+    added.add_argument(
+        "--stale", action="store_true", help="those that count as running though their process is gone; they are ended"
+    )
 
     added = command("describe", _describe, "show a model layer by layer: shapes, parameters by formula, cost, sight")
     added.add_argument("model", metavar="MODEL")
@@ -589,6 +707,14 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--classes", type=_count, metavar="K", help="default: 10")
     added.add_argument("--data", help="a data set whose size and classes count, or a .csv table of values")
     added.add_argument("--label", metavar="COLUMN", help="of a table, the column that holds the class")
+
+    command("sync", _sync, "send what trainings have kept for a tracking server that was away")
+
+    added = command("gc", _gc, "tell what deleted and finished runs have left behind, and remove it with --yes")
+    added.add_argument("--yes", action="store_true", help="remove what was told")
+    added.add_argument(
+        "--days", type=float, default=30.0, metavar="N", help="that a run may wait to be resumed (default: 30)"
+    )
 
     added = command("ui", _ui, "open the MLflow UI on the store that holds the runs", json=False)
     added.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine alone")
@@ -618,6 +744,27 @@ def _counts(text: str) -> list[int]:
 
 def _names(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 1e9:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, received {text!r}")
+    return number
+
+
+def _bytes(text: str) -> int:
+    number, unit = text.strip().lower().removesuffix("b"), 1
+    for letter, factor in (("k", 1000), ("m", 1000_000)):
+        if number.endswith(letter):
+            number, unit = number.removesuffix(letter), factor
+    try:
+        return int(_positive(number) * unit)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"expected a size such as 500kB or 2MB, received {text!r}") from None
 
 
 def _seconds(text: str) -> float:

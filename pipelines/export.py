@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -39,6 +39,7 @@ from zoo.data import DataSet, Split
 from zoo.errors import ExportError
 from zoo.models import definition
 from zoo.models.ledger import Ledger, read_ledger
+from zoo.models.registry import Family
 from zoo.pictures import Pixels
 from zoo.runtime import load
 from zoo.tables import decode
@@ -106,7 +107,7 @@ def export(run: str, *, exports: Path = Path("exports")) -> Exported:
     logged = {**_tested(tracked), **of_file, "export_size": exported.figures["size"], "latency": _latency(exported)}
     tracking.log_folder(tracked.run_id, exported.folder, "export")  # with the card, for who browses the runs
     # Last: who finds these figures in a run finds its export, too.
-    tracking.log_export(tracked.run_id, onnx.load(exported.folder / MODEL_FILE), logged)
+    tracking.log_export(tracked.run_id, onnx.load(exported.folder / MODEL_FILE), logged, first_sample(exported.folder))
     return exported
 
 
@@ -151,7 +152,7 @@ def write_export(
         _write_samples(folder, data_set)
 
         size = (metadata.height, metadata.width, metadata.channels)
-        ledger = Ledger(metadata.model, definition(metadata.model).family, size, data_set.classes, read_ledger(model))
+        ledger = Ledger(metadata.model, cast(Family, metadata.family), size, data_set.classes, read_ledger(model))
         known = {
             "parameters": float(ledger.parameters),
             "multiply_accumulates": float(ledger.multiply_accumulates),
@@ -179,6 +180,11 @@ def weights_sha256(model: Any) -> str:
         digest.update(json.dumps(weights.shape).encode())
         digest.update(np.ascontiguousarray(weights, "<f4").tobytes())
     return digest.hexdigest()
+
+
+def first_sample(folder: Path) -> bytes | None:
+    """One of the export's sample pictures, encoded; None of a table."""
+    return next((path.read_bytes() for path in sorted((folder / SAMPLES_FOLDER).glob("*.png"))), None)
 
 
 def _write_samples(folder: Path, data_set: DataSet) -> None:

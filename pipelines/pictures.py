@@ -60,7 +60,7 @@ def find_data_set(metadata: Metadata, data: str | DataSet | None) -> DataSet | N
     """
     if data is None and metadata.data_set not in data_sets():
         return None
-    data_set = _read_as(metadata, metadata.data_set if data is None else data)
+    data_set = read_as(metadata, metadata.data_set if data is None else data)
     if data_set.digest != metadata.data_digest:
         raise VerificationError(
             f"the {data_set.kind} of {data_set.name} aren't those that {metadata.data_set}/{metadata.model} was made "
@@ -69,7 +69,11 @@ def find_data_set(metadata: Metadata, data: str | DataSet | None) -> DataSet | N
     return data_set
 
 
-def _read_as(metadata: Metadata, data: str | DataSet) -> DataSet:
+def read_as(metadata: Metadata, data: str | DataSet) -> DataSet:
+    """A data set in the size and the splits that an export says, whether or not they are those that it was made with.
+
+    Raises DataError where it can't be loaded.
+    """
     if isinstance(data, DataSet):
         return data
     if metadata.columns:

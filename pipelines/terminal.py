@@ -26,10 +26,15 @@ if TYPE_CHECKING:
     from pipelines.evaluate import Evaluation
     from pipelines.export import Exported
     from pipelines.gallery import Gallery
+    from pipelines.gc import Collected
+    from pipelines.promote import Demotion, Promotion
     from pipelines.quantize import Quantized
+    from pipelines.reproduce import Reproduction
     from pipelines.roster import ListedModel
     from pipelines.runs import Runs
+    from pipelines.stale import StaleRun
     from pipelines.study import Studied
+    from pipelines.sync import Synced
     from pipelines.train import Trained
     from pipelines.triton import TritonModel
     from pipelines.verify import Verification
@@ -60,11 +65,11 @@ def show(result: Any, as_json: bool, table: Callable[[Any], Any]) -> None:
 
 def tell(step: str) -> None:
     """One line of progress."""
-    _progress.print(Text(step, style="bold"))
+    _progress.print(Text(printable(step), style="bold"), soft_wrap=True)
 
 
 def comparison_table(comparison: Comparison) -> Table:
-    """Exports side by side: what `zoo compare` and `zoo run` end with."""
+    """Models side by side: what `zoo compare` and `zoo run` end with."""
     table = _table("family", "model", ">parameters", ">test accuracy", ">95% interval", ">size", ">latency", ">parity")
     if several_seeds := any(row.spread for row in comparison.rows):
         table.add_column("over seeds", no_wrap=True, justify="right", overflow="crop")
@@ -80,6 +85,10 @@ def comparison_table(comparison: Comparison) -> Table:
             f"{row.parity:.0e}",
             f"{row.spread} ({len(row.spread.seeds)})" if row.spread else "",
         )
+    for run in comparison.unexported:
+        interval = "" if run.low is None or run.high is None else f"{run.low:.2%} - {run.high:.2%}"
+        known = (_or_blank(run.parameters, ","), _or_blank(run.accuracy, ".2%"), interval)
+        table.add_row(_family(run.family), Text(run.name), *known)
     table.caption = (
         "latency: one picture or row on one thread of onnxruntime, the median\n"
         "parity: largest difference of a probability from Keras, over the whole test set"
@@ -256,7 +265,7 @@ def show_pairs(comparison: Comparison) -> None:
         )
         _output.print(Text(told, style="dim italic"), soft_wrap=True)
     for note in comparison.notes:
-        _output.print(Text(note), soft_wrap=True)
+        _output.print(Text(printable(note)), soft_wrap=True)
 
 
 def next_steps(comparison: Comparison, exports: Path) -> None:
@@ -289,6 +298,12 @@ def training_summary(trained: Trained) -> Text:
         f"{trained.model} on {trained.data}: {found} in {trained.seconds:,.0f} s\n"
         f"run {trained.run}; next: zoo evaluate {trained.run[:8]}, zoo export {trained.run[:8]}"
     )
+
+
+def reproduction_summary(found: Reproduction) -> Text:
+    """What came out, and the new run."""
+    title = f"{found.model} on {found.data}, run {found.run[:8]} again as {found.again[:8]}"
+    return Text(printable(f"{title}: {found}"))
 
 
 def evaluation_table(evaluation: Evaluation) -> Table:
@@ -381,6 +396,34 @@ def verifications_table(verifications: tuple[Verification, ...]) -> Table:
     table.caption = f"all {len(verifications)} verified" if len(verifications) > 1 else "verified"
     table.caption_justify = "left"
     return table
+
+
+def promotion_table(promotion: Promotion) -> Table:
+    """A line a gate, and what became of it."""
+    table = _table("gate", "passed", "found", "wanted")
+    for gate in promotion.gates:
+        table.add_row(
+            gate.name, "yes" if gate.passed else "no", Text(printable(gate.found)), Text(printable(gate.wanted))
+        )
+    before = f"version {promotion.before}" if promotion.before else "none"
+    became = (
+        f"not promoted, {promotion.alias} stays {before}"
+        if promotion.version is None
+        else f"version {promotion.version} of {promotion.registered}, now {promotion.alias} (before: {before})"
+    )
+    table.title = Text(printable(f"{promotion.model}: {became}"), style="bold")
+    if promotion.version is not None:
+        uri = f"models:/{promotion.registered}@{promotion.alias}"
+        table.caption = f'zoo.load("{uri}")\nmlflow models serve -m {uri} --env-manager local'
+        table.caption_justify = "left"
+    return table
+
+
+def demotion_summary(demotion: Demotion) -> Text:
+    """Which version the alias names now."""
+    return Text(
+        printable(f"{demotion.alias} of {demotion.registered}: version {demotion.version} (before: {demotion.before})")
+    )
 
 
 def demo_summary(demo: Demo) -> Text:
@@ -482,6 +525,42 @@ def runs_table(runs: Runs) -> Table:
 
 def _asked(value: float | str | None) -> str:
     return value if isinstance(value, str) else _or_blank(value, ".6g")
+
+
+def stale_table(stale: tuple[StaleRun, ...]) -> Table | Text:
+    """What `zoo runs --stale` found and ended, and how each goes on."""
+    if not stale:
+        return Text("no run is stale")
+    table = _table("run", "model", "data set", "host", ">process", "last seen", "why", "to go on")
+    for each in stale:
+        on = f"zoo train --resume {each.run[:8]}" if each.resumable else "no checkpoint here: train anew"
+        seen = f"{datetime.fromtimestamp(each.seen).astimezone():%Y-%m-%d %H:%M}"
+        names = (Text(printable(name)) for name in (each.model, each.data_set, each.host))
+        table.add_row(each.run[:8], *names, str(each.process), seen, each.reason, on)
+    return table
+
+
+def synced_table(synced: tuple[Synced, ...]) -> Table | Text:
+    """What `zoo sync` did."""
+    if not synced:
+        return Text("nothing waits to be sent")
+    table = _table("run", ">sent", ">waiting", "why")
+    for each in synced:
+        table.add_row(each.run[:8], str(each.sent), str(each.waiting), Text(printable(each.reason)))
+    return table
+
+
+def collected_table(collected: Collected) -> Table | Text:
+    """What `zoo gc` would remove, or did, and what it leaves alone."""
+    if not collected.leftovers and not collected.kept:
+        return Text("nothing is left behind")
+    table = _table("", "what", "run", ">size", "why")
+    for verb, several in (("removed" if collected.removed else "goes", collected.leftovers), ("stays", collected.kept)):
+        for each in several:
+            table.add_row(verb, each.kind, each.run[:8], f"{each.size / 1e6:,.1f} MB", Text(printable(each.reason)))
+    verb = "were removed" if collected.removed else "would be removed: `zoo gc --yes` does it"
+    table.caption = f"{collected.size / 1e6:,.1f} MB {verb}"
+    return table
 
 
 def _or_blank(figure: float | None, form: str) -> str:

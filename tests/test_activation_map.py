@@ -245,9 +245,10 @@ def test_mlflow_serves_it_beside_the_others(made, tmp_path, monkeypatch):
     (described,) = tmp_path.glob("mlruns/artifacts/**/MLmodel")
     served = mlflow.pyfunc.load_model(str(described.parent))
     outputs = {spec.name: spec.shape for spec in served.metadata.signature.outputs.inputs}
-    assert outputs == {"probabilities": (-1, 10), "logits": (-1, 10), "activation_map": (-1, 10, 2, 2)}
+    assert outputs == {"label": (-1,), "probabilities": (-1, 10), "logits": (-1, 10), "activation_map": (-1, 10, 2, 2)}
     answer = served.predict({INPUT: pictures(3, 8)})
     assert {name: values.shape for name, values in answer.items()} == {
+        "label": (3,),
         "probabilities": (3, 10),
         "logits": (3, 10),
         "activation_map": (3, 10, 2, 2),

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
+import runpy
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
+import zoo
 from pipelines import tracking
 from pipelines.charts import Chart, Series
 from pipelines.cli import main
+from pipelines.demo import demo
 from pipelines.study import experiments, study
 from pipelines.study.experiment import Effect, Finding, Judgement, Verdict, _experiments, experiment
-from pipelines.study.lab import Arm
+from pipelines.study.lab import Arm, Lab
 from pipelines.study.models import dense, unshared
 from pipelines.study.pictures import changed, moved, pictures, scrambled, with_wrong_labels
 from pipelines.study.record import Record
@@ -52,7 +57,9 @@ def planted(request):
                 return {"accuracy": 100 * float(right.mean())}
 
             arms = {
-                name: Arm(dense(count), lambda seed: pictures("digits", 500, seed), 120, measure=measured)
+                name: Arm(
+                    dense(count), lambda seed: pictures("digits", 500, seed), 120, measure=measured, family="dense"
+                )
                 for name, count in (("first", 32), ("second", neurons))
             }
             results = lab.train(arms)
@@ -114,6 +121,45 @@ def test_what_was_trained_is_not_trained_again(store, planted, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store / 'another.db'}")
     study(["planted"], quick=True, seeds=3)
     assert len(trained) == 6, "found in the results"
+
+
+def test_a_claim_from_outside_is_one_function(store, capsys):
+    text = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    block = re.search(r"`my_claims.py`:\n\n```python\n(.*?)```", text, re.DOTALL)
+    (store / "my_claims.py").write_text(block[1], encoding="utf-8")
+    try:
+        runpy.run_path("my_claims.py")
+    finally:
+        _experiments.pop("wider-is-better", None)
+    assert re.match(r"holds .*report\.html", capsys.readouterr().out)
+    assert "A dense model of more neurons" in (store / "mlruns/study/report.html").read_text(encoding="utf-8")
+
+
+def test_another_seed_changes_the_figures_within_their_interval(store, planted):
+    planted(24)
+    (each,) = experiments(["planted"])
+
+    def effect(*seeds):
+        finding = each.run(Lab("planted", seeds, True, Record(store / "planted.json"), tracking.start_study("x", {})))
+        return finding.effects[0]
+
+    first, other = effect(1, 2, 3), effect(1, 2, 4)
+    low, high = first.interval
+    assert low < other.mean < high
+    assert first.mean != other.mean
+
+
+def test_the_models_are_kept_as_exports_on_request(store, planted):
+    planted(16)
+    study(["planted"], quick=True, seeds=2)
+    assert not (store / "mlruns/study/models").exists()
+    study(["planted"], quick=True, seeds=2, models=True)
+    record = Record(store / "mlruns/study/planted.json")
+    for arm in ("first", "second"):
+        classifier = zoo.load(store / "mlruns/study/models" / f"planted-{arm}", provider="cpu")
+        assert 100 * classifier.metadata.test_accuracy == pytest.approx(record.figures(arm, 1)["accuracy"])
+    page = demo([store / "mlruns/study/models" / f"planted-{arm}" for arm in ("first", "second")], store / "demo.html")
+    assert page.exports == ("digits/planted-first", "digits/planted-second")
 
 
 def test_each_training_is_a_child_of_the_study_in_the_store(store, planted):

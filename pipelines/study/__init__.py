@@ -25,6 +25,7 @@ from pipelines.study import (  # noqa: F401  (each registers its experiments, in
     translation,
 )
 from pipelines.study.experiment import Effect, Experiment, Finding, Verdict, experiments
+from pipelines.study.keep import MODELS_FOLDER
 from pipelines.study.lab import Lab
 from pipelines.study.record import Record
 from pipelines.study.report import PAGE_FILE, write_report
@@ -53,12 +54,15 @@ def study(
     quick: bool = False,
     report: bool = False,
     folder: Path | None = None,
+    models: bool = False,
     tell: Callable[[str], None] = lambda _: None,
 ) -> tuple[Studied, ...]:
     """Run the experiments of those names, or all, and write the report of all that has been measured.
 
     seeds: how many, 5 by default and 3 where it is quick. quick: fewer pictures, updates and conditions: minutes, and
     wide intervals. report: train nothing, draw what is there. folder: where results and report lie.
+    models: keep those that are worth a look as exports in its folder models, for `zoo demo`; they are trained once more
+    where they were trained before.
     What was measured before isn't trained again; an interruption loses the training that it interrupts.
     Raises StudyError for an unknown name, or where a report has no results to draw.
     """
@@ -70,7 +74,8 @@ def study(
     if not report:
         for each in chosen:
             tell(f"study {each.name}")
-            _run(each, Record(folder / f"{each.name}.json"), tuple(range(1, count + 1)), quick=quick)
+            record = Record(folder / f"{each.name}.json")
+            _run(each, record, tuple(range(1, count + 1)), quick, folder / MODELS_FOLDER if models else None)
     # The report tells of all that is there, in the words and by the criteria of the code as it is now.
     found = [(each, _again(each, record), record) for each, record in _there(folder)]
     if report and not found:
@@ -83,11 +88,11 @@ def study(
     )
 
 
-def _run(each: Experiment, record: Record, seeds: tuple[int, ...], *, quick: bool) -> None:
+def _run(each: Experiment, record: Record, seeds: tuple[int, ...], quick: bool, models: Path | None) -> None:
     parent = tracking.start_study(each.name, {"quick": str(quick).lower()})
     ended = "FAILED"
     try:
-        each.run(Lab(each.name, seeds, quick, record, parent))
+        each.run(Lab(each.name, seeds, quick, record, parent, models=models))
         ended = "FINISHED"
     finally:
         tracking.finish(parent, ended)

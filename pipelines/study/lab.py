@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,9 +21,10 @@ from pipelines.norms import with_fused_norms
 from pipelines.progress import progress
 from pipelines.stages import Stage
 from pipelines.study.experiment import Sample
+from pipelines.study.keep import keep
 from pipelines.study.record import Measured, Record
 from pipelines.train import Schedule, enter, make_schedule
-from zoo.contract import LOGITS
+from zoo.contract import LOGITS, MANIFEST_FILE
 from zoo.data import DataSet, Split
 from zoo.data.batches import Teacher, training_batches
 from zoo.data.pixels import in_chunks
@@ -60,6 +63,7 @@ class Arm:
 
     data: seed -> pictures, the draw of which is part of the chance. updates: steps of the optimiser, at least.
     settings: fields of the recipe that differ. teacher: whose answers are learned beside the labels.
+    family: of a model that is worth a look, which `zoo study --models` keeps as an export; "" for the others.
     """
 
     diagram: Diagram
@@ -68,6 +72,7 @@ class Arm:
     settings: Mapping[str, Any] | None = None
     measure: Measure = accuracy_and_work
     teacher: Callable[[int], Teacher] | None = None
+    family: str = ""
 
     def recipe(self, seed: int) -> Recipe:
         """The same for all arms: a fixed number of updates by Muon, no augmentation; nothing but the arm differs.
@@ -105,7 +110,8 @@ class Lab:
 
     seeds: 1, 2, 3, … quick: few pictures and updates, to see the direction. record: what was measured before, and where
     new results go. parent: the MLflow run that new trainings are children of. replay: nothing is trained, what the
-    record doesn't hold is an error.
+    record doesn't hold is an error. models: the folder for exports of the models that are worth a look, with their
+    first seed; None to keep none.
     """
 
     name: str
@@ -114,6 +120,7 @@ class Lab:
     record: Record
     parent: str | None = None
     replay: bool = False
+    models: Path | None = None
 
     def choose(self, full: Any, quick: Any) -> Any:
         """The one for the full study, or the one that is quick."""
@@ -161,17 +168,27 @@ class Lab:
         size = (data_set.height, data_set.width, data_set.channels)
         model = build_diagram(arm.diagram, "study", *size, data_set.classes)
         key = _key(model, data_set, recipe, arm)
-        if self.record.knows(name, seed, key):
+        export = self._export(name, arm, seed)
+        if export is None and self.record.knows(name, seed, key):
             return False
-        known = tracking.find_training(key)
+        known = tracking.find_training(key) if export is None else None
         begin = time.monotonic()
         parameters = int(model.count_params())
         figures = known or {**bench.fit(model, data_set, recipe, arm), "parameters": parameters}
         seconds = time.monotonic() - begin
         if known is None and self.parent:
             tracking.log_training(self.parent, f"{name}, seed {seed}", key, recipe.to_json(), figures)
+        if export is not None:
+            keep(export, arm.family, bench.model, data_set, recipe, accuracy(bench.model, data_set.test))
         self.record.add(name, seed, Measured(key, dict(figures), seconds, recipe.to_json(), data_set.digest))
         return known is None
+
+    def _export(self, name: str, arm: Arm, seed: int) -> Path | None:
+        """Where the training's model is to be kept, if it is and isn't yet."""
+        if self.models is None or not arm.family or seed != self.seeds[0]:
+            return None
+        folder = self.models / re.sub(r"[^a-z0-9]+", "-", f"{self.name}-{name}".lower()).strip("-")
+        return None if (folder / MANIFEST_FILE).is_file() else folder
 
 
 class Bench:
@@ -181,7 +198,7 @@ class Bench:
     """
 
     def __init__(self) -> None:
-        self._model: Any = None
+        self.model: Any = None
         self._fused: Any = None
         self._learner: Any = None
 
@@ -192,7 +209,7 @@ class Bench:
         """
         schedule: Schedule = make_schedule(recipe, data_set)
         if self._learner is None:
-            self._model = model
+            self.model = model
             self._fused = with_fused_norms(model)
             self._learner = start_keras().Model(self._fused.input, self._fused.get_layer(LOGITS).output)
             enter(self._learner, recipe, schedule, Stage(0, schedule.epochs, recipe.learning_rate))
@@ -215,8 +232,8 @@ class Bench:
             verbose=0,
             shuffle=False,
         )
-        self._model.set_weights(self._fused.get_weights())
-        return {name: float(value) for name, value in arm.measure(self._model, data_set).items()}
+        self.model.set_weights(self._fused.get_weights())
+        return {name: float(value) for name, value in arm.measure(self.model, data_set).items()}
 
 
 def _key(model: Any, data_set: DataSet, recipe: Recipe, arm: Arm) -> str:

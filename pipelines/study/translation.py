@@ -60,6 +60,7 @@ def translation(lab: Lab) -> Finding:
                 updates,
                 {"augmentation": augmentation, "mirrored": "no"},
                 partial(accuracy_when_moved, shifts=shifts),
+                family=name,
             )
             for augmentation in ("none", "light")
             for name, diagram in models.items()
@@ -154,8 +155,8 @@ def _share(now: NDArray[np.float64], before: NDArray[np.float64]) -> float:
     claim="The map of a conv layer moves with the picture. Strides break that, but for moves by whole strides; the "
     "average over all positions hardly changes.",
     refuted_if="Without strides, the map after a move by 1 pixel differs from the moved map by more than a hundredth "
-    "of its deviation; it is a limit if, with strides, it does so for a move by their product, or differs by less than a "
-    "tenth for a move by 1 pixel, or if the average changes more than half as much as the map.",
+    "of its deviation; it is a limit if, with strides, it does so for a move by their product, or differs by less than "
+    "a tenth for a move by 1 pixel, or if the average changes more than half as much as the map.",
     held_equal="Pictures; they lie on a wide black field, so that nothing leaves it and no border is seen.",
     beware="A move that crosses the border of a picture changes what is seen, and padding with zeros tells a deep "
     "layer where the border is: in practice invariance is worse.",

@@ -38,7 +38,7 @@ _COLUMNS = {  # of the table of results, and how wide they are in pixels
 
 
 def shown(text: str) -> str:
-    """Text as MLflow's Markdown shows it as it is: all but letters, digits, blanks, dots, commas, dashes as entities.
+    """Text as MLflow's Markdown shows it as it is: all but letters, digits, blanks and ,.- as entities.
 
     A backslash, which escapes elsewhere, doesn't before < in MLflow's.
     """

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from pipelines.machine import versions
+from pipelines.tracking import delivery
+from pipelines.tracking.delivery import ready_models
+from pipelines.tracking.outbox import unsent
 from pipelines.tracking.store import import_mlflow, open_client, store_uri
-from pipelines.tracking.writing import latest_model, log_figures
+from pipelines.tracking.writing import log_figures, write
 from zoo.contract import ACTIVATION_MAP, FEATURES, INPUT, LOGITS, PROBABILITIES
 from zoo.errors import TrackingError
 
 KERAS_MODEL, ONNX_MODEL = "keras", "onnx"  # runs:/RUN/keras and runs:/RUN/onnx
-# What a model is told to be, as its run is: the UI's list of models has columns of these, and of the parameters.
-_TAGS = ("model", "family", "data_set", "mlflow.source.name", "mlflow.source.type", "mlflow.source.git.commit")
+DIGEST_TAG = "sha256"  # of a logged ONNX model: that of the export's file
 
 
 def log_keras_model(run_id: str, model: Any) -> None:
     """Add the trained `keras.Model` to the run, in Keras' own format, which holds no pickle."""
     import_mlflow()
     import mlflow.keras
+    import numpy as np
 
     requirements = [f"{name}=={versions()[name]}" for name in ("keras", "tensorflow")]
     shape = tuple(-1 if side is None else side for side in model.input_shape)
-    signature = _signature(shape, int(model.get_layer(LOGITS).output.shape[-1]))
+    name, kind = (INPUT, np.uint8) if len(shape) == 4 else (FEATURES, np.float32)
+    signature = _signature(name, kind, shape, int(model.get_layer(LOGITS).output.shape[-1]))
 
     def save(folder: Path, description: Any) -> None:
         mlflow.keras.save_model(
@@ -35,12 +42,19 @@ def log_keras_model(run_id: str, model: Any) -> None:
     _log_model(run_id, KERAS_MODEL, save)
 
 
-def log_export(run_id: str, model: Any, figures: Mapping[str, float]) -> None:
-    """Add an `onnx.ModelProto` to the run, whole in one file, and figures about it on the test set (size, parity)."""
+def log_export(run_id: str, model: Any, figures: Mapping[str, float], example: bytes | None = None) -> None:
+    """Add an `onnx.ModelProto` to the run, whole in one file, and figures about it on the test set (size, parity).
+
+    example: an encoded picture, which shows how a request looks.
+    """
     import_mlflow()
     import mlflow.onnx
+    import numpy as np
 
-    requirements = [f"{name}=={versions()[name]}" for name in ("onnx", "onnxruntime", "numpy")]
+    from pipelines.tracking import serving
+
+    # Not this package, which is in no registry: whoever put another one there by its name would be installed.
+    requirements = [f"{name}=={versions()[name]}" for name in ("onnx", "onnxruntime", "numpy", "pillow")]
     last, classes = (
         values[0].type.tensor_type.shape.dim[-1].dim_value for values in (model.graph.input, model.graph.output)
     )
@@ -49,7 +63,12 @@ def log_export(run_id: str, model: Any, figures: Mapping[str, float]) -> None:
         for value in model.graph.output
         if value.name == ACTIVATION_MAP
     ]
-    signature = _signature((-1, -1, -1, last) if model.graph.input[0].name == INPUT else (-1, last), classes, *maps)
+    if model.graph.input[0].name == INPUT:  # object: pixels and base64 alike, as `serving` takes them
+        signature = _signature(INPUT, object, (-1,), classes, *maps, label=serving.LABEL)
+        encoded = None if example is None else {INPUT: np.array([base64.b64encode(example).decode()], object)}
+    else:
+        signature = _signature(FEATURES, np.float32, (-1, last), classes, label=serving.LABEL)
+        encoded = {FEATURES: np.zeros((1, last), np.float32)}
 
     def save(folder: Path, description: Any) -> None:
         mlflow.onnx.save_model(
@@ -57,47 +76,58 @@ def log_export(run_id: str, model: Any, figures: Mapping[str, float]) -> None:
             str(folder),
             mlflow_model=description,
             signature=signature,
+            input_example=encoded,
             pip_requirements=requirements,
             onnx_execution_providers=["CPUExecutionProvider"],  # the default asks for CUDA
             save_as_external_data=False,  # the default splits even a small model into files that are broken alone
         )
+        description.flavors["python_function"]["loader_module"] = serving.__name__
+        description.save(str(folder / "MLmodel"))
 
-    _log_model(run_id, ONNX_MODEL, save)
+    _log_model(run_id, ONNX_MODEL, save, {DIGEST_TAG: _digest(model)})
     log_figures(run_id, figures, model=ONNX_MODEL, split="test")
 
 
-def _signature(inputs: tuple[int, ...], classes: int, positions: tuple[int, ...] = ()) -> Any:
-    """Raw pixels [N, H, W, C], or rows [N, F], in, probabilities and logits out, as MLflow writes it down.
+def find_export(run_id: str, model: Any) -> str | None:
+    """The id of the logged model of a run that holds just this `onnx.ModelProto`, the latest; None where none does."""
+    with open_client() as client:
+        found = ready_models(client, run_id, ONNX_MODEL)
+        return next((str(each.model_id) for each in found if each.tags.get(DIGEST_TAG) == _digest(model)), None)
 
-    positions: rows and columns of the activation map, where that comes out, too.
+
+def _digest(model: Any) -> str:
+    """SHA-256, in hex, of an export's file."""
+    return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+
+
+def _signature(
+    name: str, kind: type, shape: tuple[int, ...], classes: int, positions: tuple[int, ...] = (), *, label: str = ""
+) -> Any:
+    """What goes in under that name, and probabilities and logits out, as MLflow writes it down.
+
+    positions: rows and columns of the activation map, where that comes out, too. label: the name of the likeliest
+    class among the outputs, where that is one.
     """
     import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    outputs = [TensorSpec(np.dtype(np.float32), (-1, classes), name) for name in (PROBABILITIES, LOGITS)]
+    outputs = [TensorSpec(np.dtype(np.float32), (-1, classes), output) for output in (PROBABILITIES, LOGITS)]
     if positions:
         outputs.append(TensorSpec(np.dtype(np.float32), (-1, classes, *positions), ACTIVATION_MAP))
-    kind, name = (np.uint8, INPUT) if len(inputs) == 4 else (np.float32, FEATURES)
-    return ModelSignature(Schema([TensorSpec(np.dtype(kind), inputs, name)]), Schema(outputs))
+    if label:
+        outputs.insert(0, TensorSpec(np.dtype(object), (-1,), label))
+    return ModelSignature(Schema([TensorSpec(np.dtype(kind), shape, name)]), Schema(outputs))
 
 
-def _log_model(run_id: str, name: str, save: Any) -> None:
-    """Write a model to a folder, hand that to the store, and only then call it ready."""
-    from mlflow.entities import LoggedModelOutput
+def _log_model(run_id: str, name: str, save: Any, tags: Mapping[str, str] | None = None) -> None:
+    """Write a model to a folder, and hand that over; the store gives it its id on arrival."""
     from mlflow.models import Model
 
-    with open_client() as client, tempfile.TemporaryDirectory() as temporary:
-        run = client.get_run(run_id)
-        tags = {name: run.data.tags[name] for name in _TAGS if name in run.data.tags}
-        logged = client.create_logged_model(
-            run.info.experiment_id, name, source_run_id=run_id, tags=tags, params=run.data.params
-        )
+    with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / name
-        save(folder, Model(artifact_path=logged.artifact_location, run_id=run_id, model_id=logged.model_id))
-        client.log_model_artifacts(logged.model_id, str(folder))
-        client.finalize_logged_model(logged.model_id, "READY")
-        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+        save(folder, Model(run_id=run_id))
+        write(run_id, delivery.model(name, uuid4().hex, tags or {}), folder)
 
 
 def load_keras_model(run_id: str) -> Any:
@@ -109,14 +139,18 @@ def load_keras_model(run_id: str) -> Any:
 
     with open_client() as client, tempfile.TemporaryDirectory() as temporary:
         run = client.get_run(run_id)
-        logged = latest_model(client, run.info, KERAS_MODEL)
-        if logged is None:
+        ready = ready_models(client, run_id, KERAS_MODEL)
+        if not ready and unsent(run_id):
+            raise TrackingError(
+                f"the model of run {run_id} hasn't reached the store: `zoo sync` sends it where no training does"
+            )
+        if not ready:
             raise TrackingError(
                 f"run {run_id} holds no trained model (it is {run.info.status}): "
                 f"`zoo train --resume {run_id[:8]}` goes on with it"
             )
         folder = import_mlflow().artifacts.download_artifacts(
-            artifact_uri=logged.artifact_location, dst_path=temporary, tracking_uri=store_uri()
+            artifact_uri=ready[0].artifact_location, dst_path=temporary, tracking_uri=store_uri()
         )
         try:
             return keras.saving.load_model(Path(folder) / "data" / "model.keras", compile=False)

@@ -34,7 +34,7 @@ def watch_machine(run_id: str) -> Iterator[None]:
 
 
 def _watch(run_id: str, ended: threading.Event) -> None:
-    from pipelines.tracking.writing import log_metrics
+    from pipelines.tracking.writing import log_machine
 
     try:
         monitors = _monitors()
@@ -45,8 +45,7 @@ def _watch(run_id: str, ended: threading.Event) -> None:
         while not ended.wait(pause):
             pause = min(2 * pause, LONGEST)
             figures = _look(monitors)
-            with open_client() as client:
-                log_metrics(client, run_id, figures, round(time.time() - began))
+            log_machine(run_id, figures, round(time.time() - began))
     except TrackingError as error:
         print(f"zoo: the machine isn't watched any longer: {error}", file=sys.stderr, flush=True)
 

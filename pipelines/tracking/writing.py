@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipelines.machine import commit, versions
-from pipelines.plan import PLAN_FILE, Plan, fingerprint
+from pipelines.plan import PLAN_FILE, Plan, code_digest, fingerprint
+from pipelines.process import this_process
+from pipelines.tracking import delivery
 from pipelines.tracking.describing import run_name, update_description, update_experiment
+from pipelines.tracking.journal import Entry, Record
+from pipelines.tracking.outbox import sign_of_life, trained_here
 from pipelines.tracking.store import experiment_id, open_client
 from zoo.data import DataSet
 from zoo.models import definition
 
 
-def start_run(plan: Plan, data_set: DataSet, facts: Mapping[str, str | int | float]) -> str:
+def start_run(
+    plan: Plan, data_set: DataSet, facts: Mapping[str, str | int | float], more_tags: Mapping[str, str] | None = None
+) -> str:
     """Open a run of a plan and write down all that is known beforehand. Returns its id, 32 hexadecimal digits.
 
     facts: what the machine decided or the model turned out to have (precision, parameters), logged beside the recipe.
+    more_tags: what else it is to be found by.
     """
     tags = {
         "model": plan.model,
@@ -28,9 +34,13 @@ def start_run(plan: Plan, data_set: DataSet, facts: Mapping[str, str | int | flo
         "data_digest": data_set.digest,
         "fingerprint": fingerprint(plan),
         "commit": commit(),
+        "code": code_digest(),
         "mlflow.source.git.commit": commit(),
         "mlflow.source.type": "LOCAL",
         "mlflow.source.name": "zoo train",
+        **this_process().to_tags(),
+        **sign_of_life(),
+        **(more_tags or {}),
     }
     if plan.source is not None:
         tags |= {"source": plan.source.name, "source_digest": plan.source.digest}
@@ -83,8 +93,7 @@ def _inputs(data_set: DataSet) -> Sequence[Any]:
 
 def log_epoch(run_id: str, epoch: int, figures: Mapping[str, float]) -> None:
     """Write what an epoch measured; the first is 1. names: those in HISTORY."""
-    with open_client() as client:
-        log_metrics(client, run_id, figures, epoch)
+    write(run_id, delivery.metrics(figures, epoch))
 
 
 def log_figures(
@@ -95,58 +104,52 @@ def log_figures(
     model: of which of the run's models they are, KERAS_MODEL or ONNX_MODEL. split: of the data set, on which they were
     measured. With both, the UI shows them on the pages of that model and of that data, too.
     """
-    with open_client() as client:
-        log_metrics(client, run_id, figures, 0, _links(client, run_id, model, split) if model else {})
-        update_description(client, run_id)
+    write(run_id, delivery.metrics(figures, 0, model, split))
+    write(run_id, delivery.description())
 
 
-def log_metrics(
-    client: Any, run_id: str, figures: Mapping[str, float], step: int, links: Mapping[str, str] | None = None
-) -> None:
-    """Write numbers as of now, all in one request. links: to a model and a data set, as MLflow names them."""
-    from mlflow.entities import Metric
-
-    now = int(time.time() * 1000)
-    metrics = [Metric(name, float(value), now, step, **(links or {})) for name, value in figures.items()]
-    client.log_batch(run_id, metrics=metrics)
+def log_machine(run_id: str, figures: Mapping[str, float], seconds: int) -> None:
+    """Write what the machine did, so many seconds after the run began."""
+    write(run_id, delivery.metrics(figures, seconds))
 
 
-def _links(client: Any, run_id: str, model: str, split: str | None) -> dict[str, str]:
-    """What a metric names to belong to a model and to a split of the data set."""
-    run = client.get_run(run_id)
-    logged = latest_model(client, run.info, model)
-    links = {"model_id": logged.model_id} if logged else {}
-    for each in run.inputs.dataset_inputs:
-        if any(tag.key == "mlflow.data.context" and tag.value == split for tag in each.tags):
-            links |= {"dataset_name": each.dataset.name, "dataset_digest": each.dataset.digest}
-    return links
-
-
-def latest_model(client: Any, info: Any, name: str) -> Any | None:
-    """The model of that name that a run, by its info, logged last and whole; None where there is none."""
-    logged = client.search_logged_models(
-        [info.experiment_id],
-        f"source_run_id = '{info.run_id}' AND name = '{name}'",
-        order_by=[{"field_name": "creation_timestamp", "ascending": False}],
-    )
-    return next((found for found in logged if str(found.status) == "READY"), None)
+def log_tags(run_id: str, tags: Mapping[str, str]) -> None:
+    """Write words about the run as a whole, such as the digest of its weights; one written before is replaced."""
+    write(run_id, delivery.tags(tags))
 
 
 def log_folder(run_id: str, folder: Path, artifact_path: str | None = None) -> None:
     """Add a folder's files to the run's artifacts, under that path; pictures show in the MLflow UI."""
-    with open_client() as client:
-        client.log_artifacts(run_id, str(folder), artifact_path)
+    write(run_id, delivery.folder(artifact_path), folder)
 
 
 def reopen(run_id: str) -> None:
-    """Mark a run as running again: it is gone on with."""
+    """Mark a run as running again, in this process: it is gone on with."""
+    tags = {**this_process().to_tags(), **sign_of_life()}
     with open_client() as client:
+        delivery.deliver(client, run_id, [Entry(delivery.tags(tags), 0, None)], again=False)  # first: it would be stale
         client.update_run(run_id, status="RUNNING")
         update_description(client, run_id)
 
 
 def finish(run_id: str, status: str) -> None:
     """End a run as FINISHED, FAILED or KILLED."""
+    write(run_id, delivery.status(status))
+    write(run_id, delivery.description())
+
+
+def end_at(run_id: str, status: str, seconds: float) -> None:
+    """End a run as of a moment, in seconds since 1970."""
     with open_client() as client:
-        client.set_terminated(run_id, status)
+        client.set_terminated(run_id, status, int(seconds * 1000))
         update_description(client, run_id)
+
+
+def write(run_id: str, record: Record, files: Path | None = None) -> None:
+    """Write a record, and the folder that goes with it: by way of the outbox while this process trains the run."""
+    outbox = trained_here(run_id)
+    if outbox is not None:
+        outbox.put(record, files)
+        return
+    with open_client() as client:
+        delivery.deliver(client, run_id, [Entry(record, 0, files)], again=False)

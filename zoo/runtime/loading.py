@@ -17,9 +17,12 @@ from zoo.contract import (
     check_file,
     read_manifest,
 )
-from zoo.errors import ExportError, unknown
+from zoo.errors import ExportError, MissingExtraError, unknown
 from zoo.runtime.classifier import Classifier
 from zoo.runtime.providers import open_session
+
+ADDRESSES = ("models", "runs")  # what a model's address in a tracking store begins with, before :/
+RESOLVERS = "zoo.resolvers"  # the entry points by that name take an address, and give the path of a file
 
 
 def load(
@@ -28,9 +31,11 @@ def load(
     threads: int | None = None,
     precision: str = FLOAT32,
 ) -> Classifier:
-    """The classifier of an export: its folder, a stray .onnx file that `zoo export` made, or a name.
+    """The classifier of an export: its folder, a stray .onnx file that `zoo export` made, a name, or an address.
 
-    A name, such as "digits/lenet5", is looked up in the folder of exports: $ZOO_EXPORTS, or ./exports.
+    A name, such as "digits/lenet5", is looked up in the folder of exports: $ZOO_EXPORTS, or ./exports. An address, such
+    as "models:/fashion-mnist@champion" or "runs:/RUN/onnx", is looked up in MLflow's store, and its file fetched from
+    there: that takes the extra train, and raises TrackingError.
     provider: cpu, cuda, tensorrt, openvino, coreml, directml or webgpu; "auto" takes cuda where it starts, else cpu.
     Where a provider leaves most of the work to the cpu, and where "auto" finds a GPU's driver but no CUDA that starts,
     a RuntimeWarning says so.
@@ -65,12 +70,25 @@ def _file_of(folder: Path, precision: str) -> Path:
 
 def find_export(path_or_name: str | os.PathLike[str]) -> Path:
     """The file or folder that is meant. A folder that holds no export gives way to an export of the same name."""
+    scheme, address, _ = os.fspath(path_or_name).partition(":/")
+    if address and scheme in ADDRESSES:
+        return _fetch(scheme, os.fspath(path_or_name))
     given = Path(path_or_name)
     exports = Path(os.environ.get("ZOO_EXPORTS") or "exports")
     try:
         return _find(given, exports)
     except OSError as error:  # no permission on the way there, a name too long
         raise ExportError(f"{given} can't be loaded ({error.strerror}): name an export that can be read") from None
+
+
+def _fetch(scheme: str, address: str) -> Path:
+    """The file of a model in a tracking store, by whichever installed package can fetch it."""
+    from importlib.metadata import entry_points  # 10 ms, which only an address has to wait for
+
+    for resolver in entry_points(group=RESOLVERS, name=scheme):
+        fetched: Path = resolver.load()(address)
+        return fetched
+    raise MissingExtraError("what fetches models from MLflow", "train")
 
 
 def _find(given: Path, exports: Path) -> Path:

@@ -1,0 +1,259 @@
+"""`zoo promote` and `zoo demote`: which version an alias names, what stops it, and that nothing is written then."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+import zoo
+from pipelines import tracking
+from pipelines.cli import main
+from pipelines.export import write_export
+from pipelines.plan import load_data, make_plan
+from pipelines.promote import demote, promote
+from zoo.contract import MANIFEST_FILE, MODEL_FILE, read_manifest
+from zoo.errors import ExportError, TrackingError
+
+EXPORTS = Path(__file__).parent.parent / "exports" / "digits"
+SOFTMAX, CONV, LENET = (EXPORTS / name for name in ("softmax", "conv-small", "lenet5"))  # 94.99 %, 99.72 %, 98.89 %
+
+
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory):
+    """Laid out once, which takes MLflow seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.chdir(tmp_path_factory.mktemp("empty"))
+        tracking.search("")
+        yield Path("mlruns/mlflow.db").absolute()
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch, empty_database):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "mlruns").mkdir()
+    shutil.copy(empty_database, tmp_path / "mlruns")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def registered(name: str = "digits"):
+    """Aliases of the registered model, and its versions by number; None where there is none."""
+    with tracking.open_client() as client:
+        if not client.search_registered_models(f"name = '{name}'"):
+            return None
+        versions = {int(v.version): client.get_model_version(name, v.version) for v in client.search_model_versions()}
+        return {alias: int(v) for alias, v in client.get_registered_model(name).aliases.items()}, versions
+
+
+def runs() -> int:
+    return len(tracking.search(""))
+
+
+def test_the_champion_is_the_model_that_was_promoted_and_gives_its_answers(store):
+    found = promote(SOFTMAX)
+    assert (found.registered, found.version, found.before, found.refusal) == ("digits", 1, None, "")
+    found = promote(CONV, max_latency=1000, max_size=1_000_000)
+    assert (found.version, found.before) == (2, 1)
+    aliases, versions = registered()
+    assert aliases == {"champion": 2}
+
+    from_store, from_file = zoo.load("models:/digits@champion"), zoo.load(CONV)
+    assert from_store.metadata == from_file.metadata
+    for sample in sorted((CONV / "samples").glob("*.png")):
+        assert from_store.predict(sample) == from_file.predict(sample)
+    assert zoo.load("models:/digits/1").metadata.model == "softmax"
+
+    version = versions[2]
+    assert version.tags["model"] == "conv-small"
+    assert version.tags["sha256"] == next(f.sha256 for f in read_manifest(CONV).files if f.path == MODEL_FILE)
+    for gate in found.gates:
+        assert f"| {gate.name} |" in version.description
+    assert "99.72% against 94.99%" in version.description
+    with tracking.open_client() as client:  # so that the UI shows the version beside its model
+        logged = client.get_logged_model(version.tags["model_id"])
+    assert json.loads(logged.tags["mlflow.modelVersions"]) == [{"name": "digits", "version": 2}]
+
+
+def test_a_worse_model_is_refused_says_why_and_leaves_nothing(store, capsys):
+    promote(CONV)
+    before = runs()
+    assert main(["promote", str(SOFTMAX)]) == 1
+    told = capsys.readouterr()
+    assert "accuracy  no" in told.out
+    assert (
+        "digits/softmax isn't promoted, champion of digits stays version 1: accuracy (94.99% against 99.72%" in told.err
+    )
+    assert registered()[0] == {"champion": 1}
+    assert set(registered()[1]) == {1}
+    assert runs() == before
+
+
+def test_a_model_that_may_be_worse_by_chance_passes_but_not_a_margin(store):
+    promote(CONV)
+    found = promote(LENET, margin=1)
+    assert found.version is None
+    assert "at most 1 points below version 1" in found.refusal
+    assert promote(LENET).version == 2
+
+
+def test_budgets_are_kept(store):
+    found = promote(CONV, max_latency=1e-6, max_size=1000)
+    assert [gate.name for gate in found.gates if not gate.passed] == ["latency", "size"]
+    assert registered() is None
+    assert runs() == 0
+
+
+def test_an_export_that_does_not_keep_its_promises_is_refused(store):
+    copied = shutil.copytree(SOFTMAX, store / "softmax")
+    samples = copied / "samples" / "samples.json"
+    samples.write_text(samples.read_text().replace("0.9", "0.8", 1))
+    with pytest.raises(ExportError, match="isn't the file that manifest"):
+        promote(copied)
+    model = onnx.load(copied / MODEL_FILE)
+    for weights in model.graph.initializer:
+        if weights.dims and weights.data_type == onnx.TensorProto.FLOAT:
+            changed = onnx.numpy_helper.to_array(weights) * 0.5
+            weights.CopyFrom(onnx.numpy_helper.from_array(changed, weights.name))
+    resealed = seal(shutil.copytree(SOFTMAX, store / "halved"), model)
+    found = promote(resealed)
+    assert [gate.name for gate in found.gates if not gate.passed] == ["parity"]
+    assert str(store) not in found.refusal
+    assert registered() is None
+
+
+def seal(folder: Path, model) -> Path:
+    """The export with another model, of which the manifest knows."""
+    from zoo.contract import describe_file
+
+    (folder / MODEL_FILE).write_bytes(model.SerializeToString(deterministic=True))
+    found = json.loads((folder / MANIFEST_FILE).read_text())
+    entry = describe_file(folder, folder / MODEL_FILE)
+    found["files"] = [
+        {"path": entry.path, "size": entry.size, "sha256": entry.sha256} if f["path"] == MODEL_FILE else f
+        for f in found["files"]
+    ]
+    (folder / MANIFEST_FILE).write_text(json.dumps(found))
+    return folder
+
+
+def test_demoting_goes_back_step_by_step_even_over_a_version_that_was_champion_twice(store):
+    for folder in (SOFTMAX, LENET, CONV):
+        promote(folder)
+    assert promote(LENET).version == 2  # registered before: no second version of the same model
+    assert [demote("digits").version for _ in range(3)] == [3, 2, 1]
+    assert registered()[0] == {"champion": 1}
+    with pytest.raises(TrackingError, match="no version of digits was champion before 1"):
+        demote("digits")
+    assert set(registered()[1]) == {1, 2, 3}
+
+
+def test_what_holds_the_alias_already_stays_and_nothing_is_written(store):
+    promote(CONV)
+    before = registered()[1][1].last_updated_timestamp
+    found = promote(CONV)
+    assert (found.version, found.before) == (1, 1)
+    assert registered()[1][1].last_updated_timestamp == before
+    assert set(registered()[1]) == {1}
+
+
+def test_another_alias_has_a_history_of_its_own_and_leads_to_the_champion(store):
+    promote(SOFTMAX)
+    promote(CONV, alias="staging")
+    assert registered()[0] == {"champion": 1, "staging": 2}
+    assert promote("models:/digits@staging").version == 2
+    assert registered()[0] == {"champion": 2, "staging": 2}
+    with pytest.raises(TrackingError, match="was staging before 2"):
+        demote("digits", alias="staging")
+
+
+@pytest.mark.parametrize("alias", ["latest", "v1", "a b", "", "../x", "1"])
+def test_an_alias_that_mlflow_would_not_take_is_told_before_anything_is_written(store, alias):
+    with pytest.raises(TrackingError, match="can't be an alias"):
+        promote(SOFTMAX, alias=alias)
+    assert registered() is None
+
+
+def test_an_alias_that_somebody_moved_meanwhile_is_not_overwritten(store, monkeypatch):
+    promote(SOFTMAX)
+    adopt = tracking.adopt
+
+    def moved_meanwhile(*arguments):
+        with tracking.open_client() as client:
+            client.delete_registered_model_alias("digits", "champion")
+        return adopt(*arguments)
+
+    monkeypatch.setattr(tracking, "adopt", moved_meanwhile)
+    with pytest.raises(TrackingError, match="the champion of digits changed meanwhile"):
+        promote(CONV)
+    assert registered()[0] == {}
+
+
+def test_an_export_without_a_run_here_gets_one_and_only_one(store):
+    promote(SOFTMAX, alias="a")
+    promote(SOFTMAX, alias="b")
+    (run,) = tracking.search("")
+    assert run.info.run_name == "softmax"
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["trained_as"] == read_manifest(SOFTMAX).metadata.run_id
+    assert run.data.metrics["test_accuracy"] == read_manifest(SOFTMAX).metadata.test_accuracy
+    assert set(registered()[1]) == {1}
+
+
+def test_where_nothing_was_exported_it_says_what_to_do(store):
+    plan = make_plan("softmax", "digits")
+    run = tracking.start_run(plan, load_data(plan), {})
+    with pytest.raises(TrackingError, match=f"run {run} holds no export: `zoo export {run[:8]}` writes it"):
+        promote(run)
+    with pytest.raises(ExportError, match="is a file, expected an export's folder or a run"):
+        promote(SOFTMAX / MODEL_FILE)
+
+
+# --- pictures of one's own -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder_export(store, metadata_of):
+    """Makes an export of a folder of pictures, at a size, whose model looks at `where` pixels: bright or dark."""
+    random = np.random.default_rng(0)
+    for label, level in (("dark | <b>", 60), ("bright", 190)):
+        (store / "my pictures" / label).mkdir(parents=True)
+        for k in range(40):
+            picture = np.clip(random.normal(level, 20, (16, 16)), 0, 255).astype(np.uint8)
+            Image.fromarray(picture).save(store / "my pictures" / label / f"{k}.png")
+
+    def make(name: str, size: tuple[int, int], sign: float = 1.0) -> Path:
+        from zoo.models import build
+
+        data_set = load_data(make_plan("softmax", str(store / "my pictures"), size=size))
+        model = build("softmax", *size, 1, 2)
+        layer = next(layer for layer in model.layers if layer.weights)
+        kernel = np.zeros(layer.weights[0].shape, np.float32)
+        kernel[:, data_set.labels.index("bright")] = sign / kernel.shape[0] * 10
+        bias = np.zeros(2, np.float32)
+        bias[data_set.labels.index("bright")] = -5 * sign
+        layer.set_weights([kernel, bias])
+        metadata = metadata_of("softmax", model, data_set)
+        figures = {"test_accuracy": metadata.test_accuracy}
+        return write_export(store / name, model, data_set, metadata, figures).folder
+
+    return make
+
+
+def test_pictures_of_ones_own_are_compared_at_the_size_of_each(folder_export, store):
+    good, small, wrong = folder_export("a", (16, 16)), folder_export("b", (8, 8)), folder_export("c", (16, 16), -1.0)
+    data = str(store / "my pictures")
+    assert "name where it lies by --data" in promote(good).refusal
+    found = promote(good, data=data)
+    assert (found.registered, found.version) == ("my-pictures", 1)
+    assert promote(small, data=data).version == 2
+    refused = promote(wrong, data=data)
+    assert [gate.name for gate in refused.gates if not gate.passed] == ["accuracy"]
+    assert zoo.load("models:/my-pictures@champion").labels == ("bright", "dark | <b>")
