@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 from pipelines import tracking
-from pipelines.answers import made_up
 from pipelines.candidates import Candidate, find_candidates
+from pipelines.latency import THREADS, measure_latencies
 from pipelines.pairs import Pair, pair_up
 from pipelines.seeds import Spread, spread
 from pipelines.tracking import TrackedRun
@@ -20,14 +18,9 @@ from pipelines.whole import in_place_of
 from zoo.contract import MODEL_FILE
 from zoo.data import DataSet
 from zoo.errors import ExportError
-from zoo.runtime import Classifier, load
+from zoo.runtime import load
 
-THREADS = (
-    1  # a small model gains nothing from more on one picture, and several sessions' threads get in each other's way
-)
-WARM_UP, ROUNDS = 20, 300  # calls
 PAGE_FILE = "comparison.html"  # among the artifacts of a run
-PATIENCE = 10.0  # seconds for all rounds, of which large models get fewer
 
 
 @dataclass(frozen=True)
@@ -149,22 +142,6 @@ def _write(text: str, page: Path | None, run: str | None) -> None:
         with tempfile.TemporaryDirectory() as temporary:
             (Path(temporary) / PAGE_FILE).write_text(text, encoding="utf-8")
             tracking.log_folder(run, Path(temporary))
-
-
-def measure_latencies(classifiers: Sequence[Classifier], seconds: float = PATIENCE) -> list[float]:
-    """The median milliseconds that each needs for one picture or row, taken in turns, for so many seconds at most."""
-    inputs = [made_up(classifier.metadata, 1) for classifier in classifiers]
-    times: list[list[float]] = [[] for _ in classifiers]
-    began = time.perf_counter()
-    for turn in range(WARM_UP + ROUNDS):
-        for classifier, one, taken in zip(classifiers, inputs, times, strict=True):
-            start = time.perf_counter()
-            classifier.probabilities(one)
-            if turn >= WARM_UP:
-                taken.append(time.perf_counter() - start)
-        if turn >= WARM_UP and time.perf_counter() - began > seconds:
-            break
-    return [1000 * median(taken) for taken in times]
 
 
 def _row(candidate: Candidate, latency: float) -> Row:

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from pipelines import tracking
 from pipelines.card import write_card
-from pipelines.compare import measure_latencies
 from pipelines.convert import convert
 from pipelines.diagram import diagram
 from pipelines.evaluate import EVALUATION_FOLDER
+from pipelines.latency import measure_latencies
 from pipelines.machine import versions
 from pipelines.plan import load_data
 from pipelines.seeds import FIGURE as SEED_FIGURE
