@@ -129,7 +129,7 @@ def test_a_data_set_is_described_with_hostile_names_as_plain_text(plan):
     for sign in "<>[]`|*":
         assert sign not in ours
     assert f"of {hostile}: pictures" in html.unescape(ours)
-    assert f"classes: {hostile[:60]}, 1, 2" in html.unescape(ours)
+    assert f"classes: {hostile[:60].strip()}, 1, 2" in html.unescape(ours)
 
 
 def test_an_experiment_has_a_table_of_results_and_keeps_what_is_written_on_it(plan):
