@@ -122,7 +122,7 @@ def test_an_experiment_may_be_called_like_a_run(exported):
     with tracking.open_client() as client:
         number = client.create_experiment("cafe")
         before = tracking.load_run(exported[0])
-        run = client.create_run(number, run_name="softmax", tags=before.tags).info.run_id
+        run = client.create_run(number, tags=before.tags).info.run_id
         client.log_text(run, before.plan.to_json(), "plan.json")
         client.log_dict(run, {}, "versions.json")
         client.set_terminated(run, "FINISHED")

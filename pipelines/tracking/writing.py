@@ -58,12 +58,25 @@ def start_run(
             client.log_batch(run_id, params=[Param(name, str(value)) for name, value in params.items()])
             client.log_text(run_id, plan.to_json(), PLAN_FILE)
             client.log_dict(run_id, versions(), "versions.json")
-            client.log_inputs(run_id, datasets=_inputs(data_set))
+            _log_inputs(client, run_id, _inputs(data_set))
             update_description(client, run_id)
         except BaseException:  # or it would count as running for ever
             client.set_terminated(run_id, "FAILED")
             raise
     return run_id
+
+
+def _log_inputs(client: Any, run_id: str, inputs: Sequence[Any]) -> None:
+    """MLflow's own way, again where another run wrote the same data set down at the same moment: now it is there."""
+    from mlflow import MlflowException
+
+    for left in reversed(range(10)):
+        try:
+            client.log_inputs(run_id, datasets=inputs)
+            return
+        except MlflowException as error:
+            if not left or "unique" not in str(error).lower():
+                raise
 
 
 def _inputs(data_set: DataSet) -> Sequence[Any]:
