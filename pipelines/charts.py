@@ -23,13 +23,16 @@ FAMILIES = {"conv": 0, "dense": 1, "hybrid": 2}
 MARKERS = ("circle", "square", "diamond", "triangle")
 DASHES = ("", "6 4", "2 3")
 TICKS = 6
+MARKED = 24  # points of a line: with more of them, markers would hide it, and show under the pointer alone
+LEGEND, LETTER = 28, 6.6  # letters of a name that there is room for; pixels of one
 
 
 @dataclass(frozen=True)
 class Series:
     """One line. x: [P]. y: [P, R], the values of R seeds or rounds at each place; their mean and interval are drawn.
 
-    family: whose colour it has; "" for one of its own. dash: 0 to 2, which tells lines of one colour apart.
+    family: whose colour it has; "" for one of its own. dash: 0 to 2, which tells lines of one colour apart. key: a
+    class of its group in the drawing, for a page that hides some.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Series:
     y: Sequence[Sequence[float] | NDArray[np.float64]]
     family: str = ""
     dash: int = 0
+    key: str = ""
 
     def points(self) -> list[tuple[float, float, float, float]]:
         """(x, mean, low, high) of each place; low and high are the mean where there is one value."""
@@ -79,41 +83,19 @@ class Chart:
         across = _Axis([p[0] for p in points], LEFT, WIDTH - RIGHT, self.log_x, whole=bool(self.names))
         spans = [value for p in points for value in (p[1], p[2], p[3]) if not self.log_y or value > 0]
         down = _Axis(spans, HEIGHT - BOTTOM, TOP, self.log_y)
-        legend_rows = math.ceil(len(self.series) / 3)
-        parts = [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT + 22 * legend_rows}" role="img" '
-            f'aria-label="{escape(self.title)}" font-family="system-ui, sans-serif" font-size="13">',
-            f"<style>{_STYLE}</style>",
-        ]
-        for value in down.ticks():
-            y = down.at(value)
-            parts.append(f'<path class="rule" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
-            parts.append(
-                f'<text class="quiet" x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{_number(value)}</text>'
-            )
         places = sorted({p[0] for p in points}) if self.names or len({p[0] for p in points}) <= 9 else across.ticks()
-        for value in places:
-            name = escape(self._place(value))
-            parts.append(
-                f'<text class="quiet" x="{across.at(value):.1f}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle">'
-                f"{name}</text>"
-            )
-        parts.append(
-            f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 14}" text-anchor="middle">{escape(self.x)}</text>'
-        )
-        middle = (TOP + HEIGHT - BOTTOM) / 2
-        parts.append(
-            f'<text transform="translate(15 {middle}) rotate(-90)" text-anchor="middle">{escape(self.y)}</text>'
-        )
+        named = [(across.at(value), self._place(value)) for value in places]
+        parts = _frame(self.title, (self.x, self.y), named, down, HEIGHT + 22 * math.ceil(len(self.series) / 3))
         colours = self._colours()
         for place, (line, colour) in enumerate(zip(self.series, colours, strict=True)):
+            parts.append(f'<g class="{" ".join(["line", *filter(None, [line.key])])}">')
             parts += self._line(line, colour, MARKERS[place % len(MARKERS)], across, down)
             column, row = place % 3, place // 3
             x, y = LEFT + column * (WIDTH - LEFT - RIGHT) / 3, HEIGHT + 14 + 22 * row
             parts.append(
                 f'<path d="M{x} {y - 4}h24" stroke="{colour}" stroke-width="2" stroke-dasharray="{DASHES[line.dash]}"/>'
                 f"{_marker(MARKERS[place % len(MARKERS)], x + 12, y - 4, colour, '')}"
-                f'<text x="{x + 30}" y="{y}">{escape(line.name)}</text>'
+                f'<text x="{x + 30}" y="{y}">{_short(line.name)}</text></g>'
             )
         return "\n".join([*parts, "</svg>"])
 
@@ -136,14 +118,140 @@ class Chart:
                     f'<path d="M{across.at(x):.1f} {down.at(bottom):.1f}V{down.at(high):.1f}" stroke="{colour}" '
                     'stroke-width="1.2"/>'
                 )
-            parts.append(_marker(marker, across.at(x), down.at(mean), colour, told))
+            kind = marker if len(points) <= MARKED else "spot"
+            parts.append(_marker(kind, across.at(x), down.at(mean), colour, told))
         return parts
 
 
-_STYLE = (
-    "text{fill:#1b1f24}.quiet{fill:#6b7280}.rule{stroke:#e5e7eb}"
-    "@media(prefers-color-scheme:dark){text{fill:#e6e8eb}.quiet{fill:#9aa3af}.rule{stroke:#374151}}"
-    "@media print{text{fill:#000}.quiet{fill:#444}}"
+@dataclass(frozen=True)
+class Point:
+    """A model in a Front. low, high: the interval of y."""
+
+    name: str
+    x: float
+    y: float
+    low: float
+    high: float
+    family: str = ""
+
+
+@dataclass(frozen=True)
+class Front:
+    """Models of which less x and more y is better, with a line along those that no other beats in both (Pareto's)."""
+
+    title: str
+    x: str
+    y: str
+    points: Sequence[Point]
+
+    def best(self) -> list[Point]:
+        """Those on the line, by x. Of equals all."""
+        return sorted(
+            (p for p in self.points if not any(_beats(other, p) for other in self.points)), key=lambda p: (p.x, p.y)
+        )
+
+    def rows(self) -> list[list[str]]:
+        """The same as a table, as `Chart.rows`."""
+        best = self.best()
+        head = ["", self.x, self.y, "95 % interval", "on the front"]
+        body = [
+            [p.name, _number(p.x), f"{p.y:.2f}", f"{p.low:.2f} to {p.high:.2f}", "yes" if p in best else ""]
+            for p in sorted(self.points, key=lambda p: p.x)
+        ]
+        return [head, *body]
+
+    def svg(self) -> str:
+        """The drawing, x in powers of ten, with names where there is room for them, and all under the pointer."""
+        across = _Axis([p.x for p in self.points], LEFT, WIDTH - RIGHT, log=True)
+        down = _Axis([v for p in self.points for v in (p.low, p.high)], HEIGHT - BOTTOM, TOP, log=False)
+        named = [(across.at(value), _number(value)) for value in across.ticks()]
+        parts = _frame(self.title, (self.x, self.y), named, down, HEIGHT)
+        best = self.best()
+        steps = "".join(f"H{across.at(p.x):.1f}V{down.at(p.y):.1f}" for p in best)
+        start = f"M{across.at(best[0].x):.1f} {down.at(best[0].y):.1f}"
+        parts.append(f'<path class="front" d="{start}{steps}H{WIDTH - RIGHT}"/>')
+        places = [(across.at(p.x), down.at(p.y)) for p in self.points]
+        for p, (x, y) in zip(self.points, places, strict=True):
+            family = FAMILIES.get(p.family, len(COLOURS) - 2)
+            told = f"{p.name}: {p.y:.2f} (95 %: {p.low:.2f} to {p.high:.2f}), {self.x} {_number(p.x)}"
+            told += "; none is better in both" if p in best else ""
+            ends = f"M{x:.1f} {down.at(p.low):.1f}V{down.at(p.high):.1f}"
+            parts.append(f'<path d="{ends}" stroke="{COLOURS[family]}" stroke-width="1.2"/>')
+            parts.append(_marker(MARKERS[family % len(MARKERS)], x, y, COLOURS[family], told))
+        return "\n".join([*parts, *_names([p.name for p in self.points], places), "</svg>"])
+
+
+def _beats(one: Point, other: Point) -> bool:
+    return one.x <= other.x and one.y >= other.y and (one.x, one.y) != (other.x, other.y)
+
+
+def _frame(
+    title: str, axes: tuple[str, str], places: Sequence[tuple[float, str]], down: _Axis, height: float
+) -> list[str]:
+    """The beginning of a drawing: rules, ticks and what the axes are. places: (pixel, name) of each tick across."""
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
+        f'aria-label="{escape(title)}" font-family="system-ui, sans-serif" font-size="13">',
+        f"<style>{STYLE}</style>",
+    ]
+    for value in down.ticks():
+        y = down.at(value)
+        parts.append(f'<path class="rule" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
+        parts.append(f'<text class="quiet" x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{_number(value)}</text>')
+    for x, name in places:
+        parts.append(
+            f'<text class="quiet" x="{x:.1f}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle">{escape(name)}</text>'
+        )
+    parts.append(
+        f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 14}" text-anchor="middle">{escape(axes[0])}</text>'
+    )
+    middle = (TOP + HEIGHT - BOTTOM) / 2
+    parts.append(f'<text transform="translate(15 {middle}) rotate(-90)" text-anchor="middle">{escape(axes[1])}</text>')
+    return parts
+
+
+def _names(names: Sequence[str], places: Sequence[tuple[float, float]]) -> list[str]:
+    """A name beside each point, on the side that is free; none where no side is."""
+    taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in places]
+    parts = []
+    for name, (x, y) in zip(names, places, strict=True):
+        width, height = LETTER * min(len(name), LEGEND) + 4, 14
+        sides = (
+            ("start", x + 9, x + 9, y - 7),
+            ("end", x - 9, x - 9 - width, y - 7),
+            ("middle", x, x - width / 2, y - 22),
+            ("middle", x, x - width / 2, y + 8),
+        )
+        for anchor, at, left, top in sides:
+            box = (left, top, left + width, top + height)
+            inside = box[0] >= LEFT and box[2] <= WIDTH and box[1] >= TOP - 10 and box[3] <= HEIGHT - BOTTOM + 4
+            if inside and not any(_overlap(box, other) for other in taken):
+                taken.append(box)
+                parts.append(
+                    f'<text class="name" x="{at:.1f}" y="{top + 11:.1f}" text-anchor="{anchor}">{_short(name)}</text>'
+                )
+                break
+    return parts
+
+
+def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _short(name: str) -> str:
+    """A name as text of a drawing, cut where it would run into the next; the whole is under the pointer."""
+    if len(name) <= LEGEND:
+        return escape(name)
+    return f"{escape(name[: LEGEND - 1])}…<title>{escape(name)}</title>"
+
+
+# Public, since a page that allows its own styles alone has to name this one.
+STYLE = (
+    "text{fill:#1b1f24}.quiet{fill:#6b7280}.rule{stroke:#e5e7eb}.name{font-size:12px;paint-order:stroke;stroke:#fff;stroke-width:4px}"
+    ".front{fill:none;stroke:#7a7a7a;stroke-width:1.5;stroke-dasharray:5 4}"
+    ".spot{fill-opacity:0}.spot:hover{fill-opacity:1}.line:hover>path{stroke-width:3.5}"
+    "@media(prefers-color-scheme:dark){text{fill:#e6e8eb}.quiet{fill:#9aa3af}.rule{stroke:#374151}.name{stroke:#14171b}}"
+    "@media print{text{fill:#000}.quiet{fill:#444}.name{stroke:#fff}}"
 )
 
 
@@ -170,18 +278,19 @@ class _Axis:
             first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self._high))
             steps = (1, 2, 5) if last - first <= 3 else (1,)
             found = [m * 10.0**e for e in range(first, last + 1) for m in steps]
-        else:
-            rough = (self._high - self.low) / TICKS
-            power = 10.0 ** math.floor(math.log10(rough))
-            step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough)
-            found = [k * step for k in range(math.ceil(self.low / step), math.floor(self._high / step) + 1)]
-        return [value for value in found if self.low <= value <= self._high]
+            found = [value for value in found if self.low <= value <= self._high]
+            if len(found) > 1:
+                return found
+        rough = (self._high - self.low) / TICKS
+        power = 10.0 ** math.floor(math.log10(rough))
+        step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough)
+        return [k * step for k in range(math.ceil(self.low / step), math.floor(self._high / step) + 1)]
 
 
 def _marker(kind: str, x: float, y: float, colour: str, told: str) -> str:
     title = f"<title>{escape(told)}</title>" if told else ""
-    if kind == "circle":
-        shape = f'circle cx="{x:.1f}" cy="{y:.1f}" r="4.5"'
+    if kind in ("circle", "spot"):
+        shape = f'circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="4.5"'
     else:
         corners = {
             "square": ((-4, -4), (4, -4), (4, 4), (-4, 4)),

@@ -101,6 +101,11 @@ def load(run_id: str) -> Checkpoint:
         raise TrackingError(f"the checkpoint {path} is damaged ({error}): train anew") from None
 
 
+def exists(run_id: str) -> bool:
+    """Whether a run can be gone on with from this folder."""
+    return (FOLDER / run_id / FILE).is_file()
+
+
 def delete(run_id: str) -> None:
     """Remove what a finished run no longer needs."""
     shutil.rmtree(FOLDER / run_id, ignore_errors=True)

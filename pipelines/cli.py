@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from zoo.contract import FLOAT16, FLOAT32, INT8, MODEL_FILES, RESIZINGS
-from zoo.errors import DataError, MissingExtraError, PromotionError, ZooError, printable
+from zoo.errors import (
+    DataError,
+    MissingExtraError,
+    PromotionError,
+    ReproductionError,
+    TrackingError,
+    ZooError,
+    printable,
+)
 from zoo.recipe import Recipe, parse_settings
 
 # What TensorFlow logs at its start (instruction sets, absent CUDA) is nothing that a user of ours can act on.
@@ -49,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-_TRAINING_PACKAGES = {"tensorflow", "keras", "tf2onnx", "onnx", "mlflow", "matplotlib", "sklearn", "rich"}
+_TRAINING_PACKAGES = {"tensorflow", "keras", "tf2onnx", "onnx", "mlflow", "matplotlib", "sklearn", "psutil", "rich"}
 
 
 # --- commands ------------------------------------------------------------------------------------------------------
@@ -107,6 +115,16 @@ def _train(options: argparse.Namespace) -> None:
         **_reading(options),
     )
     terminal.show(trained, options.json, terminal.training_summary)
+
+
+def _reproduce(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+    from pipelines.reproduce import reproduce
+
+    found = reproduce(options.run, tell=terminal.tell)
+    terminal.show(found, options.json, terminal.reproduction_summary)
+    if not found.same:
+        raise ReproductionError(f"run {found.run[:8]} was not reproduced bit for bit")
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -203,10 +221,12 @@ def _compare(options: argparse.Namespace) -> None:
     from pipelines import terminal
     from pipelines.compare import compare
 
-    comparison = compare(options.exports, picture=options.picture, data=options.data)
+    comparison = compare(options.models, picture=options.picture, data=options.data, page=options.html, log=options.log)
     terminal.show(comparison, options.json, terminal.comparison_table)
     if not options.json:
         terminal.show_pairs(comparison)
+        if comparison.page:
+            terminal.tell(f"the page: {comparison.page}")
 
 
 def _demo(options: argparse.Namespace) -> None:
@@ -274,6 +294,29 @@ def _list(options: argparse.Namespace) -> None:
     terminal.show(found, options.json, terminal.roster_table)
 
 
+def _runs(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+
+    if options.stale:
+        if any((options.model, options.data, options.status, options.where, options.sort)):
+            options.error("--stale looks at all runs that count as running: give no condition beside it")
+        from pipelines.stale import stale
+
+        terminal.show(stale(), options.json, terminal.stale_table)
+        return
+    from pipelines.runs import runs
+
+    found = runs(
+        model=options.model,
+        data=options.data,
+        status=options.status,
+        where=options.where,
+        sort=options.sort,
+        most=options.most,
+    )
+    terminal.show(found, options.json, terminal.runs_table)
+
+
 def _describe(options: argparse.Namespace) -> None:
     from pipelines import terminal
     from pipelines.describe import describe
@@ -315,6 +358,23 @@ def _demote(options: argparse.Namespace) -> None:
     from pipelines.promote import demote
 
     terminal.show(demote(options.data, alias=options.alias), options.json, terminal.demotion_summary)
+
+
+def _sync(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+    from pipelines.sync import sync
+
+    found = sync()
+    terminal.show(found, options.json, terminal.synced_table)
+    if waiting := [each for each in found if each.waiting]:
+        raise TrackingError(f"what {len(waiting)} of {len(found)} runs logged still waits in mlruns/outbox")
+
+
+def _gc(options: argparse.Namespace) -> None:
+    from pipelines import terminal
+    from pipelines.gc import gc
+
+    terminal.show(gc(yes=options.yes, days=options.days), options.json, terminal.collected_table)
 
 
 def _ui(options: argparse.Namespace) -> None:
@@ -428,6 +488,9 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--plan", type=Path, metavar="FILE", help="make the run of a plan.json again")
     added.add_argument("--resume", metavar="RUN", help="go on with a run that was interrupted")
 
+    added = command("reproduce", _reproduce, "train a run again, and say whether the same weights come out")
+    added.add_argument("run", metavar="RUN", help="a run's id, or the first digits of it")
+
     added = command("evaluate", _evaluate, "measure a run on its whole test set")
     added.add_argument("run", metavar="RUN", help="a run's id, or the first digits of it")
 
@@ -505,10 +568,18 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("export", metavar="EXPORT", help="a folder, an .onnx file, or a name such as digits/lenet5")
     added.add_argument("--provider", default="auto", help="where to run: auto, cpu, cuda, openvino, ...")
 
-    added = command("compare", _compare, "put exports side by side: accuracy, size, latency, parity")
-    added.add_argument("exports", nargs="+", metavar="EXPORT", help="a folder, or a name such as digits/lenet5")
+    added = command("compare", _compare, "put models side by side: accuracy, size, latency, curves, and by picture")
+    added.add_argument(
+        "models",
+        nargs="+",
+        metavar="EXPORT|RUN|EXPERIMENT",
+        help="a folder or a name such as digits/lenet5; a run's id, or the first digits of it; an experiment such as "
+        "digits, for the latest finished run of each of its models",
+    )
+    added.add_argument("--html", type=Path, metavar="FILE", help="write a page that shows it, too, in one file")
+    added.add_argument("--log", metavar="RUN", help="add that page to the artifacts of a run")
     added.add_argument("--picture", type=Path, metavar="FILE", help="save the comparison as a PNG")
-    added.add_argument("--data", help="the data set to compare on (default: the one that the exports name)")
+    added.add_argument("--data", help="the data set to compare on (default: the one that the models name)")
 
     added = command("demo", _demo, "write a page that shows exports side by side, in one file, for any browser")
     added.add_argument("exports", nargs="+", metavar="EXPORT", help="a folder, or a name such as digits/lenet5")
@@ -612,12 +683,38 @@ def _parser() -> argparse.ArgumentParser:
         help="only where it holds, such as 'parameters<100k' or 'accuracy>=93%%'; can be given several times",
     )
 
+    added = command("runs", _runs, "list the trainings in the store, the latest first")
+    added.add_argument("--model", help="only those of a model")
+    added.add_argument("--data", metavar="NAME", help="only those on a data set")
+    added.add_argument("--status", help="only those that are running, finished, failed or killed")
+    added.add_argument(
+        "--where",
+        action="append",
+        default=[],
+        metavar="CONDITION",
+        help="only where it holds, such as 'test_accuracy>90%%', 'parameters<100k' or 'seed=2'; can be given several "
+        "times; any figure of a run and any field of the recipe will do",
+    )
+    added.add_argument("--sort", metavar="FIELD", help="such as test_accuracy, latency, export_size or started")
+    added.add_argument("--most", type=_count, default=50, metavar="N", help="rows at most (default: 50)")
+    added.add_argument(
+        "--stale", action="store_true", help="those that count as running though their process is gone; they are ended"
+    )
+
     added = command("describe", _describe, "show a model layer by layer: shapes, parameters by formula, cost, sight")
     added.add_argument("model", metavar="MODEL")
     added.add_argument("--input", type=_input, metavar="HxWxC", help="of pictures (default: 28x28x1)")
     added.add_argument("--classes", type=_count, metavar="K", help="default: 10")
     added.add_argument("--data", help="a data set whose size and classes count, or a .csv table of values")
     added.add_argument("--label", metavar="COLUMN", help="of a table, the column that holds the class")
+
+    command("sync", _sync, "send what trainings have kept for a tracking server that was away")
+
+    added = command("gc", _gc, "tell what deleted and finished runs have left behind, and remove it with --yes")
+    added.add_argument("--yes", action="store_true", help="remove what was told")
+    added.add_argument(
+        "--days", type=float, default=30.0, metavar="N", help="that a run may wait to be resumed (default: 30)"
+    )
 
     added = command("ui", _ui, "open the MLflow UI on the store that holds the runs", json=False)
     added.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine alone")

@@ -1,28 +1,26 @@
-"""`zoo compare EXPORT…`: exports side by side, by what their manifests say and by the clock."""
+"""`zoo compare EXPORT|RUN|EXPERIMENT…`: models side by side, by what is known of them, by the clock, and by picture."""
 
 from __future__ import annotations
 
 import os
-import time
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
-from pipelines.answers import made_up
+from pipelines import tracking
+from pipelines.candidates import Candidate, find_candidates
+from pipelines.latency import THREADS, measure_latencies
 from pipelines.pairs import Pair, pair_up
 from pipelines.seeds import Spread, spread
-from zoo.contract import MODEL_FILE, read_manifest
+from pipelines.tracking import TrackedRun
+from pipelines.whole import in_place_of
+from zoo.contract import MODEL_FILE
 from zoo.data import DataSet
 from zoo.errors import ExportError
-from zoo.runtime import Classifier, load
-from zoo.runtime.loading import find_export
+from zoo.runtime import load
 
-THREADS = (
-    1  # a small model gains nothing from more on one picture, and several sessions' threads get in each other's way
-)
-WARM_UP, ROUNDS = 20, 300  # calls
-PATIENCE = 10.0  # seconds for all rounds, of which large models get fewer
+PAGE_FILE = "comparison.html"  # among the artifacts of a run
 
 
 @dataclass(frozen=True)
@@ -47,68 +45,111 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Exports in the order in which they were named.
+class Unexported:
+    """A run that has no export, by what it logged; None for what it didn't.
 
-    picture: where the comparison was drawn. pairs: of each data set the best export with each other one, on the same
-    pictures. notes: a sentence about what couldn't be paired.
+    name: DATA SET/MODEL. run: its id. status: RUNNING, FINISHED, FAILED or KILLED. accuracy, low, high: as in Row.
+    validation_accuracy: 0..1.
+    """
+
+    name: str
+    run: str
+    status: str
+    family: str
+    parameters: int | None
+    accuracy: float | None
+    low: float | None
+    high: float | None
+    validation_accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Exports in the order in which they were named, the exports of runs among them, and the runs that have none.
+
+    picture, page: where the comparison was drawn. pairs: of each data set the best export with each other one, on the
+    same pictures. notes: a sentence about what is missing, such as what couldn't be paired. logged: the run that the
+    page was added to.
     """
 
     rows: tuple[Row, ...]
     picture: Path | None
     pairs: tuple[Pair, ...] = ()
     notes: tuple[str, ...] = ()
+    unexported: tuple[Unexported, ...] = ()
+    page: Path | None = None
+    logged: str | None = None
 
 
 def compare(
-    exports: Sequence[str | os.PathLike[str]], picture: Path | None = None, *, data: str | DataSet | None = None
+    named: Sequence[str | os.PathLike[str]],
+    picture: Path | None = None,
+    *,
+    data: str | DataSet | None = None,
+    page: Path | None = None,
+    log: str | None = None,
 ) -> Comparison:
-    """Put exports side by side; draw them to `picture` (a PNG) where one is named.
+    """Put models side by side; draw them to `picture` (a PNG) and to `page` (HTML) where these are named.
 
-    exports: folders, or names such as digits/lenet5. Their latencies are measured in turns, so that what else the
-    machine does hits all of them alike. Those of one data set are run over its test pictures.
-    data: the data set with these, as `verify` takes it.
-    Raises ExportError for one that isn't there, is damaged or holds no test figures, and where the picture can't be
-    written.
+    named: exports (folders, or names such as digits/lenet5), runs, or experiments; see `find_candidates`. Latencies are
+    measured in turns, so that what else the machine does hits all of them alike. Exports of one data set are run over
+    its test pictures; so are those that runs hold, and a run without one is compared by what it logged.
+    data: the data set with these, as `verify` takes it. log: a run to whose artifacts the page is added.
+    Raises ExportError for one that isn't there, is damaged or holds no test figures, and where a file can't be
+    written, and TrackingError for a run that isn't there.
     """
-    folders = [find_export(export) for export in exports]
-    for file in filter(Path.is_file, folders):
-        raise ExportError(f"{file} is a file, expected an export's folder: its manifest holds what is compared")
-    latencies = measure_latencies([load(folder, provider="cpu", threads=THREADS) for folder in folders])
-    rows = tuple(_row(folder, latency) for folder, latency in zip(folders, latencies, strict=True))
-    if picture is not None:
-        from pipelines import figures
+    goal = tracking.find_run(log) if log else None
+    with tempfile.TemporaryDirectory() as temporary:
+        candidates = find_candidates(named, Path(temporary))
+        exported = [each for each in candidates if each.folder is not None]
+        folders = [each.exported()[0] for each in exported]
+        latencies = measure_latencies([load(folder, provider="cpu", threads=THREADS) for folder in folders])
+        rows = tuple(_row(each, latency) for each, latency in zip(exported, latencies, strict=True))
+        runs = tuple(_unexported(each.name, each.run) for each in candidates if each.folder is None and each.run)
+        if picture is not None:
+            _draw(picture, rows)
+        tested, notes = pair_up(exported, data)
+        notes += tuple(_without_export(run) for run in runs)
+        pairs = tuple(pair for group in tested for pair in group.pairs)
+        found = Comparison(rows, picture, pairs, notes, runs, page, goal)
+        if page is not None or goal is not None:
+            from pipelines.compare_page import render_page
 
+            _write(render_page(candidates, found, tested), page, goal)
+    return found
+
+
+def _draw(picture: Path, rows: Sequence[Row]) -> None:
+    from pipelines import figures
+
+    if not rows:
+        raise ExportError(f"{picture} would show nothing: none of the runs was exported; `zoo export RUN` does it")
+    try:
+        figures.comparison(picture, rows)
+    except OSError as error:
+        raise ExportError(f"{picture} can't be written ({error.strerror}): name another file") from None
+
+
+def _write(text: str, page: Path | None, run: str | None) -> None:
+    """To the file and to the run, each where there is one."""
+    if page is not None:
         try:
-            figures.comparison(picture, rows)
+            with in_place_of(page) as partial:
+                partial.write_text(text, encoding="utf-8")
         except OSError as error:
-            raise ExportError(f"{picture} can't be written ({error.strerror}): name another file") from None
-    pairs, notes = pair_up(folders, data)
-    return Comparison(rows, picture, pairs, notes)
+            raise ExportError(f"{page} can't be written ({error.strerror}): name another file by --html") from None
+    if run is not None:
+        with tempfile.TemporaryDirectory() as temporary:
+            (Path(temporary) / PAGE_FILE).write_text(text, encoding="utf-8")
+            tracking.log_folder(run, Path(temporary))
 
 
-def measure_latencies(classifiers: Sequence[Classifier]) -> list[float]:
-    """The median milliseconds that each needs for one picture or row, taken in turns."""
-    inputs = [made_up(classifier.metadata, 1) for classifier in classifiers]
-    seconds: list[list[float]] = [[] for _ in classifiers]
-    began = time.perf_counter()
-    for turn in range(WARM_UP + ROUNDS):
-        for classifier, one, taken in zip(classifiers, inputs, seconds, strict=True):
-            start = time.perf_counter()
-            classifier.probabilities(one)
-            if turn >= WARM_UP:
-                taken.append(time.perf_counter() - start)
-        if turn >= WARM_UP and time.perf_counter() - began > PATIENCE:
-            break
-    return [1000 * median(taken) for taken in seconds]
-
-
-def _row(folder: Path, latency: float) -> Row:
-    manifest = read_manifest(folder)
+def _row(candidate: Candidate, latency: float) -> Row:
+    folder, manifest = candidate.exported()
     metadata, figures = manifest.metadata, manifest.figures
     try:
         return Row(
-            name=f"{metadata.data_set}/{metadata.model}",
+            name=candidate.name,
             family=metadata.family,
             parameters=int(figures["parameters"]),
             accuracy=figures["test_accuracy"],
@@ -121,3 +162,27 @@ def _row(folder: Path, latency: float) -> Row:
         )
     except KeyError as error:
         raise ExportError(f"{folder} lacks the figure {error}, there is nothing to compare: export it again") from None
+
+
+def _unexported(name: str, run: TrackedRun) -> Unexported:
+    parameters = run.figures.get("parameters") or run.facts.get("parameters")
+    return Unexported(
+        name=name,
+        run=run.run_id,
+        status=run.status,
+        family=run.tags.get("family", ""),
+        parameters=int(float(parameters)) if parameters else None,
+        accuracy=run.figures.get("test_accuracy"),
+        low=run.figures.get("test_accuracy_low"),
+        high=run.figures.get("test_accuracy_high"),
+        validation_accuracy=run.figures.get("best_validation_accuracy"),
+    )
+
+
+def _without_export(run: Unexported) -> str:
+    told = f"{run.name} has no export, so that its latency, its size and its pairs are missing: "
+    if run.status != "FINISHED":
+        return f"{told}it is {run.status}, `zoo train --resume {run.run[:8]}` goes on with it"
+    if run.accuracy is None:
+        return f"{told}`zoo evaluate {run.run[:8]}` and `zoo export {run.run[:8]}` bring them, and its test accuracy"
+    return f"{told}`zoo export {run.run[:8]}` brings them"

@@ -25,6 +25,7 @@ from zoo.errors import ExportError
 
 EVALUATION_FOLDER = "evaluation"  # among the artifacts of a run
 EVALUATION_FILE = "evaluation.json"
+SMALL_SIDE = 560  # pixels at most
 
 
 @dataclass(frozen=True)
@@ -103,11 +104,12 @@ def evaluate(run: str) -> Evaluation:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         drawn = draw(folder, tracked, model, data_set, answers[1])
+        _write_small(folder, ("curves.png", "confusion.png"))
         evaluation = judge(tracked, data_set, answers[1], measured, corrupted, drawn)
         (folder / EVALUATION_FILE).write_text(evaluation.to_json(), encoding="utf-8")
         tracking.log_folder(tracked.run_id, folder, EVALUATION_FOLDER)
     # Last: who finds an accuracy in a run finds its pictures, too.
-    tracking.log_figures(tracked.run_id, measured)
+    tracking.log_figures(tracked.run_id, measured, model=tracking.KERAS_MODEL, split="test")
     return evaluation
 
 
@@ -170,6 +172,17 @@ def draw(
         named = labels if unit == "neuron" and weights.shape[3] == len(labels) else None
         drawn["first_layer.png"] = figures.first_layer(path("first_layer.png"), weights, unit, named)
     return drawn
+
+
+def _write_small(folder: Path, names: Sequence[str]) -> None:
+    """Copies of pictures that fit into the column of a run's description in the MLflow UI."""
+    from PIL import Image
+
+    (folder / tracking.SMALL).mkdir()
+    for name in names:
+        with Image.open(folder / name) as picture:
+            picture.thumbnail((SMALL_SIDE, SMALL_SIDE), Image.Resampling.LANCZOS)
+            picture.save(folder / tracking.SMALL / name)
 
 
 def first_weights(model: Any) -> NDArray[np.float32] | None:

@@ -19,6 +19,7 @@ from pipelines.card import write_card
 from pipelines.convert import convert
 from pipelines.diagram import diagram
 from pipelines.evaluate import EVALUATION_FOLDER
+from pipelines.latency import measure_latencies
 from pipelines.machine import versions
 from pipelines.plan import load_data
 from pipelines.seeds import FIGURE as SEED_FIGURE
@@ -102,7 +103,8 @@ def export(run: str, *, exports: Path = Path("exports")) -> Exported:
             write_card(folder, manifest, evaluation, diagram(model))
 
         exported = write_export(goal, model, data_set, metadata, figures, describe)
-    logged = {name: exported.figures[name] for name in ("size", "largest_difference", "same_top_class")}
+    of_file = {name: exported.figures[name] for name in ("multiply_accumulates", *exported.metadata.parity)}
+    logged = {**_tested(tracked), **of_file, "export_size": exported.figures["size"], "latency": _latency(exported)}
     tracking.log_folder(tracked.run_id, exported.folder, "export")  # with the card, for who browses the runs
     # Last: who finds these figures in a run finds its export, too.
     tracking.log_export(tracked.run_id, onnx.load(exported.folder / MODEL_FILE), logged, first_sample(exported.folder))
@@ -111,9 +113,18 @@ def export(run: str, *, exports: Path = Path("exports")) -> Exported:
 
 def tested_figures(run: TrackedRun) -> dict[str, float]:
     """What an export of an evaluated run says of its test, by name: the run's own figures, and the accuracy by seed."""
-    own = {name: value for name, value in run.figures.items() if name.startswith("test_")}
     by_seed = tracking.accuracies_by_seed(run)
-    return own | {f"{SEED_FIGURE}{seed}": accuracy for seed, accuracy in by_seed.items()}
+    return _tested(run) | {f"{SEED_FIGURE}{seed}": accuracy for seed, accuracy in by_seed.items()}
+
+
+def _tested(run: TrackedRun) -> dict[str, float]:
+    return {name: value for name, value in run.figures.items() if name.startswith("test_")}
+
+
+def _latency(exported: Exported) -> float:
+    """Milliseconds for one picture or row on one thread of this machine, the median of a second or 300 answers."""
+    (latency,) = measure_latencies([load(exported.folder, provider="cpu", threads=1)], seconds=1)
+    return float(f"{latency:.3g}")  # a clock of another day has no more digits in common with it
 
 
 def write_export(

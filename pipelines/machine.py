@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from zoo.models.backend import start_keras
 
@@ -93,6 +94,20 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def training_threads() -> int:
+    """How many threads TensorFlow splits one operation over: with another number it adds in another order."""
+    start_keras()
+    import tensorflow as tf
+
+    chosen = tf.config.threading.get_intra_op_parallelism_threads()
+    return int(chosen or os.environ.get("TF_NUM_INTRAOP_THREADS") or usable_cores())
+
+
+def card_names() -> tuple[str, ...]:
+    """The graphics cards that TensorFlow can use; none where it trains on the processor."""
+    return tuple(str(card.get("device_name", "unnamed")) for card in _graphics_cards())
+
+
 def choose_precision(wanted: str) -> str:
     """The Keras dtype policy for a recipe's precision: for "auto" bfloat16 where the hardware multiplies it itself."""
     if wanted != "auto":
@@ -109,7 +124,7 @@ def compiles_steps() -> bool:
 def _has_bfloat16() -> bool:
     cards = _graphics_cards()
     if cards:
-        return all(card >= (8, 0) for card in cards)  # from NVIDIA's Ampere on
+        return all(card.get("compute_capability", (0, 0)) >= (8, 0) for card in cards)  # from NVIDIA's Ampere on
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:  # not Linux: float32 is slower at worst
@@ -118,10 +133,10 @@ def _has_bfloat16() -> bool:
 
 
 @cache
-def _graphics_cards() -> tuple[tuple[int, int], ...]:
-    """The compute capability of each card that TensorFlow can use."""
+def _graphics_cards() -> tuple[dict[str, Any], ...]:
+    """What is known of each card that TensorFlow can use: its device_name and its compute_capability."""
     start_keras()
     import tensorflow as tf
 
     cards = tf.config.list_physical_devices("GPU")
-    return tuple(tf.config.experimental.get_device_details(card).get("compute_capability", (0, 0)) for card in cards)
+    return tuple(tf.config.experimental.get_device_details(card) for card in cards)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipelines.answers import answers_of
-from pipelines.pictures import find_test_set
+from pipelines.candidates import Candidate
+from pipelines.pictures import find_data_set
+from pipelines.plan import load_data
 from pipelines.progress import progress
 from pipelines.statistics import PairedTest, holm, paired_test
-from zoo.contract import Metadata, read_manifest
-from zoo.data import DataSet, Split
+from zoo.data import DataSet
 from zoo.errors import ZooError
 from zoo.runtime import load
 
@@ -20,7 +23,7 @@ from zoo.runtime import load
 class Pair:
     """Two exports on the same test pictures.
 
-    better, other: DATA SET/MODEL. test: with the better one as the first. adjusted_p: its p, given how many exports the
+    better, other: their names. test: with the better one as the first. adjusted_p: its p, given how many exports the
     better one was tested against (Holm 1979).
     """
 
@@ -30,53 +33,81 @@ class Pair:
     adjusted_p: float
 
 
-def pair_up(folders: Sequence[Path], data: str | DataSet | None = None) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """What an export said to each of N test pictures: the likeliest class, [N] int64, and its probability, [N]."""
+
+    answer: NDArray[np.int64]
+    confidence: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Tested:
+    """Exports that were asked about the same test pictures. answers: by their names. pairs: the best with each."""
+
+    data_set: DataSet
+    answers: dict[str, Answered]
+    pairs: tuple[Pair, ...]
+
+    def right(self, name: str) -> NDArray[np.bool_]:
+        """[N]: whether an export's likeliest class is the picture's."""
+        right: NDArray[np.bool_] = self.answers[name].answer == self.data_set.test.labels
+        return right
+
+
+def pair_up(
+    candidates: Sequence[Candidate], data: str | DataSet | None = None
+) -> tuple[tuple[Tested, ...], tuple[str, ...]]:
     """The best export of each data set with each of the others, and a sentence for each export that isn't paired.
 
-    folders: of exports. data: the data set with the test pictures, as `verify` takes it; by default the known one that
-    an export names. Pictures that aren't there, or aren't those of the export, are a sentence, too. Raises ExportError
-    for a file that can't be run.
+    candidates: with an export each. data: the data set with the test pictures, as `verify` takes it; by default the one
+    of a run among them, or the known one that an export names. Pictures that aren't there, or aren't those of the
+    export, are a sentence, too. Raises ExportError for a file that can't be run.
     """
-    by_pictures: dict[str, list[Path]] = {}
-    for folder in folders:
-        by_pictures.setdefault(read_manifest(folder).metadata.data_digest, []).append(folder)
-    pairs: list[Pair] = []
+    by_pictures: dict[str, list[Candidate]] = {}
+    for candidate in candidates:
+        by_pictures.setdefault(candidate.exported()[1].metadata.data_digest, []).append(candidate)
+    tested: list[Tested] = []
     notes: list[str] = []
     for group in by_pictures.values():
-        metadata = read_manifest(group[0]).metadata
         if len(group) == 1:
-            if len(folders) > 1:
-                notes.append(f"{_name(metadata)} is paired with none: no other was tested on the same pictures")
+            if len(candidates) > 1:
+                notes.append(f"{group[0].name} is paired with none: no other was tested on the same pictures")
             continue
+        name = group[0].name.rpartition("/")[0]
         try:
-            test = find_test_set(metadata, data)
+            data_set = _data_set(group, data)
         except ZooError as error:
-            notes.append(f"the exports of {metadata.data_set} aren't paired: {error}")
+            notes.append(f"the exports of {name} aren't paired: {error}")
             continue
-        if test is None:
-            notes.append(
-                f"the exports of {metadata.data_set} aren't paired: it is no known data set, name its folder by --data"
-            )
+        if data_set is None:
+            notes.append(f"the exports of {name} aren't paired: it is no known data set, name its folder by --data")
         else:
-            pairs += _paired(group, test)
-    return tuple(pairs), tuple(notes)
+            tested.append(_paired(group, data_set))
+    return tuple(tested), tuple(notes)
 
 
-def _paired(folders: Sequence[Path], test: Split) -> Iterable[Pair]:
-    names, right = [], []  # of each export, and [N] whether its likeliest class is the picture's
+def _data_set(group: Sequence[Candidate], data: str | DataSet | None) -> DataSet | None:
+    """The pictures that all of a group were tested on. A run knows where they lie, an export their name alone."""
+    run = next((each.run for each in group if each.run), None)
+    if data is None and run is not None:
+        return load_data(run.plan, digest=run.data_digest)
+    return find_data_set(group[0].exported()[1].metadata, data)
+
+
+def _paired(group: Sequence[Candidate], data_set: DataSet) -> Tested:
+    answers: dict[str, Answered] = {}
     with progress("asking each export about the test pictures") as advance:
-        for done, folder in enumerate(folders):
-            classifier = load(folder, provider="cpu")
-            names.append(_name(classifier.metadata))
-            _, probabilities = answers_of(classifier, test.inputs)
-            right.append(probabilities.argmax(axis=1) == test.labels)
-            advance(done + 1, len(folders), names[-1])
-    best = max(range(len(folders)), key=lambda k: right[k].sum())  # of equals the first that was named
-    others = [k for k in range(len(folders)) if k != best]
-    found = [paired_test(right[best], right[k]) for k in others]
-    for k, paired, p in zip(others, found, holm([paired.p for paired in found]), strict=True):
-        yield Pair(names[best], names[k], paired, p)
-
-
-def _name(metadata: Metadata) -> str:
-    return f"{metadata.data_set}/{metadata.model}"
+        for done, candidate in enumerate(group):
+            classifier = load(candidate.exported()[0], provider="cpu")
+            _, probabilities = answers_of(classifier, data_set.test.inputs)
+            answers[candidate.name] = Answered(probabilities.argmax(axis=1), probabilities.max(axis=1))
+            advance(done + 1, len(group), candidate.name)
+    tested = Tested(data_set, answers, ())
+    right = {name: tested.right(name) for name in answers}
+    best = max(right, key=lambda name: right[name].sum())  # of equals the first that was named
+    others = [name for name in right if name != best]
+    found = [paired_test(right[best], right[name]) for name in others]
+    adjusted = holm([paired.p for paired in found])
+    pairs = (Pair(best, name, paired, p) for name, paired, p in zip(others, found, adjusted, strict=True))
+    return Tested(data_set, answers, tuple(pairs))

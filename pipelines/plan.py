@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -189,7 +190,7 @@ def fingerprint(plan: Plan) -> str:
         "model": plan.model,
         "recipe": plan.recipe.to_json(),
         "data": load_data(plan).digest,
-        "code": _code_digest(),
+        "code": code_digest(),
         "versions": library,
         "teacher": teacher_digest(plan.recipe),
         "outside": _outside_digest(plan.model),
@@ -198,7 +199,9 @@ def fingerprint(plan: Plan) -> str:
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
-def _code_digest() -> str:
+@cache
+def code_digest() -> str:
+    """SHA-256, in hex, of the files that decide what a plan comes to: `zoo` without its runtime, and TRAINS."""
     digest = hashlib.sha256()
     trains = [ROOT / "pipelines" / f"{name}.py" for name in TRAINS]
     for path in sorted([*(ROOT / "zoo").rglob("*.py"), *trains]):
@@ -208,7 +211,7 @@ def _code_digest() -> str:
 
 
 def _outside_digest(model: str) -> str:
-    """Of the file that a model from outside of the zoo is written in; "" for ours, which `_code_digest` covers.
+    """Of the file that a model from outside of the zoo is written in; "" for ours, which `code_digest` covers.
 
     One that no file holds, typed at a prompt, is another model each time: nobody can say that it is the same.
     """

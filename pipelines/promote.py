@@ -23,7 +23,7 @@ import numpy as np
 
 from pipelines import tracking
 from pipelines.answers import answers_of
-from pipelines.compare import THREADS, measure_latencies
+from pipelines.latency import THREADS, measure_latencies
 from pipelines.markdown import plain, row, table
 from pipelines.pictures import find_test_set, read_as
 from pipelines.source import is_run

@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from pipelines import tracking
 from pipelines.answers import BATCH, Answers, answers_of, ask_all, made_up
 from pipelines.calibration import METHODS, observe
 from pipelines.card import with_precisions
@@ -42,7 +43,7 @@ from zoo.contract import (
 )
 from zoo.data import DataSet, Split
 from zoo.data.pixels import in_chunks, take
-from zoo.errors import DataError, ExportError, VerificationError, unknown
+from zoo.errors import DataError, ExportError, TrackingError, VerificationError, unknown
 from zoo.runtime import load as load_classifier
 from zoo.runtime.loading import find_export
 
@@ -81,12 +82,17 @@ class QuantizedFile:
 
 @dataclass(frozen=True)
 class Quantized:
-    """An export, and its files of other precisions. verification: of the whole folder as it is now."""
+    """An export, and its files of other precisions.
+
+    verification: of the whole folder as it is now. note: a sentence on the run that made the export, which knows of the
+    files by now, or isn't in the tracking store.
+    """
 
     folder: Path
     metadata: Metadata
     files: tuple[QuantizedFile, ...]
     verification: Verification
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -153,7 +159,20 @@ def quantize(
         _update(new, manifest, files)
         verification = verify(new, data=data_set, corrupted=False)
     files = [replace(found, file=folder / found.file.name) for found in files]
-    return Quantized(folder, manifest.metadata, tuple(files), replace(verification, path=folder))
+    result = Quantized(folder, manifest.metadata, tuple(files), replace(verification, path=folder))
+    return replace(result, note=_log(result))
+
+
+def _log(quantized: Quantized) -> str:
+    """Add the files and their figures to the run that made the export, where the store has it; else say why not."""
+    figures = {name: value for found in quantized.files for name, value in figures_of(found).items()}
+    try:
+        run = tracking.find_run(quantized.metadata.run_id)
+        tracking.log_folder(run, quantized.folder, "export")
+        tracking.log_figures(run, figures, model=tracking.ONNX_MODEL, split="test")
+    except TrackingError as error:
+        return f"not logged to a run: {error}"
+    return f"logged to run {run}"
 
 
 def _folder(export: str | os.PathLike[str]) -> Path:

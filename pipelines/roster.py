@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from operator import eq, ge, gt, le, lt
 from pathlib import Path
 from typing import get_args
 
+from pipelines.query import parse_condition
 from pipelines.shipped import Shipped, read_shipped
 from zoo.contract import INT8
 from zoo.errors import QueryError, unknown
@@ -130,31 +129,12 @@ def _sorted(rows: Iterable[ListedModel], field: str) -> list[ListedModel]:
 
 def _chosen(rows: Iterable[ListedModel], condition: str) -> list[ListedModel]:
     """The rows for which "FIELD OPERATOR VALUE" holds."""
-    found = re.fullmatch(r"\s*(\w+)\s*(<=|>=|<|>|=)\s*(.*?)\s*", condition)
-    if not found:
-        raise QueryError(f"a condition is a field, one of < <= > >= = and a value (parameters<100k), not {condition!r}")
-    field, sign, value = found.groups()
-    _check_field(field)
-    filled, _ = _split(rows, field)
-    if field in TEXTS:
-        if sign != "=":
-            raise QueryError(f"{field} is text, which can be compared by = alone ({field}=…), not by {condition!r}")
-        return [row for row in filled if getattr(row, field) == value]
-    holds, limit = _SIGNS[sign], _parse_number(value, condition)
-    return [row for row in filled if holds(_number(row, field), limit)]
-
-
-_SIGNS = {"<": lt, "<=": le, ">": gt, ">=": ge, "=": eq}
-_UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "%": 0.01}
-
-
-def _parse_number(text: str, condition: str) -> float:
-    """100k, 1.8M or 93% as a number."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg%]?)", text, re.IGNORECASE)
-    if not found:
-        raise QueryError(f"{condition!r} compares with {text!r}, expected a number such as 100000, 100k, 1.8M or 93%")
-    # Rounded: 93.3 * 0.01 isn't the 0.933 that somebody means.
-    return round(float(found[1]) * _UNITS[found[2].lower()], 12)
+    asked = parse_condition(condition)
+    _check_field(asked.field)
+    filled, _ = _split(rows, asked.field)
+    if asked.field in TEXTS:
+        return [row for row in filled if asked.holds_for_text(getattr(row, asked.field))]
+    return [row for row in filled if asked.holds_for(_number(row, asked.field))]
 
 
 def _number(row: ListedModel, field: str) -> float:

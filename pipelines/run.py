@@ -48,7 +48,9 @@ def run(
         take(plan, load_data(plan))  # a source that doesn't fit one of them is told before anything is trained
     folders = []
     for plan in plans:
-        own, *_ = [_evaluated(each, again, tell) for each in _with_seeds(plan, seeds)]
+        own, *others = [_evaluated(each, again, tell) for each in _with_seeds(plan, seeds)]
+        if others:
+            tracking.log_seeds([own, *others])
         folder = exports / load_data(plan).name / plan.model
         if not _is_export_of(folder, own):
             tell(f"{plan.model}: exporting and verifying")

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +26,15 @@ if TYPE_CHECKING:
     from pipelines.evaluate import Evaluation
     from pipelines.export import Exported
     from pipelines.gallery import Gallery
+    from pipelines.gc import Collected
     from pipelines.promote import Demotion, Promotion
     from pipelines.quantize import Quantized
+    from pipelines.reproduce import Reproduction
     from pipelines.roster import ListedModel
+    from pipelines.runs import Runs
+    from pipelines.stale import StaleRun
     from pipelines.study import Studied
+    from pipelines.sync import Synced
     from pipelines.train import Trained
     from pipelines.triton import TritonModel
     from pipelines.verify import Verification
@@ -42,6 +48,7 @@ _progress = Console(stderr=True, highlight=False)
 
 CLASSES_TOLD, DUPLICATES_TOLD, PROBLEMS_TOLD = 40, 20, 100  # in a terminal; --json and --html have all
 
+STATUS_STYLES = {"finished": "green4", "running": "dodger_blue2", "failed": "red3", "killed": "dark_orange"}
 FAMILY_STYLES = {"dense": "dark_orange", "conv": "dodger_blue2", "hybrid": "green4"}
 
 
@@ -58,11 +65,11 @@ def show(result: Any, as_json: bool, table: Callable[[Any], Any]) -> None:
 
 def tell(step: str) -> None:
     """One line of progress."""
-    _progress.print(Text(step, style="bold"))
+    _progress.print(Text(printable(step), style="bold"), soft_wrap=True)
 
 
 def comparison_table(comparison: Comparison) -> Table:
-    """Exports side by side: what `zoo compare` and `zoo run` end with."""
+    """Models side by side: what `zoo compare` and `zoo run` end with."""
     table = _table("family", "model", ">parameters", ">test accuracy", ">95% interval", ">size", ">latency", ">parity")
     if several_seeds := any(row.spread for row in comparison.rows):
         table.add_column("over seeds", no_wrap=True, justify="right", overflow="crop")
@@ -78,6 +85,10 @@ def comparison_table(comparison: Comparison) -> Table:
             f"{row.parity:.0e}",
             f"{row.spread} ({len(row.spread.seeds)})" if row.spread else "",
         )
+    for run in comparison.unexported:
+        interval = "" if run.low is None or run.high is None else f"{run.low:.2%} - {run.high:.2%}"
+        known = (_or_blank(run.parameters, ","), _or_blank(run.accuracy, ".2%"), interval)
+        table.add_row(_family(run.family), Text(run.name), *known)
     table.caption = (
         "latency: one picture or row on one thread of onnxruntime, the median\n"
         "parity: largest difference of a probability from Keras, over the whole test set"
@@ -254,7 +265,7 @@ def show_pairs(comparison: Comparison) -> None:
         )
         _output.print(Text(told, style="dim italic"), soft_wrap=True)
     for note in comparison.notes:
-        _output.print(Text(note), soft_wrap=True)
+        _output.print(Text(printable(note)), soft_wrap=True)
 
 
 def next_steps(comparison: Comparison, exports: Path) -> None:
@@ -287,6 +298,12 @@ def training_summary(trained: Trained) -> Text:
         f"{trained.model} on {trained.data}: {found} in {trained.seconds:,.0f} s\n"
         f"run {trained.run}; next: zoo evaluate {trained.run[:8]}, zoo export {trained.run[:8]}"
     )
+
+
+def reproduction_summary(found: Reproduction) -> Text:
+    """What came out, and the new run."""
+    title = f"{found.model} on {found.data}, run {found.run[:8]} again as {found.again[:8]}"
+    return Text(printable(f"{title}: {found}"))
 
 
 def evaluation_table(evaluation: Evaluation) -> Table:
@@ -347,6 +364,7 @@ def quantized_table(quantized: Quantized) -> Table:
             )
         if found.speedups and max(found.speedups.values()) < 1:
             lines.append(f"{found.precision} is slower here than float32: it is worth its size alone")
+    lines += [printable(quantized.note)] if quantized.note else []
     table.caption = "\n".join(lines)
     table.caption_justify = "left"
     return table
@@ -461,6 +479,87 @@ def roster_table(models: tuple[ListedModel, ...]) -> Table:
             _or_blank(model.int8_accuracy, ".2%"),
             _short(model.summary),
         )
+    return table
+
+
+def runs_table(runs: Runs) -> Table:
+    """A line a run: what `zoo runs` prints."""
+    asked = sorted({name for run in runs.runs for name in run.asked})
+    table = _table(
+        "run",
+        "started",
+        "status",
+        "family",
+        "name",
+        "data set",
+        ">parameters",
+        ">multiply-acc.",
+        ">test accuracy",
+        ">latency",
+        ">export",
+        *(f">{name}" for name in asked),
+    )
+    for run in runs.runs:
+        table.add_row(
+            run.run[:8],
+            f"{datetime.fromisoformat(run.started).astimezone():%Y-%m-%d %H:%M}",
+            Text(run.status, style=STATUS_STYLES.get(run.status, "")),
+            _family(run.family),
+            Text(printable(run.name)),
+            Text(printable(run.data_set)),
+            _or_blank(run.parameters, ","),
+            _or_blank(run.multiply_accumulates, ","),
+            _or_blank(run.test_accuracy, ".2%"),
+            "" if run.latency is None else f"{1000 * run.latency:,.0f} µs",
+            "" if run.export_size is None else f"{run.export_size / 1000:,.0f} kB",
+            *(Text(printable(_asked(run.asked.get(name)))) for name in asked),
+        )
+    shown = len(runs.runs)
+    several = "run" if runs.found == 1 else "runs"
+    table.caption = (
+        f"{shown:,} of {runs.found:,} runs: --most shows more" if shown < runs.found else f"{shown:,} {several}"
+    )
+    table.caption_justify = "left"
+    return table
+
+
+def _asked(value: float | str | None) -> str:
+    return value if isinstance(value, str) else _or_blank(value, ".6g")
+
+
+def stale_table(stale: tuple[StaleRun, ...]) -> Table | Text:
+    """What `zoo runs --stale` found and ended, and how each goes on."""
+    if not stale:
+        return Text("no run is stale")
+    table = _table("run", "model", "data set", "host", ">process", "last seen", "why", "to go on")
+    for each in stale:
+        on = f"zoo train --resume {each.run[:8]}" if each.resumable else "no checkpoint here: train anew"
+        seen = f"{datetime.fromtimestamp(each.seen).astimezone():%Y-%m-%d %H:%M}"
+        names = (Text(printable(name)) for name in (each.model, each.data_set, each.host))
+        table.add_row(each.run[:8], *names, str(each.process), seen, each.reason, on)
+    return table
+
+
+def synced_table(synced: tuple[Synced, ...]) -> Table | Text:
+    """What `zoo sync` did."""
+    if not synced:
+        return Text("nothing waits to be sent")
+    table = _table("run", ">sent", ">waiting", "why")
+    for each in synced:
+        table.add_row(each.run[:8], str(each.sent), str(each.waiting), Text(printable(each.reason)))
+    return table
+
+
+def collected_table(collected: Collected) -> Table | Text:
+    """What `zoo gc` would remove, or did, and what it leaves alone."""
+    if not collected.leftovers and not collected.kept:
+        return Text("nothing is left behind")
+    table = _table("", "what", "run", ">size", "why")
+    for verb, several in (("removed" if collected.removed else "goes", collected.leftovers), ("stays", collected.kept)):
+        for each in several:
+            table.add_row(verb, each.kind, each.run[:8], f"{each.size / 1e6:,.1f} MB", Text(printable(each.reason)))
+    verb = "were removed" if collected.removed else "would be removed: `zoo gc --yes` does it"
+    table.caption = f"{collected.size / 1e6:,.1f} MB {verb}"
     return table
 
 

@@ -6,8 +6,8 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -18,6 +18,8 @@ from pipelines import checkpoint, tracking
 from pipelines.augmented import log_augmented
 from pipelines.checkpoint import Best, Checkpoint
 from pipelines.data_page import log_data
+from pipelines.environment import machine_facts
+from pipelines.export import weights_sha256
 from pipelines.machine import choose_precision, compiles_steps
 from pipelines.norms import with_fused_norms
 from pipelines.optimizer import make_optimizer
@@ -34,12 +36,14 @@ from zoo.data.tables import scales
 from zoo.errors import RecipeError, TrackingError, ZooError
 from zoo.models import build, build_for_table, definition
 from zoo.models.backend import start_keras
+from zoo.models.ledger import read_ledger
 from zoo.recipe import Recipe
 
 # Steps that TensorFlow takes in one call: a call costs as much as a step of a small model. Also the least between two
 # looks at the validation pictures, which would otherwise cost more than the training where pictures are few.
 STEPS_PER_CALL = 32
 VALIDATION_BATCH = 512  # pictures
+WEIGHTS_TAG = "weights_sha256"  # of a run: the digest of the weights that it kept
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,8 @@ class Trained:
 
     run: its id in the store. parameters: of the model. epochs: passes over the training pictures. best_epoch: the one
     whose weights were kept. validation_accuracy: 0..1, of those; None where the recipe learns from the validation
-    pictures, too. seconds: of this call.
+    pictures, too. seconds: of this call. unsent: records of the run that the store doesn't have yet, 0 where all went
+    well; they wait on disk, and `zoo sync` sends them.
     """
 
     run: str
@@ -60,6 +65,7 @@ class Trained:
     best_epoch: int
     validation_accuracy: float | None
     seconds: float
+    unsent: int = 0
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,7 @@ def train(
     source: str | None = None,
     plan: Plan | Path | None = None,
     resume: str | None = None,
+    tags: Mapping[str, str] | None = None,
     **reading: Unpack[DataOptions],
 ) -> Trained:
     """Train a model on a data set, or make the run of a plan again, or go on with a run that was interrupted.
@@ -95,14 +102,30 @@ def train(
     settings: fields of the model's recipe to change. source: an export or a run whose features the model starts from:
     they are frozen at first, then trained on, as the recipe's `frozen` and `fine_rate` say. The best weights by
     validation accuracy are kept, in float32; the last ones where the recipe learns from the validation pictures, too.
+    tags: what the new run is to be found by, beside its own.
     Raises any ZooError; KeyboardInterrupt, with the command to go on, after the run was ended as KILLED.
     """
     started = time.monotonic()
-    if resume is not None:
-        others = (model, data, settings, source, plan, *reading.values())
-        run_id, plan, begin = _interrupted(resume, others)
-    else:
-        run_id, plan, begin = None, _plan(model, data, settings, source, plan, reading), None
+    with ExitStack() as held:
+        if resume is not None:
+            others = (model, data, settings, source, plan, *reading.values())
+            trained = _train(*_interrupted(resume, others, held), started, held, tags)
+        else:
+            plan = _plan(model, data, settings, source, plan, reading)
+            tracking.check_store()
+            trained = _train(None, plan, None, started, held, tags)
+    return replace(trained, unsent=tracking.unsent(trained.run))
+
+
+def _train(
+    run_id: str | None,
+    plan: Plan,
+    begin: Checkpoint | None,
+    started: float,
+    held: ExitStack,
+    tags: Mapping[str, str] | None,
+) -> Trained:
+    """Train from the beginning, or go on with a run, whose outbox is open until `held` ends."""
     data_set = load_data(plan)
     learned = learned_from(plan.recipe, data_set)
     teacher = teacher_of(plan.recipe, learned)
@@ -118,26 +141,30 @@ def train(
             "arithmetic": precision,
             "parameters": parameters,
             "updates": schedule.updates,
+            **machine_facts(),
             **(taken.facts() if taken else {}),
         }
-        run_id = tracking.start_run(plan, data_set, facts)
+        run_id = tracking.start_run(plan, data_set, facts, tags)
+        held.enter_context(tracking.outbox_of(run_id))
+        tracking.log_figures(run_id, _costs(learner))
     else:
         tracking.reopen(run_id)
     if taken:
         print(taken, file=sys.stderr, flush=True)
-    with _ended(run_id):
+    with _ended(run_id), tracking.watch_machine(run_id):
         if begin is None:
             log_data(run_id, data_set)
             log_augmented(run_id, plan.recipe, learned)
             begin = _beginning(learner, precision, run_id)
         best = fit(learner, plan, learned, teacher, schedule, stages, begin, run_id)
         trained = _in_float32(plan, data_set, best)
-        known: dict[str, float] = {"best_epoch": best.epoch, "parameters": parameters}
         accuracy = _accuracy(trained, learned.validation) if learned.validation else None
-        if accuracy is not None:
-            known["best_validation_accuracy"] = accuracy
-        tracking.log_figures(run_id, known)
+        tracking.log_tags(run_id, {WEIGHTS_TAG: weights_sha256(trained)})  # `zoo reproduce` asks for the same again
         tracking.log_keras_model(run_id, trained)
+        tracking.log_figures(run_id, {"best_epoch": best.epoch})
+        if accuracy is not None:
+            of_best = {"best_validation_accuracy": accuracy}
+            tracking.log_figures(run_id, of_best, model=tracking.KERAS_MODEL, split="validation")
     checkpoint.delete(run_id)
     return Trained(
         run=run_id,
@@ -172,11 +199,16 @@ def _plan(
     return found
 
 
-def _interrupted(run: str, others: tuple[Any, ...]) -> tuple[str, Plan, Checkpoint]:
-    """The run to go on with, its plan, and where it stopped. TrackingError where it can't come to the same weights."""
+def _interrupted(run: str, others: tuple[Any, ...], held: ExitStack) -> tuple[str, Plan, Checkpoint]:
+    """The run to go on with, its plan, and where it stopped. TrackingError where it can't come to the same weights.
+
+    From here on no other process can go on with it, until `held` ends.
+    """
     if any(others):
         raise ZooError("a run is resumed as it was begun: give no model, data, plan, size, setting or source beside it")
-    tracked = tracking.load_run(run)
+    run_id = tracking.find_run(run)
+    held.enter_context(tracking.outbox_of(run_id, resumed=True))
+    tracked = tracking.load_run(run_id)
     if tracked.status == "FINISHED":
         raise TrackingError(f"run {tracked.run_id} is finished: there is nothing to resume")
     load_data(tracked.plan, digest=tracked.data_digest)
@@ -284,6 +316,8 @@ def fit(
     Returns the best weights. Raises RecipeError where the loss stops being a number.
     """
     stages = [stage for stage in stages if begin.epoch < stage.last]
+    if not stages and begin.best is not None:  # it was interrupted when nothing was left but to keep what it learned
+        return begin.best
     if stages[0].first > 0:
         enter(learner, plan.recipe, schedule, stages[0])
     _restore(learner, begin, stages[0])
@@ -378,6 +412,15 @@ def _beginning(learner: Any, precision: str, run_id: str) -> Checkpoint:
     begin = Checkpoint(0, precision, _state(learner), None)
     checkpoint.save(begin, run_id)
     return begin
+
+
+def _costs(learner: Any) -> dict[str, float]:
+    """What the model costs, as numbers that a list of runs can be sorted by."""
+    entries = read_ledger(learner)
+    return {
+        "parameters": float(learner.count_params()),
+        "multiply_accumulates": float(sum(layer.multiply_accumulates for layer in entries)),
+    }
 
 
 # --- the result ----------------------------------------------------------------------------------------------------

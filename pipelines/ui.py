@@ -9,7 +9,14 @@ import sys
 from contextlib import suppress
 
 from pipelines import tracking
-from zoo.errors import TrackingError
+from zoo.errors import TrackingError, printable
+
+# No usage data to MLflow's makers, no line for each step of the start, no workers for what language models alone need.
+_QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+}
 
 
 def ui(*, host: str = "127.0.0.1", port: int = 5000) -> None:
@@ -21,11 +28,14 @@ def ui(*, host: str = "127.0.0.1", port: int = 5000) -> None:
     command = [sys.executable, "-m", "mlflow", "ui", "--host", host, "--port", str(port)]
     command += ["--uvicorn-opts", "--log-level warning"]  # a line for each request helps nobody
     # Not as an argument: a store's password would be there for everyone who lists the processes.
-    environment = {**os.environ, "MLFLOW_BACKEND_STORE_URI": store, "PYTHONWARNINGS": "ignore"}
+    environment = {**os.environ, "MLFLOW_BACKEND_STORE_URI": store, "PYTHONWARNINGS": "ignore", **_QUIET}
+    where = f"http://{host}:{port}"
     print(
-        f"MLflow UI: http://{host}:{port}  in a few seconds (store: {tracking.without_secrets(store)}; Ctrl-C ends it)",
+        f"MLflow UI: {where}  in a few seconds (store: {tracking.without_secrets(store)}; Ctrl-C ends it)",
         flush=True,
     )
+    for name, page in tracking.results_pages():
+        print(f"results of {printable(name)}: {where}/{page}", flush=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # or the workers would outlive us
     # In a session of its own: Ctrl-C reaches us alone, and we end the server's workers with it, quietly.
     server = subprocess.Popen(command, env=environment, start_new_session=True)  # noqa: S603

@@ -15,8 +15,9 @@ from PIL import Image
 import zoo
 from pipelines.answers import clean_figures
 from pipelines.cli import main
-from pipelines.compare import compare, measure_latencies
+from pipelines.compare import compare
 from pipelines.export import write_export
+from pipelines.latency import measure_latencies
 from pipelines.plan import load_data, make_plan
 from pipelines.results import to_json
 from pipelines.statistics import holm, wilson_interval

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 import zoo
+from pipelines import tracking
 from pipelines.cli import main
 from pipelines.compare import Comparison
 from pipelines.run import run
@@ -75,6 +76,15 @@ def test_more_seeds_are_trained_beside_and_the_export_stays_that_of_the_first(pl
     assert after.rows[0].accuracy == before.rows[0].accuracy == exported.figures["test_accuracy_seed_1"]
     assert after.rows[0].spread is not None
     assert after.rows[0].spread.seeds == (1, 2)
+    with tracking.open_client() as client:
+        children = [client.get_run(run.info.run_id) for run in tracking.search("tags.mlflow.parentRunId LIKE '%'")]
+        (parent,) = {run.data.tags["mlflow.parentRunId"] for run in children}
+        assert len(children) == 2
+        assert client.get_run(parent).data.metrics["test_accuracy"] == pytest.approx(after.rows[0].spread.mean)
+        known = client.get_run(exported.metadata.run_id).data.metrics
+    assert known["export_size"] == (folder / "exports/digits/softmax/model.onnx").stat().st_size
+    assert known["multiply_accumulates"] == 640
+    assert 0 < known["latency"] < 100  # milliseconds
     assert "over seeds 1, 2" in (folder / "exports/digits/softmax/README.md").read_text(encoding="utf-8")
     steps.clear()
     run(MODELS[:1], "digits", settings=SETTINGS, seeds=2, tell=steps.append)

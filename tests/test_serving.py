@@ -16,6 +16,7 @@ from servers import ask, ask_for_refusal, serving
 import zoo
 from pipelines import tracking
 from pipelines.plan import load_data, make_plan
+from pipelines.tracking.models import find_export
 from zoo.contract import MODEL_FILE
 
 ROOT = Path(__file__).parent.parent
@@ -31,7 +32,9 @@ def model_id(tmp_path_factory):
         patch.chdir(tmp_path_factory.mktemp("runs"))
         plan = make_plan("conv-small", "digits")
         run = tracking.start_run(plan, load_data(plan), {})
-        yield tracking.log_export(run, onnx.load(EXPORT / MODEL_FILE), {}, SAMPLES[0].read_bytes())
+        model = onnx.load(EXPORT / MODEL_FILE)
+        tracking.log_export(run, model, {}, SAMPLES[0].read_bytes())
+        yield find_export(run, model)
 
 
 @pytest.fixture(scope="module")

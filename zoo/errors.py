@@ -11,6 +11,7 @@ ZooError
 ├── ProviderError        an execution provider that isn't there, or doesn't start
 ├── QueryError           a field, a filter or an order that a list doesn't have
 ├── StudyError           an experiment that doesn't exist, or lacks what it needs
+├── ReproductionError    a run that was trained again and came to other weights
 ├── TrackingError        a tracking store that can't be opened, read or written
 │   └── PromotionError   a model that doesn't pass the gates of its alias
 └── MissingExtraError    a part of the project that isn't installed
@@ -67,6 +68,10 @@ class QueryError(ZooError):
 
 class StudyError(ZooError):
     """An experiment that doesn't exist, or lacks what it needs."""
+
+
+class ReproductionError(ZooError):
+    """A run that was trained again and came to other weights."""
 
 
 class TrackingError(ZooError):

@@ -5,7 +5,11 @@ no function here depends on a global "active run", and a finished run can be add
 """
 
 from pipelines.tracking.adopting import adopt
+from pipelines.tracking.describing import SMALL
+from pipelines.tracking.environments import environment_of
+from pipelines.tracking.listing import results_pages
 from pipelines.tracking.models import KERAS_MODEL, ONNX_MODEL, log_export, log_keras_model
+from pipelines.tracking.outbox import last_seen, outbox_of, send_all, unsent
 from pipelines.tracking.reading import (
     HISTORY,
     TrackedRun,
@@ -14,6 +18,7 @@ from pipelines.tracking.reading import (
     find_finished,
     find_run,
     labels_of,
+    latest_by_model,
     load_run,
     search,
 )
@@ -28,19 +33,30 @@ from pipelines.tracking.registry import (
     registered_data_set,
     registered_name,
 )
-from pipelines.tracking.store import existing_store, open_client, store_uri, without_secrets
+from pipelines.tracking.seeds import log_seeds
+from pipelines.tracking.store import OUTBOX_FOLDER, check_store, existing_store, open_client, store_uri, without_secrets
 from pipelines.tracking.studies import find_training, log_training, start_study
-from pipelines.tracking.writing import finish, log_epoch, log_figures, log_folder, reopen, start_run
+from pipelines.tracking.system import watch_machine
+from pipelines.tracking.upkeep import DeletedRun, artifacts_folder, deleted_runs, forget, statuses
+from pipelines.tracking.writing import end_at, finish, log_epoch, log_figures, log_folder, log_tags, reopen, start_run
 
 __all__ = [
     "HISTORY",
     "KERAS_MODEL",
     "ONNX_MODEL",
+    "OUTBOX_FOLDER",
+    "SMALL",
+    "DeletedRun",
     "TrackedRun",
     "Version",
     "accuracies_by_seed",
     "adopt",
+    "artifacts_folder",
     "check_alias",
+    "check_store",
+    "deleted_runs",
+    "end_at",
+    "environment_of",
     "existing_store",
     "fetch_folder",
     "find_finished",
@@ -49,24 +65,35 @@ __all__ = [
     "find_training",
     "find_version",
     "finish",
+    "forget",
     "labels_of",
+    "last_seen",
+    "latest_by_model",
     "load_run",
     "log_epoch",
     "log_export",
     "log_figures",
     "log_folder",
     "log_keras_model",
+    "log_seeds",
+    "log_tags",
     "log_training",
     "move_alias",
     "move_alias_back",
     "open_client",
+    "outbox_of",
     "register",
     "registered_data_set",
     "registered_name",
     "reopen",
+    "results_pages",
     "search",
+    "send_all",
     "start_run",
     "start_study",
+    "statuses",
     "store_uri",
+    "unsent",
+    "watch_machine",
     "without_secrets",
 ]

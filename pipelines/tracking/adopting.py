@@ -23,7 +23,9 @@ def adopt(folder: Path, manifest: Manifest) -> tuple[str, str]:
     digest = next(file.sha256 for file in manifest.files if file.path == MODEL_FILE)
     run_id = _run_of(metadata) or _adopted(digest) or _new_run(folder, manifest, digest)
     sample = next((path.read_bytes() for path in sorted((folder / SAMPLES_FOLDER).glob("*.png"))), None)
-    return run_id, find_export(run_id, model) or log_export(run_id, model, {}, sample)
+    if find_export(run_id, model) is None:
+        log_export(run_id, model, {}, sample)
+    return run_id, str(find_export(run_id, model))
 
 
 def _run_of(metadata: Metadata) -> str | None:

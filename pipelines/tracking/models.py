@@ -8,10 +8,14 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from pipelines.machine import versions
+from pipelines.tracking import delivery
+from pipelines.tracking.delivery import ready_models
+from pipelines.tracking.outbox import unsent
 from pipelines.tracking.store import import_mlflow, open_client, store_uri
-from pipelines.tracking.writing import log_figures
+from pipelines.tracking.writing import log_figures, write
 from zoo.contract import ACTIVATION_MAP, FEATURES, INPUT, LOGITS, PROBABILITIES
 from zoo.errors import TrackingError
 
@@ -38,10 +42,10 @@ def log_keras_model(run_id: str, model: Any) -> None:
     _log_model(run_id, KERAS_MODEL, save)
 
 
-def log_export(run_id: str, model: Any, figures: Mapping[str, float], example: bytes | None = None) -> str:
-    """Add an `onnx.ModelProto` to the run, whole in one file, and figures about it (size, parity).
+def log_export(run_id: str, model: Any, figures: Mapping[str, float], example: bytes | None = None) -> None:
+    """Add an `onnx.ModelProto` to the run, whole in one file, and figures about it on the test set (size, parity).
 
-    example: an encoded picture, which shows how a request looks. Returns the id of the logged model.
+    example: an encoded picture, which shows how a request looks.
     """
     import_mlflow()
     import mlflow.onnx
@@ -80,9 +84,8 @@ def log_export(run_id: str, model: Any, figures: Mapping[str, float], example: b
         description.flavors["python_function"]["loader_module"] = serving.__name__
         description.save(str(folder / "MLmodel"))
 
-    model_id = _log_model(run_id, ONNX_MODEL, save, {DIGEST_TAG: _digest(model)})
-    log_figures(run_id, figures)
-    return model_id
+    _log_model(run_id, ONNX_MODEL, save, {DIGEST_TAG: _digest(model)})
+    log_figures(run_id, figures, model=ONNX_MODEL, split="test")
 
 
 def find_export(run_id: str, model: Any) -> str | None:
@@ -117,30 +120,14 @@ def _signature(
     return ModelSignature(Schema([TensorSpec(np.dtype(kind), shape, name)]), Schema(outputs))
 
 
-def _log_model(run_id: str, name: str, save: Any, tags: Mapping[str, str] | None = None) -> str:
-    """Write a model to a folder, hand that to the store, and only then call it ready. Returns its id."""
-    from mlflow.entities import LoggedModelOutput
+def _log_model(run_id: str, name: str, save: Any, tags: Mapping[str, str] | None = None) -> None:
+    """Write a model to a folder, and hand that over; the store gives it its id on arrival."""
     from mlflow.models import Model
 
-    with open_client() as client, tempfile.TemporaryDirectory() as temporary:
-        run = client.get_run(run_id)
-        logged = client.create_logged_model(run.info.experiment_id, name, source_run_id=run_id, tags=dict(tags or {}))
+    with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / name
-        save(folder, Model(artifact_path=logged.artifact_location, run_id=run_id, model_id=logged.model_id))
-        client.log_model_artifacts(logged.model_id, str(folder))
-        client.finalize_logged_model(logged.model_id, "READY")
-        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
-        return str(logged.model_id)
-
-
-def ready_models(client: Any, run_id: str, name: str) -> list[Any]:
-    """The logged models of a run by that name that are whole, the latest first."""
-    found = client.search_logged_models(
-        [client.get_run(run_id).info.experiment_id],
-        f"source_run_id = '{run_id}' AND name = '{name}'",
-        order_by=[{"field_name": "creation_timestamp", "ascending": False}],
-    )
-    return [model for model in found if str(model.status) == "READY"]
+        save(folder, Model(run_id=run_id))
+        write(run_id, delivery.model(name, uuid4().hex, tags or {}), folder)
 
 
 def load_keras_model(run_id: str) -> Any:
@@ -153,6 +140,10 @@ def load_keras_model(run_id: str) -> Any:
     with open_client() as client, tempfile.TemporaryDirectory() as temporary:
         run = client.get_run(run_id)
         ready = ready_models(client, run_id, KERAS_MODEL)
+        if not ready and unsent(run_id):
+            raise TrackingError(
+                f"the model of run {run_id} hasn't reached the store: `zoo sync` sends it where no training does"
+            )
         if not ready:
             raise TrackingError(
                 f"run {run_id} holds no trained model (it is {run.info.status}): "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from pipelines.plan import PLAN_FILE, Plan, fingerprint, parse_plan
 from pipelines.tracking.models import load_keras_model
 from pipelines.tracking.store import database_file, existing_store, open_client, store_uri, without_secrets
+from pipelines.tracking.system import SYSTEM
 from zoo.errors import RecipeError, TrackingError
 
 # What is measured after each epoch; everything else that a run measures is a figure.
@@ -26,7 +27,8 @@ class TrackedRun:
     status: RUNNING, FINISHED, FAILED or KILLED. figures: numbers by name, such as test_accuracy. history: for each name
     in HISTORY one value for each time that it was measured, and "epoch", after which that was; a run that held no
     pictures out has no validation_loss and no validation_accuracy. commit: of the code that trained.
-    data_digest: of the pictures. fingerprint: of all that decides the weights.
+    data_digest: of the pictures. fingerprint: of all that decides the weights. facts: the run's parameters but for its
+    recipe, as text: what the machine was, what the model turned out to have. tags: all of them.
     """
 
     run_id: str
@@ -38,6 +40,8 @@ class TrackedRun:
     commit: str
     figures: Mapping[str, float]
     history: Mapping[str, tuple[float, ...]]
+    facts: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     def model(self) -> Any:
         """The trained `keras.Model`, float32, as `build` makes it. Raises TrackingError where the run has none."""
@@ -72,6 +76,32 @@ def find_finished(plan: Plan) -> str | None:
     return next((run_id for run_id in ids if load_run(run_id).plan == plan), None)
 
 
+def latest_by_model(experiment: str) -> tuple[str, ...]:
+    """The id of each model's latest finished run in an experiment, by the model's name; evaluated ones come first.
+
+    None where there is no such experiment, or it holds no finished run. Raises TrackingError where the store fails.
+    """
+    latest: dict[str, str] = {}
+    evaluated: dict[str, str] = {}
+    with open_client() as client:
+        known = client.get_experiment_by_name(experiment)
+        token = None
+        while known is not None:
+            found = client.search_runs(
+                [known.experiment_id], "status = 'FINISHED'", order_by=["start_time DESC"], page_token=token
+            )
+            for run in found:
+                if "fingerprint" in run.data.tags:
+                    model = run.data.tags["model"]
+                    latest.setdefault(model, run.info.run_id)
+                    if "test_accuracy" in run.data.metrics:
+                        evaluated.setdefault(model, run.info.run_id)
+            token = found.token
+            if not token:
+                break
+    return tuple(run_id for _, run_id in sorted({**latest, **evaluated}.items()))
+
+
 def accuracies_by_seed(run: TrackedRun) -> dict[int, float]:
     """Seed -> test accuracy, ascending: of this run, and of each other finished one that differs in its seed alone.
 
@@ -84,7 +114,7 @@ def accuracies_by_seed(run: TrackedRun) -> dict[int, float]:
     found = {own.seed: run.figures["test_accuracy"]}
     for other in search(f"status = 'FINISHED' AND metrics.test_accuracy >= 0 AND {of_the_same}", most=1000):
         with open_client() as client:
-            text = _read_text(client, other.info.run_id, PLAN_FILE)
+            text = read_text(client, other.info.run_id, PLAN_FILE)
         try:
             plan = parse_plan(text, PLAN_FILE)
         except RecipeError:  # of a version whose recipes had other fields: not the same recipe
@@ -109,7 +139,7 @@ def load_run(run: str) -> TrackedRun:
         found = client.get_run(run_id)
         if "fingerprint" not in found.data.tags:
             raise TrackingError(f"run {run_id} was not made by `zoo train`: choose another")
-        plan = parse_plan(_read_text(client, run_id, PLAN_FILE), f"{PLAN_FILE} of run {run_id}")
+        plan = parse_plan(read_text(client, run_id, PLAN_FILE), f"{PLAN_FILE} of run {run_id}")
         by_epoch = {name: _by_epoch(client, run_id, name) for name in HISTORY if name in found.data.metrics}
     # What was never a number was not measured: who draws a history asks for the names that are in it.
     history = {
@@ -125,8 +155,14 @@ def load_run(run: str) -> TrackedRun:
         data_digest=tags["data_digest"],
         fingerprint=tags["fingerprint"],
         commit=tags["commit"],
-        figures={name: value for name, value in found.data.metrics.items() if name not in HISTORY},
+        figures={
+            name: value
+            for name, value in found.data.metrics.items()
+            if name not in HISTORY and not name.startswith(SYSTEM)
+        },
         history=history,
+        facts={name: value for name, value in found.data.params.items() if name not in plan.recipe.to_json()},
+        tags=dict(tags),
     )
 
 
@@ -154,6 +190,7 @@ def fetch_folder(run_id: str, artifact_path: str, into: Path, *, written_by: str
         return Path(client.download_artifacts(run_id, artifact_path, str(into)))
 
 
-def _read_text(client: Any, run_id: str, path: str) -> str:
+def read_text(client: Any, run_id: str, path: str) -> str:
+    """One of the run's artifacts, as text."""
     with tempfile.TemporaryDirectory() as temporary:
         return Path(client.download_artifacts(run_id, path, temporary)).read_text(encoding="utf-8")

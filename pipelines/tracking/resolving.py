@@ -11,7 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from pipelines.tracking.models import DIGEST_TAG, ONNX_MODEL, ready_models
+from pipelines.tracking.delivery import ready_models
+from pipelines.tracking.models import DIGEST_TAG, ONNX_MODEL
 from pipelines.tracking.reading import find_run
 from pipelines.tracking.registry import find_version
 from pipelines.tracking.store import existing_store, import_mlflow, open_client, store_uri, without_secrets

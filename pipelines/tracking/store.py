@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sqlite3
 import tempfile
 from collections.abc import Iterator
@@ -11,13 +12,19 @@ from contextlib import closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
 
+from pipelines.tracking.schema import check_schema
 from zoo.errors import MissingExtraError, TrackingError
 
 STORE_FOLDER = Path("mlruns")
 STORE_FILE = "mlflow.db"
+OUTBOX_FOLDER = STORE_FOLDER / "outbox"  # a folder for each run that the store hasn't all of yet
 LOCK_PATIENCE = 5.0  # seconds that a store may be locked: a commit takes milliseconds, MLflow would wait for minutes
+ANSWER_PATIENCE = 5.0  # seconds that a server may take to say that it is there: MLflow would ask for minutes
+PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+
+_reached: set[str] = set()  # servers that have answered, and haven't failed since
 
 
 def store_uri() -> str:
@@ -36,11 +43,22 @@ def existing_store() -> str:
 
 
 def without_secrets(uri: str) -> str:
-    """A store's URI without the user and the password that it may hold."""
+    """A store's URI without the user and the password that it may hold, also as parameters after a question mark."""
     parts = urlsplit(uri)
-    if "@" not in parts.netloc:
+    if not parts.netloc:
         return uri
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
+
+
+def hide_secrets(text: str, uri: str) -> str:
+    """A text without the secrets of a store's URI, where somebody else's error repeats them."""
+    parts = urlsplit(uri)
+    text = text.replace(uri, without_secrets(uri))
+    if parts.netloc:
+        given = [parts.password or "", *(value for _, value in parse_qsl(parts.query))]
+        for secret in {form for value in given if value for form in (value, unquote(value), quote(value, safe=""))}:
+            text = text.replace(secret, "***")
+    return text
 
 
 def database_file(uri: str) -> Path | None:
@@ -56,15 +74,72 @@ def open_client() -> Iterator[Any]:
     from sqlalchemy.exc import SQLAlchemyError
 
     uri = store_uri()
+    _check_reachable(uri)
     _create(uri)
     _check_writable(uri)
+    path = database_file(uri)
+    if path is not None:
+        check_schema(path)
     try:
         yield mlflow.MlflowClient(tracking_uri=uri)
     except (mlflow.MlflowException, SQLAlchemyError, requests.RequestException, OSError, ImportError) as error:
         # ImportError: the driver of another database isn't installed.
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        reason = reason.replace(uri, without_secrets(uri))
-        raise TrackingError(f"the tracking store {without_secrets(uri)} failed: {reason}") from error
+        _reached.discard(uri)
+        _check_reachable(uri)  # where nobody answers any more, that is the thing to tell
+        raise TrackingError(f"the tracking store {without_secrets(uri)} failed: {hide_secrets(reason, uri)}") from error
+
+
+def check_store() -> None:
+    """Say at once, by a TrackingError, if a training had nowhere to write to: before it reads pictures."""
+    uri = store_uri()
+    _check_reachable(uri)
+    path = database_file(uri)
+    if path is not None and path.exists():
+        _check_writable(uri)
+
+
+def _check_reachable(uri: str) -> None:
+    """Ask the server of a store whether it is there. Asked again only after it has failed."""
+    parts = urlsplit(uri)
+    scheme = parts.scheme.partition("+")[0]
+    if uri in _reached or not parts.hostname or scheme not in PORTS:
+        return
+    try:
+        if scheme in ("http", "https"):
+            _ask(urlunsplit((scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/") + "/health", "", "")))
+        else:
+            address = (parts.hostname, parts.port or PORTS[scheme])
+            socket.create_connection(address, timeout=ANSWER_PATIENCE).close()
+    except (OSError, ValueError) as error:
+        left = any(OUTBOX_FOLDER.glob("*/journal.jsonl"))
+        sends = "; what trainings have for it is kept, and `zoo sync` sends it once it is back" if left else ""
+        raise TrackingError(
+            f"the tracking server {without_secrets(uri)} doesn't answer ({_silence(error)}): start it, "
+            f"or unset MLFLOW_TRACKING_URI to keep runs in {STORE_FOLDER}/ of this folder{sends}"
+        ) from None
+    _reached.add(uri)
+
+
+def _ask(address: str) -> None:
+    """Any answer will do, but for that of a gateway whose server is away."""
+    import requests
+
+    with suppress(requests.exceptions.SSLError):  # whether its certificate is trusted is MLflow's to say
+        answer = requests.get(address, timeout=ANSWER_PATIENCE, allow_redirects=False)
+        if answer.status_code in (502, 503, 504):
+            raise OSError(f"its gateway says {answer.status_code}")
+
+
+def _silence(error: Exception) -> str:
+    text = str(error)
+    if "refused" in text:
+        return "connection refused"
+    if "timed out" in text:
+        return f"nothing within {ANSWER_PATIENCE:g} s"
+    if "resol" in text.lower() or "getaddrinfo" in text or "not known" in text:
+        return "no machine has its name"
+    return "connection failed" if "Max retries" in text or "Connection aborted" in text else text
 
 
 @cache
@@ -74,12 +149,15 @@ def import_mlflow() -> Any:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # its 7, with pauses that double, take four minutes
     # It would print a run's address among our results, with the password that the store's may hold.
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")  # its 120 seconds, three times
     try:
         import mlflow
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "mlflow", "train") from None
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # What its database refuses it raises, too: beside our sentence its log would be a traceback, with the URI in it.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     return mlflow
 
 
@@ -122,4 +200,10 @@ def experiment_id(client: Any, name: str) -> str:
     artifacts = (path.parent / "artifacts").absolute().as_uri() if path else None
     # The tag opens the pages of model training in the UI, rather than those of language models.
     tags = {"mlflow.experimentKind": "custom_model_development"}
-    return str(client.create_experiment(name, artifacts, tags))
+    try:
+        return str(client.create_experiment(name, artifacts, tags))
+    except import_mlflow().MlflowException:
+        found = client.get_experiment_by_name(name)  # another training may have been faster
+        if found is None:
+            raise
+        return str(found.experiment_id)

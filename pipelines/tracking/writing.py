@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipelines.machine import commit, versions
-from pipelines.plan import PLAN_FILE, Plan, fingerprint
+from pipelines.plan import PLAN_FILE, Plan, code_digest, fingerprint
+from pipelines.process import this_process
+from pipelines.tracking import delivery
+from pipelines.tracking.describing import run_name, update_description, update_experiment
+from pipelines.tracking.journal import Entry, Record
+from pipelines.tracking.outbox import sign_of_life, trained_here
 from pipelines.tracking.store import experiment_id, open_client
 from zoo.data import DataSet
 from zoo.models import definition
 
 
-def start_run(plan: Plan, data_set: DataSet, facts: Mapping[str, str | int | float]) -> str:
+def start_run(
+    plan: Plan, data_set: DataSet, facts: Mapping[str, str | int | float], more_tags: Mapping[str, str] | None = None
+) -> str:
     """Open a run of a plan and write down all that is known beforehand. Returns its id, 32 hexadecimal digits.
 
     facts: what the machine decided or the model turned out to have (precision, parameters), logged beside the recipe.
+    more_tags: what else it is to be found by.
     """
     tags = {
         "model": plan.model,
@@ -27,9 +34,13 @@ def start_run(plan: Plan, data_set: DataSet, facts: Mapping[str, str | int | flo
         "data_digest": data_set.digest,
         "fingerprint": fingerprint(plan),
         "commit": commit(),
+        "code": code_digest(),
         "mlflow.source.git.commit": commit(),
         "mlflow.source.type": "LOCAL",
         "mlflow.source.name": "zoo train",
+        **this_process().to_tags(),
+        **sign_of_life(),
+        **(more_tags or {}),
     }
     if plan.source is not None:
         tags |= {"source": plan.source.name, "source_digest": plan.source.digest}
@@ -40,14 +51,15 @@ def start_run(plan: Plan, data_set: DataSet, facts: Mapping[str, str | int | flo
     with open_client() as client:
         from mlflow.entities import Param
 
-        run_id = str(
-            client.create_run(experiment_id(client, data_set.name), run_name=plan.model, tags=tags).info.run_id
-        )
+        experiment = experiment_id(client, data_set.name)
+        update_experiment(client, experiment, data_set)
+        run_id = str(client.create_run(experiment, run_name=run_name(plan), tags=tags).info.run_id)
         try:
             client.log_batch(run_id, params=[Param(name, str(value)) for name, value in params.items()])
             client.log_text(run_id, plan.to_json(), PLAN_FILE)
             client.log_dict(run_id, versions(), "versions.json")
             client.log_inputs(run_id, datasets=_inputs(data_set))
+            update_description(client, run_id)
         except BaseException:  # or it would count as running for ever
             client.set_terminated(run_id, "FAILED")
             raise
@@ -81,35 +93,63 @@ def _inputs(data_set: DataSet) -> Sequence[Any]:
 
 def log_epoch(run_id: str, epoch: int, figures: Mapping[str, float]) -> None:
     """Write what an epoch measured; the first is 1. names: those in HISTORY."""
-    _log_metrics(run_id, figures, epoch)
+    write(run_id, delivery.metrics(figures, epoch))
 
 
-def log_figures(run_id: str, figures: Mapping[str, float]) -> None:
-    """Write numbers about the run as a whole, such as test_accuracy; one written before is replaced."""
-    _log_metrics(run_id, figures, 0)
+def log_figures(
+    run_id: str, figures: Mapping[str, float], *, model: str | None = None, split: str | None = None
+) -> None:
+    """Write numbers about the run as a whole, such as test_accuracy; one written before is replaced.
+
+    model: of which of the run's models they are, KERAS_MODEL or ONNX_MODEL. split: of the data set, on which they were
+    measured. With both, the UI shows them on the pages of that model and of that data, too.
+    """
+    write(run_id, delivery.metrics(figures, 0, model, split))
+    write(run_id, delivery.description())
 
 
-def _log_metrics(run_id: str, figures: Mapping[str, float], step: int) -> None:
-    from mlflow.entities import Metric
+def log_machine(run_id: str, figures: Mapping[str, float], seconds: int) -> None:
+    """Write what the machine did, so many seconds after the run began."""
+    write(run_id, delivery.metrics(figures, seconds))
 
-    now = int(time.time() * 1000)
-    with open_client() as client:
-        client.log_batch(run_id, metrics=[Metric(name, float(value), now, step) for name, value in figures.items()])
+
+def log_tags(run_id: str, tags: Mapping[str, str]) -> None:
+    """Write words about the run as a whole, such as the digest of its weights; one written before is replaced."""
+    write(run_id, delivery.tags(tags))
 
 
 def log_folder(run_id: str, folder: Path, artifact_path: str | None = None) -> None:
     """Add a folder's files to the run's artifacts, under that path; pictures show in the MLflow UI."""
-    with open_client() as client:
-        client.log_artifacts(run_id, str(folder), artifact_path)
+    write(run_id, delivery.folder(artifact_path), folder)
 
 
 def reopen(run_id: str) -> None:
-    """Mark a run as running again: it is gone on with."""
+    """Mark a run as running again, in this process: it is gone on with."""
+    tags = {**this_process().to_tags(), **sign_of_life()}
     with open_client() as client:
+        delivery.deliver(client, run_id, [Entry(delivery.tags(tags), 0, None)], again=False)  # first: it would be stale
         client.update_run(run_id, status="RUNNING")
+        update_description(client, run_id)
 
 
 def finish(run_id: str, status: str) -> None:
     """End a run as FINISHED, FAILED or KILLED."""
+    write(run_id, delivery.status(status))
+    write(run_id, delivery.description())
+
+
+def end_at(run_id: str, status: str, seconds: float) -> None:
+    """End a run as of a moment, in seconds since 1970."""
     with open_client() as client:
-        client.set_terminated(run_id, status)
+        client.set_terminated(run_id, status, int(seconds * 1000))
+        update_description(client, run_id)
+
+
+def write(run_id: str, record: Record, files: Path | None = None) -> None:
+    """Write a record, and the folder that goes with it: by way of the outbox while this process trains the run."""
+    outbox = trained_here(run_id)
+    if outbox is not None:
+        outbox.put(record, files)
+        return
+    with open_client() as client:
+        delivery.deliver(client, run_id, [Entry(record, 0, files)], again=False)

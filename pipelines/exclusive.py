@@ -1,0 +1,76 @@
+"""A file that one process at a time may hold. The system lets go of it when that process ends, however it ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from types import TracebackType
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+
+class Taken(Exception):  # noqa: N818 (an answer, not a failure)
+    """Somebody else holds it. pid: of whoever that is; None where it isn't known."""
+
+    def __init__(self, pid: int | None) -> None:
+        super().__init__(f"process {pid}" if pid else "another process")
+        self.pid = pid
+
+
+class Exclusive:
+    """Held from its making until `release`. Raises Taken where another process, or another part of this one, has it.
+
+    wait: until whoever has it lets go, instead.
+    """
+
+    def __init__(self, path: Path, *, wait: bool = False) -> None:
+        self.path = path
+        while True:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                _lock(self._file, wait)
+            except OSError:
+                os.lseek(self._file, 0, os.SEEK_SET)
+                told = os.read(self._file, 20)
+                os.close(self._file)
+                raise Taken(int(told) if told.strip().isdigit() else None) from None
+            if _same(self._file, path):
+                break
+            os.close(self._file)  # whoever held it took the file away
+        os.truncate(self._file, 0)
+        os.write(self._file, str(os.getpid()).encode())
+
+    def release(self) -> None:
+        """Let go; a second time does nothing."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def __enter__(self) -> Exclusive:
+        """Return itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Let go."""
+        self.release()
+
+
+def _lock(file: int, wait: bool) -> None:
+    """Raises OSError where another has it."""
+    if sys.platform == "win32":
+        os.lseek(file, 1000, os.SEEK_SET)  # a byte that nobody reads: Windows keeps others from those that it locks
+        msvcrt.locking(file, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+        os.lseek(file, 0, os.SEEK_SET)
+    else:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+
+
+def _same(file: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), os.stat(path))  # noqa: PTH116 (as fstat has no other form)
+    except FileNotFoundError:
+        return False

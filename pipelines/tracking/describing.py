@@ -1,0 +1,228 @@
+"""What people read in the MLflow UI: the names of runs, their descriptions, and the table of results.
+
+A description is Markdown, in which MLflow shows HTML, too, though without scripts: names that others chose are escaped.
+Pictures come from the run's own artifacts, by the address that the UI itself fetches them from.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import PurePath
+from typing import Any
+from urllib.parse import quote
+
+from pipelines.plan import LEARNED_AS_THEY_ARE, Plan
+from zoo.data import DataSet
+from zoo.models import definition
+
+NOTE = "mlflow.note.content"
+BEGIN = "<!-- zoo: what stands between these two lines is kept up to date, what you write outside stays -->"
+END = "<!-- /zoo -->"
+SMALL = "small"  # the folder with small copies of an evaluation's pictures, for descriptions
+LONGEST_NAME, LONGEST_NOTE, LABELS_TOLD = 120, 5000, 20  # letters, letters that any store takes, class names
+
+RESULTS = "mlflow.sharedViewState.results"  # a tag of an experiment: ?viewStateShareKey=results opens it
+_COLUMNS = {  # of the table of results, and how wide they are in pixels
+    "tags.`family`": 80,
+    "metrics.`test_accuracy`": 120,
+    "metrics.`parameters`": 110,
+    "metrics.`multiply_accumulates`": 170,
+    "metrics.`latency`": 110,
+    "metrics.`export_size`": 110,
+    "metrics.`best_validation_accuracy`": 190,
+    "attributes.`Models`": 120,
+}
+
+
+def shown(text: str) -> str:
+    """Text as MLflow's Markdown shows it as it is: all but letters, digits, blanks and ,.- as entities.
+
+    A backslash, which escapes elsewhere, doesn't before < in MLflow's.
+    """
+    return re.sub(r"[^\w .,-]|_", lambda sign: f"&#{ord(sign[0])};", " ".join(text.split()))
+
+
+def run_name(plan: Plan) -> str:
+    """The model, and what was decided otherwise than its recipe does: `lenet5 64x64 epochs=5 seed=2`."""
+    own, usual = plan.recipe.to_json(), definition(plan.model).recipe.to_json()
+    if plan.label is not None:
+        usual |= LEARNED_AS_THEY_ARE
+    if own["epochs"] != usual["epochs"] and own["least_updates"] == 0:  # that is what naming the epochs means
+        usual["least_updates"] = 0
+    names = [field.name for field in fields(plan.recipe) if own[field.name] != usual[field.name]]
+    own["teacher"] = "/".join(PurePath(own["teacher"]).parts[-2:])
+    parts = [
+        plan.model,
+        *(["x".join(map(str, plan.size))] if plan.size else []),
+        *([plan.resizing] if plan.size and plan.resizing != "stretch" else []),
+        *([f"from {plan.source.title}"] if plan.source else []),
+        *(f"{name}={own[name]}" for name in names),
+    ]
+    told = " ".join(parts)
+    return told if len(told) <= LONGEST_NAME else told[: LONGEST_NAME - 1] + "…"
+
+
+def update_description(client: Any, run_id: str) -> None:
+    """Let a run's description say what the store knows of the run by now. One that isn't ours is left as it is."""
+    found = client.get_run(run_id)
+    if "fingerprint" in found.data.tags:
+        before = found.data.tags.get(NOTE, "")
+        now = _around(before, describe_run(found))
+        if now != before:
+            client.set_tag(run_id, NOTE, now)
+
+
+def update_experiment(client: Any, experiment: str, data_set: DataSet) -> None:
+    """Give an experiment its description and its table of results, where it has none yet."""
+    tags = client.get_experiment(experiment).tags
+    if RESULTS not in tags:
+        client.set_experiment_tag(experiment, RESULTS, json.dumps(_results()))
+    if BEGIN not in tags.get(NOTE, ""):
+        client.set_experiment_tag(experiment, NOTE, _around(tags.get(NOTE, ""), describe_data(data_set, experiment)))
+
+
+def results_page(experiment: str) -> str:
+    """The address of an experiment's table of results, relative to that of the UI."""
+    return f"#/experiments/{experiment}/runs?viewStateShareKey=results&workflowType=machine_learning"
+
+
+def _results() -> Mapping[str, Any]:
+    """The state of the UI's list of runs: best first, with the columns that tell one model from another."""
+    return {
+        "orderByKey": "metrics.`test_accuracy`",
+        "orderByAsc": False,
+        "selectedColumns": list(_COLUMNS),
+        "columnOrder": list(_COLUMNS),
+        "columnWidths": _COLUMNS,
+    }
+
+
+def _around(before: str, ours: str) -> str:
+    """The description with our part new, and the rest of it as somebody wrote it."""
+    part = f"{BEGIN}\n{ours}\n{END}"
+    first, begin, rest = before.partition(BEGIN)
+    _, end, last = rest.partition(END)
+    whole = f"{first}{part}{last}" if begin and end else f"{before}\n\n{part}" if before else part
+    return whole if len(whole) <= LONGEST_NOTE else before
+
+
+# --- a run ---------------------------------------------------------------------------------------------------------
+
+
+def describe_run(run: Any) -> str:
+    """The Markdown of an `mlflow.entities.Run` of ours: what came out, how it looks, what can be done next."""
+    figures, tags, params = run.data.metrics, run.data.tags, run.data.params
+    what = "rows" if "columns" in params else "pictures"
+    lines = [
+        _headline(figures, run.info.status, what),
+        "\n".join(["| | |", "|---|---|", *(f"| {name} | {told} |" for name, told in _facts(figures, tags, what))]),
+    ]
+    if "test_accuracy" in figures:
+        lines.append(_picture(run.info, "curves", "Loss and accuracy by epoch"))
+        lines.append(_picture(run.info, "confusion", "What is taken for what"))
+    lines.append("\n".join(f"- {step}" for step in _next_steps(run, figures, tags)))
+    return "\n\n".join(lines)
+
+
+def _headline(figures: Mapping[str, float], status: str, what: str) -> str:
+    if "test_accuracy" in figures:
+        told = f"**{figures['test_accuracy']:.2%}** of the {figures.get('test_pictures', 0):,.0f} test {what} are right"
+        if {"test_accuracy_low", "test_accuracy_high"} <= figures.keys():
+            told += f" (95% interval {figures['test_accuracy_low']:.2%} to {figures['test_accuracy_high']:.2%})"
+        return told
+    if "best_validation_accuracy" in figures:
+        return f"**{figures['best_validation_accuracy']:.2%}** of the validation {what} are right; not tested yet"
+    ended = {"RUNNING": "In training", "KILLED": "Interrupted", "FAILED": "Failed", "FINISHED": "Trained"}
+    return f"**{ended.get(status, status)}**"
+
+
+def _facts(figures: Mapping[str, float], tags: Mapping[str, str], what: str) -> list[tuple[str, str]]:
+    """(name, in words) of what is known by now."""
+    costs = [tags.get("family", "")]
+    costs += [
+        f"{figures[name]:,.0f} {name.replace('_', '-')}"
+        for name in ("parameters", "multiply_accumulates")
+        if name in figures
+    ]
+    found = [("model", f"{shown(tags['model'])}: {', '.join(costs)}"), ("data", shown(tags["data_set"]))]
+    if "source" in tags:
+        found.append(("begun from", shown(tags["source"])))
+    if "best_epoch" in figures:
+        accuracy = figures.get("best_validation_accuracy")
+        of_it = f", {accuracy:.2%} of the validation {what}" if accuracy is not None else ""
+        found.append(("weights", f"of epoch {figures['best_epoch']:.0f}{of_it}"))
+    if "test_robust_accuracy" in figures:
+        found.append(("corrupted pictures", f"{figures['test_robust_accuracy']:.2%}"))
+    if "export_size" in figures:
+        parity = f", probabilities within {figures['largest_difference']:.0e} of Keras'"
+        found.append(("export", f"{figures['export_size'] / 1000:,.0f} kB{parity}"))
+    if "latency" in figures:
+        one = what.removesuffix("s")
+        found.append(("latency", f"{figures['latency']:.3g} ms for one {one} (median, one thread of the exporter)"))
+    for precision in ("int8", "float16"):
+        if f"{precision}_accuracy" in figures:
+            faster = figures.get(f"{precision}_speedup_64")
+            speed = f", {faster:.2f} times as fast for 64 at once" if faster else ""
+            size = f"{figures[f'{precision}_size'] / 1000:,.0f} kB"
+            found.append((precision, f"{figures[f'{precision}_accuracy']:.2%}, {size}{speed}"))
+    for name in sorted(figures):
+        timed = re.fullmatch(r"benchmark/(\w+)-(\w+)/batch-1/median", name)
+        if timed:
+            found.append((f"benchmark on {timed[1]}", f"{timed[2]}: {figures[name]:.3g} ms for one {what[:-1]}"))
+    return found
+
+
+def _picture(info: Any, name: str, text: str) -> str:
+    """A picture of the evaluation below its title, small, which leads to the large one among the artifacts.
+
+    MLflow leaves of a picture in a description its address alone: no width, and no text for who can't see it.
+    """
+    page = f"#/experiments/{info.experiment_id}/runs/{info.run_id}/artifacts/evaluation/{name}.png"
+    address = f"get-artifact?path={quote(f'evaluation/{SMALL}/{name}.png', safe='')}&run_uuid={info.run_id}"
+    return f"[{text}]({page})\n\n[![{text}]({address})]({page})"
+
+
+def _next_steps(run: Any, figures: Mapping[str, float], tags: Mapping[str, str]) -> list[str]:
+    short = run.info.run_id[:8]
+    if run.info.status != "FINISHED":
+        return [f"should it have stopped: `zoo train --resume {short}` goes on with it"]
+    steps = []
+    if "test_accuracy" not in figures:
+        steps.append(f"measure it on the test set: `zoo evaluate {short}`")
+    elif "export_size" not in figures:
+        steps.append(f"write it as ONNX: `zoo export {short}`")
+    else:
+        name = f"{tags['data_set']}/{tags['model']}"
+        # The name of somebody's folder may hold what ends a span of code.
+        code = f'`zoo.load("exports/{name}")`' if re.fullmatch(r"[\w./-]+", name) else "`zoo.load` of its export"
+        steps += [f"load it in an app: {code}", f"serve it: `mlflow models serve -m runs:/{run.info.run_id}/onnx`"]
+        steps.append(f"write it again: `zoo export {short}`")
+    info = run.info
+    plan = f"#/experiments/{info.experiment_id}/runs/{info.run_id}/artifacts/plan.json"
+    return [*steps, f"make it again: `zoo train --plan plan.json`, with [this plan]({plan})"]
+
+
+# --- an experiment -------------------------------------------------------------------------------------------------
+
+
+def describe_data(data_set: DataSet, experiment: str) -> str:
+    """The Markdown of a data set's experiment."""
+    what = "rows" if data_set.columns else "pictures"
+    size = (
+        f"{len(data_set.columns)} columns"
+        if data_set.columns
+        else f"{data_set.height}×{data_set.width}, {'grey' if data_set.channels == 1 else 'RGB'}"
+    )
+    splits = {"train": data_set.train, "validation": data_set.validation, "test": data_set.test}
+    counts = ", ".join(f"{len(split):,} {name}" for name, split in splits.items())
+    labels = ", ".join(shown(label[:60]) for label in data_set.labels[:LABELS_TOLD])
+    more = f" and {len(data_set.labels) - LABELS_TOLD:,} more" if len(data_set.labels) > LABELS_TOLD else ""
+    return (
+        f"[Table of results]({results_page(experiment)}) of {shown(data_set.name)}: {what} ({size}), {counts}; "
+        f"{len(data_set.labels)} classes: {labels}{more}.\n\n"
+        "latency: milliseconds for one, on one thread of the machine that exported; export_size: bytes. In a terminal: "
+        "`zoo runs`."
+    )

@@ -1,0 +1,214 @@
+"""Comparing runs: those that have an export, those that don't, whole experiments, and the page that shows it all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pipelines import tracking
+from pipelines.charts import Front, Point
+from pipelines.cli import main
+from pipelines.compare import PAGE_FILE, compare
+from pipelines.evaluate import evaluate
+from pipelines.export import export
+from pipelines.plan import load_data, make_plan
+from pipelines.train import train
+from zoo.contract import read_manifest
+from zoo.errors import ExportError, TrackingError
+
+SETTINGS = {"epochs": 20}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A working folder with a store of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.chdir(tmp_path_factory.mktemp("compare"))
+        yield Path.cwd()
+
+
+@pytest.fixture(scope="module")
+def own(folder):
+    """Pictures of one's own: a run knows where they lie, an export only what they are called."""
+    digits = load_data(make_plan("softmax", "digits")).train
+    for k in range(300):
+        file = folder / "own" / f"class {digits.labels[k]}" / f"{k}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(digits.inputs[k, ..., 0]).save(file)
+    return str(folder / "own")
+
+
+@pytest.fixture(scope="module")
+def exported(folder, own):
+    """Two runs of one model that went the whole way, the later one with a higher rate."""
+    runs = [train("softmax", own, settings={**SETTINGS, "learning_rate": rate}).run for rate in (0.002, 0.02)]
+    for place, run in enumerate(runs):
+        evaluate(run)
+        export(run, exports=folder / f"exports{place}")
+    return runs
+
+
+@pytest.fixture(scope="module")
+def alone(own, exported):
+    """A run of another model that was trained, and no more."""
+    return train("mlp-small", own, settings=SETTINGS).run
+
+
+@pytest.fixture(scope="module")
+def page(folder, exported, alone):
+    """The page about all three."""
+    compare([*exported, alone], page=folder / "page.html")
+    return (folder / "page.html").read_text(encoding="utf-8")
+
+
+def test_a_run_that_was_exported_is_compared_as_its_export_is(exported, folder):
+    found = compare([exported[0], folder / "exports0/own/softmax", exported[1]])
+    first, as_export, second = found.rows
+    assert [row.name for row in found.rows] == [
+        f"own/softmax ({exported[0][:8]})",
+        f"own/softmax ({exported[0][:8]}) #2",
+        f"own/softmax ({exported[1][:8]})",
+    ]
+    for name in ("parameters", "accuracy", "low", "high", "size", "parity"):
+        assert getattr(first, name) == getattr(as_export, name)
+    assert first.accuracy != second.accuracy
+    assert {(pair.better, pair.other) for pair in found.pairs} == {
+        (second.name, first.name),
+        (second.name, as_export.name),
+    }, "the higher rate learns more in few epochs"
+    assert found.unexported == ()
+    assert found.notes == ()
+
+
+def test_a_run_without_an_export_is_compared_by_what_it_logged(exported, alone, capsys):
+    assert main(["compare", exported[0], alone, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    (bare,) = told["unexported"]
+    assert (bare["name"], bare["run"], bare["status"], bare["family"]) == (
+        "own/mlp-small",
+        alone,
+        "FINISHED",
+        "dense",
+    )
+    assert bare["parameters"] == tracking.load_run(alone).figures["parameters"] == 50826
+    assert bare["validation_accuracy"] == tracking.load_run(alone).figures["best_validation_accuracy"]
+    assert bare["accuracy"] is None
+    (note,) = told["notes"]
+    assert f"`zoo evaluate {alone[:8]}` and `zoo export {alone[:8]}` bring them" in note
+    assert main(["compare", exported[0], alone]) == 0
+    shown = capsys.readouterr().out
+    assert "50,826" in shown
+    assert note in shown
+    with pytest.raises(ExportError, match="none of the runs was exported"):
+        compare([alone], Path("picture.png"))
+
+
+def test_an_experiment_means_the_latest_tested_run_of_each_model(own, exported, alone):
+    newer = train("softmax", own, settings=SETTINGS).run
+    assert Path("own").is_dir(), "it lies beside, and is no export"
+    found = compare(["own"])
+    assert [row.name for row in found.rows] == ["own/softmax"]
+    assert found.rows[0].accuracy == tracking.load_run(exported[1]).figures["test_accuracy"], "the latest tested one"
+    assert [run.run for run in found.unexported] == [alone], "for want of a tested one"
+    tracking.finish(newer, "FAILED")  # and it is no longer the latest finished one of the next tests
+
+
+def test_an_experiment_may_be_called_like_a_run(exported):
+    with tracking.open_client() as client:
+        number = client.create_experiment("cafe")
+        before = tracking.load_run(exported[0])
+        run = client.create_run(number, run_name="softmax", tags=before.tags).info.run_id
+        client.log_text(run, before.plan.to_json(), "plan.json")
+        client.log_dict(run, {}, "versions.json")
+        client.set_terminated(run, "FINISHED")
+    assert [each.run for each in compare(["cafe"]).unexported] == [run]
+
+
+def test_what_is_none_of_them_is_told(folder, exported):
+    with pytest.raises(ExportError, match="nonsense can't be loaded"):
+        compare(["nonsense"])
+    with pytest.raises(TrackingError, match="begins with '0000'"):
+        compare(["0000"])
+
+
+# --- the page ------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_has_no_script_and_allows_none(page):
+    assert "<script" not in page
+    assert "default-src 'none'; img-src data:; style-src 'sha256-" in page
+    assert "unsafe" not in page
+    assert " style=" not in page, "the policy would forbid it"
+
+
+def test_the_page_shows_fronts_curves_pictures_and_every_figure(page, exported, alone):
+    assert page.count("<svg xmlns") == 4 + 4 * 2, "accuracy against four costs, four curves by epochs and seconds"
+    for name in ("parameters", "multiply-accumulates", "latency of one picture, µs", "file, bytes"):
+        assert f"> {name}</label>" in page
+    found = tracking.load_run(exported[1]).figures
+    assert f"{found['test_accuracy']:.2%}" in page
+    assert "data:image/png;base64," in page
+    (pair,) = compare(exported).pairs
+    assert f"{100 * pair.test.low:.2f} to {100 * pair.test.high:.2f}" in page
+    assert f"{pair.test.only_first:,} pictures that only" in page
+    assert f"zoo export {alone[:8]}" in page
+
+
+def test_the_page_shows_the_fields_of_recipes_that_differ_alone(page):
+    recipes = page.split("<h2>Recipes</h2>")[1].split("</section>")[0]
+    assert "<td>learning_rate</td><td>0.002</td><td>0.02</td>" in recipes
+    assert "batch_size" not in recipes
+    assert "seed" not in recipes
+    environments = page.split("<h2>Environments</h2>")[1].split("</section>")[0]
+    assert "tensorflow" not in environments
+
+
+def test_an_evaluated_run_without_an_export_still_tells_its_classes(own, tmp_path):
+    run = train("softmax", own, settings={**SETTINGS, "seed": 4}).run
+    evaluation = evaluate(run)
+    page = compare([run], page=tmp_path / "page.html").page.read_text(encoding="utf-8")
+    classes = page.split("<h2>Class by class</h2>")[1].split("</section>")[0]
+    for row in evaluation.classes:
+        assert f'<td class="number"><strong>{row.recall:.1%}</strong></td>' in classes
+
+
+def test_an_export_whose_run_the_store_does_not_know_says_so(exported, folder, tmp_path, monkeypatch):
+    moved = [shutil.copytree(folder / f"exports{k}/own/softmax", tmp_path / str(k)) for k in (0, 1)]
+    monkeypatch.chdir(tmp_path)  # where no store is
+    page = compare(moved, page=tmp_path / "page.html").page.read_text(encoding="utf-8")
+    assert "no learning curves of these exports: the store doesn&#x27;t know their runs" in page
+    recipe = read_manifest(moved[1]).metadata.recipe
+    assert f"<td>{recipe['learning_rate']}</td>" in page
+    assert not (tmp_path / "mlruns").exists(), "who only looks leaves nothing behind"
+
+
+def test_the_page_is_logged_to_a_run_when_asked(exported, alone, tmp_path, capsys):
+    assert main(["compare", *exported, "--log", alone[:12], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["logged"] == alone
+    with tracking.open_client() as client:
+        text = Path(client.download_artifacts(alone, PAGE_FILE, str(tmp_path))).read_text(encoding="utf-8")
+    assert text.endswith("</body></html>\n")
+    assert main(["compare", *exported, "--log", "0000"]) == 1
+    assert "begins with '0000'" in capsys.readouterr().err
+
+
+def test_a_page_that_cannot_be_written_is_told(exported, tmp_path):
+    with pytest.raises(ExportError, match=r"page\.html can't be written \(No such file or directory\): .*--html"):
+        compare(exported, page=tmp_path / "nowhere" / "page.html")
+
+
+def test_on_the_front_are_those_that_no_other_beats_in_both():
+    def point(name, x, y):
+        return Point(name, x, y, y - 1, y + 1)
+
+    points = [point("small", 1, 80), point("good", 5, 90), point("poor", 6, 85), point("equal", 5, 90)]
+    points += [point("same for more", 7, 90), point("best", 50, 95)]
+    front = Front("", "parameters", "accuracy", points)
+    assert [p.name for p in front.best()] == ["small", "good", "equal", "best"]
+    assert [row[-1] for row in front.rows()[1:]] == ["yes", "yes", "yes", "", "", "yes"]
+    assert front.svg().count("<title>") == len(points)

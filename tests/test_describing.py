@@ -1,0 +1,188 @@
+"""What people read in the MLflow UI says what the store knows, and nothing that somebody named can break it."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipelines import tracking
+from pipelines.plan import Origin, load_data, make_plan
+from pipelines.tracking.describing import BEGIN, END, NOTE, RESULTS, describe_data, run_name
+from pipelines.tracking.seeds import log_seeds
+from zoo.models import build
+
+TESTED = {"test_accuracy": 0.75, "test_accuracy_low": 0.7, "test_accuracy_high": 0.8, "test_pictures": 359}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def folder(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.chdir(tmp_path_factory.mktemp("described"))
+        yield
+
+
+@pytest.fixture(scope="module")
+def plan():
+    return make_plan("softmax", "digits", settings={"epochs": 3})
+
+
+def start(plan, **facts):
+    return tracking.start_run(plan, load_data(plan), facts)
+
+
+def stored(run):
+    with tracking.open_client() as client:
+        return client.get_run(run)
+
+
+def note(run):
+    return stored(run).data.tags[NOTE]
+
+
+# --- names ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "reading", "name"),
+    [
+        ({}, {}, "softmax"),
+        ({"epochs": 3}, {}, "softmax epochs=3"),  # which says itself that there is no least number of updates
+        ({"epochs": 3, "least_updates": 100}, {}, "softmax epochs=3 least_updates=100"),
+        ({"seed": 2, "optimizer": "muon"}, {}, "softmax optimizer=muon seed=2"),
+        ({}, {"size": (16, 12), "resizing": "pad"}, "softmax 16x12 pad"),
+        ({"teacher": "/home/me/secret/digits/lenet5"}, {}, "softmax teacher=digits/lenet5"),
+    ],
+)
+def test_a_run_is_named_after_its_model_and_what_is_special(settings, reading, name):
+    assert run_name(make_plan("softmax", "digits", settings=settings, **reading)) == name
+
+
+def test_a_run_that_starts_from_another_model_says_so(plan):
+    origin = Origin("runs:/1234", "fashion-mnist/conv-small", "0" * 64)
+    assert run_name(replace(plan, source=origin)) == "softmax from fashion-mnist/conv-small epochs=3"
+
+
+def test_a_name_stays_short(plan):
+    origin = Origin("x", "long" * 100, "0" * 64)
+    assert len(run_name(replace(plan, source=origin))) == 120
+
+
+# --- descriptions --------------------------------------------------------------------------------------------------
+
+
+def test_a_description_follows_the_run_from_its_start_to_its_export(plan):
+    run = start(plan)
+    assert "**In training**" in note(run)
+    assert f"zoo train --resume {run[:8]}" in note(run)
+    tracking.log_figures(run, {"best_epoch": 2, "best_validation_accuracy": 0.625})
+    assert "**62.50%** of the validation pictures are right; not tested yet" in note(run)
+    tracking.finish(run, "FINISHED")
+    assert f"zoo evaluate {run[:8]}" in note(run)
+    assert "--resume" not in note(run)
+    tracking.log_figures(run, TESTED)
+    assert "**75.00%** of the 359 test pictures are right (95% interval 70.00% to 80.00%)" in note(run)
+    assert f"zoo export {run[:8]}" in note(run)
+    assert f"](get-artifact?path=evaluation%2Fsmall%2Fcurves.png&run_uuid={run})" in note(run)
+    tracking.log_figures(run, {"export_size": 5000, "largest_difference": 1e-7, "latency": 0.02})
+    assert 'zoo.load("exports/digits/softmax")' in note(run)
+    assert "0.02 ms for one picture" in note(run)
+    tracking.log_figures(run, {"int8_accuracy": 0.74, "int8_size": 2000, "int8_speedup_64": 1.5})
+    assert "| int8 | 74.00%, 2 kB, 1.50 times as fast for 64 at once |" in note(run)
+
+
+@pytest.mark.parametrize(("status", "word"), [("KILLED", "Interrupted"), ("FAILED", "Failed")])
+def test_a_run_that_ended_early_says_how_to_go_on(plan, status, word):
+    run = start(plan)
+    tracking.finish(run, status)
+    assert f"**{word}**" in note(run)
+    assert "zoo train --resume" in note(run)
+
+
+def test_what_somebody_wrote_beside_it_stays(plan):
+    run = start(plan)
+    with tracking.open_client() as client:
+        client.set_tag(run, NOTE, f"Mine, above.\n\n{note(run)}\n\nMine, below.")
+    tracking.log_figures(run, TESTED)
+    assert note(run).startswith("Mine, above.\n\n" + BEGIN)
+    assert note(run).endswith(END + "\n\nMine, below.")
+    assert "75.00%" in note(run)
+    with tracking.open_client() as client:
+        client.set_tag(run, NOTE, "All mine.")
+    tracking.finish(run, "FINISHED")
+    assert note(run).startswith("All mine.\n\n" + BEGIN)
+
+
+def test_a_data_set_is_described_with_hostile_names_as_plain_text(plan):
+    hostile = '<img src=x onerror="alert(1)"> `[x](javascript:alert(2))` | **b** <!-- /zoo -->'
+    data_set = replace(load_data(plan), name=hostile, labels=(hostile, *"123456789"))
+    told = describe_data(data_set, "7")
+    assert "(#/experiments/7/runs?viewStateShareKey=results" in told
+    ours = (
+        told.replace("**", "")
+        .replace(f"[Table of results]({told.split('](')[1].split(')')[0]})", "")
+        .replace("`zoo runs`", "")
+    )
+    for sign in "<>[]`|*":
+        assert sign not in ours
+    assert f"of {hostile}: pictures" in html.unescape(ours)
+    assert f"classes: {hostile[:60].strip()}, 1, 2" in html.unescape(ours)
+
+
+def test_an_experiment_has_a_table_of_results_and_keeps_what_is_written_on_it(plan):
+    run = start(plan)
+    with tracking.open_client() as client:
+        experiment = client.get_experiment(stored(run).info.experiment_id)
+        assert '"metrics.`test_accuracy`"' in experiment.tags[RESULTS]
+        changed = experiment.tags[NOTE].replace("digits", "my digits")
+        client.set_experiment_tag(experiment.experiment_id, NOTE, changed)
+        start(plan)
+        assert client.get_experiment(experiment.experiment_id).tags[NOTE] == changed
+
+
+# --- figures of a model, on a split of the data --------------------------------------------------------------------
+
+
+def test_figures_belong_to_a_model_and_to_a_split_of_the_data(plan):
+    run = start(plan)
+    tracking.log_keras_model(run, build("softmax", 8, 8, 1, 10))
+    tracking.log_figures(run, TESTED, model=tracking.KERAS_MODEL, split="test")
+    with tracking.open_client() as client:
+        (model,) = client.search_logged_models([stored(run).info.experiment_id], f"source_run_id = '{run}'")
+    assert str(model.status) == "READY"
+    assert {metric.key: metric.value for metric in model.metrics} == TESTED
+    assert {(metric.dataset_name, metric.dataset_digest) for metric in model.metrics} == {
+        ("digits-test", load_data(plan).digest[:32])
+    }
+    assert (model.tags["model"], model.tags["family"], model.params["epochs"]) == ("softmax", "dense", "3")
+
+
+# --- seeds ---------------------------------------------------------------------------------------------------------
+
+
+def of_seed(accuracy, seed):
+    plan = make_plan("softmax", "digits", settings={"epochs": 3, "seed": seed})
+    run = start(plan, parameters=650)
+    tracking.log_figures(run, {**TESTED, "test_accuracy": accuracy, "parameters": 650})
+    tracking.finish(run, "FINISHED")
+    return run
+
+
+def test_runs_of_several_seeds_are_children_of_one_that_tells_their_spread():
+    accuracies = (0.90, 0.92, 0.95)
+    runs = [of_seed(accuracy, seed) for seed, accuracy in enumerate(accuracies, start=1)]
+    parent = log_seeds(runs[:2])
+    assert log_seeds(runs) == parent
+    found = stored(parent)
+    assert found.info.run_name == "softmax epochs=3, 3 seeds"
+    assert found.info.status == "FINISHED"
+    assert found.data.metrics["test_accuracy"] == pytest.approx(np.mean(accuracies))
+    assert found.data.metrics["test_accuracy_deviation"] == pytest.approx(np.std(accuracies, ddof=1))
+    assert found.data.metrics["parameters"] == 650
+    assert "**92.33% ± 2.52** of the test set" in found.data.tags[NOTE]
+    assert {stored(run).data.tags["mlflow.parentRunId"] for run in runs} == {parent}
+    # The parent is no training of its own: it counts as no seed, and isn't found for one.
+    assert tracking.accuracies_by_seed(tracking.load_run(runs[0])) == dict(enumerate(accuracies, start=1))

@@ -1,0 +1,329 @@
+"""What a run logs while its store is away: kept in order, sent once, and never in the way of the training."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from processes import end, free_port, server, start, stop, until
+
+from pipelines import tracking
+from pipelines.evaluate import evaluate
+from pipelines.plan import load_data, make_plan
+from pipelines.sync import sync
+from pipelines.tracking.journal import Journal, waits
+from pipelines.train import train
+from zoo.errors import TrackingError
+from zoo.models import build
+
+SETTINGS = {"epochs": 400, "precision": "float32", "augmentation": "none"}  # 100 validations
+TRAINING = {"model": "softmax", "data": "digits", "settings": SETTINGS}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def records(journal: Journal) -> list[int]:
+    return [entry.record["n"] for entry in journal.waiting()]
+
+
+# --- the journal ---------------------------------------------------------------------------------------------------
+
+
+def test_a_journal_keeps_what_was_not_confirmed_in_order(tmp_path):
+    journal = Journal(tmp_path / "run")
+    for n in range(5):
+        journal.append({"kind": "test", "n": n})
+    assert records(journal) == [0, 1, 2, 3, 4]
+    journal.confirm(journal.waiting()[1])
+    journal.close()
+    again = Journal(tmp_path / "run")
+    assert records(again) == [2, 3, 4]
+    assert waits(tmp_path / "run") == 3
+
+
+def test_a_torn_last_record_was_never_there(tmp_path):
+    journal = Journal(tmp_path / "run")
+    for n in range(2):
+        journal.append({"kind": "test", "n": n})
+    journal.close()
+    path = tmp_path / "run" / "journal.jsonl"
+    whole = path.read_bytes()
+    for torn in range(1, len(whole) // 2):
+        path.write_bytes(whole[:-torn])
+        again = Journal(tmp_path / "run")
+        assert records(again) == [0]
+        again.append({"kind": "test", "n": 7})
+        assert records(again) == [0, 7]
+        again.close()
+
+
+def test_a_journal_that_is_damaged_in_its_midst_is_told(tmp_path):
+    journal = Journal(tmp_path / "run")
+    for n in range(3):
+        journal.append({"kind": "test", "n": n})
+    journal.close()
+    path = tmp_path / "run" / "journal.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"n": 1', b"\0\0\0\0\0\0"))
+    with pytest.raises(TrackingError, match="is damaged at byte"):
+        Journal(tmp_path / "run")
+
+
+def test_the_files_of_a_record_are_its_own_and_go_when_it_is_confirmed(tmp_path):
+    journal, files = Journal(tmp_path / "run"), tmp_path / "files"
+    files.mkdir()
+    for n in range(2):
+        (files / "note.txt").write_text(str(n), encoding="utf-8")
+        journal.append({"kind": "test", "n": n}, files)
+    first, second = journal.waiting()
+    assert [(entry.files / "note.txt").read_text(encoding="utf-8") for entry in (first, second)] == ["0", "1"]
+    journal.confirm(first)
+    assert not first.files.exists()
+    assert second.files.exists()
+
+
+def test_two_cannot_write_one_run(tmp_path):
+    journal = Journal(tmp_path / "run")
+    with pytest.raises(TrackingError, match=rf"is being trained by process {os.getpid()}"):
+        Journal(tmp_path / "run")
+    journal.close()
+    Journal(tmp_path / "run").close()
+    assert not (tmp_path / "run").exists(), "nothing waits in it"
+
+
+# --- what reaches the store ----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def deaf_at_first(port: int) -> Iterator[tuple[int, list[str]]]:
+    """A way to a server that loses its first answer to each kind of request that writes, after it has passed it on.
+
+    Yields its own port, and the kinds whose answers were lost.
+    """
+    lost: list[str] = []
+
+    class Way(BaseHTTPRequestHandler):
+        def pass_on(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0))) or None
+            headers = {name: value for name, value in self.headers.items() if name != "Host"}
+            request = urllib.request.Request(f"http://127.0.0.1:{port}{self.path}", body, headers, method=self.command)
+            try:
+                with urllib.request.urlopen(request, timeout=30) as answer:
+                    status, found = answer.status, answer.read()
+            except urllib.error.HTTPError as error:
+                status, found = error.code, error.read()
+            kind = f"{self.command} " + re.sub(r"/m-\w+|/[0-9a-f]{32}", "", self.path.partition("?")[0])
+            reads = self.command == "GET" or self.path.endswith("search")
+            if not reads and kind not in lost:
+                lost.append(kind)
+                self.close_connection = True
+                return
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(found)))
+            self.end_headers()
+            self.wfile.write(found)
+
+        do_GET = do_POST = do_PUT = do_PATCH = pass_on  # noqa: N815
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Way) as way:
+        Thread(target=way.serve_forever, daemon=True).start()
+        yield way.server_port, lost
+        way.shutdown()
+
+
+@pytest.mark.timeout(600)
+def test_what_was_received_without_an_answer_is_not_written_twice(folder, monkeypatch):
+    """The server may die between taking a record and saying so: all is sent again, and there once."""
+    plan = make_plan("softmax", "digits")
+    monkeypatch.setattr("pipelines.tracking.outbox.PAUSES", (0.1,))
+    with server(folder / "server", port := free_port()), deaf_at_first(port) as (way, lost):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+        run = tracking.start_run(plan, load_data(plan), {})
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{way}")
+        with tracking.outbox_of(run):
+            for epoch in range(4, 401, 4):
+                tracking.log_epoch(run, epoch, dict.fromkeys(tracking.HISTORY, 0.5))
+            tracking.log_folder(run, Path(__file__).parent / "runtime" / "fixture" / "digits")
+            tracking.log_keras_model(run, build("softmax", 8, 8, 1, 10))
+            tracking.log_figures(run, {"best_epoch": 3, "parameters": 650})
+            tracking.finish(run, "FINISHED")
+            while tracking.unsent(run):
+                time.sleep(0.1)
+        kinds = {kind.rpartition("/mlflow")[2] for kind in lost}
+        assert {"/runs/log-batch", "/logged-models", "/runs/outputs", "/runs/update"} <= kinds, lost
+        whole(run)
+
+
+def test_what_waits_is_known_by_its_step_when_it_is_sent_again(folder):
+    """Also where the store would take an epoch for another one, as it was measured at another time."""
+    plan = make_plan("softmax", "digits")
+    run = tracking.start_run(plan, load_data(plan), {})
+    kept = folder / "kept"
+    with tracking.outbox_of(run):
+        for epoch in range(1, 4):
+            tracking.log_epoch(run, epoch, {"train_loss": 1 / epoch})
+        shutil.copytree(folder / "mlruns" / "outbox" / run, kept)
+    journal = kept / "journal.jsonl"
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    for line in lines:
+        line["metrics"][0][2] += 5000
+    journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (kept / "sent").unlink(missing_ok=True)
+    kept.rename(folder / "mlruns" / "outbox" / run)
+    (synced,) = sync()
+    assert (synced.sent, synced.waiting) == (3, 0)
+    assert counted(run)["train_loss"] == {1: 1, 2: 1, 3: 1}
+
+
+def counted(run_id: str) -> dict[str, Counter[int]]:
+    """How often each metric of a run was written, by step."""
+    with tracking.open_client() as client:
+        names = client.get_run(run_id).data.metrics
+        return {name: Counter(metric.step for metric in client.get_metric_history(run_id, name)) for name in names}
+
+
+def whole(run_id: str) -> None:
+    """A run of TRAINING with nothing missing, and nothing there twice."""
+    found = counted(run_id)
+    for name in tracking.HISTORY:
+        assert found[name] == dict.fromkeys(range(4, 401, 4), 1), name
+    assert {name: dict(found[name]) for name in ("best_epoch", "parameters")} == {
+        "best_epoch": {0: 1},
+        "parameters": {0: 1},
+    }
+    run = tracking.load_run(run_id)
+    assert run.status == "FINISHED"
+    assert run.model().count_params() == 650
+    with tracking.open_client() as client:
+        stored = client.get_run(run_id)
+        assert {file.path for file in client.list_artifacts(run_id)} >= {"plan.json", "versions.json"}
+        models = client.search_logged_models([stored.info.experiment_id], f"source_run_id = '{run_id}'")
+    assert [str(model.status) for model in models] == ["READY"]
+    assert [output.model_id for output in stored.outputs.model_outputs] == [models[0].model_id]
+
+
+def the_run() -> str:
+    (found,) = tracking.search("")
+    return str(found.info.run_id)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_server_that_is_killed_and_started_again_has_everything_once(folder, monkeypatch):
+    uri = f"http://127.0.0.1:{(port := free_port())}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    environment = {"MLFLOW_TRACKING_URI": uri}
+    settings = {**SETTINGS, "epochs": 4000}
+    with server(folder / "server", port) as first:
+        process = start(folder, train, environment, model="softmax", data="digits", settings=settings)
+        until(lambda: len(counted(the_run()).get("train_loss", ())) > 5, every=0.2)
+        run = the_run()
+        stop(first)
+        until(lambda: tracking.unsent(run) > 20)
+    for _ in range(2):  # at moments when requests are under way
+        with server(folder / "server", port) as again:
+            until(lambda: len(counted(run)["train_loss"]) > 30)
+            time.sleep(0.3)
+            stop(again)
+    with server(folder / "server", port):
+        assert end(process) == 0, (folder / "told.txt").read_text()
+        for synced in sync():
+            assert not synced.waiting, synced
+        found = counted(run)
+        assert found["train_loss"] == dict.fromkeys(range(4, 4001, 4), 1)
+        assert tracking.load_run(run).status == "FINISHED"
+        assert tracking.load_run(run).model().count_params() == 650
+    assert "goes on without the store" in (folder / "told.txt").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_training_outlives_its_server_and_sync_sends_the_rest(folder, monkeypatch):
+    uri = f"http://me:pass%21word@127.0.0.1:{(port := free_port())}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with server(folder / "server", port) as first:
+        process = start(folder, train, {"MLFLOW_TRACKING_URI": uri}, **TRAINING)
+        until(lambda: Path("mlruns/outbox").is_dir() and tracking.search(""), every=0.2)
+        run = the_run()
+        stop(first)
+        assert end(process) == 0, "the training goes on"
+    said = (folder / "told.txt").read_text()
+    assert "`zoo sync` sends them" in said
+    assert "connection refused" in said
+    with pytest.raises(TrackingError, match=r"doesn't answer \(connection refused\): start it, or unset .* `zoo sync`"):
+        evaluate(run)
+    with pytest.raises(TrackingError, match="doesn't answer"):
+        sync()
+    kept = [path.read_bytes() for path in Path("mlruns").rglob("*") if path.is_file()]
+    assert not [secret for secret in (b"pass%21word", b"pass!word") if secret in said.encode() + b"".join(kept)]
+    with server(folder / "server", port):
+        with pytest.raises(TrackingError, match="hasn't reached the store: `zoo sync` sends it"):
+            evaluate(run)
+        (synced,) = sync()
+        assert (synced.run, synced.waiting, synced.reason) == (run, 0, "")
+        assert synced.sent > 0
+        assert sync() == ()
+        whole(run)
+    assert not Path("mlruns/outbox", run).exists()
+
+
+def test_a_server_that_is_away_is_told_before_anything_is_read(folder, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+    started = time.monotonic()
+    with pytest.raises(TrackingError, match=r"connection refused.*unset MLFLOW_TRACKING_URI to keep runs in mlruns/"):
+        train("softmax", "digits")
+    assert time.monotonic() - started < 5
+    assert not list(folder.iterdir())
+
+
+def test_a_server_that_never_answers_is_told_in_seconds(folder, monkeypatch):
+    import socket
+
+    monkeypatch.setattr("pipelines.tracking.store.ANSWER_PATIENCE", 0.5)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(TrackingError, match=r"doesn't answer \(nothing within 0\.5 s\)"):
+            tracking.check_store()
+
+
+def test_what_belongs_to_another_store_is_not_sent_here(folder, monkeypatch):
+    journal = Journal(folder / "mlruns" / "outbox" / ("0" * 32), "http://elsewhere:5000")
+    journal.append({"kind": "status", "status": "FINISHED", "time": 1})
+    journal.close()
+    (synced,) = sync()
+    assert (synced.sent, synced.waiting) == (0, 1)
+    assert synced.reason.startswith("it belongs to http://elsewhere:5000, not to sqlite:///")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_ten_trainings_at_once_on_one_database_are_ten_complete_runs(folder):
+    begun = [start(folder, train, **TRAINING) for _ in range(10)]
+    assert [end(process, 900) for process in begun] == [0] * 10, (folder / "told.txt").read_text()
+    runs = [run.info.run_id for run in tracking.search("")]
+    assert len(runs) == 10
+    for run in runs:
+        whole(run)
+    assert "locked" not in (folder / "told.txt").read_text()
+    assert not list(Path("mlruns/outbox").glob("*"))

@@ -1,0 +1,187 @@
+"""`zoo reproduce`: the same weights on the same machine; each difference in environment is named, and its price."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipelines import tracking
+from pipelines.cli import main
+from pipelines.environment import environment
+from pipelines.machine import versions as installed
+from pipelines.pictures import read_data
+from pipelines.plan import load_data
+from pipelines.reproduce import reproduce
+from pipelines.train import train
+from zoo.errors import DataError, TrackingError
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A working folder with a store of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.chdir(tmp_path_factory.mktemp("reproduce"))
+        yield Path.cwd()
+
+
+def trained(model="softmax", **settings):
+    return train(model, "digits", settings={"epochs": 2, "augmentation": "strong", **settings}).run
+
+
+@pytest.fixture(scope="module")
+def run(folder):
+    """A run of a model with dropout and augmentation, so that all random streams take part."""
+    return trained("mlp-small")
+
+
+def doctored(tags=None, versions=None, **settings):
+    """A run that says something else of itself than what it was made with."""
+    made = trained(**settings)
+    with tracking.open_client() as client:
+        tracking.log_tags(made, tags or {})
+        if versions:
+            client.log_dict(made, {**installed(), **versions}, "versions.json")
+    return made
+
+
+def test_on_one_machine_a_run_comes_out_the_same_bit_for_bit(run, capsys):
+    assert main(["reproduce", run[:12], "--json"]) == 0
+    out, err = capsys.readouterr()
+    told = json.loads(out)
+    assert (told["run"], told["same"], told["differences"], told["unknown"], told["test"]) == (run, True, [], [], None)
+    assert "warning" not in err
+    first, again = (tracking.load_run(each) for each in (run, told["again"]))
+    assert again.run_id != run
+    assert again.tags["reproduces"] == run
+    assert again.tags["reproduction"] == "the weights are the same, bit for bit"
+    assert first.tags["weights_sha256"] == again.tags["weights_sha256"] == told["weights_sha256"][0]
+    for one, other in zip(first.model().get_weights(), again.model().get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_run_says_what_machine_it_was_trained_on(run):
+    found = tracking.environment_of(tracking.load_run(run))
+    assert found == environment()
+    assert int(found["threads"]) >= 1
+    assert found["processor"]
+
+
+def test_each_difference_in_environment_is_a_warning_that_names_it(folder, capsys):
+    made = doctored({"commit": "an older one"}, {"keras": "3.0.0", "flax": "1.0"})
+    assert main(["reproduce", made]) == 0, "the weights are the same all the same"
+    out, err = capsys.readouterr()
+    now = environment()
+    warnings = [line for line in err.splitlines() if line.startswith("warning: ")]
+    assert warnings == [
+        f"warning: keras: 3.0.0 then, {now['keras']} now",
+        "warning: flax: 1.0 then, none now",
+        f"warning: commit: an older one then, {now['commit'] or 'none'} now",
+    ]
+    assert "the same, bit for bit" in out
+
+
+@pytest.mark.slow
+def test_another_number_of_threads_is_told(folder):
+    run = trained()
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), "TF_NUM_INTRAOP_THREADS": "7"}
+    command = [sys.executable, "-m", "pipelines.cli", "reproduce", run]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=200)
+    threads = tracking.load_run(run).facts["threads"]
+    assert f"warning: threads: {threads} then, 7 now" in done.stderr
+    assert "warning: settings: none then, TF_NUM_INTRAOP_THREADS=7 now" in done.stderr
+
+
+def test_other_weights_in_the_same_environment_are_told_and_are_a_failure(folder, capsys):
+    made = doctored({"weights_sha256": "0" * 64})
+    assert main(["reproduce", made]) == 1
+    out, err = capsys.readouterr()
+    assert "test accuracy changed by +0.00 points (95 % interval -" in out
+    assert "although the environment is the same" in out
+    assert err.endswith(f"zoo: run {made[:8]} was not reproduced bit for bit\n")
+
+
+def test_other_weights_are_measured_by_what_they_cost(folder):
+    other = doctored({"code": "of another day"})
+    recipe = tracking.load_run(other).plan.recipe.with_values({"seed": 2, "epochs": 30})
+    with tracking.open_client() as client:  # it was another recipe that came to these weights
+        client.log_text(other, replace(tracking.load_run(other).plan, recipe=recipe).to_json(), "plan.json")
+    found = reproduce(other, tell=lambda line: None)
+    assert not found.same
+    assert found.test.pictures == 359
+    assert found.test.difference == pytest.approx((found.test.only_first - found.test.only_second) / 359)
+    assert found.test.difference > 0.1, "thirty epochs are better than two"
+    assert found.test.low < found.test.difference < found.test.high
+    assert [each.name for each in found.differences] == ["code"]
+    assert str(found).endswith("the environment differs")
+    assert tracking.load_run(found.again).tags["reproduction"] == str(found)
+
+
+def test_a_run_whose_model_is_gone_is_compared_by_the_accuracy_that_it_logged(folder):
+    made = doctored({"weights_sha256": "0" * 64})
+    tracking.log_figures(made, {"test_accuracy": 0.125})
+    with tracking.open_client() as client:
+        experiment = client.get_run(made).info.experiment_id
+        for model in client.search_logged_models([experiment], f"source_run_id = '{made}'"):
+            client.delete_logged_model(model.model_id)
+    found = reproduce(made, tell=lambda line: None)
+    assert (found.test, found.logged_accuracy) == (None, 0.125)
+    assert f"test accuracy was 12.50%, and is {found.accuracy:.2%}" in str(found)
+
+
+def test_a_run_is_made_again_in_the_arithmetic_that_auto_meant(folder):
+    made = trained(precision="auto")
+    then = tracking.load_run(made).facts["arithmetic"]
+    other = "float32" if then == "mixed_bfloat16" else "mixed_bfloat16"
+    plan = tracking.load_run(made).plan
+    elsewhere = tracking.start_run(plan, load_data(plan), {"arithmetic": other})
+    tracking.log_tags(elsewhere, {"weights_sha256": "0" * 64})
+    tracking.finish(elsewhere, "FINISHED")
+    lines = []
+    found = reproduce(elsewhere, tell=lines.append)
+    assert tracking.load_run(found.again).facts["arithmetic"] == other
+    assert any(line.startswith(f"warning: precision auto was {other} then") for line in lines)
+    assert any("doesn't say its processor, instructions, threads" in line for line in lines)
+
+
+def test_a_run_without_a_result_is_refused(folder, run):
+    plan = tracking.load_run(run).plan
+    begun = tracking.start_run(plan, load_data(plan), {})
+    with pytest.raises(TrackingError, match=rf"is RUNNING, .*`zoo train --resume {begun[:8]}`"):
+        reproduce(begun)
+    with pytest.raises(TrackingError, match="begins with"):
+        reproduce("0000000000")
+
+
+def test_pictures_that_changed_or_are_gone_are_told_in_a_sentence(folder, capsys):
+    random = np.random.default_rng(3)
+    pictures = folder / "pictures"
+    for label in ("a", "b"):
+        (pictures / label).mkdir(parents=True)
+        for k in range(12):
+            Image.fromarray(random.integers(0, 256, (8, 8), dtype=np.uint8)).save(pictures / label / f"{k}.png")
+    made = train("softmax", str(pictures), settings={"epochs": 1}).run
+    before = len(tracking.search(""))
+    Image.new("L", (8, 8)).save(pictures / "a" / "0.png")
+    read_data.cache_clear()
+    with pytest.raises(DataError, match=rf"run {made[:8]} can't be reproduced: the pictures of .* have changed since"):
+        reproduce(made)
+    shutil.rmtree(pictures)
+    read_data.cache_clear()
+    assert main(["reproduce", made]) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert f"run {made[:8]} can't be reproduced: " in err
+    assert str(pictures) in err
+    assert len(tracking.search("")) == before, "nothing was trained"

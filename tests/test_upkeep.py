@@ -1,0 +1,216 @@
+"""Upkeep of the store: what may be removed, an older schema, and a backup that is a plain copy."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from pipelines import checkpoint, tracking
+from pipelines.cli import main
+from pipelines.gc import gc
+from pipelines.plan import load_data, make_plan
+from pipelines.stale import stale
+from pipelines.sync import sync
+from pipelines.tracking.journal import Journal
+from zoo.errors import TrackingError
+from zoo.models import build
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory) -> Path:
+    """To be copied: laying out its tables takes seconds."""
+    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
+        tracking.search("")
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, empty_store):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mlruns").mkdir()
+    shutil.copy(empty_store, tmp_path / "mlruns")
+    return tmp_path
+
+
+def a_run(status: str = "FINISHED", *, deleted: bool = False, saved: bool = False) -> str:
+    plan = make_plan("softmax", "digits")
+    run = tracking.start_run(plan, load_data(plan), {})
+    if deleted:
+        tracking.log_keras_model(run, build("softmax", 8, 8, 1, 10))
+    if saved:
+        checkpoint.save(checkpoint.Checkpoint(4, "float32", (), None), run)
+    if status != "RUNNING":
+        tracking.finish(run, status)
+    if deleted:
+        with tracking.open_client() as client:
+            client.delete_run(run)
+    return run
+
+
+def files() -> set[str]:
+    return {str(path) for path in Path("mlruns").rglob("*") if path.is_file()}
+
+
+# --- what may go ---------------------------------------------------------------------------------------------------
+
+
+def test_gc_tells_first_and_removes_what_nobody_needs_when_asked(folder, capsys):
+    kept, deleted = a_run(saved=True), a_run(deleted=True)
+    killed, old, running = (a_run(status, saved=True) for status in ("KILLED", "KILLED", "RUNNING"))
+    long_ago = time.time() - 40 * 86400
+    os.utime(checkpoint.FOLDER / old / checkpoint.FILE, (long_ago, long_ago))
+    (tracking.OUTBOX_FOLDER / kept).mkdir(parents=True)
+    Journal(tracking.OUTBOX_FOLDER / killed).append({"kind": "status", "status": "KILLED", "time": 1})
+    before = files()
+
+    told = gc()
+    assert {(each.kind, each.run) for each in told.leftovers} == {
+        ("deleted run", deleted),
+        ("checkpoint", kept),
+        ("checkpoint", old),
+        ("outbox", kept),
+    }
+    assert {(each.kind, each.run) for each in told.kept} == {("checkpoint", killed), ("outbox", killed)}
+    assert files() - before == {str(tracking.OUTBOX_FOLDER / kept / "lock")}, "it is only told"
+    assert main(["gc"]) == 0
+    assert "would be removed: `zoo gc --yes` does it" in capsys.readouterr().out
+
+    assert main(["gc", "--yes"]) == 0
+    assert [path for path in files() if deleted in path] == []
+    assert not (folder / "mlruns" / "artifacts" / "models").exists() or not list(
+        (folder / "mlruns" / "artifacts" / "models").iterdir()
+    )
+    assert tracking.load_run(kept).status == "FINISHED"
+    assert {path.name for path in checkpoint.FOLDER.iterdir()} == {killed, running}
+    assert gc().leftovers == ()
+    with tracking.open_client() as client, pytest.raises(Exception, match="not found"):
+        client.get_run(deleted)
+
+
+def test_gc_leaves_alone_what_lies_elsewhere(folder):
+    deleted, linked = a_run(deleted=True), a_run(deleted=True)
+    elsewhere = folder / "mine" / "artifacts"
+    elsewhere.mkdir(parents=True)
+    (elsewhere / "thesis.txt").write_text("years", encoding="utf-8")
+    with closing(sqlite3.connect(folder / "mlruns" / "mlflow.db")) as database, database:
+        where = "UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?"
+        database.execute(where, (f"{folder.as_uri()}/mlruns/artifacts/../../mine/artifacts", deleted))
+    artifacts = folder / "mlruns" / "artifacts" / linked
+    shutil.rmtree(artifacts)
+    artifacts.symlink_to(folder / "mine")
+    (checkpoint.FOLDER).mkdir(parents=True)
+    (checkpoint.FOLDER / ("f" * 32)).symlink_to(folder / "mine")
+    found = gc(yes=True)
+    assert {each.run for each in found.kept} == {deleted, linked}
+    assert found.leftovers == ()
+    assert (elsewhere / "thesis.txt").read_text(encoding="utf-8") == "years"
+
+
+def test_gc_leaves_the_models_of_a_deleted_run_that_are_registered(folder):
+    run = a_run(deleted=True)
+    with tracking.open_client() as client:
+        experiment = client.get_run(run).info.experiment_id
+        (model,) = client.search_logged_models([experiment], f"source_run_id = '{run}'")
+        client.create_registered_model("digits")
+        client.create_model_version("digits", model.artifact_location, run, model_id=model.model_id)
+    (kept,) = gc(yes=True).kept
+    assert kept.reason == "the registered model digits/1 is of this run"
+    assert (folder / "mlruns" / "artifacts" / "models" / model.model_id).is_dir()
+
+
+# --- an older store, and a newer one -------------------------------------------------------------------------------
+
+
+def downgrade(path: Path, revision: str) -> None:
+    """Take the last migration of the schema back, as it was before MLflow moved on."""
+    from alembic import command
+    from mlflow.store.db.utils import _get_alembic_config, create_sqlalchemy_engine
+
+    config = _get_alembic_config(f"sqlite:///{path}")
+    engine = create_sqlalchemy_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, revision)
+    engine.dispose()
+
+
+def version(path: Path) -> str:
+    with closing(sqlite3.connect(path)) as database:
+        return str(database.execute("SELECT version_num FROM alembic_version").fetchone()[0])
+
+
+def test_a_store_of_an_older_schema_is_copied_and_upgraded(folder, capsys):
+    from mlflow.tracking._tracking_service.utils import _tracking_store_registry
+
+    run = a_run()
+    path = folder / "mlruns" / "mlflow.db"
+    newest = version(path)
+    older = folder / "older"
+    older.mkdir()
+    shutil.copy(path, older / "mlflow.db")
+    downgrade(older / "mlflow.db", "-1")
+    before = version(older / "mlflow.db")
+    assert before != newest
+    _tracking_store_registry._get_store_with_resolved_uri.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{older / 'mlflow.db'}")
+        assert tracking.load_run(run).status == "FINISHED"
+    assert version(older / "mlflow.db") == newest
+    (copy,) = older.glob("mlflow.db.before-*")
+    assert version(copy) == before
+    assert f"as it was: {copy}" in capsys.readouterr().err
+    assert {each.name for each in older.iterdir()} == {"mlflow.db", copy.name}
+
+
+def test_a_store_of_a_newer_schema_is_told_and_left_alone(folder):
+    run = a_run()
+    path = folder / "mlruns" / "mlflow.db"
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = 'from2030'")
+    with pytest.raises(TrackingError, match=r"written by a newer MLflow \(its schema is from2030\): pip install"):
+        tracking.load_run(run)
+    assert {each.name for each in path.parent.iterdir()} == {"mlflow.db", "artifacts"}
+
+
+# --- backup --------------------------------------------------------------------------------------------------------
+
+
+def test_a_plain_copy_is_a_backup(folder):
+    from mlflow.tracking._tracking_service.utils import _tracking_store_registry
+
+    plan = make_plan("softmax", "digits")
+    run = tracking.start_run(plan, load_data(plan), {})
+    model = build("softmax", 8, 8, 1, 10)
+    with tracking.outbox_of(run):
+        tracking.log_epoch(run, 1, {"train_loss": 0.5})
+        tracking.log_keras_model(run, model)
+        tracking.finish(run, "FINISHED")
+    before = tracking.load_run(run)
+    assert os.system("cp -a mlruns backup") == 0  # the documented command
+    shutil.rmtree("mlruns")
+    _tracking_store_registry._get_store_with_resolved_uri.cache_clear()
+    with pytest.raises(TrackingError, match="there are no runs yet"):
+        tracking.load_run(run)
+    assert os.system("cp -a backup mlruns") == 0
+    assert tracking.load_run(run) == before
+    for own, kept in zip(tracking.load_run(run).model().get_weights(), model.get_weights(), strict=True):
+        assert (own == kept).all()
+
+
+def test_where_nothing_was_written_nothing_is_made(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert sync() == ()
+    for command in (gc, stale):
+        with pytest.raises(TrackingError, match="there are no runs yet"):
+            command()
+    assert not list(tmp_path.iterdir())
