@@ -67,6 +67,8 @@ def serve(folder: Path, port: int, parts: ExitStack) -> None:
         "admin_username = admin\n"
         f"admin_password = {kept['admin']}\n"
         "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+        # Or each request would pay a tenth of a second of the processor, the cost of one guess at a password.
+        "auth_cache_ttl_seconds = 60\n"
     )
     environment = {
         # Not as arguments: everyone who lists the processes would see the passwords.
@@ -74,6 +76,8 @@ def serve(folder: Path, port: int, parts: ExitStack) -> None:
         "MLFLOW_AUTH_CONFIG_PATH": str(accounts),
         "MLFLOW_FLASK_SERVER_SECRET_KEY": kept["cookies"],
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        # Seven workers of 250 MB each, which language models alone need, and which outlive a server that is killed.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         **s3,
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
     }
