@@ -8,6 +8,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
 
+pytest.register_assert_rewrite("nothing_lost")  # what several tests call tells what it found, too
+
 
 @pytest.fixture(scope="session")
 def metadata_of():

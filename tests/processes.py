@@ -14,13 +14,21 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(["pipelines.train", "tensorflow", "keras", "mlflow"])  # seconds that each would take
 
 
+def _store() -> dict[str, str]:
+    """What of the environment names a store, and who asks it."""
+    return {name: value for name, value in os.environ.items() if name.startswith("MLFLOW_TRACKING_")}
+
+
 def _call(folder: str, environment: dict[str, str], function: Callable[..., Any], arguments: dict[str, Any]) -> None:
     os.chdir(folder)
-    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    for name in _store():
+        del os.environ[name]
     os.environ.update(environment)
     told = os.open("told.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(told, 1)
@@ -28,11 +36,9 @@ def _call(folder: str, environment: dict[str, str], function: Callable[..., Any]
     function(**arguments)
 
 
-def start(
-    folder: Path, function: Callable[..., Any], environment: dict[str, str] | None = None, **arguments: Any
-) -> Any:
-    """A process that calls a function in a folder; what it prints is in told.txt there."""
-    process = _forks.Process(target=_call, args=(str(folder), environment or {}, function, arguments))
+def start(folder: Path, function: Callable[..., Any], **arguments: Any) -> Any:
+    """A process that calls a function in a folder, on the store that is ours; what it prints is in told.txt there."""
+    process = _forks.Process(target=_call, args=(str(folder), _store(), function, arguments))
     process.start()
     return process
 
@@ -83,10 +89,17 @@ def server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
         stop(process)
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """Kill a server with its workers, whatever they are doing."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, 9)
+def stop(process: subprocess.Popen[Any]) -> None:
+    """Kill a server with all that it started, whatever they are doing, and wait until they are gone."""
+    with suppress(psutil.NoSuchProcess):
+        parent = psutil.Process(process.pid)
+        children = parent.children(recursive=True)
+        for each in (parent, *children):
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+        process.wait()
+        _, left = psutil.wait_procs(children, timeout=60)
+        assert not left, "they don't end"
     process.wait()
 
 

@@ -9,14 +9,15 @@ import shutil
 import time
 import urllib.error
 import urllib.request
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
 import pytest
+from nothing_lost import TRAINING, counted, run_ids, server_is_killed, ten_at_once, told, whole
 from processes import end, free_port, server, start, stop, until
 
 from pipelines import tracking
@@ -27,9 +28,6 @@ from pipelines.tracking.journal import Journal, waits
 from pipelines.train import train
 from zoo.errors import TrackingError
 from zoo.models import build
-
-SETTINGS = {"epochs": 400, "precision": "float32", "augmentation": "none"}  # 100 validations
-TRAINING = {"model": "softmax", "data": "digits", "settings": SETTINGS}
 
 
 @pytest.fixture
@@ -194,65 +192,11 @@ def test_what_waits_is_known_by_its_step_when_it_is_sent_again(folder):
     assert counted(run)["train_loss"] == {1: 1, 2: 1, 3: 1}
 
 
-def counted(run_id: str) -> dict[str, Counter[int]]:
-    """How often each metric of a run was written, by step."""
-    with tracking.open_client() as client:
-        names = client.get_run(run_id).data.metrics
-        return {name: Counter(metric.step for metric in client.get_metric_history(run_id, name)) for name in names}
-
-
-def whole(run_id: str) -> None:
-    """A run of TRAINING with nothing missing, and nothing there twice."""
-    found = counted(run_id)
-    for name in tracking.HISTORY:
-        assert found[name] == dict.fromkeys(range(4, 401, 4), 1), name
-    assert {name: dict(found[name]) for name in ("best_epoch", "parameters")} == {
-        "best_epoch": {0: 1},
-        "parameters": {0: 1},
-    }
-    run = tracking.load_run(run_id)
-    assert run.status == "FINISHED"
-    assert run.model().count_params() == 650
-    with tracking.open_client() as client:
-        stored = client.get_run(run_id)
-        assert {file.path for file in client.list_artifacts(run_id)} >= {"plan.json", "versions.json"}
-        models = client.search_logged_models([stored.info.experiment_id], f"source_run_id = '{run_id}'")
-    assert [str(model.status) for model in models] == ["READY"]
-    assert [output.model_id for output in stored.outputs.model_outputs] == [models[0].model_id]
-
-
-def the_run() -> str:
-    (found,) = tracking.search("")
-    return str(found.info.run_id)
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_server_that_is_killed_and_started_again_has_everything_once(folder, monkeypatch):
-    uri = f"http://127.0.0.1:{(port := free_port())}"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    environment = {"MLFLOW_TRACKING_URI": uri}
-    settings = {**SETTINGS, "epochs": 4000}
-    with server(folder / "server", port) as first:
-        process = start(folder, train, environment, model="softmax", data="digits", settings=settings)
-        until(lambda: len(counted(the_run()).get("train_loss", ())) > 5, every=0.2)
-        run = the_run()
-        stop(first)
-        until(lambda: tracking.unsent(run) > 20)
-    for _ in range(2):  # at moments when requests are under way
-        with server(folder / "server", port) as again:
-            until(lambda: len(counted(run)["train_loss"]) > 30)
-            time.sleep(0.3)
-            stop(again)
-    with server(folder / "server", port):
-        assert end(process) == 0, (folder / "told.txt").read_text()
-        for synced in sync():
-            assert not synced.waiting, synced
-        found = counted(run)
-        assert found["train_loss"] == dict.fromkeys(range(4, 4001, 4), 1)
-        assert tracking.load_run(run).status == "FINISHED"
-        assert tracking.load_run(run).model().count_params() == 650
-    assert "goes on without the store" in (folder / "told.txt").read_text()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{(port := free_port())}")
+    server_is_killed(folder, partial(server, folder / "server", port), epochs=4000)
 
 
 @pytest.mark.slow
@@ -261,12 +205,12 @@ def test_a_training_outlives_its_server_and_sync_sends_the_rest(folder, monkeypa
     uri = f"http://me:pass%21word@127.0.0.1:{(port := free_port())}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     with server(folder / "server", port) as first:
-        process = start(folder, train, {"MLFLOW_TRACKING_URI": uri}, **TRAINING)
-        until(lambda: Path("mlruns/outbox").is_dir() and tracking.search(""), every=0.2)
-        run = the_run()
+        process = start(folder, train, **TRAINING)
+        until(lambda: Path("mlruns/outbox").is_dir() and run_ids(), every=0.2)
+        (run,) = run_ids()
         stop(first)
         assert end(process) == 0, "the training goes on"
-    said = (folder / "told.txt").read_text()
+    said = told(folder)
     assert "`zoo sync` sends them" in said
     assert "connection refused" in said
     with pytest.raises(TrackingError, match=r"doesn't answer \(connection refused\): start it, or unset .* `zoo sync`"):
@@ -319,11 +263,6 @@ def test_what_belongs_to_another_store_is_not_sent_here(folder, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_ten_trainings_at_once_on_one_database_are_ten_complete_runs(folder):
-    begun = [start(folder, train, **TRAINING) for _ in range(10)]
-    assert [end(process, 900) for process in begun] == [0] * 10, (folder / "told.txt").read_text()
-    runs = [run.info.run_id for run in tracking.search("")]
-    assert len(runs) == 10
-    for run in runs:
-        whole(run)
-    assert "locked" not in (folder / "told.txt").read_text()
+    ten_at_once(folder)
+    assert "locked" not in told(folder)
     assert not list(Path("mlruns/outbox").glob("*"))

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import re
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 import urllib.error
@@ -16,6 +12,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from own_server import address, secrets_of, start, stop
 from servers import ask, free_port, serving
 
 import zoo
@@ -24,47 +21,22 @@ from pipelines.cli import main
 
 pytestmark = [pytest.mark.apps, pytest.mark.timeout(900)]
 ROOT = Path(__file__).parents[2]
-SERVER = ROOT / "examples" / "server" / "server.py"
-
-
-def start(folder: Path, port: int) -> subprocess.Popen[str]:
-    """The server, once it says that it is ready."""
-    command = [sys.executable, SERVER, "--folder", folder, "--port", str(port)]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW")}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    told = ""
-    while "for clients" not in told:
-        line = process.stdout.readline()
-        assert line, told
-        told += line
-    assert not re.search("[0-9a-f]{40}", told)  # no password
-    return process
-
-
-def stop(process: subprocess.Popen[str]) -> None:
-    process.terminate()
-    process.communicate(timeout=120)
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def place(own_folder, tmp_path_factory):
     """(folder of the server, its port, its secrets); the environment is a client's, the working folder its own."""
-    if not (shutil.which("postgres") or list(Path("/usr/lib/postgresql").glob("*/bin/postgres"))):
-        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
-    folder = Path(tempfile.mkdtemp(prefix="zoo-server-"))  # not below pytest's, which PostgreSQL's user can't reach
-    port = free_port()
+    folder, port = own_folder, free_port()
     process = start(folder, port)
-    secrets = json.loads((folder / "secrets.json").read_text())
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(tmp_path_factory.mktemp("client"))
             patch.setenv("XDG_CACHE_HOME", str(Path.cwd() / "cache"))
             # The address holds the password: wherever that is written down, a test below finds it.
-            patch.setenv("MLFLOW_TRACKING_URI", f"http://admin:{secrets['admin']}@127.0.0.1:{port}")
-            yield folder, port, secrets
+            patch.setenv("MLFLOW_TRACKING_URI", address(folder, port))
+            yield folder, port, secrets_of(folder)
     finally:
         stop(process)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
@@ -224,10 +196,10 @@ def test_the_next_start_finds_everything_as_it_was(place, promoted, monkeypatch)
     port = free_port()
     process = start(copied, port)  # a server of its own, stopped and started again
     try:
-        assert json.loads((copied / "secrets.json").read_text()) != secrets
+        assert secrets_of(copied) != secrets
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
         monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
-        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", json.loads((copied / "secrets.json").read_text())["admin"])
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", secrets_of(copied)["admin"])
         assert main(["promote", str(ROOT / "exports/digits/lenet5")]) == 0
         stop(process)
         began = time.monotonic()
