@@ -8,7 +8,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
 
-pytest.register_assert_rewrite("nothing_lost")  # what several tests call tells what it found, too
+pytest.register_assert_rewrite("nothing_lost", "mlflow_pages")  # what several tests call tells what it found, too
 
 
 @pytest.fixture(scope="session")
