@@ -28,7 +28,7 @@ test-full: check ## The same, and the slow tests
 test-apps: $(INSTALLED) ## Run the apps in examples/ for real: needs Node.js with npm, Chromium, and the network
 	$(BIN)/pytest -m apps tests/apps
 
-test-server: $(INSTALLED) ## Start that server for real, and train, promote and serve against it: needs PostgreSQL
+test-server: $(INSTALLED) ## Start that server for real; train, kill, promote, serve and browse: needs PostgreSQL and Chromium
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[server]'
 	$(BIN)/pytest -m apps tests/server
 

@@ -1,4 +1,4 @@
-"""Kills, and a server that goes: PostgreSQL and S3 have what a database in a file has."""
+"""Kills, a server that goes, and many trainings at once: PostgreSQL and S3 have what a database in a file has."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import own_server
 import processes
 import pytest
-from nothing_lost import killed_again_and_again, server_is_killed, undisturbed
+from nothing_lost import killed_again_and_again, server_is_killed, ten_at_once, undisturbed
 from servers import free_port
 
 pytestmark = [pytest.mark.apps, pytest.mark.timeout(900)]
@@ -59,3 +59,7 @@ def test_a_server_that_is_killed_with_its_stores_and_started_again_has_everythin
 @pytest.mark.parametrize("seed", [1])
 def test_runs_that_are_killed_come_to_the_same_weights_and_curves(folder, expected, seed):
     killed_again_and_again(folder, expected, kills=4, seed=seed, later=2)
+
+
+def test_ten_trainings_at_once_are_ten_complete_runs(running, folder):
+    ten_at_once(folder)
