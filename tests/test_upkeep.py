@@ -96,6 +96,15 @@ def test_gc_tells_first_and_removes_what_nobody_needs_when_asked(folder, capsys)
         client.get_run(deleted)
 
 
+def test_gc_leaves_the_checkpoint_of_a_run_in_another_store_to_be_resumed_from(folder, empty_store, monkeypatch):
+    run = a_run("KILLED", saved=True)
+    shutil.copy(empty_store, folder / "other.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'other.db'}")
+    (kept,) = gc(yes=True).kept
+    assert (kept.run, kept.reason) == (run, "this store has no such run, it was written 0 days ago")
+    assert checkpoint.exists(run)
+
+
 def test_gc_leaves_alone_what_lies_elsewhere(folder):
     deleted, linked = a_run(deleted=True), a_run(deleted=True)
     elsewhere = folder / "mine" / "artifacts"
