@@ -43,9 +43,9 @@ class Collected:
 def gc(*, yes: bool = False, days: float = OLD) -> Collected:
     """Find artifacts and models of deleted runs, checkpoints that nobody will resume from, and empty outboxes.
 
-    yes: remove them, too. days: a checkpoint of an unfinished run is old after so many, and that of one which this store
-    doesn't know. Nothing is removed but folders below that of the store, and no link is followed; a server's artifacts
-    are its own to see to. Raises TrackingError where the store is away.
+    yes: remove them, too. days: a checkpoint of an unfinished run is old after so many, and that of a run of which this
+    store doesn't know. Nothing is removed but folders below that of the store, and no link is followed; a server's
+    artifacts are its own to see to. Raises TrackingError where the store is away.
     """
     tracking.existing_store()
     tracking.check_store()
