@@ -27,8 +27,9 @@ class Store(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         address = urlsplit(self.path)
         asked = {name: values[0] for name, values in parse_qs(address.query).items()}
-        version = {"name": "digits", "version": "1", "source": self.server.source, "run_id": RUN, "status": "READY"}
-        model = {"name": "digits", "aliases": [{"alias": "champion", "version": "1"}], "latest_versions": [version]}
+        name = asked.get("name", "digits")
+        version = {"name": name, "version": "1", "source": self.server.source, "run_id": RUN, "status": "READY"}
+        model = {"name": name, "aliases": [{"alias": "champion", "version": "1"}], "latest_versions": [version]}
         experiment = {"experiment_id": "1", "name": "digits", "artifact_location": "mlflow-artifacts:/1"}
         run = {
             "info": {
@@ -102,6 +103,11 @@ def test_a_model_of_a_server_is_the_file(store, tmp_path):
     assert zoo.load("models:/digits@champion").metadata == zoo.load(EXPORT).metadata
     (kept,) = [path for path in written(tmp_path) if path.endswith(".onnx")]
     assert kept.startswith("work/cache/classifier-zoo/models/")
+
+
+def test_a_data_set_whose_name_begins_as_the_id_of_a_model_does_is_meant(store):
+    store.file = (EXPORT / "model.onnx").read_bytes()
+    assert zoo.load("models:/m-nist@champion").metadata.model == "softmax"
 
 
 EVIL = [
