@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.tracking.describing import shown
 from pipelines.tracking.store import open_client, store_uri, without_secrets
 from zoo.errors import TrackingError, printable
 
@@ -99,7 +100,7 @@ def register(
     known = {MODEL_TAG: model_id, **tags}  # MLflow's own model_id of a version isn't kept by its databases
     with open_client() as client:
         if _model(client, name) is None:
-            told = f"Classifiers of {data_set}. `zoo promote` registers their versions and moves their aliases."
+            told = f"Classifiers of {shown(data_set)}. `zoo promote` registers their versions and moves their aliases."
             client.create_registered_model(name, {"data_set": data_set}, told)
         own = next((each for each in _versions(client, name) if each.tags.get(MODEL_TAG) == model_id), None)
         if own is not None:
