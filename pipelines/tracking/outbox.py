@@ -74,14 +74,14 @@ def _catch_up(run_id: str, journal: Journal) -> set[tuple[str, int]]:
 def send(run_id: str, journal: Journal, *, again: bool = True) -> int:
     """Send what waits, the oldest first, and say how many records that were. TrackingError where the store fails.
 
-    again: the first may have been received already.
+    again: some may have been received already, and not only the first, where what is confirmed was lost.
     """
     count = 0
     with _asked_once(), open_client() as client:
         for batch in delivery.batches(journal.waiting()):
             delivery.deliver(client, run_id, batch, again=again)
             journal.confirm(batch[-1])
-            again, count = False, count + len(batch)
+            count += len(batch)
     return count
 
 
