@@ -309,6 +309,14 @@ def test_a_server_that_never_answers_is_told_in_seconds(folder, monkeypatch):
             tracking.check_store()
 
 
+def test_a_run_whose_outbox_cannot_be_written_does_not_count_as_running_for_ever(folder):
+    (folder / "mlruns").mkdir()
+    (folder / "mlruns" / "outbox").write_text("", encoding="utf-8")
+    with pytest.raises(TrackingError, match="can't be written"):
+        train("softmax", "digits", settings={"epochs": 1})
+    assert tracking.load_run(the_run()).status == "FAILED"
+
+
 def test_what_belongs_to_another_store_is_not_sent_here(folder, monkeypatch):
     journal = Journal(folder / "mlruns" / "outbox" / ("0" * 32), "http://elsewhere:5000")
     journal.append({"kind": "status", "status": "FINISHED", "time": 1})
