@@ -200,6 +200,16 @@ def _check_writable(uri: str) -> None:
         raise TrackingError(f"the tracking store {path} can't be written ({reason}): {advice}") from None
 
 
+def checked_run_id(run: Any) -> str:
+    """The id of a run as MLflow gives it. Folders are named by it: TrackingError for one that might lead elsewhere."""
+    run_id = str(run.info.run_id)
+    if not re.fullmatch("[0-9a-f]{32}", run_id):
+        raise TrackingError(
+            f"the tracking store {without_secrets(store_uri())} gives a run the id {run_id!r}: not used"
+        )
+    return run_id
+
+
 def experiment_id(client: Any, name: str) -> str:
     """The id of an experiment in the store, which is made where there is none."""
     found = client.get_experiment_by_name(name)
