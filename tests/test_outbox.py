@@ -196,6 +196,18 @@ def test_what_waits_is_known_by_its_step_when_it_is_sent_again(folder):
     assert counted(run)["train_loss"] == {1: 1, 2: 1, 3: 1}
 
 
+def test_a_run_that_was_killed_after_its_model_was_sent_has_it_once(folder):
+    plan = make_plan("softmax", "digits")
+    run = tracking.start_run(plan, load_data(plan), {})
+    model = build("softmax", 8, 8, 1, 10)
+    for resumed in (False, True):
+        with tracking.outbox_of(run, resumed=resumed):
+            tracking.log_keras_model(run, model)
+    with tracking.open_client() as client:
+        experiment = client.get_run(run).info.experiment_id
+        assert len(client.search_logged_models([experiment], f"source_run_id = '{run}'")) == 1
+
+
 def counted(run_id: str) -> dict[str, Counter[int]]:
     """How often each metric of a run was written, by step."""
     with tracking.open_client() as client:
