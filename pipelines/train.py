@@ -153,9 +153,10 @@ def _train(
         if begin is None:
             held.enter_context(tracking.outbox_of(run_id))
             tracking.log_figures(run_id, _costs(learner))
+            begin = _beginning(learner, precision, run_id)
+        if begin.epoch == 0:  # also where it was interrupted amid these
             log_data(run_id, data_set)
             log_augmented(run_id, plan.recipe, learned)
-            begin = _beginning(learner, precision, run_id)
         with tracking.watch_machine(run_id):
             best = fit(learner, plan, learned, teacher, schedule, stages, begin, run_id)
         trained = _in_float32(plan, data_set, best)
