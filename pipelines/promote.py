@@ -181,7 +181,14 @@ def demote(data: str, *, alias: str = CHAMPION) -> Demotion:
 def _folder_of(name: str, temporary: Path) -> Path:
     """The export's folder, fetched from the store where a run or a version is named."""
     if name.startswith("models:/"):
-        name = tracking.find_version(name).run_id
+        version = tracking.find_version(name)
+        folder = tracking.fetch_folder(version.run_id, "export", temporary, written_by="export")
+        held = {file.sha256 for file in read_manifest(folder).files}
+        if version.tags.get("sha256", "") not in {"", *held}:
+            raise TrackingError(
+                f"{version} isn't what run {version.run_id[:8]} holds, which was exported anew: promote the run instead"
+            )
+        return folder
     if is_run(name):
         run_id = tracking.find_run(name)
         return tracking.fetch_folder(run_id, "export", temporary, written_by="export")
