@@ -105,6 +105,16 @@ def test_gc_leaves_the_checkpoint_of_a_run_in_another_store_to_be_resumed_from(f
     assert checkpoint.exists(run)
 
 
+def test_gc_forgets_more_runs_than_one_command_takes(folder, monkeypatch):
+    monkeypatch.setattr("pipelines.tracking.upkeep.AT_ONCE", 2)
+    runs = [a_run() for _ in range(3)]
+    with tracking.open_client() as client:
+        for run in runs:
+            client.delete_run(run)
+    gc(yes=True)
+    assert tracking.deleted_runs() == []
+
+
 def test_gc_leaves_alone_what_lies_elsewhere(folder):
     deleted, linked = a_run(deleted=True), a_run(deleted=True)
     elsewhere = folder / "mine" / "artifacts"
