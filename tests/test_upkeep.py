@@ -179,15 +179,18 @@ def test_a_store_of_an_older_schema_is_copied_and_upgraded(folder, capsys):
     downgrade(older / "mlflow.db", "-1")
     before = version(older / "mlflow.db")
     assert before != newest
+    first = older / f"mlflow.db.before-{newest}"
+    first.write_text("of an upgrade that was interrupted", encoding="utf-8")
     _tracking_store_registry._get_store_with_resolved_uri.cache_clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{older / 'mlflow.db'}")
         assert tracking.load_run(run).status == "FINISHED"
     assert version(older / "mlflow.db") == newest
-    (copy,) = older.glob("mlflow.db.before-*")
+    copy = older / f"mlflow.db.before-{newest}-2"
     assert version(copy) == before
+    assert first.read_text(encoding="utf-8") == "of an upgrade that was interrupted"
     assert f"as it was: {copy}" in capsys.readouterr().err
-    assert {each.name for each in older.iterdir()} == {"mlflow.db", copy.name}
+    assert {each.name for each in older.iterdir()} == {"mlflow.db", first.name, copy.name}
 
 
 def test_a_store_of_a_newer_schema_is_told_and_left_alone(folder):
