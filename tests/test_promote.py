@@ -155,6 +155,22 @@ def test_demoting_goes_back_step_by_step_even_over_a_version_that_was_champion_t
     assert set(registered()[1]) == {1, 2, 3}
 
 
+@pytest.mark.parametrize("amid", ["set_registered_model_alias", "set_registered_model_tag"])
+def test_a_demotion_that_was_interrupted_can_be_done_again(store, monkeypatch, amid):
+    from mlflow import MlflowClient
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for folder in (SOFTMAX, CONV):
+        promote(folder)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(MlflowClient, amid, interrupt)
+        demote("digits")
+    assert demote("digits").version == 1
+    assert registered()[0] == {"champion": 1}
+
+
 def test_what_holds_the_alias_already_stays_and_nothing_is_written(store):
     promote(CONV)
     before = registered()[1][1].last_updated_timestamp

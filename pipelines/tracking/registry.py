@@ -1,7 +1,8 @@
 """The registered models: one a data set, its versions, and the aliases that say which of them is meant.
 
 The history of an alias is kept in a tag of the registered model, the versions that held it in their order, so that a
-demotion finds the one before. Writing is in an order that leaves nothing half done: the alias moves last.
+demotion finds the one before. Writing is in an order that leaves nothing half done: a new version is whole before an
+alias names it, and a promotion or a demotion that was interrupted can be done again.
 """
 
 from __future__ import annotations
@@ -149,8 +150,8 @@ def move_alias_back(name: str, alias: str) -> tuple[Version, Version]:
             history.pop()
         if not history:
             raise TrackingError(f"no version of {name} was {alias} before {held.number}: promote another one")
+        _write_history(client, name, alias, history)  # first: interrupted here, it is done again, and leads no further
         client.set_registered_model_alias(name, alias, str(history[-1]))
-        _write_history(client, name, alias, history)
         return held, _version(client.get_model_version(name, str(history[-1])))
 
 
