@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 
 from pipelines import tracking
+from pipelines.promote import promote
 from pipelines.run import run
 from pipelines.runs import runs
 from pipelines.train import train
@@ -48,6 +49,7 @@ def place(tmp_path_factory):
         patch.chdir(tmp_path_factory.mktemp("browsed"))
         run(["softmax"], "digits", settings={"epochs": 8}, seeds=2)
         run(["conv-tiny"], "digits", settings={"epochs": 40})
+        assert promote("digits/conv-tiny").refusal == ""
         drawn = np.random.default_rng(0)
         for name in (HOSTILE, "plain"):
             folder = Path("my pictures") / name
@@ -261,6 +263,14 @@ def test_models_are_ready_and_have_the_figures_of_the_test_data(visit, best):
     visit(f"#/experiments/{experiment(best.run)}/models/{found[0].model_id}")
     visit.sees("test_accuracy", exact=True)
     visit.sees("digits-test")
+
+
+def test_the_champion_is_named_and_its_gates_are_told(visit):
+    page = visit("#/models/digits")
+    visit.sees("champion", exact=True)
+    page = visit("#/models/digits/versions/1")
+    visit.sees("parity", exact=True)
+    assert "conv-tiny" in page.inner_text("body")
 
 
 # --- names that others chose ---------------------------------------------------------------------------------------
