@@ -5,7 +5,7 @@ no function here depends on a global "active run", and a finished run can be add
 """
 
 from pipelines.tracking.adopting import adopt
-from pipelines.tracking.describing import SMALL
+from pipelines.tracking.describing import SMALL, shown
 from pipelines.tracking.environments import environment_of
 from pipelines.tracking.listing import results_pages
 from pipelines.tracking.models import KERAS_MODEL, ONNX_MODEL, log_export, log_keras_model
@@ -89,6 +89,7 @@ __all__ = [
     "results_pages",
     "search",
     "send_all",
+    "shown",
     "start_run",
     "start_study",
     "statuses",

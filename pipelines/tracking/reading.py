@@ -12,7 +12,14 @@ from typing import Any
 
 from pipelines.plan import PLAN_FILE, Plan, fingerprint, parse_plan
 from pipelines.tracking.models import load_keras_model
-from pipelines.tracking.store import database_file, existing_store, open_client, store_uri, without_secrets
+from pipelines.tracking.store import (
+    checked_run_id,
+    database_file,
+    existing_store,
+    open_client,
+    store_uri,
+    without_secrets,
+)
 from pipelines.tracking.system import SYSTEM
 from zoo.errors import RecipeError, TrackingError
 
@@ -54,7 +61,7 @@ def find_run(run: str) -> str:
     existing_store()
     found = [] if not prefix or set(prefix) - set("0123456789abcdef") else search(f"run_id LIKE '{prefix}%'")
     if len(found) == 1:
-        return str(found[0].info.run_id)
+        return checked_run_id(found[0])
     if found:
         names = ", ".join(each.info.run_id[: len(prefix) + 4] for each in found[:5])
         raise TrackingError(f"{len(found)} runs begin with {prefix!r} ({names}): give more digits")
