@@ -205,7 +205,7 @@ def _data_of(metadata: Metadata) -> str | None:
     if metadata.data_set in data_sets():
         return None
     try:
-        return tracking.load_run(metadata.run_id).plan.data
+        return tracking.load_run(tracking.find_maker(metadata.run_id)).plan.data
     except TrackingError:
         return None
 

@@ -289,6 +289,12 @@ def test_where_nothing_was_written_nothing_is_found_or_made(plan, tmp_path, monk
     assert not list(tmp_path.iterdir())
 
 
+def test_an_export_that_names_its_run_by_a_digit_names_none(run):
+    assert tracking.find_maker(run) == run
+    with pytest.raises(TrackingError, match="the export names no run, but"):
+        tracking.find_maker(run[:1])
+
+
 # --- stores that can't be used -------------------------------------------------------------------------------------
 
 

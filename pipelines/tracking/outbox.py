@@ -78,7 +78,7 @@ def send(run_id: str, journal: Journal, *, again: bool = True) -> int:
     again: some may have been received already, and not only the first, where what is confirmed was lost.
     """
     count = 0
-    with _asked_once(), open_client() as client:
+    with open_client() as client, _asked_once():
         for batch in delivery.batches(journal.waiting()):
             delivery.deliver(client, run_id, batch, again=again)
             journal.confirm(batch[-1])

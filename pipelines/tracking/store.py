@@ -21,6 +21,7 @@ from zoo.errors import MissingExtraError, TrackingError
 STORE_FOLDER = Path("mlruns")
 STORE_FILE = "mlflow.db"
 OUTBOX_FOLDER = STORE_FOLDER / "outbox"  # a folder for each run that the store hasn't all of yet
+RUN_ID = re.compile("[0-9a-f]{32}")
 LOCK_PATIENCE = 5.0  # seconds that a store may be locked: a commit takes milliseconds, MLflow would wait for minutes
 ANSWER_PATIENCE = 5.0  # seconds that a server may take to say that it is there: MLflow would ask for minutes
 PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
@@ -203,7 +204,7 @@ def _check_writable(uri: str) -> None:
 def checked_run_id(run: Any) -> str:
     """The id of a run as MLflow gives it. Folders are named by it: TrackingError for one that might lead elsewhere."""
     run_id = str(run.info.run_id)
-    if not re.fullmatch("[0-9a-f]{32}", run_id):
+    if not RUN_ID.fullmatch(run_id):
         raise TrackingError(
             f"the tracking store {without_secrets(store_uri())} gives a run the id {run_id!r}: not used"
         )
