@@ -176,7 +176,7 @@ def _logged(result: Benchmark, folders: Sequence[Path]) -> Benchmark:
     exports = []
     for found, folder in zip(result.exports, folders, strict=True):
         try:
-            run = tracking.find_run(read_manifest(folder).metadata.run_id)
+            run = tracking.find_maker(read_manifest(folder).metadata.run_id)
             tracking.log_figures(run, _figures(found))
             with tempfile.TemporaryDirectory() as temporary:
                 one = replace(result, exports=(found,), plot=None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,6 @@ from zoo.contract import Manifest, read_manifest
 from zoo.errors import ExportError, TrackingError, printable
 from zoo.runtime.loading import find_export
 
-RUN_ID = re.compile("[0-9a-f]{32}")  # what an export says of its run may be anything
 EXPORT_FOLDER = "export"  # among the artifacts of a run that was exported
 
 
@@ -59,7 +57,7 @@ def find_candidates(named: Sequence[str | os.PathLike[str]], into: Path) -> list
 
 def run_of(candidate: Candidate) -> TrackedRun | None:
     """The run that made it; None where no store knows it. Raises TrackingError where the store fails."""
-    if candidate.run is not None or not RUN_ID.fullmatch(candidate.run_id) or not _is_store():
+    if candidate.run is not None or not tracking.RUN_ID.fullmatch(candidate.run_id) or not _is_store():
         return candidate.run
     known = tracking.search(f"run_id = '{candidate.run_id}'")
     return tracking.load_run(candidate.run_id) if known else None

@@ -43,9 +43,9 @@ class Collected:
 def gc(*, yes: bool = False, days: float = OLD) -> Collected:
     """Find artifacts and models of deleted runs, checkpoints that nobody will resume from, and empty outboxes.
 
-    yes: remove them, too. days: a checkpoint of an unfinished run is old after so many. Nothing is removed but folders
-    below that of the store, and no link is followed; a server's artifacts are its own to see to. Raises TrackingError
-    where the store is away.
+    yes: remove them, too. days: a checkpoint of an unfinished run is old after so many, and that of a run of which this
+    store doesn't know. Nothing is removed but folders below that of the store, and no link is followed; a server's
+    artifacts are its own to see to. Raises TrackingError where the store is away.
     """
     tracking.existing_store()
     tracking.check_store()
@@ -82,8 +82,10 @@ def _checkpoints(deleted: set[str], days: float) -> Iterator[tuple[Leftover, boo
     status = tracking.statuses(folders)
     for run_id, folder in sorted(folders.items()):
         age = (time.time() - max((path.stat().st_mtime for path in folder.glob("*")), default=0)) / 86400
-        if run_id in deleted or status[run_id] == "":
-            reason, goes = "the store has no such run any more", True
+        if run_id in deleted:
+            reason, goes = "its run was deleted", True
+        elif status[run_id] == "":  # nor does a store have the runs of another one, where this may be needed yet
+            reason, goes = f"this store has no such run, it was written {age:.0f} days ago", age > days
         elif status[run_id] == "FINISHED":
             reason, goes = "its run is finished", True
         elif status[run_id] == "RUNNING":

@@ -24,7 +24,7 @@ import numpy as np
 from pipelines import tracking
 from pipelines.answers import answers_of
 from pipelines.latency import THREADS, measure_latencies
-from pipelines.markdown import plain, row, table
+from pipelines.markdown import row, table
 from pipelines.pictures import find_test_set, read_as
 from pipelines.source import is_run
 from pipelines.statistics import paired_test
@@ -181,7 +181,14 @@ def demote(data: str, *, alias: str = CHAMPION) -> Demotion:
 def _folder_of(name: str, temporary: Path) -> Path:
     """The export's folder, fetched from the store where a run or a version is named."""
     if name.startswith("models:/"):
-        name = tracking.find_version(name).run_id
+        version = tracking.find_version(name)
+        folder = tracking.fetch_folder(version.run_id, "export", temporary, written_by="export")
+        held = {file.sha256 for file in read_manifest(folder).files}
+        if version.tags.get("sha256", "") not in {"", *held}:
+            raise TrackingError(
+                f"{version} isn't what run {version.run_id[:8]} holds, which was exported anew: promote the run instead"
+            )
+        return folder
     if is_run(name):
         run_id = tracking.find_run(name)
         return tracking.fetch_folder(run_id, "export", temporary, written_by="export")
@@ -198,7 +205,7 @@ def _data_of(metadata: Metadata) -> str | None:
     if metadata.data_set in data_sets():
         return None
     try:
-        return tracking.load_run(metadata.run_id).plan.data
+        return tracking.load_run(tracking.find_maker(metadata.run_id)).plan.data
     except TrackingError:
         return None
 
@@ -260,10 +267,11 @@ def _same_test(new: Metadata, old: Metadata, data: str | None) -> tuple[Split, S
 
 def _description(metadata: Metadata, alias: str, before: Version | None, gates: tuple[Gate, ...]) -> str:
     """The gates in Markdown, as the page of the version shows them."""
-    rows = (row([gate.name, plain(gate.found), plain(gate.wanted)]) for gate in gates)
+    model = tracking.shown(f"{metadata.data_set}/{metadata.model}")
+    rows = (row([gate.name, tracking.shown(gate.found), tracking.shown(gate.wanted)]) for gate in gates)
     instead = f" instead of version {before.number}" if before else ""
     return (
-        f"{plain(f'{metadata.data_set}/{metadata.model}')}, promoted to {alias}{instead}: all gates were passed.\n\n"
+        f"{model}, promoted to {alias}{instead}: all gates were passed.\n\n"
         + table(["gate", "found", "wanted"], rows)
         + "\n"
     )

@@ -167,7 +167,7 @@ def _log(quantized: Quantized) -> str:
     """Add the files and their figures to the run that made the export, where the store has it; else say why not."""
     figures = {name: value for found in quantized.files for name, value in figures_of(found).items()}
     try:
-        run = tracking.find_run(quantized.metadata.run_id)
+        run = tracking.find_maker(quantized.metadata.run_id)
         tracking.log_folder(run, quantized.folder, "export")
         tracking.log_figures(run, figures, model=tracking.ONNX_MODEL, split="test")
     except TrackingError as error:

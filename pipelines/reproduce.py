@@ -99,12 +99,17 @@ def reproduce(run: str, *, tell: Callable[[str], None] = print) -> Reproduction:
         tell(f"warning: {difference}")
     if silent:
         tell(f"warning: the run is older than what is compared of it today, it doesn't say its {', '.join(silent)}")
-    again = train(plan=_as_then(first, tell), tags={OF_TAG: first.run_id}).run
+    trained = train(plan=_as_then(first, tell), tags={OF_TAG: first.run_id})
+    if trained.unsent:
+        raise TrackingError(
+            f"run {trained.run[:8]} was trained, and waits for the store: `zoo sync` sends it; the weights are the "
+            f"same if its tag {WEIGHTS_TAG} is {before}"
+        )
 
-    after = tracking.load_run(again)
+    after = tracking.load_run(trained.run)
     result = Reproduction(
         run=first.run_id,
-        again=again,
+        again=trained.run,
         model=first.plan.model,
         data=data_set.name,
         differences=found,
@@ -113,7 +118,7 @@ def reproduce(run: str, *, tell: Callable[[str], None] = print) -> Reproduction:
     )
     if not result.same:
         result = _tested(result, first, after, data_set.test)
-    tracking.log_tags(again, {OUTCOME_TAG: str(result)})
+    tracking.log_tags(trained.run, {OUTCOME_TAG: str(result)})
     return result
 
 

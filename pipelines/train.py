@@ -145,26 +145,28 @@ def _train(
             **(taken.facts() if taken else {}),
         }
         run_id = tracking.start_run(plan, data_set, facts, tags)
-        held.enter_context(tracking.outbox_of(run_id))
-        tracking.log_figures(run_id, _costs(learner))
     else:
         tracking.reopen(run_id)
     if taken:
         print(taken, file=sys.stderr, flush=True)
-    with _ended(run_id), tracking.watch_machine(run_id):
+    with _ended(run_id):
         if begin is None:
-            log_data(run_id, data_set)
-            log_augmented(run_id, plan.recipe, learned)
+            held.enter_context(tracking.outbox_of(run_id))
+            tracking.log_figures(run_id, _costs(learner))
             begin = _beginning(learner, precision, run_id)
-        best = fit(learner, plan, learned, teacher, schedule, stages, begin, run_id)
-        trained = _in_float32(plan, data_set, best)
-        accuracy = _accuracy(trained, learned.validation) if learned.validation else None
-        tracking.log_tags(run_id, {WEIGHTS_TAG: weights_sha256(trained)})  # `zoo reproduce` asks for the same again
-        tracking.log_keras_model(run_id, trained)
-        tracking.log_figures(run_id, {"best_epoch": best.epoch})
-        if accuracy is not None:
-            of_best = {"best_validation_accuracy": accuracy}
-            tracking.log_figures(run_id, of_best, model=tracking.KERAS_MODEL, split="validation")
+        with tracking.watch_machine(run_id):
+            if begin.epoch == 0:  # also where it was interrupted amid these
+                log_data(run_id, data_set)
+                log_augmented(run_id, plan.recipe, learned)
+            best = fit(learner, plan, learned, teacher, schedule, stages, begin, run_id)
+            trained = _in_float32(plan, data_set, best)
+            accuracy = _accuracy(trained, learned.validation) if learned.validation else None
+            tracking.log_tags(run_id, {WEIGHTS_TAG: weights_sha256(trained)})  # `zoo reproduce` asks for the same again
+            tracking.log_keras_model(run_id, trained)
+            tracking.log_figures(run_id, {"best_epoch": best.epoch})
+            if accuracy is not None:
+                of_best = {"best_validation_accuracy": accuracy}
+                tracking.log_figures(run_id, of_best, model=tracking.KERAS_MODEL, split="validation")
     checkpoint.delete(run_id)
     return Trained(
         run=run_id,

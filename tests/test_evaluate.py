@@ -122,7 +122,9 @@ def test_the_run_has_a_picture_for_each_text(logged, evaluation):
     for name in evaluation.figures:
         with Image.open(logged / name) as picture:
             picture.load()
-    assert {path.name for path in logged.iterdir()} == {*evaluation.figures, EVALUATION_FILE}
+    assert {path.name for path in logged.iterdir()} == {*evaluation.figures, EVALUATION_FILE, tracking.SMALL}
+    with Image.open(logged / tracking.SMALL / "curves.png") as picture:
+        assert max(picture.size) <= 560, "for descriptions, beside whose right margin the UI writes what else it knows"
     assert "over 6 epochs" in evaluation.figures["curves.png"]
     assert "the weights of epoch 4, with 15.00%" in evaluation.figures["curves.png"]
 

@@ -179,17 +179,31 @@ def test_what_waits_is_known_by_its_step_when_it_is_sent_again(folder):
     with tracking.outbox_of(run):
         for epoch in range(1, 4):
             tracking.log_epoch(run, epoch, {"train_loss": 1 / epoch})
+            tracking.log_tags(run, {"epoch": str(epoch)})  # what is between two epochs parts them into requests
         shutil.copytree(folder / "mlruns" / "outbox" / run, kept)
     journal = kept / "journal.jsonl"
     lines = [json.loads(line) for line in journal.read_text().splitlines()]
     for line in lines:
-        line["metrics"][0][2] += 5000
+        if line["kind"] == "metrics":
+            line["metrics"][0][2] += 5000
     journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
     (kept / "sent").unlink(missing_ok=True)
     kept.rename(folder / "mlruns" / "outbox" / run)
     (synced,) = sync()
-    assert (synced.sent, synced.waiting) == (3, 0)
+    assert (synced.sent, synced.waiting) == (6, 0)
     assert counted(run)["train_loss"] == {1: 1, 2: 1, 3: 1}
+
+
+def test_a_run_that_was_killed_after_its_model_was_sent_has_it_once(folder):
+    plan = make_plan("softmax", "digits")
+    run = tracking.start_run(plan, load_data(plan), {})
+    model = build("softmax", 8, 8, 1, 10)
+    for resumed in (False, True):
+        with tracking.outbox_of(run, resumed=resumed):
+            tracking.log_keras_model(run, model)
+    with tracking.open_client() as client:
+        experiment = client.get_run(run).info.experiment_id
+        assert len(client.search_logged_models([experiment], f"source_run_id = '{run}'")) == 1
 
 
 @pytest.mark.slow
@@ -249,6 +263,15 @@ def test_a_server_that_never_answers_is_told_in_seconds(folder, monkeypatch):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
         with pytest.raises(TrackingError, match=r"doesn't answer \(nothing within 0\.5 s\)"):
             tracking.check_store()
+
+
+def test_a_run_whose_outbox_cannot_be_written_does_not_count_as_running_for_ever(folder):
+    (folder / "mlruns").mkdir()
+    (folder / "mlruns" / "outbox").write_text("", encoding="utf-8")
+    with pytest.raises(TrackingError, match="can't be written"):
+        train("softmax", "digits", settings={"epochs": 1})
+    (run,) = run_ids()
+    assert tracking.load_run(run).status == "FAILED"
 
 
 def test_what_belongs_to_another_store_is_not_sent_here(folder, monkeypatch):

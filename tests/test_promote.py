@@ -76,7 +76,7 @@ def test_the_champion_is_the_model_that_was_promoted_and_gives_its_answers(store
     assert version.tags["sha256"] == next(f.sha256 for f in read_manifest(CONV).files if f.path == MODEL_FILE)
     for gate in found.gates:
         assert f"| {gate.name} |" in version.description
-    assert "99.72% against 94.99%" in version.description
+    assert "99.72&#37; against 94.99&#37;" in version.description
     with tracking.open_client() as client:  # so that the UI shows the version beside its model
         logged = client.get_logged_model(version.tags["model_id"])
     assert json.loads(logged.tags["mlflow.modelVersions"]) == [{"name": "digits", "version": 2}]
@@ -155,6 +155,22 @@ def test_demoting_goes_back_step_by_step_even_over_a_version_that_was_champion_t
     assert set(registered()[1]) == {1, 2, 3}
 
 
+@pytest.mark.parametrize("amid", ["set_registered_model_alias", "set_registered_model_tag"])
+def test_a_demotion_that_was_interrupted_can_be_done_again(store, monkeypatch, amid):
+    from mlflow import MlflowClient
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for folder in (SOFTMAX, CONV):
+        promote(folder)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(MlflowClient, amid, interrupt)
+        demote("digits")
+    assert demote("digits").version == 1
+    assert registered()[0] == {"champion": 1}
+
+
 def test_what_holds_the_alias_already_stays_and_nothing_is_written(store):
     promote(CONV)
     before = registered()[1][1].last_updated_timestamp
@@ -172,6 +188,14 @@ def test_another_alias_has_a_history_of_its_own_and_leads_to_the_champion(store)
     assert registered()[0] == {"champion": 2, "staging": 2}
     with pytest.raises(TrackingError, match="was staging before 2"):
         demote("digits", alias="staging")
+
+
+def test_a_version_whose_run_was_exported_anew_is_not_taken_for_the_new_file(store):
+    promote(CONV, alias="staging")
+    tracking.log_folder(registered()[1][1].run_id, SOFTMAX, "export")
+    with pytest.raises(TrackingError, match=r"version 1 of digits isn't what run .* holds, which was exported anew"):
+        promote("models:/digits@staging")
+    assert registered()[0] == {"staging": 1}
 
 
 @pytest.mark.parametrize("alias", ["latest", "v1", "a b", "", "../x", "1"])
@@ -219,20 +243,23 @@ def test_where_nothing_was_exported_it_says_what_to_do(store):
 # --- pictures of one's own -----------------------------------------------------------------------------------------
 
 
+PICTURES = "my <img src=x> pictures"
+
+
 @pytest.fixture
 def folder_export(store, metadata_of):
     """Makes an export of a folder of pictures, at a size, whose model looks at `where` pixels: bright or dark."""
     random = np.random.default_rng(0)
     for label, level in (("dark | <b>", 60), ("bright", 190)):
-        (store / "my pictures" / label).mkdir(parents=True)
+        (store / PICTURES / label).mkdir(parents=True)
         for k in range(40):
             picture = np.clip(random.normal(level, 20, (16, 16)), 0, 255).astype(np.uint8)
-            Image.fromarray(picture).save(store / "my pictures" / label / f"{k}.png")
+            Image.fromarray(picture).save(store / PICTURES / label / f"{k}.png")
 
     def make(name: str, size: tuple[int, int], sign: float = 1.0) -> Path:
         from zoo.models import build
 
-        data_set = load_data(make_plan("softmax", str(store / "my pictures"), size=size))
+        data_set = load_data(make_plan("softmax", str(store / PICTURES), size=size))
         model = build("softmax", *size, 1, 2)
         layer = next(layer for layer in model.layers if layer.weights)
         kernel = np.zeros(layer.weights[0].shape, np.float32)
@@ -249,11 +276,15 @@ def folder_export(store, metadata_of):
 
 def test_pictures_of_ones_own_are_compared_at_the_size_of_each(folder_export, store):
     good, small, wrong = folder_export("a", (16, 16)), folder_export("b", (8, 8)), folder_export("c", (16, 16), -1.0)
-    data = str(store / "my pictures")
+    data = str(store / PICTURES)
     assert "name where it lies by --data" in promote(good).refusal
     found = promote(good, data=data)
-    assert (found.registered, found.version) == ("my-pictures", 1)
+    assert (found.registered, found.version) == ("my-img-src-x-pictures", 1)
     assert promote(small, data=data).version == 2
     refused = promote(wrong, data=data)
     assert [gate.name for gate in refused.gates if not gate.passed] == ["accuracy"]
-    assert zoo.load("models:/my-pictures@champion").labels == ("bright", "dark | <b>")
+    assert zoo.load("models:/my-img-src-x-pictures@champion").labels == ("bright", "dark | <b>")
+    with tracking.open_client() as client:  # MLflow shows HTML in them, a backslash before it or not
+        model = client.get_registered_model("my-img-src-x-pictures")
+        told = [model.description, client.get_model_version(model.name, "1").description]
+    assert all("pictures" in each and "<" not in each for each in told)

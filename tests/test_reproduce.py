@@ -9,10 +9,12 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
 from PIL import Image
+from processes import free_port, until
 
 from pipelines import tracking
 from pipelines.cli import main
@@ -21,6 +23,7 @@ from pipelines.machine import versions as installed
 from pipelines.pictures import read_data
 from pipelines.plan import load_data
 from pipelines.reproduce import reproduce
+from pipelines.sync import sync
 from pipelines.train import train
 from zoo.errors import DataError, TrackingError
 
@@ -153,6 +156,25 @@ def test_a_run_is_made_again_in_the_arithmetic_that_auto_meant(folder):
     assert tracking.load_run(found.again).facts["arithmetic"] == other
     assert any(line.startswith(f"warning: precision auto was {other} then") for line in lines)
     assert any("doesn't say its processor, instructions, threads" in line for line in lines)
+
+
+def test_where_the_store_goes_away_meanwhile_it_says_how_to_find_out(folder, run, monkeypatch):
+    def leave() -> None:
+        until(lambda: list(Path("mlruns/outbox").glob("*/journal.jsonl")))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+
+    first = tracking.load_run(run)
+    leaving = Thread(target=leave)
+    leaving.start()
+    with pytest.raises(TrackingError, match="was trained, and waits for the store: `zoo sync` sends it") as refusal:
+        reproduce(run, tell=lambda line: None)
+    leaving.join()
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    (synced,) = sync()
+    again = tracking.load_run(synced.run)
+    assert (again.status, again.tags["reproduces"]) == ("FINISHED", run)
+    assert again.tags["weights_sha256"] == first.tags["weights_sha256"]
+    assert first.tags["weights_sha256"] in str(refusal.value)
 
 
 def test_a_run_without_a_result_is_refused(folder, run):

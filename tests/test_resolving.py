@@ -15,6 +15,7 @@ import pytest
 
 import zoo
 from pipelines import tracking
+from pipelines.plan import load_data, make_plan
 from zoo.errors import ExportError, TrackingError
 
 EXPORT = Path(__file__).parent.parent / "exports" / "digits" / "softmax"
@@ -27,8 +28,9 @@ class Store(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         address = urlsplit(self.path)
         asked = {name: values[0] for name, values in parse_qs(address.query).items()}
-        version = {"name": "digits", "version": "1", "source": self.server.source, "run_id": RUN, "status": "READY"}
-        model = {"name": "digits", "aliases": [{"alias": "champion", "version": "1"}], "latest_versions": [version]}
+        name = asked.get("name", "digits")
+        version = {"name": name, "version": "1", "source": self.server.source, "run_id": RUN, "status": "READY"}
+        model = {"name": name, "aliases": [{"alias": "champion", "version": "1"}], "latest_versions": [version]}
         experiment = {"experiment_id": "1", "name": "digits", "artifact_location": "mlflow-artifacts:/1"}
         run = {
             "info": {
@@ -44,6 +46,7 @@ class Store(BaseHTTPRequestHandler):
             "registered-models/get": {"registered_model": model},
             "model-versions/get": {"model_version": version},
             "experiments/get": {"experiment": experiment},
+            "experiments/get-by-name": {"experiment": experiment},
             "experiments/search": {"experiments": [experiment]},
             "runs/get": {"run": run},
             "artifacts/list": {"root_uri": "", "files": self.server.listing},
@@ -61,8 +64,9 @@ class Store(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
-        found = {"info": {"run_id": RUN, "run_uuid": RUN, "experiment_id": "1"}, "data": {}}
-        self._send(json.dumps({"runs": [found]}).encode())
+        run_id = self.server.run_id
+        found = {"info": {"run_id": run_id, "run_uuid": run_id, "experiment_id": "1"}, "data": {}}
+        self._send(json.dumps({"runs": [found], "run": found}).encode())
 
     def _send(self, body: bytes) -> None:
         self.send_response(200)
@@ -85,6 +89,7 @@ def store(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", None)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Store)
     server.source, server.listing, server.file = "mlflow-artifacts:/1/models/m-1/artifacts", [], None
+    server.run_id = RUN
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{server.server_port}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -102,6 +107,11 @@ def test_a_model_of_a_server_is_the_file(store, tmp_path):
     assert zoo.load("models:/digits@champion").metadata == zoo.load(EXPORT).metadata
     (kept,) = [path for path in written(tmp_path) if path.endswith(".onnx")]
     assert kept.startswith("work/cache/classifier-zoo/models/")
+
+
+def test_a_data_set_whose_name_begins_as_the_id_of_a_model_does_is_meant(store):
+    store.file = (EXPORT / "model.onnx").read_bytes()
+    assert zoo.load("models:/m-nist@champion").metadata.model == "softmax"
 
 
 EVIL = [
@@ -124,6 +134,17 @@ def test_names_of_a_hostile_store_lead_nowhere(store, tmp_path, name):
         tracking.fetch_folder(RUN, "export", tmp_path / "work" / "deep" / "er")
     assert not [path for path in written(tmp_path) if "evil" in path and not path.startswith("work/deep/er/")]
     assert not Path("/evil.txt").exists()
+
+
+@pytest.mark.parametrize("run_id", ["../../thesis", "/thesis", "..", ""])
+def test_the_id_of_a_run_leads_nowhere_either(store, run_id):
+    """Its checkpoint and its outbox lie in folders of that name, which are removed at its end."""
+    store.run_id = run_id
+    with pytest.raises(TrackingError, match="gives a run the id"):
+        tracking.find_run("ab")
+    plan = make_plan("softmax", "digits")
+    with pytest.raises(TrackingError, match="gives a run the id"):
+        tracking.start_run(plan, load_data(plan), {})
 
 
 @pytest.mark.parametrize("source", ["mlflow-artifacts:/../../etc", "file:///etc", "/etc", "nonsense:/x", ""])

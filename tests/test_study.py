@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import runpy
+import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -285,3 +286,16 @@ def test_a_chart_shows_each_point_as_drawing_and_as_text():
     ]
     assert len(chart.rows()) == 6
     assert drawing.get("aria-label") == "A & B"
+
+
+# --- the study in the repository -----------------------------------------------------------------------------------
+
+
+def test_the_report_in_the_repository_follows_from_its_data(store):
+    kept = Path(__file__).parent.parent / "exports" / "study"
+    for record in kept.glob("*.json"):
+        shutil.copy(record, store)
+    study(report=True, folder=store)
+    for file in ("README.md", "report.html"):
+        again, before = ((folder / file).read_text(encoding="utf-8") for folder in (store, kept))
+        assert again == before, "the words, the criteria or the data have changed: `zoo study --report`"

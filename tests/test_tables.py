@@ -17,6 +17,7 @@ import pytest
 
 import zoo
 from pipelines import terminal, tracking
+from pipelines.candidates import find_candidates
 from pipelines.cli import main
 from pipelines.compare import Comparison
 from pipelines.convert import convert
@@ -151,7 +152,8 @@ def test_the_export_is_verified_against_its_table(place: tuple[Path, Comparison]
     assert "picture sizes" not in told
     told = {check.name: check.result for check in verify("exports/wine/softmax").checks}
     assert told["test set"] == "not checked, 'wine' is no known data set: name its table by --data"
-    pairs, notes = pair_up([folder / "exports/wine/softmax", folder / "exports/wine/mlp-small"], "wine.csv")
+    named = [folder / "exports/wine/softmax", folder / "exports/wine/mlp-small"]
+    pairs, notes = pair_up(find_candidates(named, folder), "wine.csv")
     assert len(pairs) == 1
     assert not notes
 

@@ -289,6 +289,12 @@ def test_where_nothing_was_written_nothing_is_found_or_made(plan, tmp_path, monk
     assert not list(tmp_path.iterdir())
 
 
+def test_an_export_that_names_its_run_by_a_digit_names_none(run):
+    assert tracking.find_maker(run) == run
+    with pytest.raises(TrackingError, match="the export names no run, but"):
+        tracking.find_maker(run[:1])
+
+
 # --- stores that can't be used -------------------------------------------------------------------------------------
 
 
@@ -342,11 +348,27 @@ def test_a_server_that_does_not_answer_is_told_without_its_password(plan, monkey
         ("https://me:secret@host:5000/path", "https://host:5000/path"),
         ("postgresql://me:se@cret@host/runs", "postgresql://host/runs"),
         ("postgresql://host/runs?user=me&password=secret", "postgresql://host/runs"),
+        ("postgresql://me:se/cr?e#t@host/runs", "postgresql://host/runs"),
+        ("postgresql://host:5432/runs?options=a@b", "postgresql://host:5432/runs"),
         ("sqlite:////a/b@c/mlflow.db", "sqlite:////a/b@c/mlflow.db"),
     ],
 )
 def test_a_password_is_never_shown(uri, shown):
     assert tracking.without_secrets(uri) == shown
+
+
+@pytest.mark.parametrize("signs", ["/", "#", "?", "%2F"])
+def test_a_password_with_signs_is_not_shown_either_where_its_server_is_away(monkeypatch, signs):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"postgresql://me:top{signs}secret@127.0.0.1:{free_port()}/runs")
+    with pytest.raises(TrackingError, match=r"doesn't answer \(connection refused\)") as refusal:
+        tracking.check_store()
+    assert not [part for part in ("top", "secret") if part in str(refusal.value)]
+
+
+def test_an_address_that_is_none_is_told(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@[::1")
+    with pytest.raises(TrackingError, match="MLFLOW_TRACKING_URI is no address"):
+        tracking.check_store()
 
 
 # --- MLflow's own servers, on a store of ours ----------------------------------------------------------------------

@@ -203,6 +203,21 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(trained, folder, monkeyp
     assert not state.exists()
 
 
+def test_a_run_that_is_interrupted_before_it_learns_goes_on_too(trained, folder, monkeypatch):
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("pipelines.train.log_augmented", interrupt)
+        train("mlp-small", "digits", settings=SETTINGS)
+    (run,) = (path.name for path in (folder / checkpoint.FOLDER).iterdir())
+    train(resume=run)
+    assert same(weights(run), weights(trained.run))
+    with tracking.open_client() as client:
+        files = [{file.path for file in client.list_artifacts(each)} for each in (run, trained.run)]
+    assert files[0] == files[1]
+
+
 def test_a_finished_run_is_not_resumed(trained):
     with pytest.raises(TrackingError, match="is finished: there is nothing to resume"):
         train(resume=trained.run)

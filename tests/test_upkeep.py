@@ -96,6 +96,25 @@ def test_gc_tells_first_and_removes_what_nobody_needs_when_asked(folder, capsys)
         client.get_run(deleted)
 
 
+def test_gc_leaves_the_checkpoint_of_a_run_in_another_store_to_be_resumed_from(folder, empty_store, monkeypatch):
+    run = a_run("KILLED", saved=True)
+    shutil.copy(empty_store, folder / "other.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'other.db'}")
+    (kept,) = gc(yes=True).kept
+    assert (kept.run, kept.reason) == (run, "this store has no such run, it was written 0 days ago")
+    assert checkpoint.exists(run)
+
+
+def test_gc_forgets_more_runs_than_one_command_takes(folder, monkeypatch):
+    monkeypatch.setattr("pipelines.tracking.upkeep.AT_ONCE", 2)
+    runs = [a_run() for _ in range(3)]
+    with tracking.open_client() as client:
+        for run in runs:
+            client.delete_run(run)
+    gc(yes=True)
+    assert tracking.deleted_runs() == []
+
+
 def test_gc_leaves_alone_what_lies_elsewhere(folder):
     deleted, linked = a_run(deleted=True), a_run(deleted=True)
     elsewhere = folder / "mine" / "artifacts"
@@ -160,15 +179,18 @@ def test_a_store_of_an_older_schema_is_copied_and_upgraded(folder, capsys):
     downgrade(older / "mlflow.db", "-1")
     before = version(older / "mlflow.db")
     assert before != newest
+    first = older / f"mlflow.db.before-{newest}"
+    first.write_text("of an upgrade that was interrupted", encoding="utf-8")
     _tracking_store_registry._get_store_with_resolved_uri.cache_clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{older / 'mlflow.db'}")
         assert tracking.load_run(run).status == "FINISHED"
     assert version(older / "mlflow.db") == newest
-    (copy,) = older.glob("mlflow.db.before-*")
+    copy = older / f"mlflow.db.before-{newest}-2"
     assert version(copy) == before
+    assert first.read_text(encoding="utf-8") == "of an upgrade that was interrupted"
     assert f"as it was: {copy}" in capsys.readouterr().err
-    assert {each.name for each in older.iterdir()} == {"mlflow.db", copy.name}
+    assert {each.name for each in older.iterdir()} == {"mlflow.db", first.name, copy.name}
 
 
 def test_a_store_of_a_newer_schema_is_told_and_left_alone(folder):

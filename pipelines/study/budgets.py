@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from time import perf_counter
@@ -11,7 +12,7 @@ import numpy as np
 
 from pipelines.charts import Chart, Series
 from pipelines.study.experiment import Effect, Finding, Sample, experiment
-from pipelines.study.lab import Arm, Bench, Lab, accuracy
+from pipelines.study.lab import BATCH, Arm, Bench, Lab, accuracy
 from pipelines.study.models import CONV, DENSE, dense
 from pipelines.study.pictures import pictures, with_wrong_labels
 from zoo.data import DataSet
@@ -138,7 +139,9 @@ def learning_speed(lab: Lab) -> Finding:
     turns, in five rounds; an effect in seconds takes the rounds' median.
     """
     count, updates = lab.usual
-    lengths = [updates * part // 8 for part in lab.choose((1, 2, 4, 8), (2, 4, 8))]
+    lengths = [updates * part // 4 for part in (1, 2, 3, 4)]
+    steps = count // BATCH
+    taken = [math.ceil(length / steps) * steps for length in lengths]  # a training ends with an epoch
     models = {"dense": DENSE["50 k"], "conv": CONV["50 k"]}
     results = lab.train(
         {
@@ -148,24 +151,23 @@ def learning_speed(lab: Lab) -> Finding:
         }
     )
     ratio = lab.observe("time of a conv update as a multiple of a dense one's", partial(_ratio_of_updates, count))
-    half = updates // 2
-    goals = results[f"dense, {half} updates"]
+    goals = results[f"dense, {lengths[1]} updates"]
     # An accuracy may dip by chance from one length to the next: what was reached counts as reached.
     reached = np.maximum.accumulate([results[f"conv, {length} updates"] for length in lengths])  # [L, seeds]
     needed = np.array(
-        [np.exp(np.interp(goal, curve, np.log(lengths))) for goal, curve in zip(goals, reached.T, strict=True)]
+        [np.exp(np.interp(goal, curve, np.log(taken))) for goal, curve in zip(goals, reached.T, strict=True)]
     )
     return Finding(
         effects=(
-            Effect("conv model's updates against the dense one's", needed / half, "times as many", most=0.9),
-            Effect("conv model's seconds", needed / half * np.median(ratio), "times as many", most=1),
+            Effect("conv model's updates against the dense one's", needed / taken[1], "times as many", most=0.9),
+            Effect("conv model's seconds", needed / taken[1] * np.median(ratio), "times as many", most=1),
         ),
         chart=Chart(
             "Accuracy against updates",
             "updates",
             "test accuracy, %",
             [
-                Series(name, lengths, [results[f"{name}, {length} updates"] for length in lengths], name)
+                Series(name, taken, [results[f"{name}, {length} updates"] for length in lengths], name)
                 for name in models
             ],
             log_x=True,

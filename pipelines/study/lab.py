@@ -35,6 +35,7 @@ from zoo.models.ledger import read_ledger
 from zoo.models.registry import Diagram
 from zoo.recipe import Recipe
 
+BATCH = 64  # pictures that are learned from at once, unless an arm says otherwise
 ANSWERED = 1024  # pictures that a model is asked about at once
 LIBRARIES = ("tensorflow", "keras", "numpy")  # whose versions change the weights
 
@@ -84,7 +85,7 @@ class Arm:
             augmentation="none",
             epochs=1,
             least_updates=self.updates,
-            batch_size=64,
+            batch_size=BATCH,
             optimizer="muon",
             learning_rate=8e-3,
             precision="float32",

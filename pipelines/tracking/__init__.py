@@ -5,7 +5,7 @@ no function here depends on a global "active run", and a finished run can be add
 """
 
 from pipelines.tracking.adopting import adopt
-from pipelines.tracking.describing import SMALL
+from pipelines.tracking.describing import SMALL, shown
 from pipelines.tracking.environments import environment_of
 from pipelines.tracking.listing import results_pages
 from pipelines.tracking.models import KERAS_MODEL, ONNX_MODEL, log_export, log_keras_model
@@ -16,6 +16,7 @@ from pipelines.tracking.reading import (
     accuracies_by_seed,
     fetch_folder,
     find_finished,
+    find_maker,
     find_run,
     labels_of,
     latest_by_model,
@@ -34,7 +35,15 @@ from pipelines.tracking.registry import (
     registered_name,
 )
 from pipelines.tracking.seeds import log_seeds
-from pipelines.tracking.store import OUTBOX_FOLDER, check_store, existing_store, open_client, store_uri, without_secrets
+from pipelines.tracking.store import (
+    OUTBOX_FOLDER,
+    RUN_ID,
+    check_store,
+    existing_store,
+    open_client,
+    store_uri,
+    without_secrets,
+)
 from pipelines.tracking.studies import find_training, log_training, start_study
 from pipelines.tracking.system import watch_machine
 from pipelines.tracking.upkeep import DeletedRun, artifacts_folder, deleted_runs, forget, statuses
@@ -45,6 +54,7 @@ __all__ = [
     "KERAS_MODEL",
     "ONNX_MODEL",
     "OUTBOX_FOLDER",
+    "RUN_ID",
     "SMALL",
     "DeletedRun",
     "TrackedRun",
@@ -61,6 +71,7 @@ __all__ = [
     "fetch_folder",
     "find_finished",
     "find_holder",
+    "find_maker",
     "find_run",
     "find_training",
     "find_version",
@@ -89,6 +100,7 @@ __all__ = [
     "results_pages",
     "search",
     "send_all",
+    "shown",
     "start_run",
     "start_study",
     "statuses",

@@ -53,8 +53,8 @@ def outbox_of(run_id: str, *, resumed: bool = False) -> Iterator[None]:
     """
     journal = Journal(folder_of(run_id), without_secrets(store_uri()))
     try:
-        known = _catch_up(run_id, journal) if resumed else set()
-        opened = Outbox(run_id, journal, known)
+        known = _catch_up(run_id, journal) if resumed else (set(), set())
+        opened = Outbox(run_id, journal, *known)
         _open[run_id] = opened
         try:
             yield
@@ -65,23 +65,24 @@ def outbox_of(run_id: str, *, resumed: bool = False) -> Iterator[None]:
         journal.close()
 
 
-def _catch_up(run_id: str, journal: Journal) -> set[tuple[str, int]]:
+def _catch_up(run_id: str, journal: Journal) -> tuple[set[tuple[str, int]], set[str]]:
     send(run_id, journal)
     with open_client() as client:
-        return delivery.measured(client, run_id, client.get_run(run_id).data.metrics)
+        names = client.get_run(run_id).data.metrics
+        return delivery.measured(client, run_id, names), delivery.modelled(client, run_id)
 
 
 def send(run_id: str, journal: Journal, *, again: bool = True) -> int:
     """Send what waits, the oldest first, and say how many records that were. TrackingError where the store fails.
 
-    again: the first may have been received already.
+    again: some may have been received already, and not only the first, where what is confirmed was lost.
     """
     count = 0
-    with _asked_once(), open_client() as client:
+    with open_client() as client, _asked_once():
         for batch in delivery.batches(journal.waiting()):
             delivery.deliver(client, run_id, batch, again=again)
             journal.confirm(batch[-1])
-            again, count = False, count + len(batch)
+            count += len(batch)
     return count
 
 
@@ -124,10 +125,15 @@ def _asked_once() -> Iterator[None]:
 
 
 class Outbox:
-    """A journal with the thread that sends it. known: metrics that aren't to be written again, by name and step."""
+    """A journal with the thread that sends it.
 
-    def __init__(self, run_id: str, journal: Journal, known: Collection[tuple[str, int]]) -> None:
-        self._run_id, self._journal, self._known = run_id, journal, known
+    measured, models: what isn't to be written again, metrics by name and step, models by name.
+    """
+
+    def __init__(
+        self, run_id: str, journal: Journal, measured: Collection[tuple[str, int]], models: Collection[str]
+    ) -> None:
+        self._run_id, self._journal, self._measured, self._models = run_id, journal, measured, models
         self._changed, self._waits, self._closing, self._failure = Condition(), False, False, ""
         self._thread = Thread(target=self._go_on_sending, name=f"outbox of {run_id[:8]}", daemon=True)
         self._thread.start()
@@ -135,10 +141,12 @@ class Outbox:
     def put(self, record: Record, files: Path | None = None) -> None:
         """Keep a record, and a copy of its files. On return it is on disk. TrackingError where it can't be."""
         if record["kind"] == "metrics":
-            new = [metric for metric in record["metrics"] if (metric[0], metric[3]) not in self._known]
+            new = [metric for metric in record["metrics"] if (metric[0], metric[3]) not in self._measured]
             if not new:
                 return
             record = {**record, "metrics": new}
+        if record["kind"] == "model" and record["name"] in self._models:
+            return
         self._journal.append(record, files)
         with self._changed:
             self._waits = True

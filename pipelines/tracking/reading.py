@@ -12,7 +12,15 @@ from typing import Any
 
 from pipelines.plan import PLAN_FILE, Plan, fingerprint, parse_plan
 from pipelines.tracking.models import load_keras_model
-from pipelines.tracking.store import database_file, existing_store, open_client, store_uri, without_secrets
+from pipelines.tracking.store import (
+    RUN_ID,
+    checked_run_id,
+    database_file,
+    existing_store,
+    open_client,
+    store_uri,
+    without_secrets,
+)
 from pipelines.tracking.system import SYSTEM
 from zoo.errors import RecipeError, TrackingError
 
@@ -54,13 +62,20 @@ def find_run(run: str) -> str:
     existing_store()
     found = [] if not prefix or set(prefix) - set("0123456789abcdef") else search(f"run_id LIKE '{prefix}%'")
     if len(found) == 1:
-        return str(found[0].info.run_id)
+        return checked_run_id(found[0])
     if found:
         names = ", ".join(each.info.run_id[: len(prefix) + 4] for each in found[:5])
         raise TrackingError(f"{len(found)} runs begin with {prefix!r} ({names}): give more digits")
     recent = ", ".join(f"{each.info.run_id[:8]} ({each.info.run_name})" for each in search("", 3))
     there_are = f"the latest are {recent}" if recent else "there is none yet"
     raise TrackingError(f"no run in {without_secrets(store_uri())} begins with {run!r}: {there_are}")
+
+
+def find_maker(named: str) -> str:
+    """The id of the run that an export says made it, which may be anything. TrackingError where it isn't here."""
+    if not RUN_ID.fullmatch(named):
+        raise TrackingError(f"the export names no run, but {named[:40]!r}")
+    return find_run(named)
 
 
 def find_finished(plan: Plan) -> str | None:

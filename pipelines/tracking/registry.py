@@ -1,7 +1,8 @@
 """The registered models: one a data set, its versions, and the aliases that say which of them is meant.
 
 The history of an alias is kept in a tag of the registered model, the versions that held it in their order, so that a
-demotion finds the one before. Writing is in an order that leaves nothing half done: the alias moves last.
+demotion finds the one before. Writing is in an order that leaves nothing half done: a new version is whole before an
+alias names it, and a promotion or a demotion that was interrupted can be done again.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.tracking.describing import shown
 from pipelines.tracking.store import open_client, store_uri, without_secrets
 from zoo.errors import TrackingError, printable
 
@@ -99,7 +101,7 @@ def register(
     known = {MODEL_TAG: model_id, **tags}  # MLflow's own model_id of a version isn't kept by its databases
     with open_client() as client:
         if _model(client, name) is None:
-            told = f"Classifiers of {data_set}. `zoo promote` registers their versions and moves their aliases."
+            told = f"Classifiers of {shown(data_set)}. `zoo promote` registers their versions and moves their aliases."
             client.create_registered_model(name, {"data_set": data_set}, told)
         own = next((each for each in _versions(client, name) if each.tags.get(MODEL_TAG) == model_id), None)
         if own is not None:
@@ -148,8 +150,8 @@ def move_alias_back(name: str, alias: str) -> tuple[Version, Version]:
             history.pop()
         if not history:
             raise TrackingError(f"no version of {name} was {alias} before {held.number}: promote another one")
+        _write_history(client, name, alias, history)  # first: interrupted here, it is done again, and leads no further
         client.set_registered_model_alias(name, alias, str(history[-1]))
-        _write_history(client, name, alias, history)
         return held, _version(client.get_model_version(name, str(history[-1])))
 
 

@@ -7,6 +7,7 @@ an export imports neither MLflow nor the pipelines.
 from __future__ import annotations
 
 import hashlib
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from pipelines.whole import in_place_of
 from zoo.contract import MODEL_FILE, sha256
 from zoo.data.cache import cache_folder
 from zoo.errors import ExportError, TrackingError
+
+_LOGGED = re.compile("models:/m-[^/@]+")  # a logged model by its id; models:/m-nist@champion is of a data set
 
 
 def fetch(address: str) -> Path:
@@ -56,11 +59,11 @@ def fetch(address: str) -> Path:
 
 def _located(client: Any, address: str) -> tuple[str, str | None]:
     """The folder of the logged model that is meant, in the store's terms, and the SHA-256 that its file had."""
-    if address.startswith("models:/m-"):
+    if _LOGGED.fullmatch(address):
         model_id = address.removeprefix("models:/")
     elif address.startswith("models:/"):
         version = find_version(address)
-        if not version.source.startswith("models:/m-"):
+        if not _LOGGED.fullmatch(version.source):
             return version.source.rstrip("/"), version.tags.get(DIGEST_TAG)
         model_id = version.source.removeprefix("models:/")  # as MLflow's own registration writes it
     else:

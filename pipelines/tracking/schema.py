@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from pipelines.exclusive import Exclusive
+from pipelines.whole import in_place_of
 from zoo.errors import TrackingError
 
 
@@ -37,11 +38,17 @@ def _upgrade(path: Path, found: str) -> None:
             f"the tracking store {path} was written by a newer MLflow (its schema is {found}): "
             "pip install --upgrade mlflow, or choose another store by MLFLOW_TRACKING_URI"
         )
-    copy = path.with_name(f"{path.name}.before-{_newest()}")
+    # Never in place of one that is there: the store may be what an interrupted upgrade left.
+    names = (f"{path.name}.before-{_newest()}{more}" for more in ("", *(f"-{k}" for k in range(2, 1000))))
+    copy = next(beside for beside in map(path.with_name, names) if not beside.exists())
     try:
-        with closing(sqlite3.connect(path)) as database, closing(sqlite3.connect(copy)) as backup:
+        with (
+            in_place_of(copy) as partial,
+            closing(sqlite3.connect(path)) as database,
+            closing(sqlite3.connect(partial)) as backup,
+        ):
             database.backup(backup)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise TrackingError(f"the tracking store {path} can't be copied to {copy} ({error})") from None
     print(f"zoo: the tracking store {path} is brought to the schema of this MLflow; as it was: {copy}", file=sys.stderr)
     try:

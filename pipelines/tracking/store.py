@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 import sqlite3
 import tempfile
@@ -12,7 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit, urlunsplit
 
 from pipelines.tracking.schema import check_schema
 from zoo.errors import MissingExtraError, TrackingError
@@ -20,6 +21,7 @@ from zoo.errors import MissingExtraError, TrackingError
 STORE_FOLDER = Path("mlruns")
 STORE_FILE = "mlflow.db"
 OUTBOX_FOLDER = STORE_FOLDER / "outbox"  # a folder for each run that the store hasn't all of yet
+RUN_ID = re.compile("[0-9a-f]{32}")
 LOCK_PATIENCE = 5.0  # seconds that a store may be locked: a commit takes milliseconds, MLflow would wait for minutes
 ANSWER_PATIENCE = 5.0  # seconds that a server may take to say that it is there: MLflow would ask for minutes
 PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
@@ -44,7 +46,7 @@ def existing_store() -> str:
 
 def without_secrets(uri: str) -> str:
     """A store's URI without the user and the password that it may hold, also as parameters after a question mark."""
-    parts = urlsplit(uri)
+    parts = _split(uri)
     if not parts.netloc:
         return uri
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
@@ -52,13 +54,22 @@ def without_secrets(uri: str) -> str:
 
 def hide_secrets(text: str, uri: str) -> str:
     """A text without the secrets of a store's URI, where somebody else's error repeats them."""
-    parts = urlsplit(uri)
+    parts = _split(uri)
     text = text.replace(uri, without_secrets(uri))
     if parts.netloc:
         given = [parts.password or "", *(value for _, value in parse_qsl(parts.query))]
         for secret in {form for value in given if value for form in (value, unquote(value), quote(value, safe=""))}:
             text = text.replace(secret, "***")
     return text
+
+
+def _split(uri: str) -> SplitResult:
+    """A store's URI in its parts. A password may hold / ? # @: SQLAlchemy takes them so, `urlsplit` would end there."""
+    given = re.fullmatch(r"([\w+.-]+://)([^/:?#]*:(?!\d+[/?]).*)@([^@]*)", uri)
+    try:
+        return urlsplit(f"{given[1]}{quote(given[2], safe=':%')}@{given[3]}" if given else uri)
+    except ValueError:  # its text may repeat a password
+        raise TrackingError("MLFLOW_TRACKING_URI is no address: expected one such as http://127.0.0.1:5000") from None
 
 
 def database_file(uri: str) -> Path | None:
@@ -101,7 +112,7 @@ def check_store() -> None:
 
 def _check_reachable(uri: str) -> None:
     """Ask the server of a store whether it is there. Asked again only after it has failed."""
-    parts = urlsplit(uri)
+    parts = _split(uri)
     scheme = parts.scheme.partition("+")[0]
     if uri in _reached or not parts.hostname or scheme not in PORTS:
         return
@@ -188,6 +199,16 @@ def _check_writable(uri: str) -> None:
         reason = error.strerror if isinstance(error, OSError) else error
         advice = "close what holds it" if "locked" in str(error) else "choose another by MLFLOW_TRACKING_URI"
         raise TrackingError(f"the tracking store {path} can't be written ({reason}): {advice}") from None
+
+
+def checked_run_id(run: Any) -> str:
+    """The id of a run as MLflow gives it. Folders are named by it: TrackingError for one that might lead elsewhere."""
+    run_id = str(run.info.run_id)
+    if not RUN_ID.fullmatch(run_id):
+        raise TrackingError(
+            f"the tracking store {without_secrets(store_uri())} gives a run the id {run_id!r}: not used"
+        )
+    return run_id
 
 
 def experiment_id(client: Any, name: str) -> str:

@@ -27,11 +27,15 @@ def log_training(parent: str, name: str, key: str, recipe: Mapping[str, Any], fi
         tags = {"mlflow.parentRunId": parent, "study_key": key}
         run_id = client.create_run(experiment, run_name=name, tags=tags).info.run_id
         now = int(time.time() * 1000)
-        client.log_batch(
-            run_id,
-            params=[Param(field, str(value)) for field, value in recipe.items()],
-            metrics=[Metric(figure, float(value), now, 0) for figure, value in figures.items()],
-        )
+        try:
+            client.log_batch(
+                run_id,
+                params=[Param(field, str(value)) for field, value in recipe.items()],
+                metrics=[Metric(figure, float(value), now, 0) for figure, value in figures.items()],
+            )
+        except BaseException:  # or it would count as running for ever
+            client.set_terminated(run_id, "FAILED")
+            raise
         client.set_terminated(run_id, "FINISHED")
 
 

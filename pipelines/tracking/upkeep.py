@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 from pipelines.tracking.schema import run_mlflow
 from pipelines.tracking.store import database_file, import_mlflow, open_client, store_uri
 
+AT_ONCE = 1000  # runs that one command forgets: an argument has 128 KiB at most
+
 
 @dataclass(frozen=True)
 class DeletedRun:
@@ -71,16 +73,14 @@ def statuses(run_ids: Iterable[str]) -> dict[str, str]:
 
 def forget(runs: Sequence[DeletedRun]) -> None:
     """Remove runs and their models from the database, for good. Their artifacts are gone by then."""
-    if not runs:
-        return
-    with open_client() as client:
-        for run in runs:
-            for model in run.models:
+    for some in (runs[start : start + AT_ONCE] for start in range(0, len(runs), AT_ONCE)):
+        models = [model for run in some for model in run.models]
+        with open_client() as client:
+            for model in models:
                 client.delete_logged_model(model)
-    models = [model for run in runs for model in run.models]
-    chosen = ["--run-ids", ",".join(run.run_id for run in runs)]
-    chosen += ["--logged-model-ids", ",".join(models)] if models else []
-    run_mlflow("gc", "--backend-store-uri", store_uri(), "--tracking-uri", store_uri(), *chosen)
+        chosen = ["--run-ids", ",".join(run.run_id for run in some)]
+        chosen += ["--logged-model-ids", ",".join(models)] if models else []
+        run_mlflow("gc", "--backend-store-uri", store_uri(), "--tracking-uri", store_uri(), *chosen)
 
 
 def _folder(location: str) -> Path | None:

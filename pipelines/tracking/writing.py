@@ -14,7 +14,7 @@ from pipelines.tracking import delivery
 from pipelines.tracking.describing import run_name, update_description, update_experiment
 from pipelines.tracking.journal import Entry, Record
 from pipelines.tracking.outbox import sign_of_life, trained_here
-from pipelines.tracking.store import experiment_id, open_client
+from pipelines.tracking.store import checked_run_id, experiment_id, open_client
 from zoo.data import DataSet
 from zoo.models import definition
 
@@ -53,7 +53,7 @@ def start_run(
 
         experiment = experiment_id(client, data_set.name)
         update_experiment(client, experiment, data_set)
-        run_id = str(client.create_run(experiment, run_name=run_name(plan), tags=tags).info.run_id)
+        run_id = checked_run_id(client.create_run(experiment, run_name=run_name(plan), tags=tags))
         try:
             client.log_batch(run_id, params=[Param(name, str(value)) for name, value in params.items()])
             client.log_text(run_id, plan.to_json(), PLAN_FILE)
