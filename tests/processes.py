@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -57,12 +56,6 @@ def until(condition: Callable[[], Any], seconds: float = 120, every: float = 0.0
         assert time.monotonic() < ends, "it never came to that"
         time.sleep(every)
     return answer
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @contextmanager

@@ -18,7 +18,8 @@ from threading import Thread
 
 import pytest
 from nothing_lost import TRAINING, counted, run_ids, server_is_killed, ten_at_once, told, whole
-from processes import end, free_port, server, start, stop, until
+from processes import end, server, start, stop, until
+from servers import free_port
 
 from pipelines import tracking
 from pipelines.evaluate import evaluate

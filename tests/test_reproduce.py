@@ -14,7 +14,8 @@ from threading import Thread
 import numpy as np
 import pytest
 from PIL import Image
-from processes import free_port, until
+from processes import until
+from servers import free_port
 
 from pipelines import tracking
 from pipelines.cli import main

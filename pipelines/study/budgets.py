@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -12,11 +12,22 @@ import numpy as np
 
 from pipelines.charts import Chart, Series
 from pipelines.study.experiment import Effect, Finding, Sample, experiment
-from pipelines.study.lab import BATCH, Arm, Bench, Lab, accuracy
+from pipelines.study.lab import BATCH, Arm, Bench, Lab, Results, accuracy
 from pipelines.study.models import CONV, DENSE, dense
 from pipelines.study.pictures import pictures, with_wrong_labels
 from zoo.data import DataSet
 from zoo.models import build_diagram
+
+
+def against_cost(
+    title: str, x: str, results: Results, arms: Mapping[str, Sequence[str]], cost: Callable[[str], float]
+) -> Chart:
+    """A line for each family through its arms, by what each costs."""
+    series = [
+        Series(family, [cost(name) for name in names], [results[name] for name in names], family)
+        for family, names in arms.items()
+    ]
+    return Chart(title, x, "test accuracy, %", series, log_x=True)
 
 
 @experiment(
@@ -53,20 +64,12 @@ def parameter_efficiency(lab: Lab) -> Finding:
                 "conv of 4 k against dense of 50 k", results["conv, 4 k"] - results["dense, 50 k"], "points", least=0
             ),
         ),
-        chart=Chart(
+        chart=against_cost(
             "Accuracy against parameters",
             "parameters",
-            "test accuracy, %",
-            [
-                Series(
-                    family,
-                    [results[f"{family}, {size}", "parameters"][0] for size in sizes],
-                    [results[f"{family}, {size}"] for size in sizes],
-                    family,
-                )
-                for family in families
-            ],
-            log_x=True,
+            results,
+            {family: [f"{family}, {size}" for size in sizes] for family in families},
+            lambda name: results[name, "parameters"][0],
         ),
     )
 
@@ -106,20 +109,12 @@ def equal_work(lab: Lab) -> Finding:
             )
             for amount in reversed(amounts)
         ),
-        chart=Chart(
+        chart=against_cost(
             "Accuracy against multiply-accumulates",
             "multiply-accumulates for one picture",
-            "test accuracy, %",
-            [
-                Series(
-                    family,
-                    [results[f"{family}, {amount}", "work"][0] for amount in amounts],
-                    [results[f"{family}, {amount}"] for amount in amounts],
-                    family,
-                )
-                for family in ("dense", "conv")
-            ],
-            log_x=True,
+            results,
+            {family: [f"{family}, {amount}" for amount in amounts] for family in ("dense", "conv")},
+            lambda name: results[name, "work"][0],
         ),
     )
 

@@ -9,6 +9,7 @@ from time import perf_counter
 import numpy as np
 
 from pipelines.charts import Chart, Series
+from pipelines.study.budgets import against_cost
 from pipelines.study.experiment import Effect, Finding, experiment
 from pipelines.study.lab import Arm, Lab
 from pipelines.study.models import CONV, DENSE, HYBRID, hybrid
@@ -80,11 +81,7 @@ def hybrids(lab: Lab) -> Finding:
     latency = {name: lab.observe(f"latency of {name}, ms", partial(latencies, arms[name])) for name in arms}
 
     def against(title: str, x: str, cost: Callable[[str], float]) -> Chart:
-        series = [
-            Series(family, [cost(name) for name in names], [results[name] for name in names], family)
-            for family, names in arms_of.items()
-        ]
-        return Chart(title, x, "test accuracy, %", series, log_x=True)
+        return against_cost(title, x, results, arms_of, cost)
 
     splits = Chart(
         "Accuracy against where conv layers hand over to dense ones, 50 thousand parameters",
