@@ -209,12 +209,12 @@ def _contract(manifest: Manifest) -> str:
         told = "what each position adds to a class: its mean, plus the last layer's bias, is the logits"
         rows.append(("out", f"`{ACTIVATION_MAP}`", "float32", shape, told))
     size = f"{metadata.height}×{metadata.width}"
-    openvino = (
-        f"In OpenVINO, hand it pictures of {size}: its version 2026.4 shrinks larger ones without antialiasing, and "
-        "answers otherwise."
+    elsewhere = (
+        f"On CUDA and in OpenVINO, hand it pictures of {size}, as `zoo.load` does: onnxruntime 1.31 doesn't resize "
+        "bytes there, and OpenVINO 2026.4 shrinks without antialiasing."
     )
     table = _table(("", "name", "type", "shape", "what it holds"), rows)
-    return f"## What goes in, what comes out\n\n{table}\n\n{openvino}"
+    return f"## What goes in, what comes out\n\n{table}\n\n{elsewhere}"
 
 
 def _calls_of_table(sample: str) -> str:

@@ -105,7 +105,8 @@ def config(classifier: Classifier) -> str:
         'backend: "onnxruntime"',
         f"max_batch_size: {LARGEST_BATCH}",
         "",
-        "# Raw pixels [height, width, channels] of any size: the file resizes and scales by itself."
+        "# Raw pixels [height, width, channels]: the file scales by itself, and on a processor it resizes; a GPU wants "
+        f"{classifier.height}x{classifier.width}."
         if pictures
         else "# A value for each column of the table; a category is its place among the column's, NaN is missing.",
         "input [",
@@ -158,7 +159,11 @@ def _notes(name: str, metadata: Metadata) -> str:
         mode, axes = ("L", "[None, ..., None]") if metadata.channels == 1 else ("RGB", "[None]")
         made = f'picture = numpy.asarray(PIL.Image.open("picture.png").convert("{mode}")){axes}  # [1, H, W, C] uint8'
         asked = '"datatype": "UINT8", "shape": picture.shape, "data": picture.ravel().tolist()'
-        takes = "It takes `images`, raw pixels of any size, and resizes them by itself."
+        size = f"{metadata.height}x{metadata.width}"
+        takes = (
+            "It takes `images`, raw pixels, and scales them by itself. On a processor they may have any size and are "
+            f"resized; onnxruntime's CUDA doesn't resize bytes: on a GPU, send pictures of {size}."
+        )
     return f"""# {name}
 
 {about}, as Triton Inference Server loads it: `config.pbtxt`, `{VERSION}/{MODEL_FILE}`, and `{LABELS_FILE}` with the

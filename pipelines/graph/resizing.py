@@ -9,8 +9,8 @@ from zoo.contract import INPUT, IR_VERSION, OPSET
 
 # Antialiased and without weights outside of the picture it is Pillow's bilinear resizing, to a step of 1 in 255. On
 # bytes, as Pillow does it, and between no transposes, which onnxruntime would try to move through it, and break.
-# OpenVINO ignores `antialias` here as in any other form of Resize: for it, pictures larger than the model's size have
-# to be resized beforehand.
+# OpenVINO ignores `antialias` here as in any other form of Resize, and onnxruntime's CUDA doesn't take bytes: for both,
+# pictures of another size than the model's have to be resized beforehand, as `zoo.load` does.
 RESIZE = (
     'Resize <axes = [1, 2], mode = "linear", antialias = 1, exclude_outside = 1, '
     'coordinate_transformation_mode = "half_pixel">'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,17 @@ def test_other_sizes_are_resized_in_the_file_as_training_resizes(classifier, siz
     as_trained = classifier.probabilities(resize(picture, 8, 8)[None])
     # Each of 64 pixels may round the other way, by 1 of 255.
     np.testing.assert_allclose(classifier.probabilities(picture[None]), as_trained, atol=0.02)
+
+
+def test_other_sizes_are_resized_before_the_file_where_the_provider_would_not(pooled) -> None:
+    """CUDA refuses bytes and OpenVINO shrinks without antialiasing. The session is the CPU's: it takes what it gets."""
+    cpu = zoo.load(pooled, provider="cpu")
+    cuda = replace(cpu, provider="cuda")
+    picture = np.random.default_rng(0).integers(0, 256, (37, 50, 1), dtype=np.uint8)
+    fitting = resize(picture, 8, 8)
+    np.testing.assert_array_equal(cuda.probabilities(picture[None]), cpu.probabilities(fitting[None]))
+    assert cuda.explain(picture).prediction == cpu.predict(fitting)
+    assert cuda.explain(picture).picture.shape == picture.shape  # what is drawn over is still the whole picture
 
 
 def test_a_batch_of_many_sizes_and_kinds_keeps_its_order(classifier, samples) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from zoo.contract import ACTIVATION_MAP, FEATURES, FLOAT32, INPUT, LOGITS, PROBABILITIES, Column, Metadata
 from zoo.errors import ExportError, InputError, unknown
-from zoo.pictures import Pixels, Source, read_picture
+from zoo.pictures import Pixels, Source, read_picture, resize
 from zoo.runtime.batches import batches_of_one_size
 from zoo.runtime.explanation import Explanation
 from zoo.runtime.providers import Node, placement
@@ -55,12 +55,12 @@ class Classifier:
 
     @property
     def height(self) -> int:
-        """Height in pixels that the model was trained at; other sizes are resized to it in the file. 0: a table."""
+        """Height in pixels that the model was trained at; other sizes are resized to it. 0: a table."""
         return self.metadata.height
 
     @property
     def width(self) -> int:
-        """Width in pixels that the model was trained at; other sizes are resized to it in the file. 0: a table."""
+        """Width in pixels that the model was trained at; other sizes are resized to it. 0: a table."""
         return self.metadata.width
 
     @property
@@ -155,7 +155,7 @@ class Classifier:
         if label is not None and label not in self.labels:
             raise InputError(unknown("label", label, self.labels))
         pixels = read_picture(picture, self.channels)  # [H, W, C] uint8
-        outputs = self.session.run([PROBABILITIES, LOGITS, ACTIVATION_MAP], {INPUT: pixels[np.newaxis]})
+        outputs = self.session.run([PROBABILITIES, LOGITS, ACTIVATION_MAP], {INPUT: self._fitting(pixels[np.newaxis])})
         (prediction,) = self._predictions(outputs[0])
         explained = prediction.label if label is None else label
         place = self.labels.index(explained)
@@ -182,8 +182,19 @@ class Classifier:
                 f"expected images uint8 [N, H, W, {self.channels}] with raw pixels 0..255 and no dimension of 0, "
                 f"received {_describe(images)}; predict reads and converts single pictures"
             )
-        answer: NDArray[np.float32] = self.session.run([PROBABILITIES], {INPUT: images})[0]
+        answer: NDArray[np.float32] = self.session.run([PROBABILITIES], {INPUT: self._fitting(images)})[0]
         return answer
+
+    def _fitting(self, images: Pixels) -> Pixels:
+        """What the session is given: on the CPU pictures of any size, elsewhere of the model's own.
+
+        The file's Resize is verified on the CPU. CUDA (onnxruntime 1.31) refuses it for bytes, OpenVINO (2026.4)
+        leaves out the antialiasing; `zoo.pictures.resize` gives the same pixels to a step of 1 in 255.
+        """
+        if self.provider == "cpu" or images.shape[1:3] == (self.height, self.width):
+            return images
+        resizing = self.metadata.resizing
+        return np.stack([resize(picture, self.height, self.width, resizing) for picture in images])
 
     def _probabilities_of_rows(self, features: Pixels | NDArray[np.float32]) -> NDArray[np.float32]:
         shape = (len(self.columns),)
