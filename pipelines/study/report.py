@@ -67,6 +67,7 @@ def page(found: Sequence[tuple[Experiment, Finding, Record]], *, quick: bool) ->
             f"<h1>{TITLE}</h1>",
             f"<p><strong>{QUICK}</strong></p>" if quick else "",
             f"<p>{escape(_foreword(found))}</p>",
+            f"<p>{' '.join(_badge(verdict, f'{count} ') for verdict, count in _tally(found))}</p>",
             '<div class="scroll"><table><thead><tr><th>claim</th><th>effect (95 % interval)</th><th>verdict</th></tr>'
             f"</thead><tbody>{summary}</tbody></table></div>",
             *(_section(e, f, r, quick=quick) for e, f, r in found),
@@ -106,8 +107,8 @@ def _as_table(chart: Chart) -> str:
     )
 
 
-def _badge(verdict: Verdict) -> str:
-    return f'<span class="verdict {_MARKS[verdict]}">{verdict}</span>'
+def _badge(verdict: Verdict, count: str = "") -> str:
+    return f'<span class="verdict {_MARKS[verdict]}">{count}{verdict}</span>'
 
 
 # --- the text ------------------------------------------------------------------------------------------------------
@@ -124,6 +125,7 @@ def text(found: Sequence[tuple[Experiment, Finding, Record]], *, quick: bool) ->
         f"# {TITLE}",
         f"**{QUICK}**" if quick else "",
         markdown.filled(plain(_foreword(found))),
+        ", ".join(f"**{count} {verdict}**" for verdict, count in _tally(found)),
         markdown.table(("experiment", "claim", "effect (95 % interval)", "verdict"), rows),
     ]
     for e, f, r in found:
@@ -160,6 +162,12 @@ def _foreword(found: Sequence[tuple[Experiment, Finding, Record]]) -> str:
         "seeds, with its 95 % interval by Student's t. A claim holds if all intervals lie where it says, holds with "
         "limits if the first does, and is refuted if the first lies wholly elsewhere; else it is undecided."
     )
+
+
+def _tally(found: Sequence[tuple[Experiment, Finding, Record]]) -> Sequence[tuple[Verdict, int]]:
+    """How many claims came to each verdict that any came to."""
+    verdicts = [finding.verdict for _, finding, _ in found]
+    return [(verdict, verdicts.count(verdict)) for verdict in Verdict if verdict in verdicts]
 
 
 def _facts(experiment: Experiment, record: Record) -> Iterable[tuple[str, str]]:
