@@ -146,7 +146,7 @@ class Lab:
                     for seed in self.seeds:
                         trained += self._train_once(name, arm, seed, bench)
                         done += 1
-                        left = (time.monotonic() - started) / max(trained, 1) * (in_all - done)
+                        left = (time.monotonic() - started) / (trained or done) * (in_all - done)
                         advance(
                             done, in_all, f"{done} of {in_all} trainings, {_minutes(left)} left: {name}, seed {seed}"
                         )
