@@ -1,13 +1,13 @@
 """MLflow's UI in a real Chromium, on a store that `zoo run` made: each page shows what a person looks for there.
 
-Who imports these tests has two fixtures: `place`, whose working folder and store `make_runs` has filled, and `ui`.
+Who imports these tests has two fixtures beside those of chromium.py: `place`, whose working folder and store
+`make_runs` has filled, and `ui`.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import shutil
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -22,15 +22,12 @@ from pipelines.run import run
 from pipelines.runs import runs
 from pipelines.train import train
 
-sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [
     pytest.mark.apps,
     pytest.mark.timeout(600),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
 
-QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
 PATIENCE = 90_000  # milliseconds for a page: the server answers slowly where the machine has other things to do
 HOSTILE = "<img src=x onerror=\"document.title='owned'\">"  # the name of a class
 # What MLflow's own pages complain about: a server without users, and a page that is laid out again while it is.
@@ -94,14 +91,6 @@ class Visit:
 
     def sees(self, text, *, exact=False):
         self.page.get_by_text(text, exact=exact).first.wait_for()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET, chromium_sandbox=False)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from chromium import CHROMIUM, browser, playwright  # noqa: F401 (two are fixtures)
 from environments import ROOT, build_wheel, clean_environment, run
 
 EXPORTS = ("mlp-small", "conv-small", "conv-mlp-small")  # a dense, a conv and a hybrid one
 NODE = (20, 9)  # the first that sharp takes
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -16,11 +15,8 @@ from pipelines.export import export
 from pipelines.machine import versions
 from pipelines.train import train
 
-sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [pytest.mark.apps, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
-QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
 DATA_SET = "<svg onload=alert(1)>"
 CLASSES = ("<img src=x onerror=alert(1)>", "'\"><script>alert(1)<!--", "&lt;b&gt; ]]>{{7*7}}")
 VERSION = "\u202e</style></td><script>alert(1)</script>"
@@ -50,14 +46,6 @@ def comparison(tmp_path_factory):
         with tracking.open_client() as client:
             client.log_dict(runs[2], {**versions(), VERSION: VERSION, "keras": VERSION}, "versions.json")
         yield compare(runs, page=folder / "<page>.html")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET, chromium_sandbox=False)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from chromium import launch
 from onnx import helper, numpy_helper
 from PIL import Image
 
@@ -30,7 +31,6 @@ from zoo.contract import describe_file, read_manifest
 from zoo.pictures import read_picture
 
 sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [
     pytest.mark.apps,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -38,7 +38,6 @@ pytestmark = [
 
 ROOT = Path(__file__).parents[2]
 FIXTURE = ROOT / "tests" / "runtime" / "fixture"
-QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
 PATIENCE = 60.0  # seconds for a page to settle
 # The browser's arithmetic sums in another order.
 SAME = 1e-5
@@ -47,19 +46,6 @@ SAME = 1e-5
 @pytest.fixture(scope="module")
 def file(exports3, tmp_path_factory):
     return demo(exports3, tmp_path_factory.mktemp("demo") / "demo.html").page
-
-
-@pytest.fixture(scope="module")
-def playwright():
-    with sync_api.sync_playwright() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def browser(playwright):
-    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET, chromium_sandbox=False)
-    yield browser
-    browser.close()
 
 
 class Visits:
@@ -407,12 +393,8 @@ def test_a_picture_as_large_as_is_allowed_is_reduced_and_told(page):
 
 
 def test_without_web_assembly_the_page_says_so(playwright, file):
-    browser = playwright.chromium.launch(
-        # Without its compilers, as browsers can be locked down, Chromium has none.
-        executable_path=CHROMIUM,
-        args=[*QUIET, "--js-flags=--jitless"],
-        chromium_sandbox=False,
-    )
+    # Without its compilers, as browsers can be locked down, Chromium has none.
+    browser = launch(playwright, "--js-flags=--jitless")
     try:
         page = browser.new_page()
         page.goto(file.as_uri())
@@ -654,7 +636,7 @@ def test_the_graphics_card_is_used_where_it_starts(playwright, tmp_path, card):
     """On Chromium's own software renderer, where the machine has no card."""
     page_file = demo([FIXTURE / "digits" / "softmax"], tmp_path / "demo.html", webgpu=True).page
     flags = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan"] if card else []
-    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, *flags], chromium_sandbox=False)
+    browser = launch(playwright, *flags)
     try:
         page = browser.new_page()
         page.goto(page_file.as_uri())

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from chromium import browser, playwright  # noqa: F401 (fixtures)
 
 
 @pytest.fixture(scope="module")
