@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.charts import Chart, Series
-from pipelines.study.experiment import Effect, Finding, experiment
+from pipelines.study.experiment import Effect, Finding, Sample, experiment
 from pipelines.study.lab import Lab
 from zoo.models import build, definitions
 from zoo.models.backend import start_keras
@@ -119,6 +119,17 @@ def growth(lab: Lab) -> Finding:
     def exponents_of_time(kind: str) -> np.ndarray[Any, Any]:
         return np.array([_slope([timed[kind, side][k] for side in SIDES]) for k in range(ROUNDS)])
 
+    def against_side(title: str, y: str, cost: Callable[[str, int], Sample]) -> Chart:
+        series = [Series(kind, SIDES, [cost(kind, side) for side in SIDES], kind) for kind in TIMED]
+        return Chart(
+            f"{title} against the side of the picture",
+            "side of the picture, pixels",
+            y,
+            series,
+            log_x=True,
+            log_y=True,
+        )
+
     unit = "(exponent)"
     return Finding(
         effects=(
@@ -140,6 +151,12 @@ def growth(lab: Lab) -> Finding:
             ],
             log_x=True,
             log_y=True,
+        ),
+        more=(
+            against_side("Memory of weights and outputs", "bytes", lambda kind, side: counted[kind, side][2:]),
+            against_side(
+                "Time for one picture", "microseconds", lambda kind, side: 1e6 / TIMED[kind] * timed[kind, side]
+            ),
         ),
     )
 
