@@ -24,7 +24,7 @@ MARKERS = ("circle", "square", "diamond", "triangle")
 DASHES = ("", "6 4", "2 3")
 TICKS = 6
 MARKED = 24  # points of a line: with more of them, markers would hide it, and show under the pointer alone
-LEGEND, LETTER = 28, 6.6  # letters of a name that there is room for; pixels of one
+LEGEND, LETTER = 28, 6.6  # letters of a name that there is room for, three in a line; pixels of one
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,10 @@ class Series:
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines over a common x. names: of the places 0, 1, 2, … where x is no number. log_x, log_y: powers of ten."""
+    """Lines over a common x. names: of the places 0, 1, 2, … where x is no number. log_x, log_y: powers of ten.
+
+    least, most: what y can be; an interval goes no further.
+    """
 
     title: str
     x: str
@@ -63,6 +66,8 @@ class Chart:
     names: Sequence[str] = ()
     log_x: bool = False
     log_y: bool = False
+    least: float = -math.inf
+    most: float = math.inf
 
     def rows(self) -> list[list[str]]:
         """The same as a table, for who can't see it: a head, then a row for each point."""
@@ -70,32 +75,36 @@ class Chart:
         body = [
             [line.name, self._place(x), _number(mean), f"{_number(low)} to {_number(high)}" if low < high else ""]
             for line in self.series
-            for x, mean, low, high in line.points()
+            for x, mean, low, high in self._points(line)
         ]
         return [head, *body]
+
+    def _points(self, line: Series) -> list[tuple[float, float, float, float]]:
+        return [(x, mean, max(low, self.least), min(high, self.most)) for x, mean, low, high in line.points()]
 
     def _place(self, x: float) -> str:
         return self.names[round(x)] if self.names else _number(x)
 
     def svg(self) -> str:
         """The drawing, with a number under the pointer at each point."""
-        points = [point for line in self.series for point in line.points()]
+        points = [point for line in self.series for point in self._points(line)]
         across = _Axis([p[0] for p in points], LEFT, WIDTH - RIGHT, self.log_x, whole=bool(self.names))
         spans = [value for p in points for value in (p[1], p[2], p[3]) if not self.log_y or value > 0]
         down = _Axis(spans, HEIGHT - BOTTOM, TOP, self.log_y)
         places = sorted({p[0] for p in points}) if self.names or len({p[0] for p in points}) <= 9 else across.ticks()
         named = [(across.at(value), self._place(value)) for value in places]
-        parts = _frame(self.title, (self.x, self.y), named, down, HEIGHT + 22 * math.ceil(len(self.series) / 3))
+        in_line = 3 if all(len(line.name) <= LEGEND for line in self.series) else 2
+        parts = _frame(self.title, (self.x, self.y), named, down, HEIGHT + 22 * math.ceil(len(self.series) / in_line))
         colours = self._colours()
         for place, (line, colour) in enumerate(zip(self.series, colours, strict=True)):
             parts.append(f'<g class="{" ".join(["line", *filter(None, [line.key])])}">')
             parts += self._line(line, colour, MARKERS[place % len(MARKERS)], across, down)
-            column, row = place % 3, place // 3
-            x, y = LEFT + column * (WIDTH - LEFT - RIGHT) / 3, HEIGHT + 14 + 22 * row
+            row, column = divmod(place, in_line)
+            x, y = LEFT + column * (WIDTH - LEFT - RIGHT) / in_line, HEIGHT + 14 + 22 * row
             parts.append(
                 f'<path d="M{x} {y - 4}h24" stroke="{colour}" stroke-width="2" stroke-dasharray="{DASHES[line.dash]}"/>'
                 f"{_marker(MARKERS[place % len(MARKERS)], x + 12, y - 4, colour, '')}"
-                f'<text x="{x + 30}" y="{y}">{_short(line.name)}</text></g>'
+                f'<text x="{x + 30}" y="{y}">{_short(line.name, 3 * LEGEND // in_line)}</text></g>'
             )
         return "\n".join([*parts, "</svg>"])
 
@@ -105,7 +114,7 @@ class Chart:
         return [COLOURS[FAMILIES[line.family]] if line.family in FAMILIES else next(own) for line in self.series]
 
     def _line(self, line: Series, colour: str, marker: str, across: _Axis, down: _Axis) -> list[str]:
-        points = [p for p in line.points() if not self.log_y or p[1] > 0]
+        points = [p for p in self._points(line) if not self.log_y or p[1] > 0]
         path = "L".join(f"{across.at(x):.1f} {down.at(mean):.1f}" for x, mean, _, _ in points)
         dash = f' stroke-dasharray="{DASHES[line.dash]}"' if line.dash else ""
         parts = [f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2"{dash}/>']
@@ -238,11 +247,11 @@ def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-def _short(name: str) -> str:
+def _short(name: str, letters: int = LEGEND) -> str:
     """A name as text of a drawing, cut where it would run into the next; the whole is under the pointer."""
-    if len(name) <= LEGEND:
+    if len(name) <= letters:
         return escape(name)
-    return f"{escape(name[: LEGEND - 1])}…<title>{escape(name)}</title>"
+    return f"{escape(name[: letters - 1])}…<title>{escape(name)}</title>"
 
 
 # Public, since a page that allows its own styles alone has to name this one.

@@ -288,6 +288,18 @@ def test_a_chart_shows_each_point_as_drawing_and_as_text():
     assert drawing.get("aria-label") == "A & B"
 
 
+def test_an_interval_of_a_chart_goes_no_further_than_its_values_can():
+    line = Series("always right but once", (1,), [[100, 100, 100, 46]])
+    assert Chart("", "", "%", [line], most=100).rows()[1][-1].endswith(" to 100")
+    assert Chart("", "", "%", [line]).rows()[1][-1].endswith(" to 129.5")
+
+
+def test_a_legend_has_room_for_longer_names_two_in_a_line():
+    names = ["conv, kernels of 3, 5 and 7; as they are", "conv, kernels of 3, 5 and 7; of many sizes"]
+    drawing = Chart("", "", "", [Series(name, (0, 1), [[1], [2]]) for name in names]).svg()
+    assert all(f">{name}</text>" in drawing for name in names)
+
+
 # --- the study in the repository -----------------------------------------------------------------------------------
 
 

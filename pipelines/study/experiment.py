@@ -95,9 +95,8 @@ class Effect:
         """The bounds in words."""
         if self.least is not None and self.most is not None:
             return f"from {self.least:g} to {self.most:g} {self.unit}"
-        if self.least is not None:
-            return f"{self.least:g} {self.unit} or more"
-        return f"{self.most:g} {self.unit} or less"
+        how, bound = ("at least", self.least) if self.least is not None else ("at most", self.most)
+        return f"{how} {bound:g} {self.unit.removesuffix('s') if bound == 1 else self.unit}"
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,17 @@ def dense(*units: int) -> Diagram:
     return diagram
 
 
-def conv(*filters: int, strides: Sequence[int] = (), kernel: Kernel = 3) -> Diagram:
-    """Convolutions of so many filters, an average over all positions, and the logits. strides: as of `convolutions`."""
+def conv(*filters: int, strides: Sequence[int] = (), kernel: Kernel = 3, units: Sequence[int] = ()) -> Diagram:
+    """Convolutions of so many filters, an average over all positions, and the logits. strides: as of `convolutions`.
+
+    units: of hidden layers after the average.
+    """
 
     def diagram(images: Tensor, classes: int) -> Tensor:
-        return pooling_head(convolutions(images, filters, strides, kernel), classes)
+        features = convolutions(images, filters, strides, kernel)
+        if not units:
+            return pooling_head(features, classes)
+        return dense_head(layers.GlobalAveragePooling2D(name="average")(features), units, classes)
 
     return diagram
 
@@ -59,7 +65,7 @@ def conv_of_several_kernels(*filters: int, kernels: Sequence[int] = (3, 5, 7)) -
 
 
 def dense_head(features: Tensor, units: Sequence[int], classes: int) -> Tensor:
-    """features [N, H, W, C] -> logits [N, K]"""
+    """features [N, H, W, C] or [N, C] -> logits [N, K]"""
     x = layers.Flatten(name="flatten")(features)
     for place, count in enumerate(units, start=1):
         x = dense_unit(x, count, name=f"hidden{place}")
@@ -81,8 +87,11 @@ def _usual_stride(place: int) -> int:
     return 2 if place in (3, 5) else 1
 
 
-def unshared(*filters: int, strides: Sequence[int] = (), kernel: int = 3) -> Diagram:
-    """`conv` with filters of its own at each position: local, and nothing shared."""
+def unshared(*filters: int, strides: Sequence[int] = (), kernel: int = 3, averaged: bool = True) -> Diagram:
+    """`conv` with filters of its own at each position: local, and nothing shared.
+
+    averaged: over all positions before the logits, as `conv` is; else the logits see each position.
+    """
 
     def diagram(images: Tensor, classes: int) -> Tensor:
         x = images
@@ -91,7 +100,7 @@ def unshared(*filters: int, strides: Sequence[int] = (), kernel: int = 3) -> Dia
             x = unshared_layer()(count, kernel, stride, name=f"local{place}")(x)
             x = layers.BatchNormalization(momentum=0.9, name=f"local{place}_norm")(x)
             x = layers.ReLU(name=f"local{place}_relu")(x)
-        return pooling_head(x, classes)
+        return pooling_head(x, classes) if averaged else dense_head(x, (), classes)
 
     return diagram
 

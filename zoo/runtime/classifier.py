@@ -185,7 +185,7 @@ class Classifier:
         answer: NDArray[np.float32] = self.session.run([PROBABILITIES], {INPUT: self._fitting(images)})[0]
         return answer
 
-    def _fitting(self, images: Pixels) -> Pixels:
+    def _fitting(self, images: NDArray[Any]) -> NDArray[Any]:
         """What the session is given: on the CPU pictures of any size, elsewhere of the model's own.
 
         The file's Resize is verified on the CPU. CUDA (onnxruntime 1.31) refuses it for bytes, OpenVINO (2026.4)
