@@ -367,7 +367,10 @@ def _sync(options: argparse.Namespace) -> None:
     found = sync()
     terminal.show(found, options.json, terminal.synced_table)
     if waiting := [each for each in found if each.waiting]:
-        raise TrackingError(f"what {len(waiting)} of {len(found)} runs logged still waits in mlruns/outbox")
+        raise TrackingError(
+            f"what {len(waiting)} of {len(found)} runs logged still waits in mlruns/outbox, in a folder "
+            "by the run's id: `zoo sync` tries again; remove the folder of one to give it up"
+        )
 
 
 def _gc(options: argparse.Namespace) -> None:

@@ -88,18 +88,11 @@ def measured(client: Any, run_id: str, names: Iterable[str]) -> set[tuple[str, i
     return {(name, metric.step) for name in set(names) for metric in client.get_metric_history(run_id, name)}
 
 
-def modelled(client: Any, run_id: str) -> set[str]:
-    """Which models a run has whole, by name."""
-    experiment = client.get_run(run_id).info.experiment_id
-    found = client.search_logged_models([experiment], f"source_run_id = '{run_id}'")
-    return {model.name for model in found if str(model.status) == "READY"}
-
-
-def ready_models(client: Any, run_id: str, name: str) -> list[Any]:
-    """The logged models of a run by that name that are whole, the latest first."""
+def ready_models(client: Any, run_id: str, name: str = "") -> list[Any]:
+    """The logged models of a run that are whole, of that name or of any, the latest first."""
     found = client.search_logged_models(
         [client.get_run(run_id).info.experiment_id],
-        f"source_run_id = '{run_id}' AND name = '{name}'",
+        f"source_run_id = '{run_id}'" + (f" AND name = '{name}'" if name else ""),
         order_by=[{"field_name": "creation_timestamp", "ascending": False}],
     )
     return [model for model in found if str(model.status) == "READY"]

@@ -69,7 +69,7 @@ def _catch_up(run_id: str, journal: Journal) -> tuple[set[tuple[str, int]], set[
     send(run_id, journal)
     with open_client() as client:
         names = client.get_run(run_id).data.metrics
-        return delivery.measured(client, run_id, names), delivery.modelled(client, run_id)
+        return delivery.measured(client, run_id, names), {model.name for model in delivery.ready_models(client, run_id)}
 
 
 def send(run_id: str, journal: Journal, *, again: bool = True) -> int:
