@@ -92,7 +92,7 @@ class Chart:
         spans = [value for p in points for value in (p[1], p[2], p[3]) if not self.log_y or value > 0]
         down = _Axis(spans, HEIGHT - BOTTOM, TOP, self.log_y)
         places = sorted({p[0] for p in points}) if self.names or len({p[0] for p in points}) <= 9 else across.ticks()
-        named = [(across.at(value), self._place(value)) for value in places]
+        named = _apart([(across.at(value), self._place(value)) for value in places])
         in_line = 3 if all(len(line.name) <= LEGEND for line in self.series) else 2
         parts = _frame(self.title, (self.x, self.y), named, down, HEIGHT + 22 * math.ceil(len(self.series) / in_line))
         colours = self._colours()
@@ -217,6 +217,15 @@ def _frame(
     middle = (TOP + HEIGHT - BOTTOM) / 2
     parts.append(f'<text transform="translate(15 {middle}) rotate(-90)" text-anchor="middle">{escape(axes[1])}</text>')
     return parts
+
+
+def _apart(places: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
+    """(pixel, name), from left to right, without those that would run into the one before."""
+    kept: list[tuple[float, str]] = []
+    for x, name in places:
+        if not kept or x - kept[-1][0] > LETTER * (len(name) + len(kept[-1][1])) / 2 + 6:
+            kept.append((x, name))
+    return kept
 
 
 def _names(names: Sequence[str], places: Sequence[tuple[float, float]]) -> list[str]:

@@ -28,14 +28,18 @@ body { font: 17px/1.55 system-ui, sans-serif; color: var(--ink); background: var
 h1 { font-size: 1.7rem; line-height: 1.2; } h2 { font-size: 1.25rem; margin-top: 3rem; }
 a { color: inherit; } table { border-collapse: collapse; width: 100%; font-size: .92em; }
 td, th { text-align: left; vertical-align: top; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid var(--rule); }
-.scroll { overflow-x: auto; } svg { width: 100%; height: auto; } .quiet { color: var(--quiet); font-size: .92em; }
+.scroll, figure { overflow-x: auto; } figure { margin: 0; } svg { width: 100%; min-width: 34rem; height: auto; }
+.quiet { color: var(--quiet); font-size: .92em; }
 .verdict { display: inline-block; padding: .1rem .6rem; border-radius: 1rem; font-weight: 600; white-space: nowrap;
   border: 2px solid; }
 .holds { color: #00795a; } .limits { color: #9a6700; } .refuted { color: #c0392b; } .open { color: var(--quiet); }
 @media (prefers-color-scheme: dark) {
   .holds { color: #3ecf9e; } .limits { color: #f0b429; } .refuted { color: #ff8a7a; } }
 code { background: var(--card); padding: .1rem .3rem; } summary { cursor: pointer; } dt { font-weight: 600; }
-dd { margin: 0 0 .5rem; } @media print { h2 { break-before: page; } details { display: none; } }
+dd { margin: 0 0 .5rem; } .whole { white-space: nowrap; }
+@media (max-width: 40rem) { .summary thead { display: none; } .summary td { display: block; border: 0; padding: 0; }
+  .summary tr { display: block; border-bottom: 1px solid var(--rule); padding: .6rem 0; } }
+@media print { h2 { break-before: page; } details { display: none; } }
 """
 
 
@@ -55,7 +59,8 @@ def write_report(folder: Path, found: Sequence[tuple[Experiment, Finding, Record
 def page(found: Sequence[tuple[Experiment, Finding, Record]], *, quick: bool) -> str:
     """HTML: the summary, then a section for each experiment."""
     summary = "".join(
-        f'<tr><td><a href="#{e.name}">{escape(e.claim)}</a></td><td>{escape(_heart(f))}</td>'
+        f'<tr><td><a href="#{e.name}">{escape(e.claim)}</a></td>'
+        f'<td>{escape(f.effects[0].name)}:<br><span class="whole">{escape(_told(f.effects[0]))}</span></td>'
         f"<td>{_badge(f.verdict)}</td></tr>"
         for e, f, _ in found
     )
@@ -68,8 +73,8 @@ def page(found: Sequence[tuple[Experiment, Finding, Record]], *, quick: bool) ->
             f"<p><strong>{QUICK}</strong></p>" if quick else "",
             f"<p>{escape(_foreword(found))}</p>",
             f"<p>{' '.join(_badge(verdict, f'{count} ') for verdict, count in _tally(found))}</p>",
-            '<div class="scroll"><table><thead><tr><th>claim</th><th>effect (95 % interval)</th><th>verdict</th></tr>'
-            f"</thead><tbody>{summary}</tbody></table></div>",
+            '<table class="summary"><thead><tr><th>claim</th><th>effect (95 % interval)</th><th>verdict</th></tr>'
+            f"</thead><tbody>{summary}</tbody></table>",
             *(_section(e, f, r, quick=quick) for e, f, r in found),
             "</body></html>\n",
         ]
@@ -78,7 +83,8 @@ def page(found: Sequence[tuple[Experiment, Finding, Record]], *, quick: bool) ->
 
 def _section(experiment: Experiment, finding: Finding, record: Record, *, quick: bool) -> str:
     effects = "".join(
-        f"<tr><td>{escape(effect.name)}</td><td>{escape(_told(effect))}</td><td>{escape(effect.prediction)}</td>"
+        f'<tr><td>{escape(effect.name)}</td><td class="whole">{escape(_told(effect))}</td>'
+        f"<td>{escape(effect.prediction)}</td>"
         f"<td>{escape(effect.judgement)}</td></tr>"
         for effect in finding.effects
     )
@@ -118,7 +124,14 @@ def text(found: Sequence[tuple[Experiment, Finding, Record]], *, quick: bool) ->
     """The same as Markdown."""
     plain = markdown.plain
     rows = (
-        markdown.row((f"[{e.name}](#{e.name})", plain(e.claim), plain(_heart(f)), f"**{f.verdict}**"))
+        markdown.row(
+            (
+                f"[{e.name}](#{e.name})",
+                plain(e.claim),
+                plain(f"{f.effects[0].name}: {_told(f.effects[0])}"),
+                f"**{f.verdict}**",
+            )
+        )
         for e, f, _ in found
     )
     parts = [
@@ -188,11 +201,6 @@ def _facts(experiment: Experiment, record: Record) -> Iterable[tuple[str, str]]:
 
 def _command(experiment: Experiment, *, quick: bool) -> str:
     return f"zoo study {experiment.name}{' --quick' if quick else ''}"
-
-
-def _heart(finding: Finding) -> str:
-    """The first effect, which decides."""
-    return f"{finding.effects[0].name}: {_told(finding.effects[0])}"
 
 
 def _told(effect: Effect) -> str:
