@@ -19,7 +19,7 @@ from zoo.data import DataSet
 def likeness(model: Any, data_set: DataSet) -> Mapping[str, float]:
     """Accuracy, and how alike the second conv layer's filters are: "learned", beside "chance" of as many random ones.
 
-    The mean absolute cosine of two filters; with ", nearest" behind the name, of a filter and the one most like it.
+    The mean absolute cosine of two filters; with "nearest " before the name, of a filter and the one most like it.
     """
     kernel = next(layer for layer in model.layers if layer.name == "conv2_conv").get_weights()[0]
     filters = kernel.reshape(-1, kernel.shape[-1]).T  # [F, k*k*C]
@@ -30,7 +30,7 @@ def likeness(model: Any, data_set: DataSet) -> Mapping[str, float]:
         cosines = np.abs(directions @ directions.T)
         np.fill_diagonal(cosines, 0)
         found[name] = float(cosines.sum() / (len(each) * (len(each) - 1)))
-        found[f"{name}, nearest"] = float(cosines.max(axis=1).mean())
+        found[f"nearest {name}"] = float(cosines.max(axis=1).mean())
     return {**accuracy_and_work(model, data_set), **found}
 
 
@@ -57,7 +57,7 @@ def filters_differ(lab: Lab) -> Finding:
     )
 
     def above_chance(width: int, which: str = "") -> Sample:
-        return results[f"{width} filters", f"learned{which}"] - results[f"{width} filters", f"chance{which}"]
+        return results[f"{width} filters", f"{which}learned"] - results[f"{width} filters", f"{which}chance"]
 
     return Finding(
         effects=(
@@ -67,7 +67,7 @@ def filters_differ(lab: Lab) -> Finding:
             ),
             Effect(
                 f"the same of the nearest two, {widths[-1]} filters",
-                above_chance(widths[-1], ", nearest"),
+                above_chance(widths[-1], "nearest "),
                 "of 1",
                 most=0.1,
             ),
@@ -78,12 +78,12 @@ def filters_differ(lab: Lab) -> Finding:
             "mean absolute cosine",
             [
                 Series(
-                    f"{name}{which}",
+                    f"{which}{name}",
                     widths,
-                    [results[f"{width} filters", f"{name}{which}"] for width in widths],
+                    [results[f"{width} filters", f"{which}{name}"] for width in widths],
                     dash=dash,
                 )
-                for which in ("", ", nearest")
+                for which in ("", "nearest ")
                 for dash, name in enumerate(("learned", "chance"))
             ],
         ),
