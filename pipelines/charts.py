@@ -56,7 +56,7 @@ class Series:
 class Chart:
     """Lines over a common x. names: of the places 0, 1, 2, … where x is no number. log_x, log_y: powers of ten.
 
-    least, most: what y can be; an interval goes no further.
+    most: that y can be; an interval goes no further.
     """
 
     title: str
@@ -66,7 +66,6 @@ class Chart:
     names: Sequence[str] = ()
     log_x: bool = False
     log_y: bool = False
-    least: float = -math.inf
     most: float = math.inf
 
     def rows(self) -> list[list[str]]:
@@ -80,7 +79,7 @@ class Chart:
         return [head, *body]
 
     def _points(self, line: Series) -> list[tuple[float, float, float, float]]:
-        return [(x, mean, max(low, self.least), min(high, self.most)) for x, mean, low, high in line.points()]
+        return [(x, mean, low, min(high, self.most)) for x, mean, low, high in line.points()]
 
     def _place(self, x: float) -> str:
         return self.names[round(x)] if self.names else _number(x)
@@ -92,7 +91,9 @@ class Chart:
         spans = [value for p in points for value in (p[1], p[2], p[3]) if not self.log_y or value > 0]
         down = _Axis(spans, HEIGHT - BOTTOM, TOP, self.log_y)
         places = sorted({p[0] for p in points}) if self.names or len({p[0] for p in points}) <= 9 else across.ticks()
-        named = _apart([(across.at(value), self._place(value)) for value in places])
+        named = [(across.at(value), self._place(value)) for value in places]
+        if not self.names:
+            named = _apart(named)
         in_line = 3 if all(len(line.name) <= LEGEND for line in self.series) else 2
         parts = _frame(self.title, (self.x, self.y), named, down, HEIGHT + 22 * math.ceil(len(self.series) / in_line))
         colours = self._colours()

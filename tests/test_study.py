@@ -294,6 +294,13 @@ def test_an_interval_of_a_chart_goes_no_further_than_its_values_can():
     assert Chart("", "", "%", [line]).rows()[1][-1].endswith(" to 129.5")
 
 
+def test_places_that_are_nearly_the_same_are_not_written_over_each_other():
+    lines = [Series("dense", (4000, 49600), [[1], [2]]), Series("conv", (4130, 50100), [[1], [2]])]
+    drawing = ElementTree.fromstring(Chart("", "", "", lines, log_x=True).svg())
+    texts = [text.text for text in drawing.iter("{http://www.w3.org/2000/svg}text")]
+    assert [text for text in texts if text in ("4k", "4.13k", "49.6k", "50.1k")] == ["4k", "49.6k"]
+
+
 def test_a_legend_has_room_for_longer_names_two_in_a_line():
     names = ["conv, kernels of 3, 5 and 7; as they are", "conv, kernels of 3, 5 and 7; of many sizes"]
     drawing = Chart("", "", "", [Series(name, (0, 1), [[1], [2]]) for name in names]).svg()
@@ -311,3 +318,14 @@ def test_the_report_in_the_repository_follows_from_its_data(store):
     for file in ("README.md", "report.html"):
         again, before = ((folder / file).read_text(encoding="utf-8") for folder in (store, kept))
         assert again == before, "the words, the criteria or the data have changed: `zoo study --report`"
+
+
+def test_the_readme_quotes_the_report_as_it_is():
+    root = Path(__file__).parent.parent
+    report = (root / "exports" / "study" / "README.md").read_text(encoding="utf-8")
+    lines = (root / "README.md").read_text(encoding="utf-8").splitlines()
+    quoted = [line for line in lines if line.startswith("| [") and "(exports/study/README.md#" in line]
+    assert len(quoted) >= 4
+    assert [line for line in quoted if line.replace("exports/study/README.md#", "#") not in report] == []
+    (told,) = (line for line in lines if "claims that courses make" in line)
+    assert f"\n{told.split()[0]} claims that courses make" in report

@@ -75,7 +75,7 @@ class Input:
 class Metadata:
     """What an exported file says of itself: enough to use it, and to find the run that made it.
 
-    height, width: the picture size in pixels that the model was trained at; others are resized to it in the graph, in
+    height, width: the picture size in pixels that the model was trained at; others are resized to it, in
     the way that `resizing` names, one of RESIZINGS.
     channels: 1 (grey) or 3 (RGB). All three are 0 where the model was trained on a table.
     columns: of the table, in the order of `features`; none for pictures. label_column: the one that held the class.

@@ -62,7 +62,7 @@ def catching_up(lab: Lab) -> Finding:
     return Finding(
         effects=(
             Effect("conv against the best dense model, most pictures", behind, "points", least=0.5),
-            Effect("closer by all three", behind_at_first - behind, "points", least=1),
+            Effect("closer by all three, the best dense model", behind_at_first - behind, "points", least=1),
             Effect(
                 "closer by more pictures",
                 behind_at_first - (with_most("conv") - with_most("dense, 1 layer")),

@@ -66,7 +66,7 @@ def filters_differ(lab: Lab) -> Finding:
                 for width in reversed(widths)
             ),
             Effect(
-                f"the same of the nearest two, {widths[-1]} filters",
+                f"each and the one most like it, {widths[-1]} filters",
                 above_chance(widths[-1], "nearest "),
                 "of 1",
                 most=0.1,
@@ -170,9 +170,12 @@ def too_few_parameters(lab: Lab) -> Finding:
     return Finding(
         effects=(
             Effect(
-                "training accuracy, narrowest", results[first, "learned"] - results[last, "learned"], "points", most=-5
+                "training accuracy, narrowest against widest",
+                results[first, "learned"] - results[last, "learned"],
+                "points",
+                most=-5,
             ),
-            Effect("test accuracy, narrowest", results[first] - results[last], "points", most=-3),
+            Effect("test accuracy, narrowest against widest", results[first] - results[last], "points", most=-3),
         ),
         chart=Chart(
             "Accuracy against width",

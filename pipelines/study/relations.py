@@ -57,10 +57,11 @@ def _drawn(distance: int, count: int, seed: int) -> Split:
     refuted_if="With marks farther apart than it sees, the conv model is right on more than 55 %; it is a limit if it "
     "isn't right on 80 % where it sees both, if the hybrid is less than 10 points ahead of it at the far end, or if a "
     "hidden layer after the average is enough to be right on more than 55 % there.",
-    held_equal="Training pictures, updates, optimiser. The conv models differ in depth alone: no strides, 3x3 "
-    "filters, an average over all positions; one has a hidden layer of 64 after it.",
-    beware="The average counts marks of each kind wherever they lie. Whether they are the same follows from the count: "
-    "what no linear layer can tell, and a hidden one can. So a conv model can solve this one without ever seeing both. "
+    held_equal="Training pictures, updates, optimiser. The conv models that see 7 and 15 pixels differ in depth alone: "
+    "no strides, 3x3 filters, an average over all positions; a third is the former with a hidden layer of 64 after it.",
+    beware="The average counts marks of each kind wherever they lie, and whether they are the same follows from the "
+    "counts: a linear layer can be right on 25 to 75 % by them, so that 50 % is no floor, and a hidden one on all. So "
+    "a conv model can solve this one without ever seeing both marks at once. "
     "The marks are synthetic, since no real set says how far apart what matters is, and the farther apart, the fewer "
     "places there are for them.",
 )
@@ -152,8 +153,9 @@ def accuracy_and_sight(model: Any, data_set: DataSet) -> Mapping[str, float]:
     "makes use of all that it could see.",
     held_equal="Training pictures, updates, optimiser, filters in each layer. Parameters grow with depth.",
     beware="Depth is one way to a wide view; strides, pooling and dilated filters are cheaper ones, and each layer "
-    "makes a model more than just wider in view. That the rim of the view counts for less is arithmetic, not learned: "
-    "with random weights, too, a feature of 9 layers has 95 % of its gradient from some 15 of its 19 pixels.",
+    "makes a model more than just wider in view. How much of the view is made use of depends on the task, which needs "
+    "what lies far apart here: before it has learned, a feature of 9 layers has 95 % of its gradient from 15 of its 19 "
+    "pixels.",
 )
 def depth(lab: Lab) -> Finding:
     """The two marks, for conv models of 1 to 9 layers without strides; from left edge to left edge they are 8 pixels

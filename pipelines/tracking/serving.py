@@ -58,7 +58,7 @@ class Served:
                 f"expected a list of pictures or rows, received {'none' if inputs.ndim else 'a single one'}"
             )
         answers: dict[str, NDArray[Any]] = {}
-        for places, some in _rows(inputs) if classifier.columns else _pictures(inputs, classifier.channels):
+        for places, some in _rows(inputs) if classifier.columns else _pictures(inputs, classifier):
             found = classifier.session.run(names, {classifier.metadata.input.name: some})
             for name, values in zip(names, found, strict=True):
                 if name not in answers:
@@ -79,9 +79,9 @@ def _rows(features: NDArray[Any]) -> Batches:
         yield list(range(start, start + len(some))), some
 
 
-def _pictures(images: NDArray[Any], channels: int) -> Batches:
-    """Pictures of one size at a time, as `Classifier` takes them: [N, H, W, C] uint8."""
-    return batches_of_one_size((_source(each, place) for place, each in enumerate(images)), channels, BATCH)
+def _pictures(images: NDArray[Any], classifier: Classifier) -> Batches:
+    """Pictures of one size at a time, as its session takes them: [N, H, W, C] uint8."""
+    return batches_of_one_size((_source(each, place) for place, each in enumerate(images)), classifier.read, BATCH)
 
 
 def _source(picture: Any, place: int) -> bytes | NDArray[np.uint8]:

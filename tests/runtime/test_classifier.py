@@ -60,15 +60,40 @@ def test_other_sizes_are_resized_in_the_file_as_training_resizes(classifier, siz
     np.testing.assert_allclose(classifier.probabilities(picture[None]), as_trained, atol=0.02)
 
 
-def test_other_sizes_are_resized_before_the_file_where_the_provider_would_not(pooled) -> None:
-    """CUDA refuses bytes and OpenVINO shrinks without antialiasing. The session is the CPU's: it takes what it gets."""
-    cpu = zoo.load(pooled, provider="cpu")
-    cuda = replace(cpu, provider="cuda")
-    picture = np.random.default_rng(0).integers(0, 256, (37, 50, 1), dtype=np.uint8)
-    fitting = resize(picture, 8, 8)
-    np.testing.assert_array_equal(cuda.probabilities(picture[None]), cpu.probabilities(fitting[None]))
-    assert cuda.explain(picture).prediction == cpu.predict(fitting)
-    assert cuda.explain(picture).picture.shape == picture.shape  # what is drawn over is still the whole picture
+class Watched:
+    """A session that notes what it is given."""
+
+    def __init__(self, session) -> None:
+        self._session, self.given = session, []
+
+    def run(self, names, inputs):
+        self.given.append(inputs["images"])
+        return self._session.run(names, inputs)
+
+    def __getattr__(self, name: str):
+        return getattr(self._session, name)
+
+
+@pytest.mark.parametrize("resizing", ["stretch", "crop", "pad"])
+@pytest.mark.parametrize("export", ["pooled", "tinted"])
+def test_off_the_cpu_pictures_are_resized_before_the_file(request, export: str, resizing: str) -> None:
+    """CUDA refuses bytes, and OpenVINO shrinks without antialiasing."""
+    cpu = zoo.load(request.getfixturevalue(export), provider="cpu")
+    session = Watched(cpu.session)
+    cuda = replace(cpu, session=session, provider="cuda", metadata=replace(cpu.metadata, resizing=resizing))
+    sizes = [(37, 50), (8, 8), (50, 37), (5, 90)]
+    random = np.random.default_rng(0)
+    pictures = [random.integers(0, 256, (*size, cpu.channels), dtype=np.uint8) for size in sizes]
+    fitting = np.stack([resize(picture, 8, 8, resizing) for picture in pictures])
+    cuda.predict_batch(pictures)
+    assert len(session.given) == 1, "of one size, they go together"
+    np.testing.assert_array_equal(session.given[0], fitting)
+    cuda.probabilities(pictures[0][None])
+    cuda.predict(pictures[0])
+    if cuda.map_size:
+        assert cuda.explain(pictures[0]).picture.shape == pictures[0].shape  # what is drawn over is the whole picture
+    for given in session.given[1:]:
+        np.testing.assert_array_equal(given, fitting[:1])
 
 
 def test_a_batch_of_many_sizes_and_kinds_keeps_its_order(classifier, samples) -> None:
@@ -100,7 +125,7 @@ def test_large_pictures_do_not_pile_up_in_memory(classifier, monkeypatch: pytest
 
     monkeypatch.setattr(batches, "MOST_VALUES", 1000)
     pictures = [np.full((side, 20), side, np.uint8) for side in (20, 20, 30, 20, 60, 20, 30)]  # 60 is above the limit
-    given = list(batches.batches_of_one_size(pictures, 1, batch_size=64))
+    given = list(batches.batches_of_one_size(pictures, classifier.read, batch_size=64))
     assert sorted(place for places, _ in given for place in places) == list(range(7))
     assert max(images.size for _, images in given) == 1200
     assert all(len(images) == 1 or images.size <= 1000 for _, images in given)
@@ -118,7 +143,7 @@ def test_a_batch_is_given_as_soon_as_it_is_full(classifier) -> None:
             read.append(place)
             yield np.zeros((8, 8), np.uint8)
 
-    first, _ = next(batches_of_one_size(pictures(), 1, batch_size=4))
+    first, _ = next(batches_of_one_size(pictures(), classifier.read, batch_size=4))
     assert first == read == [0, 1, 2, 3]
 
 

@@ -101,8 +101,7 @@ class Classifier:
             return self._predictions(self.probabilities(encode(picture, self.columns)[np.newaxis]))[0]
         if isinstance(picture, Mapping):
             raise InputError(f"expected a picture, received a {type(picture).__name__}: this classifier takes no rows")
-        pixels = read_picture(picture, self.channels)  # [H, W, C] uint8
-        return self._predictions(self.probabilities(pixels[np.newaxis]))[0]
+        return self._predictions(self.probabilities(self.read(picture)[np.newaxis]))[0]
 
     def predict_batch(
         self, pictures: Iterable[Source | Row] | Pixels | NDArray[np.float32], batch_size: int = 64
@@ -132,7 +131,7 @@ class Classifier:
                 f"expected a list of pictures, received one {type(pictures).__name__}: predict takes a single picture"
             )
         predictions: dict[int, Prediction] = {}
-        for places, images in batches_of_one_size(pictures, self.channels, batch_size):
+        for places, images in batches_of_one_size(pictures, self.read, batch_size):
             predictions.update(zip(places, self._predictions(self.probabilities(images)), strict=True))
         return [predictions[place] for place in range(len(predictions))]
 
@@ -155,7 +154,7 @@ class Classifier:
         if label is not None and label not in self.labels:
             raise InputError(unknown("label", label, self.labels))
         pixels = read_picture(picture, self.channels)  # [H, W, C] uint8
-        outputs = self.session.run([PROBABILITIES, LOGITS, ACTIVATION_MAP], {INPUT: self._fitting(pixels[np.newaxis])})
+        outputs = self.session.run([PROBABILITIES, LOGITS, ACTIVATION_MAP], {INPUT: self._fitting(pixels)[np.newaxis]})
         (prediction,) = self._predictions(outputs[0])
         explained = prediction.label if label is None else label
         place = self.labels.index(explained)
@@ -182,19 +181,25 @@ class Classifier:
                 f"expected images uint8 [N, H, W, {self.channels}] with raw pixels 0..255 and no dimension of 0, "
                 f"received {_describe(images)}; predict reads and converts single pictures"
             )
-        answer: NDArray[np.float32] = self.session.run([PROBABILITIES], {INPUT: self._fitting(images)})[0]
+        if images.shape[1:] != self._fitting(images[0]).shape:
+            images = np.stack([self._fitting(picture) for picture in images])
+        answer: NDArray[np.float32] = self.session.run([PROBABILITIES], {INPUT: images})[0]
         return answer
 
-    def _fitting(self, images: NDArray[Any]) -> NDArray[Any]:
-        """What the session is given: on the CPU pictures of any size, elsewhere of the model's own.
+    def read(self, picture: Source) -> Pixels:
+        """One picture as `session` takes it, uint8 [H, W, C]: on the CPU at its own size, elsewhere at the model's.
 
-        The file's Resize is verified on the CPU. CUDA (onnxruntime 1.31) refuses it for bytes, OpenVINO (2026.4)
-        leaves out the antialiasing; `zoo.pictures.resize` gives the same pixels to a step of 1 in 255.
+        picture, and what is raised: as of `predict`.
         """
-        if self.provider == "cpu" or images.shape[1:3] == (self.height, self.width):
-            return images
-        resizing = self.metadata.resizing
-        return np.stack([resize(picture, self.height, self.width, resizing) for picture in images])
+        return self._fitting(read_picture(picture, self.channels))
+
+    def _fitting(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """A picture [H, W, C] as it is on the CPU, where the file's own Resize is verified, and resized elsewhere.
+
+        CUDA (onnxruntime 1.31) refuses Resize for bytes, OpenVINO (2026.4) leaves out the antialiasing;
+        `zoo.pictures.resize` gives the same pixels to a step of 1 in 255.
+        """
+        return pixels if self.provider == "cpu" else resize(pixels, self.height, self.width, self.metadata.resizing)
 
     def _probabilities_of_rows(self, features: Pixels | NDArray[np.float32]) -> NDArray[np.float32]:
         shape = (len(self.columns),)
