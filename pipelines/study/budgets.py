@@ -146,7 +146,9 @@ def learning_speed(lab: Lab) -> Finding:
             for length in lengths
         }
     )
-    ratio = lab.observe("time of a conv update as a multiple of a dense one's", partial(_ratio_of_updates, count))
+    ratio = lab.observe(
+        "time of a conv update as a multiple of a dense one's", partial(_ratio_of_updates, count, updates)
+    )
     # An accuracy may dip by chance from one length to the next: what was reached counts as reached.
     reached = np.maximum.accumulate([results[f"conv, {length} updates"] for length in lengths])  # [L, seeds]
 
@@ -188,14 +190,14 @@ def learning_speed(lab: Lab) -> Finding:
     )
 
 
-def _ratio_of_updates(count: int) -> list[float]:
+def _ratio_of_updates(count: int, updates: int) -> list[float]:
     """Seconds of an update of the conv model over those of the dense one, in each of five rounds."""
     data_set = pictures("fashion-mnist", count, 1)
     benches = {}
     for name, diagram in (("dense", DENSE["50 k"]), ("conv", CONV["50 k"])):
         model = build_diagram(diagram, "study", data_set.height, data_set.width, data_set.channels, data_set.classes)
-        arm = Arm(diagram, lambda _: data_set, updates=1, measure=lambda *_: {})
-        benches[name] = partial(Bench().fit, model, data_set, arm.recipe(1), arm)  # one epoch
+        arm = Arm(diagram, lambda _: data_set, updates, measure=lambda *_: {})
+        benches[name] = partial(Bench().fit, model, data_set, arm.recipe(1), arm)
         benches[name]()
     ratios = []
     for _ in range(5):

@@ -87,7 +87,7 @@ class Effect:
     def written(self, value: float) -> str:
         """A value of it, signed where it is a difference."""
         if self.exact:
-            return f"{value:.3g}"
+            return f"{round(value, 9):.3g}"  # what is counted has no rounding errors
         return f"{value:+.2f}" if self.unit == "points" else f"{value:.2f}"
 
     @property

@@ -84,7 +84,8 @@ def locality(lab: Lab) -> Finding:
     held_equal="Shapes of all layers and features, training pictures, updates (to a whole number of passes), "
     "optimiser. Unshared filters have more parameters by their nature.",
     beware="The average takes from shared filters, and from them alone, where in the picture they found something. The "
-    "pictures of this set are centred: where things lie anywhere, unshared filters have a harder time.",
+    "pictures of this set are centred: where things lie anywhere, unshared filters have a harder time. Another rate of "
+    "the optimiser moves a point or two from one to the other.",
 )
 def weight_sharing(lab: Lab) -> Finding:
     """The same four layers with filters that are shared, and with filters of each position's own (locally connected),
