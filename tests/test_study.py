@@ -197,6 +197,17 @@ def test_the_report_is_drawn_from_the_results_alone(store, planted, capsys):
     assert page.read_text(encoding="utf-8").count("<svg") == first.count("<svg") == 1
 
 
+def test_what_an_older_version_measured_stops_no_other_experiment(store, planted, capsys):
+    Record(store / "mlruns/study/tables.json").finished((1, 2), quick=True)  # without the trainings of today
+    planted(32)
+    assert main(["study", "planted", "--quick", "--seeds", "2"]) == 0
+    told = capsys.readouterr()
+    assert "left out of the report: mlruns/study/tables.json holds no training" in told.err
+    assert "planted" in told.out
+    assert main(["study", "--report", "--folder", "mlruns/study"]) == 1, "asked for all, it says what is missing"
+    assert "tables.json holds no training" in capsys.readouterr().err
+
+
 def test_bad_wishes_are_told_in_a_sentence(store, planted, capsys):
     assert main(["study", "translatoin"]) == 1
     assert "no experiment is called 'translatoin': did you mean translation?" in capsys.readouterr().err
