@@ -31,8 +31,8 @@ LEGEND, LETTER = 28, 6.6  # letters of a name that there is room for, three in a
 class Series:
     """One line. x: [P]. y: [P, R], the values of R seeds or rounds at each place; their mean and interval are drawn.
 
-    family: whose colour it has; "" for one of its own. dash: 0 to 2, which tells lines of one colour apart. key: a
-    class of its group in the drawing, for a page that hides some.
+    family: whose colour it has, which all lines of it share; "" for a colour of its own. dash: 0 to 2, which tells
+    lines of one colour apart. key: a class of its group in the drawing, for a page that hides some.
     """
 
     name: str
@@ -112,7 +112,14 @@ class Chart:
     def _colours(self) -> list[str]:
         free = [c for k, c in enumerate(COLOURS) if not any(FAMILIES.get(s.family) == k for s in self.series)]
         own = iter(free + list(COLOURS) * 3)
-        return [COLOURS[FAMILIES[line.family]] if line.family in FAMILIES else next(own) for line in self.series]
+        taken = {family: COLOURS[place] for family, place in FAMILIES.items()}
+        found = []
+        for line in self.series:
+            colour = taken.get(line.family) or next(own)
+            if line.family:
+                taken[line.family] = colour
+            found.append(colour)
+        return found
 
     def _line(self, line: Series, colour: str, marker: str, across: _Axis, down: _Axis) -> list[str]:
         points = [p for p in self._points(line) if not self.log_y or p[1] > 0]

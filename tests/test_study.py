@@ -305,6 +305,14 @@ def test_an_interval_of_a_chart_goes_no_further_than_its_values_can():
     assert Chart("", "", "%", [line]).rows()[1][-1].endswith(" to 129.5")
 
 
+def test_lines_of_one_family_have_one_colour_and_others_their_own():
+    names = (("a", "kernels"), ("b", "conv"), ("c", "kernels"), ("d", ""), ("e", ""))
+    drawing = Chart("", "", "", [Series(name, (0, 1), [[1], [2]], family) for name, family in names]).svg()
+    colours = re.findall(r'fill="none" stroke="(#\w+)"', drawing)
+    assert colours[0] == colours[2]
+    assert len(set(colours)) == 4
+
+
 def test_places_that_are_nearly_the_same_are_not_written_over_each_other():
     lines = [Series("dense", (4000, 49600), [[1], [2]]), Series("conv", (4130, 50100), [[1], [2]])]
     drawing = ElementTree.fromstring(Chart("", "", "", lines, log_x=True).svg())

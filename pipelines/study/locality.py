@@ -97,9 +97,9 @@ def weight_sharing(lab: Lab) -> Finding:
     filters = (16, 16, 24, 32)
     models = {
         "shared": (hybrid(*filters, strides=STRIDES, units=()), "conv", 0),
-        "unshared": (unshared(*filters, strides=STRIDES, averaged=False), "", 0),
+        "unshared": (unshared(*filters, strides=STRIDES, averaged=False), "unshared", 0),
         "shared, averaged": (conv(*filters, strides=STRIDES), "conv", 1),
-        "unshared, averaged": (unshared(*filters, strides=STRIDES), "", 1),
+        "unshared, averaged": (unshared(*filters, strides=STRIDES), "unshared", 1),
         "dense": (dense(35), "dense", 0),
     }
     results = lab.train(

@@ -38,8 +38,9 @@ td, th { text-align: left; vertical-align: top; padding: .35rem .8rem .35rem 0; 
   .holds { color: #3ecf9e; } .limits { color: #f0b429; } .refuted { color: #ff8a7a; } }
 code { background: var(--card); padding: .1rem .3rem; } summary { cursor: pointer; } dt { font-weight: 600; }
 dd { margin: 0 0 .5rem; } .whole { white-space: nowrap; }
-@media (max-width: 40rem) { .summary thead { display: none; } .summary td { display: block; border: 0; padding: 0; }
-  .summary tr { display: block; border-bottom: 1px solid var(--rule); padding: .6rem 0; } }
+@media (max-width: 40rem) { .rows thead { display: none; } .rows td { display: block; border: 0; padding: 0; }
+  .rows tr { display: block; border-bottom: 1px solid var(--rule); padding: .6rem 0; }
+  .claimed::before { content: "claimed: "; } }
 @media print { h2 { break-before: page; } details { display: none; } }
 """
 
@@ -75,7 +76,7 @@ def page(found: Sequence[tuple[Experiment, Finding, Record]], *, quick: bool) ->
             f"<p><strong>{QUICK}</strong></p>" if quick else "",
             f"<p>{escape(_foreword(found))}</p>",
             f"<p>{' '.join(_badge(verdict, f'{count} ') for verdict, count in _tally(found))}</p>",
-            '<table class="summary"><thead><tr><th>claim</th><th>effect (95 % interval)</th><th>verdict</th></tr>'
+            '<table class="rows"><thead><tr><th>claim</th><th>effect (95 % interval)</th><th>verdict</th></tr>'
             f"</thead><tbody>{summary}</tbody></table>",
             *(_section(e, f, _facts(e, r, made), quick=quick) for e, f, r in found),
             "</body></html>\n",
@@ -86,7 +87,7 @@ def page(found: Sequence[tuple[Experiment, Finding, Record]], *, quick: bool) ->
 def _section(experiment: Experiment, finding: Finding, found: Iterable[tuple[str, str]], *, quick: bool) -> str:
     effects = "".join(
         f'<tr><td>{escape(effect.name)}</td><td class="whole">{escape(_told(effect))}</td>'
-        f"<td>{escape(effect.prediction)}</td>"
+        f'<td class="claimed">{escape(effect.prediction)}</td>'
         f"<td>{escape(effect.judgement)}</td></tr>"
         for effect in finding.effects
     )
@@ -99,8 +100,8 @@ def _section(experiment: Experiment, finding: Finding, found: Iterable[tuple[str
     return (
         f'<section id="{experiment.name}"><h2>{escape(experiment.name)} {_badge(finding.verdict)}</h2>'
         f"<p><strong>Claim:</strong> {escape(experiment.claim)}</p>{figures}"
-        '<div class="scroll"><table><thead><tr><th>effect</th><th>measured (95 % interval)</th><th>claimed</th>'
-        f"<th></th></tr></thead><tbody>{effects}</tbody></table></div><dl>{facts}</dl>"
+        '<table class="rows"><thead><tr><th>effect</th><th>measured (95 % interval)</th><th>claimed</th><th></th></tr>'
+        f"</thead><tbody>{effects}</tbody></table><dl>{facts}</dl>"
         f"<p><code>{_command(experiment, quick=quick)}</code></p></section>"
     )
 

@@ -99,7 +99,7 @@ def scale(lab: Lab) -> Finding:
                     f"{name}; {how}",
                     SCALES,
                     [results[f"{name}; {how}", f"scale {s}"] for s in SCALES],
-                    "" if "kernels" in name else name,
+                    "several kernels" if "kernels" in name else name,
                     dash,
                 )
                 for dash, how in enumerate(learn)

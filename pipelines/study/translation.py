@@ -199,7 +199,7 @@ def equivariance(lab: Lab) -> Finding:
             "pixels by which pictures are moved",
             "root mean square change, standard deviations",
             [
-                Series(f"{told}, {name}", moves, [results[name, f"{what} {by}"] for by in moves], "", dash)
+                Series(f"{told}, {name}", moves, [results[name, f"{what} {by}"] for by in moves], what, dash)
                 for dash, name in enumerate(models)
                 for what, told in (
                     ("map", "map"),
