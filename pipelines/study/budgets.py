@@ -17,6 +17,7 @@ from pipelines.study.models import CONV, DENSE, dense
 from pipelines.study.pictures import pictures, with_wrong_labels
 from zoo.data import DataSet
 from zoo.models import build_diagram
+from zoo.models.registry import Diagram
 
 
 def against_cost(
@@ -43,7 +44,7 @@ def against_cost(
 def parameter_efficiency(lab: Lab) -> Finding:
     """Dense and conv models of three widths learn the same pictures of Fashion-MNIST."""
     count, updates = lab.usual
-    sizes = lab.choose(tuple(DENSE), ("4 k", "50 k"))
+    sizes = lab.choose(tuple(DENSE), ("4 k", lab.size))
     families = {"dense": DENSE, "conv": CONV}
     results = lab.train(
         {
@@ -58,10 +59,13 @@ def parameter_efficiency(lab: Lab) -> Finding:
 
     return Finding(
         effects=(
-            Effect("conv against dense, 50 k parameters", ahead("50 k"), "points", least=1),
+            Effect(f"conv against dense, {lab.size} parameters", ahead(lab.size), "points", least=1),
             Effect("conv against dense, 4 k parameters", ahead("4 k"), "points", least=1),
             Effect(
-                "conv of 4 k against dense of 50 k", results["conv, 4 k"] - results["dense, 50 k"], "points", least=0
+                f"conv of 4 k against dense of {lab.size}",
+                results["conv, 4 k"] - results[f"dense, {lab.size}"],
+                "points",
+                least=0,
             ),
         ),
         chart=against_cost(
@@ -95,10 +99,14 @@ def equal_work(lab: Lab) -> Finding:
         "dense, 1.5 M": dense(1100, 590),
         "conv, 1.5 M": CONV["14 k"],
     }
+    amounts = lab.choose(("0.44 M", "1.5 M"), ("0.44 M",))
     results = lab.train(
-        {name: Arm(diagram, partial(pictures, "fashion-mnist", count), updates) for name, diagram in models.items()}
+        {
+            name: Arm(diagram, partial(pictures, "fashion-mnist", count), updates)
+            for name, diagram in models.items()
+            if name.partition(", ")[2] in amounts
+        }
     )
-    amounts = ("0.44 M", "1.5 M")
     return Finding(
         effects=tuple(
             Effect(
@@ -138,7 +146,7 @@ def learning_speed(lab: Lab) -> Finding:
     lengths = [updates * part // 4 for part in (1, 2, 3, 4)]
     steps = count // BATCH
     taken = [math.ceil(length / steps) * steps for length in lengths]  # a training ends with an epoch
-    models = {"dense": DENSE["50 k"], "conv": CONV["50 k"]}
+    models = {"dense": DENSE[lab.size], "conv": CONV[lab.size]}
     results = lab.train(
         {
             f"{name}, {length} updates": Arm(diagram, partial(pictures, "fashion-mnist", count), length)
@@ -147,7 +155,7 @@ def learning_speed(lab: Lab) -> Finding:
         }
     )
     ratio = lab.observe(
-        "time of a conv update as a multiple of a dense one's", partial(_ratio_of_updates, count, updates)
+        "time of a conv update as a multiple of a dense one's", partial(_ratio_of_updates, models, count, updates)
     )
     # An accuracy may dip by chance from one length to the next: what was reached counts as reached.
     reached = np.maximum.accumulate([results[f"conv, {length} updates"] for length in lengths])  # [L, seeds]
@@ -190,11 +198,11 @@ def learning_speed(lab: Lab) -> Finding:
     )
 
 
-def _ratio_of_updates(count: int, updates: int) -> list[float]:
+def _ratio_of_updates(models: Mapping[str, Diagram], count: int, updates: int) -> list[float]:
     """Seconds of an update of the conv model over those of the dense one, in each of five rounds."""
     data_set = pictures("fashion-mnist", count, 1)
     benches = {}
-    for name, diagram in (("dense", DENSE["50 k"]), ("conv", CONV["50 k"])):
+    for name, diagram in models.items():
         model = build_diagram(diagram, "study", data_set.height, data_set.width, data_set.channels, data_set.classes)
         arm = Arm(diagram, lambda _: data_set, updates, measure=lambda *_: {})
         benches[name] = partial(Bench().fit, model, data_set, arm.recipe(1), arm)
@@ -235,7 +243,7 @@ def generalisation(lab: Lab) -> Finding:
     """
     usual, updates = lab.usual
     counts = lab.choose((100, 500, 2_000, usual, 50_000), (100, usual))
-    models = {"dense": DENSE["50 k"], "conv": CONV["50 k"]}
+    models = {"dense": DENSE[lab.size], "conv": CONV[lab.size]}
     results = lab.train(
         {
             f"{name}, {count} pictures": Arm(

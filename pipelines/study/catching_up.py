@@ -36,14 +36,14 @@ def catching_up(lab: Lab) -> Finding:
     """Dense models of one and of three hidden layers of 256, the latter also on mirrored and moved pictures, learn from
     few and from many pictures of Fashion-MNIST, against a conv model of 50 thousand parameters.
     """
-    few, many = lab.choose((2_000, 60_000), (1_000, 6_000))
-    updates = lab.choose(2_400, 200)
+    few, many = lab.choose((2_000, 60_000), (500, 6_000))
+    updates = lab.choose(2_400, 90)
     plain: Mapping[str, Any] = {"augmentation": "none"}
     models = {
         "dense, 1 layer": (dense(256), plain),
         "dense, 3 layers": (dense(256, 256, 256), plain),
         "dense, 3 layers, mirrored": (dense(256, 256, 256), {"augmentation": "mirror"}),
-        "conv": (CONV["50 k"], {"augmentation": "mirror"}),
+        "conv": (CONV[lab.size], {"augmentation": "mirror"}),
     }
     results = lab.train(
         {

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipelines.charts import Chart, Series
 from pipelines.study.budgets import against_cost
-from pipelines.study.experiment import Effect, Finding, experiment
+from pipelines.study.experiment import Effect, Finding, Sample, experiment
 from pipelines.study.lab import Arm, Lab
 from pipelines.study.models import CONV, DENSE, HYBRID, hybrid
 from pipelines.study.pictures import pictures
@@ -69,7 +69,7 @@ def hybrids(lab: Lab) -> Finding:
     one picture on one thread.
     """
     count, updates = lab.usual
-    sizes = lab.choose(tuple(DENSE), ("4 k", "50 k"))
+    sizes = lab.choose(tuple(DENSE), ("4 k", lab.size))
     families = {"dense": DENSE, "conv": CONV, "hybrid": HYBRID}
     arms = {f"{family}, {size}": models[size] for family, models in families.items() for size in sizes}
     if not lab.quick:
@@ -79,6 +79,9 @@ def hybrids(lab: Lab) -> Finding:
     )
     arms_of = {family: [f"{family}, {size}" for size in sizes] for family in families}
     latency = {name: lab.observe(f"latency of {name}, ms", partial(latencies, arms[name])) for name in arms}
+
+    def ahead(of: str, size: str) -> Sample:
+        return results[f"hybrid, {size}"] - results[f"{of}, {size}"]
 
     def against(title: str, x: str, cost: Callable[[str], float]) -> Chart:
         return against_cost(title, x, results, arms_of, cost)
@@ -92,9 +95,9 @@ def hybrids(lab: Lab) -> Finding:
     )
     return Finding(
         effects=(
-            Effect("hybrid against dense, 50 k", results["hybrid, 50 k"] - results["dense, 50 k"], "points", least=1),
-            Effect("hybrid against conv, 50 k", results["hybrid, 50 k"] - results["conv, 50 k"], "points", least=-0.5),
-            Effect("hybrid against conv, 4 k", results["hybrid, 4 k"] - results["conv, 4 k"], "points", least=-0.5),
+            Effect(f"hybrid against dense, {lab.size}", ahead("dense", lab.size), "points", least=1),
+            Effect(f"hybrid against conv, {lab.size}", ahead("conv", lab.size), "points", least=-0.5),
+            Effect("hybrid against conv, 4 k", ahead("conv", "4 k"), "points", least=-0.5),
         ),
         chart=against("Accuracy against parameters", "parameters", lambda name: results[name, "parameters"][0]),
         more=(

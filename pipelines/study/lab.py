@@ -135,6 +135,11 @@ class Lab:
         """Training pictures and updates, unless an experiment says why others: equal arms are then trained once."""
         return (3_000, 200) if self.quick else (10_000, 600)
 
+    @property
+    def size(self) -> str:
+        """How many parameters, by a name of `models.CONV`, unless an experiment says why others."""
+        return "14 k" if self.quick else "50 k"
+
     def train(self, arms: Mapping[str, Arm]) -> Results:
         """Train each arm with each seed, unless that was done before, and give what was measured.
 

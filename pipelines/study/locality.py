@@ -35,7 +35,7 @@ def locality(lab: Lab) -> Finding:
     """
     blocks = lab.choose((1, 2, 4, 7, 14, 28), (1, 7, 28))
     count, updates = lab.usual
-    models = {"dense": DENSE["50 k"], "conv": CONV["50 k"]}
+    models = {"dense": DENSE[lab.size], "conv": CONV[lab.size]}
     arms = {
         f"{name}, blocks of {block}": Arm(
             diagram,
@@ -92,15 +92,15 @@ def weight_sharing(lab: Lab) -> Finding:
     under a layer of logits that sees all positions, and under an average over positions; and a dense model. All learn
     by AdamW, as Muon would take the filters of all positions for one matrix.
     """
-    counts = lab.choose((300, 2_000, 10_000), (300, 3_000))
+    counts = lab.choose((300, 2_000, 10_000), (300, 2_000))
     _, updates = lab.usual
-    filters = (16, 16, 24, 32)
+    filters, units = lab.choose(((16, 16, 24, 32), 35), ((8, 8, 12, 16), 14))
     models = {
         "shared": (hybrid(*filters, strides=STRIDES, units=()), "conv", 0),
         "unshared": (unshared(*filters, strides=STRIDES, averaged=False), "unshared", 0),
         "shared, averaged": (conv(*filters, strides=STRIDES), "conv", 1),
         "unshared, averaged": (unshared(*filters, strides=STRIDES), "unshared", 1),
-        "dense": (dense(35), "dense", 0),
+        "dense": (dense(units), "dense", 0),
     }
     results = lab.train(
         {

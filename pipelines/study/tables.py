@@ -57,7 +57,7 @@ def tables(lab: Lab) -> Finding:
     """A dense and a 1-D conv model learn breast cancer, wine and iris, with their columns in their order and shuffled;
     test rows and order are drawn anew by each seed. Effects are means over the three tables.
     """
-    updates = lab.choose(600, 200)
+    updates = lab.choose(600, 100)
     models = {"dense": dense(32, 16), "conv": conv(12, 16, 20, kernel=(1, 3), strides=(1, 1, 1))}
     results = lab.train(
         {

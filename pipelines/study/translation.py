@@ -51,7 +51,7 @@ def translation(lab: Lab) -> Finding:
     """
     count, updates = lab.usual
     shifts = lab.choose(SHIFTS, (0, 2, 4))
-    models = {"dense": DENSE["50 k"], "conv": CONV["50 k"], "hybrid": HYBRID["50 k"]}
+    models = {"dense": DENSE[lab.size], "conv": CONV[lab.size], "hybrid": HYBRID[lab.size]}
     results = lab.train(
         {
             f"{name}, {'moved' if augmentation == 'light' else 'as they are'}": Arm(
