@@ -16,8 +16,8 @@ from pipelines.whole import in_place_of
 PAGE_FILE, TEXT_FILE = "report.html", "README.md"
 TITLE = "What is true of dense and conv layers"
 QUICK = (
-    "This is the quick study: few pictures, updates and seeds, and models of 14 thousand parameters where the method says "
-    "50. Its intervals are wide; the full one decides."
+    "This is the quick study: few pictures, updates and seeds, and models of 14 thousand parameters where the method "
+    "says 50. Its intervals are wide; the full one decides."
 )
 
 # Nothing is loaded and nothing runs.
