@@ -133,7 +133,7 @@ class Lab:
     @property
     def usual(self) -> tuple[int, int]:
         """Training pictures and updates, unless an experiment says why others: equal arms are then trained once."""
-        return (3_000, 200) if self.quick else (10_000, 600)
+        return (3_000, 180) if self.quick else (10_000, 600)
 
     @property
     def size(self) -> str:

@@ -68,6 +68,8 @@ def scale(lab: Lab) -> Finding:
         ),
         "hybrid": HYBRID[lab.size],
     }
+    if lab.quick:
+        del models["hybrid"]
     learn: dict[str, Any] = {
         "as they are": partial(pictures, "fashion-mnist", count),
         "of many sizes": lambda seed: of_many_sizes(pictures("fashion-mnist", count, seed), seed),
