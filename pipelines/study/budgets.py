@@ -155,7 +155,8 @@ def learning_speed(lab: Lab) -> Finding:
         }
     )
     ratio = lab.observe(
-        "time of a conv update as a multiple of a dense one's", partial(_ratio_of_updates, models, count, updates)
+        "time of a conv update as a multiple of a dense one's",
+        partial(_ratio_of_updates, models, count, lengths[lab.choose(-1, 0)]),
     )
     # An accuracy may dip by chance from one length to the next: what was reached counts as reached.
     reached = np.maximum.accumulate([results[f"conv, {length} updates"] for length in lengths])  # [L, seeds]

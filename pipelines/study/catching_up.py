@@ -39,10 +39,11 @@ def catching_up(lab: Lab) -> Finding:
     few, many = lab.choose((2_000, 60_000), (500, 6_000))
     updates = lab.choose(2_400, 90)
     plain: Mapping[str, Any] = {"augmentation": "none"}
+    units = lab.choose(256, 128)
     models = {
-        "dense, 1 layer": (dense(256), plain),
-        "dense, 3 layers": (dense(256, 256, 256), plain),
-        "dense, 3 layers, mirrored": (dense(256, 256, 256), {"augmentation": "mirror"}),
+        "dense, 1 layer": (dense(units), plain),
+        "dense, 3 layers": (dense(units, units, units), plain),
+        "dense, 3 layers, mirrored": (dense(units, units, units), {"augmentation": "mirror"}),
         "conv": (CONV[lab.size], {"augmentation": "mirror"}),
     }
     results = lab.train(

@@ -94,7 +94,7 @@ def weight_sharing(lab: Lab) -> Finding:
     """
     counts = lab.choose((300, 2_000, 10_000), (300, 2_000))
     _, updates = lab.usual
-    filters, units = lab.choose(((16, 16, 24, 32), 35), ((8, 8, 12, 16), 14))
+    filters, units = lab.choose(((16, 16, 24, 32), 35), ((6, 6, 8, 12), 10))
     models = {
         "shared": (hybrid(*filters, strides=STRIDES, units=()), "conv", 0),
         "unshared": (unshared(*filters, strides=STRIDES, averaged=False), "unshared", 0),

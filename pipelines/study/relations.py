@@ -70,7 +70,7 @@ def distance(lab: Lab) -> Finding:
     models that see 7 and 15 pixels, a dense model and a hybrid learn each distance by itself.
     """
     distances = lab.choose((3, 5, 8, 11, 14, 18), (3, 18))
-    count, updates, width = lab.choose((20_000, 600, 16), (6_000, 270, 12))
+    count, updates, width = lab.choose((20_000, 600, 16), (6_000, 270, 8))
     models = {
         "conv, sees 7": conv(*[width] * 3, strides=(1, 1, 1)),
         "conv, sees 15": conv(*[width] * 7, strides=(1,) * 7),
@@ -165,7 +165,7 @@ def depth(lab: Lab) -> Finding:
     feature's gradient lies is measured, beside what it could see in theory.
     """
     depths = lab.choose((1, 2, 3, 4, 5, 7, 9), (1, 3, 5))
-    count, updates, width = lab.choose((20_000, 600, 16), (6_000, 270, 12))
+    count, updates, width = lab.choose((20_000, 600, 16), (6_000, 270, 8))
     results = lab.train(
         {
             f"{layers} layers": Arm(
