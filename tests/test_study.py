@@ -202,6 +202,7 @@ def test_what_an_older_version_measured_stops_no_other_experiment(store, planted
     planted(32)
     assert main(["study", "planted", "--quick", "--seeds", "2"]) == 0
     told = capsys.readouterr()
+    assert "the full study what is true" in told.err
     assert "left out of the report: mlruns/study/tables.json holds no training" in told.err
     assert "planted" in told.out
     assert main(["study", "--report", "--folder", "mlruns/study"]) == 1, "asked for all, it says what is missing"

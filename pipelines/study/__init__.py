@@ -28,7 +28,7 @@ from pipelines.study.experiment import Effect, Experiment, Finding, Verdict, exp
 from pipelines.study.keep import MODELS_FOLDER
 from pipelines.study.lab import Lab
 from pipelines.study.record import Record
-from pipelines.study.report import PAGE_FILE, write_report
+from pipelines.study.report import PAGE_FILE, QUICK, write_report
 from zoo.errors import StudyError
 
 FOLDER = Path("exports") / "study"  # results of the full study, which are kept
@@ -88,6 +88,8 @@ def study(
     if report and not found:
         raise StudyError(f"{folder} holds no results: run `zoo study` first")
     write_report(folder, found, quick=quick)
+    if quick:
+        tell(QUICK)
     return tuple(
         Studied(each.name, each.claim, finding.verdict, finding.effects, folder / PAGE_FILE)
         for each, finding, _ in found
