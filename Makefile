@@ -20,7 +20,7 @@ server: $(INSTALLED) ## Start a tracking server of one's own: MLflow with accoun
 	$(BIN)/python examples/server/server.py
 
 test: check ## Check the code and run the tests that take minutes at most
-	$(BIN)/pytest -m "not slow and not gpu and not apps"
+	$(BIN)/pytest
 
 test-full: check ## The same, and the slow tests
 	$(BIN)/pytest -m "not gpu and not apps"

@@ -437,7 +437,7 @@ def study_table(studied: tuple[Studied, ...]) -> Table:
     """A line for each effect of each experiment: what `zoo study` ends with."""
     table = _table("experiment", "verdict", "effect", ">mean", ">95% interval", "claimed", "so it is")
     for each in studied:
-        first = [each.name, str(each.verdict)]
+        first = [each.name, f"{each.verdict} (in full: {each.in_full})" if each.in_full else str(each.verdict)]
         for effect in each.effects:
             mean = f"{effect.written(effect.mean)} {effect.unit}"
             spread = "counted" if effect.exact else " to ".join(map(effect.written, effect.interval))

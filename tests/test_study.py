@@ -124,6 +124,15 @@ def test_what_was_trained_is_not_trained_again(store, planted, monkeypatch):
     assert len(trained) == 6, "found in the results"
 
 
+def test_an_arm_that_an_experiment_no_longer_has_leaves_its_results(store, planted):
+    planted(16)
+    study(["planted"], quick=True, seeds=3)
+    path = store / "mlruns/study/planted.json"
+    path.write_text(path.read_text(encoding="utf-8").replace('"arm": "first"', '"arm": "former"'), encoding="utf-8")
+    study(["planted"], quick=True, seeds=2)
+    assert sorted(Record(path).trainings) == [("first", 1), ("first", 2), *(("second", seed) for seed in (1, 2, 3))]
+
+
 def test_a_claim_from_outside_is_one_function(store, capsys):
     text = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
     block = re.search(r"`my_claims.py`:\n\n```python\n(.*?)```", text, re.DOTALL)
@@ -195,6 +204,17 @@ def test_the_report_is_drawn_from_the_results_alone(store, planted, capsys):
     assert json.loads(capsys.readouterr().out)[0]["verdict"] == "holds"
     assert len(trained) == count
     assert page.read_text(encoding="utf-8").count("<svg") == first.count("<svg") == 1
+
+
+def test_a_quick_study_says_what_the_full_one_found(store, planted, capsys):
+    planted(32)
+    study(["planted"], seeds=2)
+    capsys.readouterr()
+    assert main(["study", "planted", "--quick", "--seeds", "2"]) == 0
+    assert "holds (in full: holds)" in " ".join(capsys.readouterr().out.split())
+    for file in ("report.html", "README.md"):
+        assert "in full" in (store / "mlruns/study" / file).read_text(encoding="utf-8")
+        assert "<th>in full" not in (store / "exports/study" / file).read_text(encoding="utf-8")
 
 
 def test_what_an_older_version_measured_stops_no_other_experiment(store, planted, capsys):
@@ -348,4 +368,6 @@ def test_the_readme_quotes_the_report_as_it_is():
     assert len(quoted) >= 4
     assert [line for line in quoted if line.replace("exports/study/README.md#", "#") not in report] == []
     (told,) = (line for line in lines if "claims that courses make" in line)
-    assert f"\n{told.split()[0]} claims that courses make" in report
+    count, tally = told.removesuffix(" Among them:").split(" claims that courses make: ")
+    assert f"\n{count} claims that courses make" in report
+    assert f"\n{tally.removesuffix('.')}\n" in report

@@ -38,13 +38,17 @@ SEEDS, QUICK_SEEDS = 5, 3
 
 @dataclass(frozen=True)
 class Studied:
-    """An experiment and what it came to. page: the report that it is part of."""
+    """An experiment and what it came to. page: the report that it is part of.
+
+    in_full: of a quick one, the verdict of the full study, where that is there.
+    """
 
     name: str
     claim: str
     verdict: Verdict
     effects: tuple[Effect, ...]
     page: Path
+    in_full: Verdict | None = None
 
 
 def study(
@@ -76,22 +80,15 @@ def study(
             tell(f"study {each.name}")
             record = Record(folder / f"{each.name}.json")
             _run(each, record, tuple(range(1, count + 1)), quick, folder / MODELS_FOLDER if models else None)
-    # The report tells of all that is there, in the words and by the criteria of the code as it is now.
-    found = []
-    for each, record in _there(folder):
-        try:
-            found.append((each, _again(each, record), record))
-        except StudyError as error:  # of an older version of an experiment that nobody asked for
-            if each in chosen:
-                raise
-            tell(f"left out of the report: {error}")
+    found = _found(folder, chosen, tell)
     if report and not found:
         raise StudyError(f"{folder} holds no results: run `zoo study` first")
-    write_report(folder, found, quick=quick)
+    in_full = {each.name: finding.verdict for each, finding, _ in _found(FOLDER, (), tell)} if quick else {}
+    write_report(folder, found, quick=quick, in_full=in_full)
     if quick:
         tell(QUICK)
     return tuple(
-        Studied(each.name, each.claim, finding.verdict, finding.effects, folder / PAGE_FILE)
+        Studied(each.name, each.claim, finding.verdict, finding.effects, folder / PAGE_FILE, in_full.get(each.name))
         for each, finding, _ in found
         if each in chosen
     )
@@ -108,12 +105,21 @@ def _run(each: Experiment, record: Record, seeds: tuple[int, ...], quick: bool, 
     record.finished(seeds, quick=quick)
 
 
-def _again(each: Experiment, record: Record) -> Finding:
-    """The finding once more, from what was measured alone."""
-    return each.run(Lab(each.name, record.seeds, record.quick, record, replay=True))
-
-
-def _there(folder: Path) -> list[tuple[Experiment, Record]]:
-    """The experiments that were run to their end, with their records."""
-    records = [(each, Record(folder / f"{each.name}.json")) for each in experiments()]
-    return [(each, record) for each, record in records if record.seeds]
+def _found(
+    folder: Path, chosen: Sequence[Experiment], tell: Callable[[str], None]
+) -> list[tuple[Experiment, Finding, Record]]:
+    """The experiments that were run to their end, drawn from what was measured alone: in the words and by the criteria
+    of the code as it is now.
+    """
+    found = []
+    for each in experiments():
+        try:
+            record = Record(folder / f"{each.name}.json")
+            if record.seeds:
+                lab = Lab(each.name, record.seeds, record.quick, record, replay=True)
+                found.append((each, each.run(lab), record))
+        except StudyError as error:  # of an older version of an experiment that nobody asked for
+            if each in chosen:
+                raise
+            tell(f"left out of the report: {error}")
+    return found

@@ -28,7 +28,7 @@ class Record:
     """The results of one experiment in one file of JSON.
 
     trainings: (arm, seed) -> what was measured. observed: name -> numbers that needed no training. seeds, quick: of the
-    last time that it was run to its end; no seeds where it never was.
+    last time that it was run to its end, when arms that it didn't ask for were dropped; no seeds where it never was.
     """
 
     def __init__(self, path: Path) -> None:
@@ -38,6 +38,7 @@ class Record:
         self.made: dict[str, Any] = {}
         self.seeds: tuple[int, ...] = ()
         self.quick = False
+        self._asked: set[str] = set()  # arms
         if path.is_file():
             self._read()
 
@@ -53,6 +54,7 @@ class Record:
             raise StudyError(
                 f"{self.path} holds no training {arm!r} with seed {seed}: run `zoo study` without --report"
             )
+        self._asked.add(arm)
         return found.figures
 
     def add(self, arm: str, seed: int, measured: Measured) -> None:
@@ -61,8 +63,9 @@ class Record:
         self.save()
 
     def finished(self, seeds: tuple[int, ...], *, quick: bool) -> None:
-        """The experiment came to its end with these seeds."""
+        """The experiment came to its end with these seeds. What it no longer has an arm for is dropped."""
         self.seeds, self.quick = seeds, quick
+        self.trainings = {at: measured for at, measured in self.trainings.items() if at[0] in self._asked}
         self.save()
 
     def save(self) -> None:

@@ -20,6 +20,14 @@ QUICK = (
     "says 50. Its intervals are wide, and conv models, which begin more slowly, are behind in it where they are ahead "
     "after more updates: it shows how an experiment goes, and the full study what is true."
 )
+_TOLD = {  # of one claim, and of several
+    Verdict.HOLDS: ("holds", "hold"),
+    Verdict.LIMITS: ("holds with limits", "hold with limits"),
+    Verdict.REFUTED: ("is refuted", "are refuted"),
+    Verdict.OPEN: ("is undecided", "are undecided"),
+}
+
+Found: TypeAlias = tuple[Experiment, Finding, Record]
 
 # Nothing is loaded and nothing runs.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -44,15 +52,21 @@ code { background: var(--card); padding: .1rem .3rem; } summary { cursor: pointe
 dd { margin: 0 0 .5rem; } .whole { white-space: nowrap; }
 @media (max-width: 40rem) { .rows thead { display: none; } .rows td { display: block; border: 0; padding: 0; }
   .rows tr { display: block; border-bottom: 1px solid var(--rule); padding: .6rem 0; }
-  .claimed::before { content: "claimed: "; } }
+  .claimed::before { content: "claimed: "; } .full::before { content: "in full: "; } }
 @media print { h2 { break-before: page; } details { display: none; } }
 """
 
 
-def write_report(folder: Path, found: Sequence[tuple[Experiment, Finding, Record]], *, quick: bool) -> None:
-    """Write report.html, README.md and a chart each as SVG into the folder, each whole or not at all."""
+def write_report(
+    folder: Path, found: Sequence[Found], *, quick: bool, in_full: Mapping[str, Verdict] | None = None
+) -> None:
+    """Write report.html, README.md and a chart each as SVG into the folder, each whole or not at all.
+
+    in_full: of a quick study, the verdicts of the full one by the name of the experiment, to stand beside its own.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    pages = {PAGE_FILE: page(found, quick=quick), TEXT_FILE: text(found, quick=quick)}
+    in_full = in_full or {}
+    pages = {PAGE_FILE: page(found, in_full, quick=quick), TEXT_FILE: text(found, in_full, quick=quick)}
     pages |= {name: chart.svg() for experiment, finding, _ in found for name, chart in _charts(experiment, finding)}
     for name, content in pages.items():
         with in_place_of(folder / name) as partial:
@@ -62,13 +76,18 @@ def write_report(folder: Path, found: Sequence[tuple[Experiment, Finding, Record
 # --- the page ------------------------------------------------------------------------------------------------------
 
 
-def page(found: Sequence[tuple[Experiment, Finding, Record]], *, quick: bool) -> str:
+def page(found: Sequence[Found], in_full: Mapping[str, Verdict], *, quick: bool) -> str:
     """HTML: the summary, then a section for each experiment."""
     made = _made_by(found)
     summary = "".join(
         f'<tr><td><a href="#{e.name}">{escape(e.claim)}</a></td>'
         f'<td>{escape(f.effects[0].name)}:<br><span class="whole">{escape(_told(f.effects[0]))}</span></td>'
-        f"<td>{_badge(f.verdict)}</td></tr>"
+        f"<td>{_badge(f.verdict)}</td>"
+        + (
+            f'<td class="full">{_badge(in_full[e.name]) if e.name in in_full else "–"}</td></tr>'
+            if in_full
+            else "</tr>"
+        )
         for e, f, _ in found
     )
     return "\n".join(
@@ -79,9 +98,9 @@ def page(found: Sequence[tuple[Experiment, Finding, Record]], *, quick: bool) ->
             f"<h1>{TITLE}</h1>",
             f"<p><strong>{QUICK}</strong></p>" if quick else "",
             f"<p>{escape(_foreword(found))}</p>",
-            f"<p>{' '.join(_badge(verdict, f'{count} ') for verdict, count in _tally(found))}</p>",
-            '<table class="rows"><thead><tr><th>claim</th><th>effect (95 % interval)</th><th>verdict</th></tr>'
-            f"</thead><tbody>{summary}</tbody></table>",
+            f"<p>{' '.join(_badge(verdict, told) for verdict, told in _tally(found))}</p>",
+            '<table class="rows"><thead><tr><th>claim</th><th>effect (95 % interval)</th><th>verdict</th>'
+            f"{'<th>in full</th>' if in_full else ''}</tr></thead><tbody>{summary}</tbody></table>",
             *(_section(e, f, _facts(e, r, made), quick=quick) for e, f, r in found),
             "</body></html>\n",
         ]
@@ -120,14 +139,14 @@ def _as_table(chart: Chart) -> str:
     )
 
 
-def _badge(verdict: Verdict, count: str = "") -> str:
-    return f'<span class="verdict {_MARKS[verdict]}">{count}{verdict}</span>'
+def _badge(verdict: Verdict, told: str = "") -> str:
+    return f'<span class="verdict {_MARKS[verdict]}">{told or verdict}</span>'
 
 
 # --- the text ------------------------------------------------------------------------------------------------------
 
 
-def text(found: Sequence[tuple[Experiment, Finding, Record]], *, quick: bool) -> str:
+def text(found: Sequence[Found], in_full: Mapping[str, Verdict], *, quick: bool) -> str:
     """The same as Markdown."""
     made = _made_by(found)
     plain = markdown.plain
@@ -138,6 +157,7 @@ def text(found: Sequence[tuple[Experiment, Finding, Record]], *, quick: bool) ->
                 plain(e.claim),
                 plain(f"{f.effects[0].name}: {_told(f.effects[0])}"),
                 f"**{f.verdict}**",
+                *((in_full.get(e.name, "–"),) if in_full else ()),
             )
         )
         for e, f, _ in found
@@ -146,8 +166,10 @@ def text(found: Sequence[tuple[Experiment, Finding, Record]], *, quick: bool) ->
         f"# {TITLE}",
         f"**{QUICK}**" if quick else "",
         markdown.filled(plain(_foreword(found))),
-        ", ".join(f"**{count} {verdict}**" for verdict, count in _tally(found)),
-        markdown.table(("experiment", "claim", "effect (95 % interval)", "verdict"), rows),
+        ", ".join(f"**{told}**" for _, told in _tally(found)),
+        markdown.table(
+            ("experiment", "claim", "effect (95 % interval)", "verdict", *(("in full",) if in_full else ())), rows
+        ),
     ]
     for e, f, r in found:
         effects = (
@@ -174,7 +196,7 @@ def _charts(experiment: Experiment, finding: Finding) -> Iterable[tuple[str, Cha
         yield f"{experiment.name}{f'-{number}' if number > 1 else ''}.svg", chart
 
 
-def _foreword(found: Sequence[tuple[Experiment, Finding, Record]]) -> str:
+def _foreword(found: Sequence[Found]) -> str:
     trainings = [seconds for _, seconds in _made_by(found).values()]
     return (
         f"{len(found)} claims that courses make, each tested: what would refute it was written down first, and the "
@@ -190,7 +212,7 @@ def _foreword(found: Sequence[tuple[Experiment, Finding, Record]]) -> str:
 _Made: TypeAlias = Mapping[str, tuple[str, float]]  # key of a training -> the experiment that made it, and seconds
 
 
-def _made_by(found: Sequence[tuple[Experiment, Finding, Record]]) -> _Made:
+def _made_by(found: Sequence[Found]) -> _Made:
     """Who made each training: equal ones are made once, and looked up by the other experiments in no time."""
     made: dict[str, tuple[str, float]] = {}
     for experiment, _, record in found:
@@ -200,10 +222,11 @@ def _made_by(found: Sequence[tuple[Experiment, Finding, Record]]) -> _Made:
     return made
 
 
-def _tally(found: Sequence[tuple[Experiment, Finding, Record]]) -> Sequence[tuple[Verdict, int]]:
-    """How many claims came to each verdict that any came to."""
+def _tally(found: Sequence[Found]) -> Sequence[tuple[Verdict, str]]:
+    """How many claims came to each verdict that any came to, in words."""
     verdicts = [finding.verdict for _, finding, _ in found]
-    return [(verdict, verdicts.count(verdict)) for verdict in Verdict if verdict in verdicts]
+    counts = {verdict: verdicts.count(verdict) for verdict in Verdict}
+    return [(verdict, f"{count} {_TOLD[verdict][count > 1]}") for verdict, count in counts.items() if count]
 
 
 def _facts(experiment: Experiment, record: Record, made: _Made) -> Iterable[tuple[str, str]]:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo.contract import INPUT, LOGITS, MODEL_FILE, PROBABILITIES
+from zoo.contract import FLOAT16, INPUT, LOGITS, MODEL_FILE, MODEL_FILES, PROBABILITIES
 from zoo.runtime.providers import PROVIDERS, available_providers
 
 pytestmark = pytest.mark.gpu
@@ -24,6 +24,8 @@ EXPORTS = sorted(path.parent for path in (Path(__file__).parents[2] / "exports")
 # TensorRT builds an engine for each shape, for minutes, and rounds to TF32: it isn't held to what is verified.
 ACCELERATORS = [name for name in available_providers() if name not in {"cpu", "tensorrt"}]
 BATCHES = (1, 64, 1024)
+# None is shipped: `zoo quantize EXPORT… --precision float16` makes them.
+IN_HALVES = [export for export in EXPORTS if (export / MODEL_FILES[FLOAT16]).is_file()]
 
 
 def named(export: Path) -> str:
@@ -72,6 +74,30 @@ def test_throughput(name: str, capsys: pytest.CaptureFixture[str]) -> None:
             fast, slow = in_turns(lambda: there.probabilities(images), lambda: cpu.probabilities(images))  # noqa: B023
             cells.append(f"{count / fast:>15,.0f} ({slow / fast:5.2f})")
         lines.append(f"{named(export):34}" + "".join(cells))
+    with capsys.disabled():
+        print("\n".join(lines))
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.skipif(not IN_HALVES, reason="no export has a file in float16: zoo quantize EXPORT --precision float16")
+@pytest.mark.parametrize("name", ACCELERATORS)
+def test_float16_answers_as_float32_does_and_how_fast(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A claim on the answers to pictures of noise, which are the least sure, and a table of throughput."""
+    lines = [
+        f"\nfloat16 on {name}: largest difference of a probability, and pictures a second (and over float32's)",
+        f"{'':42}" + "".join(f"{n:>24}" for n in BATCHES),
+    ]
+    for export in IN_HALVES:
+        half, whole = (zoo.load(export, provider=name, precision=precision) for precision in (FLOAT16, "float32"))
+        images = pictures(whole, 300)
+        off = float(np.abs(half.probabilities(images) - whole.probabilities(images)).max())
+        assert off < 0.03, export
+        cells = []
+        for count in BATCHES:
+            images = pictures(whole, count)
+            fast, slow = in_turns(lambda: half.probabilities(images), lambda: whole.probabilities(images))  # noqa: B023
+            cells.append(f"{count / fast:>15,.0f} ({slow / fast:5.2f})")
+        lines.append(f"{named(export):34}{off:8.4f}" + "".join(cells))
     with capsys.disabled():
         print("\n".join(lines))
 
