@@ -13,7 +13,7 @@ import numpy as np
 from pipelines.charts import Chart, Series
 from pipelines.study.experiment import Effect, Finding, Sample, experiment
 from pipelines.study.lab import Lab
-from zoo.models import build, definitions
+from zoo.models import build, definitions, pretrained
 from zoo.models.backend import start_keras
 from zoo.models.ledger import read_ledger
 
@@ -41,12 +41,12 @@ EXAMPLES = {
     beware="Parameters aren't cost: a conv layer uses each of its own once for every position.",
 )
 def formulas(lab: Lab) -> Finding:
-    """Every dense and conv layer of every model of the zoo, but for Keras' own applications, is built for 28x28x1 and
-    for 32x32x3 pixels, and the number of its weights, as Keras counts them, is compared with the formula; so are the
-    four examples.
+    """Every dense and conv layer of every model of the zoo is built for 28x28x1 and for 32x32x3 pixels (those of Keras'
+    applications for the latter alone), and the number of its weights, as Keras counts them, is compared with the
+    formula; so are the four examples. Depthwise layers, which share no input, have a formula of their own.
     """
     examples = {name: lab.observe(name, partial(_counted, *kind[1:])) for name, kind in EXAMPLES.items()}
-    layers = lab.observe("layers", lambda: list(_layers_that_differ()))
+    layers = lab.observe("layers of the zoo that differ, and all", _layers_that_differ)
     off = sum(examples[name][0] != kind[0] for name, kind in EXAMPLES.items())
     places = range(len(EXAMPLES))
     counted = f"of {layers[1]:.0f} layers and {len(EXAMPLES)} examples, those that differ"
@@ -80,19 +80,17 @@ def _counted(shape: tuple[int, ...], biases: bool) -> list[float]:
 def _layers_that_differ() -> tuple[float, float]:
     """How many of them, and of how many."""
     differ = seen = 0
-    for each in definitions():
-        for size in ((28, 28, 1), (32, 32, 3)):
-            if each.published:  # an application of Keras has hundreds of layers, of pictures in colour
+    small = [(each, size) for each in definitions() for size in ((28, 28, 1), (32, 32, 3))]
+    for each, size in (*small, *((each, (32, 32, 3)) for each in pretrained())):
+        for layer in build(each.name, *size, 10).layers:
+            if type(layer).__name__ == "Dense":
+                outputs, taken = layer.units, layer.input.shape[-1]
+            elif type(layer).__name__ == "Conv2D":
+                outputs, taken = layer.filters, layer.input.shape[-1] * math.prod(layer.kernel_size)
+            else:
                 continue
-            for layer in build(each.name, *size, 10).layers:
-                if type(layer).__name__ in ("Dense", "Conv2D"):
-                    outputs, sides = (
-                        (layer.filters, layer.kernel_size) if "Conv" in type(layer).__name__ else (layer.units, ())
-                    )
-                    inputs = layer.input.shape[-1] * math.prod(sides)
-                    expected = inputs * outputs + (outputs if layer.use_bias else 0)
-                    seen += 1
-                    differ += layer.count_params() != expected
+            seen += 1
+            differ += layer.count_params() != taken * outputs + (outputs if layer.use_bias else 0)
     return float(differ), float(seen)
 
 

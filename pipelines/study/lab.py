@@ -167,7 +167,7 @@ class Lab:
                 raise StudyError(f"{self.record.path} holds no {name!r}: run `zoo study {self.name}` first")
             self.record.observed[name] = [float(value) for value in look()]
             self.record.save()
-        return np.array(self.record.observed[name], np.float64)
+        return np.array(self.record.numbers(name), np.float64)
 
     def _train_once(self, name: str, arm: Arm, seed: int, bench: Bench) -> bool:
         """Whether it had to be trained."""

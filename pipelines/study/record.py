@@ -28,7 +28,7 @@ class Record:
     """The results of one experiment in one file of JSON.
 
     trainings: (arm, seed) -> what was measured. observed: name -> numbers that needed no training. seeds, quick: of the
-    last time that it was run to its end, when arms that it didn't ask for were dropped; no seeds where it never was.
+    last time that it was run to its end, when what it didn't ask for was dropped; no seeds where it never was.
     """
 
     def __init__(self, path: Path) -> None:
@@ -38,7 +38,7 @@ class Record:
         self.made: dict[str, Any] = {}
         self.seeds: tuple[int, ...] = ()
         self.quick = False
-        self._asked: set[str] = set()  # arms
+        self._asked: set[str] = set()  # names of arms and of observations
         if path.is_file():
             self._read()
 
@@ -57,14 +57,20 @@ class Record:
         self._asked.add(arm)
         return found.figures
 
+    def numbers(self, name: str) -> list[float]:
+        """What was observed under that name, which must be in `observed`."""
+        self._asked.add(name)
+        return self.observed[name]
+
     def add(self, arm: str, seed: int, measured: Measured) -> None:
         """Put one in, and save."""
         self.trainings[arm, seed] = measured
         self.save()
 
     def finished(self, seeds: tuple[int, ...], *, quick: bool) -> None:
-        """The experiment came to its end with these seeds. What it no longer has an arm for is dropped."""
+        """The experiment came to its end with these seeds. What it no longer asks for is dropped."""
         self.seeds, self.quick = seeds, quick
+        self.observed = {name: numbers for name, numbers in self.observed.items() if name in self._asked}
         self.trainings = {at: measured for at, measured in self.trainings.items() if at[0] in self._asked}
         self.save()
 
