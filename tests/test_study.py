@@ -116,7 +116,12 @@ def test_what_was_trained_is_not_trained_again(store, planted, monkeypatch):
     assert len(trained) == 4
     study(["planted"], quick=True, seeds=3)
     assert len(trained) == 6, "the third seed alone"
-    (store / "mlruns/study/planted.json").unlink()
+    results = store / "mlruns/study/planted.json"
+    before = results.read_bytes()
+    monkeypatch.setattr("pipelines.study.record.commit", lambda: "a later one")
+    study(["planted"], quick=True, seeds=3)
+    assert results.read_bytes() == before, "it is still told by which commit they were measured"
+    results.unlink()
     study(["planted"], quick=True, seeds=3)
     assert len(trained) == 6, "found in the store"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store / 'another.db'}")

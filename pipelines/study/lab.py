@@ -165,8 +165,7 @@ class Lab:
         if name not in self.record.observed:
             if self.replay:
                 raise StudyError(f"{self.record.path} holds no {name!r}: run `zoo study {self.name}` first")
-            self.record.observed[name] = [float(value) for value in look()]
-            self.record.save()
+            self.record.observe(name, [float(value) for value in look()])
         return np.array(self.record.numbers(name), np.float64)
 
     def _train_once(self, name: str, arm: Arm, seed: int, bench: Bench) -> bool:

@@ -27,8 +27,9 @@ class Measured:
 class Record:
     """The results of one experiment in one file of JSON.
 
-    trainings: (arm, seed) -> what was measured. observed: name -> numbers that needed no training. seeds, quick: of the
-    last time that it was run to its end, when what it didn't ask for was dropped; no seeds where it never was.
+    trainings: (arm, seed) -> what was measured. observed: name -> numbers that needed no training. made: commit and
+    versions of the newest of either. seeds, quick: of the last time that it was run to its end, when what it didn't ask
+    for was dropped; no seeds where it never was.
     """
 
     def __init__(self, path: Path) -> None:
@@ -63,20 +64,28 @@ class Record:
         return self.observed[name]
 
     def add(self, arm: str, seed: int, measured: Measured) -> None:
-        """Put one in, and save."""
+        """Put a training in, and save."""
         self.trainings[arm, seed] = measured
-        self.save()
+        self._save_new()
+
+    def observe(self, name: str, numbers: list[float]) -> None:
+        """Put numbers in, and save."""
+        self.observed[name] = numbers
+        self._save_new()
 
     def finished(self, seeds: tuple[int, ...], *, quick: bool) -> None:
         """The experiment came to its end with these seeds. What it no longer asks for is dropped."""
         self.seeds, self.quick = seeds, quick
         self.observed = {name: numbers for name, numbers in self.observed.items() if name in self._asked}
         self.trainings = {at: measured for at, measured in self.trainings.items() if at[0] in self._asked}
-        self.save()
+        self._save()
 
-    def save(self) -> None:
-        """Write the file, whole or not at all."""
+    def _save_new(self) -> None:
         self.made = {"commit": commit(), "versions": versions()}
+        self._save()
+
+    def _save(self) -> None:
+        """Write the file, whole or not at all."""
         found = {
             "made": self.made,
             "seeds": self.seeds,
