@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines import tracking
+from pipelines.exclusive import Exclusive, Taken
 from pipelines.study import (  # noqa: F401  (each registers its experiments, in this order)
     budgets,
     catching_up,
@@ -24,7 +25,7 @@ from pipelines.study import (  # noqa: F401  (each registers its experiments, in
     tables,
     translation,
 )
-from pipelines.study.experiment import Effect, Experiment, Finding, Verdict, experiments
+from pipelines.study.experiment import QUICK_SEEDS, SEEDS, Effect, Experiment, Finding, Verdict, experiments
 from pipelines.study.keep import MODELS_FOLDER
 from pipelines.study.lab import Lab
 from pipelines.study.record import Record
@@ -33,7 +34,7 @@ from zoo.errors import StudyError
 
 FOLDER = Path("exports") / "study"  # results of the full study, which are kept
 QUICK_FOLDER = Path("mlruns") / "study"  # of the quick one, which aren't
-SEEDS, QUICK_SEEDS = 5, 3
+LEAST_QUICK_SEEDS = 2
 
 
 @dataclass(frozen=True)
@@ -63,29 +64,36 @@ def study(
 ) -> tuple[Studied, ...]:
     """Run the experiments of those names, or all, and write the report of all that has been measured.
 
-    seeds: how many, 5 by default and 3 where it is quick. quick: fewer pictures, updates and conditions: minutes, and
-    wide intervals. report: train nothing, draw what is there. folder: where results and report lie.
-    models: keep those that are worth a look as exports in its folder models, for `zoo demo`; they are trained once more
-    where they were trained before.
+    seeds: how many, 5 by default and at least, 3 and 2 where it is quick; an experiment that has more keeps them.
+    quick: fewer pictures, updates and conditions: minutes, and wide intervals. report: train nothing, draw what is
+    there. folder: where results and report lie. models: keep those that are worth a look as exports in its folder
+    models, for `zoo demo`; they are trained once more where they were trained before.
     What was measured before isn't trained again; an interruption loses the training that it interrupts.
-    Raises StudyError for an unknown name, or where a report has no results to draw.
+    Raises StudyError for an unknown name, for too few seeds, where a folder holds results of the other kind, and where
+    a report has no results to draw.
     """
     folder = folder or (QUICK_FOLDER if quick else FOLDER)
-    count = seeds or (QUICK_SEEDS if quick else SEEDS)
-    if count < 2:
-        raise StudyError(f"an experiment needs 2 seeds or more, received {count}: one has no spread")
+    least = LEAST_QUICK_SEEDS if quick else SEEDS
+    count = (QUICK_SEEDS if quick else SEEDS) if seeds is None else seeds
+    if count < least:
+        raise StudyError(
+            f"an experiment needs {least} seeds or more, received {count}: "
+            + ("one has no spread" if quick else "fewer will do with --quick, to see how it goes")
+        )
     chosen = experiments(names)
     if not report:
         for each in chosen:
-            tell(f"study {each.name}")
-            record = Record(folder / f"{each.name}.json")
-            _run(each, record, tuple(range(1, count + 1)), quick, folder / MODELS_FOLDER if models else None)
+            _run(each, folder, count, quick, models, tell)
     found = _found(folder, chosen, tell)
+    drawn = [experiment for experiment, _, _ in found]
+    missing = ", ".join(each.name for each in chosen if each not in drawn)
     if report and not found:
         raise StudyError(f"{folder} holds no results: run `zoo study` first")
+    if report and names and missing:
+        raise StudyError(f"{folder} holds no results of {missing}: run `zoo study {missing.replace(',', '')}` first")
     in_full = {each.name: finding.verdict for each, finding, _ in _found(FOLDER, (), tell)} if quick else {}
-    write_report(folder, found, quick=quick, in_full=in_full)
-    if quick:
+    write_report(folder, found, in_full)
+    if any(record.quick for _, _, record in found):
         tell(QUICK)
     return tuple(
         Studied(each.name, each.claim, finding.verdict, finding.effects, folder / PAGE_FILE, in_full.get(each.name))
@@ -94,12 +102,38 @@ def study(
     )
 
 
-def _run(each: Experiment, record: Record, seeds: tuple[int, ...], quick: bool, models: Path | None) -> None:
+def _run(each: Experiment, folder: Path, count: int, quick: bool, models: bool, tell: Callable[[str], None]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with Exclusive(folder / f".{each.name}.lock") as lock:
+            try:
+                record = Record(folder / f"{each.name}.json")
+                _run_alone(each, record, count, quick, folder / MODELS_FOLDER if models else None, tell)
+            finally:
+                lock.path.unlink(missing_ok=True)
+    except Taken as other:
+        raise StudyError(f"{other} runs {each.name} in {folder}: wait for it, or name another --folder") from None
+
+
+def _run_alone(
+    each: Experiment, record: Record, count: int, quick: bool, models: Path | None, tell: Callable[[str], None]
+) -> None:
+    if record.seeds and record.quick != quick:
+        old, new = ("quick", "full") if record.quick else ("full", "quick")
+        raise StudyError(
+            f"{record.path} holds results of the {old} study, which those of a {new} one would replace: name another "
+            "--folder"
+        )
+    seeds = tuple(range(1, max(count, len(record.seeds)) + 1))
+    tell(f"study {each.name}" + (f", with the {len(seeds)} seeds that it has" if len(seeds) > count else ""))
     parent = tracking.start_study(each.name, {"quick": str(quick).lower()})
     ended = "FAILED"
     try:
         each.run(Lab(each.name, seeds, quick, record, parent, models=models))
         ended = "FINISHED"
+    except KeyboardInterrupt:
+        ended = "KILLED"
+        raise KeyboardInterrupt("interrupted; what was trained is kept, the same command goes on from there") from None
     finally:
         tracking.finish(parent, ended)
     record.finished(seeds, quick=quick)

@@ -13,6 +13,7 @@ def locality(lab: Lab) -> Finding:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -27,6 +28,8 @@ from zoo.errors import StudyError, unknown
 
 if TYPE_CHECKING:
     from pipelines.study.lab import Lab
+
+SEEDS, QUICK_SEEDS = 5, 3  # of the full study, which takes no fewer, and of the quick one
 
 Sample = NDArray[np.float64]  # [seeds]: one value for each of them, in their order
 
@@ -85,10 +88,13 @@ class Effect:
         return Judgement.AGAINST if high < least or low > most else Judgement.OPEN
 
     def written(self, value: float) -> str:
-        """A value of it, signed where it is a difference."""
+        """A value of it: percent and their differences to a hundredth, the latter signed; else three digits."""
         if self.exact:
             return f"{round(value, 9):.3g}"  # what is counted has no rounding errors
-        return f"{value:+.2f}" if self.unit == "points" else f"{value:.2f}"
+        if self.unit not in ("points", "%"):
+            return f"{value:.3g}"
+        sign = "+" if self.unit == "points" else ""
+        return f"{value:{sign}.2f}" if round(value, 2) or not value else f"{value:{sign}.1g}"
 
     @property
     def prediction(self) -> str:
@@ -146,9 +152,14 @@ _experiments: dict[str, Experiment] = {}
 def experiment(
     name: str, *, claim: str, refuted_if: str, held_equal: str, beware: str
 ) -> Callable[[Callable[[Lab], Finding]], Callable[[Lab], Finding]]:
-    """Register a function as an experiment. StudyError where the name is taken."""
+    """Register a function as an experiment. name: of a to z, 0 to 9 and -, as files and links have it.
+
+    Raises StudyError for another name, and for one that is taken.
+    """
 
     def register(run: Callable[[Lab], Finding]) -> Callable[[Lab], Finding]:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
+            raise StudyError(f"an experiment is called {name!r}, expected a name of a to z, 0 to 9 and -")
         if name in _experiments:
             raise StudyError(f"two experiments are called {name!r}: give one of them another name")
         _experiments[name] = Experiment(name, claim, refuted_if, held_equal, beware, run)

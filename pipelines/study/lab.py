@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipelines import tracking
-from pipelines.machine import versions
+from pipelines.machine import commit, describe_machine, versions
 from pipelines.norms import with_fused_norms
 from pipelines.progress import progress
 from pipelines.stages import Stage
 from pipelines.study.experiment import Sample
+from pipelines.study.identity import code_of
 from pipelines.study.keep import keep
-from pipelines.study.record import Measured, Record
+from pipelines.study.record import Measured, Observed, Record
+from pipelines.teacher import teacher_digest, teacher_of
 from pipelines.train import Schedule, enter, make_schedule
 from zoo.contract import LOGITS, MANIFEST_FILE
 from zoo.data import DataSet, Split
-from zoo.data.batches import Teacher, training_batches
+from zoo.data.batches import training_batches
 from zoo.data.pixels import in_chunks
 from zoo.errors import StudyError
 from zoo.models import build_diagram
@@ -41,6 +41,7 @@ ANSWERED = 1024  # pictures that a model is asked about at once
 # `Arm.recipe`), of 2, 4, 8 and 16e-3: no arm of weight-sharing with 2,000 pictures is 1.3 points better at another.
 ADAMW: Mapping[str, Any] = {"optimizer": "adamw", "learning_rate": 8e-3}
 LIBRARIES = ("tensorflow", "keras", "numpy")  # whose versions change the weights
+TRAINING = 1  # to be raised where the code that trains comes to other weights: all is trained anew then
 
 Figures = Mapping[str, float]
 Measure = Callable[[Any, DataSet], Figures]  # the trained keras.Model and what it learned from -> figures by name
@@ -66,7 +67,7 @@ class Arm:
     """One of the things that are compared: a model, what it learns from, for how long, and what is measured then.
 
     data: seed -> pictures, the draw of which is part of the chance. updates: steps of the optimiser, at least.
-    settings: fields of the recipe that differ. teacher: whose answers are learned beside the labels.
+    settings: fields of the recipe that differ. measure: of functions, numbers and text alone, see `identity`.
     family: of a model that is worth a look, which `zoo study --models` keeps as an export; "" for the others.
     """
 
@@ -75,7 +76,6 @@ class Arm:
     updates: int
     settings: Mapping[str, Any] | None = None
     measure: Measure = accuracy_and_work
-    teacher: Callable[[int], Teacher] | None = None
     family: str = ""
 
     def recipe(self, seed: int) -> Recipe:
@@ -98,13 +98,22 @@ class Arm:
 
 
 class Results:
-    """What a group of arms measured: `results["conv"]` is its accuracy for each seed, `["conv", "loss"]` another."""
+    """What a group of arms measured: `results["conv"]` is its accuracy for each seed, `["conv", "loss"]` another.
 
-    def __init__(self, figures: Mapping[str, Sequence[Figures]]) -> None:
-        self._figures = figures
+    Raises StudyError for a figure that wasn't measured.
+    """
+
+    def __init__(self, figures: Mapping[str, Sequence[Figures]], source: Path) -> None:
+        self._figures, self._source = figures, source
 
     def __getitem__(self, arm: str | tuple[str, str]) -> Sample:
         name, figure = (arm, "accuracy") if isinstance(arm, str) else arm
+        for figures in self._figures[name]:
+            if figure not in figures:
+                raise StudyError(
+                    f"{self._source} has no {figure!r} of {name!r}, expected it beside {', '.join(figures)}: run "
+                    "`zoo study` without --report"
+                )
         return np.array([figures[figure] for figures in self._figures[name]], np.float64)
 
 
@@ -158,14 +167,19 @@ class Lab:
                         advance(
                             done, in_all, f"{done} of {in_all} trainings, {_minutes(left)} left: {name}, seed {seed}"
                         )
-        return Results({name: [self.record.figures(name, seed) for seed in self.seeds] for name in arms})
+        figures = {name: [self.record.figures(name, seed) for seed in self.seeds] for name in arms}
+        return Results(figures, self.record.path)
 
     def observe(self, name: str, look: Callable[[], Sequence[float]]) -> Sample:
-        """Numbers that need no training: counted, or timed in several rounds. Looked at once, then remembered."""
-        if name not in self.record.observed:
-            if self.replay:
-                raise StudyError(f"{self.record.path} holds no {name!r}: run `zoo study {self.name}` first")
-            self.record.observe(name, [float(value) for value in look()])
+        """Numbers that need no training: counted, or timed in several rounds. Looked at once, then remembered.
+
+        look: of functions, numbers and text alone, as `Arm.measure`. StudyError where a replay finds no such numbers.
+        """
+        if not self.replay:
+            key = hashlib.sha256(code_of(look).encode()).hexdigest()
+            if not self.record.has_seen(name, key):
+                numbers = [float(value) for value in look()]
+                self.record.observe(name, Observed(key, numbers, str(describe_machine()), commit()))
         return np.array(self.record.numbers(name), np.float64)
 
     def _train_once(self, name: str, arm: Arm, seed: int, bench: Bench) -> bool:
@@ -175,20 +189,20 @@ class Lab:
         keras.utils.set_random_seed(seed)
         size = (data_set.height, data_set.width, data_set.channels)
         model = build_diagram(arm.diagram, "study", *size, data_set.classes)
-        key = _key(model, data_set, recipe, arm)
+        key = _key(model, data_set, recipe, arm.measure)
         export = self._export(name, arm, seed)
         if export is None and self.record.knows(name, seed, key):
             return False
         known = tracking.find_training(key) if export is None else None
         begin = time.monotonic()
         parameters = int(model.count_params())
-        figures = known or {**bench.fit(model, data_set, recipe, arm), "parameters": parameters}
+        figures = known or {**bench.fit(model, data_set, recipe, arm.measure), "parameters": parameters}
         seconds = time.monotonic() - begin
         if known is None and self.parent:
             tracking.log_training(self.parent, f"{name}, seed {seed}", key, recipe.to_json(), figures)
+        self.record.add(name, seed, Measured(key, dict(figures), seconds, recipe.to_json(), data_set.digest, commit()))
         if export is not None:
             keep(export, arm.family, bench.model, data_set, recipe, accuracy(bench.model, data_set.test))
-        self.record.add(name, seed, Measured(key, dict(figures), seconds, recipe.to_json(), data_set.digest))
         return known is None
 
     def _export(self, name: str, arm: Arm, seed: int) -> Path | None:
@@ -210,7 +224,7 @@ class Bench:
         self._fused: Any = None
         self._learner: Any = None
 
-    def fit(self, model: Any, data_set: DataSet, recipe: Recipe, arm: Arm) -> dict[str, float]:
+    def fit(self, model: Any, data_set: DataSet, recipe: Recipe, measure: Measure) -> dict[str, float]:
         """Train a `keras.Model` as `build_diagram` makes it, on all of the training pictures, and measure it.
 
         All models that one bench is given are of the same layers; only their weights differ, which stay as they are.
@@ -233,7 +247,7 @@ class Bench:
                 mirrored=data_set.mirrored,
                 first_epoch=0,
                 epochs=schedule.epochs,
-                teacher=arm.teacher(recipe.seed) if arm.teacher else None,
+                teacher=teacher_of(recipe, data_set),
             ),
             epochs=schedule.epochs // schedule.stride,
             steps_per_epoch=schedule.steps * schedule.stride,
@@ -241,27 +255,21 @@ class Bench:
             shuffle=False,
         )
         self.model.set_weights(self._fused.get_weights())
-        return {name: float(value) for name, value in arm.measure(self.model, data_set).items()}
+        return {name: float(value) for name, value in measure(self.model, data_set).items()}
 
 
-def _key(model: Any, data_set: DataSet, recipe: Recipe, arm: Arm) -> str:
+def _key(model: Any, data_set: DataSet, recipe: Recipe, measure: Measure) -> str:
     """Of all that decides what is measured: SHA-256, in hex. The same for a model that is written in another way."""
     decisive = {
         "model": model.to_json(),
         "data": data_set.digest,
         "recipe": recipe.to_json(),
-        "measure": _written(arm.measure),
-        "teacher": _written(arm.teacher) if arm.teacher else "",
+        "teacher": teacher_digest(recipe),
+        "measure": code_of(measure),
+        "training": TRAINING,
         "versions": {name: versions().get(name) for name in LIBRARIES},
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
-
-
-def _written(function: Callable[..., Any]) -> str:
-    """The source of a function, or of the one that a partial calls, with what it is given."""
-    if isinstance(function, partial):
-        return f"{inspect.getsource(function.func)}{function.args}{function.keywords}"
-    return inspect.getsource(function)
 
 
 def _minutes(seconds: float) -> str:

@@ -3,40 +3,70 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.machine import commit, versions
+from pipelines.machine import versions
 from pipelines.whole import in_place_of
 from zoo.errors import StudyError
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One training. key: of all that decides it. figures: by name. seconds: it took. recipe; data: the digest."""
+    """One training. key: of all that decides it. figures: by name. seconds: it took. recipe; data: the digest.
+
+    commit: of the code that did it.
+    """
 
     key: str
     figures: Mapping[str, float]
     seconds: float
     recipe: Mapping[str, Any]
     data: str
+    commit: str
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for what no training measures."""
+        _need(self.key, self.data, self.commit, kind=str)
+        _need(self.figures, self.recipe, kind=dict)
+        _need_numbers(self.seconds, *self.figures.values())
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Numbers that needed no training. key: of the code that counted or timed them. machine: in one line.
+
+    commit: of all of the code.
+    """
+
+    key: str
+    numbers: list[float]
+    machine: str
+    commit: str
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for what can't be observed."""
+        _need(self.key, self.machine, self.commit, kind=str)
+        _need(self.numbers, kind=list)
+        _need_numbers(*self.numbers)
 
 
 class Record:
     """The results of one experiment in one file of JSON.
 
-    trainings: (arm, seed) -> what was measured. observed: name -> numbers that needed no training. made: commit and
-    versions of the newest of either. seeds, quick: of the last time that it was run to its end, when what it didn't ask
-    for was dropped; no seeds where it never was.
+    trainings: (arm, seed) -> what was measured. observed: by name. versions: of the libraries, of the newest of either.
+    seeds, quick: of the last time that it was run to its end, when what it didn't ask for was dropped; no seeds where
+    it never was.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.trainings: dict[tuple[str, int], Measured] = {}
-        self.observed: dict[str, list[float]] = {}
-        self.made: dict[str, Any] = {}
+        self.observed: dict[str, Observed] = {}
+        self.versions: dict[str, str] = {}
         self.seeds: tuple[int, ...] = ()
         self.quick = False
         self._asked: set[str] = set()  # names of arms and of observations
@@ -48,49 +78,56 @@ class Record:
         found = self.trainings.get((arm, seed))
         return found is not None and found.key == key
 
+    def has_seen(self, name: str, key: str) -> bool:
+        """Whether that very observation is in it."""
+        return name in self.observed and self.observed[name].key == key
+
     def figures(self, arm: str, seed: int) -> Mapping[str, float]:
         """What a training measured. StudyError where it isn't in it."""
         found = self.trainings.get((arm, seed))
         if found is None:
-            raise StudyError(
-                f"{self.path} holds no training {arm!r} with seed {seed}: run `zoo study` without --report"
-            )
+            raise self._lacks(f"training {arm!r} with seed {seed}")
         self._asked.add(arm)
         return found.figures
 
     def numbers(self, name: str) -> list[float]:
-        """What was observed under that name, which must be in `observed`."""
+        """What was observed under that name. StudyError where nothing was."""
+        if name not in self.observed:
+            raise self._lacks(f"{name!r}")
         self._asked.add(name)
-        return self.observed[name]
+        return self.observed[name].numbers
 
     def add(self, arm: str, seed: int, measured: Measured) -> None:
         """Put a training in, and save."""
         self.trainings[arm, seed] = measured
         self._save_new()
 
-    def observe(self, name: str, numbers: list[float]) -> None:
+    def observe(self, name: str, observed: Observed) -> None:
         """Put numbers in, and save."""
-        self.observed[name] = numbers
+        self.observed[name] = observed
         self._save_new()
 
     def finished(self, seeds: tuple[int, ...], *, quick: bool) -> None:
         """The experiment came to its end with these seeds. What it no longer asks for is dropped."""
         self.seeds, self.quick = seeds, quick
-        self.observed = {name: numbers for name, numbers in self.observed.items() if name in self._asked}
+        self.observed = {name: found for name, found in self.observed.items() if name in self._asked}
         self.trainings = {at: measured for at, measured in self.trainings.items() if at[0] in self._asked}
         self._save()
 
+    def _lacks(self, what: str) -> StudyError:
+        return StudyError(f"{self.path} holds no {what}: run `zoo study` without --report")
+
     def _save_new(self) -> None:
-        self.made = {"commit": commit(), "versions": versions()}
+        self.versions = versions()
         self._save()
 
     def _save(self) -> None:
         """Write the file, whole or not at all."""
         found = {
-            "made": self.made,
+            "versions": self.versions,
             "seeds": self.seeds,
             "quick": self.quick,
-            "observed": self.observed,
+            "observed": {name: asdict(observed) for name, observed in self.observed.items()},
             "trainings": [
                 {"arm": arm, "seed": seed, **asdict(measured)} for (arm, seed), measured in self.trainings.items()
             ],
@@ -102,11 +139,27 @@ class Record:
     def _read(self) -> None:
         try:
             found = json.loads(self.path.read_text(encoding="utf-8"))
-            self.made, self.quick = found["made"], bool(found["quick"])
-            self.seeds = tuple(int(seed) for seed in found["seeds"])
-            self.observed = {name: [float(v) for v in values] for name, values in found["observed"].items()}
+            self.versions, self.quick = found["versions"], found["quick"]
+            self.seeds = tuple(found["seeds"])
+            self.observed = {name: Observed(**each) for name, each in found["observed"].items()}
             for each in found["trainings"]:
-                arm, seed = str(each.pop("arm")), int(each.pop("seed"))
-                self.trainings[arm, seed] = Measured(**each)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+                at = each.pop("arm"), each.pop("seed")
+                _need(at[0], kind=str)
+                self.trainings[at] = Measured(**each)
+            _need(self.versions, kind=dict)
+            _need(self.quick, kind=bool)
+            _need(*self.seeds, *(seed for _, seed in self.trainings), kind=int)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise StudyError(f"{self.path} holds no results ({error!r}): remove it, and they are made anew") from None
+
+
+def _need(*values: object, kind: type) -> None:
+    for value in values:
+        if type(value) is not kind:
+            raise ValueError(f"expected a {kind.__name__}, received {value!r}")
+
+
+def _need_numbers(*values: object) -> None:
+    for value in values:
+        if type(value) not in (int, float) or not math.isfinite(value):  # type: ignore[arg-type]
+            raise ValueError(f"expected a number, received {value!r}")

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from pipelines import markdown
 from pipelines.charts import Chart
-from pipelines.study.experiment import Effect, Experiment, Finding, Verdict
+from pipelines.study.experiment import QUICK_SEEDS, SEEDS, Effect, Experiment, Finding, Judgement, Verdict
 from pipelines.study.record import Record
 from pipelines.whole import in_place_of
 
@@ -57,16 +57,13 @@ dd { margin: 0 0 .5rem; } .whole { white-space: nowrap; }
 """
 
 
-def write_report(
-    folder: Path, found: Sequence[Found], *, quick: bool, in_full: Mapping[str, Verdict] | None = None
-) -> None:
+def write_report(folder: Path, found: Sequence[Found], in_full: Mapping[str, Verdict]) -> None:
     """Write report.html, README.md and a chart each as SVG into the folder, each whole or not at all.
 
     in_full: of a quick study, the verdicts of the full one by the name of the experiment, to stand beside its own.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    in_full = in_full or {}
-    pages = {PAGE_FILE: page(found, in_full, quick=quick), TEXT_FILE: text(found, in_full, quick=quick)}
+    pages = {PAGE_FILE: page(found, in_full), TEXT_FILE: text(found, in_full)}
     pages |= {name: chart.svg() for experiment, finding, _ in found for name, chart in _charts(experiment, finding)}
     for name, content in pages.items():
         with in_place_of(folder / name) as partial:
@@ -76,13 +73,13 @@ def write_report(
 # --- the page ------------------------------------------------------------------------------------------------------
 
 
-def page(found: Sequence[Found], in_full: Mapping[str, Verdict], *, quick: bool) -> str:
+def page(found: Sequence[Found], in_full: Mapping[str, Verdict]) -> str:
     """HTML: the summary, then a section for each experiment."""
     made = _made_by(found)
     summary = "".join(
-        f'<tr><td><a href="#{e.name}">{escape(e.claim)}</a></td>'
+        f'<tr><td><a href="#{e.name}">{e.name}</a><br>{escape(e.claim)}</td>'
         f'<td>{escape(f.effects[0].name)}:<br><span class="whole">{escape(_told(f.effects[0]))}</span></td>'
-        f"<td>{_badge(f.verdict)}</td>"
+        f'<td>{_badge(f.verdict)}<br><span class="quiet">{"<br>".join(map(escape, _limits(f)))}</span></td>'
         + (
             f'<td class="full">{_badge(in_full[e.name]) if e.name in in_full else "–"}</td></tr>'
             if in_full
@@ -96,36 +93,36 @@ def page(found: Sequence[Found], in_full: Mapping[str, Verdict], *, quick: bool)
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}"><style>{_STYLE}</style></head><body>',
             f"<h1>{TITLE}</h1>",
-            f"<p><strong>{QUICK}</strong></p>" if quick else "",
+            f"<p><strong>{QUICK}</strong></p>" if any(record.quick for _, _, record in found) else "",
             f"<p>{escape(_foreword(found))}</p>",
             f"<p>{' '.join(_badge(verdict, told) for verdict, told in _tally(found))}</p>",
-            '<table class="rows"><thead><tr><th>claim</th><th>effect (95 % interval)</th><th>verdict</th>'
+            '<table class="rows"><thead><tr><th>claim</th><th>its heart (95 % interval)</th><th>verdict</th>'
             f"{'<th>in full</th>' if in_full else ''}</tr></thead><tbody>{summary}</tbody></table>",
-            *(_section(e, f, _facts(e, r, made), quick=quick) for e, f, r in found),
+            *(_section(e, f, r, made) for e, f, r in found),
             "</body></html>\n",
         ]
     )
 
 
-def _section(experiment: Experiment, finding: Finding, found: Iterable[tuple[str, str]], *, quick: bool) -> str:
+def _section(experiment: Experiment, finding: Finding, record: Record, made: _Made) -> str:
     effects = "".join(
         f'<tr><td>{escape(effect.name)}</td><td class="whole">{escape(_told(effect))}</td>'
         f'<td class="claimed">{escape(effect.prediction)}</td>'
         f"<td>{escape(effect.judgement)}</td></tr>"
         for effect in finding.effects
     )
-    facts = "".join(f"<dt>{name}</dt><dd>{escape(fact)}</dd>" for name, fact in found)
+    facts = "".join(f"<dt>{name}</dt><dd>{escape(fact)}</dd>" for name, fact in _facts(experiment, record, made))
     figures = "".join(
-        f'<figure>{chart.svg()}<figcaption class="quiet">{escape(chart.title)}. Bars: 95 % intervals over the seeds.'
-        f"</figcaption></figure>{_as_table(chart)}"
+        f'<figure>{chart.svg()}<figcaption class="quiet">{escape(chart.title)}.{_bars(chart)}</figcaption></figure>'
+        f"{_as_table(chart)}"
         for _, chart in _charts(experiment, finding)
     )
     return (
         f'<section id="{experiment.name}"><h2>{escape(experiment.name)} {_badge(finding.verdict)}</h2>'
         f"<p><strong>Claim:</strong> {escape(experiment.claim)}</p>{figures}"
-        '<table class="rows"><thead><tr><th>effect</th><th>measured (95 % interval)</th><th>claimed</th><th></th></tr>'
-        f"</thead><tbody>{effects}</tbody></table><dl>{facts}</dl>"
-        f"<p><code>{_command(experiment, quick=quick)}</code></p></section>"
+        '<table class="rows"><thead><tr><th>effect</th><th>measured (95 % interval)</th><th>claimed</th><th>it is</th>'
+        f"</tr></thead><tbody>{effects}</tbody></table><dl>{facts}</dl>"
+        f"<p><code>{_command(experiment, record)}</code></p></section>"
     )
 
 
@@ -139,6 +136,10 @@ def _as_table(chart: Chart) -> str:
     )
 
 
+def _bars(chart: Chart) -> str:
+    return " Bars: 95 % intervals." if any(row[-1] for row in chart.rows()[1:]) else ""
+
+
 def _badge(verdict: Verdict, told: str = "") -> str:
     return f'<span class="verdict {_MARKS[verdict]}">{told or verdict}</span>'
 
@@ -146,7 +147,7 @@ def _badge(verdict: Verdict, told: str = "") -> str:
 # --- the text ------------------------------------------------------------------------------------------------------
 
 
-def text(found: Sequence[Found], in_full: Mapping[str, Verdict], *, quick: bool) -> str:
+def text(found: Sequence[Found], in_full: Mapping[str, Verdict]) -> str:
     """The same as Markdown."""
     made = _made_by(found)
     plain = markdown.plain
@@ -156,7 +157,7 @@ def text(found: Sequence[Found], in_full: Mapping[str, Verdict], *, quick: bool)
                 f"[{e.name}](#{e.name})",
                 plain(e.claim),
                 plain(f"{f.effects[0].name}: {_told(f.effects[0])}"),
-                f"**{f.verdict}**",
+                "; ".join([f"**{f.verdict}**", *map(plain, _limits(f))]),
                 *((in_full.get(e.name, "–"),) if in_full else ()),
             )
         )
@@ -164,11 +165,11 @@ def text(found: Sequence[Found], in_full: Mapping[str, Verdict], *, quick: bool)
     )
     parts = [
         f"# {TITLE}",
-        f"**{QUICK}**" if quick else "",
+        f"**{QUICK}**" if any(record.quick for _, _, record in found) else "",
         markdown.filled(plain(_foreword(found))),
         ", ".join(f"**{told}**" for _, told in _tally(found)),
         markdown.table(
-            ("experiment", "claim", "effect (95 % interval)", "verdict", *(("in full",) if in_full else ())), rows
+            ("experiment", "claim", "its heart (95 % interval)", "verdict", *(("in full",) if in_full else ())), rows
         ),
     ]
     for e, f, r in found:
@@ -180,9 +181,9 @@ def text(found: Sequence[Found], in_full: Mapping[str, Verdict], *, quick: bool)
             f"## {e.name}",
             markdown.filled(f"**{f.verdict}**. *Claim*: {plain(e.claim)}"),
             *(f"![{plain(chart.title)}]({name})" for name, chart in _charts(e, f)),
-            markdown.table(("effect", "measured (95 % interval)", "claimed", ""), effects),
+            markdown.table(("effect", "measured (95 % interval)", "claimed", "it is"), effects),
             *(markdown.filled(f"*{name}*: {plain(fact)}") for name, fact in _facts(e, r, made)),
-            f"    {_command(e, quick=quick)}",
+            f"    {_command(e, r)}",
         ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -197,16 +198,32 @@ def _charts(experiment: Experiment, finding: Finding) -> Iterable[tuple[str, Cha
 
 
 def _foreword(found: Sequence[Found]) -> str:
-    trainings = [seconds for _, seconds in _made_by(found).values()]
+    seconds = [seconds for _, seconds in _made_by(found).values()]
     return (
-        f"{len(found)} claims that courses make, each tested: what would refute it was written down first, and the "
-        f"verdict is computed from the effects. {len(trainings):,} trainings, {sum(trainings) / 3600:.1f} "
-        "hours; models that several experiments have in common are trained once. An effect is a mean over seeds, with "
-        "its 95 % interval by Student's t: of other weights and other training pictures. Fashion-MNIST's test "
-        "pictures are the same for all seeds; 10,000 others would move a difference by about half a point, too. A "
-        "claim holds if all intervals lie where it says, holds with limits if the first does, and is refuted if the "
-        "first lies wholly elsewhere; else it is undecided. A limit that is thought of later can only weaken a verdict."
+        f"{_many(len(found), 'claim')}, tested: what would refute it was written down first, and the verdict is "
+        f"computed from the effects. {_many(len(seconds), 'training')}, {_time(sum(seconds))}; models that several "
+        "experiments have in common are trained once. An effect is a mean over seeds, with its 95 % interval by "
+        "Student's t: a seed has other weights and another order of the pictures, and draws others to learn from "
+        "where not all are learned. Test pictures are the same for all seeds, but for those of tables; 10,000 others "
+        "of Fashion-MNIST would move a difference by about half a point, too. A claim holds if all intervals lie where "
+        "it says, holds with limits if the first, its heart, does, and is refuted if that one lies wholly elsewhere; "
+        "else it is undecided. A limit that is thought of later can only weaken a verdict."
     )
+
+
+def _limits(finding: Finding) -> Sequence[str]:
+    """What is against the claim, and what is undecided, beside its heart."""
+    return [f"{e.judgement}: {e.name}" for e in finding.effects[1:] if e.judgement is not Judgement.AS_CLAIMED]
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' if count != 1 else ''}"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return _many(round(seconds), "second")
+    return _many(round(seconds / 60), "minute") if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 _Made: TypeAlias = Mapping[str, tuple[str, float]]  # key of a training -> the experiment that made it, and seconds
@@ -234,17 +251,22 @@ def _facts(experiment: Experiment, record: Record, made: _Made) -> Iterable[tupl
     yield "Held equal", experiment.held_equal
     yield "What would refute it", experiment.refuted_if
     yield "Don't conclude", experiment.beware
-    if record.trainings:
-        minutes = sum(measured.seconds for measured in record.trainings.values()) / 60
-        seeds = ", ".join(map(str, record.seeds))
-        makers = [made[measured.key][0] for measured in record.trainings.values()]
-        others = sorted({maker for maker in makers if maker != experiment.name})
-        shared = f"; {sum(map(makers.count, others))} of them by {' and '.join(others)}" if others else ""
-        yield "Made", f"{len(makers)} trainings, seeds {seeds}, {minutes:.0f} minutes in all{shared}"
+    trainings = [measured for (_, seed), measured in record.trainings.items() if seed in record.seeds]
+    if trainings:
+        own = [each.seconds for each in trainings if made[each.key][0] == experiment.name]
+        others = sorted({made[each.key][0] for each in trainings} - {experiment.name})
+        parts = [f"{len(own)} of its own in {_time(sum(own))}"] if own else []
+        parts += [f"{len(trainings) - len(own)} shared with {', '.join(others)}"] if others else []
+        told = f"{_many(len(trainings), 'training')}, seeds 1 to {len(record.seeds)}"
+        yield "Made", f"{told}: {'; '.join(parts)}"
+    if record.observed:
+        yield "Counted and timed on", "; ".join(sorted({each.machine for each in record.observed.values()}))
 
 
-def _command(experiment: Experiment, *, quick: bool) -> str:
-    return f"zoo study {experiment.name}{' --quick' if quick else ''}"
+def _command(experiment: Experiment, record: Record) -> str:
+    quick, usual = (" --quick", QUICK_SEEDS) if record.quick else ("", SEEDS)
+    seeds = f" --seeds {len(record.seeds)}" if len(record.seeds) != usual else ""
+    return f"zoo study {experiment.name}{quick}{seeds}"
 
 
 def _told(effect: Effect) -> str:

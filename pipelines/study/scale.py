@@ -44,8 +44,8 @@ def of_many_sizes(data_set: DataSet, seed: int) -> DataSet:
 
 @experiment(
     "scale",
-    claim="A conv model's filters have one size: it doesn't know a thing that is half as large, unless it was shown "
-    "it; filters of several sizes help.",
+    claim="A conv model's filters have one size: it doesn't know a thing that is much smaller, unless it was shown it "
+    "at that size; filters of several sizes help.",
     refuted_if="At 0.6 times the size the conv model loses less than 10 points; it is a limit if it loses no more "
     "than a dense model, if it doesn't lose 5 points less after it has learned from pictures of many sizes, or if "
     "kernels of 3, 5 and 7 pixels side by side don't lose 2 points less than those of 3 alone.",
