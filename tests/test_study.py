@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import linecache
 import re
 import runpy
 import shutil
+import sys
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -17,12 +20,14 @@ from pipelines import tracking
 from pipelines.charts import Chart, Series
 from pipelines.cli import main
 from pipelines.demo import demo
+from pipelines.exclusive import Exclusive
 from pipelines.study import experiments, study
 from pipelines.study.experiment import Effect, Finding, Judgement, Verdict, _experiments, experiment
-from pipelines.study.lab import Arm, Lab
-from pipelines.study.models import dense, unshared
+from pipelines.study.identity import code_of
+from pipelines.study.lab import Arm, Bench, Lab, Results
+from pipelines.study.models import CONV, DENSE, HYBRID, dense, unshared
 from pipelines.study.pictures import changed, moved, pictures, scrambled, with_wrong_labels
-from pipelines.study.record import Record
+from pipelines.study.record import Measured, Record
 from zoo.errors import StudyError
 from zoo.models import build_diagram
 from zoo.models.backend import start_keras
@@ -36,12 +41,24 @@ def store(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture
-def planted(request):
-    """An experiment from outside of the package: two dense models, the second with as many neurons as is asked for."""
-    trained = []
+def right_on_test(model, data_set):
+    """The accuracy of a model, measured without the package's own way to it."""
+    right = model.predict_on_batch(data_set.test.inputs)["logits"].argmax(1) == data_set.test.labels
+    return {"accuracy": 100 * float(right.mean())}
 
-    def plant(neurons):
+
+@pytest.fixture
+def planted(monkeypatch):
+    """An experiment from outside of the package: two dense models, the second with as many neurons as is asked for.
+
+    by: 0 for the same pictures of the digits, else the second one's are drawn by other seeds. Gives a list of the
+    trainings that were done.
+    """
+    trained = []
+    fit = Bench.fit
+    monkeypatch.setattr(Bench, "fit", lambda *given: trained.append(given) or fit(*given))
+
+    def plant(neurons, measure=right_on_test, by=0):
         @experiment(
             "planted",
             claim="The second <b>knows</b> as much.",
@@ -52,16 +69,12 @@ def planted(request):
         def run(lab):
             """Two dense models learn the digits."""
 
-            def measured(model, data_set):
-                trained.append(model)
-                right = model.predict_on_batch(data_set.test.inputs)["logits"].argmax(1) == data_set.test.labels
-                return {"accuracy": 100 * float(right.mean())}
+            def drawn(later, seed):
+                return pictures("digits", 500, later + seed)
 
             arms = {
-                name: Arm(
-                    dense(count), lambda seed: pictures("digits", 500, seed), 120, measure=measured, family="dense"
-                )
-                for name, count in (("first", 32), ("second", neurons))
+                name: Arm(dense(count), partial(drawn, later), 120, measure=measure, family="dense")
+                for name, count, later in (("first", 32, 0), ("second", neurons, by))
             }
             results = lab.train(arms)
             return Finding(
@@ -99,9 +112,11 @@ def test_a_verdict_follows_from_the_effects_and_the_first_is_its_heart():
 
 
 def test_the_same_model_twice_shows_no_effect_and_a_handicap_is_found(store, planted):
-    planted(32)
-    (same,) = study(["planted"], quick=True)
-    assert same.effects[0].mean == 0
+    planted(32, by=100)  # or the second would be the first, looked up
+    (same,) = study(["planted"], quick=True, seeds=6)
+    low, high = same.effects[0].interval
+    assert low < 0 < high
+    assert same.effects[0].mean != 0
     assert same.verdict is Verdict.HOLDS
     _experiments.pop("planted")
     planted(1)  # one neuron between the pixels and ten classes
@@ -118,7 +133,7 @@ def test_what_was_trained_is_not_trained_again(store, planted, monkeypatch):
     assert len(trained) == 6, "the third seed alone"
     results = store / "mlruns/study/planted.json"
     before = results.read_bytes()
-    monkeypatch.setattr("pipelines.study.record.commit", lambda: "a later one")
+    monkeypatch.setattr("pipelines.study.lab.commit", lambda: "a later one")
     study(["planted"], quick=True, seeds=3)
     assert results.read_bytes() == before, "it is still told by which commit they were measured"
     results.unlink()
@@ -134,8 +149,8 @@ def test_an_arm_that_an_experiment_no_longer_has_leaves_its_results(store, plant
     study(["planted"], quick=True, seeds=3)
     path = store / "mlruns/study/planted.json"
     path.write_text(path.read_text(encoding="utf-8").replace('"arm": "first"', '"arm": "former"'), encoding="utf-8")
-    study(["planted"], quick=True, seeds=2)
-    assert sorted(Record(path).trainings) == [("first", 1), ("first", 2), *(("second", seed) for seed in (1, 2, 3))]
+    study(["planted"], quick=True)
+    assert sorted(Record(path).trainings) == [(arm, seed) for arm in ("first", "second") for seed in (1, 2, 3)]
 
 
 def test_a_claim_from_outside_is_one_function(store, capsys):
@@ -200,7 +215,9 @@ def test_the_report_is_drawn_from_the_results_alone(store, planted, capsys):
     assert "The second &lt;b&gt;knows&lt;/b&gt; as much." in first
     assert "<b>" not in first
     assert "falls by 5 points &amp; more" in first
-    assert "seeds 1, 2" in first
+    assert "seeds 1 to 2" in first
+    assert "1 claim, tested" in first
+    assert "zoo study planted --quick --seeds 2" in first
     assert r"\<b\>" in text.read_text(encoding="utf-8")
     page.unlink()
     count = len(trained)
@@ -213,7 +230,7 @@ def test_the_report_is_drawn_from_the_results_alone(store, planted, capsys):
 
 def test_a_quick_study_says_what_the_full_one_found(store, planted, capsys):
     planted(32)
-    study(["planted"], seeds=2)
+    study(["planted"])
     capsys.readouterr()
     assert main(["study", "planted", "--quick", "--seeds", "2"]) == 0
     assert "holds (in full: holds)" in " ".join(capsys.readouterr().out.split())
@@ -237,19 +254,171 @@ def test_what_an_older_version_measured_stops_no_other_experiment(store, planted
 def test_bad_wishes_are_told_in_a_sentence(store, planted, capsys):
     assert main(["study", "translatoin"]) == 1
     assert "no experiment is called 'translatoin': did you mean translation?" in capsys.readouterr().err
-    assert main(["study", "translation", "--seeds", "1"]) == 1
-    assert "needs 2 seeds or more" in capsys.readouterr().err
+    assert main(["study", "translation", "--seeds", "1", "--quick"]) == 1
+    assert "needs 2 seeds or more, received 1: one has no spread" in capsys.readouterr().err
+    assert main(["study", "translation", "--seeds", "3"]) == 1
+    assert "needs 5 seeds or more, received 3" in capsys.readouterr().err
     assert main(["study", "--report"]) == 1
     assert "exports/study holds no results: run `zoo study` first" in capsys.readouterr().err
-    (store / "planted.json").write_text('{"made": 3}')
-    with pytest.raises(StudyError, match="holds no results"):
-        Record(store / "planted.json")
+    with pytest.raises(StudyError, match="expected a name of a to z"):
+        experiment("../elsewhere", claim="", refuted_if="", held_equal="", beware="")(lambda lab: None)
+
+
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [
+        ('"accuracy": 9', '"accuracy": "9'),
+        ('"accuracy": 9', '"accuracy": NaN, "other": 9'),
+        ('"seed": 1,', '"seed": 1.5,'),
+        ('"quick": true', '"quick": "yes"'),
+        ('"versions": {', '"versions": 3, "x": {'),
+        ('"arm": "first"', '"arm": ["first"]'),
+        ("{", "[" * 100_000),
+    ],
+)
+def test_results_that_were_tampered_with_are_refused(store, planted, capsys, was, now):
+    path = store / "planted.json"
+    record = Record(path)
+    for seed in (1, 2):
+        record.add("first", seed, Measured("key", {"accuracy": 91.5}, 1.5, {}, "digest", "commit"))
+    record.figures("first", 1)
+    record.finished((1, 2), quick=True)
+    text = path.read_text(encoding="utf-8")
+    assert was in text
+    path.write_text(text.replace(was, now), encoding="utf-8")
+    planted(16)
+    assert main(["study", "planted", "--report", "--folder", "."]) == 1
+    told = capsys.readouterr().err
+    assert "planted.json holds no results" in told
+    assert len(told) < 1_000
+
+
+def test_results_that_lack_a_figure_are_told(store, planted, capsys):
+    planted(16)
+    study(["planted"], quick=True, seeds=2)
+    path = store / "mlruns/study/planted.json"
+    path.write_text(path.read_text(encoding="utf-8").replace('"accuracy"', '"former"'), encoding="utf-8")
+    assert main(["study", "planted", "--report", "--folder", "mlruns/study"]) == 1
+    assert "has no 'accuracy' of 'second', expected it beside former" in capsys.readouterr().err
+    assert main(["study", "tables", "planted", "--report", "--folder", "mlruns/study"]) == 1
+
+
+def test_what_was_measured_is_not_lost_to_a_smaller_study(store, planted, capsys):
+    planted(16)
+    study(["planted"], quick=True)
+    assert main(["study", "planted", "--quick", "--seeds", "2"]) == 0
+    assert "with the 3 seeds that it has" in capsys.readouterr().err
+    assert Record(store / "mlruns/study/planted.json").seeds == (1, 2, 3)
+    assert main(["study", "planted", "--folder", "mlruns/study"]) == 1
+    assert "holds results of the quick study, which those of a full one would replace" in capsys.readouterr().err
+    with Exclusive(store / "mlruns/study/.planted.lock"):
+        assert main(["study", "planted", "--quick"]) == 1
+    assert "runs planted in mlruns/study: wait for it" in capsys.readouterr().err
+
+
+def test_a_report_of_what_was_not_run_says_so(store, planted, capsys):
+    planted(16)
+    study(["planted"], quick=True, seeds=2)
+    capsys.readouterr()
+    assert main(["study", "tables", "--report", "--folder", "mlruns/study"]) == 1
+    assert "mlruns/study holds no results of tables: run `zoo study tables` first" in capsys.readouterr().err
+
+
+def test_an_interrupted_study_goes_on(store, planted, monkeypatch, capsys):
+    trained = planted(16)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context:
+        fit = Bench.fit
+        context.setattr(Bench, "fit", lambda *given: stop() if len(trained) == 2 else fit(*given))
+        assert main(["study", "planted", "--quick", "--seeds", "2"]) == 130
+    assert "the same command goes on from there" in capsys.readouterr().err
+    assert len(Record(store / "mlruns/study/planted.json").trainings) == 2
+    assert main(["study", "planted", "--quick", "--seeds", "2"]) == 0
+    assert len(trained) == 4, "those before were kept"
+    with tracking.open_client() as client:
+        runs = client.search_runs([client.get_experiment_by_name("study/planted").experiment_id])
+    assert sorted(run.info.status for run in runs if run.info.run_name == "planted") == ["FINISHED", "KILLED"]
+
+
+def twice_as_right(model, data_set):
+    """Another measure of the same model."""
+    return {"accuracy": 2 * helped(model, data_set)}
+
+
+def helped(model, data_set):
+    """What it uses."""
+    return right_on_test(model, data_set)["accuracy"] / FACTOR
+
+
+FACTOR = 2
+
+
+def test_another_measure_or_what_it_uses_is_another_training(store, planted, monkeypatch):
+    trained = planted(16, twice_as_right)
+    study(["planted"], quick=True, seeds=2)
+    study(["planted"], quick=True, seeds=2)
+    assert len(trained) == 4
+    monkeypatch.setattr(sys.modules[__name__], "FACTOR", 4)
+    study(["planted"], quick=True, seeds=2)
+    assert len(trained) == 8
+    assert code_of(twice_as_right) == code_of(twice_as_right) != code_of(right_on_test)
+    assert code_of(partial(scrambled, block=2)) != code_of(partial(scrambled, block=4))
+    assert code_of(dense(3)) == code_of(dense(3)) != code_of(dense(4))
+    with pytest.raises(StudyError, match="nobody can tell whether it is the same next time"):
+        code_of(partial(helped, object()))
+
+
+def test_comments_and_docstrings_are_no_part_of_what_is_measured(tmp_path):
+    def written(text):
+        path = tmp_path / "measure.py"
+        path.write_text(text, encoding="utf-8")
+        found = code_of(runpy.run_path(str(path))["measure"])
+        linecache.clearcache()
+        return found
+
+    plain = written("def measure(model):\n    return {'accuracy': 3.0}\n")
+    assert written("def measure(model):\n    'What.'\n    return {  # why\n        'accuracy': 3.0\n    }\n") == plain
+    assert written("def measure(model):\n    return {'accuracy': 4.0}\n") != plain
 
 
 def test_every_experiment_says_what_would_refute_it():
     for each in experiments():
         assert each.method and each.claim and each.held_equal and each.beware
         assert each.refuted_if.endswith(".")
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_every_experiment_comes_to_a_finding_full_and_quick(tmp_path, quick):
+    """With figures that are made up, as trainings take hours: all that an experiment asks for is there to be drawn."""
+
+    class Guess(Lab):
+        def train(self, arms):
+            random = np.random.default_rng(0)
+            return Results({name: [Anything(random) for _ in self.seeds] for name in arms}, Path())
+
+        def observe(self, name, look):
+            return np.random.default_rng(0).random(990) + 1
+
+    class Anything(dict):
+        def __init__(self, random):
+            super().__init__()
+            self.random = random
+
+        def __contains__(self, figure):
+            return True
+
+        def __missing__(self, figure):
+            return 50 + self.random.random()
+
+    for each in experiments():
+        finding = each.run(Guess(each.name, (1, 2, 3), quick, Record(tmp_path / "none.json")))
+        assert finding.verdict in Verdict
+        for chart in (finding.chart, *finding.more):
+            ElementTree.fromstring(chart.svg())
+            assert len(chart.rows()) > 1
 
 
 # --- pictures and models -------------------------------------------------------------------------------------------
@@ -301,6 +470,21 @@ def test_unshared_filters_are_a_convolution_where_all_positions_have_the_same():
     expected = keras.ops.conv(images, kernel.reshape(3, 3, 1, 3), strides=2, padding="same")
     assert np.allclose(layer(images), expected, atol=1e-5)
     assert layer.count_params() == 5 * 5 * 9 * 3
+
+
+def test_models_of_one_size_have_about_as_many_parameters():
+    counts = {
+        size: [build_diagram(kind[size], "study", 28, 28, 1, 10).count_params() for kind in (DENSE, CONV, HYBRID)]
+        for size in DENSE
+    }
+    assert {size: round(found[1], -3 if found[1] > 5_000 else -2) for size, found in counts.items()} == {
+        "4 k": 4_100,
+        "14 k": 14_000,
+        "50 k": 50_000,
+    }
+    for found in counts.values():
+        assert max(found) / min(found) < 1.125, "within an eighth"
+        assert max(found[:2]) / min(found[:2]) < 1.1, "dense and conv within a tenth"
 
 
 # --- charts --------------------------------------------------------------------------------------------------------

@@ -115,7 +115,7 @@ def catching_up(lab: Lab) -> Finding:
     held_equal="The student, its training pictures, updates and optimiser. The teacher has seen more pictures.",
     beware="The teacher has learned from all training pictures, the student from some: what it passes on is partly "
     "what it knows of the others. A dense teacher's answers, which are as soft, might help as much. The student stays "
-    "what it is: it doesn't know moved pictures.",
+    "what it is: it doesn't know moved pictures. Five seeds had left it undecided; it was then given ten.",
 )
 def conv_teacher_passes_on(lab: Lab) -> Finding:
     """A dense model learns labels alone, and labels beside the probabilities of the shipped conv-small (Hinton et al.

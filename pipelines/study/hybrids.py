@@ -86,7 +86,7 @@ def hybrids(lab: Lab) -> Finding:
     arms_of = {family: [f"{family}, {size}" for size in sizes] for family in families}
     timed = [name for names in arms_of.values() for name in names]
     rounds = lab.observe("latency, ms", partial(latencies, [arms[name] for name in timed]))
-    latency = dict(zip(timed, np.median(rounds.reshape(ROUNDS, len(timed)), axis=0), strict=True))
+    latency = dict(zip(timed, np.median(rounds.reshape(-1, len(timed)), axis=0), strict=True))
 
     def ahead(of: str, size: str) -> Sample:
         return results[f"hybrid, {size}"] - results[f"{of}, {size}"]
