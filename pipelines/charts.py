@@ -15,16 +15,18 @@ from numpy.typing import NDArray
 
 from pipelines.statistics import mean_interval
 
-WIDTH, HEIGHT = 720, 400
-LEFT, RIGHT, TOP, BOTTOM = 64, 24, 16, 56  # margins, where the axes are written
+WIDTH, HEIGHT = 560, 360  # narrow, so that what is written is still read on a phone
+LEFT, RIGHT, TOP, BOTTOM = 70, 20, 14, 60  # margins, where the axes are written
+SIZE = 15  # of letters, pixels
 # Okabe & Ito's palette, told apart by colour-blind eyes; the families have the same colours everywhere.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A7A7A", "#B8A900")
 FAMILIES = {"conv": 0, "dense": 1, "hybrid": 2}
 MARKERS = ("circle", "square", "diamond", "triangle")
 DASHES = ("", "6 4", "2 3")
 TICKS = 6
+BESIDE = 14  # pixels between points that lie side by side
 MARKED = 24  # points of a line: with more of them, markers would hide it, and show under the pointer alone
-LEGEND, LETTER = 28, 6.6  # letters of a name that there is room for, three in a line; pixels of one
+LEGEND, LETTER = 26, 7.6  # letters of a name that there is room for, two in a line; pixels of one
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class Series:
 class Chart:
     """Lines over a common x. names: of the places 0, 1, 2, … where x is no number. log_x, log_y: powers of ten.
 
-    most: that y can be; an interval goes no further.
+    most: that y can be; an interval goes no further. joined: False where nothing lies between two places; the points of
+    one are then side by side, without lines.
     """
 
     title: str
@@ -67,6 +70,7 @@ class Chart:
     log_x: bool = False
     log_y: bool = False
     most: float = math.inf
+    joined: bool = True
 
     def rows(self) -> list[list[str]]:
         """The same as a table, for who can't see it: a head, then a row for each point."""
@@ -94,18 +98,20 @@ class Chart:
         named = [(across.at(value), self._place(value)) for value in places]
         if not self.names:
             named = _apart(named)
-        in_line = 3 if all(len(line.name) <= LEGEND for line in self.series) else 2
-        parts = _frame(self.title, (self.x, self.y), named, down, HEIGHT + 22 * math.ceil(len(self.series) / in_line))
+        in_line = 2 if all(len(line.name) <= LEGEND for line in self.series) else 1
+        parts = _frame(self.title, (self.x, self.y), named, down, HEIGHT + 24 * math.ceil(len(self.series) / in_line))
         colours = self._colours()
         for place, (line, colour) in enumerate(zip(self.series, colours, strict=True)):
             parts.append(f'<g class="{" ".join(["line", *filter(None, [line.key])])}">')
-            parts += self._line(line, colour, MARKERS[place % len(MARKERS)], across, down)
+            aside = 0.0 if self.joined else BESIDE * (place - (len(self.series) - 1) / 2)
+            parts += self._line(line, colour, MARKERS[place % len(MARKERS)], across, down, aside)
             row, column = divmod(place, in_line)
-            x, y = LEFT + column * (WIDTH - LEFT - RIGHT) / in_line, HEIGHT + 14 + 22 * row
+            x, y = LEFT + column * (WIDTH - LEFT - RIGHT) / in_line, HEIGHT + 14 + 24 * row
+            stroke = f'stroke="{colour}" stroke-width="2" stroke-dasharray="{DASHES[line.dash]}"'
             parts.append(
-                f'<path d="M{x} {y - 4}h24" stroke="{colour}" stroke-width="2" stroke-dasharray="{DASHES[line.dash]}"/>'
-                f"{_marker(MARKERS[place % len(MARKERS)], x + 12, y - 4, colour, '')}"
-                f'<text x="{x + 30}" y="{y}">{_short(line.name, 3 * LEGEND // in_line)}</text></g>'
+                (f'<path d="M{x} {y - 5}h24" {stroke}/>' if self.joined else "")
+                + f"{_marker(MARKERS[place % len(MARKERS)], x + 12, y - 5, colour, '')}"
+                f'<text x="{x + 30}" y="{y}">{_short(line.name, 2 * LEGEND // in_line)}</text></g>'
             )
         return "\n".join([*parts, "</svg>"])
 
@@ -121,22 +127,22 @@ class Chart:
             found.append(colour)
         return found
 
-    def _line(self, line: Series, colour: str, marker: str, across: _Axis, down: _Axis) -> list[str]:
+    def _line(self, line: Series, colour: str, marker: str, across: _Axis, down: _Axis, aside: float) -> list[str]:
         points = [p for p in self._points(line) if not self.log_y or p[1] > 0]
         path = "L".join(f"{across.at(x):.1f} {down.at(mean):.1f}" for x, mean, _, _ in points)
         dash = f' stroke-dasharray="{DASHES[line.dash]}"' if line.dash else ""
-        parts = [f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2"{dash}/>']
+        parts = [f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2"{dash}/>'] if self.joined else []
         for x, mean, low, high in points:
-            told = f"{line.name}, {self._place(x)}: {_number(mean)}"
+            left, told = across.at(x) + aside, f"{line.name}, {self._place(x)}: {_number(mean)}"
             if low < high:
                 told += f" (95 %: {_number(low)} to {_number(high)})"
                 bottom = max(low, down.low) if self.log_y else low
                 parts.append(
-                    f'<path d="M{across.at(x):.1f} {down.at(bottom):.1f}V{down.at(high):.1f}" stroke="{colour}" '
+                    f'<path d="M{left:.1f} {down.at(bottom):.1f}V{down.at(high):.1f}" stroke="{colour}" '
                     'stroke-width="1.2"/>'
                 )
             kind = marker if len(points) <= MARKED else "spot"
-            parts.append(_marker(kind, across.at(x), down.at(mean), colour, told))
+            parts.append(_marker(kind, left, down.at(mean), colour, told))
         return parts
 
 
@@ -208,13 +214,13 @@ def _frame(
     """The beginning of a drawing: rules, ticks and what the axes are. places: (pixel, name) of each tick across."""
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
-        f'aria-label="{escape(title)}" font-family="system-ui, sans-serif" font-size="13">',
+        f'aria-label="{escape(title)}" font-family="system-ui, sans-serif" font-size="{SIZE}">',
         f"<style>{STYLE}</style>",
     ]
     for value in down.ticks():
         y = down.at(value)
         parts.append(f'<path class="rule" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
-        parts.append(f'<text class="quiet" x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{_number(value)}</text>')
+        parts.append(f'<text class="quiet" x="{LEFT - 8}" y="{y + 5:.1f}" text-anchor="end">{_number(value)}</text>')
     for x, name in places:
         parts.append(
             f'<text class="quiet" x="{x:.1f}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle">{escape(name)}</text>'
@@ -273,7 +279,7 @@ def _short(name: str, letters: int = LEGEND) -> str:
 
 # Public, since a page that allows its own styles alone has to name this one.
 STYLE = (
-    "text{fill:#1b1f24}.quiet{fill:#6b7280}.rule{stroke:#e5e7eb}.name{font-size:12px;paint-order:stroke;stroke:#fff;stroke-width:4px}"
+    "text{fill:#1b1f24}.quiet{fill:#6b7280}.rule{stroke:#e5e7eb}.name{font-size:14px;paint-order:stroke;stroke:#fff;stroke-width:4px}"
     ".front{fill:none;stroke:#7a7a7a;stroke-width:1.5;stroke-dasharray:5 4}"
     ".spot{fill-opacity:0}.spot:hover{fill-opacity:1}.line:hover>path{stroke-width:3.5}"
     "@media(prefers-color-scheme:dark){text{fill:#e6e8eb}.quiet{fill:#9aa3af}.rule{stroke:#374151}.name{stroke:#14171b}}"
@@ -288,7 +294,8 @@ class _Axis:
         self._log = log
         low, high = min(values), max(values)
         if log:
-            self.low, self._high = low / 1.15, high * 1.15
+            margin = max(1.15, (high / low) ** 0.04)
+            self.low, self._high = low / margin, high * margin
         else:
             margin = 0.5 if whole else (high - low or abs(high) or 1.0) * 0.05
             self.low, self._high = low - margin, high + margin

@@ -401,7 +401,7 @@ h1 { font-size: 1.5rem; line-height: 1.25; overflow-wrap: anywhere; }
 h2 { font-size: 1.2rem; margin: 2.5rem 0 .5rem; overflow-wrap: anywhere; }
 h3 { font-size: 1rem; margin: 1.2rem 0 .4rem; }
 .quiet { color: var(--quiet); font-size: .92em; overflow-wrap: anywhere; }
-.scroll { overflow-x: auto; } .scroll > svg { display: block; width: 100%; min-width: 34rem; height: auto; }
+.scroll { overflow-x: auto; } .scroll > svg { display: block; width: 100%; max-width: 42rem; height: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .92em; }
 td, th { text-align: left; vertical-align: top; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--rule);
   max-width: 20rem; overflow-wrap: break-word; }
@@ -425,7 +425,7 @@ fieldset { border: 1px solid var(--rule); border-radius: .4rem; margin: 0 0 .6re
   :root { --ink: #000; --quiet: #444; --paper: #fff; --rule: #bbb; }
   body { max-width: none; margin: 0; font-size: 11pt; }
   .choice, fieldset, .numbers { display: none; } .scroll { overflow: visible; } .fronts .pane { display: block; }
-  .scroll > svg { min-width: 0; } section { break-inside: auto; } svg, .shot, tr { break-inside: avoid; }
+  section { break-inside: auto; } svg, .shot, tr { break-inside: avoid; }
   h2, h3, summary { break-after: avoid; } details::details-content { content-visibility: visible; block-size: auto; }
 }
 """

@@ -558,5 +558,5 @@ def test_the_readme_quotes_the_report_as_it_is():
     assert [line for line in quoted if line.replace("exports/study/README.md#", "#") not in report] == []
     (told,) = (line for line in lines if "claims that courses make" in line)
     count, tally = told.removesuffix(" Among them:").split(" claims that courses make: ")
-    assert f"\n{count} claims that courses make" in report
+    assert f"\n{count} claims, tested" in report
     assert f"\n{tally.removesuffix('.')}\n" in report

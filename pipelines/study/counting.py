@@ -63,6 +63,7 @@ def formulas(lab: Lab) -> Finding:
             ],
             names=["pixels → 100", "3×3×3 → 32", "784 → 100", "3×3×1 → 8"],
             log_y=True,
+            joined=False,
         ),
     )
 

@@ -63,7 +63,7 @@ def locality(lab: Lab) -> Finding:
         ),
         chart=Chart(
             "Accuracy after the pixels were scrambled within blocks",
-            "side of the blocks within which pixels change places (1: none, 28: anywhere)",
+            "side of the scrambled blocks, pixels (1: none)",
             "test accuracy, %",
             [
                 Series(name, range(len(blocks)), [results[f"{name}, blocks of {block}"] for block in blocks], name)

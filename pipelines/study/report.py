@@ -41,7 +41,7 @@ body { font: 17px/1.55 system-ui, sans-serif; color: var(--ink); background: var
 h1 { font-size: 1.7rem; line-height: 1.2; } h2 { font-size: 1.25rem; margin-top: 3rem; }
 a { color: inherit; } table { border-collapse: collapse; width: 100%; font-size: .92em; }
 td, th { text-align: left; vertical-align: top; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid var(--rule); }
-.scroll, figure { overflow-x: auto; } figure { margin: 0; } svg { width: 100%; min-width: 34rem; height: auto; }
+.scroll { overflow-x: auto; } figure { margin: 0; } svg { width: 100%; max-width: 42rem; height: auto; }
 .quiet { color: var(--quiet); font-size: .92em; }
 .verdict { display: inline-block; padding: .1rem .6rem; border-radius: 1rem; font-weight: 600; white-space: nowrap;
   border: 2px solid; }
@@ -200,7 +200,7 @@ def _charts(experiment: Experiment, finding: Finding) -> Iterable[tuple[str, Cha
 def _foreword(found: Sequence[Found]) -> str:
     seconds = [seconds for _, seconds in _made_by(found).values()]
     return (
-        f"{_many(len(found), 'claim')}, tested: what would refute it was written down first, and the verdict is "
+        f"{_many(len(found), 'claim')}, tested: what would refute each was written down first, and its verdict is "
         f"computed from the effects. {_many(len(seconds), 'training')}, {_time(sum(seconds))}; models that several "
         "experiments have in common are trained once. An effect is a mean over seeds, with its 95 % interval by "
         "Student's t: a seed has other weights and another order of the pictures, and draws others to learn from "
@@ -212,8 +212,10 @@ def _foreword(found: Sequence[Found]) -> str:
 
 
 def _limits(finding: Finding) -> Sequence[str]:
-    """What is against the claim, and what is undecided, beside its heart."""
-    return [f"{e.judgement}: {e.name}" for e in finding.effects[1:] if e.judgement is not Judgement.AS_CLAIMED]
+    """What is against a claim that holds, and what is undecided."""
+    if finding.verdict is not Verdict.LIMITS:
+        return []
+    return [f"{e.judgement}: {e.name}" for e in finding.effects if e.judgement is not Judgement.AS_CLAIMED]
 
 
 def _many(count: int, what: str) -> str:

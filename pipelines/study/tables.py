@@ -109,5 +109,6 @@ def tables(lab: Lab) -> Finding:
             ],
             names=TABLES,
             most=100,
+            joined=False,
         ),
     )

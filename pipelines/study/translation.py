@@ -197,7 +197,7 @@ def equivariance(lab: Lab) -> Finding:
         chart=Chart(
             "Change of the last map and of its average when the picture moves",
             "pixels by which pictures are moved",
-            "root mean square change, standard deviations",
+            "change, standard deviations",
             [
                 Series(f"{told}, {name}", moves, [results[name, f"{what} {by}"] for by in moves], what, dash)
                 for dash, name in enumerate(models)
