@@ -10,7 +10,7 @@ help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-10s %s\n", $$1, $$2 }'
 
 demo: $(INSTALLED) ## Train, export and compare a dense, a conv and a hybrid classifier on handwritten digits
-	@$(BIN)/zoo run mlp-small conv-small lenet5 --data digits
+	@$(BIN)/zoo run mlp-small conv-small lenet5 --data digits --exports mlruns/exports
 
 exports: $(INSTALLED) ## Train, evaluate and export the whole roster again from its recipes: hours
 	$(BIN)/zoo run --all --data fashion-mnist

@@ -261,8 +261,11 @@ def _benchmark(options: argparse.Namespace) -> None:
 
 def _study(options: argparse.Namespace) -> None:
     from pipelines import terminal
-    from pipelines.study import study
+    from pipelines.study import claims, study
 
+    if options.list:
+        terminal.show(claims(terminal.tell), options.json, terminal.claims_table)
+        return
     found = study(
         options.names,
         seeds=options.seeds,
@@ -630,7 +633,10 @@ def _parser() -> argparse.ArgumentParser:
 
     added = command("study", _study, "test what is said of dense and conv layers: experiments, verdicts, a report")
     added.add_argument("names", nargs="*", metavar="NAME", help="an experiment, such as translation (default: all)")
-    added.add_argument("--seeds", type=_count, metavar="N", help="trainings of each model (default: 5, quick: 3)")
+    added.add_argument("--list", action="store_true", help="name the experiments, their claims and verdicts")
+    added.add_argument(
+        "--seeds", type=_count, metavar="N", help="trainings of each model (default: 5 and at least, quick: 3 and 2)"
+    )
     added.add_argument("--quick", action="store_true", help="fewer pictures and updates: minutes, and wide intervals")
     added.add_argument(
         "--models", action="store_true", help="keep those that are worth a look as exports, for `zoo demo`"

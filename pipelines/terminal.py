@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from pipelines.roster import ListedModel
     from pipelines.runs import Runs
     from pipelines.stale import StaleRun
-    from pipelines.study import Studied
+    from pipelines.study import Claim, Studied
     from pipelines.sync import Synced
     from pipelines.train import Trained
     from pipelines.triton import TritonModel
@@ -60,7 +61,12 @@ def show(result: Any, as_json: bool, table: Callable[[Any], Any]) -> None:
         shown = table(result)
         if isinstance(shown, Table):
             _keep_whole(shown)
-        _output.print(shown, crop=False)
+            # In a terminal that is too narrow, Rich would leave whole columns out.
+            needed = Measurement.get(_output, _output.options.update(width=10_000), shown).minimum
+            console = Console(highlight=False, width=max(_output.width, needed))
+        else:
+            console = _output
+        console.print(shown, crop=False)
 
 
 def tell(step: str) -> None:
@@ -431,6 +437,16 @@ def demo_summary(demo: Demo) -> Text:
     return Text(
         f"{demo.page}: {', '.join(demo.exports)}, {demo.size / 1e6:.1f} MB; open it in a browser, or put it online"
     )
+
+
+def claims_table(claims: tuple[Claim, ...]) -> Table:
+    """Each experiment's name, verdict and claim."""
+    table = _table("experiment", "verdict", "claim")
+    table.columns[-1].no_wrap = False
+    table.columns[-1].overflow = "fold"
+    for each in claims:
+        table.add_row(each.name, str(each.verdict or ""), each.claim)
+    return table
 
 
 def study_table(studied: tuple[Studied, ...]) -> Table:

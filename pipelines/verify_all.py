@@ -11,7 +11,7 @@ from pipelines.gallery import FAMILIES, PAGE_FILE, export_row, precision_rows
 from pipelines.shipped import Shipped, read_shipped
 from pipelines.verify import Check, Verification, verify
 from zoo.contract import CARD_FILE, MODEL_FILES
-from zoo.errors import ExportError, VerificationError
+from zoo.errors import ExportError, VerificationError, ZooError
 
 CARD, PAGE = "card", "page"  # names of the checks that are added
 
@@ -22,26 +22,34 @@ def verify_all(
     """Verify each export below a folder, and that its card and the folder's page name the accuracy found.
 
     data: as `verify` takes it. tell: is told what is done next. A card or a page that isn't there isn't checked.
-    Raises what `verify` raises, ExportError where there is no export, and VerificationError for the first line of a
-    card or the page that says something else.
+    Raises ExportError where there is no export, and, when all were tried, VerificationError with a line for each that
+    failed, and for the first line of the page that no export has.
     """
     shipped = read_shipped(exports)
     if not shipped:
         raise ExportError(f"no export is in {exports}: `zoo run MODEL --data DATA` makes one, --exports names a folder")
     page = exports / PAGE_FILE
     lines = page.read_text(encoding="utf-8", errors="replace").splitlines() if page.is_file() else None
-    verifications = []
+    verifications, wrong = [], []
     for export in shipped:
         tell(f"{export.name}: verifying")
-        found = verify(export.folder, data=data)
-        checks = list(found.checks)
-        if export.card:
-            checks.append(Check(CARD, check_card(export)))
-        if lines is not None:
-            checks.append(Check(PAGE, check_page(export, page, lines)))
-        verifications.append(replace(found, checks=tuple(checks)))
+        try:
+            found = verify(export.folder, data=data)
+            checks = list(found.checks)
+            if export.card:
+                checks.append(Check(CARD, check_card(export)))
+            if lines is not None:
+                checks.append(Check(PAGE, check_page(export, page, lines)))
+            verifications.append(replace(found, checks=tuple(checks)))
+        except ZooError as error:
+            wrong.append(f"{export.name}: {error}")
     if lines is not None:
-        check_nothing_else(shipped, page, lines)
+        try:
+            check_nothing_else(shipped, page, lines)
+        except VerificationError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise VerificationError("\n".join(wrong))
     return tuple(verifications)
 
 

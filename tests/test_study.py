@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import zoo
 from pipelines import tracking
@@ -21,13 +22,14 @@ from pipelines.charts import Chart, Series
 from pipelines.cli import main
 from pipelines.demo import demo
 from pipelines.exclusive import Exclusive
-from pipelines.study import experiments, study
+from pipelines.study import Studied, experiments, study
 from pipelines.study.experiment import Effect, Finding, Judgement, Verdict, _experiments, experiment
 from pipelines.study.identity import code_of
 from pipelines.study.lab import Arm, Bench, Lab, Results
 from pipelines.study.models import CONV, DENSE, HYBRID, dense, unshared
 from pipelines.study.pictures import changed, moved, pictures, scrambled, with_wrong_labels
 from pipelines.study.record import Measured, Record
+from pipelines.terminal import show, study_table
 from zoo.errors import StudyError
 from zoo.models import build_diagram
 from zoo.models.backend import start_keras
@@ -322,6 +324,19 @@ def test_a_report_of_what_was_not_run_says_so(store, planted, capsys):
     capsys.readouterr()
     assert main(["study", "tables", "--report", "--folder", "mlruns/study"]) == 1
     assert "mlruns/study holds no results of tables: run `zoo study tables` first" in capsys.readouterr().err
+
+
+def test_the_experiments_can_be_listed_and_no_column_is_left_out_of_a_narrow_terminal(store, monkeypatch, capsys):
+    monkeypatch.setattr("pipelines.terminal._output", Console(width=60))
+    assert main(["study", "--list"]) == 0
+    told = capsys.readouterr().out
+    assert all(each.name in told for each in experiments())
+    assert main(["study", "--list", "--json"]) == 0
+    assert {each["verdict"] for each in json.loads(capsys.readouterr().out)} == {None}
+    shown = study_table((Studied("x", "claim", Verdict.HOLDS, (effect(3, 3.1, least=1),), Path("report.html")),))
+    show(None, False, lambda _: shown)
+    told = capsys.readouterr().out
+    assert all(column in told for column in ("experiment", "95% interval", "claimed", "so it is"))
 
 
 def test_an_interrupted_study_goes_on(store, planted, monkeypatch, capsys):

@@ -52,6 +52,22 @@ class Studied:
     in_full: Verdict | None = None
 
 
+@dataclass(frozen=True)
+class Claim:
+    """What an experiment tests. verdict: of the full study; None where it wasn't run."""
+
+    name: str
+    claim: str
+    refuted_if: str
+    verdict: Verdict | None
+
+
+def claims(tell: Callable[[str], None] = lambda _: None) -> tuple[Claim, ...]:
+    """All experiments that there are, in their order."""
+    verdicts = {each.name: finding.verdict for each, finding, _ in _found(FOLDER, (), tell)}
+    return tuple(Claim(each.name, each.claim, each.refuted_if, verdicts.get(each.name)) for each in experiments())
+
+
 def study(
     names: Sequence[str] = (),
     *,
