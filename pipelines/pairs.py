@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.answers import answers_of
-from pipelines.candidates import Candidate
+from pipelines.candidates import Candidate, run_of
 from pipelines.pictures import find_data_set
 from pipelines.plan import load_data
 from pipelines.progress import progress
@@ -90,9 +90,12 @@ def pair_up(
 def _data_set(group: Sequence[Candidate], data: str | DataSet | None) -> DataSet | None:
     """The pictures that all of a group were tested on. A run knows where they lie, an export their name alone."""
     run = next((each.run for each in group if each.run), None)
-    if data is None and run is not None:
-        return load_data(run.plan, digest=run.data_digest)
-    return find_data_set(group[0].exported()[1].metadata, data)
+    if data is not None or run is None:
+        found = find_data_set(group[0].exported()[1].metadata, data)
+        if data is not None or found is not None:
+            return found
+        run = next(filter(None, map(run_of, group)), None)  # of exports of somebody's own pictures
+    return load_data(run.plan, digest=run.data_digest) if run is not None else None
 
 
 def _paired(group: Sequence[Candidate], data_set: DataSet) -> Tested:

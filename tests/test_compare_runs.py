@@ -85,6 +85,16 @@ def test_a_run_that_was_exported_is_compared_as_its_export_is(exported, folder):
     assert found.notes == ()
 
 
+def test_exports_of_ones_own_pictures_are_paired_by_the_run_that_knows_where_they_lie(exported, folder, tmp_path):
+    mine = [folder / f"exports{place}/own/softmax" for place in (0, 1)]
+    found = compare(mine)
+    assert (len(found.pairs), found.notes) == (1, ())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)  # where there is no store
+        (note,) = compare(mine).notes
+    assert note == "the exports of own aren't paired: it is no known data set, name its folder by --data"
+
+
 def test_a_run_without_an_export_is_compared_by_what_it_logged(exported, alone, capsys):
     assert main(["compare", exported[0], alone, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
