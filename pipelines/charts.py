@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,8 @@ class Series:
     """One line. x: [P]. y: [P, R], the values of R seeds or rounds at each place; their mean and interval are drawn.
 
     family: whose colour it has, which all lines of it share; "" for a colour of its own. dash: 0 to 2, which tells
-    lines of one colour apart. key: a class of its group in the drawing, for a page that hides some.
+    lines of one colour apart, as hollow markers do. key: a class of its group in the drawing, for a page that hides
+    some.
     """
 
     name: str
@@ -104,13 +106,14 @@ class Chart:
         for place, (line, colour) in enumerate(zip(self.series, colours, strict=True)):
             parts.append(f'<g class="{" ".join(["line", *filter(None, [line.key])])}">')
             aside = 0.0 if self.joined else BESIDE * (place - (len(self.series) - 1) / 2)
-            parts += self._line(line, colour, MARKERS[place % len(MARKERS)], across, down, aside)
+            marker = MARKERS[FAMILIES.get(line.family, place) % len(MARKERS)]
+            parts += self._line(line, colour, marker, across, down, aside)
             row, column = divmod(place, in_line)
             x, y = LEFT + column * (WIDTH - LEFT - RIGHT) / in_line, HEIGHT + 14 + 24 * row
             stroke = f'stroke="{colour}" stroke-width="2" stroke-dasharray="{DASHES[line.dash]}"'
             parts.append(
                 (f'<path d="M{x} {y - 5}h24" {stroke}/>' if self.joined else "")
-                + f"{_marker(MARKERS[place % len(MARKERS)], x + 12, y - 5, colour, '')}"
+                + f"{_marker(marker, x + 12, y - 5, colour, hollow=line.dash > 0)}"
                 f'<text x="{x + 30}" y="{y}">{_short(line.name, 2 * LEGEND // in_line)}</text></g>'
             )
         return "\n".join([*parts, "</svg>"])
@@ -142,7 +145,7 @@ class Chart:
                     'stroke-width="1.2"/>'
                 )
             kind = marker if len(points) <= MARKED else "spot"
-            parts.append(_marker(kind, left, down.at(mean), colour, told))
+            parts.append(_marker(kind, left, down.at(mean), colour, told, hollow=line.dash > 0))
         return parts
 
 
@@ -202,6 +205,9 @@ class Front:
             parts.append(f'<path d="{ends}" stroke="{COLOURS[family]}" stroke-width="1.2"/>')
             parts.append(_marker(MARKERS[family % len(MARKERS)], x, y, COLOURS[family], told))
         return "\n".join([*parts, *_names([p.name for p in self.points], places), "</svg>"])
+
+
+Drawing: TypeAlias = Chart | Front  # what a report has: with a title, as svg() and as rows()
 
 
 def _beats(one: Point, other: Point) -> bool:
@@ -281,8 +287,9 @@ def _short(name: str, letters: int = LEGEND) -> str:
 STYLE = (
     "text{fill:#1b1f24}.quiet{fill:#6b7280}.rule{stroke:#e5e7eb}.name{font-size:14px;paint-order:stroke;stroke:#fff;stroke-width:4px}"
     ".front{fill:none;stroke:#7a7a7a;stroke-width:1.5;stroke-dasharray:5 4}"
-    ".spot{fill-opacity:0}.spot:hover{fill-opacity:1}.line:hover>path{stroke-width:3.5}"
-    "@media(prefers-color-scheme:dark){text{fill:#e6e8eb}.quiet{fill:#9aa3af}.rule{stroke:#374151}.name{stroke:#14171b}}"
+    ".hollow{fill:#fff;stroke-width:1.8}.spot{fill-opacity:0}.spot:hover{fill-opacity:1}.line:hover>path{stroke-width:3.5}"
+    "@media(prefers-color-scheme:dark){text{fill:#e6e8eb}.quiet{fill:#9aa3af}.rule{stroke:#374151}.name{stroke:#14171b}"
+    ".hollow{fill:#14171b}}"
     "@media print{text{fill:#000}.quiet{fill:#444}.name{stroke:#fff}}"
 )
 
@@ -320,10 +327,11 @@ class _Axis:
         return [k * step for k in range(math.ceil(self.low / step), math.floor(self._high / step) + 1)]
 
 
-def _marker(kind: str, x: float, y: float, colour: str, told: str) -> str:
+def _marker(kind: str, x: float, y: float, colour: str, told: str = "", *, hollow: bool = False) -> str:
+    """A shape. told: under the pointer."""
     title = f"<title>{escape(told)}</title>" if told else ""
     if kind in ("circle", "spot"):
-        shape = f'circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="4.5"'
+        shape = f'circle cx="{x:.1f}" cy="{y:.1f}" r="4.5"' + (' class="spot"' if kind == "spot" else "")
     else:
         corners = {
             "square": ((-4, -4), (4, -4), (4, 4), (-4, 4)),
@@ -331,7 +339,8 @@ def _marker(kind: str, x: float, y: float, colour: str, told: str) -> str:
             "triangle": ((0, -5.5), (5, 4), (-5, 4)),
         }[kind]
         shape = f'polygon points="{" ".join(f"{x + dx:.1f},{y + dy:.1f}" for dx, dy in corners)}"'
-    return f'<{shape} fill="{colour}">{title}</{shape.partition(" ")[0]}>'
+    inside = f'class="hollow" stroke="{colour}"' if hollow and kind != "spot" else f'fill="{colour}"'
+    return f"<{shape} {inside}>{title}</{shape.partition(' ')[0]}>"
 
 
 def _number(value: float) -> str:

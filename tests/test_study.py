@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import linecache
 import re
 import runpy
 import shutil
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
@@ -22,14 +24,16 @@ from pipelines.charts import Chart, Series
 from pipelines.cli import main
 from pipelines.demo import demo
 from pipelines.exclusive import Exclusive
+from pipelines.machine import versions
 from pipelines.study import Studied, experiments, study
 from pipelines.study.experiment import Effect, Finding, Judgement, Verdict, _experiments, experiment
 from pipelines.study.identity import code_of
-from pipelines.study.lab import Arm, Bench, Lab, Results
+from pipelines.study.lab import LIBRARIES, Arm, Bench, Lab, Results, key_of
 from pipelines.study.models import CONV, DENSE, HYBRID, dense, unshared
 from pipelines.study.pictures import changed, moved, pictures, scrambled, with_wrong_labels
 from pipelines.study.record import Measured, Record
 from pipelines.terminal import show, study_table
+from zoo.data.fashion_mnist import DEBIAN_FOLDER
 from zoo.errors import StudyError
 from zoo.models import build_diagram
 from zoo.models.backend import start_keras
@@ -309,7 +313,7 @@ def test_what_was_measured_is_not_lost_to_a_smaller_study(store, planted, capsys
     planted(16)
     study(["planted"], quick=True)
     assert main(["study", "planted", "--quick", "--seeds", "2"]) == 0
-    assert "with the 3 seeds that it has" in capsys.readouterr().err
+    assert "keeps the 3 seeds that it has" in capsys.readouterr().err
     assert Record(store / "mlruns/study/planted.json").seeds == (1, 2, 3)
     assert main(["study", "planted", "--folder", "mlruns/study"]) == 1
     assert "holds results of the quick study, which those of a full one would replace" in capsys.readouterr().err
@@ -562,6 +566,39 @@ def test_the_report_in_the_repository_follows_from_its_data(store):
     for file in ("README.md", "report.html"):
         again, before = ((folder / file).read_text(encoding="utf-8") for folder in (store, kept))
         assert again == before, "the words, the criteria or the data have changed: `zoo study --report`"
+
+
+@pytest.mark.skipif(not DEBIAN_FOLDER.is_dir(), reason="dataset-fashion-mnist is not installed")
+def test_what_the_repository_has_measured_is_not_trained_again():
+    """Of each arm its first seed: the others differ by the seed alone."""
+    root = Path(__file__).parent.parent
+    unknown = []
+
+    class Clerk(Lab):
+        def train(self, arms):
+            for name, arm in arms.items():
+                seed = self.seeds[0]
+                start_keras().utils.set_random_seed(seed)
+                data_set = arm.data(seed)
+                size = (data_set.height, data_set.width, data_set.channels)
+                model = build_diagram(arm.diagram, "study", *size, data_set.classes)
+                if not self.record.knows(name, seed, key_of(model, data_set, arm.recipe(seed), arm.measure)):
+                    unknown.append(f"{self.name}: {name}")
+            return Lab.train(replace(self, replay=True), arms)
+
+        def observe(self, name, look):
+            if not self.record.has_seen(name, hashlib.sha256(code_of(look).encode()).hexdigest()):
+                unknown.append(f"{self.name}: {name}")
+            return np.array(self.record.numbers(name))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)  # where the teacher is
+        for each in experiments():
+            record = Record(root / "exports" / "study" / f"{each.name}.json")
+            if any(record.versions[library] != versions()[library] for library in LIBRARIES):
+                pytest.skip("measured with other versions")
+            each.run(Clerk(each.name, record.seeds, False, record))
+    assert unknown == []
 
 
 def test_the_readme_quotes_the_report_as_it_is():

@@ -98,7 +98,8 @@ def study(
         )
     chosen = experiments(names)
     if not report:
-        for each in chosen:
+        for place, each in enumerate(chosen, start=1):
+            tell(f"study {each.name}" + (f" ({place} of {len(chosen)})" if len(chosen) > 1 else ""))
             _run(each, folder, count, quick, models, tell)
     found = _found(folder, chosen, tell)
     drawn = [experiment for experiment, _, _ in found]
@@ -141,7 +142,8 @@ def _run_alone(
             "--folder"
         )
     seeds = tuple(range(1, max(count, len(record.seeds)) + 1))
-    tell(f"study {each.name}" + (f", with the {len(seeds)} seeds that it has" if len(seeds) > count else ""))
+    if len(seeds) > count:
+        tell(f"{each.name} keeps the {len(seeds)} seeds that it has")
     parent = tracking.start_study(each.name, {"quick": str(quick).lower()})
     ended = "FAILED"
     try:

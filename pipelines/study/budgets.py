@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 
 from pipelines.charts import Chart, Series
 from pipelines.study.experiment import Effect, Finding, Sample, experiment
-from pipelines.study.lab import BATCH, Arm, Bench, Lab, Results, accuracy
+from pipelines.study.lab import BATCH, Arm, Bench, Lab, accuracy
 from pipelines.study.models import CONV, DENSE, conv, dense
 from pipelines.study.pictures import pictures, with_wrong_labels
 from zoo.data import DataSet
@@ -20,17 +20,6 @@ from zoo.models import build_diagram
 from zoo.models.registry import Diagram
 
 EARLY = (2, 2, 1, 2)  # strides that make most of a model's work fall on small maps
-
-
-def against_cost(
-    title: str, x: str, results: Results, arms: Mapping[str, Sequence[str]], cost: Callable[[str], float]
-) -> Chart:
-    """A line for each family through its arms, by what each costs."""
-    series = [
-        Series(family, [cost(name) for name in names], [results[name] for name in names], family)
-        for family, names in arms.items()
-    ]
-    return Chart(title, x, "test accuracy, %", series, log_x=True)
 
 
 @experiment(
@@ -70,12 +59,20 @@ def parameter_efficiency(lab: Lab) -> Finding:
                 least=0,
             ),
         ),
-        chart=against_cost(
+        chart=Chart(
             "Accuracy against parameters",
             "parameters",
-            results,
-            {family: [f"{family}, {size}" for size in sizes] for family in families},
-            lambda name: results[name, "parameters"][0],
+            "test accuracy, %",
+            [
+                Series(
+                    family,
+                    [results[f"{family}, {size}", "parameters"][0] for size in sizes],
+                    [results[f"{family}, {size}"] for size in sizes],
+                    family,
+                )
+                for family in families
+            ],
+            log_x=True,
         ),
     )
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.charts import Chart
+from pipelines.charts import Drawing
 from pipelines.statistics import mean_interval
 from zoo.errors import StudyError, unknown
 
@@ -113,8 +113,8 @@ class Finding:
     """
 
     effects: tuple[Effect, ...]
-    chart: Chart
-    more: tuple[Chart, ...] = ()
+    chart: Drawing
+    more: tuple[Drawing, ...] = ()
 
     @property
     def verdict(self) -> Verdict:

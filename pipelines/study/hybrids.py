@@ -8,8 +8,8 @@ from time import perf_counter
 
 import numpy as np
 
-from pipelines.charts import Chart, Series
-from pipelines.study.budgets import against_cost
+from pipelines.charts import Chart, Front, Point, Series
+from pipelines.statistics import mean_interval
 from pipelines.study.experiment import Effect, Finding, Sample, experiment
 from pipelines.study.lab import Arm, Lab
 from pipelines.study.models import CONV, DENSE, HYBRID, hybrid
@@ -72,7 +72,7 @@ def hybrids(lab: Lab) -> Finding:
     """Models of the three families at budgets of 4, 14 and 50 thousand parameters learn Fashion-MNIST; and at 50
     thousand, models that hand over to the dense head after 0 to 6 conv layers. Latency is that of the ONNX file, for
     one picture on one thread: the median of 200, of the files by turns, in nine rounds, of which the chart has the
-    median.
+    median. On the dashed line are the models that no other beats in both (Pareto's front).
     """
     count, updates = lab.usual
     sizes = lab.choose(tuple(DENSE), ("4 k", lab.size))
@@ -91,8 +91,13 @@ def hybrids(lab: Lab) -> Finding:
     def ahead(of: str, size: str) -> Sample:
         return results[f"hybrid, {size}"] - results[f"{of}, {size}"]
 
-    def against(title: str, x: str, cost: Callable[[str], float]) -> Chart:
-        return against_cost(title, x, results, arms_of, cost)
+    def front(title: str, x: str, cost: Callable[[str], float]) -> Front:
+        points = []
+        for family, names in arms_of.items():
+            for name in names:
+                low, high = mean_interval(results[name])
+                points.append(Point(name, cost(name), float(np.mean(results[name])), low, high, family))
+        return Front(title, x, "test accuracy, %", points)
 
     splits = Chart(
         "Accuracy against where conv layers hand over to dense ones, 50 thousand parameters",
@@ -107,10 +112,10 @@ def hybrids(lab: Lab) -> Finding:
             Effect(f"hybrid against conv, {lab.size}", ahead("conv", lab.size), "points", least=-0.5),
             Effect("hybrid against conv, 4 k", ahead("conv", "4 k"), "points", least=-0.5),
         ),
-        chart=against("Accuracy against parameters", "parameters", lambda name: results[name, "parameters"][0]),
+        chart=front("Accuracy against parameters", "parameters", lambda name: results[name, "parameters"][0]),
         more=(
-            against("Accuracy against multiply-accumulates", "multiply-accumulates", lambda n: results[n, "work"][0]),
-            against("Accuracy against latency", "ms for one picture", lambda name: float(latency[name])),
+            front("Accuracy against multiply-accumulates", "multiply-accumulates", lambda n: results[n, "work"][0]),
+            front("Accuracy against latency", "ms for one picture", lambda name: float(latency[name])),
             *(() if lab.quick else (splits,)),
         ),
     )

@@ -189,7 +189,7 @@ class Lab:
         keras.utils.set_random_seed(seed)
         size = (data_set.height, data_set.width, data_set.channels)
         model = build_diagram(arm.diagram, "study", *size, data_set.classes)
-        key = _key(model, data_set, recipe, arm.measure)
+        key = key_of(model, data_set, recipe, arm.measure)
         export = self._export(name, arm, seed)
         if export is None and self.record.knows(name, seed, key):
             return False
@@ -258,8 +258,11 @@ class Bench:
         return {name: float(value) for name, value in measure(self.model, data_set).items()}
 
 
-def _key(model: Any, data_set: DataSet, recipe: Recipe, measure: Measure) -> str:
-    """Of all that decides what is measured: SHA-256, in hex. The same for a model that is written in another way."""
+def key_of(model: Any, data_set: DataSet, recipe: Recipe, measure: Measure) -> str:
+    """Of all that decides what is measured: SHA-256, in hex. The same for a model that is written in another way.
+
+    Raises StudyError for a measure of which nobody can tell whether it is the same next time.
+    """
     decisive = {
         "model": model.to_json(),
         "data": data_set.digest,

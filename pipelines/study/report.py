@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from pipelines import markdown
-from pipelines.charts import Chart
+from pipelines.charts import Drawing
 from pipelines.study.experiment import QUICK_SEEDS, SEEDS, Effect, Experiment, Finding, Judgement, Verdict
 from pipelines.study.record import Record
 from pipelines.whole import in_place_of
@@ -16,8 +16,8 @@ from pipelines.whole import in_place_of
 PAGE_FILE, TEXT_FILE = "report.html", "README.md"
 TITLE = "What is true of dense and conv layers"
 QUICK = (
-    "This is the quick study: few pictures, updates and seeds, and models of 14 thousand parameters where the method "
-    "says 50. Its intervals are wide, and conv models, which begin more slowly, are behind in it where they are ahead "
+    "This is the quick study: fewer pictures, updates, seeds and conditions than the method says, and mostly smaller "
+    "models. Its intervals are wide, and conv models, which begin more slowly, are behind in it where they are ahead "
     "after more updates: it shows how an experiment goes, and the full study what is true."
 )
 _TOLD = {  # of one claim, and of several
@@ -126,7 +126,7 @@ def _section(experiment: Experiment, finding: Finding, record: Record, made: _Ma
     )
 
 
-def _as_table(chart: Chart) -> str:
+def _as_table(chart: Drawing) -> str:
     head, *body = chart.rows()
     cells = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in body)
     names = "".join(f"<th>{escape(name)}</th>" for name in head)
@@ -136,8 +136,8 @@ def _as_table(chart: Chart) -> str:
     )
 
 
-def _bars(chart: Chart) -> str:
-    return " Bars: 95 % intervals." if any(row[-1] for row in chart.rows()[1:]) else ""
+def _bars(chart: Drawing) -> str:
+    return " Bars: 95 % intervals." if any(interval for _, _, _, interval, *_ in chart.rows()[1:]) else ""
 
 
 def _badge(verdict: Verdict, told: str = "") -> str:
@@ -191,7 +191,7 @@ def text(found: Sequence[Found], in_full: Mapping[str, Verdict]) -> str:
 # --- both ----------------------------------------------------------------------------------------------------------
 
 
-def _charts(experiment: Experiment, finding: Finding) -> Iterable[tuple[str, Chart]]:
+def _charts(experiment: Experiment, finding: Finding) -> Iterable[tuple[str, Drawing]]:
     """The name of the file that each chart has beside the text, and the chart."""
     for number, chart in enumerate((finding.chart, *finding.more), start=1):
         yield f"{experiment.name}{f'-{number}' if number > 1 else ''}.svg", chart
