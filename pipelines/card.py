@@ -130,7 +130,11 @@ def _precisions(figures: Mapping[str, float], made: Mapping[str, Mapping[str, An
     if INT8 in made:
         parts.append(filled(_how_on_bytes(made[INT8])))
     if FLOAT16 in made:
-        parts.append(filled("float16 is for graphics processors; most others turn it into float32 as they go."))
+        parts.append(
+            filled(
+                "float16 halves the file. Processors turn it into float32 as they go; graphics cards may gain or lose."
+            )
+        )
     return "\n\n".join(parts)
 
 

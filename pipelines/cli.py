@@ -528,7 +528,7 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument(
         "--precision",
         choices=(INT8, FLOAT16),
-        help="what to make: int8 for processors, float16 for graphics processors (default: both)",
+        help="what to make: int8, faster on processors, or float16, half the size (default: both)",
     )
     added.add_argument(
         "--margin",

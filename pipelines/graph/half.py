@@ -1,4 +1,4 @@
-"""A float32 graph in float16: half the size, and what graphics processors multiply fastest."""
+"""A float32 graph in float16: half the size; what it is worth on a graphics card, docs/providers.md tells."""
 
 from __future__ import annotations
 
