@@ -37,6 +37,7 @@ from zoo.data.fashion_mnist import DEBIAN_FOLDER
 from zoo.errors import StudyError
 from zoo.models import build_diagram
 from zoo.models.backend import start_keras
+from zoo.models.ledger import read_ledger
 
 
 @pytest.fixture
@@ -489,6 +490,8 @@ def test_unshared_filters_are_a_convolution_where_all_positions_have_the_same():
     expected = keras.ops.conv(images, kernel.reshape(3, 3, 1, 3), strides=2, padding="same")
     assert np.allclose(layer(images), expected, atol=1e-5)
     assert layer.count_params() == 5 * 5 * 9 * 3
+    entry = next(each for each in read_ledger(local) if each.name == "local1")
+    assert (entry.formula, entry.multiply_accumulates) == ("5×5×9×3", 5 * 5 * 9 * 3)
 
 
 def test_models_of_one_size_have_about_as_many_parameters():

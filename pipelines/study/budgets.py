@@ -84,7 +84,7 @@ def parameter_efficiency(lab: Lab) -> Finding:
     "1 point; it is a limit if it isn't with the work of the one of 4 thousand, or if a conv model of another shape, "
     "with strides in its first layers, isn't with the work of either.",
     held_equal="Training pictures, updates, optimiser, multiply-accumulates within a hundredth; the dense models have "
-    "30 to 110 times the parameters.",
+    "28 to 108 times the parameters.",
     beware="What a conv model costs is a matter of its shape: the first one looks at every place of the picture in two "
     "layers, the other at a fourth and a sixteenth of them, with more filters. As many multiply-accumulates don't take "
     "as long: a large matrix product is the fastest thing that a processor does. The shape with early strides was "

@@ -81,8 +81,8 @@ def locality(lab: Lab) -> Finding:
     refuted_if="With the fewest pictures, shared filters are ahead of unshared ones by less than 2 points; it is a "
     "limit if they aren't ahead with the most, if they aren't ahead by 2 points of a dense model of about as many "
     "parameters, or of unshared ones where an average over positions follows both.",
-    held_equal="Shapes of all layers and features, training pictures, updates (to a whole number of passes), "
-    "optimiser. Unshared filters have more parameters by their nature.",
+    held_equal="Shapes of all layers and features, and so multiply-accumulates; training pictures, updates (to a whole "
+    "number of passes), optimiser. Unshared filters have more parameters by their nature.",
     beware="The average takes from shared filters, and from them alone, where in the picture they found something. The "
     "pictures of this set are centred: where things lie anywhere, unshared filters have a harder time. Another rate of "
     "the optimiser moves a point or two from one to the other.",

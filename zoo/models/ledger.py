@@ -119,6 +119,12 @@ def _depthwise(layer: Any) -> tuple[str, int]:
     return _with_bias(layer, _times(*weights), channels * multiplier), positions * prod(weights)
 
 
+def _unshared(layer: Any) -> tuple[str, int]:
+    """h·w·k·k·Cin·Cout: a convolution whose filters aren't shared uses each weight once."""
+    (weights,) = layer.weights  # [h, w, k·k·Cin, Cout]
+    return _times(*weights.shape), prod(weights.shape)
+
+
 def _normalization(layer: Any) -> tuple[str, int]:
     """Scale, offset and, for batch normalisation, the running mean and variance: so many numbers a channel."""
     channels = layer.output.shape[-1]
@@ -134,6 +140,7 @@ _FORMULAS: dict[str, Callable[[Any], tuple[str, int]]] = {
     "Conv1D": _convolution,
     "Conv2D": _convolution,
     "DepthwiseConv2D": _depthwise,
+    "UnsharedConv2D": _unshared,
     "BatchNormalization": _normalization,
     "LayerNormalization": _normalization,
     "GroupNormalization": _normalization,
