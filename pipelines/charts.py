@@ -25,6 +25,7 @@ FAMILIES = {"conv": 0, "dense": 1, "hybrid": 2}
 MARKERS = ("circle", "square", "diamond", "triangle")
 DASHES = ("", "6 4", "2 3")
 TICKS = 6
+NAMED = 0.12  # margin, as a share, that leaves room for names beside points
 BESIDE = 14  # pixels between points that lie side by side
 MARKED = 24  # points of a line: with more of them, markers would hide it, and show under the pointer alone
 LEGEND, LETTER = 26, 7.6  # letters of a name that there is room for, two in a line; pixels of one
@@ -188,8 +189,8 @@ class Front:
 
     def svg(self) -> str:
         """The drawing, x in powers of ten, with names where there is room for them, and all under the pointer."""
-        across = _Axis([p.x for p in self.points], LEFT, WIDTH - RIGHT, log=True)
-        down = _Axis([v for p in self.points for v in (p.low, p.high)], HEIGHT - BOTTOM, TOP, log=False)
+        across = _Axis([p.x for p in self.points], LEFT, WIDTH - RIGHT, log=True, margin=NAMED)
+        down = _Axis([v for p in self.points for v in (p.low, p.high)], HEIGHT - BOTTOM, TOP, log=False, margin=NAMED)
         named = [(across.at(value), _number(value)) for value in across.ticks()]
         parts = _frame(self.title, (self.x, self.y), named, down, HEIGHT)
         best = self.best()
@@ -297,15 +298,18 @@ STYLE = (
 class _Axis:
     """From values to pixels, linear or by powers of ten."""
 
-    def __init__(self, values: Sequence[float], start: float, end: float, log: bool, *, whole: bool = False) -> None:
+    def __init__(
+        self, values: Sequence[float], start: float, end: float, log: bool, *, whole: bool = False, margin: float = 0.05
+    ) -> None:
+        """margin: beside the values, as a share of what they span. whole: half a step, for places 0, 1, 2, …"""
         self._log = log
         low, high = min(values), max(values)
         if log:
-            margin = max(1.15, (high / low) ** 0.04)
-            self.low, self._high = low / margin, high * margin
+            factor = max(1.15, (high / low) ** margin)
+            self.low, self._high = low / factor, high * factor
         else:
-            margin = 0.5 if whole else (high - low or abs(high) or 1.0) * 0.05
-            self.low, self._high = low - margin, high + margin
+            beside = 0.5 if whole else (high - low or abs(high) or 1.0) * margin
+            self.low, self._high = low - beside, high + beside
         self._start, self._end = start, end
 
     def at(self, value: float) -> float:

@@ -264,8 +264,10 @@ def _study(options: argparse.Namespace) -> None:
     from pipelines.study import claims, study
 
     if options.list:
-        terminal.show(claims(terminal.tell), options.json, terminal.claims_table)
+        terminal.show(claims(options.names, terminal.tell), options.json, terminal.claims_table)
         return
+    if options.report and (options.seeds or options.models):
+        options.error("--report trains nothing: leave out --seeds and --models")
     found = study(
         options.names,
         seeds=options.seeds,

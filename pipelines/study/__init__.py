@@ -8,6 +8,7 @@ was measured. report: the page.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,10 +63,11 @@ class Claim:
     verdict: Verdict | None
 
 
-def claims(tell: Callable[[str], None] = lambda _: None) -> tuple[Claim, ...]:
-    """All experiments that there are, in their order."""
+def claims(names: Sequence[str] = (), tell: Callable[[str], None] = lambda _: None) -> tuple[Claim, ...]:
+    """The experiments of those names, or all, in their order. StudyError for an unknown name."""
+    chosen = experiments(names)
     verdicts = {each.name: finding.verdict for each, finding, _ in _found(FOLDER, (), tell)}
-    return tuple(Claim(each.name, each.claim, each.refuted_if, verdicts.get(each.name)) for each in experiments())
+    return tuple(Claim(each.name, each.claim, each.refuted_if, verdicts.get(each.name)) for each in chosen)
 
 
 def study(
@@ -88,7 +90,8 @@ def study(
     Raises StudyError for an unknown name, for too few seeds, where a folder holds results of the other kind, and where
     a report has no results to draw.
     """
-    folder = folder or (QUICK_FOLDER if quick else FOLDER)
+    usual = QUICK_FOLDER if quick else FOLDER
+    folder = folder or usual
     least = LEAST_QUICK_SEEDS if quick else SEEDS
     count = (QUICK_SEEDS if quick else SEEDS) if seeds is None else seeds
     if count < least:
@@ -103,11 +106,12 @@ def study(
             _run(each, folder, count, quick, models, tell)
     found = _found(folder, chosen, tell)
     drawn = [experiment for experiment, _, _ in found]
-    missing = ", ".join(each.name for each in chosen if each not in drawn)
-    if report and not found:
-        raise StudyError(f"{folder} holds no results: run `zoo study` first")
-    if report and names and missing:
-        raise StudyError(f"{folder} holds no results of {missing}: run `zoo study {missing.replace(',', '')}` first")
+    missing = [each.name for each in chosen if each not in drawn]
+    if report and (not found or (names and missing)):
+        of = f" of {', '.join(missing)}" if names else ""
+        wanted = [*(missing if names else ()), *(("--quick",) if quick else ())]
+        command = " ".join(["zoo study", *wanted, *(() if folder == usual else ("--folder", str(folder)))])
+        raise StudyError(f"{folder} holds no results{of}: run `{command}` first")
     in_full = {each.name: finding.verdict for each, finding, _ in _found(FOLDER, (), tell)} if quick else {}
     write_report(folder, found, in_full)
     if any(record.quick for _, _, record in found):
@@ -127,7 +131,8 @@ def _run(each: Experiment, folder: Path, count: int, quick: bool, models: bool, 
                 record = Record(folder / f"{each.name}.json")
                 _run_alone(each, record, count, quick, folder / MODELS_FOLDER if models else None, tell)
             finally:
-                lock.path.unlink(missing_ok=True)
+                with suppress(OSError):  # Windows removes no file that is open
+                    lock.path.unlink()
     except Taken as other:
         raise StudyError(f"{other} runs {each.name} in {folder}: wait for it, or name another --folder") from None
 
@@ -135,12 +140,13 @@ def _run(each: Experiment, folder: Path, count: int, quick: bool, models: bool, 
 def _run_alone(
     each: Experiment, record: Record, count: int, quick: bool, models: Path | None, tell: Callable[[str], None]
 ) -> None:
-    if record.seeds and record.quick != quick:
+    if (record.trainings or record.observed) and record.quick != quick:
         old, new = ("quick", "full") if record.quick else ("full", "quick")
         raise StudyError(
             f"{record.path} holds results of the {old} study, which those of a {new} one would replace: name another "
             "--folder"
         )
+    record.quick = quick
     seeds = tuple(range(1, max(count, len(record.seeds)) + 1))
     if len(seeds) > count:
         tell(f"{each.name} keeps the {len(seeds)} seeds that it has")
@@ -149,6 +155,8 @@ def _run_alone(
     try:
         each.run(Lab(each.name, seeds, quick, record, parent, models=models))
         ended = "FINISHED"
+        if models and not any(models.glob(f"{each.name}-*")):
+            tell(f"{each.name} has no models that are worth keeping")
     except KeyboardInterrupt:
         ended = "KILLED"
         raise KeyboardInterrupt("interrupted; what was trained is kept, the same command goes on from there") from None
@@ -168,10 +176,19 @@ def _found(
         try:
             record = Record(folder / f"{each.name}.json")
             if record.seeds:
-                lab = Lab(each.name, record.seeds, record.quick, record, replay=True)
-                found.append((each, each.run(lab), record))
+                found.append((each, _drawn(each, record), record))
         except StudyError as error:  # of an older version of an experiment that nobody asked for
             if each in chosen:
                 raise
             tell(f"left out of the report: {error}")
     return found
+
+
+def _drawn(each: Experiment, record: Record) -> Finding:
+    try:
+        finding = each.run(Lab(each.name, record.seeds, record.quick, record, replay=True))
+        for drawing in (finding.chart, *finding.more):
+            drawing.svg()
+    except (ArithmeticError, LookupError, ValueError) as error:  # numbers that nobody measured
+        raise StudyError(f"{record.path} can't be drawn ({error!r}): remove it, and run `{record.command}`") from None
+    return finding

@@ -103,16 +103,16 @@ class Results:
     Raises StudyError for a figure that wasn't measured.
     """
 
-    def __init__(self, figures: Mapping[str, Sequence[Figures]], source: Path) -> None:
-        self._figures, self._source = figures, source
+    def __init__(self, figures: Mapping[str, Sequence[Figures]], record: Record) -> None:
+        self._figures, self._record = figures, record
 
     def __getitem__(self, arm: str | tuple[str, str]) -> Sample:
         name, figure = (arm, "accuracy") if isinstance(arm, str) else arm
         for figures in self._figures[name]:
             if figure not in figures:
                 raise StudyError(
-                    f"{self._source} has no {figure!r} of {name!r}, expected it beside {', '.join(figures)}: run "
-                    "`zoo study` without --report"
+                    f"{self._record.path} has no {figure!r} of {name!r}, expected it beside {', '.join(figures)}: run "
+                    f"`{self._record.command}`"
                 )
         return np.array([figures[figure] for figures in self._figures[name]], np.float64)
 
@@ -168,7 +168,7 @@ class Lab:
                             done, in_all, f"{done} of {in_all} trainings, {_minutes(left)} left: {name}, seed {seed}"
                         )
         figures = {name: [self.record.figures(name, seed) for seed in self.seeds] for name in arms}
-        return Results(figures, self.record.path)
+        return Results(figures, self.record)
 
     def observe(self, name: str, look: Callable[[], Sequence[float]]) -> Sample:
         """Numbers that need no training: counted, or timed in several rounds. Looked at once, then remembered.
@@ -190,27 +190,31 @@ class Lab:
         size = (data_set.height, data_set.width, data_set.channels)
         model = build_diagram(arm.diagram, "study", *size, data_set.classes)
         key = key_of(model, data_set, recipe, arm.measure)
-        export = self._export(name, arm, seed)
-        if export is None and self.record.knows(name, seed, key):
+        known_here = self.record.knows(name, seed, key)
+        export = self._export(name, arm, seed, anew=not known_here)
+        if export is None and known_here:
             return False
         known = tracking.find_training(key) if export is None else None
         begin = time.monotonic()
         parameters = int(model.count_params())
         figures = known or {**bench.fit(model, data_set, recipe, arm.measure), "parameters": parameters}
         seconds = time.monotonic() - begin
-        if known is None and self.parent:
-            tracking.log_training(self.parent, f"{name}, seed {seed}", key, recipe.to_json(), figures)
-        self.record.add(name, seed, Measured(key, dict(figures), seconds, recipe.to_json(), data_set.digest, commit()))
+        try:
+            if known is None and self.parent:
+                tracking.log_training(self.parent, f"{name}, seed {seed}", key, recipe.to_json(), figures)
+        finally:  # a store that fails costs no training
+            measured = Measured(key, dict(figures), seconds, recipe.to_json(), data_set.digest, commit())
+            self.record.add(name, seed, measured)
         if export is not None:
             keep(export, arm.family, bench.model, data_set, recipe, accuracy(bench.model, data_set.test))
         return known is None
 
-    def _export(self, name: str, arm: Arm, seed: int) -> Path | None:
-        """Where the training's model is to be kept, if it is and isn't yet."""
+    def _export(self, name: str, arm: Arm, seed: int, *, anew: bool) -> Path | None:
+        """Where the training's model is to be kept, if it is to be and isn't yet, or not that of this training."""
         if self.models is None or not arm.family or seed != self.seeds[0]:
             return None
         folder = self.models / re.sub(r"[^a-z0-9]+", "-", f"{self.name}-{name}".lower()).strip("-")
-        return None if (folder / MANIFEST_FILE).is_file() else folder
+        return None if (folder / MANIFEST_FILE).is_file() and not anew else folder
 
 
 class Bench:
@@ -261,6 +265,8 @@ class Bench:
 def key_of(model: Any, data_set: DataSet, recipe: Recipe, measure: Measure) -> str:
     """Of all that decides what is measured: SHA-256, in hex. The same for a model that is written in another way.
 
+    But for the machine: with another number of threads, sums have another order and figures another chance, as with
+    another seed.
     Raises StudyError for a measure of which nobody can tell whether it is the same next time.
     """
     decisive = {

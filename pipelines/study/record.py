@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import Any
 from pipelines.machine import versions
 from pipelines.whole import in_place_of
 from zoo.errors import StudyError
+
+HUGE = 1e30  # no figure is as large
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Measured:
         _need(self.key, self.data, self.commit, kind=str)
         _need(self.figures, self.recipe, kind=dict)
         _need_numbers(self.seconds, *self.figures.values())
+        if self.seconds < 0:
+            raise ValueError(f"expected seconds, received {self.seconds}")
 
 
 @dataclass(frozen=True)
@@ -114,8 +117,13 @@ class Record:
         self.trainings = {at: measured for at, measured in self.trainings.items() if at[0] in self._asked}
         self._save()
 
+    @property
+    def command(self) -> str:
+        """What fills it."""
+        return f"zoo study {self.path.stem}{' --quick' if self.quick else ''} --folder {self.path.parent}"
+
     def _lacks(self, what: str) -> StudyError:
-        return StudyError(f"{self.path} holds no {what}: run `zoo study` without --report")
+        return StudyError(f"{self.path} holds no {what}: run `{self.command}`")
 
     def _save_new(self) -> None:
         self.versions = versions()
@@ -149,6 +157,8 @@ class Record:
             _need(self.versions, kind=dict)
             _need(self.quick, kind=bool)
             _need(*self.seeds, *(seed for _, seed in self.trainings), kind=int)
+            if self.seeds != tuple(range(1, len(self.seeds) + 1)) or len(self.seeds) == 1:
+                raise ValueError(f"expected seeds from 1 on, two or more, received {self.seeds}")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise StudyError(f"{self.path} holds no results ({error!r}): remove it, and they are made anew") from None
 
@@ -161,5 +171,5 @@ def _need(*values: object, kind: type) -> None:
 
 def _need_numbers(*values: object) -> None:
     for value in values:
-        if type(value) not in (int, float) or not math.isfinite(value):  # type: ignore[arg-type]
+        if not (type(value) in (int, float) and abs(value) < HUGE):  # type: ignore[arg-type]
             raise ValueError(f"expected a number, received {value!r}")

@@ -200,14 +200,15 @@ def _charts(experiment: Experiment, finding: Finding) -> Iterable[tuple[str, Dra
 def _foreword(found: Sequence[Found]) -> str:
     seconds = [seconds for _, seconds in _made_by(found).values()]
     return (
-        f"{_many(len(found), 'claim')}, tested: what would refute each was written down first, and its verdict is "
+        f"{_many(len(found), 'claim')}, tested: what would refute each is written down beside it, and its verdict is "
         f"computed from the effects. {_many(len(seconds), 'training')}, {_time(sum(seconds))}; models that several "
         "experiments have in common are trained once. An effect is a mean over seeds, with its 95 % interval by "
         "Student's t: a seed has other weights and another order of the pictures, and draws others to learn from "
-        "where not all are learned. Test pictures are the same for all seeds, but for those of tables; 10,000 others "
-        "of Fashion-MNIST would move a difference by about half a point, too. A claim holds if all intervals lie where "
-        "it says, holds with limits if the first, its heart, does, and is refuted if that one lies wholly elsewhere; "
-        "else it is undecided. A limit that is thought of later can only weaken a verdict."
+        "where not all are learned; another number of threads is as another seed. Test pictures are the same for all "
+        "seeds, but for those of tables; 10,000 others of Fashion-MNIST would move a difference by about half a point, "
+        "too. A claim holds if all intervals lie where it says, holds with limits if the first, its heart, does, and "
+        "is refuted if that one lies wholly elsewhere; else it is undecided. Most criteria were there before the "
+        "figures, as the repository's history shows; a limit that is thought of later can only weaken a verdict."
     )
 
 
@@ -255,11 +256,12 @@ def _facts(experiment: Experiment, record: Record, made: _Made) -> Iterable[tupl
     yield "Don't conclude", experiment.beware
     trainings = [measured for (_, seed), measured in record.trainings.items() if seed in record.seeds]
     if trainings:
-        own = [each.seconds for each in trainings if made[each.key][0] == experiment.name]
-        others = sorted({made[each.key][0] for each in trainings} - {experiment.name})
+        keys = {each.key for each in trainings}
+        own = [made[key][1] for key in keys if made[key][0] == experiment.name]
+        others = sorted({made[key][0] for key in keys} - {experiment.name})
         parts = [f"{len(own)} of its own in {_time(sum(own))}"] if own else []
-        parts += [f"{len(trainings) - len(own)} shared with {', '.join(others)}"] if others else []
-        told = f"{_many(len(trainings), 'training')}, seeds 1 to {len(record.seeds)}"
+        parts += [f"{len(keys) - len(own)} shared with {', '.join(others)}"] if others else []
+        told = f"{_many(len(keys), 'training')}, seeds 1 to {len(record.seeds)}"
         yield "Made", f"{told}: {'; '.join(parts)}"
     if record.observed:
         yield "Counted and timed on", "; ".join(sorted({each.machine for each in record.observed.values()}))
