@@ -181,6 +181,10 @@ def _found(
             if each in chosen:
                 raise
             tell(f"left out of the report: {error}")
+    known = {each.name for each in experiments()}
+    for path in sorted(folder.glob("*.json")):
+        if path.stem not in known:
+            tell(f"left out of the report: {path}, whose experiment isn't one of this command's")
     return found
 
 

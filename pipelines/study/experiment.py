@@ -67,6 +67,11 @@ class Effect:
     most: float | None = None
     exact: bool = False
 
+    def __post_init__(self) -> None:
+        """Raises StudyError for an effect that nothing could refute."""
+        if self.least is None and self.most is None:
+            raise StudyError(f"the effect {self.name!r} has no bound: give it least, most or both, as the claim says")
+
     @property
     def mean(self) -> float:
         """Over the seeds."""
@@ -115,6 +120,11 @@ class Finding:
     effects: tuple[Effect, ...]
     chart: Drawing
     more: tuple[Drawing, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises StudyError where there is no effect to judge by."""
+        if not isinstance(self.effects, tuple) or not self.effects:
+            raise StudyError("a finding has no effects, expected one or more: effects=(Effect(...),)")
 
     @property
     def verdict(self) -> Verdict:
