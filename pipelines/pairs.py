@@ -92,7 +92,7 @@ def _data_set(group: Sequence[Candidate], data: str | DataSet | None) -> DataSet
     run = next((each.run for each in group if each.run), None)
     if data is not None or run is None:
         found = find_data_set(group[0].exported()[1].metadata, data)
-        if data is not None or found is not None:
+        if found is not None:
             return found
         run = next(filter(None, map(run_of, group)), None)  # of exports of somebody's own pictures
     return load_data(run.plan, digest=run.data_digest) if run is not None else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import linecache
 import re
@@ -29,7 +28,7 @@ from pipelines.statistics import mean_interval
 from pipelines.study import Studied, claims, experiments, study
 from pipelines.study.counting import EXAMPLES
 from pipelines.study.experiment import Effect, Finding, Judgement, Verdict, _experiments, experiment
-from pipelines.study.identity import code_of
+from pipelines.study.identity import code_of, digest_of
 from pipelines.study.lab import LIBRARIES, Arm, Bench, Lab, Results, key_of
 from pipelines.study.models import CONV, DENSE, HYBRID, dense, unshared
 from pipelines.study.pictures import changed, moved, pictures, scrambled, with_wrong_labels
@@ -647,7 +646,7 @@ def test_what_the_repository_has_measured_is_not_trained_again():
             return Lab.train(replace(self, replay=True), arms)
 
         def observe(self, name, look):
-            if not self.record.has_seen(name, hashlib.sha256(code_of(look).encode()).hexdigest()):
+            if not self.record.has_seen(name, digest_of(look)):
                 unknown.append(f"{self.name}: {name}")
             return np.array(self.record.numbers(name))
 

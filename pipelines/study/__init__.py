@@ -30,7 +30,7 @@ from pipelines.study.experiment import QUICK_SEEDS, SEEDS, Effect, Experiment, F
 from pipelines.study.keep import MODELS_FOLDER
 from pipelines.study.lab import Lab
 from pipelines.study.record import Record
-from pipelines.study.report import PAGE_FILE, QUICK, write_report
+from pipelines.study.report import PAGE_FILE, QUICK, is_quick, write_report
 from zoo.errors import StudyError
 
 FOLDER = Path("exports") / "study"  # results of the full study, which are kept
@@ -114,7 +114,7 @@ def study(
         raise StudyError(f"{folder} holds no results{of}: run `{command}` first")
     in_full = {each.name: finding.verdict for each, finding, _ in _found(FOLDER, (), tell)} if quick else {}
     write_report(folder, found, in_full)
-    if any(record.quick for _, _, record in found):
+    if is_quick(found):
         tell(QUICK)
     return tuple(
         Studied(each.name, each.claim, finding.verdict, finding.effects, folder / PAGE_FILE, in_full.get(each.name))

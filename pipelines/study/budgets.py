@@ -12,7 +12,7 @@ import numpy as np
 
 from pipelines.charts import Chart, Series
 from pipelines.study.experiment import Effect, Finding, Sample, experiment
-from pipelines.study.lab import BATCH, Arm, Bench, Lab, accuracy
+from pipelines.study.lab import BATCH, Arm, Bench, Lab, Results, accuracy
 from pipelines.study.models import CONV, DENSE, conv, dense
 from pipelines.study.pictures import pictures, with_wrong_labels
 from zoo.data import DataSet
@@ -20,6 +20,14 @@ from zoo.models import build_diagram
 from zoo.models.registry import Diagram
 
 EARLY = (2, 2, 1, 2)  # strides that make most of a model's work fall on small maps
+
+
+def against_cost(
+    results: Results, cost: str, name: str, sizes: Sequence[str], family: str = "", *, dash: int = 0
+) -> Series:
+    """A line through the arms "NAME, SIZE", by a figure of each that is the same for all seeds, such as "work"."""
+    arms = [f"{name}, {size}" for size in sizes]
+    return Series(name, [results[arm, cost][0] for arm in arms], [results[arm] for arm in arms], family or name, dash)
 
 
 @experiment(
@@ -63,15 +71,7 @@ def parameter_efficiency(lab: Lab) -> Finding:
             "Accuracy against parameters",
             "parameters",
             "test accuracy, %",
-            [
-                Series(
-                    family,
-                    [results[f"{family}, {size}", "parameters"][0] for size in sizes],
-                    [results[f"{family}, {size}"] for size in sizes],
-                    family,
-                )
-                for family in families
-            ],
+            [against_cost(results, "parameters", family, sizes) for family in families],
             log_x=True,
         ),
     )
@@ -103,7 +103,7 @@ def equal_work(lab: Lab) -> Finding:
         "conv, 1.5 M": CONV["14 k"],
         "conv with early strides, 1.5 M": conv(16, 32, 54, 64, strides=EARLY),
     }
-    families = {"dense": "dense", "conv": "conv", "conv with early strides": "conv"}  # and whose colour each has
+    shapes = ("conv", "conv with early strides")
     amounts = lab.choose(("0.44 M", "1.5 M"), ("0.44 M",))
     results = lab.train(
         {
@@ -120,7 +120,7 @@ def equal_work(lab: Lab) -> Finding:
                 "points",
                 least=1,
             )
-            for shape in ("conv", "conv with early strides")
+            for shape in shapes
             for amount in reversed(amounts)
         ),
         chart=Chart(
@@ -128,14 +128,8 @@ def equal_work(lab: Lab) -> Finding:
             "multiply-accumulates for one picture",
             "test accuracy, %",
             [
-                Series(
-                    shape,
-                    [results[f"{shape}, {amount}", "work"][0] for amount in amounts],
-                    [results[f"{shape}, {amount}"] for amount in amounts],
-                    family,
-                    int("early" in shape),
-                )
-                for shape, family in families.items()
+                against_cost(results, "work", "dense", amounts),
+                *(against_cost(results, "work", shape, amounts, "conv", dash=k) for k, shape in enumerate(shapes)),
             ],
             log_x=True,
         ),

@@ -34,6 +34,11 @@ def code_of(function: Callable[..., Any]) -> str:
     return "\n".join([first, *(f"{name} = {told}" for name, told in sorted(seen.items()))])
 
 
+def digest_of(function: Callable[..., Any]) -> str:
+    """SHA-256 of that, in hex."""
+    return hashlib.sha256(code_of(function).encode()).hexdigest()
+
+
 def _told(thing: Any, seen: dict[str, str]) -> str:
     """Of a value. seen: what was told of the functions, classes and constants that were met, by name."""
     if isinstance(thing, PLAIN):

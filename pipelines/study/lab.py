@@ -19,7 +19,7 @@ from pipelines.norms import with_fused_norms
 from pipelines.progress import progress
 from pipelines.stages import Stage
 from pipelines.study.experiment import Sample
-from pipelines.study.identity import code_of
+from pipelines.study.identity import code_of, digest_of
 from pipelines.study.keep import keep
 from pipelines.study.record import Measured, Observed, Record
 from pipelines.teacher import teacher_digest, teacher_of
@@ -176,7 +176,7 @@ class Lab:
         look: of functions, numbers and text alone, as `Arm.measure`. StudyError where a replay finds no such numbers.
         """
         if not self.replay:
-            key = hashlib.sha256(code_of(look).encode()).hexdigest()
+            key = digest_of(look)
             if not self.record.has_seen(name, key):
                 numbers = [float(value) for value in look()]
                 self.record.observe(name, Observed(key, numbers, str(describe_machine()), commit()))

@@ -93,7 +93,7 @@ def page(found: Sequence[Found], in_full: Mapping[str, Verdict]) -> str:
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}"><style>{_STYLE}</style></head><body>',
             f"<h1>{TITLE}</h1>",
-            f"<p><strong>{QUICK}</strong></p>" if any(record.quick for _, _, record in found) else "",
+            f"<p><strong>{QUICK}</strong></p>" if is_quick(found) else "",
             f"<p>{escape(_foreword(found))}</p>",
             f"<p>{' '.join(_badge(verdict, told) for verdict, told in _tally(found))}</p>",
             '<table class="rows"><thead><tr><th>claim</th><th>its heart (95 % interval)</th><th>verdict</th>'
@@ -165,7 +165,7 @@ def text(found: Sequence[Found], in_full: Mapping[str, Verdict]) -> str:
     )
     parts = [
         f"# {TITLE}",
-        f"**{QUICK}**" if any(record.quick for _, _, record in found) else "",
+        f"**{QUICK}**" if is_quick(found) else "",
         markdown.filled(plain(_foreword(found))),
         ", ".join(f"**{told}**" for _, told in _tally(found)),
         markdown.table(
@@ -210,6 +210,11 @@ def _foreword(found: Sequence[Found]) -> str:
         "is refuted if that one lies wholly elsewhere; else it is undecided. Most criteria were there before the "
         "figures, as the repository's history shows; a limit that is thought of later can only weaken a verdict."
     )
+
+
+def is_quick(found: Sequence[Found]) -> bool:
+    """Whether any of it is, which `QUICK` is then to be said of."""
+    return any(record.quick for _, _, record in found)
 
 
 def _limits(finding: Finding) -> Sequence[str]:
