@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from pipelines.graph.edit import drop_unused
+from pipelines.exporting.graph.edit import drop_unused
 from zoo.contract import ACTIVATION_MAP, INPUT, MANIFEST_FILE, MODEL_FILE, PROBABILITIES, read_manifest
 
 

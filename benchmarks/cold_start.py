@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.export import weights_sha256, write_export
+from pipelines.core.provenance.weights import weights_sha256
+from pipelines.exporting.export import write_export
 from zoo.contract import PROBABILITIES, SAMPLES_FOLDER, Metadata
 from zoo.data import load
 from zoo.models import build, definition

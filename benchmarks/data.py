@@ -36,7 +36,7 @@ import sys, time
 from pathlib import Path
 import tensorflow as tf
 from zoo.data import load
-from zoo.data.batches import training_batches
+from zoo.data.stream.batches import training_batches
 from zoo.recipe import Recipe
 start = time.perf_counter()
 data = load(sys.argv[1])
@@ -72,7 +72,7 @@ MEMORY = """
 import resource, sys, time
 import tensorflow as tf
 from zoo.data import load
-from zoo.data.batches import training_batches
+from zoo.data.stream.batches import training_batches
 from zoo.recipe import Recipe
 def resident():
     with open("/proc/self/statm") as file:

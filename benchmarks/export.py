@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from pipelines.convert import convert
-from pipelines.peers import plain_onnx
+from pipelines.exporting.convert import convert
+from pipelines.inference.peers import plain_onnx
 from zoo.contract import INPUT, PROBABILITIES
 from zoo.models import build, definition, definitions
 from zoo.models.backend import start_keras

@@ -36,8 +36,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student
 
-from pipelines import figures, tracking
-from pipelines.train import train
+from pipelines import tracking
+from pipelines.plotting.few import few_pictures
+from pipelines.training.train import train
 from zoo.data import DataSet, Split, load
 from zoo.data.registry import data_set
 from zoo.recipe import parse_settings
@@ -106,7 +107,7 @@ def main() -> None:
         "updates": options.updates,
         "rows": [row(number, *ways.values()) for number, ways in accuracies.items()],
     }
-    text = figures.few_pictures(
+    text = few_pictures(
         picture,
         options.pictures,
         {way: [each[way] for each in result["rows"]] for way in WAYS},
@@ -156,7 +157,7 @@ def drawn(whole: DataSet, number: int, seed: int, judge: str) -> DataSet:
 def accuracy(model: str, few: DataSet, settings: dict[str, Any], source: str | None) -> float:
     """Of a training, on the whole test set, 0..1."""
     trained = train(model, few.name, settings=settings, source=source)
-    logits = tracking.load_run(trained.run).model().predict(few.test.inputs, batch_size=512, verbose=0)["logits"]
+    logits = tracking.load_keras_model(trained.run).predict(few.test.inputs, batch_size=512, verbose=0)["logits"]
     return float(np.mean(logits.argmax(1) == few.test.labels))
 
 

@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.benchmark import benchmark
-from pipelines.contest import ratio
-from pipelines.machine import describe_machine, versions, versions_of
-from pipelines.peers import PACKAGES
+from pipelines.core.provenance.machine import describe_machine, versions, versions_of
+from pipelines.inference.benchmark import benchmark
+from pipelines.inference.harness import ratio
+from pipelines.inference.peers import PACKAGES
 from zoo.contract import FLOAT32, INT8, MANIFEST_FILE, MODEL_FILES, read_manifest
 
 PEERS = ("tf2onnx", "openvino", "litert")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import zoo
 from zoo.data import load
-from zoo.pictures import Pixels
+from zoo.images import Pixels
 
 BATCH = 500
 

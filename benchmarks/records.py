@@ -24,8 +24,8 @@ from unittest import mock
 import numpy as np
 
 from pipelines import tracking
-from pipelines.tracking import outbox
-from pipelines.train import train
+from pipelines.tracking.outbox import sender as outbox
+from pipelines.training.train import train
 from zoo.data import DataSet, Split, data_set
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))

@@ -36,9 +36,9 @@ import numpy as np
 from turns import Contestant
 
 from pipelines import tracking
-from pipelines.evaluate import evaluate
-from pipelines.plan import load_data, make_plan
-from pipelines.train import make_schedule, train
+from pipelines.core.provenance.plan import load_data, make_plan
+from pipelines.evaluation.evaluate import evaluate
+from pipelines.training.train import make_schedule, train
 from zoo.recipe import parse_settings
 
 OURS = "ours, bare fit"

@@ -16,13 +16,13 @@ from unittest import mock
 import numpy as np
 from turns import Turns, tell, wait_for_the_end
 
-import pipelines.train
-from pipelines.machine import choose_precision
-from pipelines.plan import Plan, load_data, make_plan
-from pipelines.train import VALIDATION_BATCH, make_learner, make_schedule, validation_of
+import pipelines.training.train
+from pipelines.core.provenance.machine import choose_precision
+from pipelines.core.provenance.plan import Plan, load_data, make_plan
+from pipelines.training.train import VALIDATION_BATCH, make_learner, make_schedule, validation_of
 from zoo.contract import LOGITS
 from zoo.data import DataSet, Split, data_set
-from zoo.data.batches import training_batches
+from zoo.data.stream.batches import training_batches
 from zoo.models import build
 from zoo.models.backend import start_keras
 
@@ -130,7 +130,10 @@ def _bare(plan: Plan, settings: Any, options: dict[str, Any]) -> tuple[Any, Data
 
 
 def pipeline(plan: Plan, settings: Any) -> None:
-    """`pipelines.train.train` as it is: runs in a store, checkpoints, progress. The folder it works in is temporary."""
+    """`pipelines.training.train.train` as it is: runs in a store, checkpoints, progress.
+
+    The folder it works in is temporary.
+    """
     os.chdir(settings["folder"])
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     marks = {}
@@ -148,8 +151,8 @@ def pipeline(plan: Plan, settings: Any) -> None:
         learner.fit = fit_in_turns
         return learner
 
-    with mock.patch.object(pipelines.train, "make_learner", watched):
-        pipelines.train.train(plan=plan)
+    with mock.patch.object(pipelines.training.train, "make_learner", watched):
+        pipelines.training.train.train(plan=plan)
     tell(opening=marks["fit"] - marks["learner"], closing=perf_counter() - marks["fitted"])
 
 

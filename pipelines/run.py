@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from pipelines import tracking
-from pipelines.compare import Comparison, compare
-from pipelines.evaluate import evaluate
-from pipelines.export import export, tested_figures
-from pipelines.plan import DataOptions, Plan, load_data, make_plan
-from pipelines.source import find_source, take
-from pipelines.train import train
+from pipelines.core.provenance.plan import DataOptions, Plan, load_data, make_plan
+from pipelines.evaluation.comparison.compare import compare
+from pipelines.evaluation.comparison.rows import Comparison
+from pipelines.evaluation.evaluate import evaluate
+from pipelines.exporting.export import export, tested_figures
+from pipelines.training.train import train
+from pipelines.training.transfer.transfer import find_source, take
 from zoo.contract import MANIFEST_FILE, read_manifest
 
 

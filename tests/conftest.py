@@ -16,7 +16,7 @@ def metadata_of():
     """What an export would say of a Keras model that no run has made: the accuracy is the model's own."""
 
     def metadata(name, model, data_set):
-        from pipelines.export import weights_sha256
+        from pipelines.core.provenance.weights import weights_sha256
         from zoo.contract import Metadata
         from zoo.models import definition
 

@@ -17,10 +17,10 @@ import pytest
 from PIL import Image
 
 from pipelines import tracking
-from pipelines.promote import promote
+from pipelines.maintenance.runs import runs
+from pipelines.publishing.promote import promote
 from pipelines.run import run
-from pipelines.runs import runs
-from pipelines.train import train
+from pipelines.training.train import train
 
 pytestmark = [
     pytest.mark.apps,

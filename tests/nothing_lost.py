@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 from processes import end, start, stop, until
 
-from pipelines import checkpoint, tracking
-from pipelines.export import weights_sha256
-from pipelines.stale import stale
-from pipelines.sync import sync
-from pipelines.train import train
+from pipelines import tracking
+from pipelines.core.provenance.weights import weights_sha256
+from pipelines.maintenance.stale import stale
+from pipelines.maintenance.sync import sync
+from pipelines.training import checkpoint
+from pipelines.training.train import train
 
 # Dropout, augmentation and the schedule take part; 9 steps an epoch, 4 epochs a validation, 30 validations.
 EPOCHS = 120
@@ -130,7 +131,7 @@ def left_by(run_id: str) -> dict[str, Any]:
         models = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'")
     return {
         "status": run.info.status,
-        "weights": weights_sha256(tracking.load_run(run_id).model()),
+        "weights": weights_sha256(tracking.load_keras_model(run_id)),
         "metrics": sorted(metrics),
         "models": [(model.name, str(model.status)) for model in models],
         "artifacts": sorted(artifacts),
@@ -195,7 +196,7 @@ def whole(run_id: str, epochs: int = 400) -> None:
     assert {name: times for name, steps in found.items() if (times := max(steps.values())) > 1} == {}
     run = tracking.load_run(run_id)
     assert run.status == "FINISHED"
-    assert run.model().count_params() == 650
+    assert tracking.load_keras_model(run.run_id).count_params() == 650
     with tracking.open_client() as client:
         stored = client.get_run(run_id)
         assert {file.path for file in client.list_artifacts(run_id)} >= {"plan.json", "versions.json"}

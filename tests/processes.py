@@ -16,7 +16,9 @@ from typing import Any
 import psutil
 
 _forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["pipelines.train", "tensorflow", "keras", "mlflow"])  # seconds that each would take
+_forks.set_forkserver_preload(
+    ["pipelines.training.train", "tensorflow", "keras", "mlflow"]
+)  # seconds that each would take
 
 
 def _store() -> dict[str, str]:
@@ -106,7 +108,7 @@ def _answers(port: int) -> bool:
 
 def resume_or_tell(run: str) -> None:
     """Resume a run in this folder; a refusal goes to refusal.txt. Here, where a process of its own finds it by name."""
-    from pipelines.train import train
+    from pipelines.training.train import train
     from zoo.errors import TrackingError
 
     try:

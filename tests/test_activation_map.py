@@ -16,16 +16,16 @@ from onnx.reference import ReferenceEvaluator
 
 import zoo
 from pipelines import tracking
-from pipelines.convert import convert
-from pipelines.export import write_export
-from pipelines.plan import load_data, make_plan
-from pipelines.verify import verify
+from pipelines.core.provenance.plan import load_data, make_plan
+from pipelines.exporting.convert import convert
+from pipelines.exporting.export import write_export
+from pipelines.exporting.verify import verify
 from zoo.contract import ACTIVATION_MAP, INPUT, LOGITS, MANIFEST_FILE, MODEL_FILE, describe_file, read_manifest
 from zoo.data import load
 from zoo.errors import ExportError, VerificationError
+from zoo.images import read_picture
 from zoo.models import build
 from zoo.models.backend import start_keras
-from zoo.pictures import read_picture
 
 EXPORTS = Path(__file__).parent.parent / "exports"
 SIDE = 12  # pixels: 3 x 3 positions

@@ -18,18 +18,18 @@ from keras.src.legacy.saving import legacy_h5_format
 
 import zoo
 from pipelines.cli import main
-from pipelines.convert import convert
-from pipelines.export import weights_sha256
-from pipelines.plan import load_data, make_plan
-from pipelines.rebuild import rebuild
+from pipelines.core.provenance.plan import load_data, make_plan
+from pipelines.core.provenance.weights import weights_sha256
+from pipelines.exporting.convert import convert
+from pipelines.exporting.from_onnx import rebuild
 from pipelines.run import run
-from pipelines.source import find_source, take
+from pipelines.training.transfer.transfer import find_source, take
 from zoo.contract import read_manifest
 from zoo.errors import ModelError
-from zoo.models import build, definition, definitions, pretrained, registry
+from zoo.models import build, definition, definitions, pretrained_definitions, registry
 from zoo.models.backend import start_keras
 
-NAMES = [model.name for model in pretrained()]
+NAMES = [model.name for model in pretrained_definitions()]
 # The smallest stands for all where a test takes its time.
 SLOWLY = [name if name == "mobilenet-v2" else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
 MODULES = {"mobilenet-v2": "mobilenet_v2", "efficientnet-v2-b0": "efficientnet_v2", "resnet50-v2": "resnet_v2"}
@@ -62,7 +62,7 @@ def test_pictures_smaller_than_keras_takes_are_told():
 
 def test_they_are_apart_from_the_models_that_learn_from_the_first_weight_on():
     assert not set(NAMES) & {model.name for model in definitions()}
-    assert {model.family for model in pretrained()} == {"hybrid"}
+    assert {model.family for model in pretrained_definitions()} == {"hybrid"}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -12,12 +12,13 @@ import onnxruntime
 import pytest
 from PIL import Image
 
-from pipelines import peers, tracking
-from pipelines.benchmark import benchmark
+from pipelines import tracking
 from pipelines.cli import main
-from pipelines.contest import Contestant, ContestantError, Timing, hold, ratio
-from pipelines.peers import PEERS
-from pipelines.plan import load_data, make_plan
+from pipelines.core.provenance.plan import load_data, make_plan
+from pipelines.inference import peers
+from pipelines.inference.benchmark import benchmark
+from pipelines.inference.harness import Contestant, ContestantError, Timing, hold, ratio
+from pipelines.inference.peers import PEERS
 from zoo.contract import MANIFEST_FILE, MODEL_FILE
 from zoo.errors import ExportError, ProviderError
 

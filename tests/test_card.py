@@ -11,14 +11,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipelines.answers import clean_figures, robust_figure
-from pipelines.card import CLASSES_LISTED, render_card, write_card
-from pipelines.corruptions import CORRUPTIONS
-from pipelines.diagram import diagram
-from pipelines.evaluate import EVALUATION_FILE, draw, judge
-from pipelines.export import weights_sha256, write_export
-from pipelines.markdown import plain
-from pipelines.plan import load_data, make_plan
+from pipelines.core.provenance.plan import load_data, make_plan
+from pipelines.core.provenance.weights import weights_sha256
+from pipelines.core.support.markdown import plain
+from pipelines.evaluation.corruptions import CORRUPTIONS
+from pipelines.evaluation.evaluate import EVALUATION_FILE, draw, judge
+from pipelines.evaluation.predictions import clean_figures, robust_figure
+from pipelines.exporting.architecture import diagram
+from pipelines.exporting.card import CLASSES_LISTED, render_card, write_card
+from pipelines.exporting.export import write_export
 from pipelines.tracking import TrackedRun
 from zoo.contract import CARD_FILE, LOGITS, PROBABILITIES, SAMPLES_FILE, Metadata, read_manifest
 from zoo.data import Split

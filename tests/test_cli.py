@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from pipelines.cli import _parser, main
-from pipelines.plan import load_data, make_plan
+from pipelines.core.provenance.plan import load_data, make_plan
 
 ROOT = Path(__file__).parent.parent
 

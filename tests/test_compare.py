@@ -13,15 +13,16 @@ import pytest
 from PIL import Image
 
 import zoo
-from pipelines.answers import clean_figures
 from pipelines.cli import main
-from pipelines.compare import compare
-from pipelines.export import write_export
-from pipelines.latency import measure_latencies
-from pipelines.plan import load_data, make_plan
-from pipelines.results import to_json
-from pipelines.statistics import holm, wilson_interval
-from pipelines.terminal import comparison_table
+from pipelines.cli.console import comparison_table
+from pipelines.core.metrics.intervals import wilson_interval
+from pipelines.core.metrics.paired import holm
+from pipelines.core.provenance.plan import load_data, make_plan
+from pipelines.core.support.to_json import to_json
+from pipelines.evaluation.comparison.compare import compare
+from pipelines.evaluation.latency import measure_latencies
+from pipelines.evaluation.predictions import clean_figures
+from pipelines.exporting.export import write_export
 from zoo.contract import MANIFEST_FILE, MODEL_FILE, Metadata, describe_file, read_manifest
 from zoo.errors import ExportError
 from zoo.models import build

@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 
 from pipelines import tracking
-from pipelines.charts import Front, Point
 from pipelines.cli import main
-from pipelines.compare import PAGE_FILE, compare
-from pipelines.evaluate import evaluate
-from pipelines.export import export
-from pipelines.plan import load_data, make_plan
-from pipelines.train import train
+from pipelines.core.provenance.plan import load_data, make_plan
+from pipelines.evaluation.comparison.compare import PAGE_FILE, compare
+from pipelines.evaluation.evaluate import evaluate
+from pipelines.exporting.export import export
+from pipelines.plotting.svg import Front, Point
+from pipelines.training.train import train
 from zoo.contract import read_manifest
 from zoo.errors import ExportError, TrackingError
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter1d
 
-from pipelines.corruptions import BATCH, CORRUPTIONS, blur, contrast, noise, shift
+from pipelines.evaluation.corruptions import BATCH, CORRUPTIONS, blur, contrast, noise, shift
 
 random = np.random.default_rng(3)
 SIZES = [(28, 28, 1), (8, 8, 1), (20, 33, 3), (1, 1, 1)]

@@ -20,11 +20,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zoo.data import data_set, data_sets, fashion_mnist, load, registry
+from zoo.data import data_set, data_sets, load, registry
 from zoo.data.dataset import Split
+from zoo.data.known import fashion_mnist
 from zoo.data.splits import draw
 from zoo.errors import DataError
-from zoo.pictures import read_picture, resize
+from zoo.images import read_picture, resize
 
 CLASSES = ("cat", "dog")
 

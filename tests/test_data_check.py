@@ -12,8 +12,8 @@ from glyphs import fonts, mix_in, save_letters
 from PIL import Image
 
 from pipelines.cli import main
-from pipelines.data_check import data_check
-from pipelines.data_page import splits_table
+from pipelines.datasets.check import data_check
+from pipelines.datasets.report import splits_table
 from zoo.data import load
 
 BROKEN, COPIES, REDONE = 10, 20, 20

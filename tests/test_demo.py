@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 
 from pipelines.cli import main
-from pipelines.demo import demo
-from pipelines.first_layer import first_weights
-from pipelines.graph.resizing import resizing_model
+from pipelines.exporting.graph.resizing import resizing_model
+from pipelines.publishing.demo import demo
+from pipelines.publishing.first_layer import first_weights
 from zoo.contract import INPUT, RESIZINGS, describe_file, read_manifest
 from zoo.errors import ExportError
-from zoo.pictures import resize
+from zoo.images import resize
 
 EXPORTS = Path(__file__).parents[1] / "exports"
 FIXTURE = Path(__file__).parent / "runtime" / "fixture"

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from pipelines import tracking
-from pipelines.plan import Origin, load_data, make_plan
+from pipelines.core.provenance.plan import Origin, load_data, make_plan
 from pipelines.tracking.describing import BEGIN, END, NOTE, RESULTS, describe_data, run_name
-from pipelines.tracking.seeds import log_seeds
+from pipelines.tracking.runs.seed_spread import log_seeds
 from zoo.models import build
 
 TESTED = {"test_accuracy": 0.75, "test_accuracy_low": 0.7, "test_accuracy_high": 0.8, "test_pictures": 359}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.diagram import diagram, steps
+from pipelines.exporting.architecture import diagram, steps
 from zoo.models import build, definitions, layers
-from zoo.models.conv import conv_unit, pooling_head
+from zoo.models.families.conv import conv_unit, pooling_head
 
 
 @pytest.mark.parametrize("name", [m.name for m in definitions()])

@@ -11,8 +11,10 @@ from PIL import Image
 from sklearn import metrics
 
 from pipelines import tracking
-from pipelines.corruptions import CORRUPTIONS
-from pipelines.evaluate import (
+from pipelines.core.metrics.intervals import wilson_interval
+from pipelines.core.provenance.plan import load_data, make_plan
+from pipelines.evaluation.corruptions import CORRUPTIONS
+from pipelines.evaluation.evaluate import (
     EVALUATION_FILE,
     EVALUATION_FOLDER,
     draw,
@@ -20,8 +22,6 @@ from pipelines.evaluate import (
     first_weights,
     read_evaluation,
 )
-from pipelines.plan import load_data, make_plan
-from pipelines.statistics import wilson_interval
 from zoo.errors import ExportError, TrackingError
 from zoo.models import build
 

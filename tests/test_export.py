@@ -14,10 +14,11 @@ from PIL import Image
 
 import zoo
 from pipelines import tracking
-from pipelines.evaluate import evaluate
-from pipelines.export import export, weights_sha256, write_export
-from pipelines.plan import load_data, make_plan
-from pipelines.triton import triton
+from pipelines.core.provenance.plan import load_data, make_plan
+from pipelines.core.provenance.weights import weights_sha256
+from pipelines.evaluation.evaluate import evaluate
+from pipelines.exporting.export import export, write_export
+from pipelines.publishing.triton import triton
 from zoo.contract import MANIFEST_FILE, MODEL_FILE, SAMPLES_FILE, Metadata, read_manifest
 from zoo.errors import ExportError, VerificationError
 from zoo.models import build
@@ -86,7 +87,7 @@ def test_the_file_names_the_run_that_made_it(exported, run, model):
     found = Metadata.from_properties({p.key: p.value for p in stray.metadata_props}, "stray.onnx")
     assert found == exported.metadata
     assert found.run_id == run
-    assert found.weights_sha256 == weights_sha256(tracking.load_run(run).model()) == weights_sha256(model)
+    assert found.weights_sha256 == weights_sha256(tracking.load_keras_model(run)) == weights_sha256(model)
     assert found.parity["largest_difference"] <= 1e-5
     assert found.parity["same_top_class"] == 1
     assert {"keras", "onnx", "tf2onnx"} <= set(found.versions)
@@ -159,11 +160,11 @@ def test_a_file_that_answers_otherwise_leaves_the_older_export(tmp_path, model, 
         kernel, bias = trained.get_layer("head_dense").get_weights()
         kernel[36, 3] += 0.01
         other.get_layer("head_dense").set_weights([kernel, bias])
-        from pipelines.convert import convert
+        from pipelines.exporting.convert import convert
 
         return convert(other, resizing)
 
-    monkeypatch.setattr("pipelines.export.convert", damaged)
+    monkeypatch.setattr("pipelines.exporting.export.convert", damaged)
     told = rf"^{goal} doesn't answer as .* differ by up to [\d.]+e-0\d, .*the worst test picture is '\d+'$"
     with pytest.raises(VerificationError, match=told):
         write_export(goal, model, digits, metadata, {})

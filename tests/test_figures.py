@@ -13,13 +13,19 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from pipelines import figures
-from pipelines.compare import Row
-from pipelines.figures.points import Point, label_points
-from pipelines.figures.style import short_names
-from pipelines.published import Published
-from pipelines.shipped import Shipped
-from pipelines.statistics import calibration_bins, confusion_matrix
+from pipelines.core.metrics.calibration import calibration_bins
+from pipelines.core.metrics.classification import confusion_matrix
+from pipelines.evaluation.comparison.plots import comparison
+from pipelines.evaluation.comparison.rows import Row
+from pipelines.evaluation.learning_curves import curves
+from pipelines.evaluation.plots import confusion, reliability
+from pipelines.plotting.few import few_pictures
+from pipelines.plotting.points import Point, label_points
+from pipelines.plotting.style import FAMILY_COLOURS, FAMILY_MARKERS, short_names
+from pipelines.plotting.tiles import augmented, first_layer, mistakes
+from pipelines.publishing.catalog import Shipped
+from pipelines.publishing.literature import Published
+from pipelines.publishing.plots import costs
 from zoo.models.registry import Family
 
 random = np.random.default_rng(5)
@@ -60,17 +66,17 @@ SHIPPED = Shipped(
 PUBLISHED = (Published("people", 0, 0.835, ""), Published("a net", 1_000_000, 0.93, ""))
 
 DRAWINGS = {
-    "curves": (figures.curves, (HISTORY, 4)),
-    "curves of training alone": (figures.curves, (UNVALIDATED, 6)),
-    "confusion": (figures.confusion, (confusion_matrix(TRUTH, ANSWER, 3), LABELS)),
-    "mistakes": (figures.mistakes, (IMAGES, LABELS, TRUTH, ANSWER, CONFIDENCE)),
-    "augmented": (figures.augmented, (IMAGES[:8], np.stack([IMAGES[8:16]] * 2), "light")),
-    "filters": (figures.first_layer, (random.normal(size=(3, 3, 1, 24)), "filter")),
-    "neurons": (figures.first_layer, (random.normal(size=(12, 9, 3, 3)), "neuron", LABELS)),
-    "reliability": (figures.reliability, (calibration_bins(CONFIDENCE, TRUTH == ANSWER),)),
-    "costs": (figures.costs, ([SHIPPED, replace(SHIPPED, model="all", accuracy=1.0, high=1.0)], PUBLISHED)),
-    "few pictures": (figures.few_pictures, ([5, 20], {"new": [(0.6, 0.5, 0.7), (0.8, 0.75, 0.85)]}, "clothes")),
-    "comparison": (figures.comparison, ([ROW, replace(ROW, name="pets/softmax", family="dense", parameters=7850)],)),
+    "curves": (curves, (HISTORY, 4)),
+    "curves of training alone": (curves, (UNVALIDATED, 6)),
+    "confusion": (confusion, (confusion_matrix(TRUTH, ANSWER, 3), LABELS)),
+    "mistakes": (mistakes, (IMAGES, LABELS, TRUTH, ANSWER, CONFIDENCE)),
+    "augmented": (augmented, (IMAGES[:8], np.stack([IMAGES[8:16]] * 2), "light")),
+    "filters": (first_layer, (random.normal(size=(3, 3, 1, 24)), "filter")),
+    "neurons": (first_layer, (random.normal(size=(12, 9, 3, 3)), "neuron", LABELS)),
+    "reliability": (reliability, (calibration_bins(CONFIDENCE, TRUTH == ANSWER),)),
+    "costs": (costs, ([SHIPPED, replace(SHIPPED, model="all", accuracy=1.0, high=1.0)], PUBLISHED)),
+    "few pictures": (few_pictures, ([5, 20], {"new": [(0.6, 0.5, 0.7), (0.8, 0.75, 0.85)]}, "clothes")),
+    "comparison": (comparison, ([ROW, replace(ROW, name="pets/softmax", family="dense", parameters=7850)],)),
 }
 
 
@@ -100,19 +106,19 @@ def test_same_numbers_give_the_same_bytes(tmp_path):
 
 
 def test_curves_say_where_nothing_was_held_out(tmp_path):
-    text = figures.curves(tmp_path / "curves.png", UNVALIDATED, 6)
+    text = curves(tmp_path / "curves.png", UNVALIDATED, 6)
     assert text.endswith("none was held out to validate on, and the weights of epoch 6 were kept.")
-    assert "validation" in figures.curves(tmp_path / "curves.png", HISTORY, 4)
+    assert "validation" in curves(tmp_path / "curves.png", HISTORY, 4)
 
 
 def test_a_drawing_that_fails_leaves_the_old_picture_and_nothing_else(tmp_path):
     path = tmp_path / "drawn.png"
     path.write_bytes(b"old")
     with pytest.raises(KeyError):
-        figures.curves(path, {"epoch": (1,)}, 1)
+        curves(path, {"epoch": (1,)}, 1)
     assert path.read_bytes() == b"old"
     with pytest.raises(OSError, match=r"drawn\.png"):
-        figures.curves(tmp_path / "absent" / "drawn.png", HISTORY, 4)
+        curves(tmp_path / "absent" / "drawn.png", HISTORY, 4)
     assert [file.name for file in tmp_path.iterdir()] == ["drawn.png"]
 
 
@@ -121,9 +127,9 @@ def test_any_class_name_can_be_drawn(tmp_path):
     odd = ["$5 to $10", r"$\frac{$", "猫", "two\nlines", "", "x" * 200, "a\tb", "\x07", "😀", "<b>"]
     truth = np.arange(100) % 10
     matrix = confusion_matrix(truth, (truth + (np.arange(100) < 9)) % 10, 10)
-    assert "'$5 to $10'" in figures.confusion(tmp_path / "confusion.png", matrix, odd)
+    assert "'$5 to $10'" in confusion(tmp_path / "confusion.png", matrix, odd)
     images = np.zeros((100, 8, 8, 1), np.uint8)
-    figures.mistakes(tmp_path / "mistakes.png", images, odd, truth, (truth + 1) % 10, np.full(100, 0.5, np.float32))
+    mistakes(tmp_path / "mistakes.png", images, odd, truth, (truth + 1) % 10, np.full(100, 0.5, np.float32))
 
 
 def test_long_names_keep_their_beginning_and_their_end():
@@ -136,7 +142,7 @@ def test_names_that_no_font_has_become_numbers():
 
 
 def test_latency_is_told_in_microseconds(tmp_path):
-    assert "lenet5 (hybrid): 91.00% (90.00% to 92.00%) with 61,706 parameters, 40 µs an answer" in figures.comparison(
+    assert "lenet5 (hybrid): 91.00% (90.00% to 92.00%) with 61,706 parameters, 40 µs an answer" in comparison(
         tmp_path / "comparison.png", [ROW]
     )
 
@@ -146,14 +152,14 @@ def test_the_surest_mistake_is_named_first(tmp_path):
     wrong = np.flatnonzero(TRUTH != ANSWER)
     confidence[wrong[3]] = 0.987
     confidence[np.flatnonzero(TRUTH == ANSWER)[0]] = 0.999  # right: no mistake, however sure
-    text = figures.mistakes(tmp_path / "mistakes.png", IMAGES, LABELS, TRUTH, ANSWER, confidence)
+    text = mistakes(tmp_path / "mistakes.png", IMAGES, LABELS, TRUTH, ANSWER, confidence)
     assert f"The 24 most confident of {len(wrong)} mistakes in 200 test pictures" in text
     named = f"{LABELS[TRUTH[wrong[3]]]!r} taken for {LABELS[ANSWER[wrong[3]]]!r} with probability 0.987"
     assert named in text
 
 
 def test_no_mistake_is_something_to_say(tmp_path):
-    text = figures.mistakes(tmp_path / "mistakes.png", IMAGES, LABELS, TRUTH, TRUTH, CONFIDENCE)
+    text = mistakes(tmp_path / "mistakes.png", IMAGES, LABELS, TRUTH, TRUTH, CONFIDENCE)
     assert text == "None of the 200 test pictures was taken for another class."
     assert size(tmp_path / "mistakes.png")[1] < 200
 
@@ -162,13 +168,13 @@ def test_no_mistake_is_something_to_say(tmp_path):
 def test_a_confusion_matrix_fits_any_number_of_classes(tmp_path, classes):
     matrix = np.diag(np.full(classes, 7))
     matrix[1, 0] = 2
-    text = figures.confusion(tmp_path / "confusion.png", matrix, [f"class number {k}" for k in range(classes)])
+    text = confusion(tmp_path / "confusion.png", matrix, [f"class number {k}" for k in range(classes)])
     assert text.endswith("2 of 'class number 1' taken for 'class number 0'.")
     assert max(size(tmp_path / "confusion.png")) < 2000
 
 
 def test_families_have_colours_and_markers_of_their_own():
-    for looks in (figures.FAMILY_COLOURS, figures.FAMILY_MARKERS):
+    for looks in (FAMILY_COLOURS, FAMILY_MARKERS):
         assert tuple(looks) == get_args(Family)
         assert len(set(looks.values())) == len(looks)
 

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from pipelines.cli import main
-from pipelines.gallery import CHART_FILE, PAGE_FILE, gallery
-from pipelines.published import PUBLISHED, TARGETS
+from pipelines.publishing.gallery import CHART_FILE, PAGE_FILE, gallery
+from pipelines.publishing.literature import PUBLISHED, TARGETS
 from zoo.contract import MANIFEST_FILE, read_manifest
 from zoo.errors import ExportError
 from zoo.models import definition, definitions

@@ -10,13 +10,13 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from sklearn.datasets import load_sample_images
 
-from pipelines.convert import convert
-from pipelines.graph.resizing import RESIZED
+from pipelines.exporting.convert import convert
+from pipelines.exporting.graph.resizing import RESIZED
 from zoo.contract import ACTIVATION_MAP, INPUT, IR_VERSION, LOGITS, OPSET, PARITY_TOLERANCE, PROBABILITIES, RESIZINGS
 from zoo.errors import ExportError
+from zoo.images import resize
 from zoo.models import build, definitions
 from zoo.models.backend import start_keras
-from zoo.pictures import resize
 
 MODELS = [definition.name for definition in definitions()]
 # Their last dense layer is given an average over positions, and nothing else.

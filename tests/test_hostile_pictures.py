@@ -11,10 +11,10 @@ import pytest
 from glyphs import fonts, save_letters
 from PIL import Image
 
-from pipelines.data_check import data_check
-from pipelines.train import train
+from pipelines.datasets.check import data_check
+from pipelines.training.train import train
 from zoo.errors import DataError
-from zoo.pictures import LARGEST_PICTURE
+from zoo.images import LARGEST_PICTURE
 
 MUTATED = 1000
 # Of resident memory beyond that of an empty check: one picture of 64 million pixels, laid on white.
@@ -23,7 +23,7 @@ MEMORY_BOUND = 1.5 * 2**30
 CHECK = """
 import resource, sys
 from pathlib import Path
-from pipelines.data_check import data_check
+from pipelines.datasets.check import data_check
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 data_check(Path(sys.argv[1]))
 before = peak()

@@ -14,9 +14,9 @@ from nothing_lost import killed_again_and_again, status, undisturbed
 from processes import end, resume_or_tell, start
 
 from pipelines import tracking
-from pipelines.plan import load_data, make_plan
-from pipelines.process import this_process
-from pipelines.stale import stale
+from pipelines.core.provenance.plan import load_data, make_plan
+from pipelines.core.support.process import this_process
+from pipelines.maintenance.stale import stale
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.pictures import find_test_set
+from pipelines.core.provenance.reading import find_test_set
 from zoo.contract import Metadata
 from zoo.data import load
-from zoo.data.layouts import list_pictures
+from zoo.data.folders.layouts import list_pictures
 from zoo.data.listing import Names, natural
 from zoo.errors import DataError, VerificationError
 

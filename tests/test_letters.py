@@ -11,11 +11,11 @@ from glyphs import fonts, letter, mix_in, save_letters
 
 import zoo
 from pipelines import tracking
-from pipelines.data_check import data_check
-from pipelines.predict import predict
+from pipelines.datasets.check import data_check
+from pipelines.inference.predict import predict
 from pipelines.run import run
 from zoo.contract import read_manifest
-from zoo.pictures import read_picture, resize
+from zoo.images import read_picture, resize
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -76,7 +76,7 @@ def test_new_files_from_fonts_never_seen_are_answered_as_keras_does(exported, kn
     for name, folder in exported.items():
         manifest = read_manifest(folder)
         assert manifest.metadata.resizing == "pad"
-        model = tracking.load_run(manifest.metadata.run_id).model()
+        model = tracking.load_keras_model(manifest.metadata.run_id)
         channels = manifest.metadata.channels
         resized = np.stack([resize(read_picture(file, channels), SIDE, SIDE, "pad") for file in files])
         from_keras = np.asarray(model.predict_on_batch(resized)["probabilities"])

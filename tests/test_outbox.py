@@ -22,11 +22,11 @@ from processes import end, server, start, stop, until
 from servers import free_port
 
 from pipelines import tracking
-from pipelines.evaluate import evaluate
-from pipelines.plan import load_data, make_plan
-from pipelines.sync import sync
-from pipelines.tracking.journal import Journal, waits
-from pipelines.train import train
+from pipelines.core.provenance.plan import load_data, make_plan
+from pipelines.evaluation.evaluate import evaluate
+from pipelines.maintenance.sync import sync
+from pipelines.tracking.outbox.journal import Journal, waits
+from pipelines.training.train import train
 from zoo.errors import TrackingError
 from zoo.models import build
 
@@ -153,7 +153,7 @@ def deaf_at_first(port: int) -> Iterator[tuple[int, list[str]]]:
 def test_what_was_received_without_an_answer_is_not_written_twice(folder, monkeypatch):
     """The server may die between taking a record and saying so: all is sent again, and there once."""
     plan = make_plan("softmax", "digits")
-    monkeypatch.setattr("pipelines.tracking.outbox.PAUSES", (0.1,))
+    monkeypatch.setattr("pipelines.tracking.outbox.sender.PAUSES", (0.1,))
     with server(folder / "server", port := free_port()), deaf_at_first(port) as (way, lost):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
         run = tracking.start_run(plan, load_data(plan), {})

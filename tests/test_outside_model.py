@@ -13,11 +13,11 @@ from PIL import Image
 import zoo
 from pipelines import tracking
 from pipelines.cli import main
-from pipelines.describe import describe
-from pipelines.evaluate import evaluate
-from pipelines.export import export
-from pipelines.plan import fingerprint, make_plan
-from pipelines.train import train
+from pipelines.core.provenance.plan import fingerprint, make_plan
+from pipelines.evaluation.evaluate import evaluate
+from pipelines.exporting.export import export
+from pipelines.publishing.describe import describe
+from pipelines.training.train import train
 from zoo.models import layers
 from zoo.models.registry import _models
 from zoo.recipe import Recipe

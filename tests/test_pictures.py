@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from zoo.contract import RESIZINGS
 from zoo.errors import InputError, PictureError
-from zoo.pictures import LARGEST_PICTURE, decoding, read_picture, resize
+from zoo.images import LARGEST_PICTURE, decoding, read_picture, resize
 
 GREY = np.random.RandomState(1).randint(0, 256, (12, 17, 1)).astype(np.uint8)
 COLOUR = np.random.RandomState(2).randint(0, 256, (12, 17, 3)).astype(np.uint8)

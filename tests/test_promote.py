@@ -14,9 +14,9 @@ from PIL import Image
 import zoo
 from pipelines import tracking
 from pipelines.cli import main
-from pipelines.export import write_export
-from pipelines.plan import load_data, make_plan
-from pipelines.promote import demote, promote
+from pipelines.core.provenance.plan import load_data, make_plan
+from pipelines.exporting.export import write_export
+from pipelines.publishing.promote import demote, promote
 from zoo.contract import MANIFEST_FILE, MODEL_FILE, read_manifest
 from zoo.errors import ExportError, TrackingError
 

@@ -14,12 +14,19 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import zoo
-from pipelines.calibration import least_squares, min_max, observe, percentile
 from pipelines.cli import main
-from pipelines.export import weights_sha256, write_export
-from pipelines.graph.quantized import LARGEST_WEIGHT, on_bytes, only_answers, values_to_observe, weighted_layers
-from pipelines.quantize import calibration_pictures, quantize
-from pipelines.verify import verify
+from pipelines.core.provenance.weights import weights_sha256
+from pipelines.exporting.export import write_export
+from pipelines.exporting.graph.quantized import (
+    LARGEST_WEIGHT,
+    on_bytes,
+    only_answers,
+    values_to_observe,
+    weighted_layers,
+)
+from pipelines.exporting.quantization.calibration import least_squares, min_max, observe, percentile
+from pipelines.exporting.quantization.quantize import calibration_pictures, quantize
+from pipelines.exporting.verify import verify
 from zoo.contract import (
     ACTIVATION_MAP,
     CARD_FILE,
@@ -285,7 +292,7 @@ def test_sensitive_layers_stay_in_float32_until_the_margin_is_kept(fresh, digits
 def test_nothing_changes_where_a_file_is_refused(fresh, digits, monkeypatch):
     folder = fresh("conv-small")
     before = contents(folder)
-    monkeypatch.setattr("pipelines.graph.quantized.LARGEST_WEIGHT", 1)
+    monkeypatch.setattr("pipelines.exporting.graph.quantized.LARGEST_WEIGHT", 1)
     with pytest.raises(VerificationError):
         quantize(folder, data=digits, margin=0)
     assert contents(folder) == before

@@ -19,13 +19,13 @@ from servers import free_port
 
 from pipelines import tracking
 from pipelines.cli import main
-from pipelines.environment import environment
-from pipelines.machine import versions as installed
-from pipelines.pictures import read_data
-from pipelines.plan import load_data
-from pipelines.reproduce import reproduce
-from pipelines.sync import sync
-from pipelines.train import train
+from pipelines.core.provenance.environment import environment
+from pipelines.core.provenance.machine import versions as installed
+from pipelines.core.provenance.plan import load_data
+from pipelines.core.provenance.reading import read_data
+from pipelines.maintenance.sync import sync
+from pipelines.training.reproduce import reproduce
+from pipelines.training.train import train
 from zoo.errors import DataError, TrackingError
 
 ROOT = Path(__file__).parent.parent
@@ -71,7 +71,11 @@ def test_on_one_machine_a_run_comes_out_the_same_bit_for_bit(run, capsys):
     assert again.tags["reproduces"] == run
     assert again.tags["reproduction"] == "the weights are the same, bit for bit"
     assert first.tags["weights_sha256"] == again.tags["weights_sha256"] == told["weights_sha256"][0]
-    for one, other in zip(first.model().get_weights(), again.model().get_weights(), strict=True):
+    for one, other in zip(
+        tracking.load_keras_model(first.run_id).get_weights(),
+        tracking.load_keras_model(again.run_id).get_weights(),
+        strict=True,
+    ):
         np.testing.assert_array_equal(one, other)
 
 

@@ -15,7 +15,7 @@ import pytest
 
 import zoo
 from pipelines import tracking
-from pipelines.plan import load_data, make_plan
+from pipelines.core.provenance.plan import load_data, make_plan
 from zoo.errors import ExportError, TrackingError
 
 EXPORT = Path(__file__).parent.parent / "exports" / "digits" / "softmax"

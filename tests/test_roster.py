@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from pipelines.cli import main
-from pipelines.roster import FIELDS, list_models
-from pipelines.shipped import read_shipped
+from pipelines.publishing.catalog import read_shipped
+from pipelines.publishing.list_models import FIELDS, list_models
 from zoo.contract import MANIFEST_FILE, read_manifest
 from zoo.errors import QueryError
-from zoo.models import definitions, pretrained
+from zoo.models import definitions, pretrained_definitions
 
 FIXTURE = Path(__file__).parent / "runtime" / "fixture"
 
@@ -60,7 +60,7 @@ def names(rows):
 def test_every_model_is_listed_and_blank_where_it_is_not_shipped(exports):
     rows = list_models(exports)
     assert list(dict.fromkeys(names(rows))) == [
-        *(model.name for model in (*definitions(), *pretrained())),
+        *(model.name for model in (*definitions(), *pretrained_definitions())),
         "elsewhere",
     ]
     assert [row.data_set for row in rows if row.name == "softmax"] == ["digits", "tinted-digits"]

@@ -18,7 +18,7 @@ from PIL import Image
 import zoo
 from pipelines import tracking
 from pipelines.cli import main
-from pipelines.compare import Comparison
+from pipelines.evaluation.comparison.rows import Comparison
 from pipelines.run import run
 from zoo.contract import read_manifest
 from zoo.models import definitions

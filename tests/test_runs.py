@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import terminal, tracking
+from pipelines import tracking
+from pipelines.cli import console as terminal
 from pipelines.cli import main
-from pipelines.plan import load_data, make_plan
-from pipelines.runs import FIELDS, ListedRun, Runs, runs
-from pipelines.tracking import listing
-from pipelines.tracking.listing import SCHEMAS
+from pipelines.core.provenance.plan import load_data, make_plan
+from pipelines.maintenance.runs import FIELDS, ListedRun, Runs, runs
+from pipelines.tracking.runs import listing
+from pipelines.tracking.runs.listing import SCHEMAS
 from zoo.errors import QueryError, TrackingError
 
 ROOT = Path(__file__).parent.parent

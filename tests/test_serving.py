@@ -15,8 +15,8 @@ from servers import ask, ask_for_refusal, serving
 
 import zoo
 from pipelines import tracking
-from pipelines.plan import load_data, make_plan
-from pipelines.tracking.models import find_export
+from pipelines.core.provenance.plan import load_data, make_plan
+from pipelines.tracking.models.logging import find_export
 from zoo.contract import MODEL_FILE
 
 ROOT = Path(__file__).parent.parent

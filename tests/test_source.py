@@ -11,17 +11,19 @@ import pytest
 from PIL import Image
 
 import zoo
-from pipelines import checkpoint, source, tracking
+from pipelines import tracking
 from pipelines.cli import main
-from pipelines.convert import convert
-from pipelines.evaluate import evaluate
-from pipelines.export import export
-from pipelines.plan import Plan, fingerprint, load_data, make_plan, parse_plan
-from pipelines.rebuild import rebuild
+from pipelines.core.provenance.plan import Plan, fingerprint, load_data, make_plan, parse_plan
+from pipelines.evaluation.evaluate import evaluate
+from pipelines.exporting.convert import convert
+from pipelines.exporting.export import export
+from pipelines.exporting.from_onnx import rebuild
 from pipelines.run import run
-from pipelines.source import LUMA, find_source, take
-from pipelines.stages import Stage, make_stages
-from pipelines.train import train
+from pipelines.training import checkpoint
+from pipelines.training.schedule import Stage, make_stages
+from pipelines.training.train import train
+from pipelines.training.transfer import transfer as source
+from pipelines.training.transfer.transfer import LUMA, find_source, take
 from zoo.contract import Metadata, read_manifest
 from zoo.data import DataSet, Split
 from zoo.errors import ExportError, RecipeError, TrackingError, ZooError
@@ -51,7 +53,7 @@ def started(folder):
 
 
 def weights(run: str) -> list[np.ndarray]:
-    return tracking.load_run(run).model().get_weights()
+    return tracking.load_keras_model(run).get_weights()
 
 
 def same(some, others) -> bool:
@@ -287,7 +289,7 @@ def test_frozen_features_do_not_move_and_then_they_do(folder, started):
     plan = tracking.load_run(started.run).plan
     taken = take(plan, load_data(plan)).layers
     frozen = train(plan=replace(plan, recipe=plan.recipe.with_values({"frozen": 1})))
-    kept, moved = (tracking.load_run(each.run).model() for each in (frozen, started))
+    kept, moved = (tracking.load_keras_model(each.run) for each in (frozen, started))
     for name, values in taken.items():  # norms with their statistics among them
         assert same(kept.get_layer(name).get_weights(), values), name
     assert not same(moved.get_layer("block1_unit1_conv").get_weights(), taken["block1_unit1_conv"])
@@ -297,7 +299,7 @@ def test_frozen_features_do_not_move_and_then_they_do(folder, started):
 
 def test_a_run_can_be_a_source_too(folder, started):
     again = train("conv-small", "digits", source=started.run[:10], settings={"epochs": 4, "frozen": 1})
-    model, source = (tracking.load_run(each.run).model() for each in (again, started))
+    model, source = (tracking.load_keras_model(each.run) for each in (again, started))
     images = load_data(make_plan("conv-small", "digits")).test.inputs[:32]
     answers = [features_of(each, "block3_unit2_relu")(images) for each in (model, source)]
     np.testing.assert_allclose(*map(np.asarray, answers), atol=1e-4)

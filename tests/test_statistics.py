@@ -8,18 +8,10 @@ from scipy.special import softmax
 from scipy.stats import binom, binomtest
 from sklearn import metrics
 
-from pipelines.statistics import (
-    calibration_bins,
-    calibration_error,
-    confusion_matrix,
-    cross_entropy,
-    holm,
-    mcnemar,
-    paired_test,
-    precision_recall_f1,
-    top_accuracy,
-    wilson_interval,
-)
+from pipelines.core.metrics.calibration import calibration_bins, calibration_error, cross_entropy
+from pipelines.core.metrics.classification import confusion_matrix, precision_recall_f1, top_accuracy
+from pipelines.core.metrics.intervals import wilson_interval
+from pipelines.core.metrics.paired import holm, mcnemar, paired_test
 
 CLASSES = 5
 

@@ -17,9 +17,10 @@ import pytest
 from glyphs import fonts, mix_in, save_letters
 from PIL import Image
 
-from pipelines import checkpoint, tracking
-from pipelines.pictures import read_data
-from pipelines.train import train
+from pipelines import tracking
+from pipelines.core.provenance.reading import read_data
+from pipelines.training import checkpoint
+from pipelines.training.train import train
 from zoo.data import load
 from zoo.data.pixels import PixelFile, PixelWriter, join
 from zoo.errors import DataError
@@ -204,4 +205,4 @@ def _killed_after_two_epochs(process: subprocess.Popen[bytes]) -> str:
 
 
 def _weights(run: str) -> list[np.ndarray]:
-    return tracking.load_run(run).model().get_weights()
+    return tracking.load_keras_model(run).get_weights()

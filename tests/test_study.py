@@ -19,22 +19,23 @@ from rich.console import Console
 
 import zoo
 from pipelines import tracking
-from pipelines.charts import Chart, Series
 from pipelines.cli import main
-from pipelines.demo import demo
-from pipelines.exclusive import Exclusive
-from pipelines.machine import versions
-from pipelines.statistics import mean_interval
+from pipelines.cli.console import show, study_table
+from pipelines.core.metrics.intervals import mean_interval
+from pipelines.core.provenance.machine import versions
+from pipelines.core.support.locks import Exclusive
+from pipelines.plotting.svg import Chart, Series
+from pipelines.publishing.demo import demo
 from pipelines.study import Studied, claims, experiments, study
-from pipelines.study.counting import EXAMPLES
-from pipelines.study.experiment import Effect, Finding, Judgement, Verdict, _experiments, experiment
+from pipelines.study.claims.counting import EXAMPLES
+from pipelines.study.experiment import _experiments, experiment
+from pipelines.study.finding import Effect, Finding, Judgement, Verdict
 from pipelines.study.identity import code_of, digest_of
+from pipelines.study.images import changed, moved, pictures, scrambled, with_wrong_labels
 from pipelines.study.lab import LIBRARIES, Arm, Bench, Lab, Results, key_of
 from pipelines.study.models import CONV, DENSE, HYBRID, dense, unshared
-from pipelines.study.pictures import changed, moved, pictures, scrambled, with_wrong_labels
 from pipelines.study.record import Measured, Observed, Record
-from pipelines.terminal import show, study_table
-from zoo.data.fashion_mnist import DEBIAN_FOLDER
+from zoo.data.known.fashion_mnist import DEBIAN_FOLDER
 from zoo.errors import StudyError, TrackingError
 from zoo.models import build_diagram
 from zoo.models.backend import start_keras
@@ -366,7 +367,7 @@ def test_a_report_of_what_was_not_run_says_so(store, planted, capsys):
 
 
 def test_the_experiments_can_be_listed_and_no_column_is_left_out_of_a_narrow_terminal(store, monkeypatch, capsys):
-    monkeypatch.setattr("pipelines.terminal._output", Console(width=60))
+    monkeypatch.setattr("pipelines.cli.console._output", Console(width=60))
     assert main(["study", "--list"]) == 0
     told = capsys.readouterr().out
     assert all(each.name in told for each in experiments())

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from pipelines import tracking
-from pipelines.plan import load_data, make_plan
+from pipelines.core.provenance.plan import load_data, make_plan
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +22,8 @@ def run(tmp_path_factory):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr("pipelines.tracking.system.FIRST", 0.1)
-    monkeypatch.setattr("pipelines.tracking.system.LONGEST", 0.2)
+    monkeypatch.setattr("pipelines.tracking.runs.system.FIRST", 0.1)
+    monkeypatch.setattr("pipelines.tracking.runs.system.LONGEST", 0.2)
 
 
 def test_processor_and_memory_are_written_with_the_time_at_which_they_were_seen(run, impatient):

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from pipelines.cli import main
-from pipelines.data_check import data_check
-from pipelines.describe import describe
+from pipelines.datasets.check import data_check
+from pipelines.publishing.describe import describe
 from zoo.errors import DataError, ModelError
 
 HEADER = "id,age,city,kind,label,split"

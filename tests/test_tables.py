@@ -16,22 +16,23 @@ import onnx
 import pytest
 
 import zoo
-from pipelines import terminal, tracking
-from pipelines.candidates import find_candidates
+from pipelines import tracking
+from pipelines.cli import console as terminal
 from pipelines.cli import main
-from pipelines.compare import Comparison
-from pipelines.convert import convert
-from pipelines.evaluate import evaluate
-from pipelines.export import export
-from pipelines.gallery import gallery
-from pipelines.pairs import pair_up
-from pipelines.plan import make_plan, parse_plan
+from pipelines.core.provenance.plan import make_plan, parse_plan
+from pipelines.evaluation.comparison.candidates import find_candidates
+from pipelines.evaluation.comparison.paired import pair_up
+from pipelines.evaluation.comparison.rows import Comparison
+from pipelines.evaluation.evaluate import evaluate
+from pipelines.exporting.convert import convert
+from pipelines.exporting.export import export
+from pipelines.exporting.verify import verify
+from pipelines.publishing.gallery import gallery
 from pipelines.run import run
-from pipelines.train import train
-from pipelines.verify import verify
+from pipelines.training.train import train
 from zoo.contract import Column, Metadata, read_manifest
 from zoo.data import load
-from zoo.data.tables import scales
+from zoo.data.tables.reading import scales
 from zoo.errors import DataError, ExportError, InputError, ModelError, RecipeError, VerificationError
 from zoo.models import build_for_table
 from zoo.tables import decode, encode, read_text_table
@@ -129,7 +130,7 @@ def test_what_was_done_before_is_not_done_again(place: tuple[Path, Comparison]) 
 def test_the_app_answers_as_keras_row_by_row(place: tuple[Path, Comparison]) -> None:
     test = load("wine.csv", label="cultivar").test
     classifier = zoo.load("wine/mlp-small")
-    expected = tracking.load_run(classifier.metadata.run_id).model().predict(test.inputs, verbose=0)["probabilities"]
+    expected = tracking.load_keras_model(classifier.metadata.run_id).predict(test.inputs, verbose=0)["probabilities"]
     header, rows = mixed()
     given = [dict(zip(header, rows[int(name.split()[1]) - 2], strict=True)) for name in test.names]  # line 2 is rows[0]
     for row in given:

@@ -20,7 +20,7 @@ import pytest
 from servers import ask, free_port, serving
 
 from pipelines import tracking
-from pipelines.plan import fingerprint, load_data, make_plan
+from pipelines.core.provenance.plan import fingerprint, load_data, make_plan
 from zoo.errors import TrackingError
 from zoo.models import build
 
@@ -127,7 +127,7 @@ def test_the_data_set_is_logged_as_three_inputs_with_its_digest(run, plan):
 
 
 def test_the_keras_model_comes_back_with_its_weights(run, model):
-    found = tracking.load_run(run).model()
+    found = tracking.load_keras_model(run)
     for weight, expected in zip(found.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(weight, expected)
 
@@ -169,7 +169,8 @@ def test_what_was_not_measured_is_not_in_the_history(folder, plan):
 
 
 def test_runs_that_open_a_new_store_at_once_all_find_it_whole(tmp_path):
-    script = "from pipelines import tracking; from pipelines.plan import *; plan = make_plan('softmax', 'digits')\n"
+    script = "from pipelines import tracking; from pipelines.core.provenance.plan import *\n"
+    script += "plan = make_plan('softmax', 'digits')\n"
     script += "print(tracking.start_run(plan, load_data(plan), {}))"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     environment.pop("MLFLOW_TRACKING_URI", None)
@@ -260,7 +261,7 @@ def test_a_run_of_another_version_has_another_recipe(folder, plan):
 def test_a_run_without_a_model_says_so(run, plan):
     empty = tracking.start_run(plan, load_data(plan), {})
     with pytest.raises(TrackingError, match="holds no trained model"):
-        tracking.load_run(empty).model()
+        tracking.load_keras_model(empty)
 
 
 def test_a_run_of_somebody_else_is_refused(run):

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines import checkpoint, tracking
-from pipelines.augmented import changes
-from pipelines.norms import with_fused_norms
-from pipelines.plan import Plan, fingerprint, load_data, make_plan, read_plan
-from pipelines.train import Schedule, make_learner, make_schedule, train
+from pipelines import tracking
+from pipelines.core.provenance.plan import Plan, fingerprint, load_data, make_plan, read_plan
+from pipelines.training import checkpoint
+from pipelines.training.artifacts import changes
+from pipelines.training.fused_norms import with_fused_norms
+from pipelines.training.train import Schedule, make_learner, make_schedule, train
 from zoo.errors import DataError, ExportError, ModelError, RecipeError, TrackingError, ZooError
 from zoo.models import build
 from zoo.recipe import Recipe
@@ -41,7 +42,7 @@ def trained(folder):
 
 
 def weights(run: str) -> list[np.ndarray]:
-    return tracking.load_run(run).model().get_weights()
+    return tracking.load_keras_model(run).get_weights()
 
 
 def same(some, others) -> bool:
@@ -93,7 +94,7 @@ def test_what_is_shown_is_each_picture_and_its_own_changes():
 
 
 def test_the_kept_model_is_the_best_one_in_float32(trained):
-    model = tracking.load_run(trained.run).model()
+    model = tracking.load_keras_model(trained.run)
     validation = load_data(make_plan("mlp-small", "digits")).validation
     found = model.predict(validation.inputs, verbose=0)["logits"].argmax(1)
     assert np.mean(found == validation.labels) == trained.validation_accuracy
@@ -208,7 +209,7 @@ def test_a_run_that_is_interrupted_before_it_learns_goes_on_too(trained, folder,
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("pipelines.train.log_augmented", interrupt)
+        patch.setattr("pipelines.training.train.log_augmented", interrupt)
         train("mlp-small", "digits", settings=SETTINGS)
     (run,) = (path.name for path in (folder / checkpoint.FOLDER).iterdir())
     train(resume=run)

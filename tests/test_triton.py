@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 from pipelines.cli import main
-from pipelines.triton import model_name, triton
+from pipelines.publishing.triton import model_name, triton
 from zoo.contract import Metadata, read_manifest
 from zoo.errors import ExportError
 

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import checkpoint, tracking
+from pipelines import tracking
 from pipelines.cli import main
-from pipelines.gc import gc
-from pipelines.plan import load_data, make_plan
-from pipelines.stale import stale
-from pipelines.sync import sync
-from pipelines.tracking.journal import Journal
+from pipelines.core.provenance.plan import load_data, make_plan
+from pipelines.maintenance.gc import gc
+from pipelines.maintenance.stale import stale
+from pipelines.maintenance.sync import sync
+from pipelines.tracking.outbox.journal import Journal
+from pipelines.training import checkpoint
 from zoo.errors import TrackingError
 from zoo.models import build
 
@@ -106,7 +107,7 @@ def test_gc_leaves_the_checkpoint_of_a_run_in_another_store_to_be_resumed_from(f
 
 
 def test_gc_forgets_more_runs_than_one_command_takes(folder, monkeypatch):
-    monkeypatch.setattr("pipelines.tracking.upkeep.AT_ONCE", 2)
+    monkeypatch.setattr("pipelines.tracking.runs.upkeep.AT_ONCE", 2)
     runs = [a_run() for _ in range(3)]
     with tracking.open_client() as client:
         for run in runs:
@@ -224,7 +225,7 @@ def test_a_plain_copy_is_a_backup(folder):
         tracking.load_run(run)
     assert os.system("cp -a backup mlruns") == 0
     assert tracking.load_run(run) == before
-    for own, kept in zip(tracking.load_run(run).model().get_weights(), model.get_weights(), strict=True):
+    for own, kept in zip(tracking.load_keras_model(run).get_weights(), model.get_weights(), strict=True):
         assert (own == kept).all()
 
 

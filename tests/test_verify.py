@@ -11,10 +11,10 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from pipelines.answers import clean_figures
-from pipelines.convert import convert
-from pipelines.export import write_export
-from pipelines.verify import Parity, check_parity, compare_with_keras, verify
+from pipelines.evaluation.predictions import clean_figures
+from pipelines.exporting.convert import convert
+from pipelines.exporting.export import write_export
+from pipelines.exporting.verify import Parity, check_parity, compare_with_keras, verify
 from zoo.contract import MANIFEST_FILE, MODEL_FILE, SAMPLES_FILE, Metadata, describe_file, read_manifest
 from zoo.data import load
 from zoo.errors import DataError, ExportError, VerificationError

@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from pipelines import pictures
 from pipelines.cli import main
-from pipelines.export import write_export
-from pipelines.gallery import PAGE_FILE, gallery
-from pipelines.plan import load_data, make_plan
-from pipelines.verify_all import verify_all
+from pipelines.core.provenance import reading as pictures
+from pipelines.core.provenance.plan import load_data, make_plan
+from pipelines.exporting.export import write_export
+from pipelines.publishing.gallery import PAGE_FILE, gallery
+from pipelines.publishing.verify_all import verify_all
 from zoo.contract import CARD_FILE, MANIFEST_FILE, describe_file, read_manifest
 from zoo.errors import VerificationError
 from zoo.models import build

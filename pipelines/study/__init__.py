@@ -13,25 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines import tracking
-from pipelines.exclusive import Exclusive, Taken
-from pipelines.study import (  # noqa: F401  (each registers its experiments, in this order)
-    budgets,
-    catching_up,
-    counting,
-    hybrids,
-    locality,
-    misunderstandings,
-    relations,
-    scale,
-    tables,
-    translation,
-)
-from pipelines.study.experiment import QUICK_SEEDS, SEEDS, Effect, Experiment, Finding, Verdict, experiments
+from pipelines.core.support.locks import Exclusive, Taken
+from pipelines.study.experiment import QUICK_SEEDS, SEEDS, Experiment, experiments
+from pipelines.study.finding import Effect, Finding, Verdict
 from pipelines.study.keep import MODELS_FOLDER
 from pipelines.study.lab import Lab
 from pipelines.study.record import Record
 from pipelines.study.report import PAGE_FILE, QUICK, is_quick, write_report
+from zoo.discovery import import_modules
 from zoo.errors import StudyError
+
+import_modules("pipelines.study.claims")  # each registers its experiments
 
 FOLDER = Path("exports") / "study"  # results of the full study, which are kept
 QUICK_FOLDER = Path("mlruns") / "study"  # of the quick one, which aren't

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pipelines.export import weights_sha256, write_export
-from pipelines.machine import commit, versions
+from pipelines.core.provenance.machine import commit, versions
+from pipelines.core.provenance.weights import weights_sha256
+from pipelines.exporting.export import write_export
 from zoo.contract import Metadata
 from zoo.data import DataSet
 from zoo.recipe import Recipe

@@ -14,20 +14,21 @@ from typing import Any
 import numpy as np
 
 from pipelines import tracking
-from pipelines.machine import commit, describe_machine, versions
-from pipelines.norms import with_fused_norms
-from pipelines.progress import progress
-from pipelines.stages import Stage
-from pipelines.study.experiment import Sample
+from pipelines.core.provenance.machine import commit, describe_machine, versions
+from pipelines.core.provenance.weights import teacher_digest
+from pipelines.core.support.progress import progress
+from pipelines.study.finding import Sample
 from pipelines.study.identity import code_of, digest_of
 from pipelines.study.keep import keep
 from pipelines.study.record import Measured, Observed, Record
-from pipelines.teacher import teacher_digest, teacher_of
-from pipelines.train import Schedule, enter, make_schedule
+from pipelines.training.distillation import teacher_of
+from pipelines.training.fused_norms import with_fused_norms
+from pipelines.training.schedule import Stage
+from pipelines.training.train import Schedule, enter, make_schedule
 from zoo.contract import LOGITS, MANIFEST_FILE
 from zoo.data import DataSet, Split
-from zoo.data.batches import training_batches
 from zoo.data.pixels import in_chunks
+from zoo.data.stream.batches import training_batches
 from zoo.errors import StudyError
 from zoo.models import build_diagram
 from zoo.models.backend import start_keras

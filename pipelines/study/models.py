@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from zoo.models import layers
-from zoo.models.conv import Kernel, conv_unit, pooling_head
-from zoo.models.dense import dense_unit
+from zoo.models.families.conv import Kernel, conv_unit, pooling_head
+from zoo.models.families.dense import dense_unit
 from zoo.models.registry import Diagram, Tensor
 
 

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.machine import versions
-from pipelines.whole import in_place_of
+from pipelines.core.provenance.machine import versions
+from pipelines.core.support.atomic import in_place_of
 from zoo.errors import StudyError
 
 HUGE = 1e30  # no figure is as large

@@ -7,11 +7,12 @@ from html import escape
 from pathlib import Path
 from typing import TypeAlias
 
-from pipelines import markdown
-from pipelines.charts import Drawing
-from pipelines.study.experiment import QUICK_SEEDS, SEEDS, Effect, Experiment, Finding, Judgement, Verdict
+from pipelines.core.support import markdown
+from pipelines.core.support.atomic import in_place_of
+from pipelines.plotting.svg import Drawing
+from pipelines.study.experiment import QUICK_SEEDS, SEEDS, Experiment
+from pipelines.study.finding import Effect, Finding, Judgement, Verdict
 from pipelines.study.record import Record
-from pipelines.whole import in_place_of
 
 PAGE_FILE, TEXT_FILE = "report.html", "README.md"
 TITLE = "What is true of dense and conv layers"

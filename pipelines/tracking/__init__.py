@@ -4,13 +4,25 @@ A data set is an experiment, a training a run of it. Runs are written through a 
 no function here depends on a global "active run", and a finished run can be added to without being opened again.
 """
 
-from pipelines.tracking.adopting import adopt
 from pipelines.tracking.describing import SMALL, shown
-from pipelines.tracking.environments import environment_of
-from pipelines.tracking.listing import results_pages
-from pipelines.tracking.models import KERAS_MODEL, ONNX_MODEL, log_export, log_keras_model
-from pipelines.tracking.outbox import last_seen, outbox_of, send_all, unsent
-from pipelines.tracking.reading import (
+from pipelines.tracking.models.adopting import adopt
+from pipelines.tracking.models.loading import KERAS_MODEL, ONNX_MODEL, load_keras_model
+from pipelines.tracking.models.logging import log_export, log_keras_model
+from pipelines.tracking.models.registry import (
+    Version,
+    check_alias,
+    find_holder,
+    find_version,
+    move_alias,
+    move_alias_back,
+    register,
+    registered_data_set,
+    registered_name,
+)
+from pipelines.tracking.outbox.sender import last_seen, outbox_of, send_all, unsent
+from pipelines.tracking.runs.environments import environment_of
+from pipelines.tracking.runs.listing import results_pages
+from pipelines.tracking.runs.reading import (
     HISTORY,
     TrackedRun,
     accuracies_by_seed,
@@ -23,18 +35,20 @@ from pipelines.tracking.reading import (
     load_run,
     search,
 )
-from pipelines.tracking.registry import (
-    Version,
-    check_alias,
-    find_holder,
-    find_version,
-    move_alias,
-    move_alias_back,
-    register,
-    registered_data_set,
-    registered_name,
+from pipelines.tracking.runs.seed_spread import log_seeds
+from pipelines.tracking.runs.studies import find_training, log_training, start_study
+from pipelines.tracking.runs.system import watch_machine
+from pipelines.tracking.runs.upkeep import DeletedRun, artifacts_folder, deleted_runs, forget, statuses
+from pipelines.tracking.runs.writing import (
+    end_at,
+    finish,
+    log_epoch,
+    log_figures,
+    log_folder,
+    log_tags,
+    reopen,
+    start_run,
 )
-from pipelines.tracking.seeds import log_seeds
 from pipelines.tracking.store import (
     OUTBOX_FOLDER,
     RUN_ID,
@@ -44,10 +58,6 @@ from pipelines.tracking.store import (
     store_uri,
     without_secrets,
 )
-from pipelines.tracking.studies import find_training, log_training, start_study
-from pipelines.tracking.system import watch_machine
-from pipelines.tracking.upkeep import DeletedRun, artifacts_folder, deleted_runs, forget, statuses
-from pipelines.tracking.writing import end_at, finish, log_epoch, log_figures, log_folder, log_tags, reopen, start_run
 
 __all__ = [
     "HISTORY",
@@ -80,6 +90,7 @@ __all__ = [
     "labels_of",
     "last_seen",
     "latest_by_model",
+    "load_keras_model",
     "load_run",
     "log_epoch",
     "log_export",

@@ -14,7 +14,7 @@ from pathlib import PurePath
 from typing import Any
 from urllib.parse import quote
 
-from pipelines.plan import LEARNED_AS_THEY_ARE, Plan
+from pipelines.core.provenance.plan import LEARNED_AS_THEY_ARE, Plan
 from zoo.data import DataSet
 from zoo.models import definition
 

@@ -12,12 +12,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from pipelines.tracking.delivery import ready_models
-from pipelines.tracking.models import DIGEST_TAG, ONNX_MODEL
-from pipelines.tracking.reading import find_run
-from pipelines.tracking.registry import find_version
+from pipelines.core.support.atomic import in_place_of
+from pipelines.tracking.models.loading import ONNX_MODEL
+from pipelines.tracking.models.logging import DIGEST_TAG
+from pipelines.tracking.models.registry import find_version
+from pipelines.tracking.outbox.delivery import ready_models
+from pipelines.tracking.runs.reading import find_run
 from pipelines.tracking.store import existing_store, import_mlflow, open_client, store_uri, without_secrets
-from pipelines.whole import in_place_of
 from zoo.contract import MODEL_FILE, sha256
 from zoo.data.cache import cache_folder
 from zoo.errors import ExportError, TrackingError

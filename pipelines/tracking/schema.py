@@ -11,8 +11,8 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from pipelines.exclusive import Exclusive
-from pipelines.whole import in_place_of
+from pipelines.core.support.atomic import in_place_of
+from pipelines.core.support.locks import Exclusive
 from zoo.errors import TrackingError
 
 

@@ -85,7 +85,7 @@ def _pictures(images: NDArray[Any], classifier: Classifier) -> Batches:
 
 
 def _source(picture: Any, place: int) -> bytes | NDArray[np.uint8]:
-    """What `zoo.pictures.read_picture` takes. A text is base64 and nothing else: never a path."""
+    """What `zoo.images.read_picture` takes. A text is base64 and nothing else: never a path."""
     where = f"pictures[{place}]"
     if isinstance(picture, np.ndarray) and picture.ndim == 0:  # as MLflow hands over {"instances": [{"images": …}]}
         picture = picture.item()

@@ -228,3 +228,8 @@ def experiment_id(client: Any, name: str) -> str:
         if found is None:
             raise
         return str(found.experiment_id)
+
+
+def is_run(name: str) -> bool:
+    """Whether a name means a run: it looks like an id, and nothing of that name is there. An export's has a slash."""
+    return name.startswith("runs:/") or (not set(name.lower()) - set("0123456789abcdef") and not os.path.exists(name))  # noqa: PTH110

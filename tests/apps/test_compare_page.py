@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from pipelines import tracking
-from pipelines.compare import compare
-from pipelines.evaluate import evaluate
-from pipelines.export import export
-from pipelines.machine import versions
-from pipelines.train import train
+from pipelines.core.provenance.machine import versions
+from pipelines.evaluation.comparison.compare import compare
+from pipelines.evaluation.evaluate import evaluate
+from pipelines.exporting.export import export
+from pipelines.training.train import train
 
 pytestmark = [pytest.mark.apps, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 

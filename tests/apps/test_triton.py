@@ -28,7 +28,7 @@ from environments import ROOT, clean_environment, run
 from PIL import Image
 
 import zoo
-from pipelines.triton import triton
+from pipelines.publishing.triton import triton
 
 pytestmark = [
     pytest.mark.apps,

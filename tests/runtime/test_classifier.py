@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import zoo
-from zoo.pictures import read_picture, resize
+from zoo.images import read_picture, resize
 
 
 def test_the_samples_of_an_export_come_out_as_written_in_it(classifier, samples) -> None:

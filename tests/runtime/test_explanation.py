@@ -12,7 +12,7 @@ from PIL import Image
 
 import zoo
 from pipelines.cli import main
-from pipelines.predict import predict
+from pipelines.inference.predict import predict
 
 
 @pytest.fixture(scope="module")

@@ -178,7 +178,7 @@ def test_the_surface_of_zoo_is_what_is_written_down() -> None:
 def test_bare_onnxruntime_gives_the_same_answers(exports: Path, samples) -> None:
     import onnxruntime
 
-    from zoo.pictures import read_picture
+    from zoo.images import read_picture
 
     folder = exports / "digits" / "softmax"
     session = onnxruntime.InferenceSession(folder / MODEL_FILE)

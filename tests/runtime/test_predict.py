@@ -12,7 +12,7 @@ import pytest
 
 import zoo
 from pipelines.cli import main
-from pipelines.predict import predict
+from pipelines.inference.predict import predict
 
 
 def test_each_picture_gets_its_answer(digits: Path, samples) -> None:

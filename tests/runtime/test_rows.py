@@ -11,7 +11,7 @@ import pytest
 
 import zoo
 from pipelines.cli import main
-from pipelines.predict import PredictedRow, predict
+from pipelines.inference.predict import PredictedRow, predict
 from zoo.contract import Column
 
 

@@ -68,7 +68,7 @@ def test_the_run_is_in_the_database_with_all_that_belongs_to_it(promoted):
     assert found.info.run_id == run
     tracked = tracking.load_run(run)
     assert len(tracked.history["train_loss"]) == len(tracked.history["epoch"]) >= 1
-    assert tracked.model().count_params() == 650
+    assert tracking.load_keras_model(tracked.run_id).count_params() == 650
     with tracking.open_client() as client:
         there = {file.path for file in client.list_artifacts(run)}
     assert {"plan.json", "versions.json", "export"} <= there

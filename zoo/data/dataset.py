@@ -18,7 +18,7 @@ from zoo.data.listing import Names
 from zoo.data.pixels import in_chunks, join, take
 from zoo.data.report import Report
 from zoo.errors import DataError
-from zoo.pictures import resize
+from zoo.images import resize
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import printable
-from zoo.pictures import Decoded, decoding
+from zoo.images import Decoded, decoding
 
 SPLITS = ("train", "validation", "test")
 

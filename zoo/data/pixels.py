@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import DataError
-from zoo.pictures import Pixels
+from zoo.images import Pixels
 
 CHUNK = 256  # pictures that are handled at once where all of them are gone through
 

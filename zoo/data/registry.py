@@ -15,9 +15,9 @@ from typing import TypeAlias
 
 from zoo.contract import LARGEST_SIDE, RESIZINGS
 from zoo.data.dataset import DataSet
-from zoo.data.folders import ON_BAD, read_pictures
-from zoo.data.layouts import names_pictures
-from zoo.data.tables import ENDINGS, read_table
+from zoo.data.folders.layouts import names_pictures
+from zoo.data.folders.reading import ON_BAD, read_pictures
+from zoo.data.tables.reading import ENDINGS, read_table
 from zoo.errors import DataError, printable, unknown
 
 Progress: TypeAlias = Callable[[int, int], None]  # done, in all: files of a download, or pictures of a folder
@@ -59,7 +59,7 @@ def load(
     A known name wins over a folder of that name beside it: ./digits is the folder.
     folder: where the files of a known data set lie, if not in one of the usual places.
     size: (height, width) in pixels that the pictures are resized to; by default the data set's own. resizing: how, one
-    of zoo.contract.RESIZINGS. groups, on_bad: of a folder or a table of files, see `zoo.data.folders.read_pictures`.
+    of zoo.contract.RESIZINGS. groups, on_bad: of a folder or a table of files, see `zoo.data.folders.reading`.
     label: of a table of values, the column that holds the class.
     Raises DataError for what isn't there, can't be read, or can't be learned from.
     """

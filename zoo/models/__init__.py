@@ -1,8 +1,8 @@
 """Models by name: `definition("lenet5")`, `definitions()`, and `build(name, height, width, channels, classes)`."""
 
-from zoo.models import backbones, conv, dense, hybrid  # noqa: F401  (registers their models)
+from zoo.discovery import import_modules
 from zoo.models.build import build, build_diagram, build_for_table, check_takes_tables
-from zoo.models.registry import ModelDefinition, definition, definitions, model, pretrained
+from zoo.models.registry import ModelDefinition, definition, definitions, model, pretrained_definitions
 
 __all__ = [
     "ModelDefinition",
@@ -13,5 +13,7 @@ __all__ = [
     "definition",
     "definitions",
     "model",
-    "pretrained",
+    "pretrained_definitions",
 ]
+
+import_modules("zoo.models.families")  # each registers its models

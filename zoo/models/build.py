@@ -48,12 +48,12 @@ def build_for_table(name: str, scales: Sequence[Scale], classes: int, precision:
     """The same for the rows of a table, of which the dense models take any.
 
     In: features [N, F], raw values, F = len(scales). Out, and precision: as of `build`.
-    scales: what the training rows say of each column, as `zoo.models.columns.Columns` takes it.
+    scales: what the training rows say of each column, as `zoo.models.preprocessing.Columns` takes it.
     Raises ModelError for an unknown name, or a model that looks at pictures.
     """
     check_takes_tables(name)
     keras = start_keras()
-    from zoo.models.columns import Columns  # the class of a layer needs Keras
+    from zoo.models.preprocessing import Columns  # the class of a layer needs Keras
 
     try:
         features = keras.Input((len(scales),), name=FEATURES)

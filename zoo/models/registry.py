@@ -89,6 +89,6 @@ def definitions() -> tuple[ModelDefinition, ...]:
     return tuple(sorted(own, key=lambda m: families.index(m.family)))
 
 
-def pretrained() -> tuple[ModelDefinition, ...]:
+def pretrained_definitions() -> tuple[ModelDefinition, ...]:
     """The others, whose features have published weights: too large to be trained from new ones by the way."""
     return tuple(m for m in _models.values() if m.published is not None)

@@ -1,7 +1,8 @@
 """Runs an exported file: numpy, onnxruntime and Pillow, nothing else."""
 
-from zoo.runtime.classifier import Classifier, Prediction
+from zoo.runtime.classifier import Classifier
 from zoo.runtime.explanation import Explanation
 from zoo.runtime.loading import load
+from zoo.runtime.prediction import Prediction
 
 __all__ = ["Classifier", "Explanation", "Prediction", "load"]

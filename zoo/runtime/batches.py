@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from zoo.errors import InputError, PictureError
-from zoo.pictures import Pixels
+from zoo.images import Pixels
 
 # Pixel values that wait or run at once, at most: ten colour photographs of 12 megapixels, or many small pictures.
 # A picture that is larger runs alone.

@@ -13,23 +13,12 @@ from numpy.typing import NDArray
 
 from zoo.contract import ACTIVATION_MAP, FEATURES, FLOAT32, INPUT, LOGITS, PROBABILITIES, Column, Metadata
 from zoo.errors import ExportError, InputError, unknown
-from zoo.pictures import Pixels, Source, read_picture, resize
+from zoo.images import Pixels, Source, read_picture, resize
 from zoo.runtime.batches import batches_of_one_size
 from zoo.runtime.explanation import Explanation
+from zoo.runtime.prediction import Prediction
 from zoo.runtime.providers import Node, placement
 from zoo.tables import Row, encode, encode_all
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The answer for one picture or row.
-
-    probability: 0..1, of `label`; ranking: all labels with theirs, likeliest first.
-    """
-
-    label: str
-    probability: float
-    ranking: tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +186,7 @@ class Classifier:
         """A picture [H, W, C] as it is on the CPU, where the file's own Resize is verified, and resized elsewhere.
 
         CUDA (onnxruntime 1.31) refuses Resize for bytes, OpenVINO (2026.4) leaves out the antialiasing;
-        `zoo.pictures.resize` gives the same pixels to a step of 1 in 255.
+        `zoo.images.resize` gives the same pixels to a step of 1 in 255.
         """
         return pixels if self.provider == "cpu" else resize(pixels, self.height, self.width, self.metadata.resizing)
 

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.contract import Metadata
-from zoo.pictures import Part, Pixels, matching_parts
+from zoo.images import Part, Pixels, matching_parts
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from zoo.runtime.classifier import Prediction
+    from zoo.runtime.prediction import Prediction
 
 # Of Okabe & Ito's palette, told apart by colour-blind eyes.
 FOR, AGAINST = (213, 94, 0), (0, 114, 178)

@@ -1,0 +1,1 @@
+"""What a result depends on: plan, data, code, machine, versions."""

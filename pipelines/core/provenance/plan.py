@@ -1,0 +1,224 @@
+"""A plan: all that decides what a training makes. Written beside every run, so that the same run can be made again."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+from pipelines.core.provenance.machine import ROOT, versions
+from pipelines.core.provenance.reading import read_data
+from pipelines.core.provenance.weights import teacher_digest
+from zoo.contract import RESIZINGS
+from zoo.data import DataSet, data_sets
+from zoo.data.folders.reading import ON_BAD
+from zoo.errors import DataError, RecipeError
+from zoo.models import check_takes_tables, definition
+from zoo.recipe import Recipe
+
+PLAN_FILE = "plan.json"
+TRAINS = ("norms", "optimizer", "source", "stages", "teacher", "train")  # of the pipelines: they decide the weights
+LEARNED_AS_THEY_ARE: Mapping[str, Any] = {"augmentation": "none", "mixup": 0}  # the rows of a table
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A trained model that another one starts from.
+
+    name: of an export as `zoo.load` takes it, or runs:/ID. title: its data set and model. digest: SHA-256, in hex, of
+    its weights, as `pipelines.exporting.export.weights_sha256` takes it: they decide the new ones as the pictures do.
+    """
+
+    name: str
+    title: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which model learns which pictures, or which table, and how.
+
+    data: a known data set or the absolute path of a folder or a table. data_folder: where the files of a known one lie,
+    if not in a usual place. size: (height, width) in pixels, None for the data set's own. resizing: how pictures of
+    another size come to it. groups, on_bad: of pictures, see `zoo.data.folders.reading`. label: of a table, the
+    column that holds the class. source: the trained model that it starts from; None for new weights alone.
+    """
+
+    model: str
+    data: str
+    data_folder: str | None
+    size: tuple[int, int] | None
+    recipe: Recipe
+    resizing: str = RESIZINGS[0]
+    groups: str | None = None
+    on_bad: str = ON_BAD[0]
+    label: str | None = None
+    source: Origin | None = None
+
+    def to_json(self) -> str:
+        """The text of plan.json."""
+        found: dict[str, Any] = {
+            "model": self.model,
+            "data": self.data,
+            "data_folder": self.data_folder,
+            "size": self.size,
+            "resizing": self.resizing,
+            "groups": self.groups,
+            "on_bad": self.on_bad,
+            "recipe": self.recipe.to_json(),
+            **({} if self.label is None else {"label": self.label}),
+        }
+        if self.source is not None:
+            found["source"] = asdict(self.source)
+        return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+
+
+class DataOptions(TypedDict, total=False):
+    """How the pictures are read, as `train` and `run` take it: the fields of a Plan, where they aren't the usual."""
+
+    data_folder: str | Path | None
+    size: tuple[int, int] | None
+    resizing: str
+    groups: str | None
+    on_bad: str
+    label: str | None
+
+
+def make_plan(
+    model: str,
+    data: str,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    source: Origin | None = None,
+    **reading: Unpack[DataOptions],
+) -> Plan:
+    """The plan for a model on a data set, by the model's own recipe; `settings` change fields of it.
+
+    Where they name the epochs and no least_updates, that number of epochs it is. label: of a table, whose rows are
+    learned as they are.
+
+    Raises ModelError for an unknown model, or one that looks at pictures and is to learn a table; RecipeError for an
+    unknown field or a value that it can't have.
+    """
+    settings = dict(settings or {})
+    if "epochs" in settings:
+        settings.setdefault("least_updates", 0)  # who names the epochs gets them, however few the pictures
+    if reading.get("label") is not None:
+        check_takes_tables(model)
+        settings = {**LEARNED_AS_THEY_ARE, **settings}
+    recipe = definition(model).recipe.with_values(settings)
+    if data not in data_sets() and os.path.exists(data):  # noqa: PTH110 (where Path raises, loading says why)
+        data = str(Path(data).resolve())  # a later command may start elsewhere
+    for name in reading.keys() - DataOptions.__annotations__.keys():
+        raise TypeError(f"pictures can't be read with {name!r}, expected {', '.join(DataOptions.__annotations__)}")
+    folder = reading.get("data_folder")
+    return Plan(
+        model=model,
+        data=data,
+        data_folder=str(Path(folder).resolve()) if folder else None,
+        size=reading.get("size"),
+        recipe=recipe,
+        resizing=reading.get("resizing", RESIZINGS[0]),
+        groups=reading.get("groups"),
+        on_bad=reading.get("on_bad", ON_BAD[0]),
+        label=reading.get("label"),
+        source=source,
+    )
+
+
+def read_plan(path: Path) -> Plan:
+    """The plan in a plan.json. Raises RecipeError where the file isn't one, or holds an unknown field."""
+    try:
+        return parse_plan(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it isn't text"
+        raise RecipeError(f"{path} can't be read as a plan ({reason}): expected a run's {PLAN_FILE}") from None
+
+
+def parse_plan(text: str, where: str) -> Plan:
+    """What `Plan.to_json` wrote. where: named in the RecipeError for a text that isn't a plan."""
+    try:
+        found = json.loads(text)
+        height, width = found["size"] or (0, 0)
+        source = found.get("source")  # plans that say nothing are older than the choice, or start anew
+        return Plan(
+            model=str(found["model"]),
+            data=str(found["data"]),
+            data_folder=None if found["data_folder"] is None else str(found["data_folder"]),
+            size=(int(height), int(width)) if found["size"] else None,
+            recipe=Recipe.from_json(found["recipe"]),
+            source=Origin(*(str(source[f.name]) for f in fields(Origin))) if source else None,
+            # Plans that say nothing of these are older than the choice.
+            resizing=str(found.get("resizing", RESIZINGS[0])),
+            groups=None if found.get("groups") is None else str(found["groups"]),
+            on_bad=str(found.get("on_bad", ON_BAD[0])),
+            label=None if found.get("label") is None else str(found["label"]),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RecipeError(f"{where} is not a plan ({error!r}): expected the {PLAN_FILE} of a run") from None
+
+
+def load_data(plan: Plan, *, digest: str | None = None) -> DataSet:
+    """The plan's pictures, decoded once in a process, or its table.
+
+    digest: what they had when a run was trained on them. Raises DataError where they differ now, and what
+    `zoo.data.load` raises.
+    """
+    data_set = read_data(plan.data, plan.data_folder, plan.size, plan.resizing, plan.groups, plan.on_bad, plan.label)
+    if digest is not None and data_set.digest != digest:
+        raise DataError(
+            f"the {data_set.kind} of {plan.data} have changed since the run was trained on them "
+            f"(digest {data_set.digest[:12]}, expected {digest[:12]}): restore them, or train anew"
+        )
+    return data_set
+
+
+def fingerprint(plan: Plan) -> str:
+    """SHA-256, in hex, of all that decides the weights: model, recipe, pictures, code that trains, library versions.
+
+    Two runs of one fingerprint on one machine, with as many threads, have the same weights. Where the pictures lie
+    doesn't matter.
+    """
+    library = {name: versions().get(name) for name in ("tensorflow", "keras", "numpy", "pillow")}
+    decisive = {
+        "model": plan.model,
+        "recipe": plan.recipe.to_json(),
+        "data": load_data(plan).digest,
+        "code": code_digest(),
+        "versions": library,
+        "teacher": teacher_digest(plan.recipe),
+        "outside": _outside_digest(plan.model),
+        "source": plan.source.digest if plan.source else "",
+    }
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def code_digest() -> str:
+    """SHA-256, in hex, of the files that decide what a plan comes to: `zoo` without its runtime, and TRAINS."""
+    digest = hashlib.sha256()
+    trains = [ROOT / "pipelines" / f"{name}.py" for name in TRAINS]
+    for path in sorted([*(ROOT / "zoo").rglob("*.py"), *trains]):
+        if path.relative_to(ROOT).parts[1] != "runtime":  # it runs what was trained
+            digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _outside_digest(model: str) -> str:
+    """Of the file that a model from outside of the zoo is written in; "" for ours, which `code_digest` covers.
+
+    One that no file holds, typed at a prompt, is another model each time: nobody can say that it is the same.
+    """
+    try:
+        path = Path(inspect.getsourcefile(definition(model).diagram) or "").resolve()
+        if path.is_relative_to(ROOT / "zoo"):
+            return ""
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except (OSError, TypeError):  # TypeError: a diagram that isn't a function, but can be called
+        return os.urandom(32).hex()

@@ -1,0 +1,84 @@
+"""The pictures, or the table, of a plan or of an export, read once in a process."""
+
+from __future__ import annotations
+
+import sys
+from functools import lru_cache
+from pathlib import Path
+
+from pipelines.core.support.progress import progress
+from zoo.contract import RESIZINGS, Metadata
+from zoo.data import DataSet, Split, data_sets, load
+from zoo.errors import VerificationError
+
+MOST_TOLD = 20  # sentences about files that were left out; `zoo data check` tells all
+
+
+@lru_cache(maxsize=2)
+def read_data(
+    data: str,
+    folder: str | None = None,
+    size: tuple[int, int] | None = None,
+    resizing: str = RESIZINGS[0],
+    groups: str | None = None,
+    on_bad: str = "skip",
+    label: str | None = None,
+) -> DataSet:
+    """A data set as `zoo.data.load` reads it, with progress; what was left out is told on standard error.
+
+    Raises what that raises.
+    """
+    with progress(f"reading {Path(data).name}") as advance:
+        found = load(
+            data,
+            folder=Path(folder) if folder else None,
+            size=size,
+            resizing=resizing,
+            groups=groups,
+            on_bad=on_bad,
+            label=label,
+            on_progress=lambda done, in_all: advance(done, in_all, f"{done:,} of {in_all:,}"),
+        )
+    for sentence in found.skipped[:MOST_TOLD]:
+        print(f"left out: {sentence}", file=sys.stderr, flush=True)
+    if len(found.skipped) > MOST_TOLD:
+        print(f"and {len(found.skipped) - MOST_TOLD:,} more: `zoo data check` tells them all", file=sys.stderr)
+    return found
+
+
+def find_test_set(metadata: Metadata, data: str | DataSet | None) -> Split | None:
+    """The pictures that an export was tested on; None where nobody says which they are. As `find_data_set`."""
+    data_set = find_data_set(metadata, data)
+    return data_set.test if data_set else None
+
+
+def find_data_set(metadata: Metadata, data: str | DataSet | None) -> DataSet | None:
+    """The pictures that an export was made with, in their splits; None where nobody says which they are.
+
+    data: the data set, its name or its path; by default the one that the export names, if it is a known one.
+    Raises DataError where they can't be loaded, VerificationError where they aren't the same any more.
+    """
+    if data is None and metadata.data_set not in data_sets():
+        return None
+    data_set = read_as(metadata, metadata.data_set if data is None else data)
+    if data_set.digest != metadata.data_digest:
+        raise VerificationError(
+            f"the {data_set.kind} of {data_set.name} aren't those that {metadata.data_set}/{metadata.model} was made "
+            f"with (digest {data_set.digest[:12]}, expected {metadata.data_digest[:12]}): give the same ones by --data"
+        )
+    return data_set
+
+
+def read_as(metadata: Metadata, data: str | DataSet) -> DataSet:
+    """A data set in the size and the splits that an export says, whether or not they are those that it was made with.
+
+    Raises DataError where it can't be loaded.
+    """
+    if isinstance(data, DataSet):
+        return data
+    if metadata.columns:
+        return load(data, label=metadata.label_column)
+    size = (metadata.height, metadata.width)
+    # What is remembered of a folder may have changed since.
+    read = read_data if data in data_sets() else read_data.__wrapped__
+    return read(data, size=size, resizing=metadata.resizing, groups=metadata.groups or None)

@@ -1,0 +1,1 @@
+"""Files, locks, processes and text: helpers that know nothing of models."""

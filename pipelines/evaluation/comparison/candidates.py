@@ -1,0 +1,121 @@
+"""What `zoo compare` is given: exports, runs, and experiments, whose runs they are; each found, and named apart."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pipelines import tracking
+from pipelines.tracking import TrackedRun
+from pipelines.tracking.store import is_run
+from zoo.contract import Manifest, read_manifest
+from zoo.errors import ExportError, TrackingError, printable
+from zoo.runtime.loading import find_export
+
+EXPORT_FOLDER = "export"  # among the artifacts of a run that was exported
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One model to compare. Either of its export and its run may be missing, not both.
+
+    name: DATA SET/MODEL, with the run where several have that name. folder, manifest: of the export. run: of the run
+    that was named; that of an export that was named is looked for by `run_of`.
+    """
+
+    name: str
+    folder: Path | None
+    manifest: Manifest | None
+    run: TrackedRun | None
+
+    def exported(self) -> tuple[Path, Manifest]:
+        """Its export. Raises ExportError where it has none."""
+        if self.folder is None or self.manifest is None:
+            raise ExportError(f"{self.name} has no export: `zoo export {self.run_id[:8]}` makes one")
+        return self.folder, self.manifest
+
+    @property
+    def run_id(self) -> str:
+        """Of the run that made it."""
+        return self.manifest.metadata.run_id if self.manifest else self.run.run_id if self.run else ""
+
+
+def find_candidates(named: Sequence[str | os.PathLike[str]], into: Path) -> list[Candidate]:
+    """What is meant by each name, in their order; an experiment means several.
+
+    named: an export's folder, or its name; a run's id, the beginning of it, or runs:/ID; the name of an experiment,
+    which is that of its data set: of each of its models the latest finished run, one that was evaluated where there is
+    one. Not the best one: the test set would have chosen it.
+    into: a folder for the exports that runs hold.
+    Raises ExportError or TrackingError where nothing is found, or what is found is damaged.
+    """
+    return _told_apart([found for each in named for found in _meant(each, into)])
+
+
+def run_of(candidate: Candidate) -> TrackedRun | None:
+    """The run that made it; None where no store knows it. Raises TrackingError where the store fails."""
+    if candidate.run is not None or not tracking.RUN_ID.fullmatch(candidate.run_id) or not _is_store():
+        return candidate.run
+    known = tracking.search(f"run_id = '{candidate.run_id}'")
+    return tracking.load_run(candidate.run_id) if known else None
+
+
+def _meant(name: str | os.PathLike[str], into: Path) -> Iterator[Candidate]:
+    if isinstance(name, str) and is_run(name):
+        runs = tracking.latest_by_model(name) if _is_experiment(name) else (name,)
+        yield from (_of_run(tracking.load_run(run), into) for run in runs)
+        return
+    try:
+        yield _of_export(find_export(name))
+    except ExportError as error:
+        if not isinstance(name, str) or not _is_experiment(name):
+            raise error from None
+        yield from (_of_run(tracking.load_run(run), into) for run in tracking.latest_by_model(name))
+
+
+def _is_experiment(name: str) -> bool:
+    """Whether the store has an experiment of that name. A path is none; a store that isn't there has none."""
+    return "/" not in name and os.sep not in name and _is_store() and bool(tracking.latest_by_model(name))
+
+
+def _is_store() -> bool:
+    try:
+        tracking.existing_store()
+    except TrackingError:  # nothing was written yet
+        return False
+    return True
+
+
+def _of_export(folder: Path) -> Candidate:
+    if folder.is_file():
+        raise ExportError(f"{folder} is a file, expected an export's folder: its manifest holds what is compared")
+    manifest = read_manifest(folder)
+    return Candidate(printable(f"{manifest.metadata.data_set}/{manifest.metadata.model}"), folder, manifest, None)
+
+
+def _of_run(run: TrackedRun, into: Path) -> Candidate:
+    alone = Candidate(printable(f"{run.data_set}/{run.plan.model}"), None, None, run)
+    if "same_top_class" not in run.figures:  # what an export logs last
+        return alone
+    folder = into / run.run_id
+    try:
+        folder.mkdir(exist_ok=True)
+        exported = _of_export(tracking.fetch_folder(run.run_id, EXPORT_FOLDER, folder))
+    except ExportError as error:
+        raise ExportError(f"the export that run {run.run_id[:8]} logged can't be used: {error}") from None
+    return replace(exported, run=run)
+
+
+def _told_apart(found: Sequence[Candidate]) -> list[Candidate]:
+    names = [each.name for each in found]
+    if len(set(names)) < len(names):
+        several = {name for name, count in Counter(names).items() if count > 1}
+        names = [f"{n} ({each.run_id[:8]})" if n in several else n for n, each in zip(names, found, strict=True)]
+    seen: Counter[str] = Counter()
+    for place, name in enumerate(names):  # the same one, named twice
+        seen[name] += 1
+        names[place] = f"{name} #{seen[name]}" if seen[name] > 1 else name
+    return [replace(each, name=name) for each, name in zip(found, names, strict=True)]

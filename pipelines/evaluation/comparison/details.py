@@ -1,0 +1,122 @@
+"""All that is known of the models that are compared: by their exports, by their runs, and by what was just measured."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines import tracking
+from pipelines.evaluation.comparison.candidates import Candidate, run_of
+from pipelines.evaluation.comparison.paired import Tested
+from pipelines.evaluation.evaluate import EVALUATION_FOLDER, read_evaluation
+from pipelines.tracking import TrackedRun
+from zoo.contract import Metadata
+from zoo.errors import TrackingError
+
+if TYPE_CHECKING:
+    from pipelines.evaluation.comparison.rows import Comparison, Row, Unexported
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a page can show of one model; what isn't known isn't in it.
+
+    known: whether the store knows its run. figures: accuracy, low and high, 0..1; parameters; multiply_accumulates;
+    latency of a picture, microseconds; size of the file, bytes. history: as a run has it. classes: label -> (test
+    pictures, recall 0..1). recipe: fields, and how the data were read. environment: as
+    `pipelines.core.provenance.environment` has it.
+    """
+
+    name: str
+    family: str
+    run: str
+    known: bool
+    figures: Mapping[str, float]
+    history: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    classes: Mapping[str, tuple[int, float]] = field(default_factory=dict)
+    recipe: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def gather(candidates: Sequence[Candidate], comparison: Comparison, tested: Sequence[Tested]) -> list[Model]:
+    """A Model for each candidate. What the runs of exports logged is looked for in the store.
+
+    Raises TrackingError where the store fails, and ExportError where an evaluation in it is damaged.
+    """
+    return [_model(each, run_of(each), comparison, tested) for each in candidates]
+
+
+def _model(candidate: Candidate, run: TrackedRun | None, comparison: Comparison, tested: Sequence[Tested]) -> Model:
+    metadata = candidate.manifest.metadata if candidate.manifest else None
+    if run is not None:
+        recipe, environment = _recipe_of_run(run), dict(tracking.environment_of(run))
+        environment["arithmetic"] = run.facts.get("arithmetic", "")
+    elif metadata is not None:
+        recipe, environment = _recipe_of_export(metadata), {**metadata.versions, "commit": metadata.commit}
+    else:
+        recipe, environment = {}, {}
+    return Model(
+        name=candidate.name,
+        family=metadata.family if metadata else run.tags.get("family", "") if run else "",
+        run=candidate.run_id,
+        known=run is not None,
+        figures={name: value for name, value in _figures(candidate, comparison).items() if value is not None},
+        history=run.history if run else {},
+        classes=_recalls(candidate.name, run, tested),
+        recipe={name: _said(value) for name, value in recipe.items()},
+        environment={name: _said(value) for name, value in environment.items()},
+    )
+
+
+def _figures(candidate: Candidate, comparison: Comparison) -> dict[str, float | None]:
+    """From the one line that a comparison has of it."""
+    lines: list[Row | Unexported] = [*comparison.rows, *comparison.unexported]
+    line = next(each for each in lines if each.name == candidate.name)
+    found = {"accuracy": line.accuracy, "low": line.low, "high": line.high, "parameters": line.parameters}
+    if candidate.manifest is not None:
+        row = next(each for each in comparison.rows if each.name == candidate.name)
+        found |= {"latency": 1000 * row.latency, "size": row.size}
+        found["multiply_accumulates"] = candidate.manifest.figures.get("multiply_accumulates")
+    return found
+
+
+def _recipe_of_run(run: TrackedRun) -> dict[str, Any]:
+    """With what else decides what is learned."""
+    plan = run.plan
+    reading = {"data digest": run.data_digest[:12], "size": run.facts.get("size", ""), "resizing": plan.resizing}
+    return {**plan.recipe.to_json(), **reading, "source": plan.source.title if plan.source else ""}
+
+
+def _recipe_of_export(metadata: Metadata) -> dict[str, Any]:
+    size = "" if metadata.columns else f"{metadata.height}x{metadata.width}x{metadata.channels}"
+    reading = {"data digest": metadata.data_digest[:12], "size": size, "resizing": metadata.resizing}
+    return {**metadata.recipe, **reading, "source": metadata.source.get("name", "")}
+
+
+def _said(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _recalls(name: str, run: TrackedRun | None, tested: Sequence[Tested]) -> dict[str, tuple[int, float]]:
+    """Label -> (test pictures, recall), as just found, or as the run's evaluation says."""
+    for group in tested:
+        if name in group.answers:
+            truth, right = group.data_set.test.labels, group.right(name)
+            counts = np.bincount(truth, minlength=group.data_set.classes)
+            found = np.bincount(truth[right], minlength=group.data_set.classes)
+            shares = (found / np.maximum(counts, 1)).tolist()
+            return dict(zip(group.data_set.labels, zip(counts.tolist(), shares, strict=True), strict=True))
+    if run is None or "test_accuracy" not in run.figures:
+        return {}
+    with tempfile.TemporaryDirectory() as temporary:
+        try:
+            evaluation = read_evaluation(tracking.fetch_folder(run.run_id, EVALUATION_FOLDER, Path(temporary)))
+        except TrackingError:  # it was measured, and its pictures have been cleared away
+            return {}
+    return {each.label: (each.pictures, each.recall) for each in evaluation.classes}

@@ -1,0 +1,67 @@
+"""What a comparison holds, for those who draw it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.core.metrics.seed_spread import Spread
+from pipelines.evaluation.comparison.paired import Pair
+
+
+@dataclass(frozen=True)
+class Row:
+    """One export.
+
+    name: DATA SET/MODEL. accuracy, low, high: on the test set, with the 95% interval, 0..1. size: of model.onnx, bytes.
+    latency: milliseconds for one picture of the model's own size, the median. parity: largest difference of a
+    probability from Keras. spread: of the accuracy over seeds, where several were trained.
+    """
+
+    name: str
+    family: str
+    parameters: int
+    accuracy: float
+    low: float
+    high: float
+    size: int
+    latency: float
+    parity: float
+    spread: Spread | None = None
+
+
+@dataclass(frozen=True)
+class Unexported:
+    """A run that has no export, by what it logged; None for what it didn't.
+
+    name: DATA SET/MODEL. run: its id. status: RUNNING, FINISHED, FAILED or KILLED. accuracy, low, high: as in Row.
+    validation_accuracy: 0..1.
+    """
+
+    name: str
+    run: str
+    status: str
+    family: str
+    parameters: int | None
+    accuracy: float | None
+    low: float | None
+    high: float | None
+    validation_accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Exports in the order in which they were named, the exports of runs among them, and the runs that have none.
+
+    picture, page: where the comparison was drawn. pairs: of each data set the best export with each other one, on the
+    same pictures. notes: a sentence about what is missing, such as what couldn't be paired. logged: the run that the
+    page was added to.
+    """
+
+    rows: tuple[Row, ...]
+    picture: Path | None
+    pairs: tuple[Pair, ...] = ()
+    notes: tuple[str, ...] = ()
+    unexported: tuple[Unexported, ...] = ()
+    page: Path | None = None
+    logged: str | None = None

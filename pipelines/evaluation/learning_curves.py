@@ -1,0 +1,58 @@
+"""How a training went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from pipelines.plotting.style import PERCENT, QUIET, RIGHT, dot, drawing
+
+
+@drawing
+def curves(figure: Figure, history: Mapping[str, Sequence[float]], best_epoch: int, kind: str = "pictures") -> str:
+    """Loss and accuracy by epoch, from when learning has settled.
+
+    history: epoch (from 1), train_loss and train_accuracy, and validation_loss and validation_accuracy where pictures
+    were held out to validate on. best_epoch: one of them, whose weights were kept. kind: of what there are
+    many.
+    """
+    figure.set_size_inches(9, 3.3)
+    epochs = np.asarray(history["epoch"])
+    kept = int(np.flatnonzero(epochs == best_epoch)[0])
+    validated = "validation_accuracy" in history
+    losses, accuracies = figure.subplots(1, 2)
+    for ax, name in ((losses, "loss"), (accuracies, "accuracy")):
+        parts = {"training": (history[f"train_{name}"], QUIET)}
+        if validated:
+            parts["validation"] = (history[f"validation_{name}"], RIGHT)
+        for label, (values, colour) in parts.items():
+            lone = "o" if label == "training" and len(epochs) == 1 else None
+            ax.plot(epochs, values, color=colour, label=label, marker=lone)
+        values, colour = parts["validation" if validated else "training"]
+        ax.plot(best_epoch, values[kept], **dot(colour))
+        ax.set_title(f"{name.capitalize()} by epoch")
+        ax.set_xlim(0.5, epochs[-1] + 0.5)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        ax.grid(visible=False, axis="x")
+        # The first fifth would press all that follows against the edge: it may leave the panel.
+        settled = np.concatenate([values[len(epochs) // 5 :] for values, _ in parts.values()])
+        room = 0.08 * float(np.ptp(settled)) or 0.05
+        ax.set_ylim(settled.min() - room, settled.max() + room)
+    accuracies.yaxis.set_major_formatter(PERCENT)
+    losses.legend(loc="upper right")
+    best = f", {history['validation_accuracy'][kept]:.2%}" if validated else ", none held out"
+    beside: dict[str, Any] = {"loc": "right", "fontsize": 9.5, "fontweight": "normal"}
+    accuracies.set_title(f"kept: epoch {best_epoch}{best}", color=RIGHT if validated else QUIET, **beside)
+    if not validated:
+        return (
+            f"Loss and accuracy over {epochs[-1]:.0f} epochs of training on all {kind} but those of the test: none "
+            f"was held out to validate on, and the weights of epoch {best_epoch} were kept."
+        )
+    return (
+        f"Loss and accuracy over {epochs[-1]:.0f} epochs of training, and on the validation {kind}; "
+        f"kept were the weights of epoch {best_epoch}, with {history['validation_accuracy'][kept]:.2%} of these right."
+    )

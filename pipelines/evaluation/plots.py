@@ -1,0 +1,98 @@
+"""A model's answers as a whole: what it takes for what, and how far its probabilities can be believed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from pipelines.core.metrics.calibration import CalibrationBin, calibration_error
+from pipelines.core.metrics.classification import Counts
+from pipelines.core.metrics.intervals import wilson_interval
+from pipelines.plotting.style import INK, PAPER, PERCENT, QUIET, RIGHT, WRONG, dot, drawing, short_names, tints
+
+NUMBERED_CLASSES = 20  # of more than these, the counts in a confusion matrix are too small to read
+NAMED_CLASSES = 50  # of more than these, the names are
+
+
+@drawing
+def confusion(figure: Figure, matrix: Counts, labels: Sequence[str], kind: str = "pictures") -> str:
+    """A row for each class, a column for each answer, and at the right the share of the row that is right.
+
+    matrix: [K, K] counts. kind: of what. Up to 20 classes have their numbers written, up to 50 their names.
+    """
+    classes = len(labels)
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)  # [K, K], of the row
+    mistakes = np.where(np.eye(classes, dtype=bool), 0, shares)
+    # The root, so that rare mistakes are seen beside common ones; full colour from one picture in ten.
+    heat = np.sqrt(mistakes / max(mistakes.max(), 0.1))
+    colours = tints(heat, WRONG)
+    colours[np.diag_indices(classes)] = tints(0.55 * np.diag(shares), RIGHT)
+
+    side = float(np.clip(0.44 * classes, 2.6, 9))
+    figure.set_size_inches(side + 2.2, side + 1.6)
+    ax = figure.subplots()
+    ax.imshow(colours, interpolation="nearest")
+    ax.set(xlabel="answer", ylabel="class")
+    ax.set_title("What is taken for what" if mistakes.any() else f"Every {kind[:-1]} is recognised")
+    ax.grid(visible=False)
+    ax.spines[:].set_visible(False)
+    if classes <= NAMED_CLASSES:
+        names = short_names(labels, 18)
+        upright = max(map(len, names)) <= 2
+        turn: dict[str, Any] = {} if upright else {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+        ax.set_xticks(range(classes), names, color=INK, **turn)
+        ax.set_yticks(range(classes), names, color=INK)
+    if classes <= NUMBERED_CLASSES:
+        ax.set_xticks(np.arange(classes - 1) + 0.5, minor=True)
+        ax.set_yticks(np.arange(classes - 1) + 0.5, minor=True)
+        ax.grid(visible=True, which="minor", color=PAPER, linewidth=2)
+        for row, column in zip(*np.nonzero(matrix), strict=True):
+            shade = PAPER if row != column and heat[row, column] > 0.75 else INK
+            ax.text(column, row, f"{matrix[row, column]:,}", ha="center", va="center", color=shade, fontsize=8)
+        beside: dict[str, Any] = {"textcoords": "offset points", "color": QUIET, "fontsize": 8.5}
+        ax.annotate("right", (1, 1), (8, 10), xycoords="axes fraction", **beside)
+        for row, recall in enumerate(np.diag(shares)):
+            ax.annotate(f"{recall:.1%}", (1, row), (8, 0), xycoords=("axes fraction", "data"), va="center", **beside)
+    return _confusion_text(matrix, labels, kind)
+
+
+def _confusion_text(matrix: Counts, labels: Sequence[str], kind: str) -> str:
+    wrong = matrix - np.diag(np.diag(matrix))
+    told = f"Confusion matrix of {len(labels)} classes, {wrong.sum():,} of {matrix.sum():,} test {kind} wrong"
+    if not wrong.any():
+        return f"{told}."
+    row, column = divmod(int(wrong.argmax()), len(labels))
+    return f"{told}; the most frequent mistake: {wrong[row, column]:,} of {labels[row]!r} taken for {labels[column]!r}."
+
+
+@drawing
+def reliability(figure: Figure, bins: Sequence[CalibrationBin], kind: str = "pictures") -> str:
+    """How often answers of one confidence are right, with 95 % intervals, over how many answers have it."""
+    figure.set_size_inches(4.6, 4.9)
+    ax, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    confidence = np.array([b.confidence for b in bins])
+    accuracy = np.array([b.accuracy for b in bins])
+    intervals = np.array([wilson_interval(b.correct, b.pictures) for b in bins]).T  # [2, bins]
+    ax.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
+    ax.vlines(confidence, *intervals, color=RIGHT, linewidth=1.4, alpha=0.55)
+    ax.plot(confidence, accuracy, **dot(RIGHT))
+    error = calibration_error(list(bins))
+    ax.set(ylabel="share of right answers", ylim=(-0.02, 1.02), title="How far a probability can be believed")
+    ax.text(0.97, 0.12, f"calibration error {error:.2%}", transform=ax.transAxes, ha="right", color=RIGHT)
+    ax.text(0.97, 0.05, "below the line: too sure", transform=ax.transAxes, ha="right", color=QUIET)
+    below.bar(confidence, [b.pictures for b in bins], width=0.035, color=QUIET)
+    below.set(yscale="log", ylabel=kind, xlabel="probability of the answer", xlim=(-0.02, 1.03))
+    below.yaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
+    below.yaxis.set_minor_formatter(NullFormatter())
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter(PERCENT)
+    figure.align_ylabels()
+    surest = bins[-1]
+    return (
+        f"Reliability diagram, expected calibration error {error:.2%}: of the {surest.pictures:,} surest answers, "
+        f"with a mean probability of {surest.confidence:.1%}, {surest.accuracy:.1%} are right."
+    )

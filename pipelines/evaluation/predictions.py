@@ -1,0 +1,80 @@
+"""The figures of a test, from answers alone: what `evaluate` learns of a Keras model and `verify` finds in its file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.core.metrics.calibration import calibration_bins, calibration_error, cross_entropy
+from pipelines.core.metrics.classification import top_accuracy
+from pipelines.core.metrics.intervals import wilson_interval
+from pipelines.evaluation.corruptions import CORRUPTIONS, Corruption
+from zoo.contract import LOGITS, PROBABILITIES, Metadata
+from zoo.data import Split
+from zoo.data.pixels import in_chunks
+from zoo.images import Pixels
+from zoo.runtime import Classifier
+
+Answers = tuple[NDArray[np.float32], NDArray[np.float32]]  # logits [N, K], probabilities [N, K]
+
+Ask = Callable[[Pixels], Answers]  # of some pictures [B, H, W, C]
+
+BATCH = 256  # pictures at a time
+
+
+def made_up(metadata: Metadata, count: int) -> Any:
+    """Random pictures [count, H, W, C] uint8 of the model's size, or rows [count, F] float32: the same each time."""
+    random = np.random.default_rng(0)
+    if not metadata.columns:
+        return random.integers(0, 256, (count, metadata.height, metadata.width, metadata.channels), dtype=np.uint8)
+    of_column = [
+        random.normal(size=count) if column.categories is None else random.integers(0, len(column.categories), count)
+        for column in metadata.columns
+    ]
+    return np.stack(of_column, axis=1).astype(np.float32)
+
+
+def answers_of(classifier: Classifier, inputs: Any) -> Answers:
+    """What an exported file answers to pictures [N, H, W, C] uint8, or rows [N, F] float32, however many they are."""
+    name = classifier.metadata.input.name
+    return ask_all(lambda some: classifier.session.run([LOGITS, PROBABILITIES], {name: some}), in_chunks(inputs, BATCH))
+
+
+def ask_all(ask: Ask, batches: Iterable[Any]) -> Answers:
+    """The answers to all of some batches, one after the other: they need not fit into memory at once."""
+    logits, probabilities = (np.concatenate(parts) for parts in zip(*map(ask, batches), strict=True))
+    return logits, probabilities
+
+
+def clean_figures(test: Split, answers: Answers) -> dict[str, float]:
+    """The figures that an export's manifest has of its test, but for those of corrupted pictures."""
+    logits, probabilities = answers
+    right = probabilities.argmax(axis=1) == test.labels
+    low, high = wilson_interval(int(right.sum()), len(right))
+    return {
+        "test_accuracy": float(right.mean()),
+        "test_accuracy_low": low,
+        "test_accuracy_high": high,
+        "test_pictures": len(right),
+        "test_loss": cross_entropy(logits, test.labels),
+        "test_top3": top_accuracy(logits, test.labels, 3),
+        "test_calibration_error": calibration_error(calibration_bins(probabilities.max(axis=1), right)),
+    }
+
+
+def corrupted_accuracies(test: Split, ask: Ask) -> list[tuple[Corruption, float]]:
+    """For each of the CORRUPTIONS the accuracy, 0..1, on the whole test set: so many times its pictures are asked."""
+    found = []
+    for corrupt in CORRUPTIONS:
+        _, probabilities = ask_all(ask, corrupt.batches(test.inputs))
+        found.append((corrupt, float((probabilities.argmax(axis=1) == test.labels).mean())))
+    return found
+
+
+def robust_figure(corrupted: list[tuple[Corruption, float]]) -> dict[str, float]:
+    """The one figure that stands for all corruptions: the mean accuracy. None where nothing was corrupted."""
+    return {} if not corrupted else {"test_robust_accuracy": fmean(accuracy for _, accuracy in corrupted)}

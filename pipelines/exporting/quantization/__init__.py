@@ -1,0 +1,1 @@
+"""int8 and float16 files beside the float32 one."""

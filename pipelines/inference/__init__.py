@@ -1,0 +1,1 @@
+"""What is done with a finished file: predict, place, time."""

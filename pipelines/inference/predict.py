@@ -1,0 +1,112 @@
+"""`zoo predict EXPORT PICTURE…`: classify pictures, or a table's rows. The app's part is all that it needs."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipelines.core.support.atomic import in_place_of
+from zoo.contract import FLOAT32
+from zoo.errors import InputError
+from zoo.runtime import Classifier, load
+from zoo.tables import SPLIT_COLUMN, encode, read_text_table, row_of
+
+
+@dataclass(frozen=True)
+class PredictedPicture:
+    """One picture and its answer. probability: 0..1, of `label`; ranking: all labels with theirs, likeliest first.
+
+    explanation: the file that shows what speaks for the label; None where none was asked for.
+    """
+
+    picture: Path
+    label: str
+    probability: float
+    ranking: tuple[tuple[str, float], ...]
+    explanation: Path | None = None
+
+    def __str__(self) -> str:
+        return str(self.picture)
+
+
+@dataclass(frozen=True)
+class PredictedRow:
+    """One row of a table, by the line that it begins on, and its answer, as of a picture."""
+
+    table: Path
+    line: int
+    label: str
+    probability: float
+    ranking: tuple[tuple[str, float], ...]
+
+    def __str__(self) -> str:
+        return f"{self.table}:{self.line}"
+
+
+def predict(
+    export: str | os.PathLike[str],
+    paths: Sequence[str | os.PathLike[str]],
+    *,
+    provider: str = "auto",
+    threads: int | None = None,
+    precision: str = FLOAT32,
+    explain: Path | None = None,
+) -> list[PredictedPicture] | list[PredictedRow]:
+    """The answer for each of the picture files, or for each row of the tables, in their order.
+
+    export, provider, threads, precision: as `zoo.load` takes them. A table's columns may be in any order, with its
+    label and its splits among them.
+    explain: a folder for PNGs, NAME.explained.png for each picture, that show what in it speaks for the answer.
+    Raises what `zoo.load` raises, PictureError for the first picture that can't be read, DataError for a table that
+    can't, InputError, with the line, for a row that the classifier doesn't take, or where `explain` is no folder that
+    can be written to, and ExportError where answers can't be explained; then nothing has been written.
+    """
+    classifier = load(export, provider, threads, precision)
+    if explain is not None:
+        classifier.check_explains()
+    if classifier.columns:
+        return [row for path in paths for row in _rows(classifier, Path(path))]
+    predictions = classifier.predict_batch(paths)
+    files = [None] * len(paths) if explain is None else _explained(classifier, paths, explain)
+    return [
+        PredictedPicture(Path(path), found.label, found.probability, found.ranking, file)
+        for path, found, file in zip(paths, predictions, files, strict=True)
+    ]
+
+
+def _explained(classifier: Classifier, paths: Sequence[str | os.PathLike[str]], folder: Path) -> Sequence[Path | None]:
+    """Draw each picture's explanation into the folder; pictures of the same name are counted."""
+    files: dict[Path, None] = {}  # in their order
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in map(Path, paths):
+            names = (f"{path.stem}{'' if count == 1 else f'-{count}'}.explained.png" for count in itertools.count(1))
+            file = next(folder / name for name in names if folder / name not in files)
+            files[file] = None
+            with in_place_of(file) as partial:
+                classifier.explain(path).draw().save(partial, "PNG")
+    except OSError as error:
+        raise InputError(
+            f"{folder} can't take explanations ({error.strerror or error}): name a folder that can be written to"
+        ) from None
+    return list(files)
+
+
+def _rows(classifier: Classifier, path: Path) -> Iterator[PredictedRow]:
+    table = read_text_table(path)
+    names = {column.name for column in classifier.columns}
+    beside = {classifier.metadata.label_column, SPLIT_COLUMN} - names
+    features = np.empty((len(table.rows), len(names)), np.float32)
+    for place, (cells, line) in enumerate(zip(table.rows, table.lines, strict=True)):
+        row = {name: cell for name, cell in zip(table.header, cells, strict=True) if name not in beside}
+        try:
+            features[place] = encode(row_of(row, classifier.columns), classifier.columns)
+        except InputError as error:
+            raise InputError(f"{path}, line {line}: {error}") from None
+    for line, found in zip(table.lines, classifier.predict_batch(features), strict=True):
+        yield PredictedRow(path, line, found.label, found.probability, found.ranking)

@@ -1,0 +1,67 @@
+"""Runs that count as running, and whose process is gone: killed, or its machine was switched off.
+
+`zoo runs --stale` shows them, ended as KILLED from then on, and `zoo train --resume RUN` goes on with each.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from pipelines import tracking
+from pipelines.core.support.process import process_of
+from pipelines.training import checkpoint
+
+SILENCE = 300.0  # seconds without a sign of life, ten of them missed, that a run on another machine may have
+
+
+@dataclass(frozen=True)
+class StaleRun:
+    """A run whose process is gone.
+
+    process: its id, on `host`. seen: the last sign of life, in seconds since 1970. reason: how one knows.
+    resumable: whether its checkpoint is in this folder.
+    """
+
+    run: str
+    model: str
+    data_set: str
+    host: str
+    process: int
+    seen: float
+    reason: str
+    resumable: bool
+
+
+def stale() -> tuple[StaleRun, ...]:
+    """Find them, the latest first, and end each as KILLED at its last sign of life.
+
+    What they left in mlruns/outbox is sent first: a run that ended while its store was away isn't one of them.
+    Raises TrackingError where the store is away.
+    """
+    tracking.existing_store()
+    tracking.check_store()
+    waiting = {run_id for run_id, _, left, _ in tracking.send_all() if left}
+    found = []
+    for run in tracking.search("status = 'RUNNING'", most=10_000):
+        process = process_of(run.data.tags)
+        if process is None or run.info.run_id in waiting:  # made by others, or what ends it is still on its way
+            continue
+        seen = tracking.last_seen(run)
+        gone, silent = process.is_gone(), time.time() - seen
+        if not (silent > SILENCE if gone is None else gone):
+            continue
+        tracking.end_at(run.info.run_id, "KILLED", seen)
+        found.append(
+            StaleRun(
+                run=run.info.run_id,
+                model=run.data.tags.get("model", run.info.run_name),
+                data_set=run.data.tags.get("data_set", ""),
+                host=process.host,
+                process=process.pid,
+                seen=seen,
+                reason="its process is gone" if gone else f"no sign of life for {silent / 60:.0f} minutes",
+                resumable=checkpoint.exists(run.info.run_id),
+            )
+        )
+    return tuple(found)

@@ -1,0 +1,1 @@
+"""The style that every plot shares, for Matplotlib and for SVG."""

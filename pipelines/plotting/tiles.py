@@ -1,0 +1,148 @@
+"""Small pictures in rows: what is learned, the worst mistakes, and what the first layer looks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from pipelines.core.metrics.classification import Counts
+from pipelines.plotting.style import INK, QUIET, RIGHT, WRONG, drawing, short_names
+from zoo.data.pixels import Pictures
+from zoo.images import Pixels
+
+MISTAKES_DRAWN = 24
+TILES_DRAWN = 64
+
+_SIGNED = LinearSegmentedColormap.from_list("signed", [RIGHT, "#F7F7F7", WRONG])
+
+
+@drawing
+def mistakes(
+    figure: Figure,
+    images: Pictures,
+    labels: Sequence[str],
+    truth: Counts,
+    answer: Counts,
+    confidence: NDArray[np.floating],
+) -> str:
+    """The wrong answers that were most sure of themselves, surest first.
+
+    images: [N, H, W, C] uint8, all of the test. truth, answer: [N]. confidence: [N], the probability of the answer.
+    """
+    wrong = np.flatnonzero(truth != answer)
+    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES_DRAWN]
+    tall = min(images.shape[1] / images.shape[2], 2)
+    tiles = _tiles(
+        figure, len(worst), 8, (1.0, tall), above=0.42, title=_mistakes_title(len(worst), len(wrong), len(truth))
+    )
+    if not len(worst):
+        return f"None of the {len(truth):,} test pictures was taken for another class."
+
+    names = short_names(labels, 11)
+    for ax, picture in zip(tiles, worst, strict=True):
+        show_picture(ax, images[picture])
+        told = f"→ {names[answer[picture]]}  {_percent(confidence[picture])}"
+        for text, height, colour in ((names[truth[picture]], 19, INK), (told, 6, WRONG)):
+            ax.annotate(
+                text, (0, 1), (0, height), "axes fraction", "offset points", color=colour, fontsize=7.5, va="baseline"
+            )
+    first = worst[0]
+    taken = f"{labels[truth[first]]!r} taken for {labels[answer[first]]!r} with probability {confidence[first]:.3f}"
+    return f"The {len(worst)} most confident of {len(wrong):,} mistakes in {len(truth):,} test pictures; first {taken}."
+
+
+@drawing
+def augmented(figure: Figure, images: Pixels, changed: Pixels, augmentation: str) -> str:
+    """Pictures in a row, and below each what it becomes, another time in each row.
+
+    images: [P, H, W, C] uint8. changed: [K, P, H, W, C] uint8. augmentation: its name in the recipe.
+    """
+    tall = min(images.shape[1] / images.shape[2], 2)
+    title = f"Pictures as they are (above), and as they are learned: augmentation {augmentation!r}"
+    rows = np.concatenate([images[np.newaxis], changed])  # [1 + K, P, H, W, C]
+    tiles = _tiles(figure, rows.shape[0] * rows.shape[1], rows.shape[1], (0.8, 0.8 * tall), above=0, title=title)
+    for ax, image in zip(tiles, rows.reshape(-1, *rows.shape[2:]), strict=True):
+        show_picture(ax, image)
+    return (
+        f"{len(images)} training pictures, and each {len(changed)} times as the augmentation {augmentation} changes it."
+    )
+
+
+def _mistakes_title(drawn: int, wrong: int, pictures: int) -> str:
+    if not wrong:
+        return f"No mistake in {pictures:,} test pictures"
+    if wrong == 1:
+        return f"The only mistake in {pictures:,} test pictures: class → answer"
+    if drawn == wrong:
+        return f"All {wrong:,} mistakes in {pictures:,} test pictures: class → answer"
+    return f"The {drawn} surest of {wrong:,} mistakes in {pictures:,} test pictures: class → answer"
+
+
+@drawing
+def first_layer(figure: Figure, weights: NDArray[np.floating], unit: str, labels: Sequence[str] | None = None) -> str:
+    """What the first layer looks for: the weights of each filter of a convolution, or of each neuron, as a picture.
+
+    weights: [H, W, C, F]. One channel: on one scale for all. Three: each on its own, around grey.
+    unit: "filter" or "neuron". labels: F names, where the first layer is the last one too.
+    """
+    height, width, channels, units = weights.shape
+    strength = np.sqrt((weights.astype(np.float64) ** 2).sum(axis=(0, 1, 2)))
+    shown = np.sort(np.argsort(-strength, kind="stable")[:TILES_DRAWN])
+    all_of_them = len(shown) == units
+    title = f"The {'' if all_of_them else f'{len(shown)} strongest of the '}first layer's {units} {unit}s"
+    named = labels is not None and all_of_them
+    side = 1.2 if named else 0.62
+    columns = 5 if named else 8 if units <= 32 else 16
+    tiles = _tiles(
+        figure, len(shown), columns, (side, side * height / width), above=0.24 if named else 0.0, title=title
+    )
+    told = "orange raises the output, blue lowers it" if channels == 1 else "grey: no weight"
+    figure.text(0.99, figure.texts[0].get_position()[1], told, ha="right", va="top", color=QUIET)
+
+    scale = float(np.quantile(np.abs(weights), 0.995)) or 1.0  # a few extremes would pale all others
+    for k, (ax, values) in enumerate(zip(tiles, np.moveaxis(weights, -1, 0)[shown], strict=True)):
+        if channels == 1:
+            ax.imshow(values[..., 0], cmap=_SIGNED, vmin=-scale, vmax=scale, interpolation="nearest")
+        else:
+            ax.imshow(0.5 + values / (2 * (np.abs(values).max() or 1)), interpolation="nearest")
+        if labels is not None and named:
+            ax.set_title(short_names(labels, 16)[k], fontsize=8.5, fontweight="normal", pad=4)
+    return f"{title}: their weights, as pictures of {height}x{width} pixels."
+
+
+def _tiles(
+    figure: Figure, count: int, columns: int, size: tuple[float, float], *, above: float, title: str
+) -> list[Axes]:
+    """Axes for so many pictures, in rows under a title. size: (width, height) of each; above: room over it; inches."""
+    gap, edge, head = 0.12 if size[0] < 1 else 0.28, 0.15, 0.5
+    across, down = min(columns, count), ceil(count / columns)
+    inches = (max(across * (size[0] + gap) - gap, 5.2) + 2 * edge, head + down * (size[1] + above + gap) + edge / 2)
+    figure.set_layout_engine("none")
+    figure.set_size_inches(inches)
+    figure.text(edge / inches[0], 1 - edge / inches[1], title, va="top", fontsize=10.5, fontweight="bold")
+    tiles = []
+    for k in range(count):
+        left = edge + (k % columns) * (size[0] + gap)
+        bottom = inches[1] - head - (k // columns + 1) * (size[1] + above + gap) + gap
+        ax = figure.add_axes((left / inches[0], bottom / inches[1], size[0] / inches[0], size[1] / inches[1]))
+        ax.set_axis_off()
+        tiles.append(ax)
+    return tiles
+
+
+def show_picture(ax: Axes, image: Pixels) -> None:
+    """A picture [H, W, C]; pixels stay square-edged where there are few of them."""
+    grey = image.shape[2] == 1
+    smooth = "antialiased" if max(image.shape) > 96 else "nearest"
+    ax.imshow(image[..., 0] if grey else image, cmap="gray" if grey else None, vmin=0, vmax=255, interpolation=smooth)
+
+
+def _percent(probability: float) -> str:
+    """Without rounding up to a certainty that no probability has."""
+    return f"{min(float(probability), 0.999):.1%}" if probability > 0.99 else f"{probability:.0%}"

@@ -1,0 +1,129 @@
+"""What each export in a folder says of itself, flat: one row a manifest. Nothing is measured, no model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.core.metrics.seed_spread import Spread, by_seed, spread_of
+from zoo.contract import CARD_FILE, FLOAT32, MANIFEST_FILE, MODEL_FILE, MODEL_FILES, Manifest, read_manifest
+
+
+@dataclass(frozen=True)
+class FewerBits:
+    """An export's file of another precision, by the manifest; None for a figure that it doesn't hold.
+
+    accuracy: on the whole test set, 0..1. difference: of it from the float32 file's, on the same pictures; low, high:
+    its 95% interval. same: share of the test pictures with the same answer. size: bytes. speedups: how many times as
+    fast as the float32 file, for one picture and for 64 at once, on one thread of the processor that made it.
+    """
+
+    precision: str
+    size: int
+    accuracy: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    same: float | None
+    speedups: tuple[float | None, float | None]
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """An export by its manifest; None for a figure that the manifest doesn't hold.
+
+    folder: where it lies. receptive_field: side in pixels of what one feature sees, 0 for the whole picture. accuracy:
+    of the shipped file on the whole test set, 0..1; low, high: its 95% interval. seeds: accuracy by seed, where several
+    were trained. robust_accuracy: mean over corrupted test pictures, 0..1. size: of model.onnx, bytes. teacher: the
+    model whose answers it learned from. card: whether there is one in the folder. label_column: of a table, the column
+    that held the class. source: the trained model that it started from, "" for none. fewer_bits: its files of other
+    precisions.
+    """
+
+    folder: Path
+    model: str
+    family: str
+    data_set: str
+    parameters: int | None
+    multiply_accumulates: int | None
+    receptive_field: int | None
+    accuracy: float
+    low: float | None
+    high: float | None
+    seeds: Mapping[int, float]
+    robust_accuracy: float | None
+    calibration_error: float | None
+    size: int
+    teacher: str | None
+    recipe: Mapping[str, object]
+    card: bool
+    label_column: str = ""
+    source: str = ""
+    fewer_bits: tuple[FewerBits, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """DATA SET/MODEL."""
+        return f"{self.data_set}/{self.model}"
+
+    @property
+    def spread(self) -> Spread | None:
+        """Of the accuracy over the seeds; None where one alone was trained."""
+        return spread_of(self.seeds)
+
+
+def read_shipped(exports: Path) -> tuple[Shipped, ...]:
+    """All exports below a folder, DATA SET/MODEL, in the order of these names. ExportError for a damaged manifest."""
+    folders = sorted(path.parent for path in exports.glob(f"*/*/{MANIFEST_FILE}"))
+    return tuple(_shipped(folder, read_manifest(folder)) for folder in folders)
+
+
+def _shipped(folder: Path, manifest: Manifest) -> Shipped:
+    metadata, figures = manifest.metadata, manifest.figures
+    file = manifest.file(MODEL_FILE)
+    teacher = metadata.recipe.get("teacher")
+    return Shipped(
+        folder=folder,
+        model=metadata.model,
+        family=metadata.family,
+        data_set=metadata.data_set,
+        parameters=_whole(figures.get("parameters")),
+        multiply_accumulates=_whole(figures.get("multiply_accumulates")),
+        receptive_field=_whole(figures.get("receptive_field")),
+        accuracy=metadata.test_accuracy,
+        low=figures.get("test_accuracy_low"),
+        high=figures.get("test_accuracy_high"),
+        seeds=by_seed(figures),
+        robust_accuracy=figures.get("test_robust_accuracy"),
+        calibration_error=figures.get("test_calibration_error"),
+        size=file.size if file else 0,
+        teacher=str(teacher) if teacher else None,
+        recipe=metadata.recipe,
+        card=manifest.file(CARD_FILE) is not None,
+        label_column=metadata.label_column,
+        source=str(metadata.source.get("name", "")),
+        fewer_bits=tuple(_fewer_bits(manifest, precision) for precision in manifest.precisions if precision != FLOAT32),
+    )
+
+
+def _fewer_bits(manifest: Manifest, precision: str) -> FewerBits:
+    file = manifest.file(MODEL_FILES[precision])
+
+    def figure(name: str) -> float | None:
+        return manifest.figures.get(f"{precision}_{name}")
+
+    return FewerBits(
+        precision=precision,
+        size=file.size if file else 0,
+        accuracy=figure("accuracy"),
+        difference=figure("accuracy_difference"),
+        low=figure("accuracy_difference_low"),
+        high=figure("accuracy_difference_high"),
+        same=figure("same_top_class"),
+        speedups=(figure("speedup_1"), figure("speedup_64")),
+    )
+
+
+def _whole(figure: float | None) -> int | None:
+    return None if figure is None else int(figure)

@@ -1,0 +1,220 @@
+"""`zoo demo EXPORT…`: a page that shows exports side by side, as one file that needs no server and no network."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from pipelines.core.support.atomic import in_place_of
+from pipelines.exporting.graph.resizing import resizing_model
+from pipelines.publishing.first_layer import first_layer
+from zoo.contract import MODEL_FILE, SAMPLES_FILE, SAMPLES_FOLDER, Manifest, check_file, read_manifest
+from zoo.errors import ExportError
+from zoo.images import LARGEST_PICTURE, read_picture
+from zoo.runtime.loading import find_export
+
+# Of an export's recipe, in words for the page.
+LEARNED = {
+    "none": "learned from pictures as they are",
+    "mirror": "learned from pictures, some of them mirrored where that keeps the label",
+    "light": "learned from pictures shifted by up to 1/14 of the side",
+    "strong": "learned from pictures shifted by up to 1/14 of the side, some of them partly covered",
+}
+
+
+@dataclass(frozen=True)
+class Demo:
+    """The page, its size in bytes, and the names of the exports in it, DATA SET/MODEL."""
+
+    page: Path
+    size: int
+    exports: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Export:
+    folder: Path
+    manifest: Manifest
+    name: str
+
+
+def demo(
+    exports: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str] = "demo.html", *, webgpu: bool = False
+) -> Demo:
+    """Write a page in which the exports answer for the same pictures: samples, files, photographs and drawings.
+
+    exports: folders, or names such as digits/lenet5; all of them for pictures, with the same labels, size, channels
+    and resizing. The page holds everything, the models and onnxruntime too, and opens from a folder or any web host.
+    out: the file to write. webgpu: with the runtime that can use the graphics card; it takes 4 MB more.
+    Raises ExportError for an export that isn't there, is damaged, or doesn't go with the first one, and where the page
+    can't be written.
+    """
+    out = Path(out)
+    found = [_read(export) for export in exports]
+    for other in found:
+        _check_alike(found[0], other)
+    page = _filled("webgpu" if webgpu else "wasm", _data(found), _title(found))
+    try:
+        with in_place_of(out) as partial:
+            partial.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise ExportError(f"{out} can't be written ({error.strerror}): name another file by --out") from None
+    return Demo(out, out.stat().st_size, tuple(export.name for export in found))
+
+
+def _read(export: str | os.PathLike[str]) -> _Export:
+    folder = find_export(export)
+    if folder.is_file():
+        raise ExportError(f"{folder} is a file, expected an export's folder: its samples and figures are shown, too")
+    manifest = read_manifest(folder)
+    metadata = manifest.metadata
+    if metadata.columns:
+        raise ExportError(f"{folder} classifies rows of a table: the page shows exports that classify pictures")
+    return _Export(folder, manifest, f"{metadata.data_set}/{metadata.model}")
+
+
+def _check_alike(first: _Export, other: _Export) -> None:
+    a, b = first.manifest.metadata, other.manifest.metadata
+    for what, of_first, of_other in (
+        ("labels", ", ".join(a.labels), ", ".join(b.labels)),
+        ("size", f"{a.height}x{a.width}x{a.channels}", f"{b.height}x{b.width}x{b.channels}"),
+        ("resizing", a.resizing, b.resizing),
+    ):
+        if of_first != of_other:
+            raise ExportError(
+                f"{other.folder} doesn't go with {first.folder}, models on one page answer the same question: expected "
+                f"{what} {of_first}, received {of_other}; make a page for each"
+            )
+
+
+def _title(exports: Sequence[_Export]) -> str:
+    names = dict.fromkeys(export.manifest.metadata.data_set for export in exports)
+    families = dict.fromkeys(export.manifest.metadata.family for export in exports)
+    return f"{', '.join(names)}: {' · '.join(families)}"
+
+
+def _data(exports: Sequence[_Export]) -> dict[str, Any]:
+    """What the page's script reads: `Data` in examples/web/src/data.ts."""
+    metadata = exports[0].manifest.metadata
+    # Exports of one data set share their samples; a picture is told from another by its hash.
+    pictures: dict[str, dict[str, str]] = {}
+    answers = [_samples(export, pictures) for export in exports]
+    shared = len({export.manifest.metadata.data_set for export in exports}) == 1
+    return {
+        "labels": metadata.labels,
+        "height": metadata.height,
+        "width": metadata.width,
+        "channels": metadata.channels,
+        "ground": _ground([base64.b64decode(sample["png"]) for sample in pictures.values()]),
+        "largest_picture": LARGEST_PICTURE,
+        "resizing": _base64(
+            resizing_model(metadata.height, metadata.width, metadata.channels, metadata.resizing).SerializeToString(
+                deterministic=True
+            )
+        ),
+        "samples": list(pictures.values()),
+        "models": [
+            {
+                **_model(export),
+                "name": export.manifest.metadata.model if shared else export.name,
+                "expected": [expected.get(picture) for picture in pictures],
+            }
+            for export, expected in zip(exports, answers, strict=True)
+        ],
+    }
+
+
+def _model(export: _Export) -> dict[str, Any]:
+    metadata = export.manifest.metadata
+    path = check_file(export.folder, export.manifest, MODEL_FILE)
+    file = path.read_bytes()
+    try:
+        shown = first_layer(onnx.load_model_from_string(file), metadata)
+    except Exception as error:  # protobuf's and onnx' errors have no base of their own
+        raise ExportError(f"{path} can't be read as an ONNX file ({type(error).__name__}): export it again") from error
+    return {
+        "family": metadata.family,
+        "facts": "; ".join(_facts(export.manifest, len(file))),
+        "onnx": _base64(file),
+        "first_layer": shown and {"png": _base64(shown.png), "text": shown.text},
+    }
+
+
+def _facts(manifest: Manifest, size: int) -> Iterator[str]:
+    """What the page says of a model below its answer. size: of the file, bytes."""
+    metadata, figures = manifest.metadata, manifest.figures
+    told = f"Right for {metadata.test_accuracy:.2%}"
+    if "test_pictures" in figures:
+        told += f" of {int(figures['test_pictures']):,} test pictures"
+    if {"test_accuracy_low", "test_accuracy_high"} <= figures.keys():
+        told += f" ({figures['test_accuracy_low']:.2%} to {figures['test_accuracy_high']:.2%})"
+    yield told
+    if "parameters" in figures:
+        yield f"{int(figures['parameters']):,} parameters"
+    yield f"{size / 1000:,.0f} kB"
+    augmentation = metadata.recipe.get("augmentation")
+    if augmentation in LEARNED:
+        yield LEARNED[augmentation]
+
+
+def _samples(export: _Export, pictures: dict[str, dict[str, str]]) -> dict[str, list[float]]:
+    """Add the samples of an export to the pictures, by hash. Returns hash -> its probabilities for them."""
+    if export.manifest.file(SAMPLES_FILE) is None:
+        return {}
+    path = check_file(export.folder, export.manifest, SAMPLES_FILE)
+    labels = export.manifest.metadata.labels
+    expected: dict[str, list[float]] = {}
+    try:
+        for sample in json.loads(path.read_text(encoding="utf-8")):
+            inside = f"{SAMPLES_FOLDER}/{sample['file']}"
+            data = check_file(export.folder, export.manifest, inside).read_bytes()
+            known = export.manifest.file(inside)
+            probabilities = [float(value) for value in sample["probabilities"]]
+            if known is None or sample["label"] not in labels or len(probabilities) != len(labels):
+                raise ValueError(f"the sample {sample['file']} doesn't fit the labels")
+            pictures.setdefault(known.sha256, {"png": _base64(data), "label": sample["label"]})
+            expected[known.sha256] = probabilities
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ExportError(f"{path} can't be read as samples ({error!r}): export the model again") from None
+    return expected
+
+
+def _ground(pictures: Sequence[bytes]) -> int:
+    """What a drawing begins with, black (0) or white (255): what most samples have along their edges."""
+    edges = []
+    for picture in pictures:
+        pixels = read_picture(picture, 1)[..., 0]
+        edges.append(np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]).mean())
+    return 255 if edges and np.median(edges) > 127 else 0
+
+
+def _filled(runtime: str, data: Mapping[str, Any], title: str) -> str:
+    """The page that examples/web builds, with what belongs into it. runtime: wasm or webgpu."""
+    folder = files("pipelines.publishing") / "page"
+    page = (folder / f"{runtime}.html").read_text(encoding="utf-8")
+    contents = {
+        "title": escape(title),
+        # Nothing in a name can end the element that holds it.
+        "data": json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
+        "runtime": _base64((folder / f"{runtime}.wasm.gz").read_bytes()),
+    }
+    parts = page.split("<!--zoo:")  # in one pass: a title may look like a mark
+    filled = [parts[0]]
+    for part in parts[1:]:
+        name, _, rest = part.partition("-->")
+        filled += [contents[name], rest]
+    return "".join(filled)
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()

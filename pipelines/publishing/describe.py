@@ -1,0 +1,33 @@
+"""`zoo describe MODEL`: the ledger of a model at one picture size, or for the rows of a table."""
+
+from __future__ import annotations
+
+from pipelines.core.provenance.reading import read_data
+from zoo.data.tables.reading import scales
+from zoo.models import build_for_table, definition
+from zoo.models.ledger import Ledger, ledger, read_ledger
+
+
+def describe(
+    model: str,
+    *,
+    size: tuple[int, int] = (28, 28),
+    channels: int = 1,
+    classes: int = 10,
+    data: str | None = None,
+    label: str | None = None,
+) -> Ledger:
+    """Build the model, untrained, and write its ledger. size: height and width in pixels.
+
+    data, label: as `train` takes them; a data set's own size, channels and classes, or a table's columns, count then.
+    Raises ModelError for an unknown model, or one that can't be built for the pictures or the table; DataError where
+    the data can't be read.
+    """
+    family = definition(model).family  # before anything is read: a mistyped name is told at once
+    if data is None:
+        return ledger(model, *size, channels, classes)
+    data_set = read_data(data, label=label)
+    if not data_set.columns:
+        return ledger(model, data_set.height, data_set.width, data_set.channels, data_set.classes)
+    entries = read_ledger(build_for_table(model, scales(data_set), data_set.classes))
+    return Ledger(model, family, (len(data_set.columns),), data_set.classes, entries)

@@ -1,0 +1,317 @@
+"""`zoo gallery`: exports/README.md, all exports in one page with a chart for each data set, from manifests alone."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import get_args
+from urllib.parse import quote
+
+from pipelines.core.provenance.plan import LEARNED_AS_THEY_ARE
+from pipelines.core.support.markdown import filled, plain, points, row, table
+from pipelines.publishing.catalog import FewerBits, Shipped, read_shipped
+from pipelines.publishing.literature import PUBLISHED, TARGETS, Published, Target
+from pipelines.training.schedule import OF_A_SOURCE
+from zoo.contract import CARD_FILE
+from zoo.data import data_sets
+from zoo.errors import ExportError
+from zoo.models import definitions, pretrained_definitions
+from zoo.models.registry import Family
+from zoo.recipe import Recipe
+
+PAGE_FILE = "README.md"
+CHART_FILE = "accuracy.png"
+
+FAMILIES = get_args(Family)
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """What was written: the page, a chart for each data set, and how many exports they show."""
+
+    page: Path
+    charts: tuple[Path, ...]
+    exports: int
+
+
+def gallery(exports: Path = Path("exports")) -> Gallery:
+    """Write the page and its charts into the folder of exports; they show what the manifests there say.
+
+    Same manifests, same bytes, whole or not at all. Raises ExportError where there is no export, a damaged one, or one
+    of an unknown family, and where the folder can't be written.
+    """
+    from pipelines.publishing.plots import costs
+
+    by_data_set = _by_data_set(read_shipped(exports), exports)
+    charts = {name: shipped[0].folder.parent / CHART_FILE for name, shipped in by_data_set.items()}
+    try:
+        # Everything is drawn and written aside before anything is replaced.
+        with tempfile.TemporaryDirectory(prefix=".gallery.", dir=exports) as temporary:
+            ready = Path(temporary)
+            sections = []
+            for number, (name, shipped) in enumerate(by_data_set.items()):
+                words = costs(ready / f"{number}.png", shipped, PUBLISHED.get(name, ()))
+                sections.append(_section(name, shipped, charts[name].relative_to(exports), words))
+            (ready / PAGE_FILE).write_text("\n\n".join([_HEAD, *sections]) + "\n", encoding="utf-8")
+            for number, chart in enumerate(charts.values()):
+                (ready / f"{number}.png").replace(chart)
+            (ready / PAGE_FILE).replace(exports / PAGE_FILE)
+    except OSError as error:
+        raise ExportError(f"{exports} can't be written ({error.strerror}): name another folder by --exports") from None
+    return Gallery(exports / PAGE_FILE, tuple(charts.values()), sum(map(len, by_data_set.values())))
+
+
+def export_row(export: Shipped) -> str:
+    """The line of the page's table that an export has."""
+    return row(read(export) for _, read in _COLUMNS)
+
+
+def precision_rows(export: Shipped) -> list[str]:
+    """The lines of the page that an export's files of other precisions have."""
+    return [row(read(export, found) for _, read in _PRECISION_COLUMNS) for found in export.fewer_bits]
+
+
+_HEAD = "\n\n".join(
+    [
+        "# Exports",
+        filled("""
+            What is shipped, in numbers. This page is written by `zoo gallery` from the manifests below this folder, and
+            `zoo verify --all` runs each file on its whole test set to see that every line is true. A model's name leads
+            to its card: how to load it, where it fails, how it was made.
+        """),
+        filled("""
+            Sees: the square of pixels that one feature can depend on, in theory; all, where it is the whole picture.
+            95% interval: Wilson's, over the test pictures. Over seeds: mean and standard deviation of the test accuracy
+            of so many trainings, of which one is shipped. Robust: accuracy on corrupted test pictures. Calibration
+            error: expected, in 15 bins. Taught by: the model learned from that one's answers, too (distillation).
+        """),
+    ]
+)
+
+
+_FEWER_BITS = filled("""
+    Files that `zoo quantize` made beside the float32 ones, under the same contract. Points: of accuracy, against
+    float32 on the same test pictures, with Newcombe's interval for pairs. Same answer: as the float32 file's. Speed:
+    how many times as fast as it in onnxruntime, in turns on one thread of a processor with AVX-512 VNNI. A model with
+    fewer than a million multiply-accumulates has none: gathering bytes takes longer there than multiplying them saves,
+    and it is slower than in float32.
+""")
+
+
+def _by_data_set(shipped: Sequence[Shipped], exports: Path) -> dict[str, list[Shipped]]:
+    """Those with published results first; in each, dense before conv before hybrid, small before large."""
+    if not shipped:
+        raise ExportError(f"no export is in {exports}: `zoo run MODEL --data DATA` makes one")
+    for export in shipped:
+        if export.family not in FAMILIES:
+            raise ExportError(
+                f"{export.folder} is of the family {export.family!r}, expected one of {', '.join(FAMILIES)}: "
+                "export the model again"
+            )
+
+    def place(export: Shipped) -> tuple[bool, str, int, int, str]:
+        name = export.data_set
+        return name not in PUBLISHED, name, FAMILIES.index(export.family), export.parameters or 0, export.model
+
+    return {name: list(found) for name, found in groupby(sorted(shipped, key=place), key=lambda e: e.data_set)}
+
+
+def _section(name: str, shipped: Sequence[Shipped], chart: Path, words: str) -> str:
+    """A data set: its chart, its exports, and what others have published on it."""
+    parts = [
+        f"## {plain(name)}",
+        f"![{plain(words)}]({quote(chart.as_posix())})",
+        table([column for column, _ in _COLUMNS], map(export_row, shipped)),
+    ]
+    fewer = [row for export in shipped for row in precision_rows(export)]
+    if fewer:
+        parts += ["### In fewer bits", _FEWER_BITS, table([column for column, _ in _PRECISION_COLUMNS], fewer)]
+    if name in TARGETS:
+        parts += ["### What we aim at", _targets(TARGETS[name], PUBLISHED[name], shipped)]
+    if name in PUBLISHED:
+        parts += ["### What others have published", _published(PUBLISHED[name], shipped)]
+    return "\n\n".join(parts)
+
+
+# --- exports ---------------------------------------------------------------------------------------------------------
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.2%}"
+
+
+def _count(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+def _link(export: Shipped) -> str:
+    folder = quote(f"{export.folder.parent.name}/{export.folder.name}")
+    return f"[{plain(export.model)}]({folder}/{CARD_FILE if export.card else ''})"
+
+
+def _sight(export: Shipped) -> str:
+    if export.receptive_field is None:
+        return ""
+    return f"{export.receptive_field}×{export.receptive_field}" if export.receptive_field else "all"
+
+
+def _interval(export: Shipped) -> str:
+    return "" if export.low is None or export.high is None else f"{export.low:.2%} to {export.high:.2%}"
+
+
+def _over_seeds(export: Shipped) -> str:
+    found = export.spread
+    return f"{found} (seeds {', '.join(map(str, found.seeds))})" if found else ""
+
+
+def _command(export: Shipped) -> str:
+    """The command that makes it again: the model's own recipe, and whatever the export's recipe has otherwise."""
+    own = next(
+        (model.recipe for model in (*definitions(), *pretrained_definitions()) if model.name == export.model), Recipe()
+    )
+    default = own.to_json()
+    made = Recipe().to_json() | dict(export.recipe)  # a field that is younger than the export had its default then
+    settings = {name: made[name] for name in default if made[name] != default[name]}
+    if "epochs" in settings and made.get("least_updates"):
+        settings["least_updates"] = made["least_updates"]  # or naming the epochs would mean exactly that many
+    elif "epochs" in settings:
+        settings.pop("least_updates", None)
+    known = export.data_set in data_sets()
+    words = ["zoo", "run", export.model, "--data", export.data_set if known else f"path/to/{export.data_set}"]
+    if export.label_column:
+        words[-1] += ".csv"
+        words += ["--label", export.label_column]
+        settings = {name: value for name, value in settings.items() if name not in LEARNED_AS_THEY_ARE}
+    if export.source:
+        words += ["--from", export.source]
+    else:
+        settings = {name: value for name, value in settings.items() if name not in OF_A_SOURCE}
+    for name, value in settings.items():
+        words += ["--set", f"{name}={value}"]
+    if len(export.seeds) > 1:
+        first = int(str(made.get("seed", default["seed"])))  # the run trains this one and those that follow
+        words += ["--seeds", str(max(export.seeds) - first + 1)]
+    return f"`{shlex.join(words)}`".replace("|", r"\|")
+
+
+_COLUMNS: tuple[tuple[str, Callable[[Shipped], str]], ...] = (
+    ("family", lambda export: export.family),
+    ("model", _link),
+    (">parameters", lambda export: _count(export.parameters)),
+    (">multiply-accumulates", lambda export: _count(export.multiply_accumulates)),
+    (">sees", _sight),
+    (">test accuracy", lambda export: _share(export.accuracy)),
+    (">95% interval", _interval),
+    (">over seeds", _over_seeds),
+    (">robust", lambda export: _share(export.robust_accuracy)),
+    (">calibration error", lambda export: _share(export.calibration_error)),
+    (">size", lambda export: f"{export.size / 1000:,.0f} kB"),
+    ("taught by", lambda export: plain(export.teacher or "")),
+    ("made by", _command),
+)
+
+
+def _speed(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}×"
+
+
+def _span(found: FewerBits) -> str:
+    return "" if found.low is None else f"{points(found.low)} to {points(found.high)}"
+
+
+_PRECISION_COLUMNS: tuple[tuple[str, Callable[[Shipped, FewerBits], str]], ...] = (
+    ("model", lambda export, _: _link(export)),
+    ("precision", lambda _, found: found.precision),
+    (">test accuracy", lambda _, found: _share(found.accuracy)),
+    (">points", lambda _, found: points(found.difference)),
+    (">95% interval", lambda _, found: _span(found)),
+    (">same answer", lambda _, found: _share(found.same)),
+    (">size", lambda _, found: f"{found.size / 1000:,.0f} kB"),
+    (">of float32", lambda export, found: f"{found.size / export.size:.0%}" if export.size else ""),
+    (">speed, one picture", lambda _, found: _speed(found.speedups[0])),
+    (">speed, 64 at once", lambda _, found: _speed(found.speedups[1])),
+)
+
+
+# --- beside others ---------------------------------------------------------------------------------------------------
+
+
+def _targets(targets: Sequence[Target], published: Sequence[Published], shipped: Sequence[Shipped]) -> str:
+    """A line for each budget: the best of ours in it; where that one was taught, the best that wasn't as well."""
+    results = {result.name: result for result in published}
+    lines = []
+    for target in targets:
+        budget = f"{target.family}, {_short(target.parameters)} parameters"
+        ours = [export for export in shipped if export.family == target.family]
+        best = _best(ours, target.parameters)
+        lines.append(_target_row(budget, target, results.get(target.published or ""), best))
+        if best is not None and best.teacher:
+            alone = _best([export for export in ours if not export.teacher], target.parameters)
+            lines.append(_target_row(f"{budget}, no teacher", target, results.get(target.published or ""), alone))
+    columns = (
+        "at most",
+        "published",
+        ">least",
+        ">stretch",
+        "best of ours",
+        ">parameters",
+        ">test accuracy",
+        ">ahead by",
+    )
+    return table((*columns, "reached", "made by"), lines)
+
+
+def _target_row(budget: str, target: Target, result: Published | None, best: Shipped | None) -> str:
+    anchor = f"{result.accuracy:.1%} ({plain(result.name)})" if result else "none"
+    aims = (f"{target.least:.1%}", f"{target.stretch:.1%}")
+    if best is None:
+        return row((budget, anchor, *aims, "none yet", "", "", "", "no", ""))
+    if best.accuracy >= target.stretch:
+        reached = "stretch"
+    else:
+        reached = "yes" if best.accuracy >= target.least else f"no, {100 * (target.least - best.accuracy):.2f} short"
+    link = f"{_link(best)}, taught by {plain(best.teacher)}" if best.teacher else _link(best)
+    figures = (_count(best.parameters), f"{best.accuracy:.2%}", _ahead(best, result) if result else "")
+    return row((budget, anchor, *aims, link, *figures, reached, _command(best)))
+
+
+def _published(published: Sequence[Published], shipped: Sequence[Shipped]) -> str:
+    """A line for each result: the best of ours that has no more parameters."""
+    lines = []
+    for result in published:
+        best = _best(shipped, result.parameters) if result.parameters else None
+        ours = (
+            (_link(best), _count(best.parameters), f"{best.accuracy:.2%}", _ahead(best, result)) if best else ("",) * 4
+        )
+        lines.append(
+            row((plain(result.name), _short(result.parameters), f"{result.accuracy:.1%}", *ours, result.source))
+        )
+    columns = ("result", ">parameters", ">test accuracy", "ours, no larger", ">parameters", ">test accuracy")
+    return table((*columns, ">ahead by", "source"), lines)
+
+
+def _best(shipped: Sequence[Shipped], parameters: int) -> Shipped | None:
+    """The most accurate with at most so many parameters; of equals, the smallest."""
+    within = [export for export in shipped if export.parameters is not None and export.parameters <= parameters]
+    return max(within, key=lambda export: (export.accuracy, -(export.parameters or 0)), default=None)
+
+
+def _ahead(best: Shipped, result: Published) -> str:
+    """Points of accuracy, and whether the test pictures are enough to tell the two apart."""
+    told = f"{100 * (best.accuracy - result.accuracy):+.2f}"
+    inside = best.low is not None and best.high is not None and best.low <= result.accuracy <= best.high
+    return f"{told}, within the interval" if inside else told
+
+
+def _short(number: int | None) -> str:
+    """1,800,000 as 1.8 M."""
+    if not number:
+        return ""
+    for unit, name in ((1_000_000, "M"), (1_000, "k")):
+        if number >= unit:
+            return f"{number / unit:.4g} {name}"
+    return str(number)

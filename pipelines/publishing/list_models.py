@@ -1,0 +1,156 @@
+"""`zoo list`: all models, with the figures of the exports in a folder. Neither Keras nor MLflow is imported."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from pipelines.core.support.conditions import parse_condition
+from pipelines.publishing.catalog import Shipped, read_shipped
+from zoo.contract import INT8
+from zoo.errors import QueryError, unknown
+from zoo.models import definitions, pretrained_definitions
+from zoo.models.registry import Family
+
+
+@dataclass(frozen=True)
+class ListedModel:
+    """A registered model and one export of it; a model that isn't shipped has None for all that an export says.
+
+    receptive_field: side in pixels of what one feature sees, 0 for the whole picture. accuracy: of the shipped file on
+    the whole test set, 0..1. mean_accuracy, spread: over so many seeds, where there are several. size: of the file in
+    bytes. int8_accuracy, int8_size: of its int8 file, where there is one; int8_speedup: how many times as fast as
+    float32 that one is for 64 pictures at once. summary: what it is, empty for an export of a model that is defined
+    elsewhere.
+    """
+
+    name: str
+    family: str
+    summary: str
+    data_set: str | None = None
+    parameters: int | None = None
+    multiply_accumulates: int | None = None
+    receptive_field: int | None = None
+    accuracy: float | None = None
+    mean_accuracy: float | None = None
+    spread: float | None = None
+    seeds: int | None = None
+    robust_accuracy: float | None = None
+    calibration_error: float | None = None
+    size: int | None = None
+    int8_accuracy: float | None = None
+    int8_size: int | None = None
+    int8_speedup: float | None = None
+
+
+TEXTS = ("name", "family", "data_set")
+COSTS = ("parameters", "multiply_accumulates", "receptive_field", "spread", "calibration_error", "size", "int8_size")
+QUALITIES = ("accuracy", "mean_accuracy", "robust_accuracy", "seeds", "int8_accuracy", "int8_speedup")
+FIELDS = (*TEXTS, *QUALITIES, *COSTS)  # to sort and to choose by
+
+
+def list_models(
+    exports: Path = Path("exports"),
+    *,
+    sort: str | None = None,
+    family: str | None = None,
+    data: str | None = None,
+    where: Sequence[str] = (),
+) -> tuple[ListedModel, ...]:
+    """All registered models, dense before conv before hybrid, a row for each export of one.
+
+    sort: one of FIELDS; qualities from high to low, costs from low to high, blanks last. family, data: only those.
+    where: conditions that all must hold, such as "parameters<100k" or "accuracy>=93%"; a blank fulfils none.
+    Raises QueryError for a field, family, data set or condition that there isn't, ExportError for a damaged manifest.
+    """
+    rows = _all_rows(read_shipped(exports))
+    if family is not None:
+        if family not in get_args(Family):
+            raise QueryError(unknown("family", family, get_args(Family)))
+        rows = [row for row in rows if row.family == family]
+    if data is not None:
+        there = sorted({row.data_set for row in rows if row.data_set})
+        if data not in there:
+            raise QueryError(
+                f"no export in {exports} is of the data set {data!r}, there are those of {', '.join(there) or 'none'}"
+            )
+        rows = [row for row in rows if row.data_set == data]
+    for condition in where:
+        rows = _chosen(rows, condition)
+    return tuple(rows if sort is None else _sorted(rows, sort))
+
+
+def _all_rows(shipped: Sequence[Shipped]) -> list[ListedModel]:
+    known = (*definitions(), *pretrained_definitions())
+    rows = []
+    for model in known:
+        exports = [export for export in shipped if export.model == model.name]
+        rows += [_row(export, model.family, model.summary) for export in exports]
+        if not exports:
+            rows.append(ListedModel(model.name, model.family, model.summary))
+    # Exports of models that somebody else's package defines, or that had another name then, are there all the same.
+    names = {model.name for model in known}
+    return rows + [_row(export, export.family, "") for export in shipped if export.model not in names]
+
+
+def _row(export: Shipped, family: str, summary: str) -> ListedModel:
+    int8 = next((found for found in export.fewer_bits if found.precision == INT8), None)
+    return ListedModel(
+        name=export.model,
+        family=family,
+        summary=summary,
+        data_set=export.data_set,
+        parameters=export.parameters,
+        multiply_accumulates=export.multiply_accumulates,
+        receptive_field=export.receptive_field,
+        accuracy=export.accuracy,
+        mean_accuracy=export.spread.mean if export.spread else None,
+        spread=export.spread.deviation if export.spread else None,
+        seeds=len(export.seeds) or None,
+        robust_accuracy=export.robust_accuracy,
+        calibration_error=export.calibration_error,
+        size=export.size,
+        int8_accuracy=int8.accuracy if int8 else None,
+        int8_size=int8.size if int8 else None,
+        int8_speedup=int8.speedups[1] if int8 else None,
+    )
+
+
+def _sorted(rows: Iterable[ListedModel], field: str) -> list[ListedModel]:
+    _check_field(field)
+    filled, blank = _split(rows, field)
+    if field in TEXTS:
+        return sorted(filled, key=lambda row: str(getattr(row, field))) + blank
+    return sorted(filled, key=lambda row: _number(row, field) * (-1 if field in QUALITIES else 1)) + blank
+
+
+def _chosen(rows: Iterable[ListedModel], condition: str) -> list[ListedModel]:
+    """The rows for which "FIELD OPERATOR VALUE" holds."""
+    asked = parse_condition(condition)
+    _check_field(asked.field)
+    filled, _ = _split(rows, asked.field)
+    if asked.field in TEXTS:
+        return [row for row in filled if asked.holds_for_text(getattr(row, asked.field))]
+    return [row for row in filled if asked.holds_for(_number(row, asked.field))]
+
+
+def _number(row: ListedModel, field: str) -> float:
+    value = float(getattr(row, field))
+    return math.inf if field == "receptive_field" and value == 0 else value  # the whole picture, however large
+
+
+def _split(rows: Iterable[ListedModel], field: str) -> tuple[list[ListedModel], list[ListedModel]]:
+    """Rows that have the field, and rows that have a blank there."""
+    filled: list[ListedModel] = []
+    blank: list[ListedModel] = []
+    for row in rows:
+        (blank if getattr(row, field) is None else filled).append(row)
+    return filled, blank
+
+
+def _check_field(field: str) -> None:
+    if field not in FIELDS:
+        raise QueryError(f"a list has no field {field!r}: there are {', '.join(FIELDS)}")

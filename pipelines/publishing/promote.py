@@ -1,0 +1,277 @@
+"""`zoo promote EXPORT|RUN` and `zoo demote DATA`: which version of a data set's registered model an alias names.
+
+The gates, all of which have to be passed before anything is written:
+
+parity    the export keeps each promise that `zoo verify` checks, and answers as Keras does on every test picture
+accuracy  on the same test pictures as the version that holds the alias: refused where fewer are right, and McNemar's
+          test says that this is no chance (p < 0.05). With a margin: where the lower end of the difference's 95 %
+          interval (Newcombe) is below it, so that what isn't known well enough is refused, too
+latency   the median for one picture, or row, on one thread, within the budget, if there is one
+size      of model.onnx, within the budget, if there is one
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from pipelines import tracking
+from pipelines.core.metrics.paired import paired_test
+from pipelines.core.provenance.reading import find_test_set, read_as
+from pipelines.core.support.markdown import row, table
+from pipelines.evaluation.latency import THREADS, measure_latencies
+from pipelines.evaluation.predictions import answers_of
+from pipelines.exporting.verify import verify
+from pipelines.tracking import Version
+from pipelines.tracking.store import is_run
+from zoo.contract import MODEL_FILE, PARITY_TOLERANCE, Manifest, Metadata, read_manifest, sha256
+from zoo.data import Split, data_sets
+from zoo.errors import DataError, ExportError, TrackingError, VerificationError, printable
+from zoo.runtime import Classifier, load
+from zoo.runtime.loading import find_export
+
+CHAMPION = "champion"
+SIGNIFICANT = 0.05  # of McNemar's p: what is less is no chance
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One condition. found: what was measured; wanted: what it had to be; both as people read them."""
+
+    name: str
+    found: str
+    wanted: str
+    passed: bool
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What became of a model at the gates.
+
+    model: DATA SET/MODEL. registered: the name of the registered model. before: the version that held the alias, None
+    where none did. version: the one that does now; None where a gate wasn't passed, and nothing was written.
+    """
+
+    model: str
+    registered: str
+    alias: str
+    before: int | None
+    version: int | None
+    gates: tuple[Gate, ...]
+
+    @property
+    def refusal(self) -> str:
+        """Why the alias stays where it is, in one sentence; "" where it doesn't."""
+        failed = [f"{gate.name} ({gate.found}; wanted: {gate.wanted})" for gate in self.gates if not gate.passed]
+        if not failed:
+            return ""
+        stays = f"stays version {self.before}" if self.before else "stays free"
+        return printable(f"{self.model} isn't promoted, {self.alias} of {self.registered} {stays}: {'; '.join(failed)}")
+
+
+@dataclass(frozen=True)
+class Demotion:
+    """An alias that went back.
+
+    before: the version that held it; version: the one that held it earlier, and does now.
+    """
+
+    registered: str
+    alias: str
+    before: int
+    version: int
+
+
+def promote(
+    name: str | os.PathLike[str],
+    *,
+    alias: str = CHAMPION,
+    max_latency: float | None = None,
+    max_size: int | None = None,
+    margin: float | None = None,
+    data: str | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Promotion:
+    """Let an alias of the data set's registered model name this one, if it passes the gates; else nothing is written.
+
+    name: an export, as a folder or a name; a run that was exported; or models:/NAME@ALIAS. max_latency: milliseconds.
+    max_size: bytes. margin: points of accuracy that may be lost; None asks only that it isn't found to be worse.
+    data: the data set with the test pictures, by default the one that the export names or that its run was trained on.
+    tell: is given a line for each step.
+    Raises TrackingError, ExportError or DataError where model, store or pictures can't be used.
+    """
+    tracking.check_alias(alias)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = _folder_of(str(name), Path(temporary))
+        manifest = read_manifest(folder)
+        metadata = manifest.metadata
+        registered = tracking.registered_name(metadata.data_set)
+        known = tracking.registered_data_set(registered)
+        if known not in (None, metadata.data_set):
+            raise TrackingError(f"{registered} is registered for the data set {known!r}, not {metadata.data_set!r}")
+        before = tracking.find_holder(registered, alias)
+        data = data or _data_of(metadata)
+
+        tell("verifying the export")
+        parity = _parity(folder, manifest, data)
+        tell("asking about the test pictures, and taking the time" if before else "taking the time")
+        new = load(folder, provider="cpu", threads=THREADS)
+        old = load(f"models:/{registered}/{before.number}", provider="cpu", threads=THREADS) if before else None
+        latency, *other = measure_latencies([new, *([old] if old else [])])
+        beside = f" (version {before.number}: {other[0]:.3g} ms)" if before else ""
+        size = (folder / MODEL_FILE).stat().st_size
+        gates = (
+            parity,
+            _accuracy(new, old, before, data, margin),
+            Gate(
+                "latency",
+                f"{latency:.3g} ms{beside}",
+                "no budget" if max_latency is None else f"at most {max_latency:g} ms",
+                max_latency is None or latency <= max_latency,
+            ),
+            Gate(
+                "size",
+                f"{size / 1000:,.0f} kB",
+                "no budget" if max_size is None else f"at most {max_size / 1000:,.0f} kB",
+                max_size is None or size <= max_size,
+            ),
+        )
+        number = before.number if before else None
+        refused = Promotion(f"{metadata.data_set}/{metadata.model}", registered, alias, number, None, gates)
+        if refused.refusal:
+            return refused
+        digest = sha256(folder / MODEL_FILE)
+        if before is not None and before.tags.get("sha256") == digest:  # it holds the alias already
+            return replace(refused, version=number)
+        tell("registering")
+        run_id, model_id = tracking.adopt(folder, manifest)
+        tags = {
+            "model": metadata.model,
+            "family": metadata.family,
+            "data_digest": metadata.data_digest,
+            "sha256": digest,
+            "test_accuracy": f"{metadata.test_accuracy:.6f}",
+            "largest_difference": f"{metadata.parity['largest_difference']:.3g}",
+            "latency_ms": f"{latency:.4g}",
+            "size": str(size),
+            f"promoted_to_{alias}": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        description = _description(metadata, alias, before, gates)
+        version = tracking.register(registered, metadata.data_set, model_id, run_id, tags, description)
+        tracking.move_alias(version, alias, before)
+        return Promotion(refused.model, registered, alias, number, version.number, gates)
+
+
+def demote(data: str, *, alias: str = CHAMPION) -> Demotion:
+    """Let an alias of a data set's registered model name the version that held it before.
+
+    data: the data set, or its registered model. Raises TrackingError where there is no such version.
+    """
+    tracking.existing_store()
+    held, holds = tracking.move_alias_back(tracking.registered_name(data), alias)
+    return Demotion(held.name, alias, held.number, holds.number)
+
+
+def _folder_of(name: str, temporary: Path) -> Path:
+    """The export's folder, fetched from the store where a run or a version is named."""
+    if name.startswith("models:/"):
+        version = tracking.find_version(name)
+        folder = tracking.fetch_folder(version.run_id, "export", temporary, written_by="export")
+        held = {file.sha256 for file in read_manifest(folder).files}
+        if version.tags.get("sha256", "") not in {"", *held}:
+            raise TrackingError(
+                f"{version} isn't what run {version.run_id[:8]} holds, which was exported anew: promote the run instead"
+            )
+        return folder
+    if is_run(name):
+        run_id = tracking.find_run(name)
+        return tracking.fetch_folder(run_id, "export", temporary, written_by="export")
+    found = find_export(name)
+    if found.is_file():
+        raise ExportError(
+            f"{found} is a file, expected an export's folder or a run: its manifest holds what is promised"
+        )
+    return found
+
+
+def _data_of(metadata: Metadata) -> str | None:
+    """Where the pictures of an export lie, by the run that made it, unless it is a known data set."""
+    if metadata.data_set in data_sets():
+        return None
+    try:
+        return tracking.load_run(tracking.find_maker(metadata.run_id)).plan.data
+    except TrackingError:
+        return None
+
+
+def _parity(folder: Path, manifest: Manifest, data: str | None) -> Gate:
+    wanted = f"each check of `zoo verify`, at most {PARITY_TOLERANCE:.0e} from Keras"
+    largest = manifest.metadata.parity.get("largest_difference", float("inf"))
+    try:
+        found = verify(folder, data=data, corrupted=False)
+    except VerificationError as error:
+        return Gate("parity", str(error).replace(f"{folder}/", "").replace(f"{folder}", "the export"), wanted, False)
+    if found.accuracy is None:
+        told = f"not checked: {manifest.metadata.data_set!r} is no known data set, name where it lies by --data"
+        return Gate("parity", told, wanted, False)
+    told = f"{len(found.checks)} checks kept, {largest:.0e} from Keras"
+    return Gate("parity", told, wanted, largest <= PARITY_TOLERANCE)
+
+
+def _accuracy(
+    new: Classifier, old: Classifier | None, before: Version | None, data: str | None, margin: float | None
+) -> Gate:
+    if old is None or before is None:
+        return Gate("accuracy", f"{new.metadata.test_accuracy:.2%}", "none to compare with: the first one", True)
+    holder = f"version {before.number}"
+    wanted = f"not fewer right than {holder}, beyond chance (p < {SIGNIFICANT})"
+    if margin is not None:
+        wanted = f"at most {margin:g} points below {holder}, for sure (95% interval)"
+    try:
+        tests = _same_test(new.metadata, old.metadata, data)
+    except (DataError, ExportError) as error:
+        tests, reason = None, str(error)
+    else:
+        reason = f"{holder} knows other classes, or was tested on other pictures: take the alias from it in `zoo ui`"
+    if tests is None:
+        return Gate("accuracy", f"can't be compared ({reason})", wanted, False)
+    right = [
+        answers_of(classifier, test.inputs)[1].argmax(axis=1) == test.labels
+        for classifier, test in zip((new, old), tests, strict=True)
+    ]
+    found = paired_test(*right)
+    told = (
+        f"{right[0].mean():.2%} against {right[1].mean():.2%}: {100 * found.difference:+.2f} points "
+        f"({100 * found.low:+.2f} to {100 * found.high:+.2f}), p = {found.p:.2g}, {found.pictures:,} pictures"
+    )
+    worse = found.difference < 0 and found.p < SIGNIFICANT
+    return Gate("accuracy", told, wanted, not worse if margin is None else found.low >= -margin / 100)
+
+
+def _same_test(new: Metadata, old: Metadata, data: str | None) -> tuple[Split, Split] | None:
+    """The test pictures, as each of the two takes them: each in its own size. None where they aren't the same ones."""
+    test = find_test_set(new, data)
+    if test is None or old.labels != new.labels or old.columns != new.columns:
+        return None
+    if old.data_digest == new.data_digest:
+        return test, test
+    other = read_as(old, data or new.data_set).test
+    return (test, other) if np.array_equal(test.labels, other.labels) else None
+
+
+def _description(metadata: Metadata, alias: str, before: Version | None, gates: tuple[Gate, ...]) -> str:
+    """The gates in Markdown, as the page of the version shows them."""
+    model = tracking.shown(f"{metadata.data_set}/{metadata.model}")
+    rows = (row([gate.name, tracking.shown(gate.found), tracking.shown(gate.wanted)]) for gate in gates)
+    instead = f" instead of version {before.number}" if before else ""
+    return (
+        f"{model}, promoted to {alias}{instead}: all gates were passed.\n\n"
+        + table(["gate", "found", "wanted"], rows)
+        + "\n"
+    )

@@ -1,0 +1,1 @@
+"""The experiments, grouped by idea."""

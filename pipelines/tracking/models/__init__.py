@@ -1,0 +1,1 @@
+"""Models in the store and in its registry."""

@@ -1,0 +1,1 @@
+"""What is kept on disk until the store has it."""

@@ -1,0 +1,1 @@
+"""Runs: written, read, listed, kept up."""

@@ -1,0 +1,206 @@
+"""Finding runs, and what the store knows of them."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+from pipelines.core.provenance.plan import PLAN_FILE, Plan, fingerprint, parse_plan
+from pipelines.tracking.runs.system import SYSTEM
+from pipelines.tracking.store import (
+    RUN_ID,
+    checked_run_id,
+    database_file,
+    existing_store,
+    open_client,
+    store_uri,
+    without_secrets,
+)
+from zoo.errors import RecipeError, TrackingError
+
+# What is measured after each epoch; everything else that a run measures is a figure.
+HISTORY = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds")
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """What the store knows of a run.
+
+    status: RUNNING, FINISHED, FAILED or KILLED. figures: numbers by name, such as test_accuracy. history: for each name
+    in HISTORY one value for each time that it was measured, and "epoch", after which that was; a run that held no
+    pictures out has no validation_loss and no validation_accuracy. commit: of the code that trained.
+    data_digest: of the pictures. fingerprint: of all that decides the weights. facts: the run's parameters but for its
+    recipe, as text: what the machine was, what the model turned out to have. tags: all of them.
+    """
+
+    run_id: str
+    status: str
+    plan: Plan
+    data_set: str
+    data_digest: str
+    fingerprint: str
+    commit: str
+    figures: Mapping[str, float]
+    history: Mapping[str, tuple[float, ...]]
+    facts: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def find_run(run: str) -> str:
+    """The id of a run that is named by it, by its first digits, or as runs:/ID. TrackingError for none, or several."""
+    prefix = run.removeprefix("runs:/").strip("/").lower()
+    existing_store()
+    found = [] if not prefix or set(prefix) - set("0123456789abcdef") else search(f"run_id LIKE '{prefix}%'")
+    if len(found) == 1:
+        return checked_run_id(found[0])
+    if found:
+        names = ", ".join(each.info.run_id[: len(prefix) + 4] for each in found[:5])
+        raise TrackingError(f"{len(found)} runs begin with {prefix!r} ({names}): give more digits")
+    recent = ", ".join(f"{each.info.run_id[:8]} ({each.info.run_name})" for each in search("", 3))
+    there_are = f"the latest are {recent}" if recent else "there is none yet"
+    raise TrackingError(f"no run in {without_secrets(store_uri())} begins with {run!r}: {there_are}")
+
+
+def find_maker(named: str) -> str:
+    """The id of the run that an export says made it, which may be anything. TrackingError where it isn't here."""
+    if not RUN_ID.fullmatch(named):
+        raise TrackingError(f"the export names no run, but {named[:40]!r}")
+    return find_run(named)
+
+
+def find_finished(plan: Plan) -> str | None:
+    """The id of the latest run of a plan that was trained to its end, with this code on these pictures; None if none.
+
+    A run of the same pictures in another place isn't meant: its own plan may lead nowhere by now.
+    """
+    path = database_file(store_uri())
+    if path is not None and not path.is_file():
+        return None
+    found = search(f"status = 'FINISHED' AND tags.fingerprint = '{fingerprint(plan)}'")
+    ids = (str(each.info.run_id) for each in found)
+    return next((run_id for run_id in ids if load_run(run_id).plan == plan), None)
+
+
+def latest_by_model(experiment: str) -> tuple[str, ...]:
+    """The id of each model's latest finished run in an experiment, by the model's name; evaluated ones come first.
+
+    None where there is no such experiment, or it holds no finished run. Raises TrackingError where the store fails.
+    """
+    latest: dict[str, str] = {}
+    evaluated: dict[str, str] = {}
+    with open_client() as client:
+        known = client.get_experiment_by_name(experiment)
+        token = None
+        while known is not None:
+            found = client.search_runs(
+                [known.experiment_id], "status = 'FINISHED'", order_by=["start_time DESC"], page_token=token
+            )
+            for run in found:
+                if "fingerprint" in run.data.tags:
+                    model = run.data.tags["model"]
+                    latest.setdefault(model, run.info.run_id)
+                    if "test_accuracy" in run.data.metrics:
+                        evaluated.setdefault(model, run.info.run_id)
+            token = found.token
+            if not token:
+                break
+    return tuple(run_id for _, run_id in sorted({**latest, **evaluated}.items()))
+
+
+def accuracies_by_seed(run: TrackedRun) -> dict[int, float]:
+    """Seed -> test accuracy, ascending: of this run, and of each other finished one that differs in its seed alone.
+
+    The same model, pictures and recipe; the code may have changed between them, or three seeds would have to be trained
+    again for a comment. Of several runs of one seed the latest counts, but for the seed of this one. Raises
+    TrackingError where the store fails.
+    """
+    own = run.plan.recipe
+    of_the_same = f"tags.model = '{run.plan.model}' AND tags.data_digest = '{run.data_digest}'"  # size is in the digest
+    found = {own.seed: run.figures["test_accuracy"]}
+    for other in search(f"status = 'FINISHED' AND metrics.test_accuracy >= 0 AND {of_the_same}", most=1000):
+        with open_client() as client:
+            text = read_text(client, other.info.run_id, PLAN_FILE)
+        try:
+            plan = parse_plan(text, PLAN_FILE)
+        except RecipeError:  # of a version whose recipes had other fields: not the same recipe
+            continue
+        recipe = plan.recipe
+        if replace(recipe, seed=own.seed) == own and plan.source == run.plan.source:
+            found.setdefault(recipe.seed, other.data.metrics["test_accuracy"])
+    return dict(sorted(found.items()))
+
+
+def search(filters: str, most: int = 100) -> Sequence[Any]:
+    """Runs of all experiments that fit, the latest first."""
+    with open_client() as client:
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        return list(client.search_runs(experiments, filters, max_results=most, order_by=["start_time DESC"]))
+
+
+def load_run(run: str) -> TrackedRun:
+    """What the store knows of a run, named as `find_run` takes it. Raises TrackingError where it isn't one of ours."""
+    run_id = find_run(run)
+    with open_client() as client:
+        found = client.get_run(run_id)
+        if "fingerprint" not in found.data.tags:
+            raise TrackingError(f"run {run_id} was not made by `zoo train`: choose another")
+        plan = parse_plan(read_text(client, run_id, PLAN_FILE), f"{PLAN_FILE} of run {run_id}")
+        by_epoch = {name: _by_epoch(client, run_id, name) for name in HISTORY if name in found.data.metrics}
+    # What was never a number was not measured: who draws a history asks for the names that are in it.
+    history = {
+        name: tuple(values.values()) for name, values in by_epoch.items() if not all(map(isnan, values.values()))
+    }
+    history["epoch"] = tuple(by_epoch.get(HISTORY[0], {}))
+    tags = found.data.tags
+    return TrackedRun(
+        run_id=run_id,
+        status=found.info.status,
+        plan=plan,
+        data_set=tags["data_set"],
+        data_digest=tags["data_digest"],
+        fingerprint=tags["fingerprint"],
+        commit=tags["commit"],
+        figures={
+            name: value
+            for name, value in found.data.metrics.items()
+            if name not in HISTORY and not name.startswith(SYSTEM)
+        },
+        history=history,
+        facts={name: value for name, value in found.data.params.items() if name not in plan.recipe.to_json()},
+        tags=dict(tags),
+    )
+
+
+def labels_of(run_id: str) -> tuple[str, ...]:
+    """The class names that a run learned, as `start_run` wrote them down; none where it is older than that."""
+    with open_client() as client:
+        profiles = [json.loads(each.dataset.profile or "{}") for each in client.get_run(run_id).inputs.dataset_inputs]
+    return tuple(str(label) for label in next((p["labels"] for p in profiles if "labels" in p), ()))
+
+
+def _by_epoch(client: Any, run_id: str, name: str) -> dict[int, float]:
+    """A metric by epoch, in order. What a resumed run measured again counts as it was measured last."""
+    values = {metric.step: metric.value for metric in client.get_metric_history(run_id, name)}
+    return dict(sorted(values.items()))
+
+
+def fetch_folder(run_id: str, artifact_path: str, into: Path, *, written_by: str = "evaluate") -> Path:
+    """Copy a folder of a run's artifacts below `into`, where it keeps its name. TrackingError where there is none.
+
+    written_by: the command that writes it.
+    """
+    with open_client() as client:
+        if not client.list_artifacts(run_id, artifact_path):
+            raise TrackingError(f"run {run_id} holds no {artifact_path}: `zoo {written_by} {run_id[:8]}` writes it")
+        return Path(client.download_artifacts(run_id, artifact_path, str(into)))
+
+
+def read_text(client: Any, run_id: str, path: str) -> str:
+    """One of the run's artifacts, as text."""
+    with tempfile.TemporaryDirectory() as temporary:
+        return Path(client.download_artifacts(run_id, path, temporary)).read_text(encoding="utf-8")

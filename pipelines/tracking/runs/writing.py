@@ -1,0 +1,168 @@
+"""Writing a run down, from its start to its end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipelines.core.provenance.machine import commit, versions
+from pipelines.core.provenance.plan import PLAN_FILE, Plan, code_digest, fingerprint
+from pipelines.core.support.process import this_process
+from pipelines.tracking.describing import run_name, update_description, update_experiment
+from pipelines.tracking.outbox import delivery
+from pipelines.tracking.outbox.journal import Entry, Record
+from pipelines.tracking.outbox.sender import sign_of_life, trained_here
+from pipelines.tracking.store import checked_run_id, experiment_id, open_client
+from zoo.data import DataSet
+from zoo.models import definition
+
+
+def start_run(
+    plan: Plan, data_set: DataSet, facts: Mapping[str, str | int | float], more_tags: Mapping[str, str] | None = None
+) -> str:
+    """Open a run of a plan and write down all that is known beforehand. Returns its id, 32 hexadecimal digits.
+
+    facts: what the machine decided or the model turned out to have (precision, parameters), logged beside the recipe.
+    more_tags: what else it is to be found by.
+    """
+    tags = {
+        "model": plan.model,
+        "family": definition(plan.model).family,
+        "data_set": data_set.name,
+        "data_digest": data_set.digest,
+        "fingerprint": fingerprint(plan),
+        "commit": commit(),
+        "code": code_digest(),
+        "mlflow.source.git.commit": commit(),
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.name": "zoo train",
+        **this_process().to_tags(),
+        **sign_of_life(),
+        **(more_tags or {}),
+    }
+    if plan.source is not None:
+        tags |= {"source": plan.source.name, "source_digest": plan.source.digest}
+    size = f"{data_set.height}x{data_set.width}x{data_set.channels}"
+    of_inputs = {"label": plan.label, "columns": len(data_set.columns)} if data_set.columns else {"size": size}
+    known = {"model": plan.model, "data": plan.data, **of_inputs, "classes": data_set.classes}
+    params = {**known, **plan.recipe.to_json(), **facts}
+    with open_client() as client:
+        from mlflow.entities import Param
+
+        experiment = experiment_id(client, data_set.name)
+        update_experiment(client, experiment, data_set)
+        run_id = checked_run_id(client.create_run(experiment, run_name=run_name(plan), tags=tags))
+        try:
+            client.log_batch(run_id, params=[Param(name, str(value)) for name, value in params.items()])
+            client.log_text(run_id, plan.to_json(), PLAN_FILE)
+            client.log_dict(run_id, versions(), "versions.json")
+            _log_inputs(client, run_id, _inputs(data_set))
+            update_description(client, run_id)
+        except BaseException:  # or it would count as running for ever
+            client.set_terminated(run_id, "FAILED")
+            raise
+    return run_id
+
+
+def _log_inputs(client: Any, run_id: str, inputs: Sequence[Any]) -> None:
+    """MLflow's own way, again where another run wrote the same data set down at the same moment: now it is there."""
+    from mlflow import MlflowException
+
+    for left in reversed(range(10)):
+        try:
+            client.log_inputs(run_id, datasets=inputs)
+            return
+        except MlflowException as error:
+            if not left or "unique" not in str(error).lower():
+                raise
+
+
+def _inputs(data_set: DataSet) -> Sequence[Any]:
+    """The three splits as MLflow's data sets, each with its shape, and the digest of the whole."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    def of_split(context: str, split: Any) -> Any:
+        what, schema = (
+            ("rows", {"features": "float32 [N, F]"})
+            if data_set.columns
+            else ("pictures", {"images": "uint8 [N, H, W, C]"})
+        )
+        profile = {what: len(split), "shape": list(split.inputs.shape), "labels": list(data_set.labels)}
+        found = Dataset(
+            name=f"{data_set.name}-{context}",
+            digest=data_set.digest[:32],  # the column takes 36 characters; the whole is the tag data_digest
+            source_type="local",
+            source=json.dumps({"uri": data_set.origin}),
+            schema=json.dumps({**schema, "labels": "int64 [N]"}),
+            profile=json.dumps(profile),
+        )
+        return DatasetInput(found, [InputTag("mlflow.data.context", context)])
+
+    splits = {"train": data_set.train, "validation": data_set.validation, "test": data_set.test}
+    return [of_split(context, split) for context, split in splits.items()]
+
+
+def log_epoch(run_id: str, epoch: int, figures: Mapping[str, float]) -> None:
+    """Write what an epoch measured; the first is 1. names: those in HISTORY."""
+    write(run_id, delivery.metrics(figures, epoch))
+
+
+def log_figures(
+    run_id: str, figures: Mapping[str, float], *, model: str | None = None, split: str | None = None
+) -> None:
+    """Write numbers about the run as a whole, such as test_accuracy; one written before is replaced.
+
+    model: of which of the run's models they are, KERAS_MODEL or ONNX_MODEL. split: of the data set, on which they were
+    measured. With both, the UI shows them on the pages of that model and of that data, too.
+    """
+    write(run_id, delivery.metrics(figures, 0, model, split))
+    write(run_id, delivery.description())
+
+
+def log_machine(run_id: str, figures: Mapping[str, float], seconds: int) -> None:
+    """Write what the machine did, so many seconds after the run began."""
+    write(run_id, delivery.metrics(figures, seconds))
+
+
+def log_tags(run_id: str, tags: Mapping[str, str]) -> None:
+    """Write words about the run as a whole, such as the digest of its weights; one written before is replaced."""
+    write(run_id, delivery.tags(tags))
+
+
+def log_folder(run_id: str, folder: Path, artifact_path: str | None = None) -> None:
+    """Add a folder's files to the run's artifacts, under that path; pictures show in the MLflow UI."""
+    write(run_id, delivery.folder(artifact_path), folder)
+
+
+def reopen(run_id: str) -> None:
+    """Mark a run as running again, in this process: it is gone on with."""
+    tags = {**this_process().to_tags(), **sign_of_life()}
+    with open_client() as client:
+        delivery.deliver(client, run_id, [Entry(delivery.tags(tags), 0, None)], again=False)  # first: it would be stale
+        client.update_run(run_id, status="RUNNING")
+        update_description(client, run_id)
+
+
+def finish(run_id: str, status: str) -> None:
+    """End a run as FINISHED, FAILED or KILLED."""
+    write(run_id, delivery.status(status))
+    write(run_id, delivery.description())
+
+
+def end_at(run_id: str, status: str, seconds: float) -> None:
+    """End a run as of a moment, in seconds since 1970."""
+    with open_client() as client:
+        client.set_terminated(run_id, status, int(seconds * 1000))
+        update_description(client, run_id)
+
+
+def write(run_id: str, record: Record, files: Path | None = None) -> None:
+    """Write a record, and the folder that goes with it: by way of the outbox while this process trains the run."""
+    outbox = trained_here(run_id)
+    if outbox is not None:
+        outbox.put(record, files)
+        return
+    with open_client() as client:
+        delivery.deliver(client, run_id, [Entry(record, 0, files)], again=False)

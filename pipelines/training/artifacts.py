@@ -1,0 +1,47 @@
+"""What a training sees: a few pictures beside what the recipe makes of them, logged with the run before it begins."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines import tracking
+from pipelines.plotting.tiles import augmented
+from zoo.data import DataSet, Split
+from zoo.data.stream.batches import training_batches
+from zoo.recipe import Recipe
+
+PICTURES = 8
+CHANGES = 5
+SEARCHED = 200  # training pictures, for some of different classes
+FILE = "augmentation.png"
+
+
+def log_augmented(run_id: str, recipe: Recipe, data_set: DataSet) -> None:
+    """Draw it, and add it to the run's artifacts; nothing where pictures are learned as they are."""
+    if recipe.augmentation == "none":
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        first, changed = changes(recipe, data_set)
+        augmented(Path(folder) / FILE, first, changed, recipe.augmentation)
+        tracking.log_folder(run_id, Path(folder))
+
+
+def changes(recipe: Recipe, data_set: DataSet) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Some pictures [P, H, W, C], of different classes first, and what they become [CHANGES, P, H, W, C], both uint8.
+
+    They come through the stream that trains, each as a class of its own, which tells them apart once they are shuffled.
+    """
+    labels = data_set.train.labels
+    earlier = np.array([np.count_nonzero(labels[:i] == label) for i, label in enumerate(labels[:SEARCHED])])
+    chosen = np.argsort(earlier, kind="stable")[:PICTURES]
+    images = data_set.train.inputs[chosen]
+    few = Split(images, np.arange(len(images)), tuple(map(str, chosen)))
+    alone = recipe.with_values({"batch_size": len(few), "balance": "none", "mixup": 0})
+    stream: Any = training_batches(few, len(few), alone, mirrored=data_set.mirrored, first_epoch=0, epochs=CHANGES)
+    changed = [batch.numpy()[np.argsort(targets.numpy().argmax(axis=1))] for batch, targets in stream]
+    return images, np.stack(changed)

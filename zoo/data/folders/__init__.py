@@ -1,0 +1,1 @@
+"""Folders, lists and arrays of images."""

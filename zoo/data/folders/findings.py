@@ -1,0 +1,248 @@
+"""What was found in a folder of pictures, whether one can learn from it, and what to do about it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.data.folders.duplicates import Duplicates, connected
+from zoo.data.folders.inspection import ARRAY, Inspection
+from zoo.data.listing import SPLITS, Listing
+from zoo.data.report import ClassCount, Finding, Report, Same, SizeCount
+from zoo.images import FORMATS
+
+LARGEST_UNREADABLE_SHARE = 0.05  # above it, something is wrong with the folder rather than with a few files
+# Pictures of the largest class for one of the smallest: above it, accuracy is about the largest.
+LARGEST_IMBALANCE = 5.0
+MOST_GROUPS, MOST_FILES, MOST_SIZES = 1000, 20, 2000  # that a report names one by one; it counts all of them
+USABLE, LOOK, UNUSABLE = "good to learn from", "usable, but have a look", "not to be learned from yet"
+
+
+def make_report(listing: Listing, inspection: Inspection, duplicates: Duplicates, kept: Duplicates) -> Report:
+    """All that `zoo data check` tells. kept: those of the duplicates that `kept_together` gives."""
+    readable = inspection.readable
+    same, across, between = _same(listing, duplicates)
+    surplus = {"equal": _surplus(duplicates.equal)}
+    if duplicates.near is not None:
+        surplus["near"] = _surplus(duplicates.near) - surplus["equal"]
+    wrongly_named = tuple(inspection.wrongly_named(listing))
+    counts = _counts(listing, readable)
+    found = _findings(listing, inspection, duplicates, kept, across, between, surplus, len(wrongly_named), counts)
+    findings = tuple(found)
+    sizes = Counter(zip(inspection.heights[readable].tolist(), inspection.widths[readable].tolist(), strict=True))
+    return Report(
+        path=str(listing.root),
+        files=len(listing),
+        readable=int(readable.sum()),
+        splits=listing.given,
+        classes=tuple(
+            ClassCount(label, sum(row), {split: row[SPLITS.index(split)] for split in listing.given})
+            for label, row in zip(listing.labels, counts.tolist(), strict=True)
+        ),
+        sizes=tuple(SizeCount(*size, count) for size, count in sizes.most_common(MOST_SIZES)),
+        formats=dict(
+            Counter("array" if k == ARRAY else FORMATS[k] for k in inspection.formats[readable].tolist()).most_common()
+        ),
+        modes=dict(Counter(inspection.modes[readable].tolist()).most_common()),
+        unreadable=inspection.problems,
+        left_out=listing.left_out,
+        wrongly_named=wrongly_named,
+        same=same,
+        surplus=surplus,
+        verdict=UNUSABLE if obstacle(findings) else LOOK if findings else USABLE,
+        findings=findings,
+    )
+
+
+def obstacle(findings: Iterable[Finding]) -> str:
+    """The sentence that says why nothing can be learned yet; "" where there is none."""
+    return next((finding.sentence for finding in findings if finding.serious), "")
+
+
+def _surplus(units: NDArray[np.int64]) -> int:
+    return len(units) - len(np.unique(units))
+
+
+def _counts(listing: Listing, used: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """[K, 3]: how many of the pictures are of each class and split."""
+    counts = np.zeros((len(listing.labels), len(SPLITS)), np.int64)
+    np.add.at(counts, (listing.classes[used], listing.splits[used]), 1)
+    return counts
+
+
+def _same(listing: Listing, duplicates: Duplicates) -> tuple[tuple[Same, ...], int, int]:
+    """Groups of duplicates, the most telling first; how many of all lie in several splits, and in several classes."""
+    found: list[Same] = []
+    across = between = 0
+    for kind, units in (("equal", duplicates.equal), ("near", duplicates.near)):
+        if units is None:
+            continue
+        size, different = np.bincount(units), _different(units, duplicates.equal)
+        splits, labels = _different(units, listing.splits), _different(units, listing.classes)
+        several = (size > 1) & ((different > 1) if kind == "near" else True)
+        across += int((several & (splits > 1)).sum())
+        between += int((several & (labels > 1)).sum())
+        chosen = np.flatnonzero(several)
+        chosen = chosen[np.lexsort((chosen, -labels[chosen], -splits[chosen]))][:MOST_GROUPS]
+        order = np.argsort(units, kind="stable")
+        begin = np.searchsorted(units[order], np.arange(len(size) + 1))
+        for unit in chosen.tolist():
+            members = order[begin[unit] : begin[unit + 1]]
+            found.append(
+                Same(
+                    kind=kind,
+                    pictures=len(members),
+                    files=tuple(listing.files[k] for k in members[:MOST_FILES]),
+                    labels=tuple(listing.labels[k] for k in np.unique(listing.classes[members])),
+                    splits=tuple(SPLITS[k] for k in np.unique(listing.splits[members])),
+                )
+            )
+    found.sort(key=lambda same: (-len(same.splits), -len(same.labels), same.kind, same.files))
+    return tuple(found[:MOST_GROUPS]), across, between
+
+
+def _different(units: NDArray[np.int64], values: NDArray[np.integer]) -> NDArray[np.int64]:
+    """How many different values [N] each unit has."""
+    pairs = np.unique(np.stack([units, values]), axis=1)
+    return np.bincount(pairs[0], minlength=int(units.max(initial=-1)) + 1)
+
+
+# --- what to do ----------------------------------------------------------------------------------------------------
+
+
+def _findings(
+    listing: Listing,
+    inspection: Inspection,
+    duplicates: Duplicates,
+    kept: Duplicates,
+    across: int,
+    between: int,
+    surplus: Mapping[str, int],
+    wrongly_named: int,
+    by_split: NDArray[np.int64],
+) -> Iterator[Finding]:
+    """What stands against learning first, then what to look at."""
+    unusable = why_unusable(listing, inspection, kept)
+    if unusable:
+        yield Finding(True, unusable)
+    elif inspection.problems:
+        yield Finding(False, f"{_count(len(inspection.problems), 'file')} can't be read, and will be left out")
+    if across:
+        yield Finding(
+            False,
+            f"{_count(across, 'picture')} can be found in more than one of {', '.join(listing.given)}: what is tested "
+            "was learned by heart; equal ones are left out of train, near ones are yours to sort out",
+        )
+    grouped = listing.groups >= 0
+    apart = int((_different(listing.groups[grouped].astype(np.int64), listing.splits[grouped]) > 1).sum())
+    if apart:
+        yield Finding(
+            False,
+            f"{_count(apart, 'group')} can be found in more than one of {', '.join(listing.given)}: what the others "
+            "share with test, and train with validation, is left out of them",
+        )
+    if between:
+        yield Finding(False, f"{_count(between, 'picture')} can be found in more than one class: keep the right one")
+    if duplicates.near is None:
+        yield Finding(False, "near duplicates weren't looked for: the pictures are too many, or too much alike")
+    elif not unusable and kept.near is None:
+        yield Finding(
+            False, "nearly all pictures of a class look alike: only equal ones are kept together when splits are drawn"
+        )
+    if surplus["equal"] or surplus.get("near"):
+        near = f", and {surplus['near']:,} look like another" if surplus.get("near") else ""
+        yield Finding(
+            False,
+            f"{surplus['equal']:,} of the pictures {'is' if surplus['equal'] == 1 else 'are'} there already, pixel by "
+            f"pixel{near}: those are kept in one split, and count as often as they are there",
+        )
+    counts = by_split.sum(axis=1)
+    if counts.size and counts.min() and counts.max() > LARGEST_IMBALANCE * counts.min():
+        largest, smallest = listing.labels[int(counts.argmax())], listing.labels[int(counts.argmin())]
+        yield Finding(
+            False,
+            f"class {largest!r} has {counts.max() / counts.min():.1f} times the pictures of {smallest!r}: add some, or "
+            "draw as many of each by --set balance=classes",
+        )
+    if wrongly_named:
+        yield Finding(False, f"{_count(wrongly_named, 'picture')} named as another format: used all the same")
+    if listing.left_out:
+        kinds = Counter(problem.kind for problem in listing.left_out)
+        told = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
+        yield Finding(False, f"left out as no pictures to learn from: {told}")
+
+
+def why_unusable(listing: Listing, inspection: Inspection | None = None, duplicates: Duplicates | None = None) -> str:
+    """Why nothing can be learned from it, in a sentence that says what to do; "" where it can.
+
+    Without an inspection as far as names alone tell.
+    """
+    problems = inspection.problems if inspection else ()
+    among = f" that can be read ({problems[0].sentence})" if problems else ""
+    root, used = listing.root, inspection.readable if inspection else np.ones(len(listing), bool)
+    if not used.any():
+        return f"{root} holds no pictures{among}: expected {listing.expected}"
+    if "train" not in listing.given:
+        return f"{root} holds {' and '.join(listing.given)} pictures, but no folder train to learn from"
+    if len(listing.labels) < 2:
+        return f"{root} holds one class, {listing.labels[0]!r}: expected 2 classes or more"
+    unprintable = next((label for label in listing.labels if not label.isprintable()), None)
+    if unprintable is not None:
+        return f"{root} holds a class {unprintable!r} whose name can't be printed: rename it"
+    counts = _counts(listing, used)
+    apart = None if duplicates is None else _apart(listing, used, duplicates)
+    for number, label in enumerate(listing.labels):
+        for split in listing.given:
+            expected = 1 + len(SPLITS) - len(listing.given) if split == "train" else 1
+            where = f"{split} of {root}" if len(listing.given) > 1 else str(root)
+            found = int(counts[number, SPLITS.index(split)])
+            if found < expected:
+                return (
+                    f"class {label!r} in {where} has {_count(found, 'picture')}{among}, expected at least {expected}, "
+                    "so that train, validation and test have one each: add some, or remove the class"
+                )
+            if apart is not None and split == "train" and apart[number] < expected:
+                return (
+                    f"class {label!r} in {where} has {_count(found, 'picture')}, of which {apart[number]} can be kept "
+                    f"apart (the others are duplicates, or of one group), expected at least {expected}, so that "
+                    "train, validation and test have one each: add some, or remove the class"
+                )
+    if len(problems) > LARGEST_UNREADABLE_SHARE * len(listing):
+        named = "; ".join(problem.sentence for problem in problems[:3])
+        return (
+            f"{len(problems)} of {len(listing)} pictures in {root} can't be read, expected at most "
+            f"{LARGEST_UNREADABLE_SHARE:.0%}: {named}{'; ...' if len(problems) > 3 else ''}"
+        )
+    return ""
+
+
+def _apart(listing: Listing, used: NDArray[np.bool_], duplicates: Duplicates) -> NDArray[np.int64]:
+    """[K]: in how many pieces the train pictures of each class can be divided."""
+    learned = used & (listing.splits == SPLITS.index("train"))
+    pieces = np.unique(np.stack([listing.classes[learned], together(listing, duplicates)[learned]]), axis=1)
+    return np.bincount(pieces[0], minlength=len(listing.labels))
+
+
+def kept_together(listing: Listing, inspection: Inspection, duplicates: Duplicates) -> Duplicates:
+    """The duplicates that no splits may part: near ones, too, unless a class is hardly anything else."""
+    equal = Duplicates(duplicates.equal, None)
+    if why_unusable(listing, inspection, duplicates) and not why_unusable(listing, inspection, equal):
+        return equal
+    return duplicates
+
+
+def together(listing: Listing, duplicates: Duplicates) -> NDArray[np.int64]:
+    """[N]: what may not lie in two splits has the same number: duplicates, and pictures of one group."""
+    if not (listing.groups >= 0).any():
+        return duplicates.units
+    grouped = np.flatnonzero(listing.groups >= 0)
+    order = grouped[np.argsort(listing.groups[grouped], kind="stable")]
+    neighbours = order[:-1][np.diff(listing.groups[order]) == 0], order[1:][np.diff(listing.groups[order]) == 0]
+    return connected(duplicates.units, duplicates.units[np.stack(neighbours, axis=1)])
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

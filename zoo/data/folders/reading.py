@@ -1,0 +1,167 @@
+"""A folder or a table of pictures becomes a data set: listed, decoded, looked through for duplicates, divided."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.contract import RESIZINGS
+from zoo.data.dataset import DataSet, Split
+from zoo.data.folders.decoding import decode_all
+from zoo.data.folders.duplicates import Duplicates, find_duplicates
+from zoo.data.folders.findings import kept_together, make_report, obstacle, together, why_unusable
+from zoo.data.folders.inspection import Inspection, Progress, inspect
+from zoo.data.folders.layouts import list_pictures
+from zoo.data.listing import SPLITS, Listing, Names, Problem
+from zoo.data.pixels import Pictures, take_apart
+from zoo.data.report import Report
+from zoo.data.splits import fill_splits
+from zoo.errors import DataError
+from zoo.images import Decoded, Pixels, resize
+
+EXAMPLE_SIDE = 96  # pixels, of the pictures that a report shows
+ON_BAD = ("skip", "fail")
+
+
+def read_pictures(
+    path: Path,
+    *,
+    size: tuple[int, int] | None = None,
+    resizing: str = RESIZINGS[0],
+    groups: str | None = None,
+    on_bad: str = ON_BAD[0],
+    on_progress: Progress,
+) -> DataSet:
+    """Read every picture of a folder or a table into a data set of its name.
+
+    size: (height, width); by default the one that all pictures share, else 64x64. One channel where every picture is
+    grey, else three. Splits that the source doesn't have are drawn from its train pictures, 70/10/20 where it has none:
+    the same share of each class, duplicates and groups together.
+    groups: as in `list_pictures`. on_bad: skip leaves out what can't be read, up to 5 % of it; fail takes none.
+    Raises DataError for what isn't there, one class, a class with too few pictures for the splits, or too many pictures
+    that can't be read.
+    """
+    listing = list_pictures(path, groups)
+    _refuse(why_unusable(listing))
+    pictures, inspection = decode_all(listing, size, resizing, on_progress)
+    duplicates = find_duplicates(inspection)
+    kept = kept_together(listing, inspection, duplicates)
+    report = make_report(listing, inspection, duplicates, kept)
+    _refuse(obstacle(report.findings))
+    if on_bad == "fail" and inspection.problems:
+        raise DataError(
+            f"{len(inspection.problems)} of {len(listing)} pictures in {listing.root} can't be read: "
+            f"{inspection.problems[0].sentence} is the first"
+        )
+    splits, leaked = _divided(listing, inspection, kept, pictures)
+    return DataSet(
+        name=listing.name,
+        labels=listing.labels,
+        train=splits["train"],
+        validation=splits["validation"],
+        test=splits["test"],
+        mirrored=False,  # nobody knows: a mirrored 3 isn't one
+        origin=str(path.resolve()),
+        skipped=(*leaked, *_told(listing), *(problem.sentence for problem in inspection.problems)),
+        resizing=resizing,
+        report=report,
+    )
+
+
+def check_pictures(
+    path: Path, *, groups: str | None = None, examples: int = 0, on_progress: Progress
+) -> tuple[Report, dict[str, list[Pixels]]]:
+    """Look at every picture as `read_pictures` does, and keep none but `examples` of each class, by its name.
+
+    Raises DataError where nothing can be listed.
+    """
+    listing = list_pictures(path, groups)
+    shown: dict[str, list[Pixels]] = {label: [] for label in listing.labels}
+    wanted = {int(place) for k in range(len(listing.labels)) for place in _spread(listing.classes == k, examples)}
+
+    def look(place: int, decoded: Decoded) -> Callable[[], None]:
+        if place not in wanted:
+            return _nothing
+        label = listing.labels[listing.classes[place]]
+        height, width = _within(decoded.pixels.shape[0], decoded.pixels.shape[1], EXAMPLE_SIDE)
+        pixels = resize(decoded.pixels, height, width)
+        return lambda: shown[label].append(pixels)
+
+    inspection = inspect(listing, look, on_progress)
+    duplicates = find_duplicates(inspection)
+    kept = kept_together(listing, inspection, duplicates)
+    return make_report(listing, inspection, duplicates, kept), shown
+
+
+def _spread(mine: NDArray[np.bool_], count: int) -> NDArray[np.int64]:
+    """`count` of the places that are mine, from the first to the last."""
+    places = np.flatnonzero(mine)
+    return places[np.unique(np.linspace(0, len(places) - 1, min(count, len(places))).astype(np.int64))]
+
+
+def _within(height: int, width: int, most: int) -> tuple[int, int]:
+    """The same proportions with no side above `most` pixels."""
+    shrink = min(1.0, most / max(height, width))
+    return max(1, round(height * shrink)), max(1, round(width * shrink))
+
+
+def _told(listing: Listing) -> Iterator[str]:
+    """A sentence for each kind of thing that is no picture: there may be as many as there are pictures."""
+    by_kind: dict[str, list[Problem]] = {}
+    for problem in listing.left_out:
+        by_kind.setdefault(problem.kind, []).append(problem)
+    for problems in by_kind.values():
+        others = f" (as are {len(problems) - 1:,} others)" if len(problems) > 1 else ""
+        yield problems[0].sentence + others
+
+
+def _nothing() -> None:
+    pass
+
+
+def _refuse(reason: str) -> None:
+    if reason:
+        raise DataError(reason)
+
+
+# --- splits --------------------------------------------------------------------------------------------------------
+
+
+def _divided(
+    listing: Listing, inspection: Inspection, duplicates: Duplicates, pictures: Pictures
+) -> tuple[dict[str, Split], list[str]]:
+    """train, validation and test, and a sentence for what had to be left out of one of them."""
+    readable = inspection.readable
+    rows = np.cumsum(readable) - 1  # [N] in the listing -> in the pictures
+    places = {split: np.flatnonzero(readable & (listing.splits == SPLITS.index(split))) for split in listing.given}
+    leaked: list[str] = []
+    same = together(listing, Duplicates(duplicates.equal, None))
+    for judge, learner in (("test", "train"), ("test", "validation"), ("validation", "train")):
+        if judge in places and learner in places:
+            known = np.isin(same[places[learner]], same[places[judge]])
+            if known.any():
+                first = listing.where(int(places[learner][known][0]))
+                leaked.append(
+                    f"{known.sum():,} {learner} pictures are among those of {judge}, pixel by pixel or by their group, "
+                    f"and are left out of {learner}: {first} is the first"
+                )
+                places[learner] = places[learner][~known]
+    places = fill_splits(places, listing.classes, together(listing, duplicates))
+    because = leaked[0] if leaked else "its groups or its duplicates went elsewhere"
+    for name in SPLITS:
+        present = np.isin(np.arange(len(listing.labels)), listing.classes[places[name]])
+        if not present.all():
+            label = listing.labels[int(present.argmin())]
+            raise DataError(f"class {label!r} has no picture of its own in {name} of {listing.root}: {because}")
+    parts = take_apart(pictures, [rows[places[name]] for name in SPLITS])
+    return {
+        name: Split(
+            part,
+            listing.classes[places[name]].astype(np.int64),
+            Names(listing.files[k] for k in places[name].tolist()),
+        )
+        for name, part in zip(SPLITS, parts, strict=True)
+    }, leaked

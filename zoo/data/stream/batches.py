@@ -1,0 +1,125 @@
+"""The stream of a training: what every step sees depends on the seed and the step's number alone, not on the past.
+
+A run that goes on at epoch k therefore sees, bit for bit, what it would have seen without the interruption.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.data.dataset import Split
+from zoo.data.stream.augment import augmentation_called
+from zoo.errors import MissingExtraError, RecipeError
+from zoo.images import Pixels
+from zoo.recipe import Recipe
+
+Tensor = Any  # a tf.Tensor
+Teacher = Callable[[Pixels], NDArray[np.float32]]  # images [B, H, W, C] uint8 -> probabilities [B, K]
+
+
+def steps_per_epoch(split: Split, batch_size: int) -> int:
+    """Full batches in one pass; the pictures left over are others each time. A split smaller than a batch is one."""
+    return max(1, len(split) // batch_size)
+
+
+def training_batches(
+    split: Split,
+    classes: int,
+    recipe: Recipe,
+    *,
+    mirrored: bool,
+    first_epoch: int,
+    epochs: int,
+    teacher: Teacher | None = None,
+) -> Any:
+    """A tf.data.Dataset of (images [B, H, W, C] uint8, targets [B, K] float32): `epochs` epochs in one stream.
+
+    Of a table it is rows [B, F] float32, which are learned as they are.
+
+    A target is the share of each class, 1 in all: the label's, after smoothing, mixup and the teacher's word.
+    mirrored: whether a mirrored picture keeps its label, where the recipe leaves it to the data set. first_epoch: the
+    first is 0. Raises RecipeError for an unknown augmentation, or one of a table's rows.
+    """
+    if split.inputs.ndim == 2 and (recipe.augmentation != "none" or recipe.mixup):
+        raise RecipeError("the rows of a table are learned as they are: set augmentation=none and mixup=0")
+    augment = augmentation_called(recipe.augmentation)
+    mirrored = mirrored if recipe.mirrored == "auto" else recipe.mirrored == "yes"
+    try:
+        import tensorflow as tf
+    except ModuleNotFoundError:
+        raise MissingExtraError("tensorflow", "train") from None
+
+    steps = steps_per_epoch(split, recipe.batch_size)
+    batch_size = min(recipe.batch_size, len(split))
+    off = recipe.label_smoothing / classes
+    with tf.device("CPU:0"):  # where tf.data works; tensors outside of its functions aren't copied into its graph
+        labels = tf.constant(split.labels)
+        if recipe.balance == "classes":
+            counts = np.bincount(split.labels)[split.labels]  # [N]: how many there are of each picture's class
+            rarity = tf.constant(-np.log(counts, dtype=np.float32)[None])  # [1, N]: all classes are equally likely
+
+    def order(epoch: Tensor) -> Any:
+        """[steps, B] indices of pictures. Even seeds are for orders, odd ones for changes of pictures."""
+        seed = [recipe.seed, 2 * epoch]
+        if recipe.balance == "classes":
+            shuffled = tf.random.stateless_categorical(rarity, steps * batch_size, seed, tf.int32)[0]
+        else:
+            shuffled = tf.random.experimental.stateless_shuffle(tf.range(len(split)), seed)
+        return tf.data.Dataset.from_tensor_slices(tf.reshape(shuffled[: steps * batch_size], [steps, batch_size]))
+
+    def batch(step: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
+        seed = tf.stack([recipe.seed, 2 * step + 1])
+        pictures = augment(_gathered(split, indices, batch_size), mirrored, seed)
+        targets = tf.one_hot(tf.gather(labels, indices), classes, 1 - recipe.label_smoothing + off, off)
+        if recipe.mixup:
+            pictures, targets = _mixed(pictures, targets, recipe.mixup, tf.random.fold_in(seed, 1))
+        if teacher is not None:
+            taught = tf.ensure_shape(tf.numpy_function(teacher, [pictures], tf.float32), targets.shape)
+            targets += recipe.teacher_share * (taught - targets)
+        return pictures, targets
+
+    orders = tf.data.Dataset.range(first_epoch, first_epoch + epochs).flat_map(order)
+    batches = orders.enumerate(first_epoch * steps).map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def plain_batches(split: Split, classes: int, batch_size: int) -> Any:
+    """A tf.data.Dataset of (images [B, H, W, C] uint8, targets [B, K] float32): each picture once, in order."""
+    import tensorflow as tf
+
+    def batch(start: Tensor) -> tuple[Tensor, Tensor]:
+        indices = tf.range(start, tf.minimum(start + batch_size, len(split)))
+        return _gathered(split, indices, None), tf.one_hot(tf.gather(labels, indices), classes)
+
+    with tf.device("CPU:0"):
+        labels = tf.constant(split.labels)
+    starts = tf.data.Dataset.range(0, len(split), batch_size)
+    return starts.map(batch).prefetch(1)
+
+
+def _gathered(split: Split, indices: Tensor, count: int | None) -> Tensor:
+    """Pictures or rows at indices [B], from memory or from a file; TensorFlow would copy them all."""
+    import tensorflow as tf
+
+    inputs = tf.numpy_function(lambda some: split.inputs[some], [indices], tf.as_dtype(split.inputs.dtype))
+    return tf.ensure_shape(inputs, [count, *split.inputs.shape[1:]])
+
+
+def _mixed(images: Tensor, targets: Tensor, most: float, seed: Tensor) -> tuple[Tensor, Tensor]:
+    """Each picture takes in a share, drawn evenly from 0 to `most`, of its neighbour in the batch, and of its target.
+
+    Departure from the paper: shares are drawn for each picture, and evenly where it has a Beta distribution.
+    """
+    import tensorflow as tf
+
+    share = tf.random.stateless_uniform([images.shape[0], 1], seed, 0, most)
+
+    def blend(own: Tensor, share: Tensor) -> Tensor:
+        return own + share * (tf.roll(own, 1, axis=0) - own)
+
+    mixed = blend(tf.cast(images, tf.float32), share[:, :, None, None])
+    return tf.cast(tf.round(mixed), tf.uint8), blend(targets, share)

@@ -1,0 +1,173 @@
+"""What was found in a table of values, whether one can learn from it, and what to do about it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.data.folders.findings import LARGEST_IMBALANCE, LOOK, UNUSABLE, USABLE, obstacle
+from zoo.data.report import Finding
+from zoo.data.tables.reading import Roles, data_set_of, is_numeric, roles_of
+from zoo.errors import DataError
+from zoo.tables import NO_NUMBER, TextTable, parse_number, read_text_table
+
+MOST_SHOWN = 3  # of a column's categories, the commonest
+
+
+@dataclass(frozen=True)
+class ColumnFound:
+    """A column of features.
+
+    kind: numeric, categorical, or unusable, where a finding says why. missing: rows without a value. different: values
+    among the others. values: the least, the median and the largest number, or the commonest categories.
+    """
+
+    name: str
+    kind: str
+    missing: int
+    different: int
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ClassRows:
+    """Rows of a class, and how many of them are in each split that the table has itself."""
+
+    label: str
+    rows: int
+    splits: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class TableReport:
+    """What a table holds.
+
+    label: the column with the classes. splits: those that a column of the table gives. copies: how many rows more than
+    one of each there are, value by value.
+    """
+
+    path: str
+    rows: int
+    label: str
+    splits: tuple[str, ...]
+    classes: tuple[ClassRows, ...]
+    columns: tuple[ColumnFound, ...]
+    copies: int
+    verdict: str
+    findings: tuple[Finding, ...]
+
+
+def check_table(path: Path, label: str | None) -> TableReport:
+    """All that `zoo data check` tells of a table, read as `zoo.data.tables.reading.read_table` reads it.
+
+    Raises DataError for a file that is no table, without the label's column, or without classes in it.
+    """
+    table = read_text_table(path)
+    roles = roles_of(table, label)
+    columns, problems = [], []
+    for place in roles.features:
+        kind, reason = _kind(table, place)
+        columns.append(_column(table, place, kind))
+        problems += [reason] if reason else []
+    if not problems:
+        try:
+            data_set_of(table, roles)
+        except DataError as error:
+            problems.append(str(error))
+    rows = [tuple(row[place] for place in roles.features) for row in table.rows]
+    found = (*(Finding(True, reason) for reason in problems), *_findings(roles, columns, rows))
+    return TableReport(
+        path=str(path),
+        rows=len(rows),
+        label=table.header[roles.label],
+        splits=roles.given,
+        classes=tuple(_classes(roles)),
+        columns=tuple(columns),
+        copies=len(rows) - len(set(zip(rows, roles.labels.tolist(), strict=True))),
+        verdict=UNUSABLE if obstacle(found) else LOOK if found else USABLE,
+        findings=found,
+    )
+
+
+def _kind(table: TextTable, place: int) -> tuple[str, str]:
+    """What a column is, and why it can't be learned from; "" where it can."""
+    try:
+        return ("numeric" if is_numeric(table, place) else "categorical"), ""
+    except DataError as error:
+        return "unusable", str(error)
+
+
+def _column(table: TextTable, place: int, kind: str) -> ColumnFound:
+    cells = [row[place] for row in table.rows]
+    no_value = NO_NUMBER if kind == "numeric" else {""}
+    there = [cell for cell in cells if cell.lower() not in no_value]
+    numbers = [number for cell in there if (number := parse_number(cell)) is not None] if kind == "numeric" else []
+    counts = Counter(numbers or there)
+    shown: Sequence[str] = [cell for cell, _ in Counter(there).most_common(MOST_SHOWN)]
+    if numbers:
+        shown = [f"{value:g}" for value in (min(numbers), float(np.median(numbers)), max(numbers))]
+    return ColumnFound(table.header[place], kind, len(cells) - len(there), len(counts), tuple(shown))
+
+
+def _classes(roles: Roles) -> Iterator[ClassRows]:
+    for code, label in enumerate(roles.classes):
+        splits = Counter(roles.splits[roles.labels == code].tolist())
+        yield ClassRows(label, sum(splits.values()), {split: splits[split] for split in roles.given})
+
+
+# --- what to do ----------------------------------------------------------------------------------------------------
+
+
+def _findings(roles: Roles, columns: Sequence[ColumnFound], rows: Sequence[tuple[str, ...]]) -> Iterator[Finding]:
+    """What to look at, the most telling first."""
+    across, between = _shared(rows, roles.splits), _shared(rows, roles.labels)
+    if across:
+        yield Finding(
+            False,
+            f"{_rows(across)} can be found in more than one of {', '.join(roles.given)}: what is tested was learned "
+            "by heart; keep each in one",
+        )
+    if between:
+        yield Finding(
+            False, f"{_rows(between)} have the values of others of another class: nothing can tell them apart"
+        )
+    for column in columns:
+        named, filled = f"column {column.name!r}", len(rows) - column.missing
+        if filled and column.different == 1 and not column.missing:
+            yield Finding(False, f"{named} is {column.values[0]!r} in every row: it tells nothing, remove it")
+        if column.kind == "numeric" and column.different == filled == len(rows) > 1 and _counts_rows(column):
+            yield Finding(False, f"{named} counts the rows: remove it, or what is learned is their order")
+        if column.missing:
+            instead = "the median is taken" if column.kind == "numeric" else "that is a category of its own"
+            yield Finding(False, f"{named} has no value in {_rows(column.missing)} of {len(rows):,}: {instead}")
+    counts = np.bincount(roles.labels)
+    if counts.max() > LARGEST_IMBALANCE * counts.min():
+        largest, smallest = roles.classes[int(counts.argmax())], roles.classes[int(counts.argmin())]
+        yield Finding(
+            False,
+            f"class {largest!r} has {counts.max() / counts.min():.1f} times the rows of {smallest!r}: add some, or "
+            "draw as many of each by --set balance=classes",
+        )
+
+
+def _counts_rows(column: ColumnFound) -> bool:
+    """Whether numbers that all differ are whole and without a gap."""
+    first, _, last = map(float, column.values)
+    return first in (0, 1) and last - first == column.different - 1
+
+
+def _shared(rows: Sequence[tuple[str, ...]], values: NDArray[np.generic]) -> int:
+    """How many rows have the features of another row, and another value [N]."""
+    seen: dict[tuple[str, ...], set[object]] = {}
+    for row, value in zip(rows, values.tolist(), strict=True):
+        seen.setdefault(row, set()).add(value)
+    return sum(len(seen[row]) > 1 for row in rows)
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'' if count == 1 else 's'}"
