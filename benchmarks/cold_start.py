@@ -3,7 +3,7 @@
     PYTHONPATH=. python benchmarks/cold_start.py [--model conv-small] [--rounds 5] [--json]
 
 Against the same in bare onnxruntime with Pillow, and with Keras: import, load the .keras file, predict the same
-picture. All are whole processes, started in turns, and timed inside from the first line on; the interpreter's own
+image. All are whole processes, started in turns, and timed inside from the first line on; the interpreter's own
 start is told beside it. Medians, and the shortest times: what a machine with nothing else to do would show.
 """
 
@@ -68,7 +68,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         export, saved = prepare(Path(folder), options.model)
-        picture = str(export / SAMPLES_FOLDER / "0.png")
+        image = str(export / SAMPLES_FOLDER / "0.png")
         tasks = {"ours": (OURS, str(export)), "bare": (BARE, str(export)), "keras": (KERAS, str(saved))}
         seconds: dict[str, list[float]] = {name: [] for name in tasks}
         whole: dict[str, list[float]] = {name: [] for name in tasks}
@@ -76,7 +76,7 @@ def main() -> None:
             answers = {}
             for name, (code, path) in tasks.items():
                 begin = perf_counter()
-                answers[name], inside = first_answer(code, path, picture)
+                answers[name], inside = first_answer(code, path, image)
                 whole[name].append(perf_counter() - begin)
                 seconds[name].append(inside)
             if max(answers.values()) - min(answers.values()) > 1e-5:
@@ -125,11 +125,11 @@ def prepare(folder: Path, name: str) -> tuple[Path, Path]:
     return write_export(folder / digits.name / name, model, digits, metadata, {}).folder, folder / "model.keras"
 
 
-def first_answer(code: str, path: str, picture: str) -> tuple[float, float]:
+def first_answer(code: str, path: str, image: str) -> tuple[float, float]:
     """The probability that a fresh interpreter finds, and the seconds that it took inside."""
     environment: dict[str, Any] = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(
-        [sys.executable, "-c", code, path, picture], capture_output=True, text=True, check=True, env=environment
+        [sys.executable, "-c", code, path, image], capture_output=True, text=True, check=True, env=environment
     )
     probability, seconds = done.stdout.split()[-2:]
     return float(probability), float(seconds)

@@ -1,12 +1,12 @@
-"""Pictures from a folder to the model: how fast, and in how much memory, however many there are.
+"""Images from a folder to the model: how fast, and in how much memory, however many there are.
 
-    PYTHONPATH=. python benchmarks/data.py [--pictures 10000 100000 1000000] [--rounds 3] [--json]
+    PYTHONPATH=. python benchmarks/data.py [--images 10000 100000 1000000] [--rounds 3] [--json]
 
-1. Throughput on one folder, side by side: `keras.utils.image_dataset_from_directory`, which decodes every picture in
+1. Throughput on one folder, side by side: `keras.utils.image_dataset_from_directory`, which decodes every image in
    every epoch, against ours, which opens each once (check, duplicates and splits are part of that), keeps the pixels,
    in memory or in a file, and draws batches of them. Each in a process of its own, in turns.
-2. Resident memory of a process that reads ever more pictures and draws batches of them, with ZOO_MEMORY=0, so that all
-   of them are read from the file. Hard links to 10,000 pictures make the million.
+2. Resident memory of a process that reads ever more images and draws batches of them, with ZOO_MEMORY=0, so that all
+   of them are read from the file. Hard links to 10,000 images make the million.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from PIL import Image
 
 CLASSES = 10
 ORIGINALS = 10_000
-SIDE = 64  # pixels, of the throughput's pictures
+SIDE = 64  # pixels, of the throughput's images
 SMALL = 28  # of the memory's
 BATCH = 128
 
-# Ours: the pass that opens everything, then two epochs of batches. Printed: seconds of each, pictures in an epoch.
+# Ours: the pass that opens everything, then two epochs of batches. Printed: seconds of each, images in an epoch.
 OURS = """
 import sys, time
 from pathlib import Path
@@ -63,9 +63,9 @@ opened = time.perf_counter() - start
 epochs = []
 for _ in range(2):
     start = time.perf_counter()
-    pictures = sum(len(images) for images, _ in data)
+    images = sum(len(images) for images, _ in data)
     epochs.append(time.perf_counter() - start)
-print(opened, *epochs, pictures, pictures)
+print(opened, *epochs, images, images)
 """
 
 MEMORY = """
@@ -95,8 +95,8 @@ print(empty, loaded, resident(), peak, opened, first)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Reading a folder of pictures: throughput and memory.")
-    parser.add_argument("--pictures", type=int, nargs="*", default=[10_000, 100_000, 1_000_000], metavar="N")
+    parser = argparse.ArgumentParser(description="Reading a folder of images: throughput and memory.")
+    parser.add_argument("--images", type=int, nargs="*", default=[10_000, 100_000, 1_000_000], metavar="N")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -104,24 +104,24 @@ def main() -> None:
         root = Path(temporary)
         result: dict[str, Any] = {}
         if options.rounds:
-            make_pictures(root / "photos", ORIGINALS, SIDE, "jpg")
+            make_images(root / "photos", ORIGINALS, SIDE, "jpg")
             result["throughput"] = throughput(root / "photos", options.rounds, root)
             if not options.json:
                 show_throughput(result["throughput"])
-        if options.pictures:
-            make_pictures(root / "small", ORIGINALS, SMALL, "png")
+        if options.images:
+            make_images(root / "small", ORIGINALS, SMALL, "png")
             result["memory"] = []
-            for count in options.pictures:
+            for count in options.images:
                 many = link(root / "small", root / f"{count}", count)
-                result["memory"].append({"pictures": count, **memory(many, root)})
+                result["memory"].append({"images": count, **memory(many, root)})
                 if not options.json:
                     show_memory(result["memory"][-1])
     if options.json:
         print(json.dumps(result, indent=2))
 
 
-def make_pictures(folder: Path, count: int, side: int, ending: str) -> None:
-    """Pictures with something to decode in them: blots of colour under noise."""
+def make_images(folder: Path, count: int, side: int, ending: str) -> None:
+    """Images with something to decode in them: blots of color under noise."""
     random = np.random.default_rng(0)
     for k in range(count):
         path = folder / f"class {k % CLASSES}" / f"{k}.{ending}"
@@ -143,7 +143,7 @@ def link(folder: Path, many: Path, count: int) -> Path:
 
 
 def throughput(folder: Path, rounds: int, root: Path) -> dict[str, dict[str, float]]:
-    """Pictures a second, the median of the rounds: of the first epoch with all before it, and of one that follows."""
+    """Images a second, the median of the rounds: of the first epoch with all before it, and of one that follows."""
     tasks = {
         "keras": (KERAS, {}),
         "ours, in memory": (OURS, {"ZOO_MEMORY": "4"}),
@@ -153,9 +153,9 @@ def throughput(folder: Path, rounds: int, root: Path) -> dict[str, dict[str, flo
     for turn in range(rounds):
         for name, (code, variables) in tasks.items():
             cache = root / f"cache {turn} {len(seen[name])}"
-            opened, first, second, pictures, in_all = run(code, folder, {**variables, "XDG_CACHE_HOME": str(cache)})
+            opened, first, second, images, in_all = run(code, folder, {**variables, "XDG_CACHE_HOME": str(cache)})
             # Our splits leave fewer to learn from than Keras takes: the first epoch is told by what was opened in it.
-            seen[name].append((in_all / (opened + first), pictures / second))
+            seen[name].append((in_all / (opened + first), images / second))
     return {
         name: {"first_epoch": float(np.median([a for a, _ in rates])), "later": float(np.median([b for _, b in rates]))}
         for name, rates in seen.items()
@@ -184,9 +184,7 @@ def run(code: str, folder: Path, variables: dict[str, str]) -> list[float]:
 
 
 def show_throughput(found: dict[str, dict[str, float]]) -> None:
-    print(
-        f"{ORIGINALS:,} JPEG pictures of {SIDE}x{SIDE}, batches of {BATCH}; pictures a second, and as a ratio to Keras"
-    )
+    print(f"{ORIGINALS:,} JPEG images of {SIDE}x{SIDE}, batches of {BATCH}; images a second, and as a ratio to Keras")
     for name, rates in found.items():
         told = (f"{rates[key]:9,.0f} ({rates[key] / found['keras'][key]:5.2f})" for key in ("first_epoch", "later"))
         print(f"{name:18} first epoch, start included {next(told)}   later epochs {next(told)}")
@@ -195,7 +193,7 @@ def show_throughput(found: dict[str, dict[str, float]]) -> None:
 def show_memory(found: dict[str, float]) -> None:
     after, peak, empty = (found[name] / 2**20 for name in ("after", "peak", "empty"))
     print(
-        f"{found['pictures']:9,} pictures: {after:5,.0f} MiB resident, at most {peak:5,.0f}, of which libraries "
+        f"{found['images']:9,} images: {after:5,.0f} MiB resident, at most {peak:5,.0f}, of which libraries "
         f"{empty:,.0f}; opened in {found['seconds_to_open']:,.1f} s, first batch "
         f"{found['seconds_to_first_batch']:.2f} s later",
         flush=True,

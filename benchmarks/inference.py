@@ -3,7 +3,7 @@
     PYTHONPATH=. python benchmarks/inference.py [--exports exports/fashion-mnist] [--batch 1,8,64,256] [--provider cpu]
         [--seconds 0.5] [--results FOLDER] [--markdown]
 
-It measures as `zoo benchmark` does, with the same function: in turns, each contestant in a process of its own, with the
+It measures as `zoo benchmark` does, with the same function: in turns, each entry in a process of its own, with the
 number of threads that it likes best. A ratio is the other's time divided by ours, the median over rounds, with the
 lowest and the highest round behind it: above 1, the file that we ship is faster. Where int8 files lie beside an export,
 ours is compared with our float32, and with OpenVINO on the same file. With --results each export is written down as it
@@ -79,11 +79,11 @@ def measure(folder: Path, options: argparse.Namespace) -> list[Row]:
         ours = {
             precision: min(same, key=lambda timing: timing.median)
             for precision in MODEL_FILES
-            if (same := [e.at(batch) for e in found.contestants if e.provider and e.precision == precision])
+            if (same := [e.at(batch) for e in found.entries if e.provider and e.precision == precision])
         }
         pairs = [
             (each.name, each.precision, ours[each.precision], each.at(batch))
-            for each in found.contestants
+            for each in found.entries
             if not each.provider
         ]
         floats = [pair for pair in pairs if pair[1] == "float32"]

@@ -1,4 +1,4 @@
-"""Accuracy on moved pictures: what the sliders of `zoo demo` do, over a whole test set instead of ten samples.
+"""Accuracy on moved images: what the sliders of `zoo demo` do, over a whole test set instead of ten samples.
 
 PYTHONPATH=. python benchmarks/moved.py fashion-mnist/mlp-small fashion-mnist/conv-small fashion-mnist/conv-mlp-small
 """
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def moves(images: Pixels) -> Iterator[tuple[str, Pixels]]:
-    """Name and pictures, as in examples/web/src/transform.ts."""
+    """Name and images, as in examples/web/src/transform.ts."""
     yield "as they are", images
     for pixels in (2, 4, 6):
         yield f"{pixels} pixels to the right", moved(images, right=pixels)

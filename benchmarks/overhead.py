@@ -1,4 +1,4 @@
-"""What `classifier.probabilities` and `classifier.predict` take above bare `session.run`, for one picture as an array.
+"""What `classifier.probabilities` and `classifier.predict` take above bare `session.run`, for one image as an array.
 
     PYTHONPATH=. python benchmarks/overhead.py exports/fashion-mnist/softmax exports/fashion-mnist/conv-small [--json]
 
@@ -22,7 +22,7 @@ BARE, WARMING = "session.run", 200
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Our API over bare onnxruntime, one picture as an array.")
+    parser = argparse.ArgumentParser(description="Our API over bare onnxruntime, one image as an array.")
     parser.add_argument("exports", nargs="+", metavar="EXPORT")
     parser.add_argument("--turns", type=int, default=5000)
     parser.add_argument("--json", action="store_true")
@@ -41,11 +41,11 @@ def microseconds(classifier: zoo.Classifier, turns: int) -> dict[str, float]:
     """The median time of each way to ask, in microseconds."""
     shape = (1, classifier.height, classifier.width, classifier.channels)
     images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    picture, session = images[0], classifier.session
+    image, session = images[0], classifier.session
     ways: dict[str, Callable[[], Any]] = {
         BARE: lambda: session.run([PROBABILITIES], {INPUT: images})[0],
         "probabilities": lambda: classifier.probabilities(images),
-        "predict": lambda: classifier.predict(picture),
+        "predict": lambda: classifier.predict(image),
     }
     times: dict[str, list[int]] = {name: [] for name in ways}
     for _ in range(turns + WARMING):

@@ -1,10 +1,10 @@
-"""What it costs an epoch that its figures are logged: on the training's own thread, and on the one that sends them.
+"""What it costs an epoch that its metrics are logged: on the training's own thread, and on the one that sends them.
 
-    PYTHONPATH=.:benchmarks python benchmarks/records.py [--model conv-small] [--epochs 5] [--pictures 10000] [--server]
+    PYTHONPATH=.:benchmarks python benchmarks/records.py [--model conv-small] [--epochs 5] [--images 10000] [--server]
 
 Both within one training, as shares of its epochs: the seconds that the training waits for `tracking.log_epoch`, which
 puts a record on disk, and the processor seconds of the thread that hands it to the store, as if it took each of them
-from the training. --server: to an `mlflow server` on this machine rather than to a database. --pictures: of an epoch,
+from the training. --server: to an `mlflow server` on this machine rather than to a database. --images: of an epoch,
 noise of Fashion-MNIST's shape; the fewer, the shorter the epoch, and the larger the share.
 """
 
@@ -36,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="What logging costs an epoch.")
     parser.add_argument("--model", default="conv-small")
     parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--pictures", type=int, default=10_000)
+    parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--server", action="store_true")
     options = parser.parse_args()
 
@@ -48,7 +48,7 @@ def main() -> None:
             images = random.integers(0, 256, (count, 28, 28, 1), dtype=np.uint8)
             return Split(images, random.integers(0, 10, count), tuple(map(str, range(count))))
 
-        return DataSet("noise", tuple("0123456789"), split(options.pictures), split(1000), split(100), True, "noise")
+        return DataSet("noise", tuple("0123456789"), split(options.images), split(1000), split(100), True, "noise")
 
     waited: list[float] = []
     worked: list[float] = []

@@ -3,7 +3,7 @@
     python benchmarks/runs.py [--runs 10000] [--rounds 5]
 
 The store is made by MLflow; its rows are written by SQL, since MLflow would take ten minutes: for each run what a
-training of ours leaves, 30 figures, 30 parameters and 10 tags, and 20 epochs of history.
+training of ours leaves, 30 metrics, 30 parameters and 10 tags, and 20 epochs of history.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from zoo.recipe import Recipe
 MODELS = ("softmax", "mlp-small", "conv-small", "lenet5", "resnet20")
 EPOCHS = 20
 HISTORY = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds")
-FIGURES = (
+METRICS = (
     *HISTORY,
     *("parameters", "multiply_accumulates", "best_epoch", "best_validation_accuracy", "latency", "export_size"),
-    *("test_accuracy", "test_accuracy_low", "test_accuracy_high", "test_loss", "test_top3", "test_pictures"),
+    *("test_accuracy", "test_accuracy_low", "test_accuracy_high", "test_loss", "test_top3", "test_images"),
     *(f"benchmark/cpu-float32/batch-{batch}/{name}" for batch in (1, 8, 64) for name in ("median", "p95", "p99")),
     *("largest_difference", "same_top_class", "test_calibration_error"),
 )
@@ -77,8 +77,8 @@ def fill(path: Path, count: int) -> None:
             tags |= {"data_digest": run, "mlflow.source.name": "zoo train", "mlflow.source.type": "LOCAL"}
             tags |= {"mlflow.runName": model, "mlflow.note.content": "a description " * 100}
             params = {**recipe, "model": model, "data": "fashion-mnist", "size": "28x28x1", "seed": k % 100}
-            figures = {name: drawn.random() for name in FIGURES}
-            figures |= {"parameters": drawn.randrange(10**6), "export_size": drawn.randrange(10**7)}
+            metrics = {name: drawn.random() for name in METRICS}
+            metrics |= {"parameters": drawn.randrange(10**6), "export_size": drawn.randrange(10**7)}
             database.execute(
                 "INSERT INTO runs (run_uuid, name, status, start_time, end_time, lifecycle_stage, experiment_id)"
                 " VALUES (?, ?, 'FINISHED', ?, ?, 'active', ?)",
@@ -87,7 +87,7 @@ def fill(path: Path, count: int) -> None:
             insert(database, "tags", [(run, key, value) for key, value in tags.items()], "run_uuid, key, value")
             values = [(run, key, str(value)) for key, value in params.items()]
             insert(database, "params", values, "run_uuid, key, value")
-            latest = [(run, key, value, began, 0, False) for key, value in figures.items()]
+            latest = [(run, key, value, began, 0, False) for key, value in metrics.items()]
             insert(database, "latest_metrics", latest, "run_uuid, key, value, timestamp, step, is_nan")
             by_epoch = [
                 (run, key, drawn.random(), began + 1000 * epoch, epoch, False)

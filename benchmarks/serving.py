@@ -1,15 +1,15 @@
-"""Many threads that ask for one picture each: calls as they come, against calls that are gathered into batches.
+"""Many threads that ask for one image each: calls as they come, against calls that are gathered into batches.
 
     PYTHONPATH=. python benchmarks/serving.py exports/fashion-mnist/conv-small exports/fashion-mnist/mlp-small
         [--clients 1 8 32] [--seconds 2] [--rounds 3] [--mlflow] [--json]
 
 The ways, in turns within one run: a session whose calls share all cores, as onnxruntime has it by default; a session
 whose calls take one core each (threads=1); and a gatherer before the former, which runs what came while the last batch
-ran, or waits up to a latency bound for more. --mlflow adds `mlflow models serve` on the same file, one picture a
+ran, or waits up to a latency bound for more. --mlflow adds `mlflow models serve` on the same file, one image a
 request: over HTTP, as the others are not, so that its figure is what such a server makes of the model.
 
-Pictures a second, and the median and the 95th percentile of what a caller waits, in milliseconds; medians of the
-rounds. This is what decided that `zoo.load` gathers nothing: docs/providers.md has the figures.
+Images a second, and the median and the 95th percentile of what a caller waits, in milliseconds; medians of the
+rounds. This is what decided that `zoo.load` gathers nothing: docs/providers.md has the metrics.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ import numpy as np
 import zoo
 from zoo.contract import INPUT, MODEL_FILE, PROBABILITIES
 
-Ask = Callable[[np.ndarray], Any]  # one picture [H, W, C] uint8 -> its answer
+Ask = Callable[[np.ndarray], Any]  # one image [H, W, C] uint8 -> its answer
 LARGEST_BATCH = 64
 
 
@@ -68,7 +68,7 @@ def main() -> None:
         return
     for row in results:
         print(
-            f"{row['export']:30} {row['clients']:3} clients  {row['way']:20} {row['pictures_per_second']:9,.0f}/s "
+            f"{row['export']:30} {row['clients']:3} clients  {row['way']:20} {row['images_per_second']:9,.0f}/s "
             f"({row['ratio']:5.2f})  median {row['median']:8.3f} ms  95 % {row['p95']:8.3f} ms"
         )
 
@@ -76,15 +76,15 @@ def main() -> None:
 def measured(
     export: str, ways: dict[str, Ask], classifier: zoo.Classifier, clients: int, seconds: float, rounds: int
 ) -> list[dict[str, Any]]:
-    """A row for each way; ratio: its pictures a second over those of the first."""
+    """A row for each way; ratio: its images a second over those of the first."""
     shape = (64, classifier.height, classifier.width, classifier.channels)
-    pictures = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     rates: dict[str, list[float]] = {name: [] for name in ways}
     waits: dict[str, list[np.ndarray]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, ask in ways.items():
-            ask(pictures[0])
-            times = load(ask, pictures, clients, seconds)
+            ask(images[0])
+            times = load(ask, images, clients, seconds)
             rates[name].append(len(times) / seconds)
             waits[name].append(times)
     first = float(np.median(rates[next(iter(ways))]))
@@ -93,7 +93,7 @@ def measured(
             "export": export,
             "clients": clients,
             "way": name,
-            "pictures_per_second": float(np.median(rates[name])),
+            "images_per_second": float(np.median(rates[name])),
             "ratio": float(np.median(rates[name])) / first,
             "median": float(np.median([np.median(times) for times in waits[name]])) * 1000,
             "p95": float(np.median([np.percentile(times, 95) for times in waits[name]])) * 1000,
@@ -102,14 +102,14 @@ def measured(
     ]
 
 
-def load(ask: Ask, pictures: np.ndarray, clients: int, seconds: float) -> np.ndarray:
+def load(ask: Ask, images: np.ndarray, clients: int, seconds: float) -> np.ndarray:
     """What each call of so many threads took, in seconds; each asks again as soon as it has its answer."""
     end = perf_counter() + seconds
     taken: list[list[float]] = [[] for _ in range(clients)]
 
     def client(own: list[float], place: int) -> None:
         while (start := perf_counter()) < end:
-            ask(pictures[(place + len(own)) % len(pictures)])
+            ask(images[(place + len(own)) % len(images)])
             own.append(perf_counter() - start)
 
     threads = [threading.Thread(target=client, args=(own, place)) for place, own in enumerate(taken)]
@@ -121,19 +121,19 @@ def load(ask: Ask, pictures: np.ndarray, clients: int, seconds: float) -> np.nda
 
 
 class Gatherer:
-    """Runs single pictures in batches, as `zoo.load(..., batch="auto")` would: the best that we could write."""
+    """Runs single images in batches, as `zoo.load(..., batch="auto")` would: the best that we could write."""
 
     def __init__(self, classifier: zoo.Classifier, bound: float) -> None:
-        """bound: seconds that the first picture of a batch waits for others."""
+        """bound: seconds that the first image of a batch waits for others."""
         self._classifier, self._bound = classifier, bound
         self._waiting: queue.SimpleQueue[tuple[np.ndarray, Future[zoo.Prediction]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
 
-    def predict(self, picture: np.ndarray) -> zoo.Prediction:
-        """The answer for one picture [H, W, C], once its batch has run."""
+    def predict(self, image: np.ndarray) -> zoo.Prediction:
+        """The answer for one image [H, W, C], once its batch has run."""
         future: Future[zoo.Prediction] = Future()
-        self._waiting.put((picture, future))
+        self._waiting.put((image, future))
         return future.result()
 
     def close(self) -> None:
@@ -154,7 +154,7 @@ class Gatherer:
                     self._waiting.put(None)
                     break
                 batch.append(more)
-            predictions = self._classifier.predict_batch(np.stack([picture for picture, _ in batch]), LARGEST_BATCH)
+            predictions = self._classifier.predict_batch(np.stack([image for image, _ in batch]), LARGEST_BATCH)
             for (_, future), prediction in zip(batch, predictions, strict=True):
                 future.set_result(prediction)
 
@@ -166,7 +166,7 @@ def nothing() -> Iterator[None]:
 
 @contextmanager
 def mlflow_server(export: Path, classifier: zoo.Classifier) -> Iterator[Ask]:
-    """`mlflow models serve` on the export's file, and a call that posts one picture to it as raw pixels."""
+    """`mlflow models serve` on the export's file, and a call that posts one image to it as raw pixels."""
     import mlflow.onnx
     import onnx
     from mlflow.models import infer_signature
@@ -192,8 +192,8 @@ def mlflow_server(export: Path, classifier: zoo.Classifier) -> Iterator[Ask]:
         try:
             wait_for(f"http://127.0.0.1:{port}/ping", process, Path(folder, "log"))
 
-            def ask(picture: np.ndarray) -> bytes:
-                body = json.dumps({"inputs": {"images": picture[np.newaxis].tolist()}}).encode()
+            def ask(image: np.ndarray) -> bytes:
+                body = json.dumps({"inputs": {"images": image[np.newaxis].tolist()}}).encode()
                 request = urllib.request.Request(
                     f"http://127.0.0.1:{port}/invocations", body, {"Content-Type": "application/json"}
                 )

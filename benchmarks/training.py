@@ -1,20 +1,20 @@
 """How fast a model learns: our training against Keras' own `fit` and against PyTorch, and what our pipeline costs.
 
     PYTHONPATH=. python benchmarks/training.py --torch-python ../torch/bin/python [--rounds 5] [--accuracy] [--json]
-    PYTHONPATH=. python benchmarks/training.py --time-to 94 --model conv-mlp-small --set epochs=20 --set pictures=all
+    PYTHONPATH=. python benchmarks/training.py --time-to 94 --model conv-mlp-small --set epochs=20 --set images=all
 
 PyTorch is no part of this project: it lives in an environment of its own (`pip install torch numpy`), whose interpreter
---torch-python names. The same model, pictures, batch size, optimiser and schedule for all, without augmentation, which
+--torch-python names. The same model, images, batch size, optimizer and schedule for all, without augmentation, which
 the others would have to write first; PyTorch's model is written for conv-small alone. Each trains in its own process,
 in turns of so many steps; neither the first turn nor the first steps of one are counted. A ratio is the median over
 rounds of the other's time divided by ours, with the least and the most; "at best" is that of the shortest times: what a
 machine with nothing else to do would show. Then our pipeline against a bare `fit` with the same settings, in turns of
 an epoch each (but for its first steps), both with the recipe's augmentation and with validation. --accuracy trains each
-anew for a few epochs and asks the validation pictures: a speed that costs accuracy is none.
+anew for a few epochs and asks the validation images: a speed that costs accuracy is none.
 
 --time-to trains by a recipe, whole, with all that the pipeline does, and tells how long that took if the test set,
-asked once at the end, says that the model has the accuracy; also when the validation pictures first said so. The test
-pictures choose nothing: neither the epoch to stop at nor the recipe.
+asked once at the end, says that the model has the accuracy; also when the validation images first said so. The test
+images choose nothing: neither the epoch to stop at nor the recipe.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from turns import Contestant
+from turns import Entry
 
 from pipelines import tracking
 from pipelines.core.provenance.plan import load_data, make_plan
@@ -50,28 +50,28 @@ KERAS = {
 TORCH = {"PyTorch, float32": "float32", "PyTorch, bfloat16": "bfloat16"}
 TORCH_MODEL = "conv-small"  # the one that training_torch.py knows
 
-# What all can do: the same rule, labels as they are, pictures as they are, and some kept apart to be asked about.
+# What all can do: the same rule, labels as they are, images as they are, and some kept apart to be asked about.
 PLAIN = {
     "optimizer": "adamw",
     "augmentation": "none",
     "mixup": 0,
     "label_smoothing": 0,
     "teacher": "",
-    "pictures": "train",
+    "images": "train",
 }
 # A teacher takes the same time in a bare fit and in the pipeline.
-OWN = {"teacher": "", "pictures": "train"}
+OWN = {"teacher": "", "images": "train"}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Pictures a second in training: ours, Keras' fit, PyTorch.")
+    parser = argparse.ArgumentParser(description="Images a second in training: ours, Keras' fit, PyTorch.")
     parser.add_argument("--model", default="conv-small")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="of the model's recipe")
     parser.add_argument("--torch-python", type=Path, metavar="PATH", help="an interpreter that has torch and NumPy")
     parser.add_argument("--random", action="store_true", help="noise of Fashion-MNIST's shape: for speeds alone")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=117, help="in a turn, rounded to whole calls (default: 117)")
-    parser.add_argument("--accuracy", action="store_true", help="also train each and ask the validation pictures")
+    parser.add_argument("--accuracy", action="store_true", help="also train each and ask the validation images")
     parser.add_argument("--epochs", type=int, default=3, help="of the trainings for --accuracy (default: 3)")
     parser.add_argument("--time-to", type=float, metavar="PERCENT", help="only: time to this test accuracy")
     parser.add_argument("--json", action="store_true")
@@ -116,20 +116,20 @@ class Bench:
         self.torch = python if model == TORCH_MODEL else None
 
     def speed(self, steps: int) -> dict[str, Any]:
-        """Seconds of each turn of each contestant, and ratios to ours."""
+        """Seconds of each turn of each entry, and ratios to ours."""
         names = [*KERAS, *(TORCH if self.torch else ())]
         seconds: dict[str, list[float]] = {name: [] for name in names}
-        contestants, found = self._start(names, turns=self.rounds + 1, steps=steps)
+        entries, found = self._start(names, turns=self.rounds + 1, steps=steps)
         for _ in range(self.rounds):
-            for name, contestant in contestants.items():
-                seconds[name].append(contestant.go()["seconds"])
-        for contestant in contestants.values():
-            contestant.end()
-        pictures = found["steps"] * found["batch_size"]
+            for name, entry in entries.items():
+                seconds[name].append(entry.go()["seconds"])
+        for entry in entries.values():
+            entry.end()
+        images = found["steps"] * found["batch_size"]
         rows = {
             name: {
-                "pictures_per_second": pictures / float(np.median(times)),
-                "pictures_per_second_at_best": pictures / min(times),
+                "images_per_second": images / float(np.median(times)),
+                "images_per_second_at_best": images / min(times),
                 **({} if name == OURS else ratios(times, seconds[OURS])),
             }
             for name, times in seconds.items()
@@ -140,15 +140,13 @@ class Bench:
         """What our pipeline adds to an epoch of a bare fit, in shares of the bare one's time."""
         plan = make_plan(self.model, self.data, settings=self.recipe)
         bare, whole = (
-            Contestant(
-                sys.executable, "training_keras.py", self._keras(name, turns=self.rounds + 1, steps=None, common=OWN)
-            )
+            Entry(sys.executable, "training_keras.py", self._keras(name, turns=self.rounds + 1, steps=None, common=OWN))
             for name in ("bare with validation", "pipeline")
         )
         epochs = [(bare.go()["seconds"], whole.go()) for _ in range(self.rounds)]
         once = whole.answer()
-        for contestant in (bare, whole):
-            contestant.end()
+        for entry in (bare, whole):
+            entry.end()
         alone = np.array([seconds for seconds, _ in epochs])
         whole_seconds = np.array([epoch["seconds"] for _, epoch in epochs])
         added = whole_seconds / alone - 1
@@ -172,44 +170,42 @@ class Bench:
         faster = sorted((name for name in TORCH if name in speed["rows"]), key=lambda name: _rate(speed, name))[-1:]
         rows = {}
         for name in ("Keras' fit, defaults", *faster, OURS):
-            contestants, _ = self._start([name], turns=epochs, steps=None)
-            (contestant,) = contestants.values()
-            seconds = contestant.first["seconds"] + sum(contestant.go()["seconds"] for _ in range(epochs - 1))
-            rows[name] = {"validation_accuracy": contestant.answer()["accuracy"], "seconds": seconds}
-            contestant.end()
+            entries, _ = self._start([name], turns=epochs, steps=None)
+            (entry,) = entries.values()
+            seconds = entry.first["seconds"] + sum(entry.go()["seconds"] for _ in range(epochs - 1))
+            rows[name] = {"validation_accuracy": entry.answer()["accuracy"], "seconds": seconds}
+            entry.end()
         return {"epochs": epochs, "rows": rows}
 
-    def _start(
-        self, names: Sequence[str], *, turns: int, steps: int | None
-    ) -> tuple[dict[str, Contestant], dict[str, Any]]:
-        """Contestants by name, warmed one after the other, and what they have in common.
+    def _start(self, names: Sequence[str], *, turns: int, steps: int | None) -> tuple[dict[str, Entry], dict[str, Any]]:
+        """Entries by name, warmed one after the other, and what they have in common.
 
         steps: of a turn, about; None for an epoch, and an accuracy after the last.
         """
         settings: Any = {"turns": turns, "steps": steps, "common": PLAIN, "asked": steps is None}
-        contestants = {}
+        entries = {}
         for name in names:
             if name in TORCH:
                 python, script, found = str(self.torch), "training_torch.py", self._torch(TORCH[name], **settings)
             else:
                 python, script, found = sys.executable, "training_keras.py", self._keras(KERAS[name], **settings)
-            contestants[name] = Contestant(python, script, found)
-        return contestants, {"steps": found["steps"] - found["warming"], "batch_size": found["batch_size"]}
+            entries[name] = Entry(python, script, found)
+        return entries, {"steps": found["steps"] - found["warming"], "batch_size": found["batch_size"]}
 
     def _keras(
-        self, contestant: str, *, turns: int, steps: int | None, common: Mapping[str, Any], asked: bool = False
+        self, entry: str, *, turns: int, steps: int | None, common: Mapping[str, Any], asked: bool = False
     ) -> dict[str, Any]:
-        """What a contestant has to know. steps: on the clock of a turn, about; None for an epoch.
+        """What an entry has to know. steps: on the clock of a turn, about; None for an epoch.
 
         asked: for an accuracy after the last turn; then the clock never rests.
         """
         recipe = {**self.recipe, **common, "epochs": turns}
         plan = make_plan(self.model, self.data, settings=recipe)
-        schedule = make_schedule(plan.recipe, self._pictures())
+        schedule = make_schedule(plan.recipe, self._images())
         warming = 0 if asked else schedule.call
         calls = max(1, round(steps / schedule.call)) if steps else (schedule.steps - warming) // schedule.call
         return {
-            "contestant": contestant,
+            "entry": entry,
             "model": self.model,
             "data": self.data,
             "recipe": recipe,
@@ -228,10 +224,10 @@ class Bench:
         return {**recipe, **ours, "precision": precision, "data": str(self._arrays())}
 
     def _arrays(self) -> Path:
-        """The pictures in a file that NumPy alone can read."""
+        """The images in a file that NumPy alone can read."""
         path = self.folder / "data.npz"
         if not path.exists():
-            data = self._pictures()
+            data = self._images()
             arrays = {
                 f"{name}_{kind}": getattr(getattr(data, name), kind)
                 for name in ("train", "validation")
@@ -240,14 +236,14 @@ class Bench:
             np.savez(path, allow_pickle=False, **arrays)
         return path
 
-    def _pictures(self) -> Any:
+    def _images(self) -> Any:
         import training_keras  # noqa: F401 (it registers random-pixels)
 
         return load_data(make_plan(self.model, self.data))
 
 
 def _rate(speed: Mapping[str, Any], name: str) -> float:
-    return float(speed["rows"][name]["pictures_per_second"])
+    return float(speed["rows"][name]["images_per_second"])
 
 
 def ratios(others: Sequence[float], ours: Sequence[float]) -> dict[str, float]:
@@ -268,7 +264,7 @@ def time_to(mark: float, model: str, recipe: Mapping[str, Any], folder: Path) ->
     trained = train(model, "fashion-mnist", settings=recipe)
     run = tracking.load_run(trained.run)
     accuracy = evaluate(trained.run).accuracy
-    # A recipe that learns from the validation pictures has none to ask.
+    # A recipe that learns from the validation images has none to ask.
     asked = run.history.get("validation_accuracy", ())
     looks = zip(run.history["epoch"], accumulate(run.history["seconds"]), asked, strict=False)
     passed = next(({"epoch": int(epoch), "seconds": at} for epoch, at, found in looks if found >= mark), None)
@@ -292,11 +288,11 @@ def table(result: Mapping[str, Any]) -> str:
     speed, pipeline = result["speed"], result["pipeline"]
     lines = [
         f"{result['model']} on {result['data']}, {result['cores']} cores, no augmentation: "
-        f"{speed['rounds']} rounds of {speed['steps']} steps of {speed['batch_size']} pictures",
-        f"{'':26}{'pictures/s':>12}{'at best':>10}{'ours is':>12}{'least':>8}{'most':>8}{'at best':>9}",
+        f"{speed['rounds']} rounds of {speed['steps']} steps of {speed['batch_size']} images",
+        f"{'':26}{'images/s':>12}{'at best':>10}{'ours is':>12}{'least':>8}{'most':>8}{'at best':>9}",
     ]
     for name, row in speed["rows"].items():
-        line = f"{name:26}{row['pictures_per_second']:12,.0f}{row['pictures_per_second_at_best']:10,.0f}"
+        line = f"{name:26}{row['images_per_second']:12,.0f}{row['images_per_second_at_best']:10,.0f}"
         if "ratio" in row:
             line += f"{row['ratio']:11.2f}x{row['least']:8.2f}{row['most']:8.2f}{row['ratio_at_best']:9.2f}"
         lines.append(line)
@@ -328,12 +324,12 @@ def told(result: Mapping[str, Any]) -> str:
     recipe = ", ".join(f"{name} {value}" for name, value in result["recipe"].items())
     passed, validation = result["validation_passed"], result["validation_accuracy"]
     when = f"after {passed['seconds']:,.0f} s, in epoch {passed['epoch']}" if passed else "never"
-    along = "the validation pictures were learned from, too"
+    along = "the validation images were learned from, too"
     if validation is not None:
         along = f"validation accuracy reached {result['mark']:.2%} {when}, and was {validation:.2%} in the end"
     verdict = "" if result["reached"] else f", below {result['mark']:.2%}: no time to report"
     return (
-        f"{result['model']} on {result['cores']} cores: {result['test_accuracy']:.2%} of all test pictures, asked once "
+        f"{result['model']} on {result['cores']} cores: {result['test_accuracy']:.2%} of all test images, asked once "
         f"after {result['seconds']:,.0f} s of training ({result['epochs']} epochs, start and records included)"
         f"{verdict}\n{along}\nrecipe: {recipe}"
     )

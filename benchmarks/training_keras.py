@@ -1,4 +1,4 @@
-"""The contestants of training.py that Keras trains: its own `fit` with all defaults, ours bare, and our whole pipeline.
+"""The entries of training.py that Keras trains: its own `fit` with all defaults, ours bare, and our whole pipeline.
 
 A turn is an epoch of `fit`, so that what a fit costs once (building, tracing, compiling) falls into the first turn.
 """
@@ -29,7 +29,7 @@ from zoo.models.backend import start_keras
 
 @data_set("random-pixels")
 def random_pixels(folder: Any, on_progress: Any) -> DataSet:  # noqa: ARG001 (what every loader takes)
-    """As many pictures as Fashion-MNIST has, of noise, where Fashion-MNIST isn't at hand: enough for a speed."""
+    """As many images as Fashion-MNIST has, of noise, where Fashion-MNIST isn't at hand: enough for a speed."""
     random = np.random.default_rng(1)
 
     def split(count: int) -> Split:
@@ -42,7 +42,7 @@ def random_pixels(folder: Any, on_progress: Any) -> DataSet:  # noqa: ARG001 (wh
 def main() -> None:
     settings = json.loads(sys.argv[1])
     plan = make_plan(settings["model"], settings["data"], settings=settings["recipe"])
-    CONTESTANTS[settings["contestant"]](plan, settings)
+    CONTESTANTS[settings["entry"]](plan, settings)
     wait_for_the_end()
 
 
@@ -80,8 +80,8 @@ def _plain(plan: Plan, settings: Any, **compiling: Any) -> None:
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer, loss, metrics=["accuracy"], **compiling)
 
-    pictures = settings["steps"] * recipe.batch_size
-    images, labels = data.train.inputs[:pictures], data.train.labels[:pictures]
+    count = settings["steps"] * recipe.batch_size
+    images, labels = data.train.inputs[:count], data.train.labels[:count]
     model.fit(
         images,
         labels,
@@ -188,7 +188,7 @@ def _watched_turns(callbacks: list[Any], warming: int) -> list[Any]:
 
 
 def _accuracy(model: Any, data: DataSet) -> float:
-    """On the validation pictures, 0..1."""
+    """On the validation images, 0..1."""
     logits = model.predict(data.validation.inputs, batch_size=VALIDATION_BATCH, verbose=0)
     return float(np.mean(logits.argmax(1) == data.validation.labels))
 

@@ -1,8 +1,8 @@
-"""A contestant of training.py: conv-small in PyTorch, eager, channels_last. It needs torch and NumPy, nothing of ours.
+"""An entry of training.py: conv-small in PyTorch, eager, channels_last. It needs torch and NumPy, nothing of ours.
 
-Everything that is known to make eager PyTorch fast on a processor and costs one line is done: pictures scaled once and
+Everything that is known to make eager PyTorch fast on a processor and costs one line is done: images scaled once and
 kept as one float32 tensor in channels_last, a batch taken by one index, ReLU in place, the fused AdamW, no running
-figures. One step is otherwise what Keras does: the same layers, norms, initial distribution, optimiser and schedule.
+metrics. One step is otherwise what Keras does: the same layers, norms, initial distribution, optimizer and schedule.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import torch
 from torch import nn
 from turns import Turns, tell, wait_for_the_end
 
-# (channels, stride) of the six convolutions. Where Keras pads a picture of even side on one side of it, this does on
+# (channels, stride) of the six convolutions. Where Keras pads an image of even side on one side of it, this does on
 # both: the same work.
 UNITS = ((32, 1), (32, 1), (48, 2), (48, 1), (48, 2), (48, 1))
-VALIDATION_BATCH = 512  # pictures
+VALIDATION_BATCH = 512  # images
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
-"""Contestants that train in turns: each in a process of its own, which waits while another one trains.
+"""Entries that train in turns: each in a process of its own, which waits while another one trains.
 
-So no library meets another's threads or settings, and what a busy machine does falls on neighbouring turns. The talk is
-lines of JSON: a contestant writes what it measured after each turn, and takes a line as the word to go on. The standard
-library alone: a contestant may live in an environment that knows nothing of ours.
+So no library meets another's threads or settings, and what a busy machine does falls on neighboring turns. The talk is
+lines of JSON: an entry writes what it measured after each turn, and takes a line as the word to go on. The standard
+library alone: an entry may live in an environment that knows nothing of ours.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from time import perf_counter
 from typing import Any
 
 
-class Contestant:
+class Entry:
     """A process that trains, as the benchmark sees it."""
 
     def __init__(self, python: str, script: str, settings: Mapping[str, Any]) -> None:
@@ -59,7 +59,7 @@ class Contestant:
 
 
 class Turns:
-    """The same talk from a contestant's side.
+    """The same talk from an entry's side.
 
     The clock of a turn starts after some steps: who waited is cold. Its caches hold another's data, its threads sleep,
     and a thrifty system has dropped its pages; the first step of a turn once took seconds.

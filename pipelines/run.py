@@ -13,9 +13,9 @@ from pipelines.core.provenance.plan import DataOptions, Plan, load_data, make_pl
 from pipelines.evaluation.comparison.compare import compare
 from pipelines.evaluation.comparison.rows import Comparison
 from pipelines.evaluation.evaluate import evaluate
-from pipelines.exporting.export import export, tested_figures
+from pipelines.exporting.export import export, tested_metrics
 from pipelines.training.train import train
-from pipelines.training.transfer.transfer import find_source, take
+from pipelines.training.transfer.transfer import find_source, make_transfer
 from zoo.contract import MANIFEST_FILE, read_manifest
 
 
@@ -31,9 +31,9 @@ def run(
     tell: Callable[[str], None] = print,
     **reading: Unpack[DataOptions],
 ) -> Comparison:
-    """Take each model the whole way and compare their exports; the comparison is also drawn as a picture.
+    """Take each model the whole way and compare their exports; the comparison is also drawn as an image.
 
-    A model that was trained by the same plan, on the same pictures, with the same code is not trained again, and an
+    A model that was trained by the same plan, on the same images, with the same code is not trained again, and an
     export of such a run is kept, unless `again` asks for it.
     source: an export or a run whose features they start from.
     seeds: how often each model is trained, from the seed of its recipe upwards. The export is of the recipe's own seed,
@@ -46,7 +46,7 @@ def run(
         for model, origin in zip(models, origins, strict=True)
     ]
     for plan in plans:
-        take(plan, load_data(plan))  # a source that doesn't fit one of them is told before anything is trained
+        make_transfer(plan, load_data(plan))  # a source that doesn't fit one of them is told before anything is trained
     folders = []
     for plan in plans:
         own, *others = [_evaluated(each, again, tell) for each in _with_seeds(plan, seeds)]
@@ -58,7 +58,7 @@ def run(
             folder = export(own, exports=exports).folder
         folders.append(folder)
     tell("comparing")
-    return compare(folders, picture=folders[0].parent / "comparison.png", data=load_data(plans[0]))
+    return compare(folders, image=folders[0].parent / "comparison.png", data=load_data(plans[0]))
 
 
 def _with_seeds(plan: Plan, seeds: int) -> list[Plan]:
@@ -76,7 +76,7 @@ def _evaluated(plan: Plan, again: bool, tell: Callable[[str], None]) -> str:
         finished = train(plan=plan).run
     else:
         tell(f"{name}: trained before, as run {finished[:8]}; --again trains it anew")
-    if "test_accuracy" not in tracking.load_run(finished).figures:  # also where an earlier call stopped here
+    if "test_accuracy" not in tracking.load_run(finished).metrics:  # also where an earlier call stopped here
         tell(f"{name}: evaluating on the test set")
         evaluate(finished)
     return finished
@@ -86,7 +86,7 @@ def _is_export_of(folder: Path, run_id: str) -> bool:
     """Whether the folder holds an export of the run, with all that is known of it by now, and the run knows of it."""
     run = tracking.load_run(run_id)
     # os.path: a folder that can't be reached is no export, and writing it says why.
-    if "same_top_class" not in run.figures or not os.path.isfile(folder / MANIFEST_FILE):  # noqa: PTH113
+    if "same_top_class" not in run.metrics or not os.path.isfile(folder / MANIFEST_FILE):  # noqa: PTH113
         return False
     manifest = read_manifest(folder)
-    return manifest.metadata.run_id == run_id and tested_figures(run).items() <= manifest.figures.items()
+    return manifest.metadata.run_id == run_id and tested_metrics(run).items() <= manifest.metrics.items()

@@ -61,7 +61,7 @@ class Mess:
 
 
 def save_letters(root: Path, fonts: list[Path], each: int, seed: int = 0) -> None:
-    """`each` pictures of every letter, below root/a to root/z."""
+    """`each` images of every letter, below root/a to root/z."""
     dice = random.Random(seed)
     for character in string.ascii_lowercase:
         for k in range(each):

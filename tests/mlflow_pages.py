@@ -44,17 +44,17 @@ class Ui(NamedTuple):
 
 
 def make_runs():
-    """Two models taken the whole way, one of them by two seeds, and one of pictures of hostile names."""
+    """Two models taken the whole way, one of them by two seeds, and one of images of hostile names."""
     run(["softmax"], "digits", settings={"epochs": 8}, seeds=2)
     run(["conv-tiny"], "digits", settings={"epochs": 40})
     assert promote("digits/conv-tiny").refusal == ""
     drawn = np.random.default_rng(0)
     for name in (HOSTILE, "plain"):
-        folder = Path("my pictures") / name
+        folder = Path("my images") / name
         folder.mkdir(parents=True)
         for k in range(12):
             Image.fromarray(drawn.integers(0, 256, (8, 8), np.uint8)).save(folder / f"{k}.png")
-    train("softmax", "my pictures", settings={"epochs": 1})
+    train("softmax", "my images", settings={"epochs": 1})
 
 
 class Visit:
@@ -171,12 +171,12 @@ def test_a_run_says_what_came_out_and_shows_it(visit, best):
     page.get_by_text("Show more").first.click()
     visit.sees(f"{best.parameters:,} parameters, {best.multiply_accumulates:,} multiply-accumulates")
     visit.sees(f"mlflow models serve -m runs:/{best.run}/onnx")
-    pictures = page.locator("[data-testid=note-editor-preview-content] img")
-    assert pictures.count() == 2
-    for picture in pictures.all():
-        picture.evaluate("picture => picture.decode()")  # fails for what isn't a picture
-        assert 0 < picture.evaluate("picture => picture.naturalWidth") <= 560
-    visit.sees("About this run")  # beside it: a wider picture would push that from the page
+    images = page.locator("[data-testid=note-editor-preview-content] img")
+    assert images.count() == 2
+    for image in images.all():
+        image.evaluate("image => image.decode()")  # fails for what isn't an image
+        assert 0 < image.evaluate("image => image.naturalWidth") <= 560
+    visit.sees("About this run")  # beside it: a wider image would push that from the page
     assert page.get_by_text("About this run").bounding_box()["x"] < 1400
     visit.sees("digits-train")
     visit.sees("Logged models")
@@ -209,18 +209,18 @@ def test_a_run_has_what_the_machine_did(visit, best):
 
 
 @pytest.mark.parametrize("path", ["evaluation/confusion.png", "evaluation/curves.png", "augmentation.png"])
-def test_pictures_show_among_the_artifacts(visit, best, path):
+def test_images_show_among_the_artifacts(visit, best, path):
     page = visit(of(best.run, f"/artifacts/{path}"))
-    picture = page.locator("img[src^='blob:']").first
-    picture.wait_for(state="attached")  # MLflow has it twice, once hidden, for its full screen
-    picture.evaluate("picture => picture.decode()")
-    assert picture.evaluate("picture => picture.naturalWidth") > 300
+    image = page.locator("img[src^='blob:']").first
+    image.wait_for(state="attached")  # MLflow has it twice, once hidden, for its full screen
+    image.evaluate("image => image.decode()")
+    assert image.evaluate("image => image.naturalWidth") > 300
 
 
 # --- models --------------------------------------------------------------------------------------------------------
 
 
-def test_models_are_ready_and_have_the_figures_of_the_test_data(visit, best):
+def test_models_are_ready_and_have_the_metrics_of_the_test_data(visit, best):
     page = visit(f"#/experiments/{experiment(best.run)}/models")
     visit.sees("Ready", exact=True)
     assert "Registering" not in page.inner_text("body")
@@ -243,10 +243,10 @@ def test_the_champion_is_named_and_its_gates_are_told(visit):
 
 
 def test_the_name_of_a_class_stays_text(visit, place):
-    (run,) = (run for run in runs().runs if run.data_set == "my pictures")
+    (run,) = (run for run in runs().runs if run.data_set == "my images")
     page = visit(f"#/experiments/{experiment(run.run)}/runs")
     visit.sees("Table of results")
     assert HOSTILE in page.inner_text("body")
     visit(of(run.run))
-    visit.sees("of the validation pictures are right; not tested yet")
+    visit.sees("of the validation images are right; not tested yet")
     assert page.title() != "owned"

@@ -23,7 +23,7 @@ from pipelines.exporting.verify import verify
 from zoo.contract import ACTIVATION_MAP, INPUT, LOGITS, MANIFEST_FILE, MODEL_FILE, describe_file, read_manifest
 from zoo.data import load
 from zoo.errors import ExportError, VerificationError
-from zoo.images import read_picture
+from zoo.images import read_image
 from zoo.models import build
 from zoo.models.backend import start_keras
 
@@ -40,7 +40,7 @@ def with_random_head(model):
     return model
 
 
-def pictures(count, side=SIDE):
+def some_images(count, side=SIDE):
     return np.random.default_rng(3).integers(0, 256, (count, side, side, 1), dtype=np.uint8)
 
 
@@ -63,7 +63,7 @@ def converted(model):
 def test_it_is_the_last_layer_at_each_position(model, converted):
     import keras
 
-    images = pictures(4)
+    images = some_images(4)
     features = keras.Model(model.input, model.get_layer("head_pool").input).predict_on_batch(images)  # [N, 3, 3, C]
     kernel, _ = model.get_layer("head_dense").get_weights()
     (maps,) = run(converted, [ACTIVATION_MAP], images)
@@ -75,14 +75,14 @@ def test_the_logits_keep_each_bit(converted):
     plain.CopyFrom(converted)
     del plain.graph.output[2], plain.graph.node[-1], plain.graph.initializer[-1]
     onnx.checker.check_model(plain, full_check=True)
-    for images in (pictures(1), pictures(33)):
+    for images in (some_images(1), some_images(33)):
         np.testing.assert_array_equal(run(converted, [LOGITS], images), run(plain, [LOGITS], images))
 
 
 def test_other_runtimes_have_the_same_map(converted):
     import openvino
 
-    images = pictures(3)
+    images = some_images(3)
     (expected,) = run(converted, [ACTIVATION_MAP], images)
     (reference,) = ReferenceEvaluator(converted).run([ACTIVATION_MAP], {INPUT: images})
     core = openvino.Core()
@@ -123,7 +123,7 @@ def test_a_last_layer_without_bias_and_behind_dropout_has_one(registered):
         x = layers.Dropout(0.5, name="dropout")(layers.Flatten(name="flatten")(x))
         return layers.Dense(classes, use_bias=False, name="head_dense")(x)
 
-    logits, maps = run(convert(build("no-bias", SIDE, SIDE, 1, 3)), [LOGITS, ACTIVATION_MAP], pictures(4))
+    logits, maps = run(convert(build("no-bias", SIDE, SIDE, 1, 3)), [LOGITS, ACTIVATION_MAP], some_images(4))
     assert maps.shape == (4, 3, 10, 10)
     np.testing.assert_allclose(maps.mean(axis=(2, 3)), logits, atol=1e-5)
 
@@ -246,7 +246,7 @@ def test_mlflow_serves_it_beside_the_others(made, tmp_path, monkeypatch):
     served = mlflow.pyfunc.load_model(str(described.parent))
     outputs = {spec.name: spec.shape for spec in served.metadata.signature.outputs.inputs}
     assert outputs == {"label": (-1,), "probabilities": (-1, 10), "logits": (-1, 10), "activation_map": (-1, 10, 2, 2)}
-    answer = served.predict({INPUT: pictures(3, 8)})
+    answer = served.predict({INPUT: some_images(3, 8)})
     assert {name: values.shape for name, values in answer.items()} == {
         "label": (3,),
         "probabilities": (3, 10),
@@ -276,17 +276,17 @@ def test_on_every_sample_mean_and_bias_are_the_logits(folder):
     classifier = zoo.load(folder, provider="cpu")
     graph = onnx.load(folder / MODEL_FILE).graph
     bias = next(numpy_helper.to_array(c) for c in graph.initializer if c.name == "head_dense/bias")
-    images = np.stack([read_picture(file, 1) for file in sorted((folder / "samples").glob("*.png"))])
+    images = np.stack([read_image(file, 1) for file in sorted((folder / "samples").glob("*.png"))])
     logits, maps = classifier.session.run([LOGITS, ACTIVATION_MAP], {INPUT: images})
     np.testing.assert_allclose(maps.mean(axis=(2, 3)) + bias, logits, atol=1e-4)
 
 
 def test_the_map_of_a_sandal_moves_with_it():
     classifier = zoo.load(EXPORTS / "fashion-mnist" / "conv-small", provider="cpu")
-    picture = read_picture(EXPORTS / "fashion-mnist/conv-small/samples/5.png", 1)  # a flat one, with room above
+    image = read_image(EXPORTS / "fashion-mnist/conv-small/samples/5.png", 1)  # a flat one, with room above
     rows = []
     for shift in (-8, 0, 8):
-        found = classifier.explain(np.roll(picture, shift, axis=0), "Sandal").map
+        found = classifier.explain(np.roll(image, shift, axis=0), "Sandal").map
         weights = np.maximum(found, 0)
-        rows.append(float((weights.sum(axis=1) * np.arange(7)).sum() / weights.sum()))  # the centre of what is for it
-    assert rows[0] + 0.8 < rows[1] < rows[2] - 0.8  # of 2, where a picture's edges said nothing
+        rows.append(float((weights.sum(axis=1) * np.arange(7)).sum() / weights.sum()))  # the center of what is for it
+    assert rows[0] + 0.8 < rows[1] < rows[2] - 0.8  # of 2, where an image's edges said nothing

@@ -1,4 +1,4 @@
-"""What a training sees: every picture once an epoch, changed a little, and the same again for the same seed."""
+"""What a training sees: every image once an epoch, changed a little, and the same again for the same seed."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from zoo.recipe import Recipe
 CLASSES = 64
 
 
-def split_of(pictures: int, height: int = 14, width: int = 10, channels: int = 1) -> Split:
-    """Random pictures whose labels are their indices: a batch then says which pictures it is made of."""
-    assert pictures <= CLASSES
-    images = np.random.RandomState(0).randint(0, 256, (pictures, height, width, channels)).astype(np.uint8)
-    return Split(images, np.arange(pictures, dtype=np.int64), tuple(str(i) for i in range(pictures)))
+def split_of(count: int, height: int = 14, width: int = 10, channels: int = 1) -> Split:
+    """Random images whose labels are their indices: a batch then says which images it is made of."""
+    assert count <= CLASSES
+    images = np.random.RandomState(0).randint(0, 256, (count, height, width, channels)).astype(np.uint8)
+    return Split(images, np.arange(count, dtype=np.int64), tuple(str(i) for i in range(count)))
 
 
 def targets(split, augmentation="none", *, mirrored=False, own="auto", first_epoch=0, epochs=1, teacher=None, **recipe):
@@ -31,7 +31,7 @@ def targets(split, augmentation="none", *, mirrored=False, own="auto", first_epo
 
 
 def stream(split, augmentation="none", **options):
-    """The same with the class that each target means, which is the picture's index where `split_of` made it."""
+    """The same with the class that each target means, which is the image's index where `split_of` made it."""
     return [(images, target.argmax(axis=1)) for images, target in targets(split, augmentation, **options)]
 
 
@@ -42,7 +42,7 @@ def assert_same(found, expected):
         np.testing.assert_array_equal(labels, expected_labels)
 
 
-def test_an_epoch_sees_each_picture_at_most_once_and_drops_the_partial_batch():
+def test_an_epoch_sees_each_image_at_most_once_and_drops_the_partial_batch():
     split = split_of(30)
     batches = stream(split)
     assert [images.shape for images, _ in batches] == [(8, 14, 10, 1)] * 3
@@ -64,7 +64,7 @@ def test_batches_have_a_fixed_shape_in_the_graph():
     assert (images.dtype.name, target.dtype.name) == ("uint8", "float32")
 
 
-def test_each_epoch_has_its_own_order_and_leaves_out_other_pictures():
+def test_each_epoch_has_its_own_order_and_leaves_out_other_images():
     epochs = stream(split_of(30), epochs=2)
     first, second = ({int(i) for _, labels in part for i in labels} for part in (epochs[:3], epochs[3:]))
     assert first != second
@@ -97,12 +97,12 @@ def test_the_same_seed_sees_the_same_and_another_seed_something_else():
     assert orders[0] != orders[1]
 
 
-def test_each_step_changes_pictures_in_its_own_way():
+def test_each_step_changes_images_in_its_own_way():
     alike = Split(np.repeat(split_of(1).inputs, 16, axis=0), np.zeros(16, np.int64), ("",) * 16)
     (first, _), (second, _), (third, _) = stream(alike, "light", epochs=2)[:3]
     assert (first != second).any()
     assert (first != third).any()
-    assert len({image.tobytes() for image in first}) > 1  # and each picture of a batch, too
+    assert len({image.tobytes() for image in first}) > 1  # and each image of a batch, too
 
 
 def test_light_shifts_by_whole_pixels_and_repeats_the_edge():
@@ -117,7 +117,7 @@ def test_light_shifts_by_whole_pixels_and_repeats_the_edge():
 
 
 def shift_of(original, shifted, most_rows, most_columns):
-    """The shift that explains the picture, by another way than ours: pad with the edge, and cut out."""
+    """The shift that explains the image, by another way than ours: pad with the edge, and cut out."""
     padded = np.pad(original, ((most_rows,) * 2, (most_columns,) * 2, (0, 0)), mode="edge")
     height, width, _ = original.shape
     for rows in range(-most_rows, most_rows + 1):
@@ -125,10 +125,10 @@ def shift_of(original, shifted, most_rows, most_columns):
             top, left = most_rows + rows, most_columns + columns
             if np.array_equal(shifted, padded[top : top + height, left : left + width]):
                 return rows, columns
-    raise AssertionError("no shift explains this picture")
+    raise AssertionError("no shift explains this image")
 
 
-def test_a_picture_of_few_pixels_still_moves():
+def test_a_image_of_few_pixels_still_moves():
     split = split_of(64, height=8, width=8)
     moved = [
         shift_of(split.inputs[label], image, 1, 1)
@@ -140,18 +140,18 @@ def test_a_picture_of_few_pixels_still_moves():
 
 @pytest.mark.parametrize("augmentation", ["mirror", "light", "strong"])
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_half_of_the_pictures_are_mirrored_where_labels_allow_it(mirrored, augmentation):
+def test_half_of_the_images_are_mirrored_where_labels_allow_it(mirrored, augmentation):
     ramp = np.broadcast_to(np.arange(0, 200, 10, dtype=np.uint8)[None, None, :, None], (400, 20, 20, 1))
     split = Split(ramp, np.zeros(400, np.int64), ("",) * 400)
     ((images, _),) = stream(split, augmentation, batch_size=400, mirrored=mirrored)
-    # Noise hides some of a picture: the direction in which most neighbours grow is the picture's own.
+    # Noise hides some of an image: the direction in which most neighbors grow is the image's own.
     growth = np.sign(np.diff(images.astype(int), axis=2)).sum((1, 2, 3))
     share = (growth < 0).mean()
     assert 0.4 < share < 0.6 if mirrored else share < 0.02
 
 
 @pytest.mark.parametrize(("recipe", "data_set", "expected"), [("yes", False, True), ("no", True, False)])
-def test_a_recipe_knows_better_than_the_data_set_whether_pictures_can_be_mirrored(recipe, data_set, expected):
+def test_a_recipe_knows_better_than_the_data_set_whether_images_can_be_mirrored(recipe, data_set, expected):
     split = split_of(32)
     (images, labels), *_ = stream(split, "mirror", mirrored=data_set, own=recipe, batch_size=32)
     changed = (images != split.inputs[labels]).any(axis=(1, 2, 3))
@@ -166,7 +166,7 @@ def test_mirror_moves_nothing_else():
             assert np.array_equal(image, own) or np.array_equal(image, own[:, ::-1])
 
 
-def test_strong_erases_a_rectangle_of_noise_in_half_of_the_pictures():
+def test_strong_erases_a_rectangle_of_noise_in_half_of_the_images():
     split = Split(np.zeros((400, 20, 24, 3), np.uint8), np.zeros(400, np.int64), ("",) * 400)
     ((images, _),) = stream(split, "strong", batch_size=400)
     touched = images.any(axis=3)  # a pixel of noise is black once in 2**24
@@ -196,7 +196,7 @@ def test_a_smoothed_target_gives_each_class_its_share():
     np.testing.assert_allclose(np.sort(target, axis=1)[:, :-1], 0.2 / CLASSES, rtol=1e-5)
 
 
-def test_mixup_blends_pictures_and_targets_in_the_same_share():
+def test_mixup_blends_images_and_targets_in_the_same_share():
     split = split_of(32)
     shares = []
     for images, target in targets(split, mixup=0.4, batch_size=16):
@@ -209,7 +209,7 @@ def test_mixup_blends_pictures_and_targets_in_the_same_share():
     assert len(set(shares)) > 10
 
 
-def test_a_teacher_is_asked_about_the_very_pictures_that_are_learned():
+def test_a_teacher_is_asked_about_the_very_images_that_are_learned():
     asked = []
 
     def teacher(images):

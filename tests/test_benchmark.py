@@ -17,7 +17,7 @@ from pipelines.cli import main
 from pipelines.core.provenance.plan import load_data, make_plan
 from pipelines.inference import peers
 from pipelines.inference.benchmark import benchmark
-from pipelines.inference.harness import Contestant, ContestantError, Timing, hold, ratio
+from pipelines.inference.harness import Entry, Timing, WorkerError, ratio, time_in_turns
 from pipelines.inference.peers import PEERS
 from zoo.contract import MANIFEST_FILE, MODEL_FILE
 from zoo.errors import ExportError, ProviderError
@@ -36,14 +36,14 @@ def measured():
 
 def test_the_export_and_its_peer_are_measured_at_each_batch_size(measured) -> None:
     assert (measured.name, measured.family) == ("digits/conv-small", "conv")
-    found = [(each.name, each.precision, [t.batch for t in each.timings]) for each in measured.contestants]
+    found = [(each.name, each.precision, [t.batch for t in each.timings]) for each in measured.entries]
     assert found == [("zoo on cpu", "float32", [1, 16]), ("OpenVINO", "float32", [1, 16])]
     assert measured.notes == ()
 
 
 def test_numbers_agree_with_each_other(measured) -> None:
     size = (EXPORTS / "digits/conv-small" / MODEL_FILE).stat().st_size
-    for each in measured.contestants:
+    for each in measured.entries:
         assert each.size == size
         assert 0.01 < each.cold_start < 60
         assert 20e6 < each.peak_memory < 2e9  # Python and NumPy alone take 30 MB
@@ -58,7 +58,7 @@ def test_numbers_agree_with_each_other(measured) -> None:
 
 def test_the_share_of_the_peak_is_one_of_the_machine(measured) -> None:
     assert 1e9 < measured.peak < 1e14  # multiply-accumulates a second: one core without vectors, a thousand with
-    for each in measured.contestants:
+    for each in measured.entries:
         for timing in each.timings:
             speed = measured.multiply_accumulates * timing.throughput
             assert timing.share == pytest.approx(speed / measured.peak)
@@ -81,8 +81,8 @@ def test_the_command_prints_a_table_with_the_machine_and_draws_a_plot(capsys, tm
     assert "digits/softmax" in shown
     assert "zoo on cpu" in shown
     assert "core" in shown
-    with Image.open(plot) as picture:
-        assert picture.width > 800
+    with Image.open(plot) as image:
+        assert image.width > 800
 
 
 def test_as_json_it_holds_every_round(capsys) -> None:
@@ -90,7 +90,7 @@ def test_as_json_it_holds_every_round(capsys) -> None:
     assert main(words) == 0
     found = json.loads(capsys.readouterr().out)
     (export,) = found["exports"]
-    (each,) = export["contestants"]
+    (each,) = export["entries"]
     (timing,) = each["timings"]
     assert len(timing["rounds"]) == 5
     assert timing["throughput"] == pytest.approx(2000 / timing["median"])
@@ -101,7 +101,7 @@ def test_as_json_it_holds_every_round(capsys) -> None:
 def test_a_table_is_measured_by_its_rows() -> None:
     export = Path(__file__).parent / "runtime/fixture/wine/softmax"
     (found,) = benchmark([export], **QUICK).exports
-    assert found.contestants[0].at(16).throughput > 0
+    assert found.entries[0].at(16).throughput > 0
 
 
 @pytest.mark.parametrize(
@@ -136,18 +136,18 @@ def test_a_number_that_can_not_be_is_a_wrong_command_line(words: list[str]) -> N
 
 def test_peers_that_are_not_installed_are_each_told(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(peers, "find_spec", lambda module: None)
-    contestants, left_out = peers.prepare(SOFTMAX, {"float32": SOFTMAX / MODEL_FILE}, tuple(PEERS), tmp_path)
-    assert contestants == []
+    entries, left_out = peers.prepare(SOFTMAX, {"float32": SOFTMAX / MODEL_FILE}, tuple(PEERS), tmp_path)
+    assert entries == []
     assert [line.partition(" is left out")[0] for line in left_out] == [peer.name for peer in PEERS.values()]
     assert "OpenVINO is left out, it needs openvino: pip install openvino" in left_out
 
 
 def test_peers_that_need_keras_say_why_a_table_has_none(tmp_path: Path) -> None:
     export = Path(__file__).parent / "runtime/fixture/wine/softmax"
-    contestants, left_out = peers.prepare(
+    entries, left_out = peers.prepare(
         export, {"float32": export / MODEL_FILE}, ("tf2onnx", "keras", "openvino"), tmp_path
     )
-    assert [each.name for each in contestants] == ["OpenVINO"]
+    assert [each.name for each in entries] == ["OpenVINO"]
     assert len(left_out) == 1
     assert "tf2onnx, Keras predict" in left_out[0]
     assert "it was trained on a table" in left_out[0]
@@ -159,23 +159,23 @@ def test_peers_that_need_keras_say_why_a_table_has_none(tmp_path: Path) -> None:
 def test_the_same_model_answers_alike_in_every_peer(named: tuple[str, ...]) -> None:
     (found,) = benchmark([SOFTMAX], peers=named, batches=(4,), threads=(1,), seconds=0.05).exports
     there = [key for key in named if all(find_spec(module) for module in PEERS[key].modules)]
-    assert {each.name for each in found.contestants} == {"zoo on cpu", *(PEERS[key].name for key in there)}
+    assert {each.name for each in found.entries} == {"zoo on cpu", *(PEERS[key].name for key in there)}
     assert len(found.notes) == len(named) - len(there)
-    assert all(each.difference < 1e-5 for each in found.contestants)
+    assert all(each.difference < 1e-5 for each in found.entries)
 
 
 def test_a_peer_that_fails_is_left_out_and_an_export_that_fails_is_an_error(tmp_path: Path) -> None:
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"no model")
-    ours = Contestant("zoo on cpu", "zoo", SOFTMAX, provider="cpu")
-    peer = Contestant("tf2onnx", "onnxruntime", broken)
+    ours = Entry("zoo on cpu", "zoo", SOFTMAX, provider="cpu")
+    peer = Entry("tf2onnx", "onnxruntime", broken)
     images = np.zeros((1, 8, 8, 1), np.uint8)
-    contest = hold([ours, peer], images, (1,), threads=(1,), seconds=0.01)
-    assert [each.name for each in contest.measured] == ["zoo on cpu"]
-    assert len(contest.left_out) == 1
-    assert contest.left_out[0].startswith("tf2onnx (float32) is left out: ")
-    with pytest.raises(ContestantError, match="can't be opened"):
-        hold([Contestant("zoo on cpu", "zoo", broken, provider="cpu")], images, (1,), threads=(1,), seconds=0.01)
+    turns = time_in_turns([ours, peer], images, (1,), threads=(1,), seconds=0.01)
+    assert [each.name for each in turns.measured] == ["zoo on cpu"]
+    assert len(turns.left_out) == 1
+    assert turns.left_out[0].startswith("tf2onnx (float32) is left out: ")
+    with pytest.raises(WorkerError, match="can't be opened"):
+        time_in_turns([Entry("zoo on cpu", "zoo", broken, provider="cpu")], images, (1,), threads=(1,), seconds=0.01)
 
 
 def test_a_provider_that_the_machine_lacks_is_told_before_anything_is_measured() -> None:
@@ -183,7 +183,7 @@ def test_a_provider_that_the_machine_lacks_is_told_before_anything_is_measured()
         benchmark([SOFTMAX], providers=("cpu", "directml"))
 
 
-def test_figures_go_to_the_run_that_made_the_export_or_a_note_says_why_not(tmp_path: Path, monkeypatch) -> None:
+def test_metrics_go_to_the_run_that_made_the_export_or_a_note_says_why_not(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     told = benchmark([SOFTMAX], **QUICK, log=True).exports[0].notes
     assert len(told) == 1
@@ -197,9 +197,9 @@ def test_figures_go_to_the_run_that_made_the_export_or_a_note_says_why_not(tmp_p
     manifest["metadata"]["run_id"] = run  # its own is in its maker's store
     (export / MANIFEST_FILE).write_text(json.dumps(manifest), encoding="utf-8")
     result = benchmark([export], **QUICK, log=True, plot=tmp_path / "speeds.png")
-    (timing, *_) = result.exports[0].contestants[0].timings
+    (timing, *_) = result.exports[0].entries[0].timings
     assert result.exports[0].notes == (f"digits/softmax is logged to run {run}",)
-    kept = tracking.load_run(run).figures
+    kept = tracking.load_run(run).metrics
     assert kept["benchmark/cpu-float32/batch-1/median"] == pytest.approx(timing.median)
     folder = tracking.fetch_folder(run, "benchmark", tmp_path)
     assert {file.name for file in folder.iterdir()} == {"benchmark.json", "benchmark.png"}

@@ -1,4 +1,4 @@
-"""A card can be believed: its code runs, its pictures are there, its class names are shown as they are."""
+"""A card can be believed: its code runs, its images are there, its class names are shown as they are."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pipelines.core.provenance.weights import weights_sha256
 from pipelines.core.support.markdown import plain
 from pipelines.evaluation.corruptions import CORRUPTIONS
 from pipelines.evaluation.evaluate import EVALUATION_FILE, draw, judge
-from pipelines.evaluation.predictions import clean_figures, robust_figure
-from pipelines.exporting.architecture import diagram
+from pipelines.evaluation.predictions import clean_metrics, robust_metric
+from pipelines.exporting.architecture import summarize
 from pipelines.exporting.card import CLASSES_LISTED, render_card, write_card
 from pipelines.exporting.export import write_export
 from pipelines.tracking import TrackedRun
@@ -30,7 +30,7 @@ from zoo.models import build, definition
 LABELS = ("zero", "*one*", "t|wo", "<b>3</b>", "$4", "five_5_", "[six](x)", "`7`", "acht & 8", "neun \\ 9")
 
 
-@pytest.fixture(scope="module", params=[1, 3], ids=["grey", "colour"])
+@pytest.fixture(scope="module", params=[1, 3], ids=["gray", "color"])
 def data_set(request):
     digits = load_data(make_plan("softmax", "digits"))
 
@@ -60,14 +60,14 @@ def export(data_set, tmp_path_factory):
         data_digest=data_set.digest,
         fingerprint="",
         commit="cd" * 20,
-        figures={"best_epoch": 3},
+        metrics={"best_epoch": 3},
         history=history,
     )
     answers = model.predict(data_set.test.inputs, verbose=0)
     evaluated = tmp_path_factory.mktemp("evaluation")
     drawn = draw(evaluated, run, model, data_set, answers[PROBABILITIES])
     corrupted = [(corruption, 0.5) for corruption in CORRUPTIONS]
-    measured = clean_figures(data_set.test, (answers[LOGITS], answers[PROBABILITIES])) | robust_figure(corrupted)
+    measured = clean_metrics(data_set.test, (answers[LOGITS], answers[PROBABILITIES])) | robust_metric(corrupted)
     evaluation = judge(run, data_set, answers[PROBABILITIES], measured, corrupted, drawn)
     (evaluated / EVALUATION_FILE).write_text(evaluation.to_json(), encoding="utf-8")
     metadata = Metadata(
@@ -89,7 +89,7 @@ def export(data_set, tmp_path_factory):
     goal = tmp_path_factory.mktemp("exports") / "softmax"
 
     def describe(folder, manifest):
-        write_card(folder, manifest, evaluated, diagram(model))
+        write_card(folder, manifest, evaluated, summarize(model))
 
     write_export(goal, model, data_set, metadata, {}, describe)
     return goal, evaluation
@@ -128,22 +128,22 @@ def test_bare_onnxruntime_takes_five_lines_and_none_of_ours(code):
     assert "import zoo" not in code[1]
 
 
-def test_its_pictures_are_there_and_the_manifest_names_them(export, card):
+def test_its_images_are_there_and_the_manifest_names_them(export, card):
     folder, evaluation = export
-    shown = re.findall(r"!\[.+?\]\((figures/\w+\.png)\)", card)
-    assert sorted(shown) == sorted(f"figures/{name}" for name in evaluation.figures)
+    shown = re.findall(r"!\[.+?\]\((plots/\w+\.png)\)", card)
+    assert sorted(shown) == sorted(f"plots/{name}" for name in evaluation.plots)
     assert all((folder / path).stat().st_size > 1000 for path in shown)
     manifest = read_manifest(folder)
     assert all(manifest.file(path) for path in [*shown, CARD_FILE])
 
 
-def test_its_figures_are_those_of_the_evaluation(export, card):
+def test_its_metrics_are_those_of_the_evaluation(export, card):
     folder, evaluation = export
-    assert f"**{evaluation.accuracy:.2%}** of 359 test pictures" in " ".join(card.split())
+    assert f"**{evaluation.accuracy:.2%}** of 359 test images" in " ".join(card.split())
     assert f"95% interval {evaluation.low:.2%} to {evaluation.high:.2%}" in card
-    figures = read_manifest(folder).figures
-    assert f"| parameters | {figures['parameters']:,.0f} |" in card
-    assert f"| largest difference from Keras | {figures['largest_difference']:.1e} |" in card
+    metrics = read_manifest(folder).metrics
+    assert f"| parameters | {metrics['parameters']:,.0f} |" in card
+    assert f"| largest difference from Keras | {metrics['largest_difference']:.1e} |" in card
 
 
 def test_it_tells_the_accuracy_on_each_corruption_and_their_mean(export, card):
@@ -159,9 +159,9 @@ def test_it_tells_the_spread_over_seeds_where_there_are_several(export, card):
     folder, evaluation = export
     assert "over seeds" not in card
     manifest = read_manifest(folder)
-    figures = {f"test_accuracy_seed_{seed}": 0.9 + seed / 100 for seed in (10, 1, 2)}
+    metrics = {f"test_accuracy_seed_{seed}": 0.9 + seed / 100 for seed in (10, 1, 2)}
     told = render_card(
-        replace(manifest, figures={**manifest.figures, **figures}), evaluation, "samples/0.png", 4000, ""
+        replace(manifest, metrics={**manifest.metrics, **metrics}), evaluation, "samples/0.png", 4000, ""
     )
     deviation = np.std([0.91, 0.92, 1.0], ddof=1)
     assert f"| over seeds 1, 2, 10 | 94.33% ± {100 * deviation:.2f} | mean" in told
@@ -177,11 +177,11 @@ def test_it_says_how_the_model_was_made(card, data_set):
 
 def test_it_draws_the_model_and_says_what_a_feature_sees(export, card, data_set):
     drawn = card.partition("```text\n")[2].partition("\n```")[0]
-    assert drawn == diagram(build("softmax", 8, 8, data_set.channels, 10))
-    assert "sees the whole picture." in " ".join(card.split())
+    assert drawn == summarize(build("softmax", 8, 8, data_set.channels, 10))
+    assert "sees the whole image." in " ".join(card.split())
     folder, evaluation = export
     manifest = read_manifest(folder)
-    narrow = replace(manifest, figures={**manifest.figures, "receptive_field": 19.0})
+    narrow = replace(manifest, metrics={**manifest.metrics, "receptive_field": 19.0})
     told = render_card(narrow, evaluation, "samples/0.png", 4000, drawn)
     assert "sees a square of 19×19 pixels at most." in " ".join(told.split())
 
@@ -191,9 +191,9 @@ def test_it_names_the_most_frequent_mistake_first(export, card):
     wrong = np.array(evaluation.confusion)
     np.fill_diagonal(wrong, 0)
     row, column = np.unravel_index(wrong.argmax(), wrong.shape)
-    pictures = evaluation.classes[row].pictures
+    images = evaluation.classes[row].images
     first = card.partition("Its most frequent mistakes:\n\n")[2].partition("\n")[0]
-    assert first == f"- {plain(LABELS[row])} taken for {plain(LABELS[column])}: {wrong.max()} of {pictures} pictures"
+    assert first == f"- {plain(LABELS[row])} taken for {plain(LABELS[column])}: {wrong.max()} of {images} images"
 
 
 def test_each_table_has_rows_of_one_length(card):
@@ -227,7 +227,7 @@ def test_of_many_classes_those_that_fare_worst_are_listed(export):
     listed = re.findall(r"^\| \d+ \| class (\d+) \|", card, re.MULTILINE)
     assert listed == [str(k) for k in range(CLASSES_LISTED)]
     assert "30 classes of 100 that fare worst" in card
-    assert "- none on the test pictures" in card
+    assert "- none on the test images" in card
 
 
 def test_it_says_whether_probabilities_are_too_high(export):

@@ -1,4 +1,4 @@
-"""Exports side by side: figures from their manifests, latency by the clock."""
+"""Exports side by side: metrics from their manifests, latency by the clock."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pipelines.core.provenance.plan import load_data, make_plan
 from pipelines.core.support.to_json import to_json
 from pipelines.evaluation.comparison.compare import compare
 from pipelines.evaluation.latency import measure_latencies
-from pipelines.evaluation.predictions import clean_figures
+from pipelines.evaluation.predictions import clean_metrics
 from pipelines.exporting.export import write_export
 from zoo.contract import MANIFEST_FILE, MODEL_FILE, Metadata, describe_file, read_manifest
 from zoo.errors import ExportError
@@ -37,17 +37,17 @@ def exports(tmp_path_factory, metadata_of):
         model = build(name, 8, 8, 1, 10)
         metadata = metadata_of(name, model, data_set)
         answers = model.predict_on_batch(data_set.test.inputs)
-        figures = clean_figures(data_set.test, (answers["logits"], answers["probabilities"]))
+        metrics = clean_metrics(data_set.test, (answers["logits"], answers["probabilities"]))
         if name == "lenet5":
-            figures |= {"test_accuracy_seed_1": 0.10, "test_accuracy_seed_2": 0.14}
-        write_export(folder / "digits" / name, model, data_set, metadata, figures)
+            metrics |= {"test_accuracy_seed_1": 0.10, "test_accuracy_seed_2": 0.14}
+        write_export(folder / "digits" / name, model, data_set, metadata, metrics)
     return folder
 
 
 @pytest.fixture(scope="module")
 def compared(exports):
     return compare(
-        [exports / "digits" / "lenet5", exports / "digits" / "softmax"], picture=exports / "digits" / "comparison.png"
+        [exports / "digits" / "lenet5", exports / "digits" / "softmax"], image=exports / "digits" / "comparison.png"
     )
 
 
@@ -58,7 +58,7 @@ def test_rows_say_what_the_manifests_say_in_the_order_asked_for(compared, export
     ]
     for row in compared.rows:
         manifest = read_manifest(exports / row.name)
-        assert row.parameters == manifest.figures["parameters"]
+        assert row.parameters == manifest.metrics["parameters"]
         assert row.accuracy == manifest.metadata.test_accuracy
         assert (row.low, row.high) == wilson_interval(round(359 * row.accuracy), 359)
         assert row.size == (exports / row.name / MODEL_FILE).stat().st_size
@@ -75,13 +75,13 @@ def test_a_row_has_the_spread_over_seeds_where_several_were_trained(compared):
 
 
 def test_the_comparison_is_drawn(compared, exports):
-    assert compared.picture == exports / "digits" / "comparison.png"
-    with Image.open(compared.picture) as picture:
-        picture.load()
-    assert compare([exports / "digits" / "softmax"]).picture is None
+    assert compared.image == exports / "digits" / "comparison.png"
+    with Image.open(compared.image) as image:
+        image.load()
+    assert compare([exports / "digits" / "softmax"]).image is None
 
 
-def test_two_exports_are_compared_on_the_same_pictures(compared, exports):
+def test_two_exports_are_compared_on_the_same_images(compared, exports):
     test = load_data(make_plan("softmax", "digits")).test
     right = {
         name: zoo.load(exports / name).probabilities(test.inputs).argmax(axis=1) == test.labels
@@ -91,7 +91,7 @@ def test_two_exports_are_compared_on_the_same_pictures(compared, exports):
     assert {pair.better, pair.other} == set(right)
     better, other = right[pair.better], right[pair.other]
     assert better.sum() >= other.sum()
-    assert pair.test.pictures == 359
+    assert pair.test.images == 359
     assert pair.test.only_first == (better & ~other).sum()
     assert pair.test.only_second == (other & ~better).sum()
     assert pair.test.difference == pytest.approx(better.mean() - other.mean())
@@ -125,15 +125,15 @@ def changed(folder, to, **metadata):
     return copy
 
 
-def test_exports_of_other_pictures_are_not_paired(exports, tmp_path):
+def test_exports_of_other_images_are_not_paired(exports, tmp_path):
     other = changed(exports / "digits" / "softmax", tmp_path / "other", data_set="mine", data_digest="ab")
     found = compare([exports / "digits" / "lenet5", other])
     assert found.pairs == ()
-    assert found.notes[1] == "mine/softmax is paired with none: no other was tested on the same pictures"
+    assert found.notes[1] == "mine/softmax is paired with none: no other was tested on the same images"
     assert compare([other]).notes == ()
 
 
-def test_pictures_that_cannot_be_had_are_told(exports, tmp_path):
+def test_images_that_cannot_be_had_are_told(exports, tmp_path):
     mine = [changed(exports / "digits" / "softmax", tmp_path / name, data_set="mine") for name in "ab"]
     found = compare(mine)
     (note,) = found.notes
@@ -143,10 +143,10 @@ def test_pictures_that_cannot_be_had_are_told(exports, tmp_path):
     assert "did you mean digits" in compare(mine, data="digit").notes[0]
 
 
-def test_pictures_that_have_changed_are_told(exports, tmp_path):
+def test_images_that_have_changed_are_told(exports, tmp_path):
     stale = [changed(exports / "digits" / "softmax", tmp_path / name, data_digest="ab" * 32) for name in "ab"]
     (note,) = compare(stale).notes
-    assert "the pictures of digits aren't those that digits/softmax was made with" in note
+    assert "the images of digits aren't those that digits/softmax was made with" in note
 
 
 def test_the_larger_model_takes_longer(compared):
@@ -177,16 +177,16 @@ def test_a_file_alone_has_nothing_to_compare(exports):
         compare([exports / "digits" / "softmax" / MODEL_FILE])
 
 
-def test_an_export_without_figures_is_told(exports, tmp_path):
+def test_an_export_without_metrics_is_told(exports, tmp_path):
     folder = shutil.copytree(exports / "digits" / "softmax", tmp_path / "softmax")
     manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
-    del manifest["figures"]["test_accuracy_low"]
+    del manifest["metrics"]["test_accuracy_low"]
     (folder / MANIFEST_FILE).write_text(json.dumps(manifest), encoding="utf-8")
     with pytest.raises(ExportError, match="lacks the figure 'test_accuracy_low'"):
         compare([folder])
 
 
-def test_a_picture_that_cannot_be_written_is_told(exports, tmp_path):
+def test_a_image_that_cannot_be_written_is_told(exports, tmp_path):
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(ExportError, match=r"comparison\.png can't be written"):
-        compare([exports / "digits" / "softmax"], picture=tmp_path / "taken" / "comparison.png")
+        compare([exports / "digits" / "softmax"], image=tmp_path / "taken" / "comparison.png")

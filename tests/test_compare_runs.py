@@ -34,7 +34,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def own(folder):
-    """Pictures of one's own: a run knows where they lie, an export only what they are called."""
+    """Images of one's own: a run knows where they lie, an export only what they are called."""
     digits = load_data(make_plan("softmax", "digits")).train
     for k in range(300):
         file = folder / "own" / f"class {digits.labels[k]}" / f"{k}.png"
@@ -85,7 +85,7 @@ def test_a_run_that_was_exported_is_compared_as_its_export_is(exported, folder):
     assert found.notes == ()
 
 
-def test_exports_of_ones_own_pictures_are_paired_by_the_run_that_knows_where_they_lie(exported, folder, tmp_path):
+def test_exports_of_ones_own_images_are_paired_by_the_run_that_knows_where_they_lie(exported, folder, tmp_path):
     mine = [folder / f"exports{place}/own/softmax" for place in (0, 1)]
     found = compare(mine)
     assert (len(found.pairs), found.notes) == (1, ())
@@ -105,8 +105,8 @@ def test_a_run_without_an_export_is_compared_by_what_it_logged(exported, alone, 
         "FINISHED",
         "dense",
     )
-    assert bare["parameters"] == tracking.load_run(alone).figures["parameters"] == 50826
-    assert bare["validation_accuracy"] == tracking.load_run(alone).figures["best_validation_accuracy"]
+    assert bare["parameters"] == tracking.load_run(alone).metrics["parameters"] == 50826
+    assert bare["validation_accuracy"] == tracking.load_run(alone).metrics["best_validation_accuracy"]
     assert bare["accuracy"] is None
     (note,) = told["notes"]
     assert f"`zoo evaluate {alone[:8]}` and `zoo export {alone[:8]}` bring them" in note
@@ -115,7 +115,7 @@ def test_a_run_without_an_export_is_compared_by_what_it_logged(exported, alone, 
     assert "50,826" in shown
     assert note in shown
     with pytest.raises(ExportError, match="none of the runs was exported"):
-        compare([alone], Path("picture.png"))
+        compare([alone], Path("image.png"))
 
 
 def test_an_experiment_means_the_latest_tested_run_of_each_model(own, exported, alone):
@@ -123,7 +123,7 @@ def test_an_experiment_means_the_latest_tested_run_of_each_model(own, exported, 
     assert Path("own").is_dir(), "it lies beside, and is no export"
     found = compare(["own"])
     assert [row.name for row in found.rows] == ["own/softmax"]
-    assert found.rows[0].accuracy == tracking.load_run(exported[1]).figures["test_accuracy"], "the latest tested one"
+    assert found.rows[0].accuracy == tracking.load_run(exported[1]).metrics["test_accuracy"], "the latest tested one"
     assert [run.run for run in found.unexported] == [alone], "for want of a tested one"
     tracking.finish(newer, "FAILED")  # and it is no longer the latest finished one of the next tests
 
@@ -156,16 +156,16 @@ def test_the_page_has_no_script_and_allows_none(page):
     assert " style=" not in page, "the policy would forbid it"
 
 
-def test_the_page_shows_fronts_curves_pictures_and_every_figure(page, exported, alone):
+def test_the_page_shows_fronts_curves_images_and_every_figure(page, exported, alone):
     assert page.count("<svg xmlns") == 4 + 4 * 2, "accuracy against four costs, four curves by epochs and seconds"
-    for name in ("parameters", "multiply-accumulates", "latency of one picture, µs", "file, bytes"):
+    for name in ("parameters", "multiply-accumulates", "latency of one image, µs", "file, bytes"):
         assert f"> {name}</label>" in page
-    found = tracking.load_run(exported[1]).figures
+    found = tracking.load_run(exported[1]).metrics
     assert f"{found['test_accuracy']:.2%}" in page
     assert "data:image/png;base64," in page
     (pair,) = compare(exported).pairs
     assert f"{100 * pair.test.low:.2f} to {100 * pair.test.high:.2f}" in page
-    assert f"{pair.test.only_first:,} pictures that only" in page
+    assert f"{pair.test.only_first:,} images that only" in page
     assert f"zoo export {alone[:8]}" in page
 
 

@@ -69,8 +69,8 @@ def test_properties_of_others_are_left_alone() -> None:
         ("labels", "abc", "no list of class names"),
         ("labels", [1, 2], "no list of class names"),
         ("labels", [], "no list of class names"),
-        ("height", "8", "no picture size"),
-        ("channels", 0, "no picture size"),
+        ("height", "8", "no image size"),
+        ("channels", 0, "no image size"),
         ("contract", "99", "follows contract '99', this version reads '1'"),
     ],
 )

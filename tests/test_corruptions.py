@@ -1,4 +1,4 @@
-"""Corrupted pictures: the same each time, as strong as they say, and pictures still."""
+"""Corrupted images: the same each time, as strong as they say, and images still."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def corruption_ids(corruption):
 
 @pytest.mark.parametrize("corrupt", CORRUPTIONS, ids=corruption_ids)
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_pictures_stay_pictures_and_come_out_the_same_again(corrupt, size):
+def test_images_stay_images_and_come_out_the_same_again(corrupt, size):
     images = random.integers(0, 256, (5, *size), dtype=np.uint8)
     before = images.copy()
     spoiled = corrupt(images)
@@ -52,8 +52,8 @@ def test_blur_is_scipys():
 
 
 def test_noise_has_the_deviation_that_it_names():
-    grey = np.full((20, 28, 28, 1), 128, np.float32)
-    noisy = noise(0.1)(grey, np.random.default_rng(0))
+    gray = np.full((20, 28, 28, 1), 128, np.float32)
+    noisy = noise(0.1)(gray, np.random.default_rng(0))
     assert noisy.mean() == pytest.approx(128, abs=1)
     assert noisy.std() == pytest.approx(25.5, rel=0.02)
 
@@ -64,8 +64,8 @@ def test_a_shift_moves_to_each_corner_and_repeats_the_edge(side, pixels):
     padded = np.pad(images[0], ((pixels, pixels), (pixels, pixels), (0, 0)), "edge")
     corners = [padded[y : y + side, x : x + side] for y in (0, 2 * pixels) for x in (0, 2 * pixels)]
     went = [
-        [corner for corner, expected in enumerate(corners) if (picture == expected).all()]
-        for picture in shift(2)(images, np.random.default_rng(0))
+        [corner for corner, expected in enumerate(corners) if (image == expected).all()]
+        for image in shift(2)(images, np.random.default_rng(0))
     ]
     assert all(len(found) == 1 for found in went)
     assert {found[0] for found in went} == {0, 1, 2, 3}

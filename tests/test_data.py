@@ -1,4 +1,4 @@
-"""Data sets: the known ones wherever they lie, folders of pictures in every shape that people have them in."""
+"""Data sets: the known ones wherever they lie, folders of images in every shape that people have them in."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from zoo.data.dataset import Split
 from zoo.data.known import fashion_mnist
 from zoo.data.splits import draw
 from zoo.errors import DataError
-from zoo.images import read_picture, resize
+from zoo.images import read_image, resize
 
 CLASSES = ("cat", "dog")
 
 
-def save_picture(path: Path, seed: int = 0, size: tuple[int, int] = (6, 9), mode: str = "RGB") -> None:
-    """A picture of noise; size: (height, width)."""
+def save_image(path: Path, seed: int = 0, size: tuple[int, int] = (6, 9), mode: str = "RGB") -> None:
+    """An image of noise; size: (height, width)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.RandomState(seed).randint(0, 256, (*size, 3)).astype(np.uint8)
     Image.fromarray(pixels).convert(mode).save(path)
 
 
-def save_classes(folder: Path, classes=CLASSES, pictures: int = 10, **options) -> Path:
+def save_classes(folder: Path, classes=CLASSES, images: int = 10, **options) -> Path:
     for c, label in enumerate(classes):
-        for i in range(pictures):
-            save_picture(folder / label / f"{i}.png", seed=zlib.crc32(f"{folder.name} {c} {i}".encode()), **options)
+        for i in range(images):
+            save_image(folder / label / f"{i}.png", seed=zlib.crc32(f"{folder.name} {c} {i}".encode()), **options)
     return folder
 
 
@@ -79,7 +79,7 @@ def test_digits_are_those_of_scikit_learn_in_bytes():
         np.testing.assert_array_equal(split.labels, original.target[indices])
 
 
-def test_the_splits_of_digits_share_no_picture_and_all_classes():
+def test_the_splits_of_digits_share_no_image_and_all_classes():
     digits = load("digits")
     names = [name for split in splits_of(digits).values() for name in split.names]
     assert len(names) == len(set(names)) == 1797
@@ -90,7 +90,7 @@ def test_the_splits_of_digits_share_no_picture_and_all_classes():
 
 
 def test_the_digest_is_of_the_content_and_the_same_everywhere():
-    # Another digest would mean another split, on which earlier figures weren't measured.
+    # Another digest would mean another split, on which earlier metrics weren't measured.
     assert load("digits").digest == "2f5d65d865e09cce03907c254813055a88c856128811edd2a16881d51ce886da"
 
 
@@ -147,7 +147,7 @@ def test_a_draw_takes_its_share_of_each_class_and_one_at_least():
 
 
 def test_a_draw_leaves_every_class_something_where_it_can():
-    # A has one picture in each of three units; B and C have one each of those, and two units of three.
+    # A has one image in each of three units; B and C have one each of those, and two units of three.
     labels = np.array([0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2])
     units = np.array([1, 2, 3, 1, 4, 4, 4, 5, 5, 5, 2, 6, 6, 6, 7, 7, 7])
     stays, drawn = draw(labels, 0.2, units)
@@ -155,8 +155,8 @@ def test_a_draw_leaves_every_class_something_where_it_can():
     assert not set(units[stays]) & set(units[drawn])
 
 
-def test_a_split_needs_a_label_and_a_name_for_each_picture():
-    with pytest.raises(DataError, match="received 2 pictures, 3 labels and 2 names"):
+def test_a_split_needs_a_label_and_a_name_for_each_image():
+    with pytest.raises(DataError, match="received 2 images, 3 labels and 2 names"):
         Split(np.zeros((2, 4, 4, 1), np.uint8), np.zeros(3, np.int64), ("a", "b"))
     with pytest.raises(DataError, match="received float64"):
         Split(np.zeros((1, 4, 4, 1)), np.zeros(1, np.int64), ("a",))
@@ -167,7 +167,7 @@ def test_a_split_needs_a_label_and_a_name_for_each_picture():
 
 @pytest.fixture
 def tiny_fashion(tmp_path, monkeypatch) -> Path:
-    """A folder with a Fashion-MNIST of 40 + 20 pictures in its own format, in a world that has no other."""
+    """A folder with a Fashion-MNIST of 40 + 20 images in its own format, in a world that has no other."""
     served = tmp_path / "served"
     served.mkdir()
     files = {}
@@ -182,7 +182,7 @@ def tiny_fashion(tmp_path, monkeypatch) -> Path:
             (served / file).write_bytes(gzip.compress(content))
             files[file] = (len(content), hashlib.sha256(content).hexdigest())
     monkeypatch.setattr(fashion_mnist, "FILES", files)
-    monkeypatch.setattr(fashion_mnist, "VALIDATION_PICTURES", 10)
+    monkeypatch.setattr(fashion_mnist, "VALIDATION_IMAGES", 10)
     monkeypatch.setattr(fashion_mnist, "DEBIAN_FOLDER", tmp_path / "debian")
     monkeypatch.setattr(fashion_mnist, "BASE_URL", f"http://127.0.0.1:{closed_port()}/")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -315,7 +315,7 @@ def test_the_real_fashion_mnist_has_the_authors_splits():
     assert data.digest == "afdee72fab3564eebb7294c240a922ae659a2c80b5990f04524ffcf9f14af6d0"
 
 
-# --- folders of pictures -------------------------------------------------------------------------------------------
+# --- folders of images -------------------------------------------------------------------------------------------
 
 
 def test_each_sub_folder_is_a_class(tmp_path):
@@ -326,7 +326,7 @@ def test_each_sub_folder_is_a_class(tmp_path):
     for split in splits_of(data).values():
         for image, label, name in zip(split.inputs, split.labels, split.names, strict=True):
             assert name.split("/")[0] == data.labels[label]
-            np.testing.assert_array_equal(image, read_picture(tmp_path / "pets" / name, 3))
+            np.testing.assert_array_equal(image, read_image(tmp_path / "pets" / name, 3))
     names = [name for split in splits_of(data).values() for name in split.names]
     assert len(set(names)) == 20
     assert data.skipped == ()
@@ -337,12 +337,12 @@ def test_the_digest_does_not_depend_on_the_place(tmp_path):
     before = load(str(folder)).digest
     folder.rename(tmp_path / "elsewhere")
     assert load(str(tmp_path / "elsewhere")).digest == before
-    save_picture(tmp_path / "elsewhere" / "cat" / "3.png", seed=99)
+    save_image(tmp_path / "elsewhere" / "cat" / "3.png", seed=99)
     assert load(str(tmp_path / "elsewhere")).digest != before
 
 
 def test_classes_and_files_are_in_natural_order(tmp_path):
-    data = load(str(save_classes(tmp_path, [f"class {i}" for i in (10, 9, 1)], pictures=12)))
+    data = load(str(save_classes(tmp_path, [f"class {i}" for i in (10, 9, 1)], images=12)))
     assert data.labels == ("class 1", "class 9", "class 10")
     ones = [int(Path(name).stem) for name in data.train.names if name.startswith("class 1/")]
     assert ones == sorted(ones)
@@ -351,8 +351,8 @@ def test_classes_and_files_are_in_natural_order(tmp_path):
 
 @pytest.mark.parametrize("validation", ["val", "validation", "Val"])
 def test_a_folder_may_bring_its_own_splits(tmp_path, validation):
-    for split, pictures in (("train", 4), (validation, 2), ("test", 3)):
-        save_classes(tmp_path / split, pictures=pictures)
+    for split, images in (("train", 4), (validation, 2), ("test", 3)):
+        save_classes(tmp_path / split, images=images)
     data = load(str(tmp_path))
     assert data.labels == CLASSES
     assert [len(split) for split in splits_of(data).values()] == [8, 4, 6]
@@ -364,7 +364,7 @@ def test_a_folder_may_bring_its_own_splits(tmp_path, validation):
 )
 def test_splits_that_a_folder_lacks_are_drawn_from_train(tmp_path, given, sizes):
     for split in given:
-        save_classes(tmp_path / split, pictures=20)
+        save_classes(tmp_path / split, images=20)
     data = load(str(tmp_path))
     assert tuple(len(split) for split in splits_of(data).values()) == sizes
 
@@ -373,44 +373,44 @@ def test_classes_may_be_called_train_and_test(tmp_path):
     assert load(str(save_classes(tmp_path, ("test", "train")))).labels == ("test", "train")
 
 
-def test_pictures_of_several_sizes_become_64x64_or_what_is_asked(tmp_path):
+def test_images_of_several_sizes_become_64x64_or_what_is_asked(tmp_path):
     save_classes(tmp_path)
-    save_picture(tmp_path / "cat" / "10.png", size=(7, 9))
+    save_image(tmp_path / "cat" / "10.png", size=(7, 9))
     assert load(str(tmp_path)).train.inputs.shape[1:] == (64, 64, 3)
     data = load(str(tmp_path), size=(5, 8))
     assert data.train.inputs.shape[1:] == (5, 8, 3)
-    expected = resize(read_picture(tmp_path / data.test.names[0], 3), 5, 8)
+    expected = resize(read_image(tmp_path / data.test.names[0], 3), 5, 8)
     np.testing.assert_array_equal(data.test.inputs[0], expected)
 
 
-def test_one_channel_where_every_picture_is_grey_however_it_was_saved(tmp_path):
+def test_one_channel_where_every_image_is_grey_however_it_was_saved(tmp_path):
     save_classes(tmp_path, mode="L")
-    saved_as_colour = tmp_path / "cat" / "colour.png"
-    Image.open(tmp_path / "cat" / "0.png").convert("RGB").save(saved_as_colour)
+    saved_as_color = tmp_path / "cat" / "color.png"
+    Image.open(tmp_path / "cat" / "0.png").convert("RGB").save(saved_as_color)
     data = load(str(tmp_path), size=(11, 7))
     assert data.channels == 1
     for name, image in zip(data.train.names, data.train.inputs, strict=True):
-        np.testing.assert_array_equal(image, resize(read_picture(tmp_path / name, 1), 11, 7))
+        np.testing.assert_array_equal(image, resize(read_image(tmp_path / name, 1), 11, 7))
 
-    save_picture(tmp_path / "dog" / "red.png")
+    save_image(tmp_path / "dog" / "red.png")
     data = load(str(tmp_path), size=(11, 7))
     assert data.channels == 3
     for name, image in zip(data.train.names, data.train.inputs, strict=True):
-        np.testing.assert_array_equal(image, resize(read_picture(tmp_path / name, 3), 11, 7))
+        np.testing.assert_array_equal(image, resize(read_image(tmp_path / name, 3), 11, 7))
 
 
-def test_pictures_lie_anywhere_below_their_class_and_hidden_things_are_ignored(tmp_path):
+def test_images_lie_anywhere_below_their_class_and_hidden_things_are_ignored(tmp_path):
     save_classes(tmp_path)
-    save_picture(tmp_path / "cat" / "deep" / "down" / "x.JPG")
-    save_picture(tmp_path / ".hidden" / "x.png")
-    save_picture(tmp_path / "cat" / ".hidden.png")
-    (tmp_path / "cat" / "notes.txt").write_text("not a picture, and not called one")
+    save_image(tmp_path / "cat" / "deep" / "down" / "x.JPG")
+    save_image(tmp_path / ".hidden" / "x.png")
+    save_image(tmp_path / "cat" / ".hidden.png")
+    (tmp_path / "cat" / "notes.txt").write_text("not an image, and not called one")
     data = load(str(tmp_path))
     names = {name for split in splits_of(data).values() for name in split.names}
     assert "cat/deep/down/x.JPG" in names
     assert len(names) == 21
     (sentence,) = data.skipped
-    assert "notes.txt doesn't end as pictures do" in sentence
+    assert "notes.txt doesn't end as images do" in sentence
 
 
 def test_links_to_folders_are_not_followed(tmp_path):
@@ -428,7 +428,7 @@ def test_links_to_folders_are_not_followed(tmp_path):
     assert "2 others" in sentence
 
 
-def test_progress_is_told_picture_by_picture(tmp_path):
+def test_progress_is_told_image_by_image(tmp_path):
     progress = []
     load(str(save_classes(tmp_path)), on_progress=lambda done, in_all: progress.append((done, in_all)))
     assert progress == [(i, 20) for i in range(1, 21)]
@@ -458,15 +458,15 @@ def test_a_folder_takes_no_data_folder(tmp_path):
     assert "received one with" in told(save_classes(tmp_path), folder=tmp_path)
 
 
-def test_a_folder_without_pictures_is_told(tmp_path):
-    assert "holds no pictures" in told(tmp_path)
+def test_a_folder_without_images_is_told(tmp_path):
+    assert "holds no images" in told(tmp_path)
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat" / "notes.txt").touch()
     assert "expected a sub-folder for each class, with files in it that end in .bmp" in told(tmp_path)
 
 
-def test_pictures_without_a_class_are_told(tmp_path):
-    save_picture(tmp_path / "x.png")
+def test_images_without_a_class_are_told(tmp_path):
+    save_image(tmp_path / "x.png")
     assert "expected a sub-folder for each class" in told(tmp_path)
 
 
@@ -474,18 +474,18 @@ def test_one_class_is_told(tmp_path):
     assert "holds one class, 'cat'" in told(save_classes(tmp_path, ("cat",)))
 
 
-@pytest.mark.parametrize("pictures", [0, 1, 2])
-def test_a_class_with_too_few_pictures_is_told_by_name_and_number(tmp_path, pictures):
+@pytest.mark.parametrize("images", [0, 1, 2])
+def test_a_class_with_too_few_images_is_told_by_name_and_number(tmp_path, images):
     save_classes(tmp_path)
     (tmp_path / "mouse").mkdir()
-    save_classes(tmp_path, ("mouse",), pictures=pictures)
+    save_classes(tmp_path, ("mouse",), images=images)
     message = told(tmp_path)
-    assert f"class 'mouse' in {tmp_path} has {pictures} picture{'' if pictures == 1 else 's'}, expected at " in message
+    assert f"class 'mouse' in {tmp_path} has {images} image{'' if images == 1 else 's'}, expected at " in message
     assert "least 3" in message
 
 
-def test_three_pictures_a_class_are_enough(tmp_path):
-    data = load(str(save_classes(tmp_path, pictures=3)))
+def test_three_images_a_class_are_enough(tmp_path):
+    data = load(str(save_classes(tmp_path, images=3)))
     for split in splits_of(data).values():
         np.testing.assert_array_equal(split.labels, [0, 1])
 
@@ -493,9 +493,9 @@ def test_three_pictures_a_class_are_enough(tmp_path):
 def test_a_split_without_one_of_the_classes_is_told(tmp_path):
     save_classes(tmp_path / "train")
     save_classes(tmp_path / "test", ("cat",))
-    assert f"class 'dog' in test of {tmp_path} has 0 pictures" in told(tmp_path)
+    assert f"class 'dog' in test of {tmp_path} has 0 images" in told(tmp_path)
     save_classes(tmp_path / "test", ("dog", "mouse"))
-    assert f"class 'mouse' in train of {tmp_path} has 0 pictures" in told(tmp_path)
+    assert f"class 'mouse' in train of {tmp_path} has 0 images" in told(tmp_path)
 
 
 def test_splits_without_train_or_twice_are_told(tmp_path):
@@ -506,8 +506,8 @@ def test_splits_without_train_or_twice_are_told(tmp_path):
     assert "two folders for validation" in told(tmp_path)
 
 
-def test_few_damaged_pictures_are_left_out_and_listed(tmp_path):
-    save_classes(tmp_path, pictures=30)
+def test_few_damaged_images_are_left_out_and_listed(tmp_path):
+    save_classes(tmp_path, images=30)
     whole = (tmp_path / "cat" / "0.png").read_bytes()
     (tmp_path / "cat" / "0.png").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "dog" / "text.png").write_text("milk, bread")
@@ -517,41 +517,41 @@ def test_few_damaged_pictures_are_left_out_and_listed(tmp_path):
     assert len(data.skipped) == 3
     assert "0.png is damaged" in data.skipped[0]
     assert "empty.jpg is empty" in data.skipped[1]
-    assert "text.png is not a picture" in data.skipped[2]
+    assert "text.png is not an image" in data.skipped[2]
     assert (data.height, data.width) == (6, 9)
 
 
-def test_many_damaged_pictures_end_it(tmp_path):
+def test_many_damaged_images_end_it(tmp_path):
     save_classes(tmp_path)
     for name in ("a.png", "b.png", "c.png", "d.png"):
         (tmp_path / "cat" / name).touch()
     message = told(tmp_path)
-    assert "4 of 24 pictures" in message
+    assert "4 of 24 images" in message
     assert "expected at most 5%" in message
     assert "a.png is empty" in message
     assert "d.png" not in message
 
 
-def test_a_class_whose_pictures_are_all_damaged_is_told(tmp_path):
-    save_classes(tmp_path, pictures=100)
+def test_a_class_whose_images_are_all_damaged_is_told(tmp_path):
+    save_classes(tmp_path, images=100)
     for i in range(3):
         (tmp_path / "mouse").mkdir(exist_ok=True)
         (tmp_path / "mouse" / f"{i}.png").write_text("cheese")
     message = told(tmp_path)
     assert "class 'mouse'" in message
-    assert "has 0 pictures that can be read" in message
-    assert "0.png is not a picture" in message
+    assert "has 0 images that can be read" in message
+    assert "0.png is not an image" in message
 
 
-def test_every_picture_damaged_is_told(tmp_path):
+def test_every_image_damaged_is_told(tmp_path):
     for label in CLASSES:
         (tmp_path / label).mkdir()
         for i in range(3):
             (tmp_path / label / f"{i}.png").touch()
-    assert "holds no pictures that can be read" in told(tmp_path)
+    assert "holds no images that can be read" in told(tmp_path)
 
 
-def test_pictures_that_fit_neither_into_memory_nor_on_the_disk_are_told_before_they_are_read(tmp_path, monkeypatch):
+def test_images_that_fit_neither_into_memory_nor_on_the_disk_are_told_before_they_are_read(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("ZOO_MEMORY", "0.001")
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**6))

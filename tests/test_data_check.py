@@ -33,7 +33,7 @@ def report(messy):
 
 def test_every_broken_file_is_found_with_its_reason(messy, report):
     assert {problem.file for problem in report.unreadable} == messy[1].broken
-    assert {problem.kind for problem in report.unreadable} == {"empty", "damaged", "not a picture", "too large"}
+    assert {problem.kind for problem in report.unreadable} == {"empty", "damaged", "not an image", "too large"}
     assert all(problem.file.rpartition("/")[2] in problem.sentence for problem in report.unreadable)
 
 
@@ -43,7 +43,7 @@ def test_every_copy_is_found_and_nothing_else(messy, report):
     assert report.surplus["equal"] == COPIES
 
 
-def test_pictures_that_were_saved_anew_are_found_as_near(messy, report):
+def test_images_that_were_saved_anew_are_found_as_near(messy, report):
     found = [set(same.files) for same in report.same if same.kind == "near"]
     redone = messy[1].redone
     assert sum(any(pair <= same for same in found) for pair in redone) >= 0.9 * len(redone)
@@ -52,9 +52,9 @@ def test_pictures_that_were_saved_anew_are_found_as_near(messy, report):
 
 def test_counts_add_up(report):
     assert len(report.classes) == 26
-    assert sum(found.pictures for found in report.classes) == report.readable == report.files - BROKEN
+    assert sum(found.images for found in report.classes) == report.readable == report.files - BROKEN
     assert sum(report.formats.values()) == sum(report.modes.values()) == report.readable
-    assert sum(size.pictures for size in report.sizes) == report.readable
+    assert sum(size.images for size in report.sizes) == report.readable
     assert {"CMYK", "I;16", "RGBA", "P", "1"} <= set(report.modes)
 
 
@@ -74,7 +74,7 @@ def test_what_is_in_two_splits_or_classes_is_told_first(tmp_path):
     report = data_check(tmp_path)
     assert report.same[0].splits == ("train", "test")
     assert report.same[1].labels == ("b", "d")
-    assert [finding.sentence.split(" can be")[0] for finding in report.findings[:2]] == ["1 picture", "1 picture"]
+    assert [finding.sentence.split(" can be")[0] for finding in report.findings[:2]] == ["1 image", "1 image"]
     data = load(str(tmp_path))
     assert "train/q/leaked.png" not in data.train.names
     assert "pixel by pixel or by their group, and are left out of train" in data.skipped[0]
@@ -84,7 +84,7 @@ def test_a_rare_class_is_told_with_what_to_do(tmp_path):
     save_letters(tmp_path, fonts()[:3], 16)
     for path in sorted((tmp_path / "m").iterdir())[3:]:
         path.unlink()
-    (finding,) = [finding for finding in data_check(tmp_path).findings if "times the pictures" in finding.sentence]
+    (finding,) = [finding for finding in data_check(tmp_path).findings if "times the images" in finding.sentence]
     assert "--set balance=classes" in finding.sentence
 
 
@@ -99,7 +99,7 @@ def test_a_folder_that_nothing_can_be_learned_from_ends_in_one_sentence(tmp_path
     assert "holds one class, 'only'" in printed.err
 
 
-def test_pictures_named_as_another_format_are_used_and_told(tmp_path):
+def test_images_named_as_another_format_are_used_and_told(tmp_path):
     save_letters(tmp_path, fonts()[:3], 3)
     Image.effect_noise((20, 20), 60).save(tmp_path / "a" / "noise.jpg", "PNG")
     (problem,) = data_check(tmp_path).wrongly_named
@@ -158,7 +158,7 @@ def test_the_splits_of_a_run_can_be_given_again(tmp_path):
     assert load(str(again)).digest == data.digest
 
 
-def test_pictures_that_nearly_all_look_alike_can_be_learned_from(tmp_path):
+def test_images_that_nearly_all_look_alike_can_be_learned_from(tmp_path):
     dice = np.random.default_rng(0)
     scene = dice.integers(0, 256, (4, 4), dtype=np.uint8)
     for label in ("good", "scratched"):

@@ -65,7 +65,7 @@ def test_the_same_exports_give_the_same_page(tmp_path):
     assert first == second
 
 
-def test_pictures_on_white_are_drawn_on_white(tmp_path):
+def test_images_on_white_are_drawn_on_white(tmp_path):
     copy = shutil.copytree(DIGITS, tmp_path / "white")
     for path in (copy / "samples").glob("*.png"):
         Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
@@ -126,9 +126,9 @@ def test_a_page_that_cannot_be_written_is_told(tmp_path, capsys):
 @pytest.mark.parametrize("resizing", RESIZINGS)
 def test_the_resizing_of_the_page_is_that_of_the_files(resizing):
     session = onnxruntime.InferenceSession(resizing_model(12, 16, 3, resizing).SerializeToString())
-    picture = np.random.default_rng(2).integers(0, 256, (31, 23, 3), dtype=np.uint8)
-    (resized,) = session.run(None, {INPUT: picture[np.newaxis]})
-    assert np.abs(resized[0].astype(int) - resize(picture, 12, 16, resizing)).max() <= 1
+    image = np.random.default_rng(2).integers(0, 256, (31, 23, 3), dtype=np.uint8)
+    (resized,) = session.run(None, {INPUT: image[np.newaxis]})
+    assert np.abs(resized[0].astype(int) - resize(image, 12, 16, resizing)).max() <= 1
 
 
 @pytest.mark.parametrize(
@@ -144,9 +144,9 @@ def test_first_layers_are_found_in_the_file(name, shape):
     export = EXPORTS / "fashion-mnist" / name
     weights = first_weights(onnx.load(export / "model.onnx"), read_manifest(export).metadata)
     assert weights.shape == shape
-    if name == "softmax":  # a picture moves its own answer as these say, whatever the file does with it
-        picture = np.random.default_rng(4).integers(0, 256, (2, 28, 28, 1), dtype=np.uint8)
+    if name == "softmax":  # an image moves its own answer as these say, whatever the file does with it
+        image = np.random.default_rng(4).integers(0, 256, (2, 28, 28, 1), dtype=np.uint8)
         session = onnxruntime.InferenceSession(export / "model.onnx")
-        (logits,) = session.run(["logits"], {INPUT: picture})
-        told = np.tensordot(picture[1].astype(float) - picture[0], weights, 3)
+        (logits,) = session.run(["logits"], {INPUT: image})
+        told = np.tensordot(image[1].astype(float) - image[0], weights, 3)
         assert np.allclose(logits[1] - logits[0], told, atol=1e-3)

@@ -14,7 +14,7 @@ from pipelines.tracking.describing import BEGIN, END, NOTE, RESULTS, describe_da
 from pipelines.tracking.runs.seed_spread import log_seeds
 from zoo.models import build
 
-TESTED = {"test_accuracy": 0.75, "test_accuracy_low": 0.7, "test_accuracy_high": 0.8, "test_pictures": 359}
+TESTED = {"test_accuracy": 0.75, "test_accuracy_low": 0.7, "test_accuracy_high": 0.8, "test_images": 359}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -78,19 +78,19 @@ def test_a_description_follows_the_run_from_its_start_to_its_export(plan):
     run = start(plan)
     assert "**In training**" in note(run)
     assert f"zoo train --resume {run[:8]}" in note(run)
-    tracking.log_figures(run, {"best_epoch": 2, "best_validation_accuracy": 0.625})
-    assert "**62.50%** of the validation pictures are right; not tested yet" in note(run)
+    tracking.log_metrics(run, {"best_epoch": 2, "best_validation_accuracy": 0.625})
+    assert "**62.50%** of the validation images are right; not tested yet" in note(run)
     tracking.finish(run, "FINISHED")
     assert f"zoo evaluate {run[:8]}" in note(run)
     assert "--resume" not in note(run)
-    tracking.log_figures(run, TESTED)
-    assert "**75.00%** of the 359 test pictures are right (95% interval 70.00% to 80.00%)" in note(run)
+    tracking.log_metrics(run, TESTED)
+    assert "**75.00%** of the 359 test images are right (95% interval 70.00% to 80.00%)" in note(run)
     assert f"zoo export {run[:8]}" in note(run)
     assert f"](get-artifact?path=evaluation%2Fsmall%2Fcurves.png&run_uuid={run})" in note(run)
-    tracking.log_figures(run, {"export_size": 5000, "largest_difference": 1e-7, "latency": 0.02})
+    tracking.log_metrics(run, {"export_size": 5000, "largest_difference": 1e-7, "latency": 0.02})
     assert 'zoo.load("exports/digits/softmax")' in note(run)
-    assert "0.02 ms for one picture" in note(run)
-    tracking.log_figures(run, {"int8_accuracy": 0.74, "int8_size": 2000, "int8_speedup_64": 1.5})
+    assert "0.02 ms for one image" in note(run)
+    tracking.log_metrics(run, {"int8_accuracy": 0.74, "int8_size": 2000, "int8_speedup_64": 1.5})
     assert "| int8 | 74.00%, 2 kB, 1.50 times as fast for 64 at once |" in note(run)
 
 
@@ -106,7 +106,7 @@ def test_what_somebody_wrote_beside_it_stays(plan):
     run = start(plan)
     with tracking.open_client() as client:
         client.set_tag(run, NOTE, f"Mine, above.\n\n{note(run)}\n\nMine, below.")
-    tracking.log_figures(run, TESTED)
+    tracking.log_metrics(run, TESTED)
     assert note(run).startswith("Mine, above.\n\n" + BEGIN)
     assert note(run).endswith(END + "\n\nMine, below.")
     assert "75.00%" in note(run)
@@ -128,7 +128,7 @@ def test_a_data_set_is_described_with_hostile_names_as_plain_text(plan):
     )
     for sign in "<>[]`|*":
         assert sign not in ours
-    assert f"of {hostile}: pictures" in html.unescape(ours)
+    assert f"of {hostile}: images" in html.unescape(ours)
     assert f"classes: {hostile[:60].strip()}, 1, 2" in html.unescape(ours)
 
 
@@ -143,13 +143,13 @@ def test_an_experiment_has_a_table_of_results_and_keeps_what_is_written_on_it(pl
         assert client.get_experiment(experiment.experiment_id).tags[NOTE] == changed
 
 
-# --- figures of a model, on a split of the data --------------------------------------------------------------------
+# --- metrics of a model, on a split of the data --------------------------------------------------------------------
 
 
-def test_figures_belong_to_a_model_and_to_a_split_of_the_data(plan):
+def test_metrics_belong_to_a_model_and_to_a_split_of_the_data(plan):
     run = start(plan)
     tracking.log_keras_model(run, build("softmax", 8, 8, 1, 10))
-    tracking.log_figures(run, TESTED, model=tracking.KERAS_MODEL, split="test")
+    tracking.log_metrics(run, TESTED, model=tracking.KERAS_MODEL, split="test")
     with tracking.open_client() as client:
         (model,) = client.search_logged_models([stored(run).info.experiment_id], f"source_run_id = '{run}'")
     assert str(model.status) == "READY"
@@ -166,7 +166,7 @@ def test_figures_belong_to_a_model_and_to_a_split_of_the_data(plan):
 def of_seed(accuracy, seed):
     plan = make_plan("softmax", "digits", settings={"epochs": 3, "seed": seed})
     run = start(plan, parameters=650)
-    tracking.log_figures(run, {**TESTED, "test_accuracy": accuracy, "parameters": 650})
+    tracking.log_metrics(run, {**TESTED, "test_accuracy": accuracy, "parameters": 650})
     tracking.finish(run, "FINISHED")
     return run
 

@@ -1,4 +1,4 @@
-"""An evaluation is what scikit-learn would say of the same answers, and lies in the run with its pictures."""
+"""An evaluation is what scikit-learn would say of the same answers, and lies in the run with its images."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def digits():
 
 @pytest.fixture(scope="module")
 def model(digits):
-    """Softmax with the mean picture of each class as weights: right more often than not, and far from always."""
+    """Softmax with the mean image of each class as weights: right more often than not, and far from always."""
     model = build("softmax", 8, 8, 1, 10)
     pixels = digits.train.inputs.reshape(len(digits.train), -1) / 255
     means = np.stack([pixels[digits.train.labels == k].mean(axis=0) for k in range(10)], axis=1)  # [64, 10]
@@ -51,7 +51,7 @@ def run(tmp_path_factory, digits, model):
         run_id = tracking.start_run(make_plan("softmax", "digits"), digits, {"parameters": 650})
         for epoch in (2, 4, 6):
             tracking.log_epoch(run_id, epoch, {name: value / epoch for name, value in HISTORY.items()})
-        tracking.log_figures(run_id, {"best_epoch": 4})
+        tracking.log_metrics(run_id, {"best_epoch": 4})
         tracking.log_keras_model(run_id, model)
         tracking.finish(run_id, "FINISHED")
         yield run_id
@@ -81,13 +81,13 @@ def test_accuracy_loss_and_confusion_are_scikit_learns(evaluation, model, digits
     report = metrics.classification_report(truth, answer, target_names=digits.labels, output_dict=True)
     for row in evaluation.classes:
         expected = report[row.label]
-        assert row.pictures == expected["support"]
+        assert row.images == expected["support"]
         assert (row.precision, row.recall, row.f1) == pytest.approx(
             tuple(expected[name] for name in ("precision", "recall", "f1-score"))
         )
 
 
-def test_robust_accuracy_is_the_mean_over_corrupted_test_pictures(evaluation, model, digits):
+def test_robust_accuracy_is_the_mean_over_corrupted_test_images(evaluation, model, digits):
     for found, corrupt in zip(evaluation.corrupted, CORRUPTIONS, strict=True):
         assert (found.kind, found.severity, found.amount) == (corrupt.kind, corrupt.severity, corrupt.amount)
         answer = np.asarray(model(corrupt(digits.test.inputs) / 1.0)["probabilities"]).argmax(axis=1)
@@ -96,37 +96,37 @@ def test_robust_accuracy_is_the_mean_over_corrupted_test_pictures(evaluation, mo
     assert evaluation.robust_accuracy < evaluation.accuracy
 
 
-def test_the_interval_is_that_of_all_test_pictures(evaluation, digits):
+def test_the_interval_is_that_of_all_test_images(evaluation, digits):
     n = len(digits.test)
-    assert evaluation.pictures == n == 359
+    assert evaluation.images == n == 359
     assert (evaluation.low, evaluation.high) == wilson_interval(round(evaluation.accuracy * n), n)
 
 
-def test_the_run_has_the_figures(run, evaluation):
-    figures = tracking.load_run(run).figures
-    assert figures["test_accuracy"] == evaluation.accuracy
-    assert (figures["test_accuracy_low"], figures["test_accuracy_high"]) == (evaluation.low, evaluation.high)
-    assert figures["test_pictures"] == evaluation.pictures
-    assert figures["test_robust_accuracy"] == evaluation.robust_accuracy
-    assert figures["test_calibration_error"] == evaluation.calibration_error
+def test_the_run_has_the_metrics(run, evaluation):
+    metrics = tracking.load_run(run).metrics
+    assert metrics["test_accuracy"] == evaluation.accuracy
+    assert (metrics["test_accuracy_low"], metrics["test_accuracy_high"]) == (evaluation.low, evaluation.high)
+    assert metrics["test_images"] == evaluation.images
+    assert metrics["test_robust_accuracy"] == evaluation.robust_accuracy
+    assert metrics["test_calibration_error"] == evaluation.calibration_error
 
 
-def test_the_run_has_a_picture_for_each_text(logged, evaluation):
-    assert set(evaluation.figures) == {
+def test_the_run_has_a_image_for_each_text(logged, evaluation):
+    assert set(evaluation.metrics) == {
         "curves.png",
         "confusion.png",
         "mistakes.png",
         "reliability.png",
         "first_layer.png",
     }
-    for name in evaluation.figures:
-        with Image.open(logged / name) as picture:
-            picture.load()
-    assert {path.name for path in logged.iterdir()} == {*evaluation.figures, EVALUATION_FILE, tracking.SMALL}
-    with Image.open(logged / tracking.SMALL / "curves.png") as picture:
-        assert max(picture.size) <= 560, "for descriptions, beside whose right margin the UI writes what else it knows"
-    assert "over 6 epochs" in evaluation.figures["curves.png"]
-    assert "the weights of epoch 4, with 15.00%" in evaluation.figures["curves.png"]
+    for name in evaluation.metrics:
+        with Image.open(logged / name) as image:
+            image.load()
+    assert {path.name for path in logged.iterdir()} == {*evaluation.metrics, EVALUATION_FILE, tracking.SMALL}
+    with Image.open(logged / tracking.SMALL / "curves.png") as image:
+        assert max(image.size) <= 560, "for descriptions, beside whose right margin the UI writes what else it knows"
+    assert "over 6 epochs" in evaluation.metrics["curves.png"]
+    assert "the weights of epoch 4, with 15.00%" in evaluation.metrics["curves.png"]
 
 
 def test_an_evaluation_is_read_as_it_was_written(logged, evaluation):
@@ -153,13 +153,13 @@ def test_a_run_without_a_model_cannot_be_evaluated(run, digits):
     tracking.finish(empty, "KILLED")
     with pytest.raises(TrackingError, match="holds no trained model"):
         evaluate(empty)
-    assert "test_accuracy" not in tracking.load_run(empty).figures
+    assert "test_accuracy" not in tracking.load_run(empty).metrics
 
 
 def test_a_run_that_held_nothing_out_is_drawn_by_its_training(run, digits, model, tmp_path):
     run_id = tracking.start_run(make_plan("softmax", "digits"), digits, {})
     tracking.log_epoch(run_id, 1, {"train_loss": 0.9, "train_accuracy": 0.5})
-    tracking.log_figures(run_id, {"best_epoch": 1})
+    tracking.log_metrics(run_id, {"best_epoch": 1})
     probabilities = model.predict_on_batch(digits.test.inputs)["probabilities"]
     drawn = draw(tmp_path, tracking.load_run(run_id), model, digits, probabilities)
     assert "none was held out" in drawn["curves.png"]
@@ -174,7 +174,7 @@ def test_a_run_that_held_nothing_out_is_drawn_by_its_training(run, digits, model
         ("lenet5", 1, (5, 5, 1, 6)),
     ],
 )
-def test_first_weights_are_pictures(name, channels, shape):
+def test_first_weights_are_images(name, channels, shape):
     model = build(name, 8, 8, channels, 10)
     weights = first_weights(model)
     assert weights.shape == shape

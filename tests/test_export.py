@@ -63,7 +63,7 @@ def run(tmp_path_factory, digits, model, accuracy):
     tracking.log_keras_model(run_id, model)
     tracking.finish(run_id, "FINISHED")
     tracking.log_epoch(run_id, 1, dict.fromkeys(tracking.HISTORY, 0.5))
-    tracking.log_figures(run_id, {"best_epoch": 1})
+    tracking.log_metrics(run_id, {"best_epoch": 1})
     evaluate(run_id)
     yield run_id
     del os.environ["MLFLOW_TRACKING_URI"]
@@ -97,29 +97,29 @@ def test_the_manifest_names_all_that_is_there(exported, digits, model):
     manifest = read_manifest(exported.folder)
     there = {path.relative_to(exported.folder).as_posix() for path in exported.folder.rglob("*") if path.is_file()}
     assert {file.path for file in manifest.files} == there - {MANIFEST_FILE}
-    assert manifest.figures["parameters"] == model.count_params()
-    assert manifest.figures["multiply_accumulates"] == 640
-    assert manifest.figures["receptive_field"] == 0, "each answer sees the whole picture"
-    assert manifest.figures["size"] == (exported.folder / MODEL_FILE).stat().st_size
-    assert manifest.figures["test_pictures"] == len(digits.test)
+    assert manifest.metrics["parameters"] == model.count_params()
+    assert manifest.metrics["multiply_accumulates"] == 640
+    assert manifest.metrics["receptive_field"] == 0, "each answer sees the whole image"
+    assert manifest.metrics["size"] == (exported.folder / MODEL_FILE).stat().st_size
+    assert manifest.metrics["test_images"] == len(digits.test)
 
 
-def test_the_manifest_holds_the_figures_of_the_test(exported, run, accuracy):
-    figures = read_manifest(exported.folder).figures
-    tested = {name: value for name, value in tracking.load_run(run).figures.items() if name.startswith("test_")}
-    assert tested.items() <= figures.items()
-    assert 0 < figures["test_robust_accuracy"] < figures["test_accuracy"]
-    assert figures["test_accuracy_seed_1"] == accuracy
+def test_the_manifest_holds_the_metrics_of_the_test(exported, run, accuracy):
+    metrics = read_manifest(exported.folder).metrics
+    tested = {name: value for name, value in tracking.load_run(run).metrics.items() if name.startswith("test_")}
+    assert tested.items() <= metrics.items()
+    assert 0 < metrics["test_robust_accuracy"] < metrics["test_accuracy"]
+    assert metrics["test_accuracy_seed_1"] == accuracy
 
 
-def test_samples_are_test_pictures_of_each_class(exported, digits):
+def test_samples_are_test_images_of_each_class(exported, digits):
     samples = json.loads((exported.folder / SAMPLES_FILE).read_text())
     assert sorted(sample["label"] for sample in samples) == sorted(digits.labels)
     session = onnxruntime.InferenceSession(exported.folder / MODEL_FILE)
     for sample in samples:
-        picture = np.asarray(Image.open(exported.folder / "samples" / sample["file"]))
-        assert any((picture == image[..., 0]).all() for image in digits.test.inputs)
-        answer = session.run(["probabilities"], {"images": picture[None, :, :, None]})[0][0]
+        image = np.asarray(Image.open(exported.folder / "samples" / sample["file"]))
+        assert any((image == expected[..., 0]).all() for expected in digits.test.inputs)
+        answer = session.run(["probabilities"], {"images": image[None, :, :, None]})[0][0]
         np.testing.assert_array_equal(answer, np.float32(sample["probabilities"]))
 
 
@@ -132,7 +132,7 @@ def test_the_run_holds_the_same_onnx_model(exported, run):
     )
     from_run = mlflow.onnx.load_model(logged.model_uri)
     assert from_run.graph == onnx.load(exported.folder / MODEL_FILE).graph
-    assert tracking.load_run(run).figures["largest_difference"] == exported.metadata.parity["largest_difference"]
+    assert tracking.load_run(run).metrics["largest_difference"] == exported.metadata.parity["largest_difference"]
 
 
 def test_exporting_again_gives_the_same_files(exported, run):
@@ -165,7 +165,7 @@ def test_a_file_that_answers_otherwise_leaves_the_older_export(tmp_path, model, 
         return convert(other, resizing)
 
     monkeypatch.setattr("pipelines.exporting.export.convert", damaged)
-    told = rf"^{goal} doesn't answer as .* differ by up to [\d.]+e-0\d, .*the worst test picture is '\d+'$"
+    told = rf"^{goal} doesn't answer as .* differ by up to [\d.]+e-0\d, .*the worst test image is '\d+'$"
     with pytest.raises(VerificationError, match=told):
         write_export(goal, model, digits, metadata, {})
     assert (goal / MANIFEST_FILE).read_bytes() == before
@@ -173,7 +173,7 @@ def test_a_file_that_answers_otherwise_leaves_the_older_export(tmp_path, model, 
 
 
 def test_a_failed_verification_leaves_nothing(tmp_path, model, digits, metadata, accuracy):
-    with pytest.raises(VerificationError, match=r"is right on .* test pictures, expected"):
+    with pytest.raises(VerificationError, match=r"is right on .* test images, expected"):
         write_export(tmp_path / "a" / "b", model, digits, replace(metadata, test_accuracy=accuracy - 0.01), {})
     assert not list((tmp_path / "a").iterdir())
 

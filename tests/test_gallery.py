@@ -34,7 +34,7 @@ TRAINED = {
 }
 
 
-def put(folder, model, family="dense", data_set="fashion-mnist", accuracy=0.9, recipe=None, **figures):
+def put(folder, model, family="dense", data_set="fashion-mnist", accuracy=0.9, recipe=None, **metrics):
     """A real export, whose manifest says something else."""
     goal = shutil.copytree(SOFTMAX, folder / data_set / model)
     manifest = read_manifest(goal)
@@ -46,8 +46,8 @@ def put(folder, model, family="dense", data_set="fashion-mnist", accuracy=0.9, r
         test_accuracy=accuracy,
         recipe=_own(model) if recipe is None else recipe,
     )
-    known = {"test_accuracy_low": accuracy - 0.005, "test_accuracy_high": accuracy + 0.005, **figures}
-    (goal / MANIFEST_FILE).write_text(replace(manifest, metadata=metadata, figures=known).to_json(), encoding="utf-8")
+    known = {"test_accuracy_low": accuracy - 0.005, "test_accuracy_high": accuracy + 0.005, **metrics}
+    (goal / MANIFEST_FILE).write_text(replace(manifest, metadata=metadata, metrics=known).to_json(), encoding="utf-8")
     return goal
 
 
@@ -83,7 +83,7 @@ def page_of(exports: Path) -> str:
     return gallery(exports).page.read_text(encoding="utf-8")
 
 
-def test_every_export_has_a_line_with_its_figures(exports):
+def test_every_export_has_a_line_with_its_metrics(exports):
     put(
         exports,
         "separable-small",
@@ -187,9 +187,9 @@ def test_each_data_set_has_a_chart_with_words(exports):
     assert made.charts == (exports / "fashion-mnist" / CHART_FILE, exports / "digits" / CHART_FILE)
     assert made.exports == 6
     for chart in made.charts:
-        with Image.open(chart) as picture:
-            picture.load()
-            assert picture.width > 1000
+        with Image.open(chart) as image:
+            image.load()
+            assert image.width > 1000
     words = re.findall(r"!\[(.+?)\]\((\S+)\)", made.page.read_text(encoding="utf-8"))
     assert [file for _, file in words] == ["fashion-mnist/accuracy.png", "digits/accuracy.png"]
     assert "dense from softmax 84.50% with 7,850 parameters to mlp-taught 91.50%" in words[0][0]

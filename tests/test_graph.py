@@ -25,7 +25,7 @@ SIDE = 20  # pixels: small, and not divisible by 8
 
 
 def with_random_weights(model):
-    """Biases and statistics of batch normalisations random too, beside the kernels: a zero would hide a mistake."""
+    """Biases and statistics of batch normalizations random too, beside the kernels: a zero would hide a mistake."""
     random = np.random.default_rng(7)
     for variable in model.variables:
         if "seed" in variable.path:
@@ -43,10 +43,10 @@ def with_random_weights(model):
 
 
 def tempered(model, images):
-    """The model with its last layer scaled, so that no logit of these pictures is larger than 5.
+    """The model with its last layer scaled, so that no logit of these images is larger than 5.
 
     Residuals add up: with random weights the logits of resnet20 reach 132, one class gets a probability of 1 whatever
-    the picture, and a comparison of probabilities would see no mistake.
+    the image, and a comparison of probabilities would see no mistake.
     """
     largest = np.abs(model.predict_on_batch(images)[LOGITS]).max()
     head = model.get_layer("head_dense")
@@ -54,8 +54,8 @@ def tempered(model, images):
     return model
 
 
-def pictures(count, channels, height=SIDE, width=SIDE):
-    """Noise of another brightness and contrast in each picture and channel, so that averages differ too."""
+def some_images(count, channels, height=SIDE, width=SIDE):
+    """Noise of another brightness and contrast in each image and channel, so that averages differ too."""
     random = np.random.default_rng(3)
     darkest, brightest = np.sort(random.integers(0, 256, (2, count, 1, 1, channels)), axis=0)
     return random.integers(darkest, brightest + 1, (count, height, width, channels)).astype(np.uint8)
@@ -75,19 +75,19 @@ def operators(converted):
 def pair(request):
     """A Keras model with random weights, and what it was converted to."""
     name, channels = request.param
-    model = tempered(with_random_weights(build(name, SIDE, SIDE, channels, 10)), pictures(33, channels))
+    model = tempered(with_random_weights(build(name, SIDE, SIDE, channels, 10)), some_images(33, channels))
     return model, convert(model), channels
 
 
 def test_answers_as_keras_does(pair):
     model, converted, channels = pair
-    images = pictures(33, channels)
+    images = some_images(33, channels)
     expected = model.predict_on_batch(images)
     probabilities, logits = run(converted, images)
     np.testing.assert_allclose(probabilities, expected[PROBABILITIES], atol=PARITY_TOLERANCE, rtol=0)
     np.testing.assert_allclose(logits, expected[LOGITS], atol=1e-4, rtol=1e-4)
     np.testing.assert_array_equal(probabilities.argmax(axis=1), expected[PROBABILITIES].argmax(axis=1))
-    assert np.ptp(expected[PROBABILITIES], axis=0).max() > 0.01  # random weights that tell pictures apart
+    assert np.ptp(expected[PROBABILITIES], axis=0).max() > 0.01  # random weights that tell images apart
 
 
 def test_keeps_the_contract(pair):
@@ -146,14 +146,14 @@ def test_nothing_is_left_to_be_folded(pair):
 
 
 def test_values_are_moved_only_where_a_layer_asks_for_it(pair):
-    """Convolutions have channels first, in Keras last. A layer normalisation of maps needs them last, between two
+    """Convolutions have channels first, in Keras last. A layer normalization of maps needs them last, between two
     Transposes, and so does a Reshape to a list of positions. Nothing else does: neither flattening nor Permute."""
     model, converted, channels = pair
     used = operators(converted)
-    of_pictures = "Conv" in used and channels == 3
+    of_images = "Conv" in used and channels == 3
     norms_of_maps = [layer for layer in layers_of(model, "LayerNormalization") if len(layer.output.shape) == 4]
-    assert used.count("Transpose") == of_pictures + 2 * len(norms_of_maps) + len(layers_of(model, "Reshape"))
-    if of_pictures:
+    assert used.count("Transpose") == of_images + 2 * len(norms_of_maps) + len(layers_of(model, "Reshape"))
+    if of_images:
         assert used.index("Transpose") < used.index("Cast")  # of bytes
 
 
@@ -205,7 +205,7 @@ def test_reference_evaluator_and_openvino_give_the_same_answers(name, channels):
         core.read_model(converted.SerializeToString()), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )
     reference = ReferenceEvaluator(converted)
-    for images in (pictures(1, channels), pictures(5, channels)):
+    for images in (some_images(1, channels), some_images(5, channels)):
         expected = run(converted, images)
         for probabilities, logits in (
             reference.run([PROBABILITIES, LOGITS], {INPUT: images}),
@@ -225,9 +225,9 @@ def test_resizes_as_in_training(resizing, height, width, channels):
     random = np.random.default_rng(5)
     odd = [(height, width), (1, 1), (1, 300), (300, 1), (3, 500), (height + 1, width), (480, 640)]
     for sides in [*odd, *random.integers(1, 120, (100, 2))]:
-        picture = pictures(1, channels, *sides)
-        resized = session.run([value], {INPUT: picture})[0][0]
-        expected = resize(picture[0], height, width, resizing)
+        image = some_images(1, channels, *sides)
+        resized = session.run([value], {INPUT: image})[0][0]
+        expected = resize(image[0], height, width, resizing)
         assert resized.shape == expected.shape == (height, width, channels), sides
         assert np.abs(resized.astype(int) - expected).max() <= (tuple(sides) != (height, width)), sides
 
@@ -266,11 +266,11 @@ def test_other_runtimes_resize_alike(resizing):
     core = openvino.Core()
     compiled = core.compile_model(core.read_model(converted.SerializeToString()), "CPU")
     for height, width in [(SIDE, SIDE), (1, 1), (7, 13), (41, 30)]:
-        picture = pictures(1, 3, height, width)
-        expected = resize(picture[0], SIDE, SIDE, resizing).astype(int)
-        answers = [reference.run([value], {INPUT: picture})[0][0]]
+        image = some_images(1, 3, height, width)
+        expected = resize(image[0], SIDE, SIDE, resizing).astype(int)
+        answers = [reference.run([value], {INPUT: image})[0][0]]
         if max(height, width) <= SIDE:
-            answers.append(compiled([picture])[value][0])
+            answers.append(compiled([image])[value][0])
         for answer in answers:
             assert np.abs(answer - expected).max() <= (0 if (height, width) == (SIDE, SIDE) else 1), (height, width)
 
@@ -284,9 +284,9 @@ def test_gelu_is_one_kernel_in_onnxruntime(tmp_path):
     converted = convert(build("mlp-residual", SIDE, SIDE, 1, 3))
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
     onnxruntime.InferenceSession(converted.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    used = operators(onnx.load(tmp_path / "optimised.onnx"))
+    used = operators(onnx.load(tmp_path / "optimized.onnx"))
     assert used.count("Gelu") == 3
     assert "Erf" not in used
 
@@ -300,7 +300,7 @@ def test_scaling_is_in_the_first_weights():
 
 
 def test_a_model_that_the_passes_have_not_seen_before_is_still_right(registered):
-    """Branches from the pixels, shortcuts, layer normalisation, a dense layer on positions, two flattened readers."""
+    """Branches from the pixels, shortcuts, layer normalization, a dense layer on positions, two flattened readers."""
 
     @registered("crossroads", family="conv")
     def crossroads(images, classes):
@@ -354,7 +354,7 @@ def answers_alike(name):
     converted = convert(model)
     onnx.checker.check_model(converted, full_check=True)
     for count in (1, 9):
-        images = pictures(count, 3)
+        images = some_images(count, 3)
         expected = model.predict_on_batch(images)
         probabilities, logits = run(converted, images)
         np.testing.assert_allclose(probabilities, expected[PROBABILITIES], atol=PARITY_TOLERANCE, rtol=0)

@@ -1,4 +1,4 @@
-"""The layouts that people have their pictures in: folders, tables of files, arrays, and what is wrong with each."""
+"""The layouts that people have their images in: folders, tables of files, arrays, and what is wrong with each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image
 from pipelines.core.provenance.reading import find_test_set
 from zoo.contract import Metadata
 from zoo.data import load
-from zoo.data.folders.layouts import list_pictures
+from zoo.data.folders.layouts import list_images
 from zoo.data.listing import Names, natural
 from zoo.errors import DataError, VerificationError
 
@@ -27,11 +27,11 @@ def save(path: Path, seed: int) -> str:
     return path.name
 
 
-def rows_of(folder: Path, pictures: int = 12) -> list[dict[str, str]]:
-    """Pictures in one folder, and the rows of a table that says what they show."""
+def rows_of(folder: Path, images: int = 12) -> list[dict[str, str]]:
+    """Images in one folder, and the rows of a table that says what they show."""
     return [
         {"path": f"all/{save(folder / 'all' / f'{k} ü.png', k)}", "label": SHAPES[k % 2], "note": f'"{k}", a note'}
-        for k in range(pictures)
+        for k in range(images)
     ]
 
 
@@ -77,7 +77,7 @@ def test_a_table_may_name_the_splits(tmp_path):
     assert "line 7, names the split 'exam'" in told(write_csv(tmp_path / "shapes.csv", rows))
 
 
-def test_pictures_of_one_group_are_never_apart(tmp_path):
+def test_images_of_one_group_are_never_apart(tmp_path):
     rows = rows_of(tmp_path, 60)
     for k, row in enumerate(rows):
         row["patient"] = f"p{k // 5}"
@@ -88,7 +88,7 @@ def test_pictures_of_one_group_are_never_apart(tmp_path):
     assert "did you mean patient" in told(tmp_path / "shapes.csv", groups="patients")
 
 
-def test_an_export_finds_the_test_pictures_that_its_groups_left_it(tmp_path):
+def test_an_export_finds_the_test_images_that_its_groups_left_it(tmp_path):
     rows = [{**row, "patient": f"p{k // 5}"} for k, row in enumerate(rows_of(tmp_path, 60))]
     path = str(write_csv(tmp_path / "shapes.csv", rows))
     data = load(path, groups="patient", resizing="pad")
@@ -130,7 +130,7 @@ def test_a_row_that_is_not_whole_is_told_by_its_line(tmp_path, line, message):
 def test_tables_that_are_none_are_told(tmp_path):
     path = tmp_path / "shapes.csv"
     path.write_text("file,label\nx.png,round\n")
-    assert "a table of pictures has the columns path and label" in told(path)
+    assert "a table of images has the columns path and label" in told(path)
     path.write_text("path,label\n")
     assert "holds no rows" in told(path)
     path.write_bytes(b"path,label\nx.png,\xff\ny.png,b\n")
@@ -152,12 +152,12 @@ def test_a_table_reaches_nothing_outside_of_its_folder(tmp_path):
     rows = rows_of(inside)
     (inside / "all" / "link.png").symlink_to(tmp_path / "secret.png")
     rows += [{**rows[0], "path": path} for path in ("../secret.png", str(tmp_path / "secret.png"), "all/link.png")]
-    listing = list_pictures(write_csv(inside / "shapes.csv", rows))
+    listing = list_images(write_csv(inside / "shapes.csv", rows))
     assert len(listing) == 12
     assert [problem.kind for problem in listing.left_out] == ["outside of the folder"] * 3
 
 
-def test_a_link_to_a_picture_is_followed_inside_of_the_folder_alone(tmp_path):
+def test_a_link_to_a_image_is_followed_inside_of_the_folder_alone(tmp_path):
     save(tmp_path / "secret.png", 1)
     inside = tmp_path / "shapes"
     for label in SHAPES:
@@ -165,7 +165,7 @@ def test_a_link_to_a_picture_is_followed_inside_of_the_folder_alone(tmp_path):
             save(inside / label / f"{k}.png", k)
     (inside / "round" / "outside.png").symlink_to(tmp_path / "secret.png")
     (inside / "round" / "inside.png").symlink_to(inside / "round" / "0.png")
-    listing = list_pictures(inside)
+    listing = list_images(inside)
     assert "round/inside.png" in listing.files
     assert [(problem.file, problem.kind) for problem in listing.left_out] == [
         ("round/outside.png", "link to elsewhere")
@@ -173,7 +173,7 @@ def test_a_link_to_a_picture_is_followed_inside_of_the_folder_alone(tmp_path):
 
 
 @pytest.mark.parametrize("names", [("x_train", "y_train", "x_test", "y_test"), ("images", "labels")])
-def test_arrays_are_pictures_too(tmp_path, names):
+def test_arrays_are_images_too(tmp_path, names):
     dice = np.random.RandomState(0)
     arrays = {}
     for images, labels in zip(names[::2], names[1::2], strict=True):
@@ -189,15 +189,15 @@ def test_arrays_are_pictures_too(tmp_path, names):
     np.testing.assert_array_equal(data.test.inputs[3][..., 0], arrays[source][int(place)])
 
 
-def test_arrays_that_are_no_pictures_are_told(tmp_path):
+def test_arrays_that_are_no_images_are_told(tmp_path):
     path = tmp_path / "tiny.npz"
     np.savez(path, images=np.zeros((4, 8, 8)), labels=np.arange(4))
     assert "images in" in told(path)
     assert "expected uint8" in told(path)
     np.savez(path, images=np.zeros((4, 8, 8), np.uint8), labels=np.arange(3))
-    assert "a whole number or a name for each of the 4 pictures" in told(path)
-    np.savez(path, pictures=np.zeros(4))
-    assert "holds pictures, expected" in told(path)
+    assert "a whole number or a name for each of the 4 images" in told(path)
+    np.savez(path, images=np.zeros(4))
+    assert "holds images, expected" in told(path)
     np.savez(path, images=np.array([{}, {}], object), labels=np.arange(2))
     assert "can't be read as arrays" in told(path)  # a pickle, which could run anything
     images, labels = np.zeros((4, 8, 8), np.uint8), np.arange(4)
@@ -216,11 +216,11 @@ def test_splits_beside_something_else_are_not_taken_for_classes(tmp_path):
         for label in SHAPES:
             for k in range(4):
                 save(tmp_path / split / label / f"{k}.png", len(split + label) + 9 * k)
-    save(tmp_path / "unlabelled" / "x.png", 1)
-    assert "beside them 'unlabelled'" in told(tmp_path)
+    save(tmp_path / "unlabeled" / "x.png", 1)
+    assert "beside them 'unlabeled'" in told(tmp_path)
 
 
-def test_pictures_beside_the_classes_are_told(tmp_path):
+def test_images_beside_the_classes_are_told(tmp_path):
     for label in SHAPES:
         for k in range(4):
             save(tmp_path / label / f"{k}.png", 10 * len(label) + k)
@@ -283,15 +283,15 @@ def test_many_names_read_as_a_list_of_them():
         kept[5]
 
 
-def test_where_there_are_no_pictures_it_is_told_what_would_be_some(tmp_path):
+def test_where_there_are_no_images_it_is_told_what_would_be_some(tmp_path):
     np.savez(tmp_path / "none.npz", images=np.zeros((0, 8, 8), np.uint8), labels=np.zeros(0, np.int64))
     rows = "".join(f"nowhere/{k}.png,{'ab'[k % 2]}\n" for k in range(6))
     (tmp_path / "none.csv").write_text("path,label\n" + rows, encoding="utf-8")
     (tmp_path / "none").mkdir()
     for name, expected in (
         ("none.npz", "expected arrays that aren't empty"),
-        ("none.csv", "expected rows of none.csv whose path leads to a picture beside or below it"),
+        ("none.csv", "expected rows of none.csv whose path leads to an image beside or below it"),
         ("none", "expected a sub-folder for each class"),
     ):
-        with pytest.raises(DataError, match=f"holds no pictures.*{expected}"):
+        with pytest.raises(DataError, match=f"holds no images.*{expected}"):
             load(str(tmp_path / name))

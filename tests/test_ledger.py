@@ -47,14 +47,14 @@ def test_the_receptive_field_of_the_features(name: str, expected: int | None) ->
 
 @pytest.mark.parametrize("name", ["conv-small", "separable-small", "lenet5"])
 def test_a_pixel_outside_of_the_receptive_field_changes_nothing(name: str) -> None:
-    """The oracle: move one pixel of a large picture and see how far its effect reaches in the last feature map."""
+    """The oracle: move one pixel of a large image and see how far its effect reaches in the last feature map."""
     found = ledger(name, 64, 64, 1, 2)
     last = [layer.name for layer in found.layers if layer.receptive_field == found.receptive_field][-1]
     full = build(name, 64, 64, 1, 2)
     features = keras.Model(full.input, full.get_layer(last).output)
     images = np.full((64 + 1, 64, 64, 1), 128, np.float32)
     for row in range(64):
-        images[row + 1, row, 32] = 255  # one picture for each row of the column in the middle
+        images[row + 1, row, 32] = 255  # one image for each row of the column in the middle
     maps = np.asarray(features(images))
     middle = maps.shape[1] // 2
     moved = np.abs(maps[1:, middle] - maps[0, middle]).max(axis=(1, 2)) > 0

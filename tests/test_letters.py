@@ -15,7 +15,7 @@ from pipelines.datasets.check import data_check
 from pipelines.inference.predict import predict
 from pipelines.run import run
 from zoo.contract import read_manifest
-from zoo.images import read_picture, resize
+from zoo.images import read_image, resize
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -25,7 +25,7 @@ SIDE = 32
 
 @pytest.fixture(scope="module")
 def known() -> list[Path]:
-    """Fonts to learn from; the others are for new pictures."""
+    """Fonts to learn from; the others are for new images."""
     return [font for k, font in enumerate(fonts()) if k % 5]
 
 
@@ -52,7 +52,7 @@ def test_the_check_finds_every_broken_and_every_duplicate_file(messy):
     assert {problem.file for problem in report.unreadable} == messy[1].broken
     found = {kind: [set(same.files) for same in report.same if same.kind == kind] for kind in ("equal", "near")}
     assert sorted(map(sorted, found["equal"])) == sorted(map(sorted, messy[1].copies))
-    # Saved as JPEG at twice the size, one in a hundred is as far from its source as pictures that aren't the same.
+    # Saved as JPEG at twice the size, one in a hundred is as far from its source as images that aren't the same.
     assert sum(any(pair <= same for same in found["near"]) for pair in messy[1].redone) >= 0.95 * REDONE
 
 
@@ -78,7 +78,7 @@ def test_new_files_from_fonts_never_seen_are_answered_as_keras_does(exported, kn
         assert manifest.metadata.resizing == "pad"
         model = tracking.load_keras_model(manifest.metadata.run_id)
         channels = manifest.metadata.channels
-        resized = np.stack([resize(read_picture(file, channels), SIDE, SIDE, "pad") for file in files])
+        resized = np.stack([resize(read_image(file, channels), SIDE, SIDE, "pad") for file in files])
         from_keras = np.asarray(model.predict_on_batch(resized)["probabilities"])
         answers = predict(folder, files)
         labels = zoo.load(folder).labels

@@ -29,7 +29,7 @@ def test_every_model_takes_raw_pixels_of_any_size_and_gives_probabilities(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_formula_in_the_docstring_is_what_keras_counts(name: str) -> None:
-    text = definition(name).diagram.__doc__ or ""
+    text = definition(name).architecture.__doc__ or ""
     formula, total = re.search(r"28x28x1, K = 10: (.+?) = ([\d,]+) parameters", text, re.DOTALL).groups()
     arithmetic = formula.replace(",", "")
     assert re.fullmatch(r"[\d\s+*()]+", arithmetic), arithmetic
@@ -79,7 +79,7 @@ def test_a_name_used_twice_and_a_family_that_there_isnt_are_refused() -> None:
         model("vit", family="transformer")(lambda images, classes: images)
 
 
-def test_a_picture_too_small_for_the_poolings_is_told_in_one_sentence(registered) -> None:
+def test_a_image_too_small_for_the_poolings_is_told_in_one_sentence(registered) -> None:
     @registered("four-poolings", family="conv")
     def four_poolings(images, classes):
         for _ in range(4):

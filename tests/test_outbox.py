@@ -163,7 +163,7 @@ def test_what_was_received_without_an_answer_is_not_written_twice(folder, monkey
                 tracking.log_epoch(run, epoch, dict.fromkeys(tracking.HISTORY, 0.5))
             tracking.log_folder(run, Path(__file__).parent / "runtime" / "fixture" / "digits")
             tracking.log_keras_model(run, build("softmax", 8, 8, 1, 10))
-            tracking.log_figures(run, {"best_epoch": 3, "parameters": 650})
+            tracking.log_metrics(run, {"best_epoch": 3, "parameters": 650})
             tracking.finish(run, "FINISHED")
             while tracking.unsent(run):
                 time.sleep(0.1)

@@ -50,8 +50,8 @@ def test_one_function_is_trained_evaluated_exported_and_answers_in_an_app(folder
     classifier = zoo.load("digits/one-hidden")
     samples = json.loads((exported.folder / "samples" / "samples.json").read_text(encoding="utf-8"))
     for sample in samples:
-        with Image.open(exported.folder / "samples" / sample["file"]) as picture:
-            predicted = classifier.predict(picture)
+        with Image.open(exported.folder / "samples" / sample["file"]) as image:
+            predicted = classifier.predict(image)
         assert predicted.probability == pytest.approx(max(sample["probabilities"]), abs=1e-5)
     right = sum(classifier.predict(exported.folder / "samples" / s["file"]).label == s["label"] for s in samples)
     assert right >= len(samples) / 2

@@ -240,26 +240,26 @@ def test_where_nothing_was_exported_it_says_what_to_do(store):
         promote(SOFTMAX / MODEL_FILE)
 
 
-# --- pictures of one's own -----------------------------------------------------------------------------------------
+# --- images of one's own -----------------------------------------------------------------------------------------
 
 
-PICTURES = "my <img src=x> pictures"
+IMAGES = "my <img src=x> images"
 
 
 @pytest.fixture
 def folder_export(store, metadata_of):
-    """Makes an export of a folder of pictures, at a size, whose model looks at `where` pixels: bright or dark."""
+    """Makes an export of a folder of images, at a size, whose model looks at `where` pixels: bright or dark."""
     random = np.random.default_rng(0)
     for label, level in (("dark | <b>", 60), ("bright", 190)):
-        (store / PICTURES / label).mkdir(parents=True)
+        (store / IMAGES / label).mkdir(parents=True)
         for k in range(40):
-            picture = np.clip(random.normal(level, 20, (16, 16)), 0, 255).astype(np.uint8)
-            Image.fromarray(picture).save(store / PICTURES / label / f"{k}.png")
+            image = np.clip(random.normal(level, 20, (16, 16)), 0, 255).astype(np.uint8)
+            Image.fromarray(image).save(store / IMAGES / label / f"{k}.png")
 
     def make(name: str, size: tuple[int, int], sign: float = 1.0) -> Path:
         from zoo.models import build
 
-        data_set = load_data(make_plan("softmax", str(store / PICTURES), size=size))
+        data_set = load_data(make_plan("softmax", str(store / IMAGES), size=size))
         model = build("softmax", *size, 1, 2)
         layer = next(layer for layer in model.layers if layer.weights)
         kernel = np.zeros(layer.weights[0].shape, np.float32)
@@ -268,23 +268,23 @@ def folder_export(store, metadata_of):
         bias[data_set.labels.index("bright")] = -5 * sign
         layer.set_weights([kernel, bias])
         metadata = metadata_of("softmax", model, data_set)
-        figures = {"test_accuracy": metadata.test_accuracy}
-        return write_export(store / name, model, data_set, metadata, figures).folder
+        metrics = {"test_accuracy": metadata.test_accuracy}
+        return write_export(store / name, model, data_set, metadata, metrics).folder
 
     return make
 
 
-def test_pictures_of_ones_own_are_compared_at_the_size_of_each(folder_export, store):
+def test_images_of_ones_own_are_compared_at_the_size_of_each(folder_export, store):
     good, small, wrong = folder_export("a", (16, 16)), folder_export("b", (8, 8)), folder_export("c", (16, 16), -1.0)
-    data = str(store / PICTURES)
+    data = str(store / IMAGES)
     assert "name where it lies by --data" in promote(good).refusal
     found = promote(good, data=data)
-    assert (found.registered, found.version) == ("my-img-src-x-pictures", 1)
+    assert (found.registered, found.version) == ("my-img-src-x-images", 1)
     assert promote(small, data=data).version == 2
     refused = promote(wrong, data=data)
     assert [gate.name for gate in refused.gates if not gate.passed] == ["accuracy"]
-    assert zoo.load("models:/my-img-src-x-pictures@champion").labels == ("bright", "dark | <b>")
+    assert zoo.load("models:/my-img-src-x-images@champion").labels == ("bright", "dark | <b>")
     with tracking.open_client() as client:  # MLflow shows HTML in them, a backslash before it or not
-        model = client.get_registered_model("my-img-src-x-pictures")
+        model = client.get_registered_model("my-img-src-x-images")
         told = [model.description, client.get_model_version(model.name, "1").description]
-    assert all("pictures" in each and "<" not in each for each in told)
+    assert all("images" in each and "<" not in each for each in told)

@@ -25,7 +25,7 @@ from pipelines.exporting.graph.quantized import (
     weighted_layers,
 )
 from pipelines.exporting.quantization.calibration import least_squares, min_max, observe, percentile
-from pipelines.exporting.quantization.quantize import calibration_pictures, quantize
+from pipelines.exporting.quantization.quantize import calibration_images, quantize
 from pipelines.exporting.verify import verify
 from zoo.contract import (
     ACTIVATION_MAP,
@@ -99,14 +99,14 @@ def contents(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def ranges_of(model, pictures, cut=min_max):
-    seen = observe(model, values_to_observe(model.graph), lambda: [pictures])
+def ranges_of(model, images, cut=min_max):
+    seen = observe(model, values_to_observe(model.graph), lambda: [images])
     return {value: cut(seen[value]) for value in seen}
 
 
-def answers(model, pictures, **options):
+def answers(model, images, **options):
     session = onnxruntime.InferenceSession(model.SerializeToString(), **options)
-    return session.run(["logits"], {"images": pictures})[0]
+    return session.run(["logits"], {"images": images})[0]
 
 
 def operators_that_run(model, path):
@@ -142,13 +142,13 @@ def test_manifest_card_and_verification_know_each_file(made):
     manifest = read_manifest(made.folder)
     assert manifest.precisions == ("float32", INT8, FLOAT16)
     int8 = made.files[0]
-    assert manifest.figures["int8_accuracy"] == int8.accuracy
-    assert manifest.figures["int8_accuracy_difference_low"] == int8.difference.low <= int8.difference.difference
-    assert manifest.figures["int8_size"] == int8.size
-    assert "test_accuracy" in manifest.figures
+    assert manifest.metrics["int8_accuracy"] == int8.accuracy
+    assert manifest.metrics["int8_accuracy_difference_low"] == int8.difference.low <= int8.difference.difference
+    assert manifest.metrics["int8_size"] == int8.size
+    assert "test_accuracy" in manifest.metrics
     card = (made.folder / CARD_FILE).read_text(encoding="utf-8")
     assert card.count("## In fewer bits") == 1
-    assert card.index("## Figures") < card.index("## In fewer bits") < card.index("## Classes")
+    assert card.index("## Metrics") < card.index("## In fewer bits") < card.index("## Classes")
     assert f"| `model.int8.onnx` | {int8.accuracy:.2%} |" in card
     assert int8.made["calibration"] in card
     assert [check.name for check in made.verification.checks][-2:] == [INT8, FLOAT16]
@@ -164,7 +164,7 @@ def test_the_same_command_makes_the_same_files_and_says_so_once(made, folder, di
 def test_the_way_it_was_made_is_in_the_file(made):
     told = zoo.load(made.folder, precision=INT8).metadata.quantization
     assert told["calibration"] == min(made.files[0].tried, key=made.files[0].tried.get)
-    assert told["calibration_pictures"] == 1000
+    assert told["calibration_images"] == 1000
     assert told["float32_layers"] == []
 
 
@@ -231,13 +231,13 @@ def test_the_activation_map_is_left_out_with_what_feeds_it_alone(fresh):
 
 def test_ranges_follow_what_the_values_reach(digits):
     model = only_answers(onnx.load(SHIPPED / "digits" / "lenet5" / MODEL_FILE))
-    pictures = digits.train.inputs[:100]
+    images = digits.train.inputs[:100]
     (value,) = [v for v in values_to_observe(model.graph) if "s2" in v][:1]
     opened = onnx.ModelProto()
     opened.CopyFrom(model)
     opened.graph.output.append(helper.make_tensor_value_info(value, TensorProto.FLOAT, None))
-    numbers = onnxruntime.InferenceSession(opened.SerializeToString()).run([value], {"images": pictures})[0]
-    seen = observe(model, [value], lambda: [pictures[:60], pictures[60:]])[value]
+    numbers = onnxruntime.InferenceSession(opened.SerializeToString()).run([value], {"images": images})[0]
+    seen = observe(model, [value], lambda: [images[:60], images[60:]])[value]
     assert seen.counts.sum() == numbers.size
     assert min_max(seen) == (min(0.0, numbers.min()), numbers.max())
     low, high = percentile(90, seen)
@@ -246,18 +246,18 @@ def test_ranges_follow_what_the_values_reach(digits):
     assert 0 < least_squares(seen)[1] <= min_max(seen)[1]
 
 
-def test_pictures_of_one_class_calibrate_nothing(digits):
+def test_images_of_one_class_calibrate_nothing(digits):
     ones = digits.train.take(np.flatnonzero(digits.train.labels == 1))
     with pytest.raises(DataError, match="all of one class, expected two classes or more"):
-        calibration_pictures(ones, 100)
+        calibration_images(ones, 100)
 
 
-def test_calibration_pictures_are_training_pictures_and_the_same_ones_each_time(digits):
-    drawn = calibration_pictures(digits.train, 50)
-    known = {picture.tobytes() for picture in digits.train.inputs}
-    assert all(picture.tobytes() in known for picture in drawn)
-    np.testing.assert_array_equal(drawn, calibration_pictures(digits.train, 50))
-    assert len(calibration_pictures(digits.train, 10**6)) == len(digits.train)
+def test_calibration_images_are_training_images_and_the_same_ones_each_time(digits):
+    drawn = calibration_images(digits.train, 50)
+    known = {image.tobytes() for image in digits.train.inputs}
+    assert all(image.tobytes() in known for image in drawn)
+    np.testing.assert_array_equal(drawn, calibration_images(digits.train, 50))
+    assert len(calibration_images(digits.train, 10**6)) == len(digits.train)
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------
@@ -357,7 +357,7 @@ def test_what_cannot_be_quantized_is_told_in_a_sentence(tmp_path, digits, fresh,
     assert "can't be loaded" in capsys.readouterr().err
 
 
-def test_pictures_that_nobody_knows_are_asked_for(fresh):
+def test_images_that_nobody_knows_are_asked_for(fresh):
     folder = fresh("softmax")
 
     def rename(model):
@@ -385,26 +385,26 @@ def test_a_precision_that_is_not_there_is_told_with_the_command_that_makes_it(fr
 
 
 def test_predict_takes_the_precision(made, capsys):
-    picture = str(made.folder / "samples" / "3.png")
-    assert main(["predict", str(made.folder), picture, "--precision", "int8", "--json"]) == 0
+    image = str(made.folder / "samples" / "3.png")
+    assert main(["predict", str(made.folder), image, "--precision", "int8", "--json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)
     assert found["label"] == "3"
-    assert found["probability"] == zoo.load(made.folder, precision=INT8).predict(picture).probability
+    assert found["probability"] == zoo.load(made.folder, precision=INT8).predict(image).probability
 
 
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
-        (lambda figures: figures.update(int8_accuracy=0.5), "int8_accuracy are 0.5"),
-        (lambda figures: figures.pop("int8_same_top_class"), "int8_same_top_class are None"),
-        (lambda figures: figures.update(float16_size=7.0), "float16_size are 7.0"),
+        (lambda metrics: metrics.update(int8_accuracy=0.5), "int8_accuracy are 0.5"),
+        (lambda metrics: metrics.pop("int8_same_top_class"), "int8_same_top_class are None"),
+        (lambda metrics: metrics.update(float16_size=7.0), "float16_size are 7.0"),
     ],
 )
 def test_a_figure_that_is_not_the_file_s_is_found(folder, digits, spoil, told):
     manifest = read_manifest(folder)
-    figures = dict(manifest.figures)
-    spoil(figures)
-    (folder / MANIFEST_FILE).write_text(replace(manifest, figures=figures).to_json(), encoding="utf-8")
+    metrics = dict(manifest.metrics)
+    spoil(metrics)
+    (folder / MANIFEST_FILE).write_text(replace(manifest, metrics=metrics).to_json(), encoding="utf-8")
     with pytest.raises(VerificationError, match=told):
         verify(folder, data=digits, corrupted=False)
 

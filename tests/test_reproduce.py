@@ -127,7 +127,7 @@ def test_other_weights_are_measured_by_what_they_cost(folder):
         client.log_text(other, replace(tracking.load_run(other).plan, recipe=recipe).to_json(), "plan.json")
     found = reproduce(other, tell=lambda line: None)
     assert not found.same
-    assert found.test.pictures == 359
+    assert found.test.images == 359
     assert found.test.difference == pytest.approx((found.test.only_first - found.test.only_second) / 359)
     assert found.test.difference > 0.1, "thirty epochs are better than two"
     assert found.test.low < found.test.difference < found.test.high
@@ -138,7 +138,7 @@ def test_other_weights_are_measured_by_what_they_cost(folder):
 
 def test_a_run_whose_model_is_gone_is_compared_by_the_accuracy_that_it_logged(folder):
     made = doctored({"weights_sha256": "0" * 64})
-    tracking.log_figures(made, {"test_accuracy": 0.125})
+    tracking.log_metrics(made, {"test_accuracy": 0.125})
     with tracking.open_client() as client:
         experiment = client.get_run(made).info.experiment_id
         for model in client.search_logged_models([experiment], f"source_run_id = '{made}'"):
@@ -191,24 +191,24 @@ def test_a_run_without_a_result_is_refused(folder, run):
         reproduce("0000000000")
 
 
-def test_pictures_that_changed_or_are_gone_are_told_in_a_sentence(folder, capsys):
+def test_images_that_changed_or_are_gone_are_told_in_a_sentence(folder, capsys):
     random = np.random.default_rng(3)
-    pictures = folder / "pictures"
+    images = folder / "images"
     for label in ("a", "b"):
-        (pictures / label).mkdir(parents=True)
+        (images / label).mkdir(parents=True)
         for k in range(12):
-            Image.fromarray(random.integers(0, 256, (8, 8), dtype=np.uint8)).save(pictures / label / f"{k}.png")
-    made = train("softmax", str(pictures), settings={"epochs": 1}).run
+            Image.fromarray(random.integers(0, 256, (8, 8), dtype=np.uint8)).save(images / label / f"{k}.png")
+    made = train("softmax", str(images), settings={"epochs": 1}).run
     before = len(tracking.search(""))
-    Image.new("L", (8, 8)).save(pictures / "a" / "0.png")
+    Image.new("L", (8, 8)).save(images / "a" / "0.png")
     read_data.cache_clear()
-    with pytest.raises(DataError, match=rf"run {made[:8]} can't be reproduced: the pictures of .* have changed since"):
+    with pytest.raises(DataError, match=rf"run {made[:8]} can't be reproduced: the images of .* have changed since"):
         reproduce(made)
-    shutil.rmtree(pictures)
+    shutil.rmtree(images)
     read_data.cache_clear()
     assert main(["reproduce", made]) == 1
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert f"run {made[:8]} can't be reproduced: " in err
-    assert str(pictures) in err
+    assert str(images) in err
     assert len(tracking.search("")) == before, "nothing was trained"

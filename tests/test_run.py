@@ -1,4 +1,4 @@
-"""The main job, whole and real: pictures to trainings, runs, exports, a comparison, and answers in an app."""
+"""The main job, whole and real: images to trainings, runs, exports, a comparison, and answers in an app."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ def test_each_model_is_trained_exported_and_compared(place: tuple[Path, Comparis
     assert [row.family for row in comparison.rows] == ["dense", "conv", "hybrid"]
     for row, model in zip(comparison.rows, MODELS, strict=True):
         manifest = read_manifest(folder / "exports" / "digits" / model)
-        assert row.parameters == manifest.figures["parameters"] > 0
+        assert row.parameters == manifest.metrics["parameters"] > 0
         assert row.low < row.accuracy < row.high
         assert row.accuracy == manifest.metadata.test_accuracy > 0.5, "a short training is better than chance, 10 %"
         assert row.parity == manifest.metadata.parity["largest_difference"] < 1e-5
         assert manifest.metadata.parity["same_top_class"] == 1
         assert row.size == (folder / "exports" / "digits" / model / "model.onnx").stat().st_size
     best = max(comparison.rows, key=lambda row: row.accuracy).name
-    assert [(pair.better, pair.test.pictures) for pair in comparison.pairs] == [(best, 359)] * 2
-    with Image.open(folder / "exports" / "digits" / "comparison.png") as picture:
-        assert picture.width > 500
+    assert [(pair.better, pair.test.images) for pair in comparison.pairs] == [(best, 359)] * 2
+    with Image.open(folder / "exports" / "digits" / "comparison.png") as image:
+        assert image.width > 500
 
 
 def test_what_was_done_before_is_not_done_again(place: tuple[Path, Comparison]) -> None:
@@ -73,7 +73,7 @@ def test_more_seeds_are_trained_beside_and_the_export_stays_that_of_the_first(pl
     assert [step for step in steps if "training on" in step] == ["softmax, seed 2: training on digits"]
     exported = read_manifest(folder / "exports/digits/softmax")
     assert exported.metadata.run_id == manifest.metadata.run_id
-    assert after.rows[0].accuracy == before.rows[0].accuracy == exported.figures["test_accuracy_seed_1"]
+    assert after.rows[0].accuracy == before.rows[0].accuracy == exported.metrics["test_accuracy_seed_1"]
     assert after.rows[0].spread is not None
     assert after.rows[0].spread.seeds == (1, 2)
     with tracking.open_client() as client:
@@ -96,11 +96,11 @@ def test_an_app_loads_the_export_and_answers(place: tuple[Path, Comparison], cap
     samples = json.loads((folder / "exports/digits/lenet5/samples/samples.json").read_text(encoding="utf-8"))
     classifier = zoo.load("digits/lenet5")
     for sample in samples:
-        picture = folder / "exports/digits/lenet5/samples" / Path(sample["file"]).name
-        predicted = classifier.predict(picture)
+        image = folder / "exports/digits/lenet5/samples" / Path(sample["file"]).name
+        predicted = classifier.predict(image)
         assert predicted.label == classifier.labels[int(np.argmax(sample["probabilities"]))]
         assert predicted.probability == pytest.approx(max(sample["probabilities"]), abs=1e-5)
-    assert main(["predict", "digits/lenet5", str(picture)]) == 0
+    assert main(["predict", "digits/lenet5", str(image)]) == 0
     assert predicted.label in capsys.readouterr().out
 
 
@@ -121,7 +121,7 @@ def test_every_shipped_accuracy_is_found_again(place: tuple[Path, Comparison], c
         assert found[1:6] == [row.name, f"{row.accuracy:.2%}", f"{row.accuracy:.2%}", "same", "same"]
 
 
-def test_list_shows_the_figures_of_exports(place: tuple[Path, Comparison], capsys) -> None:
+def test_list_shows_the_metrics_of_exports(place: tuple[Path, Comparison], capsys) -> None:
     _, comparison = place
     assert main(["list"]) == 0
     line = next(line for line in capsys.readouterr().out.splitlines() if " lenet5 " in line)

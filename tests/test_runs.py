@@ -45,10 +45,10 @@ def store(tmp_path_factory):
         yield {run: name for name, run in made.items()}
 
 
-def train(model, status, figures, **settings):
+def train(model, status, metrics, **settings):
     plan = make_plan(model, "digits", settings=settings)
     run = tracking.start_run(plan, load_data(plan), {})
-    tracking.log_figures(run, figures)
+    tracking.log_metrics(run, metrics)
     if status != "RUNNING":
         tracking.finish(run, status)
     return run

@@ -76,22 +76,22 @@ def encoded(path: Path) -> str:
 
 
 def of_size(height: int, width: int, kind: str = "PNG", mode: str = "RGB") -> str:
-    picture = np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    image = np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
     buffer = BytesIO()
-    Image.fromarray(picture).convert(mode).save(buffer, kind)
+    Image.fromarray(image).convert(mode).save(buffer, kind)
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def test_encoded_pictures_in_every_form_that_mlflow_takes_are_answered_as_by_the_file(post, classifier):
-    pictures = [encoded(path) for path in SAMPLES]
+def test_encoded_images_in_every_form_that_mlflow_takes_are_answered_as_by_the_file(post, classifier):
+    images = [encoded(path) for path in SAMPLES]
     expected = [classifier.predict(path) for path in SAMPLES]
     for body in (
-        {"inputs": {"images": pictures}},
-        {"inputs": pictures},
-        {"instances": pictures},
-        {"instances": [{"images": picture} for picture in pictures]},
-        {"dataframe_records": [{"images": picture} for picture in pictures]},
-        {"dataframe_split": {"columns": ["images"], "data": [[picture] for picture in pictures]}},
+        {"inputs": {"images": images}},
+        {"inputs": images},
+        {"instances": images},
+        {"instances": [{"images": image} for image in images]},
+        {"dataframe_records": [{"images": image} for image in images]},
+        {"dataframe_split": {"columns": ["images"], "data": [[image] for image in images]}},
     ):
         answer = post(body)
         assert answer["label"] == [prediction.label for prediction in expected]
@@ -104,7 +104,7 @@ def test_pixels_are_answered_as_by_the_file(post, classifier):
     expected = classifier.probabilities(images)
     for body in (
         {"inputs": {"images": images.tolist()}},
-        {"inputs": {"images": images[..., 0].tolist()}},  # grey ones without their channel
+        {"inputs": {"images": images[..., 0].tolist()}},  # gray ones without their channel
         {"instances": images.tolist()},
         {"instances": [{"images": image} for image in images.tolist()]},
     ):
@@ -114,11 +114,11 @@ def test_pixels_are_answered_as_by_the_file(post, classifier):
 
 
 def test_one_request_may_mix_sizes_formats_and_pixels(post, classifier):
-    pictures = [of_size(8, 8), of_size(31, 57, "JPEG"), np.full((3, 4, 3), 7).tolist(), of_size(31, 57, "GIF", "L")]
+    images = [of_size(8, 8), of_size(31, 57, "JPEG"), np.full((3, 4, 3), 7).tolist(), of_size(31, 57, "GIF", "L")]
     expected = [
-        classifier.predict(base64.b64decode(p) if isinstance(p, str) else np.array(p, np.uint8)) for p in pictures
+        classifier.predict(base64.b64decode(p) if isinstance(p, str) else np.array(p, np.uint8)) for p in images
     ]
-    answer = post({"inputs": {"images": pictures}})
+    answer = post({"inputs": {"images": images}})
     assert answer["label"] == [prediction.label for prediction in expected]
     np.testing.assert_allclose([max(p) for p in answer["probabilities"]], [p.probability for p in expected], atol=1e-6)
 
@@ -133,35 +133,35 @@ def test_in_python_arrays_and_bytes_will_do(served, classifier):
     images = np.stack([np.asarray(Image.open(path)) for path in SAMPLES])[..., np.newaxis]
     expected = classifier.probabilities(images)
     np.testing.assert_array_equal(served.predict({"images": images})["probabilities"], expected)
-    encoded_pictures = np.array([path.read_bytes() for path in SAMPLES], object)
-    np.testing.assert_allclose(served.predict({"images": encoded_pictures})["probabilities"], expected, atol=1e-6)
+    encoded_images = np.array([path.read_bytes() for path in SAMPLES], object)
+    np.testing.assert_allclose(served.predict({"images": encoded_images})["probabilities"], expected, atol=1e-6)
 
 
 REFUSED = [
-    (["not base64!"], r"pictures\[0\]: expected an encoded picture as base64"),
-    ([base64.b64encode(b"no picture at all").decode()], r"pictures\[0\]: "),
-    ([encoded(SAMPLES[0]), encoded(SAMPLES[0])[:80]], r"pictures\[1\]: "),
-    (["/etc/passwd"], r"pictures\[0\]: "),  # a text is never a path
-    ([str(SAMPLES[0])], r"pictures\[0\]: "),
-    ([[[[256]]]], r"pictures\[0\]: .* whole numbers 0..255, received 256..256"),
+    (["not base64!"], r"images\[0\]: expected an  image as base64"),
+    ([base64.b64encode(b"no image at all").decode()], r"images\[0\]: "),
+    ([encoded(SAMPLES[0]), encoded(SAMPLES[0])[:80]], r"images\[1\]: "),
+    (["/etc/passwd"], r"images\[0\]: "),  # a text is never a path
+    ([str(SAMPLES[0])], r"images\[0\]: "),
+    ([[[[256]]]], r"images\[0\]: .* whole numbers 0..255, received 256..256"),
     ([[[[-1]]]], "received -1..-1"),
     ([[[[0.5]]]], "received 0.5..0.5"),
     ([[[["a"]]]], "whole numbers 0..255"),
-    ([[[[1, 2]]]], r"pictures\[0\]: expected a picture"),
-    ([[[[1], [2]], [[3]]]], r"pictures\[0\]: "),
+    ([[[[1, 2]]]], r"images\[0\]: expected an image"),
+    ([[[[1], [2]], [[3]]]], r"images\[0\]: "),
     ([None], "whole numbers 0..255"),
     ([{}], "whole numbers 0..255"),
-    ([], "expected a list of pictures or rows, received none"),
+    ([], "expected a list of images or rows, received none"),
     (5, "received a single one"),
 ]
 
 
-@pytest.mark.parametrize(("pictures", "reason"), REFUSED)
-def test_what_is_no_picture_is_a_400_that_says_why(post, pictures, reason):
+@pytest.mark.parametrize(("images", "reason"), REFUSED)
+def test_what_is_no_image_is_a_400_that_says_why(post, images, reason):
     from mlflow import MlflowException
 
     with pytest.raises(MlflowException, match=f"(?s){reason}") as refusal:
-        post({"inputs": {"images": pictures}})
+        post({"inputs": {"images": images}})
     assert refusal.value.get_http_status_code() == 400
     assert "Traceback" not in refusal.value.serialize_as_json()
 
@@ -205,5 +205,5 @@ def test_mlflows_own_server_answers_and_refuses(model_id, classifier):
         np.testing.assert_allclose(answer["probabilities"], classifier.probabilities(images), atol=1e-6)
         status, told = ask_for_refusal(f"{url}/invocations", {"inputs": {"images": ["not base64!"]}})
         assert status == 400
-        assert "expected an encoded picture as base64" in told
+        assert "expected an  image as base64" in told
         assert "Traceback" not in told

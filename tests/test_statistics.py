@@ -18,7 +18,7 @@ CLASSES = 5
 
 @pytest.fixture(scope="module")
 def answers():
-    """300 pictures of classes 0 to 3, and logits that are right more often than not; class 4 is never meant."""
+    """300 images of classes 0 to 3, and logits that are right more often than not; class 4 is never meant."""
     random = np.random.default_rng(7)
     truth = random.integers(0, CLASSES - 1, 300)
     logits = random.normal(size=(300, CLASSES)).astype(np.float32)
@@ -32,7 +32,7 @@ def test_wilson_interval_is_scipys(correct, n):
     assert wilson_interval(correct, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
-def test_wilson_interval_knows_nothing_without_pictures():
+def test_wilson_interval_knows_nothing_without_images():
     assert wilson_interval(0, 0) == (0, 1)
 
 
@@ -41,7 +41,7 @@ def test_wilson_interval_narrows_with_less_confidence():
     assert wilson_interval(90, 100, confidence=0.68) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
-def test_wilson_interval_refuses_more_right_answers_than_pictures():
+def test_wilson_interval_refuses_more_right_answers_than_images():
     with pytest.raises(ValueError, match="received 11 of 10"):
         wilson_interval(11, 10)
 
@@ -86,13 +86,13 @@ def test_calibration_by_hand():
     confidence = np.array([0.95, 0.95, 0.95, 0.95, 0.55, 0.55])
     right = np.array([True, True, True, False, True, False])
     bins = calibration_bins(confidence, right, bins=10)
-    assert [(b.pictures, b.correct, b.accuracy) for b in bins] == [(2, 1, 0.5), (4, 3, 0.75)]
+    assert [(b.images, b.correct, b.accuracy) for b in bins] == [(2, 1, 0.5), (4, 3, 0.75)]
     assert calibration_error(bins) == pytest.approx(4 / 6 * 0.20 + 2 / 6 * 0.05)
 
 
 def test_the_surest_answers_fall_into_the_last_bin():
     bins = calibration_bins(np.ones(3, np.float32), np.ones(3, bool))
-    assert [(b.pictures, b.confidence) for b in bins] == [(3, 1.0)]
+    assert [(b.images, b.confidence) for b in bins] == [(3, 1.0)]
     assert calibration_error(bins) == 0
 
 
@@ -135,7 +135,7 @@ def test_the_interval_of_a_paired_difference_is_the_published_one(counts, low, h
 
 def test_a_paired_test_counts_what_only_one_gets_right():
     found = paired(900, 60, 30, 10)
-    assert (found.pictures, found.only_first, found.only_second, found.difference) == (1000, 60, 30, 0.03)
+    assert (found.images, found.only_first, found.only_second, found.difference) == (1000, 60, 30, 0.03)
     assert found.low < 0.03 < found.high
     assert found.p == mcnemar(60, 30) < 0.01
     other = paired(900, 30, 60, 10)

@@ -1,4 +1,4 @@
-"""Pictures that don't fit into memory: read from a file, they give bit for bit what they give in memory."""
+"""Images that don't fit into memory: read from a file, they give bit for bit what they give in memory."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def letters(tmp_path_factory):
 
 @pytest.fixture
 def streamed(monkeypatch, tmp_path):
-    """No picture may stay in memory."""
+    """No image may stay in memory."""
     monkeypatch.setenv("ZOO_MEMORY", "0")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     read_data.cache_clear()
@@ -64,7 +64,7 @@ def test_the_same_data_set_comes_from_the_file(letters, streamed, monkeypatch):
         np.testing.assert_array_equal(some.labels, others.labels)
 
 
-def test_pictures_are_decoded_once_and_again_when_one_has_changed(letters, streamed):
+def test_images_are_decoded_once_and_again_when_one_has_changed(letters, streamed):
     def decoded() -> int:
         done = []
         load(str(letters), size=(16, 20), on_progress=lambda k, _: done.append(k))
@@ -83,12 +83,12 @@ def test_pictures_are_decoded_once_and_again_when_one_has_changed(letters, strea
 
 def test_a_pixel_file_is_indexed_as_an_array(tmp_path):
     dice = np.random.RandomState(0)
-    pictures = dice.randint(0, 256, (50, 4, 3, 1)).astype(np.uint8)
-    coloured = dice.randint(0, 256, (50, 4, 3, 3)).astype(np.uint8)
+    images = dice.randint(0, 256, (50, 4, 3, 1)).astype(np.uint8)
+    colored = dice.randint(0, 256, (50, 4, 3, 3)).astype(np.uint8)
     writer = PixelWriter(200, 4, 3, tmp_path / "pixels.u8")
-    for picture in (*pictures, *coloured):
-        writer.add(picture)
-    expected = np.concatenate([np.repeat(pictures, 3, axis=3), coloured])
+    for image in (*images, *colored):
+        writer.add(image)
+    expected = np.concatenate([np.repeat(images, 3, axis=3), colored])
     found = writer.finish()
     assert (found.shape, len(found), found.ndim, found.dtype) == (expected.shape, 100, 4, expected.dtype)
     some = dice.permutation(100)[:37]
@@ -110,7 +110,7 @@ def test_a_file_that_was_cut_is_told(tmp_path):
         found[:]
 
 
-def test_a_store_that_was_damaged_is_told_and_not_taken_for_other_pictures(letters, streamed):
+def test_a_store_that_was_damaged_is_told_and_not_taken_for_other_images(letters, streamed):
     for name, length in (("pixels.u8", 1000), ("inspection.npz", 50), ("inspection.npz", 0)):
         load(str(letters), size=(16, 20))
         (path,) = streamed.rglob(name)
@@ -120,7 +120,7 @@ def test_a_store_that_was_damaged_is_told_and_not_taken_for_other_pictures(lette
         shutil.rmtree(path.parent)
 
 
-def test_the_first_picture_does_not_decide_the_room_that_all_take(letters, streamed, monkeypatch):
+def test_the_first_image_does_not_decide_the_room_that_all_take(letters, streamed, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**7))
     path = letters / "a" / "0 first.png"
     Image.effect_noise((1500, 1500), 50).save(path)
@@ -128,7 +128,7 @@ def test_the_first_picture_does_not_decide_the_room_that_all_take(letters, strea
     path.unlink()
 
 
-def test_decoded_pictures_that_nobody_used_for_a_month_are_removed_when_others_are_made(letters, streamed):
+def test_decoded_images_that_nobody_used_for_a_month_are_removed_when_others_are_made(letters, streamed):
     def stores() -> set[str]:
         return {path.parent.name for path in streamed.rglob("pixels.u8")}
 
@@ -137,30 +137,30 @@ def test_decoded_pictures_that_nobody_used_for_a_month_are_removed_when_others_a
     load(str(letters), size=(20, 16))
     (used,) = stores() - {forgotten}
     for store in (forgotten, used):
-        os.utime(streamed / "classifier-zoo/pictures" / store, (time.time() - 31 * 24 * 3600,) * 2)
+        os.utime(streamed / "classifier-zoo/images" / store, (time.time() - 31 * 24 * 3600,) * 2)
     load(str(letters), size=(20, 16))  # not a month ago any more
     load(str(letters), size=(8, 8))
     assert len(stores()) == 2
     assert used in stores()
 
 
-def test_pictures_in_memory_are_there_once_when_they_are_divided(tmp_path):
+def test_images_in_memory_are_there_once_when_they_are_divided(tmp_path):
     random = np.random.default_rng(1)
     for k in range(120):
-        (tmp_path / f"pictures/{k % 3}").mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"images/{k % 3}").mkdir(parents=True, exist_ok=True)
         pixels = np.full((256, 256, 3), random.integers(256, size=3), np.uint8)
         pixels[random.integers(240) :, random.integers(240) :] = random.integers(256, size=3)
-        Image.fromarray(pixels).save(tmp_path / f"pictures/{k % 3}/{k}.png")
-    load(str(tmp_path / "pictures"))  # what this imports isn't to be counted
+        Image.fromarray(pixels).save(tmp_path / f"images/{k % 3}/{k}.png")
+    load(str(tmp_path / "images"))  # what this imports isn't to be counted
     tracemalloc.start()
-    data = load(str(tmp_path / "pictures"))
+    data = load(str(tmp_path / "images"))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 1.8 * 120 * 256 * 256 * 3  # once, and what the threads have decoded ahead
     for split in splits_of(data):
         for name, label, pixels in zip(split.names, split.labels, split.inputs, strict=True):
             assert name.startswith(data.labels[label])
-            np.testing.assert_array_equal(pixels, np.asarray(Image.open(tmp_path / "pictures" / name)))
+            np.testing.assert_array_equal(pixels, np.asarray(Image.open(tmp_path / "images" / name)))
 
 
 def test_a_budget_that_is_no_number_is_told(letters, monkeypatch):

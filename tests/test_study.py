@@ -23,7 +23,7 @@ from pipelines.cli import main
 from pipelines.cli.console import show, study_table
 from pipelines.core.metrics.intervals import mean_interval
 from pipelines.core.provenance.machine import versions
-from pipelines.core.support.locks import Exclusive
+from pipelines.core.support.locks import FileLock
 from pipelines.plotting.svg import Chart, Series
 from pipelines.publishing.demo import demo
 from pipelines.study import Studied, claims, experiments, study
@@ -31,13 +31,13 @@ from pipelines.study.claims.counting import EXAMPLES
 from pipelines.study.experiment import _experiments, experiment
 from pipelines.study.finding import Effect, Finding, Judgement, Verdict
 from pipelines.study.identity import code_of, digest_of
-from pipelines.study.images import changed, moved, pictures, scrambled, with_wrong_labels
+from pipelines.study.images import changed, moved, scrambled, subset, with_wrong_labels
 from pipelines.study.lab import LIBRARIES, Arm, Bench, Lab, Results, key_of
 from pipelines.study.models import CONV, DENSE, HYBRID, dense, unshared
 from pipelines.study.record import Measured, Observed, Record
 from zoo.data.known.fashion_mnist import DEBIAN_FOLDER
 from zoo.errors import StudyError, TrackingError
-from zoo.models import build_diagram
+from zoo.models import build_architecture
 from zoo.models.backend import start_keras
 from zoo.models.ledger import read_ledger
 
@@ -62,7 +62,7 @@ def right_on_test(model, data_set):
 def planted(monkeypatch):
     """An experiment from outside of the package: two dense models, the second with as many neurons as is asked for.
 
-    by: 0 for the same pictures of the digits, else the second one's are drawn by other seeds. Gives a list of the
+    by: 0 for the same images of the digits, else the second one's are drawn by other seeds. Gives a list of the
     trainings that were done.
     """
     trained = []
@@ -81,7 +81,7 @@ def planted(monkeypatch):
             """Two dense models learn the digits."""
 
             def drawn(later, seed):
-                return pictures("digits", 500, later + seed)
+                return subset("digits", 500, later + seed)
 
             arms = {
                 name: Arm(dense(count), partial(drawn, later), 120, measure=measure, family="dense")
@@ -186,7 +186,7 @@ def test_a_finding_that_nothing_could_refute_is_refused():
         Finding((), Chart("", "", "", ()))
 
 
-def test_another_seed_changes_the_figures_within_their_interval(store, planted):
+def test_another_seed_changes_the_metrics_within_their_interval(store, planted):
     planted(24)
     (each,) = experiments(["planted"])
 
@@ -208,7 +208,7 @@ def test_the_models_are_kept_as_exports_on_request(store, planted):
     record = Record(store / "mlruns/study/planted.json")
     for arm in ("first", "second"):
         classifier = zoo.load(store / "mlruns/study/models" / f"planted-{arm}", provider="cpu")
-        assert 100 * classifier.metadata.test_accuracy == pytest.approx(record.figures(arm, 1)["accuracy"])
+        assert 100 * classifier.metadata.test_accuracy == pytest.approx(record.metrics(arm, 1)["accuracy"])
     page = demo([store / "mlruns/study/models" / f"planted-{arm}" for arm in ("first", "second")], store / "demo.html")
     assert page.exports == ("digits/planted-first", "digits/planted-second")
 
@@ -306,7 +306,7 @@ def test_results_that_were_tampered_with_are_refused(store, planted, capsys, was
     record = Record(path)
     for seed in (1, 2):
         record.add("first", seed, Measured("key", {"accuracy": 91.5}, 1.5, {}, "digest", "commit"))
-    record.figures("first", 1)
+    record.metrics("first", 1)
     record.finished((1, 2), quick=True)
     text = path.read_text(encoding="utf-8")
     assert was in text
@@ -348,7 +348,7 @@ def test_what_was_measured_is_not_lost_to_a_smaller_study(store, planted, capsys
     assert Record(store / "mlruns/study/planted.json").seeds == (1, 2, 3)
     assert main(["study", "planted", "--folder", "mlruns/study"]) == 1
     assert "holds results of the quick study, which those of a full one would replace" in capsys.readouterr().err
-    with Exclusive(store / "mlruns/study/.planted.lock"):
+    with FileLock(store / "mlruns/study/.planted.lock"):
         assert main(["study", "planted", "--quick"]) == 1
     assert "runs planted in mlruns/study: wait for it" in capsys.readouterr().err
 
@@ -465,8 +465,8 @@ def test_every_experiment_says_what_would_refute_it():
 
 @NEEDS_FASHION_MNIST
 def test_every_quick_experiment_comes_to_a_finding(tmp_path):
-    """With figures that are made up, as trainings take minutes, of the names that its measures do give."""
-    names = {}  # the code of a measure -> of its figures
+    """With metrics that are made up, as trainings take minutes, of the names that its measures do give."""
+    names = {}  # the code of a measure -> of its metrics
 
     class Guess(Lab):
         def train(self, arms):
@@ -478,7 +478,7 @@ def test_every_quick_experiment_comes_to_a_finding(tmp_path):
                 data_set = arm.data(1)
                 few = replace(data_set, **{part: data_set_part(data_set, part) for part in ("train", "test")})
                 size = (few.height, few.width, few.channels)
-                model = build_diagram(arm.diagram, "study", *size, few.classes)
+                model = build_architecture(arm.architecture, "study", *size, few.classes)
                 names[code_of(arm.measure)] = (*arm.measure(model, few), "parameters")
             return {name: 50 + random.random() for name in names[code_of(arm.measure)]}
 
@@ -496,7 +496,7 @@ def test_every_quick_experiment_comes_to_a_finding(tmp_path):
             assert len(drawing.rows()) > 1
 
 
-# --- pictures and models -------------------------------------------------------------------------------------------
+# --- images and models -------------------------------------------------------------------------------------------
 
 
 def test_pixels_change_places_within_their_blocks_alone():
@@ -513,7 +513,7 @@ def test_pixels_change_places_within_their_blocks_alone():
     assert np.array_equal(scrambled(flat.reshape(1, 2, 2, 1), 1).ravel(), flat)
 
 
-def test_a_picture_moves_and_black_comes_in():
+def test_a_image_moves_and_black_comes_in():
     image = np.array([[1, 2], [3, 4]], np.uint8).reshape(1, 2, 2, 1)
     assert moved(image, 1, 0).ravel().tolist() == [0, 0, 1, 2]
     assert moved(image, 0, -1).ravel().tolist() == [2, 0, 4, 0]
@@ -521,13 +521,13 @@ def test_a_picture_moves_and_black_comes_in():
     assert not moved(image, 5, 0).any()
 
 
-def test_pictures_are_drawn_by_the_seed_as_many_of_each_class():
-    one, again, other = pictures("digits", 200, 1), pictures("digits", 200, 1), pictures("digits", 200, 2)
+def test_images_are_drawn_by_the_seed_as_many_of_each_class():
+    one, again, other = subset("digits", 200, 1), subset("digits", 200, 1), subset("digits", 200, 2)
     assert np.bincount(one.train.labels).tolist() == [20] * 10
     assert one.digest == again.digest != other.digest
     assert one.test.labels.tolist() == other.test.labels.tolist()
     with pytest.raises(StudyError, match="ask for fewer"):
-        pictures("digits", 5_000, 1)
+        subset("digits", 5_000, 1)
     darker = changed(one, lambda images: images // 2)
     assert darker.train.inputs.max() < one.train.inputs.max()
     wrong = with_wrong_labels(one, 0.3, seed=1)
@@ -537,7 +537,7 @@ def test_pictures_are_drawn_by_the_seed_as_many_of_each_class():
 
 def test_unshared_filters_are_a_convolution_where_all_positions_have_the_same():
     keras = start_keras()
-    local = build_diagram(unshared(3, strides=(2,)), "study", 9, 9, 1, 4)
+    local = build_architecture(unshared(3, strides=(2,)), "study", 9, 9, 1, 4)
     layer = next(each for each in local.layers if each.name == "local1")
     kernel = np.random.default_rng(0).normal(size=(9, 3)).astype(np.float32)
     layer.set_weights([np.broadcast_to(kernel, layer.weight.shape)])
@@ -551,7 +551,7 @@ def test_unshared_filters_are_a_convolution_where_all_positions_have_the_same():
 
 def test_models_of_one_size_have_about_as_many_parameters():
     counts = {
-        size: [build_diagram(kind[size], "study", 28, 28, 1, 10).count_params() for kind in (DENSE, CONV, HYBRID)]
+        size: [build_architecture(kind[size], "study", 28, 28, 1, 10).count_params() for kind in (DENSE, CONV, HYBRID)]
         for size in DENSE
     }
     assert {size: round(found[1], -3 if found[1] > 5_000 else -2) for size, found in counts.items()} == {
@@ -572,7 +572,7 @@ def test_a_chart_shows_each_point_as_drawing_and_as_text():
         Series("a < b", (1, 10, 100), [[1, 2], [3, 5], [8, 8]], "conv"),
         Series("c", (1, 100), [[2], [9]], "dense"),
     ]
-    chart = Chart("A & B", "pictures", "%", lines, log_x=True)
+    chart = Chart("A & B", "images", "%", lines, log_x=True)
     drawing = ElementTree.fromstring(chart.svg())  # well-formed, whatever the names hold
     told = [title.text for title in drawing.iter("{http://www.w3.org/2000/svg}title")]
     assert told == [
@@ -592,12 +592,12 @@ def test_an_interval_of_a_chart_goes_no_further_than_its_values_can():
     assert Chart("", "", "%", [line]).rows()[1][-1].endswith(" to 129.5")
 
 
-def test_lines_of_one_family_have_one_colour_and_others_their_own():
+def test_lines_of_one_family_have_one_color_and_others_their_own():
     names = (("a", "kernels"), ("b", "conv"), ("c", "kernels"), ("d", ""), ("e", ""))
     drawing = Chart("", "", "", [Series(name, (0, 1), [[1], [2]], family) for name, family in names]).svg()
-    colours = re.findall(r'fill="none" stroke="(#\w+)"', drawing)
-    assert colours[0] == colours[2]
-    assert len(set(colours)) == 4
+    colors = re.findall(r'fill="none" stroke="(#\w+)"', drawing)
+    assert colors[0] == colors[2]
+    assert len(set(colors)) == 4
 
 
 def test_places_that_are_nearly_the_same_are_not_written_over_each_other():
@@ -641,7 +641,7 @@ def test_what_the_repository_has_measured_is_not_trained_again():
                 start_keras().utils.set_random_seed(seed)
                 data_set = arm.data(seed)
                 size = (data_set.height, data_set.width, data_set.channels)
-                model = build_diagram(arm.diagram, "study", *size, data_set.classes)
+                model = build_architecture(arm.architecture, "study", *size, data_set.classes)
                 if not self.record.knows(name, seed, key_of(model, data_set, arm.recipe(seed), arm.measure)):
                     unknown.append(f"{self.name}: {name}")
             return Lab.train(replace(self, replay=True), arms)

@@ -45,7 +45,7 @@ def test_processor_and_memory_are_written_with_the_time_at_which_they_were_seen(
 
 
 def test_what_the_machine_did_is_no_figure_of_the_run(run):
-    assert not [name for name in tracking.load_run(run).figures if name.startswith("system/")]
+    assert not [name for name in tracking.load_run(run).metrics if name.startswith("system/")]
 
 
 def test_a_store_that_fails_ends_the_watching_and_not_the_training(run, impatient, monkeypatch, tmp_path, capsys):

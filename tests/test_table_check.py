@@ -113,8 +113,8 @@ def test_it_is_shown_as_text_and_as_json(table, capsys):
     assert json.loads(capsys.readouterr().out)["columns"][0]["name"] == "id"
 
 
-def test_what_goes_with_pictures_and_a_label_that_is_missing_are_told(table, tmp_path):
-    with pytest.raises(DataError, match="--groups and --html go with pictures"):
+def test_what_goes_with_images_and_a_label_that_is_missing_are_told(table, tmp_path):
+    with pytest.raises(DataError, match="--groups and --html go with images"):
         data_check(table(), label="label", page=tmp_path / "report.html")
     with pytest.raises(DataError, match="name the column that holds the class by --label, one of id, age"):
         data_check(table())

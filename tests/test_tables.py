@@ -95,14 +95,14 @@ def test_a_table_is_trained_exported_and_compared(place: tuple[Path, Comparison]
         manifest = read_manifest(folder / "exports" / row.name)
         assert row.accuracy == manifest.metadata.test_accuracy > 0.85
         assert row.parity < 1e-5
-        assert "test_robust_accuracy" not in manifest.figures, "nobody has corrupted rows"
+        assert "test_robust_accuracy" not in manifest.metrics, "nobody has corrupted rows"
         assert (manifest.metadata.height, manifest.metadata.label_column) == (0, "cultivar")
     (pair,) = comparison.pairs
-    assert pair.test.pictures == 36
+    assert pair.test.images == 36
     assert not list(folder.glob("exports/wine/*/samples/*.png"))
 
 
-def test_its_runs_name_columns_and_not_picture_sizes(place: tuple[Path, Comparison]) -> None:
+def test_its_runs_name_columns_and_not_image_sizes(place: tuple[Path, Comparison]) -> None:
     folder, _ = place
     run_id = read_manifest(folder / "exports/wine/softmax").metadata.run_id
     with tracking.open_client() as client:
@@ -150,7 +150,7 @@ def test_the_export_is_verified_against_its_table(place: tuple[Path, Comparison]
     assert found.accuracy == comparison.rows[0].accuracy
     assert "of 36 rows right" in told["test set"]
     assert "13 columns" in told["gaps"]
-    assert "picture sizes" not in told
+    assert "image sizes" not in told
     told = {check.name: check.result for check in verify("exports/wine/softmax").checks}
     assert told["test set"] == "not checked, 'wine' is no known data set: name its table by --data"
     named = [folder / "exports/wine/softmax", folder / "exports/wine/mlp-small"]
@@ -174,7 +174,7 @@ def test_the_card_tells_of_columns_and_its_examples_run(place: tuple[Path, Compa
         "| 9 | color\\_intensity | 4 categories | 0 to 3 for '', 'deep', 'medium', 'pale'; -1 for any other |" in card
     )
     assert "trained on rows of 13 columns" in card
-    assert not re.search(r"pictures?\b|pixels|[Cc]orrupt", card.replace("| `pictures` | train |", ""))
+    assert not re.search(r"images?\b|pixels|[Cc]orrupt", card.replace("| `images` | train |", ""))
     label = json.loads((own / "samples/samples.json").read_text(encoding="utf-8"))[0]["label"]
     for code in re.findall(r"```python\n(.*?)```", card, re.DOTALL):
         done = subprocess.run(
@@ -196,8 +196,8 @@ def test_real_tables_are_learned(name: str, tmp_path: Path, monkeypatch: pytest.
     trained = train("softmax", f"{name}.csv", label=LABELS[name], settings=QUICK)
     assert evaluate(trained.run).accuracy > 0.85
     exported = export(trained.run)
-    assert exported.figures["largest_difference"] < 1e-5
-    assert exported.figures["same_top_class"] == 1
+    assert exported.metrics["largest_difference"] < 1e-5
+    assert exported.metrics["same_top_class"] == 1
     classifier = zoo.load(f"{name}/softmax")
     for sample in json.loads((exported.folder / "samples/samples.json").read_text(encoding="utf-8")):
         expected = dict(zip(classifier.labels, sample["probabilities"], strict=True))
@@ -244,8 +244,8 @@ def test_mlflow_serves_the_rows(place: tuple[Path, Comparison]) -> None:
 
 
 @pytest.mark.parametrize(("model", "told"), [("conv-small", "conv family"), ("lenet5", "hybrid family")])
-def test_models_that_look_at_pictures_take_no_table(model: str, told: str) -> None:
-    with pytest.raises(ModelError, match=f"{told}, whose models look at pictures: a table takes dense models"):
+def test_models_that_look_at_images_take_no_table(model: str, told: str) -> None:
+    with pytest.raises(ModelError, match=f"{told}, whose models look at images: a table takes dense models"):
         make_plan(model, "wine.csv", label="cultivar")
 
 
@@ -263,9 +263,9 @@ def test_rows_are_not_augmented(place: tuple[Path, Comparison]) -> None:
 def test_a_plan_keeps_the_label_and_older_ones_have_none() -> None:
     plan = make_plan("softmax", "wine.csv", label="cultivar")
     assert parse_plan(plan.to_json(), "plan.json") == plan
-    of_pictures = make_plan("softmax", "digits")
-    assert "label" not in json.loads(of_pictures.to_json())
-    assert parse_plan(of_pictures.to_json(), "plan.json") == of_pictures
+    of_images = make_plan("softmax", "digits")
+    assert "label" not in json.loads(of_images.to_json())
+    assert parse_plan(of_images.to_json(), "plan.json") == of_images
 
 
 # --- in front of the model -----------------------------------------------------------------------------------------
@@ -451,17 +451,17 @@ def test_what_is_wrong_with_a_table_is_told_in_one_sentence(
     assert "\n" not in str(error.value)
 
 
-def test_tables_and_pictures_are_not_mixed_up(tmp_path: Path) -> None:
+def test_tables_and_images_are_not_mixed_up(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"there is no table at nowhere\.csv"):
         load("nowhere.csv", label="l")
     with pytest.raises(DataError, match="expected a folder with a sub-folder for each class"):
         load(str(write(tmp_path / "iris", *real("iris"))))
     (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(DataError, match="holds no pictures"):  # a folder is one, whatever it is called
+    with pytest.raises(DataError, match="holds no images"):  # a folder is one, whatever it is called
         load(str(tmp_path / "folder.csv"))
-    with pytest.raises(DataError, match="digits holds pictures"):
+    with pytest.raises(DataError, match="digits holds images"):
         load("digits", label="l")
-    with pytest.raises(DataError, match="sizes and groups go with pictures"):
+    with pytest.raises(DataError, match="sizes and groups go with images"):
         load(str(write(tmp_path / "iris.csv", *real("iris"))), label="species", size=(8, 8))
 
 
@@ -478,17 +478,17 @@ def test_a_table_may_not_pass_for_a_known_data_set(tmp_path: Path) -> None:
 
 # --- rows of apps --------------------------------------------------------------------------------------------------
 
-COLUMNS = (Column("alcohol"), Column("colour", ("", "deep", "pale")))
+COLUMNS = (Column("alcohol"), Column("color", ("", "deep", "pale")))
 
 
 @pytest.mark.parametrize(
     ("row", "expected"),
     [
-        ({"alcohol": 13.5, "colour": "pale"}, [13.5, 2]),
-        ({"colour": None, "alcohol": np.int64(3)}, [3, 0]),
-        ({"colour": float("nan"), "alcohol": 3}, [3, 0]),
-        ({"colour": "deep", "alcohol": None}, [np.nan, 1]),
-        ({"colour": "deep", "alcohol": float("nan")}, [np.nan, 1]),
+        ({"alcohol": 13.5, "color": "pale"}, [13.5, 2]),
+        ({"color": None, "alcohol": np.int64(3)}, [3, 0]),
+        ({"color": float("nan"), "alcohol": 3}, [3, 0]),
+        ({"color": "deep", "alcohol": None}, [np.nan, 1]),
+        ({"color": "deep", "alcohol": float("nan")}, [np.nan, 1]),
     ],
 )
 def test_a_row_becomes_features(row: dict, expected: list[float]) -> None:
@@ -500,26 +500,26 @@ def test_a_row_becomes_features(row: dict, expected: list[float]) -> None:
 @pytest.mark.parametrize(
     ("row", "told"),
     [
-        ({"alcohol": 13.5}, "the row lacks column 'colour': give None where a value isn't known"),
-        ({}, "the row lacks columns 'alcohol', 'colour': give None where a value isn't known"),
-        ({"alcohol": 1, "colour": "pale", "alcool": 2}, "no column is called 'alcool': did you mean alcohol?"),
+        ({"alcohol": 13.5}, "the row lacks column 'color': give None where a value isn't known"),
+        ({}, "the row lacks columns 'alcohol', 'color': give None where a value isn't known"),
+        ({"alcohol": 1, "color": "pale", "alcool": 2}, "no column is called 'alcool': did you mean alcohol?"),
         (
-            {"alcohol": "13.5", "colour": "pale"},
+            {"alcohol": "13.5", "color": "pale"},
             "column 'alcohol' takes a finite number, or None where it is missing, received '13.5'",
         ),
         (
-            {"alcohol": float("inf"), "colour": "pale"},
+            {"alcohol": float("inf"), "color": "pale"},
             "column 'alcohol' takes a finite number, or None where it is missing, received inf",
         ),
         (
-            {"alcohol": True, "colour": "pale"},
+            {"alcohol": True, "color": "pale"},
             "column 'alcohol' takes a finite number, or None where it is missing, received True",
         ),
         (
-            {"alcohol": 1, "colour": 2},
-            "column 'colour' takes text such as 'pale', or None where it is missing, received 2",
+            {"alcohol": 1, "color": 2},
+            "column 'color' takes text such as 'pale', or None where it is missing, received 2",
         ),
-        ({"alcohol": 1, "colour": "pail"}, "no category of column 'colour' is called 'pail': did you mean pale?"),
+        ({"alcohol": 1, "color": "pail"}, "no category of column 'color' is called 'pail': did you mean pale?"),
         ([13.5, "pale"], "expected a mapping of column to value, received list"),
         ("13.5", "expected a mapping of column to value, received str"),
     ],
@@ -555,7 +555,7 @@ def metadata(place: tuple[Path, Comparison]) -> Metadata:
     return read_manifest(place[0] / "exports/wine/softmax").metadata
 
 
-def test_columns_survive_the_file_and_pictures_have_none(metadata: Metadata) -> None:
+def test_columns_survive_the_file_and_images_have_none(metadata: Metadata) -> None:
     properties = metadata.to_properties()
     assert Metadata.from_properties(properties, "model.onnx") == metadata
     assert json.loads(properties["zoo.columns"])[9] == {
@@ -563,8 +563,8 @@ def test_columns_survive_the_file_and_pictures_have_none(metadata: Metadata) -> 
         "categories": ["", "deep", "medium", "pale"],
     }
     assert not {"zoo.height", "zoo.resizing"} & set(properties)
-    of_pictures = replace(metadata, columns=(), label_column="", height=8, width=8, channels=1)
-    assert not {"zoo.columns", "zoo.label_column"} & set(of_pictures.to_properties())
+    of_images = replace(metadata, columns=(), label_column="", height=8, width=8, channels=1)
+    assert not {"zoo.columns", "zoo.label_column"} & set(of_images.to_properties())
 
 
 @pytest.mark.parametrize(
@@ -603,7 +603,7 @@ def test_the_manifest_names_the_input_and_the_file_keeps_it(place: tuple[Path, C
         zoo.load(folder.parent / "other.onnx")
 
 
-def test_a_file_is_of_pictures_or_of_a_table(metadata: Metadata) -> None:
+def test_a_file_is_of_images_or_of_a_table(metadata: Metadata) -> None:
     with pytest.raises(ExportError, match="export the model again"):
         Metadata.from_json({**metadata.to_json(), "height": 8, "width": 8, "channels": 1}, "model.onnx")
 

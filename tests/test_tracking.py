@@ -54,7 +54,7 @@ def run(folder, plan, model):
     for epoch in (1, 2, 3):
         tracking.log_epoch(run, epoch, {**HISTORY, "train_loss": 1 / epoch})
     tracking.log_keras_model(run, model)
-    tracking.log_figures(run, {"test_accuracy": 0.75})
+    tracking.log_metrics(run, {"test_accuracy": 0.75})
     tracking.log_export(run, onnx_model(), {"largest_difference": 1e-7})
     tracking.finish(run, "FINISHED")
     return run
@@ -98,7 +98,7 @@ def test_a_run_is_read_as_it_was_written(run, plan):
     assert (found.run_id, found.status, found.plan, found.data_set) == (run, "FINISHED", plan, "digits")
     assert found.data_digest == load_data(plan).digest
     assert found.fingerprint == fingerprint(plan)
-    assert found.figures == {"test_accuracy": 0.75, "largest_difference": 1e-7}
+    assert found.metrics == {"test_accuracy": 0.75, "largest_difference": 1e-7}
     assert found.history["train_loss"] == (1, 1 / 2, 1 / 3)
     assert found.history["epoch"] == (1, 2, 3)
 
@@ -123,7 +123,7 @@ def test_the_data_set_is_logged_as_three_inputs_with_its_digest(run, plan):
     contexts = {found.tags[0].value: found.dataset for found in inputs}
     assert set(contexts) == {"train", "validation", "test"}
     assert {found.digest for found in contexts.values()} == {load_data(plan).digest[:32]}
-    assert json.loads(contexts["test"].profile)["pictures"] == len(load_data(plan).test)
+    assert json.loads(contexts["test"].profile)["images"] == len(load_data(plan).test)
 
 
 def test_the_keras_model_comes_back_with_its_weights(run, model):
@@ -221,7 +221,7 @@ def test_a_finished_run_of_the_same_plan_is_found(run, plan):
     assert tracking.find_finished(other) is None
 
 
-def test_a_run_of_the_same_pictures_in_another_place_is_not_taken_for_one_of_this_plan(run, plan):
+def test_a_run_of_the_same_images_in_another_place_is_not_taken_for_one_of_this_plan(run, plan):
     assert tracking.find_finished(replace(plan, size=(8, 8))) is None
 
 
@@ -229,7 +229,7 @@ def test_runs_that_differ_in_their_seed_alone_are_found(folder, plan):
     def tested(accuracy, status="FINISHED", model="softmax", **settings):
         changed = make_plan(model, "digits", settings={"epochs": 5, **settings})
         run = tracking.start_run(changed, load_data(changed), {})
-        tracking.log_figures(run, {"test_accuracy": accuracy})
+        tracking.log_metrics(run, {"test_accuracy": accuracy})
         tracking.finish(run, status)
         return run
 
@@ -251,7 +251,7 @@ def test_a_run_of_another_version_has_another_recipe(folder, plan):
     for seed, field in ((1, "seed"), (2, "forgotten_field")):
         changed = make_plan("softmax", "digits", settings={"epochs": 8, "seed": seed})
         runs.append(tracking.start_run(changed, load_data(changed), {}))
-        tracking.log_figures(runs[-1], {"test_accuracy": 0.9})
+        tracking.log_metrics(runs[-1], {"test_accuracy": 0.9})
         tracking.finish(runs[-1], "FINISHED")
         with client() as store:
             store.log_text(runs[-1], changed.to_json().replace('"seed"', f'"{field}"'), "plan.json")
@@ -305,10 +305,10 @@ def test_a_locked_store_is_told_soon(run, plan, folder, monkeypatch):
         other.execute("BEGIN EXCLUSIVE")
         started = time.monotonic()
         with pytest.raises(TrackingError, match=r"can't be written \(database is locked\): close what holds it"):
-            tracking.log_figures(run, {"test_accuracy": 1.0})
+            tracking.log_metrics(run, {"test_accuracy": 1.0})
         assert time.monotonic() - started < 3
         other.execute("ROLLBACK")
-    assert tracking.load_run(run).figures["test_accuracy"] == 0.75
+    assert tracking.load_run(run).metrics["test_accuracy"] == 0.75
 
 
 def test_a_store_in_an_impossible_place_is_told(plan, tmp_path, monkeypatch):

@@ -23,7 +23,7 @@ from zoo.recipe import Recipe
 # Dropout, augmentation and the schedule all take part; 9 steps an epoch, 4 epochs a validation, 7 validations.
 SETTINGS = {"epochs": 1, "least_updates": 250, "augmentation": "strong", "precision": "float32"}
 VALIDATIONS = 7
-S = (-1, 0, 1)  # pixels that light moves an 8x8 picture by
+S = (-1, 0, 1)  # pixels that light moves a 8x8 image by
 TEACHERS = Path(__file__).parent / "runtime" / "fixture"
 
 
@@ -59,29 +59,29 @@ def test_a_training_says_what_came_out(trained):
     assert trained.validation_accuracy > 0.8
 
 
-def test_the_run_holds_curves_figures_and_status(trained):
+def test_the_run_holds_curves_metrics_and_status(trained):
     run = tracking.load_run(trained.run)
     assert run.status == "FINISHED"
     assert set(run.history) == {"epoch", *tracking.HISTORY}
     assert {len(values) for values in run.history.values()} == {VALIDATIONS}
     assert run.history["epoch"] == tuple(range(4, trained.epochs + 1, 4))
     best = max(run.history["validation_accuracy"])
-    assert run.figures["best_epoch"] == trained.best_epoch
-    assert run.figures["best_validation_accuracy"] == pytest.approx(best, abs=1e-6)
+    assert run.metrics["best_epoch"] == trained.best_epoch
+    assert run.metrics["best_validation_accuracy"] == pytest.approx(best, abs=1e-6)
     assert run.history["validation_accuracy"][trained.best_epoch // 4 - 1] == best
     assert run.history["learning_rate"][-1] == 0.0
 
 
-def test_the_run_shows_pictures_as_they_are_learned(trained, tmp_path):
+def test_the_run_shows_images_as_they_are_learned(trained, tmp_path):
     from PIL import Image
 
     tracking.fetch_folder(trained.run, "", tmp_path)
-    with Image.open(tmp_path / "augmentation.png") as picture:
-        assert picture.format == "PNG"
-        assert len(np.unique(np.asarray(picture))) > 16  # digits have sixteen greys, noise the others
+    with Image.open(tmp_path / "augmentation.png") as image:
+        assert image.format == "PNG"
+        assert len(np.unique(np.asarray(image))) > 16  # digits have sixteen grays, noise the others
 
 
-def test_what_is_shown_is_each_picture_and_its_own_changes():
+def test_what_is_shown_is_each_image_and_its_own_changes():
     data_set = load_data(make_plan("mlp-small", "digits"))
     images, changed = changes(Recipe(augmentation="light"), data_set)
     assert (images.shape, changed.shape) == ((8, 8, 8, 1), (5, 8, 8, 8, 1))
@@ -119,16 +119,16 @@ def test_the_plan_of_a_run_makes_the_same_weights_again(trained, folder):
 # --- what a recipe can ask for -------------------------------------------------------------------------------------
 
 
-def test_a_recipe_that_learns_from_all_pictures_keeps_the_last_weights(folder):
-    trained = train("softmax", "digits", settings={"epochs": 9, "pictures": "all"})
+def test_a_recipe_that_learns_from_all_images_keeps_the_last_weights(folder):
+    trained = train("softmax", "digits", settings={"epochs": 9, "images": "all"})
     run = tracking.load_run(trained.run)
     assert trained.validation_accuracy is None
     assert trained.best_epoch == trained.epochs == 9
     assert "validation_accuracy" not in run.history
-    assert "best_validation_accuracy" not in run.figures
+    assert "best_validation_accuracy" not in run.metrics
     assert len(run.history["train_loss"]) == 3
     data_set = load_data(make_plan("softmax", "digits"))
-    assert run.data_digest == data_set.digest  # the same pictures, however they are used
+    assert run.data_digest == data_set.digest  # the same images, however they are used
     steps = (len(data_set.train) + len(data_set.validation)) // 128
     assert make_schedule(run.plan.recipe, data_set.without_validation()).steps == steps
 
@@ -278,26 +278,26 @@ def test_a_plan_survives_its_file(tmp_path):
 # --- schedule and step ---------------------------------------------------------------------------------------------
 
 
-def schedule_of(pictures: int, **settings) -> Schedule:
-    class Pictures:
+def schedule_of(images: int, **settings) -> Schedule:
+    class Images:
         """Only its size matters to a schedule."""
 
-        train = range(pictures)
+        train = range(images)
 
-    return make_schedule(Recipe(**settings), Pictures)
+    return make_schedule(Recipe(**settings), Images)
 
 
-@pytest.mark.parametrize("pictures", [1, 100, 1257, 5000, 8576, 55000, 65537])
-def test_a_schedule_reaches_its_updates_in_whole_calls(pictures):
+@pytest.mark.parametrize("images", [1, 100, 1257, 5000, 8576, 55000, 65537])
+def test_a_schedule_reaches_its_updates_in_whole_calls(images):
     recipe = Recipe(epochs=3, least_updates=500)
-    found = schedule_of(pictures, epochs=3, least_updates=500)
-    assert found.steps == max(1, pictures // recipe.batch_size)
+    found = schedule_of(images, epochs=3, least_updates=500)
+    assert found.steps == max(1, images // recipe.batch_size)
     assert found.epochs >= 3
     assert found.updates >= 500
-    assert found.updates - 500 < found.steps * found.stride or found.epochs - 3 < found.stride
-    assert found.epochs % found.stride == 0
-    assert found.steps * found.stride % found.call == 0
-    assert found.steps * found.stride >= 32
+    assert found.updates - 500 < found.steps * found.validation_interval or found.epochs - 3 < found.validation_interval
+    assert found.epochs % found.validation_interval == 0
+    assert found.steps * found.validation_interval % found.call == 0
+    assert found.steps * found.validation_interval >= 32
 
 
 def learner_of(model: str, **settings):

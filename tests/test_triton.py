@@ -84,7 +84,7 @@ def test_a_label_of_two_lines_is_refused(tmp_path: Path) -> None:
     ("data_set", "name"),
     [
         ("fashion-mnist", "fashion-mnist-softmax"),
-        ("../My Pictures", "my-pictures-softmax"),
+        ("../My Images", "my-images-softmax"),
         ("2024", "model-2024-softmax"),
         ("Ж", "softmax"),
         ("x" * 80, "x" * 63),

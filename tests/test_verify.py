@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from pipelines.evaluation.predictions import clean_figures
+from pipelines.evaluation.predictions import clean_metrics
 from pipelines.exporting.convert import convert
 from pipelines.exporting.export import write_export
 from pipelines.exporting.verify import Parity, check_parity, compare_with_keras, verify
@@ -65,13 +65,13 @@ def test_an_export_keeps_every_promise(made, digits):
         "contract",
         "file",
         "batch sizes",
-        "picture sizes",
+        "image sizes",
         "manifest",
         "samples",
         "test set",
     ]
     right = round(made.metadata.test_accuracy * len(digits.test))
-    assert verification.checks[-1].result.startswith(f"{right} of {len(digits.test)} pictures right")
+    assert verification.checks[-1].result.startswith(f"{right} of {len(digits.test)} images right")
     assert verification.metadata == made.metadata
     assert made.verification.checks == (*verification.checks, made.verification.checks[-1])
     assert made.verification.checks[-1].name == "Keras"
@@ -80,7 +80,7 @@ def test_an_export_keeps_every_promise(made, digits):
 def test_a_stray_file_is_verified_by_what_it_says_of_itself(made, tmp_path):
     stray = shutil.copy(made.folder / MODEL_FILE, tmp_path / "downloaded.onnx")
     names = [check.name for check in verify(stray).checks]
-    assert names == ["contract", "file", "batch sizes", "picture sizes", "test set"]
+    assert names == ["contract", "file", "batch sizes", "image sizes", "test set"]
 
 
 def test_an_export_is_found_by_its_name(made, monkeypatch):
@@ -88,19 +88,19 @@ def test_an_export_is_found_by_its_name(made, monkeypatch):
     assert verify("digits/lenet5").path == made.folder
 
 
-def test_pictures_that_the_project_does_not_know_are_asked_for(folder):
+def test_images_that_the_project_does_not_know_are_asked_for(folder):
     def of_somebody(model):
         next(p for p in model.metadata_props if p.key == "zoo.data_set").value = '"our-parts"'
 
     change(folder, of_somebody)
     last = verify(folder / MODEL_FILE).checks[-1]
     assert last.result == "not checked, 'our-parts' is no known data set: name its folder by --data"
-    assert "pictures right" in verify(folder / MODEL_FILE, data="digits").checks[-1].result
+    assert "images right" in verify(folder / MODEL_FILE, data="digits").checks[-1].result
 
 
-def test_other_pictures_than_those_of_the_test_are_an_error(made, digits):
+def test_other_images_than_those_of_the_test_are_an_error(made, digits):
     changed = replace(digits, labels=tuple("abcdefghij"))
-    with pytest.raises(VerificationError, match=r"the pictures of digits aren't those that .* was made with \(digest"):
+    with pytest.raises(VerificationError, match=r"the images of digits aren't those that .* was made with \(digest"):
         verify(made.folder, data=changed)
 
 
@@ -148,26 +148,26 @@ def other_wiring(model):
 
 
 def averaged_over_the_batch(model):
-    """Each picture's logits depend on who else is there."""
+    """Each image's logits depend on who else is there."""
     last = model.graph.node[-1]
     mean = helper.make_node("ReduceMean", ["logits"], ["mean"], name="mean", keepdims=1)
-    centred = helper.make_node("Sub", ["logits", "mean"], ["centred"], name="centred")
-    squared = helper.make_node("Mul", ["centred", "mean"], ["squared"], name="squared")
+    centerd = helper.make_node("Sub", ["logits", "mean"], ["centerd"], name="centerd")
+    squared = helper.make_node("Mul", ["centerd", "mean"], ["squared"], name="squared")
     model.graph.node.remove(last)
     last.input[0] = "squared"
-    model.graph.node.extend([mean, centred, squared, last])
+    model.graph.node.extend([mean, centerd, squared, last])
 
 
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
         (opset_of_tomorrow, r"has IR 8, opsets {'': 19} and .* expected at most IR 8, opset 18"),
-        (wrong_accuracy, r"is right on [\d,]+ of 359 test pictures, expected 355: export the model again"),
-        (without_antialias, r"resizes a picture of .* to values that differ by \d+ of 255 from those of training"),
+        (wrong_accuracy, r"is right on [\d,]+ of 359 test images, expected 355: export the model again"),
+        (without_antialias, r"resizes an image of .* to values that differ by \d+ of 255 from those of training"),
         (without_resize, r"inputs and outputs are .* expected \[\('images', 2, \['N', 'H', 'W', 1\]\)"),
         (scaled("f6_dense/kernel", 1.1), r"probabilities of 0.png differ by [\d.]+e-0\d in probability"),
         (other_wiring, r"probabilities of 0.png differ by"),
-        (averaged_over_the_batch, r"\d pictures at once and one by one differ by"),
+        (averaged_over_the_batch, r"\d images at once and one by one differ by"),
     ],
 )
 def test_a_broken_promise_is_told(folder, damage, told):
@@ -208,7 +208,7 @@ def test_a_manifest_of_another_model_is_an_error(folder):
         verify(folder)
 
 
-def test_parity_finds_the_picture_that_differs_most(made, model, digits):
+def test_parity_finds_the_image_that_differs_most(made, model, digits):
     whole = (made.folder / MODEL_FILE).read_bytes()
     parity = compare_with_keras(whole, model, digits.test)
     assert parity.largest_difference <= 1e-5
@@ -218,12 +218,12 @@ def test_parity_finds_the_picture_that_differs_most(made, model, digits):
     marked[17, 4, 4] += 128
     shown = replace(digits.test, inputs=marked)
     parity = compare_with_keras(whole, _AnsweringForOthers(model, digits.test.inputs), shown)
-    assert parity.worst_picture == 17
+    assert parity.worst_image == 17
     assert parity.largest_difference > 1e-5
 
 
 class _AnsweringForOthers:
-    """A Keras model that looks at other pictures than those that it is shown."""
+    """A Keras model that looks at other images than those that it is shown."""
 
     def __init__(self, model, images):
         self.model, self.images, self.seen = model, images, 0
@@ -237,7 +237,7 @@ class _AnsweringForOthers:
     ("parity", "told"),
     [
         (Parity(2e-5, 1.0, 4), "differ by up to 2.0e-05, expected at most 1e-05, and 0.00% of the answers are others"),
-        (Parity(1e-6, 0.99, 4), "and 1.00% of the answers are others, expected none; the worst test picture is"),
+        (Parity(1e-6, 0.99, 4), "and 1.00% of the answers are others, expected none; the worst test image is"),
         (Parity(float("nan"), 1.0, 4), "differ by up to nan"),
     ],
 )
@@ -268,10 +268,10 @@ def test_a_figure_of_the_manifest_that_the_file_does_not_come_to_is_told(folder,
     classifier = load_classifier(folder)
     manifest = read_manifest(folder)
     logits, probabilities = classifier.session.run(["logits", "probabilities"], {"images": digits.test.inputs})
-    found = clean_figures(digits.test, (logits, probabilities))
+    found = clean_metrics(digits.test, (logits, probabilities))
 
-    def says(**figures):
-        text = replace(manifest, figures={**manifest.figures, **found, **figures}).to_json()
+    def says(**metrics):
+        text = replace(manifest, metrics={**manifest.metrics, **found, **metrics}).to_json()
         (folder / MANIFEST_FILE).write_text(text, encoding="utf-8")
 
     says()

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from pipelines.cli import main
-from pipelines.core.provenance import reading as pictures
+from pipelines.core.provenance import reading as images
 from pipelines.core.provenance.plan import load_data, make_plan
 from pipelines.exporting.export import write_export
 from pipelines.publishing.gallery import PAGE_FILE, gallery
@@ -32,8 +32,8 @@ def made(tmp_path_factory, metadata_of):
             card = f"# A card\n\n| test accuracy | {manifest.metadata.test_accuracy:.2%} | of all |\n"
             (export / CARD_FILE).write_text(card, encoding="utf-8")
 
-        figures = {"test_accuracy": metadata.test_accuracy}
-        write_export(folder / "digits" / name, model, data_set, metadata, figures, describe)
+        metrics = {"test_accuracy": metadata.test_accuracy}
+        write_export(folder / "digits" / name, model, data_set, metadata, metrics, describe)
     gallery(folder)
     return folder
 
@@ -54,14 +54,14 @@ def test_each_export_is_run_and_its_accuracy_found_in_card_and_page(made):
     assert [verification.path.name for verification in found] == ["lenet5", "softmax"]
     assert steps == ["digits/lenet5: verifying", "digits/softmax: verifying"]
     for verification in found:
-        assert [check.name for check in verification.checks][-4:] == ["test set", "figures", "card", "page"]
+        assert [check.name for check in verification.checks][-4:] == ["test set", "metrics", "card", "page"]
         assert verification.accuracy == verification.metadata.test_accuracy
 
 
-def test_the_pictures_of_a_known_data_set_are_loaded_once(made):
-    pictures.read_data.cache_clear()
+def test_the_images_of_a_known_data_set_are_loaded_once(made):
+    images.read_data.cache_clear()
     verify_all(made, tell=silent)
-    used = pictures.read_data.cache_info()
+    used = images.read_data.cache_info()
     assert (used.misses, used.hits) == (1, 1)
 
 
@@ -128,7 +128,7 @@ def test_a_card_with_another_accuracy_is_told(exports, card, named):
 
 def test_a_manifest_with_two_accuracies_is_told(exports):
     folder = exports / "digits" / "softmax"
-    rewrite(folder, figures={**read_manifest(folder).figures, "test_accuracy": 0.99})
+    rewrite(folder, metrics={**read_manifest(folder).metrics, "test_accuracy": 0.99})
     with pytest.raises(VerificationError, match=r"has a test_accuracy of 0\.99000, the file comes to"):
         verify_all(exports, tell=silent)
 

@@ -20,13 +20,13 @@ INPUT = "images"  # [N, H, W, C] uint8, raw pixels; N, H and W free
 FEATURES = "features"  # of a table, in place of images: [N, F] float32, raw values, a column each; N free
 PROBABILITIES = "probabilities"  # [N, K] float32
 LOGITS = "logits"  # [N, K] float32
-# [N, K, h, w] float32, an output of some models of pictures: what each of h x w positions adds to a class. Its mean
-# over them, plus the last layer's bias, is the logits. The positions lie evenly over the picture of the model's size.
+# [N, K, h, w] float32, an output of some models of images: what each of h x w positions adds to a class. Its mean
+# over them, plus the last layer's bias, is the logits. The positions lie evenly over the image of the model's size.
 ACTIVATION_MAP = "activation_map"
 OPSET = 18  # the first with an antialiased Resize; onnxruntime 1.14 (February 2023) and later run it
 IR_VERSION = 8  # what tf2onnx writes; web and older runtimes refuse newer ones (onnxruntime#20559)
 PARITY_TOLERANCE = 1e-5  # largest difference of a probability between Keras and the file, float32
-# How a picture of another size comes to the model's: stretched to it; cut to its proportions from the middle; or whole,
+# How an image of another size comes to the model's: stretched to it; cut to its proportions from the middle; or whole,
 # between black margins.
 RESIZINGS = ("stretch", "crop", "pad")
 LARGEST_SIDE = 4096  # pixels of the height or the width that a model is made for: more is a slip or an attack
@@ -40,9 +40,21 @@ MANIFEST_FILE = "manifest.json"
 CARD_FILE = "README.md"
 SAMPLES_FOLDER = "samples"
 SAMPLES_FILE = "samples/samples.json"
-FIGURES_FOLDER = "figures"
+PLOTS_FOLDER = "plots"
 
 PREFIX = "zoo."  # of our keys among a file's metadata_props
+
+# Names that files, runs and recipes were written under before, and today's. Whatever reads them takes both.
+OLD_NAMES: Mapping[str, str] = {
+    "pictures": "images",
+    "test_pictures": "test_images",
+    "calibration_pictures": "calibration_images",
+}
+
+
+def renamed(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """What was stored by name, under today's names."""
+    return {OLD_NAMES.get(name, name): value for name, value in stored.items()}
 
 
 @dataclass(frozen=True)
@@ -75,12 +87,12 @@ class Input:
 class Metadata:
     """What an exported file says of itself: enough to use it, and to find the run that made it.
 
-    height, width: the picture size in pixels that the model was trained at; others are resized to it, in
+    height, width: the image size in pixels that the model was trained at; others are resized to it, in
     the way that `resizing` names, one of RESIZINGS.
-    channels: 1 (grey) or 3 (RGB). All three are 0 where the model was trained on a table.
-    columns: of the table, in the order of `features`; none for pictures. label_column: the one that held the class.
+    channels: 1 (gray) or 3 (RGB). All three are 0 where the model was trained on a table.
+    columns: of the table, in the order of `features`; none for images. label_column: the one that held the class.
     labels: the class names, in the order of the outputs.
-    groups: by which column, or folder, pictures were kept together when splits were drawn; empty for none.
+    groups: by which column, or folder, images were kept together when splits were drawn; empty for none.
     source: the trained model whose features this one started from, as its "name" (DATA SET/MODEL) and "weights_sha256";
     empty for a model that was trained from new weights alone.
     parity: "largest_difference" of a probability and "same_top_class" as a share, over the whole test set: between the
@@ -114,14 +126,14 @@ class Metadata:
 
     @property
     def input(self) -> Input:
-        """What the file takes: pictures, or the rows of a table."""
+        """What the file takes: images, or the rows of a table."""
         if self.columns:
             return Input(FEATURES, "float32", ("N", len(self.columns)))
         return Input(INPUT, "uint8", ("N", "H", "W", self.channels))
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as a JSON object; those of pictures, tables or precisions left out where they say nothing."""
-        silent = {*(_OF_PICTURES if self.columns else _OF_TABLES)}
+        """The fields as a JSON object; those of images, tables or precisions left out where they say nothing."""
+        silent = {*(_OF_IMAGES if self.columns else _OF_TABLES)}
         silent |= {*_OF_PRECISIONS} if self.precision == FLOAT32 else set()
         return {name: value for name, value in asdict(self).items() if name not in silent}
 
@@ -149,7 +161,7 @@ class Metadata:
             version = found.get("contract") if isinstance(found, dict) else None
             raise ExportError(f"{where} follows contract {version!r}, this version reads {CONTRACT!r}: export it again")
         # Files that don't say how they resize, or what they started from, are older than the choice.
-        silent = _OF_PICTURES if "columns" in found else _OF_TABLES
+        silent = _OF_IMAGES if "columns" in found else _OF_TABLES
         found = {**silent, **_OF_PRECISIONS, "groups": "", "resizing": RESIZINGS[0], "source": {}, **found}
         missing = [f.name for f in fields(cls) if f.name not in found]
         if missing:
@@ -164,12 +176,12 @@ class Metadata:
         fits = all(type(side) is int and 0 < side <= LARGEST_SIDE for side in size) and size[2] in (1, 3)
         if size != (0, 0, 0) if columns else not fits:
             raise ExportError(
-                f"{where} holds no picture size (sides of 1..{LARGEST_SIDE} pixels, 1 or 3 channels): "
+                f"{where} holds no image size (sides of 1..{LARGEST_SIDE} pixels, 1 or 3 channels): "
                 "export the model again"
             )
         if known["resizing"] not in RESIZINGS:
             raise ExportError(
-                f"{where} resizes pictures by {known['resizing']!r}, expected one of {', '.join(RESIZINGS)}: "
+                f"{where} resizes images by {known['resizing']!r}, expected one of {', '.join(RESIZINGS)}: "
                 "export the model again"
             )
         if known["precision"] not in MODEL_FILES:
@@ -183,13 +195,14 @@ class Metadata:
             wrong.append("test_accuracy")
         if wrong:
             raise ExportError(f"{where} holds no sensible {', '.join(wrong)} in its metadata: export the model again")
+        known |= {name: renamed(known[name]) for name in ("recipe", "quantization")}
         return cls(**{**known, "labels": tuple(labels), "columns": columns})
 
 
 _NAMES = ("groups", "model", "family", "data_set", "data_digest", "run_id", "commit", "weights_sha256", "label_column")
 _MAPPINGS = ("recipe", "parity", "versions", "source", "quantization")
 # What metadata has of the other kind of data set.
-_OF_PICTURES: Mapping[str, Any] = {"height": 0, "width": 0, "channels": 0, "resizing": RESIZINGS[0]}
+_OF_IMAGES: Mapping[str, Any] = {"height": 0, "width": 0, "channels": 0, "resizing": RESIZINGS[0]}
 _OF_TABLES: Mapping[str, Any] = {"columns": [], "label_column": ""}
 _OF_PRECISIONS: Mapping[str, Any] = {"precision": FLOAT32, "quantization": {}}
 
@@ -225,14 +238,14 @@ class ExportedFile:
 class Manifest:
     """manifest.json: what an export holds.
 
-    metadata: of model.onnx, the float32 file. figures: numbers by name, among them parameters, multiply_accumulates,
-    test_accuracy, test_accuracy_low and test_accuracy_high (95 % interval), test_pictures; those of other precisions
+    metadata: of model.onnx, the float32 file. metrics: numbers by name, among them parameters, multiply_accumulates,
+    test_accuracy, test_accuracy_low and test_accuracy_high (95 % interval), test_images; those of other precisions
     begin with their name, such as int8_accuracy.
     map_size: h and w of the model's ACTIVATION_MAP; None where it has none.
     """
 
     metadata: Metadata
-    figures: Mapping[str, float]
+    metrics: Mapping[str, float]
     files: tuple[ExportedFile, ...]
     map_size: tuple[int, int] | None = None
 
@@ -276,7 +289,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise ExportError(f"{path} can't be read ({error}): export the model again") from None
     try:
         files = tuple(ExportedFile(str(f["path"]), int(f["size"]), str(f["sha256"])) for f in found["files"])
-        figures = {str(name): float(value) for name, value in found["figures"].items()}
+        stated = found["metrics"] if "metrics" in found else found["figures"]
+        metrics = {str(name): float(value) for name, value in renamed(stated).items()}
         metadata = Metadata.from_json(found["metadata"], str(path))
         map_size = _map_size(found.get("outputs", ()))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -285,7 +299,7 @@ def read_manifest(folder: Path) -> Manifest:
         inside = PurePosixPath(file.path)
         if inside.is_absolute() or ".." in inside.parts or "\\" in file.path or ":" in file.path:
             raise ExportError(f"{path} names {file.path!r}, which is outside its folder: don't use this export")
-    return Manifest(metadata, figures, files, map_size)
+    return Manifest(metadata, metrics, files, map_size)
 
 
 def _map_size(outputs: Any) -> tuple[int, int] | None:

@@ -2,12 +2,12 @@
 
 ZooError
 ├── DataError            a data set, a folder or a table that can't be used
-│   └── PictureError     one picture that can't be read
-├── ModelError           an unknown model, or one that doesn't fit the pictures or the table
+│   └── ImageError     one image that can't be read
+├── ModelError           an unknown model, or one that doesn't fit the images or the table
 ├── RecipeError          a field that doesn't exist, or a value that can't be
 ├── ExportError          a file that isn't ours, is damaged, or doesn't fit its manifest
 │   └── VerificationError  an export that doesn't answer as its Keras model does
-├── InputError           pictures or rows handed to a classifier in a shape or type that it doesn't take
+├── InputError           images or rows handed to a classifier in a shape or type that it doesn't take
 ├── ProviderError        an execution provider that isn't there, or doesn't start
 ├── QueryError           a field, a filter or an order that a list doesn't have
 ├── StudyError           an experiment that doesn't exist, or lacks what it needs
@@ -30,8 +30,8 @@ class DataError(ZooError):
     """A data set, a folder or a table that can't be used."""
 
 
-class PictureError(DataError):
-    """One picture that can't be read. kind: missing, unreachable, empty, not a picture, too large or damaged."""
+class ImageError(DataError):
+    """One image that can't be read. kind: missing, unreachable, empty, not an image, too large or damaged."""
 
     def __init__(self, message: str, kind: str = "damaged") -> None:
         super().__init__(message)
@@ -39,7 +39,7 @@ class PictureError(DataError):
 
 
 class ModelError(ZooError):
-    """An unknown model, or one that doesn't fit the pictures or the table."""
+    """An unknown model, or one that doesn't fit the images or the table."""
 
 
 class RecipeError(ZooError):
@@ -55,7 +55,7 @@ class VerificationError(ExportError):
 
 
 class InputError(ZooError):
-    """Pictures or rows handed to a classifier in a shape or type that it doesn't take."""
+    """Images or rows handed to a classifier in a shape or type that it doesn't take."""
 
 
 class ProviderError(ZooError):

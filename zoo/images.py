@@ -18,17 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.contract import RESIZINGS
-from zoo.errors import InputError, PictureError, printable
+from zoo.errors import ImageError, InputError, printable
 
 if TYPE_CHECKING:  # an app that hands over arrays never waits for Pillow
     from PIL.Image import Image
 
 Pixels: TypeAlias = NDArray[np.uint8]
-Part: TypeAlias = tuple[slice, slice]  # of a picture, by rows and columns
+Part: TypeAlias = tuple[slice, slice]  # of an image, by rows and columns
 Source: TypeAlias = "str | os.PathLike[str] | bytes | Image | NDArray[np.uint8]"
 
-# Pixels in one picture, 8,000 x 8,000: what a few kB can claim to unpack to. Below Pillow's own limit of 89 million.
-LARGEST_PICTURE = 64_000_000
+# Pixels in one image, 8,000 x 8,000: what a few kB can claim to unpack to. Below Pillow's own limit of 89 million.
+LARGEST_IMAGE = 64_000_000
 # As Pillow names them. Of its others, some start programs of the machine (EPS), and none is a format of photographs.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 # What a file begins with -> its format, and the module of PIL that reads it. `Image.open` imports five at least,
@@ -45,7 +45,7 @@ _BEGINNINGS = (
 )
 
 _EXIF_ORIENTATION = 0x0112
-# Tag value -> the name in PIL.Image.Transpose that turns the picture upright; 1 is upright.
+# Tag value -> the name in PIL.Image.Transpose that turns the image upright; 1 is upright.
 _TURNS = {
     2: "FLIP_LEFT_RIGHT",
     3: "ROTATE_180",
@@ -55,21 +55,21 @@ _TURNS = {
     7: "TRANSVERSE",
     8: "ROTATE_90",
 }
-# A picture of LARGEST_PICTURE takes about a gigabyte while it is decoded, whatever its file's size: one at a time.
-LARGE_PICTURE = 8_000_000
+# An image of LARGEST_IMAGE takes about a gigabyte while it is decoded, whatever its file's size: one at a time.
+LARGE_IMAGE = 8_000_000
 _decoding_large = threading.RLock()
 
 
-def read_picture(source: Source, channels: int) -> Pixels:
-    """Decode one picture: uint8 [H, W, channels], upright, opaque; the first frame of an animation.
+def read_image(source: Source, channels: int) -> Pixels:
+    """Decode one image: uint8 [H, W, channels], upright, opaque; the first frame of an animation.
 
     source: a path, encoded bytes, a PIL image, or an array [H, W], [H, W, 1] or [H, W, 3] of uint8.
-    channels: 1 (grey, the luma of ITU-R 601-2) or 3 (RGB). What is transparent lies on white; 16 bits become 8.
+    channels: 1 (gray, the luma of ITU-R 601-2) or 3 (RGB). What is transparent lies on white; 16 bits become 8.
     The array may be read-only, and may be the one that was handed in.
-    Raises PictureError for a picture that can't be read, InputError for an array or a type that isn't taken.
+    Raises ImageError for an image that can't be read, InputError for an array or a type that isn't taken.
     """
     if channels not in (1, 3):
-        raise InputError(f"pictures have 1 channel (grey) or 3 (RGB), received {channels}")
+        raise InputError(f"images have 1 channel (gray) or 3 (RGB), received {channels}")
     if isinstance(source, np.ndarray):
         return _read_array(source, channels)
     with _opened(source) as (image, where):
@@ -78,9 +78,9 @@ def read_picture(source: Source, channels: int) -> Pixels:
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """A picture and what its file was. format: one of FORMATS; mode: as Pillow names it, such as CMYK.
+    """An image and what its file was. format: one of FORMATS; mode: as Pillow names it, such as CMYK.
 
-    pixels: uint8 [H, W, 1] where the picture shows no colour, however it was saved, else [H, W, 3].
+    pixels: uint8 [H, W, 1] where the image shows no color, however it was saved, else [H, W, 3].
     """
 
     format: str
@@ -90,9 +90,9 @@ class Decoded:
 
 @contextmanager
 def decoding(path: str | os.PathLike[str]) -> Iterator[Decoded]:
-    """Decode one file as `read_picture` does, with as many channels as it needs. Raises PictureError as that does.
+    """Decode one file as `read_image` does, with as many channels as it needs. Raises ImageError as that does.
 
-    Inside of the block no other thread decodes a large picture if this is one: what is made of it takes memory, too.
+    Inside of the block no other thread decodes a large image if this is one: what is made of it takes memory, too.
     """
     with _opened(path) as (image, where), _alone_if_large(image):
         # MPO is a JPEG with further ones behind it, as some cameras write.
@@ -103,7 +103,7 @@ def decoding(path: str | os.PathLike[str]) -> Iterator[Decoded]:
 
 
 def _alone_if_large(image: Image) -> AbstractContextManager[object]:
-    return _decoding_large if image.width * image.height > LARGE_PICTURE else nullcontext()
+    return _decoding_large if image.width * image.height > LARGE_IMAGE else nullcontext()
 
 
 def _decoded(image: Image, where: str) -> Image:
@@ -111,10 +111,10 @@ def _decoded(image: Image, where: str) -> Image:
     try:
         with _alone_if_large(image):
             return _on_white(_upright(image))
-    except PictureError as error:
-        raise PictureError(f"{where} {error}") from None
+    except ImageError as error:
+        raise ImageError(f"{where} {error}") from None
     except Exception as error:  # Pillow's decoders fail in a dozen types, some of them plain ValueError
-        raise PictureError(f"{where} is damaged, it can't be decoded ({_reason(error)}): replace it") from None
+        raise ImageError(f"{where} is damaged, it can't be decoded ({_reason(error)}): replace it") from None
 
 
 def _without_equal_channels(pixels: Pixels) -> Pixels:
@@ -125,18 +125,18 @@ def _without_equal_channels(pixels: Pixels) -> Pixels:
     return pixels[..., :1] if np.array_equal(red, green) and np.array_equal(green, blue) else pixels
 
 
-def resize(picture: Pixels, height: int, width: int, resizing: str = "stretch") -> Pixels:
-    """A picture at another size, by Pillow's antialiased bilinear resizing; the same array if it fits.
+def resize(image: Pixels, height: int, width: int, resizing: str = "stretch") -> Pixels:
+    """An image at another size, by Pillow's antialiased bilinear resizing; the same array if it fits.
 
-    picture: uint8 [H, W, C] -> [height, width, C]. resizing: stretch, to the size as it is; crop, the largest part in
-    the middle that has the size's proportions; pad, the whole picture, centred between black margins. An exported file
+    image: uint8 [H, W, C] -> [height, width, C]. resizing: stretch, to the size as it is; crop, the largest part in
+    the middle that has the size's proportions; pad, the whole image, centerd between black margins. An exported file
     does the same in its graph (`pipelines.exporting.graph.resizing`), with the same roundings.
     """
-    rows, columns, channels = picture.shape
+    rows, columns, channels = image.shape
     seen, place = matching_parts(rows, columns, height, width, resizing)
     if (rows, columns) == (height, width):
-        return picture
-    resized = _stretched(picture[seen], place[0].stop - place[0].start, place[1].stop - place[1].start)
+        return image
+    resized = _stretched(image[seen], place[0].stop - place[0].start, place[1].stop - place[1].start)
     if resized.shape[:2] == (height, width):
         return resized
     padded = np.zeros((height, width, channels), np.uint8)
@@ -145,12 +145,12 @@ def resize(picture: Pixels, height: int, width: int, resizing: str = "stretch") 
 
 
 def matching_parts(rows: int, columns: int, height: int, width: int, resizing: str) -> tuple[Part, Part]:
-    """What `resize` takes of a picture of rows x columns, and where that lies in the one of height x width.
+    """What `resize` takes of an image of rows x columns, and where that lies in the one of height x width.
 
-    One of the two is the whole: a crop leaves some of the picture out, a pad some of the size empty.
+    One of the two is the whole: a crop leaves some of the image out, a pad some of the size empty.
     """
     if resizing not in RESIZINGS:
-        raise InputError(f"pictures are resized by {', '.join(RESIZINGS)}, received {resizing!r}")
+        raise InputError(f"images are resized by {', '.join(RESIZINGS)}, received {resizing!r}")
     seen = place = (0, 0)
     seen_size, place_size = (rows, columns), (height, width)
     if resizing == "crop":
@@ -177,13 +177,13 @@ def _proportional(a: int, b: int, c: int, most: int) -> int:
     return min(max((2 * a * b + c) // (2 * c), 1), most)
 
 
-def _stretched(picture: Pixels, height: int, width: int) -> Pixels:
+def _stretched(image: Pixels, height: int, width: int) -> Pixels:
     from PIL import Image
 
-    if picture.shape[:2] == (height, width):
-        return picture
-    pixels = np.asarray(_as_image(picture).resize((width, height), Image.Resampling.BILINEAR))
-    return pixels.reshape(height, width, picture.shape[2])
+    if image.shape[:2] == (height, width):
+        return image
+    pixels = np.asarray(_as_image(image).resize((width, height), Image.Resampling.BILINEAR))
+    return pixels.reshape(height, width, image.shape[2])
 
 
 @contextmanager
@@ -196,27 +196,27 @@ def _opened(source: str | os.PathLike[str] | bytes | Image) -> Iterator[tuple[Im
         yield _not_too_large(source, "the PIL image"), "the PIL image"
         return
     if isinstance(source, (bytes, bytearray, memoryview)):
-        file, size, where = BytesIO(source), len(source), f"the picture of {len(source):,} bytes"
+        file, size, where = BytesIO(source), len(source), f"the image of {len(source):,} bytes"
     elif isinstance(source, (str, os.PathLike)):
         file = Path(source)
         size, where = _file_size(file), printable(str(source))
     else:
         received = type(source).__name__
-        raise InputError(f"expected a picture as path, bytes, PIL image or array of uint8, received {received}")
+        raise InputError(f"expected an image as path, bytes, PIL image or array of uint8, received {received}")
     if size == 0:
-        raise PictureError(f"{where} is empty (0 bytes): replace it", "empty")
+        raise ImageError(f"{where} is empty (0 bytes): replace it", "empty")
     with ExitStack() as opened:
         try:
             stream: IO[bytes] = opened.enter_context(file.open("rb") if isinstance(file, Path) else file)
             image = opened.enter_context(_open_header(stream))
         except UnidentifiedImageError:
-            raise PictureError(f"{where} is not a picture: {', '.join(FORMATS)} are read", "not a picture") from None
+            raise ImageError(f"{where} is not an image: {', '.join(FORMATS)} are read", "not an image") from None
         except OSError as error:
             if error.errno is None:  # Pillow's own, of a file that isn't whole
-                raise PictureError(f"{where} can't be opened as a picture ({_reason(error)}): replace it") from None
-            raise PictureError(f"{where} can't be read ({_reason(error)})", "unreachable") from None
+                raise ImageError(f"{where} can't be opened as an image ({_reason(error)}): replace it") from None
+            raise ImageError(f"{where} can't be read ({_reason(error)})", "unreachable") from None
         except Exception as error:
-            raise PictureError(f"{where} can't be opened as a picture ({_reason(error)}): replace it") from None
+            raise ImageError(f"{where} can't be opened as an image ({_reason(error)}): replace it") from None
         yield _not_too_large(image, where), where
 
 
@@ -224,12 +224,12 @@ def _file_size(path: Path) -> int:
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
-            raise PictureError(f"{printable(str(path))} is not a file: expected a picture", "not a picture")
+            raise ImageError(f"{printable(str(path))} is not a file: expected an image", "not an image")
         return found.st_size
     except FileNotFoundError:
-        raise PictureError(f"there is no picture at {printable(str(path))}", "missing") from None
+        raise ImageError(f"there is no image at {printable(str(path))}", "missing") from None
     except (OSError, ValueError) as error:  # no permission, a name too long, a null byte
-        raise PictureError(f"{printable(str(path))} can't be read ({_reason(error)})", "unreachable") from None
+        raise ImageError(f"{printable(str(path))} can't be read ({_reason(error)})", "unreachable") from None
 
 
 def _open_header(stream: IO[bytes]) -> Image:
@@ -249,9 +249,9 @@ def _open_header(stream: IO[bytes]) -> Image:
 
 
 def _not_too_large(image: Image, where: str) -> Image:
-    if image.width * image.height > LARGEST_PICTURE:
-        raise PictureError(
-            f"{where} is too large, expected at most {LARGEST_PICTURE:,} pixels, received {image.width:,} x "
+    if image.width * image.height > LARGEST_IMAGE:
+        raise ImageError(
+            f"{where} is too large, expected at most {LARGEST_IMAGE:,} pixels, received {image.width:,} x "
             f"{image.height:,}: make it smaller",
             "too large",
         )
@@ -281,7 +281,7 @@ def _on_white(image: Image) -> Image:
     if image.mode.startswith("I"):
         return _sixteen_to_eight(image)
     if image.mode == "F":
-        raise PictureError("holds floating-point numbers, expected 0..255 or 16 bits: scale and convert it")
+        raise ImageError("holds floating-point numbers, expected 0..255 or 16 bits: scale and convert it")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
@@ -295,12 +295,12 @@ def _in_mode(image: Image, mode: str) -> Image:
 
 
 def _sixteen_to_eight(image: Image) -> Image:
-    """Pillow's own conversion would clip at 255 and leave a white picture."""
+    """Pillow's own conversion would clip at 255 and leave a white image."""
     from PIL import Image
 
     values = np.asarray(image)
     if values.min() < 0 or values.max() > 65535:
-        raise PictureError(f"has values from {values.min()} to {values.max()}, expected 16 bits: scale and convert it")
+        raise ImageError(f"has values from {values.min()} to {values.max()}, expected 16 bits: scale and convert it")
     return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))  # 65535 = 257 * 255
 
 
@@ -310,10 +310,10 @@ def _read_array(array: Pixels, channels: int) -> Pixels:
         raise InputError(f"expected uint8 0..255, received {array.dtype} {_range(array)}: scale and convert")
     if array.ndim not in (2, 3) or array.shape[2:] not in ((), (1,), (3,)) or not array.size:
         raise InputError(
-            f"expected a picture [H, W], [H, W, 1] or [H, W, 3], received an array of shape {list(array.shape)}"
+            f"expected an image [H, W], [H, W, 1] or [H, W, 3], received an array of shape {list(array.shape)}"
         )
-    picture = array.reshape(*array.shape[:2], -1)
-    return picture if picture.shape[2] == channels else _as_pixels(_as_image(picture), channels)
+    image = array.reshape(*array.shape[:2], -1)
+    return image if image.shape[2] == channels else _as_pixels(_as_image(image), channels)
 
 
 def _range(array: NDArray[np.generic]) -> str:
@@ -321,10 +321,10 @@ def _range(array: NDArray[np.generic]) -> str:
     return f"{array.min():g}..{array.max():g}" if numbers else f"of shape {list(array.shape)}"
 
 
-def _as_image(picture: Pixels) -> Image:
+def _as_image(image: Pixels) -> Image:
     from PIL import Image
 
-    return Image.fromarray(np.ascontiguousarray(picture[..., 0] if picture.shape[2] == 1 else picture))
+    return Image.fromarray(np.ascontiguousarray(image[..., 0] if image.shape[2] == 1 else image))
 
 
 def _as_pixels(image: Image, channels: int) -> Pixels:

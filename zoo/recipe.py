@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from zoo.contract import renamed
 from zoo.errors import RecipeError, unknown
 
 AUGMENTATIONS = ("none", "mirror", "light", "strong")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")
-PICTURES = ("train", "all")
+IMAGES = ("train", "all")
 OPTIMIZERS = ("adamw", "muon")
 BALANCES = ("none", "classes")
 MIRRORINGS = ("auto", "yes", "no")
@@ -21,12 +22,12 @@ MIRRORINGS = ("auto", "yes", "no")
 class Recipe:
     """Everything that decides what weights come out of a model and a data set. A model states only what differs."""
 
-    # Passes over the training pictures.
+    # Passes over the training images.
     epochs: int = 20
-    # Steps of the optimiser that a training takes at least: a small data set is gone through more often,
-    # or a folder of 500 pictures would see 80 steps in all.
+    # Steps of the optimizer that a training takes at least: a small data set is gone through more often,
+    # or a folder of 500 images would see 80 steps in all.
     least_updates: int = 2000
-    # Pictures a step. 128 keeps two cores busy; larger ones need more epochs for the same accuracy.
+    # Images a step. 128 keeps two cores busy; larger ones need more epochs for the same accuracy.
     batch_size: int = 128
     # adamw forgives a wrong rate, which SGD doesn't, and nobody tunes for their own folder. muon moves a matrix in all
     # of its directions alike: nets of convolutions learn more in the same epochs, at the same rates.
@@ -39,35 +40,35 @@ class Recipe:
     weight_decay: float = 0.02
     # Share of the target that is spread over all classes (Szegedy et al. 2016); above 0, probabilities stay modest.
     label_smoothing: float = 0.0
-    # train; all: the validation pictures too, for a recipe whose epochs were found with them. The weights that are kept
+    # train; all: the validation images too, for a recipe whose epochs were found with them. The weights that are kept
     # are then those of the last epoch, not those of the best.
-    pictures: str = "train"
-    # none: each picture once an epoch; classes: as many pictures of each class, drawn anew each time, so that a rare
-    # class counts as much as a common one. Right where the test, or the use, is about classes rather than pictures.
+    images: str = "train"
+    # none: each image once an epoch; classes: as many images of each class, drawn anew each time, so that a rare
+    # class counts as much as a common one. Right where the test, or the use, is about classes rather than images.
     balance: str = "none"
-    # none; mirror: every other picture, where labels allow it; light: mirror, and shifts by up to 1/14 of the side;
+    # none; mirror: every other image, where labels allow it; light: mirror, and shifts by up to 1/14 of the side;
     # strong: light, and erased patches.
     augmentation: str = "light"
-    # Whether a mirrored picture keeps its label. auto: as the data set knows, which for a folder of pictures is no.
+    # Whether a mirrored image keeps its label. auto: as the data set knows, which for a folder of images is no.
     mirrored: str = "auto"
-    # Largest share of another picture, and of its target, that is blended into each (Zhang et al. 2018, drawn evenly).
+    # Largest share of another image, and of its target, that is blended into each (Zhang et al. 2018, drawn evenly).
     mixup: float = 0.0
-    # An export whose probabilities are learned beside the labels, for the very pictures that the model sees (Hinton et
+    # An export whose probabilities are learned beside the labels, for the very images that the model sees (Hinton et
     # al. 2015; Beyer et al. 2022): a folder, or a name such as fashion-mnist/conv-small. "" for none.
     teacher: str = ""
     # Share of the target that comes from the teacher; the label has the rest.
     teacher_share: float = 0.9
     # Of a training that starts from another model's features (--from): share of the epochs in which they stay as they
-    # are, while what is new learns from them. Before it has, its gradients would spoil them. With 5 pictures of each of
+    # are, while what is new learns from them. Before it has, its gradients would spoil them. With 5 images of each of
     # five classes of clothes (four draws) and with 20 (two), from features of five others, 0.2 and a rate of 0.5 gave
-    # 88.8 % of the validation pictures in the mean, 0.5 and 0.5 gave 88.7 %, 0.2 and 0.2 gave 88.8 %.
+    # 88.8 % of the validation images in the mean, 0.5 and 0.5 gave 88.7 %, 0.2 and 0.2 gave 88.8 %.
     frozen: float = 0.2
     # Factor of the learning rate in the epochs after that, in which everything learns: what is good needs small steps.
     fine_rate: float = 0.5
     # auto: mixed_bfloat16 where the processor multiplies it itself, else float32. Full convolutions took a fifth less
     # time in it, the small matrices of dense models a tenth to two fifths more, depthwise convolutions twice as long.
     precision: str = "auto"
-    # Of initial weights, order of pictures, augmentation and dropout: same seed, machine and number of threads, same
+    # Of initial weights, order of images, augmentation and dropout: same seed, machine and number of threads, same
     # weights.
     seed: int = 1
 
@@ -88,7 +89,7 @@ class Recipe:
         need(0 < self.learning_rate < 100, "learning_rate", "above 0 and below 100")
         need(self.augmentation in AUGMENTATIONS, "augmentation", f"one of {', '.join(AUGMENTATIONS)}")
         need(self.optimizer in OPTIMIZERS, "optimizer", f"one of {', '.join(OPTIMIZERS)}")
-        need(self.pictures in PICTURES, "pictures", f"one of {', '.join(PICTURES)}")
+        need(self.images in IMAGES, "images", f"one of {', '.join(IMAGES)}")
         need(self.mirrored in MIRRORINGS, "mirrored", f"one of {', '.join(MIRRORINGS)}")
         need(self.balance in BALANCES, "balance", f"one of {', '.join(BALANCES)}")
         need(self.precision in PRECISIONS, "precision", f"one of {', '.join(PRECISIONS)}")
@@ -100,7 +101,7 @@ class Recipe:
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Recipe:
         """The recipe of a decoded JSON object; RecipeError for an unknown field or a value that it can't have."""
-        return cls().with_values(found)
+        return cls().with_values(renamed(found))
 
     def with_values(self, values: Mapping[str, Any]) -> Recipe:
         """A copy with some fields changed; text is read as the field's type, as `--set epochs=3` gives it."""

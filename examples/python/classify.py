@@ -1,4 +1,4 @@
-"""The least that an app needs: python classify.py EXPORT PICTURE."""
+"""The least that an app needs: python classify.py EXPORT IMAGE."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""A web service that classifies pictures: python service.py EXPORT... [--host HOST] [--port PORT].
+"""A web service that classifies images: python service.py EXPORT... [--host HOST] [--port PORT].
 
 Each export tests itself on its own samples before the service listens: one that answers otherwise stops the start.
 """
@@ -31,7 +31,7 @@ class Ranked(BaseModel):
 
 
 class Answer(BaseModel):
-    """What a picture was taken for. ranking: all labels, likeliest first."""
+    """What an image was taken for. ranking: all labels, likeliest first."""
 
     model: str
     label: str
@@ -40,7 +40,7 @@ class Answer(BaseModel):
 
 
 class About(BaseModel):
-    """A model that the service answers with. test_accuracy: 0..1, on pictures that had no part in its making."""
+    """A model that the service answers with. test_accuracy: 0..1, on images that had no part in its making."""
 
     model: str
     family: str
@@ -68,8 +68,8 @@ BODIES = {
     "multipart/form-data": {
         "schema": {
             "type": "object",
-            "properties": {"picture": {"type": "string", "format": "binary"}},
-            "required": ["picture"],
+            "properties": {"image": {"type": "string", "format": "binary"}},
+            "required": ["image"],
         }
     },
 }
@@ -82,9 +82,9 @@ def create_app(folders: Sequence[Path]) -> FastAPI:
         sys.exit(f"{len(folders)} exports have {len(classifiers)} names, expected a name each: leave out the others")
     default = next(iter(classifiers))
     app = FastAPI(
-        title="Picture classifier",
+        title="Image classifier",
         version="1",
-        description=f"Post a picture, get its label. `{default}` answers, unless you name another model.",
+        description=f"Post an image, get its label. `{default}` answers, unless you name another model.",
     )
 
     @app.get("/health", tags=["service"])
@@ -99,24 +99,24 @@ def create_app(folders: Sequence[Path]) -> FastAPI:
 
     @app.post(
         "/predict",
-        tags=["pictures"],
+        tags=["images"],
         responses={
             404: {"model": Problem, "description": "No model of that name"},
             413: {"model": Problem, "description": "Too large an upload"},
-            422: {"model": Problem, "description": "No picture, or a damaged one"},
+            422: {"model": Problem, "description": "No image, or a damaged one"},
         },
         openapi_extra={"requestBody": {"required": True, "content": BODIES}},
     )
     async def predict(
         request: Request, model: Annotated[str, Query(description="one of /models", examples=[default])] = default
     ) -> Answer:
-        """Classify a picture: JPEG, PNG, WebP, GIF, BMP, TIFF or PPM of any size, as the body or as a form's file."""
+        """Classify an image: JPEG, PNG, WebP, GIF, BMP, TIFF or PPM of any size, as the body or as a form's file."""
         if model not in classifiers:
             raise HTTPException(404, f"no model is called {model!r}: there are {', '.join(classifiers)}")
-        picture = await uploaded_picture(request)
+        image = await uploaded_image(request)
         try:
-            found = await run_in_threadpool(classifiers[model].predict, picture)
-        except zoo.PictureError as error:
+            found = await run_in_threadpool(classifiers[model].predict, image)
+        except zoo.ImageError as error:
             raise HTTPException(422, str(error)) from None
         ranking = [Ranked(label=label, probability=probability) for label, probability in found.ranking]
         return Answer(model=model, label=found.label, probability=found.probability, ranking=ranking)
@@ -126,9 +126,9 @@ def create_app(folders: Sequence[Path]) -> FastAPI:
 
 def load(folder: Path) -> zoo.Classifier:
     """The classifier of an export that answers its own samples as expected; SystemExit where it doesn't."""
-    classifier = zoo.load(folder, threads=1)  # for a picture: the service answers several at once
+    classifier = zoo.load(folder, threads=1)  # for an image: the service answers several at once
     if classifier.columns:
-        sys.exit(f"{folder} classifies the rows of a table, expected an export that classifies pictures")
+        sys.exit(f"{folder} classifies the rows of a table, expected an export that classifies images")
     try:
         samples = json.loads((folder / "samples" / "samples.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -160,16 +160,16 @@ def about(name: str, classifier: zoo.Classifier) -> About:
     )
 
 
-async def uploaded_picture(request: Request) -> bytes:
-    """The bytes of the request's picture: its body, or the file `picture` of a form."""
+async def uploaded_image(request: Request) -> bytes:
+    """The bytes of the request's image: its body, or the file `image` of a form."""
     request = Request(request.scope, at_most(LARGEST_UPLOAD, request.receive))
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         return await request.body()
     async with request.form(max_files=1) as form:
-        picture = form.get("picture")
-        if not isinstance(picture, UploadFile):
-            raise HTTPException(422, "the form has no file called 'picture': send one, or the picture as the body")
-        return await picture.read()
+        image = form.get("image")
+        if not isinstance(image, UploadFile):
+            raise HTTPException(422, "the form has no file called 'image': send one, or the image as the body")
+        return await image.read()
 
 
 def at_most(size: int, receive: Receive) -> Receive:
@@ -184,9 +184,7 @@ def at_most(size: int, receive: Receive) -> Receive:
         message = await receive()
         received += len(message.get("body", b""))
         if received > size:
-            raise HTTPException(
-                413, f"the upload is too large, expected at most {size:,} bytes: send a smaller picture"
-            )
+            raise HTTPException(413, f"the upload is too large, expected at most {size:,} bytes: send a smaller image")
         return message
 
     return counted
@@ -194,7 +192,7 @@ def at_most(size: int, receive: Receive) -> Receive:
 
 def main() -> None:
     """Check the exports, then serve them."""
-    parser = argparse.ArgumentParser(description="Classify pictures over HTTP.")
+    parser = argparse.ArgumentParser(description="Classify images over HTTP.")
     parser.add_argument("exports", nargs="+", type=Path, metavar="EXPORT", help="the folder of an export")
     parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine alone")
     parser.add_argument("--port", type=int, default=8000, help="default: 8000")

@@ -222,7 +222,7 @@ def _compare(options: argparse.Namespace) -> None:
     from pipelines.cli import console as terminal
     from pipelines.evaluation.comparison.compare import compare
 
-    comparison = compare(options.models, picture=options.picture, data=options.data, page=options.html, log=options.log)
+    comparison = compare(options.models, image=options.image, data=options.data, page=options.html, log=options.log)
     terminal.show(comparison, options.json, terminal.comparison_table)
     if not options.json:
         terminal.show_pairs(comparison)
@@ -415,7 +415,7 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument(
             "--groups",
             metavar="COLUMN",
-            help="a table's column, or 'folder' for sub-folders of a class: pictures that stay together when train, "
+            help="a table's column, or 'folder' for sub-folders of a class: images that stay together when train, "
             "validation and test are drawn (default: a column named group)",
         )
 
@@ -424,23 +424,23 @@ def _parser() -> argparse.ArgumentParser:
             "--data",
             required=required,
             help="digits, fashion-mnist, a folder with one sub-folder for each class, a .csv or .jsonl table of "
-            "pictures with the columns path and label, an .npz file of arrays, or a .csv table of values",
+            "images with the columns path and label, an .npz file of arrays, or a .csv table of values",
         )
         added.add_argument("--label", metavar="COLUMN", help="of a table, the column that holds the class")
         added.add_argument("--data-folder", type=Path, metavar="DIR", help="where the files of a known data set lie")
-        added.add_argument("--size", type=_size, metavar="HxW", help="picture size to train at, such as 64x64")
+        added.add_argument("--size", type=_size, metavar="HxW", help="image size to train at, such as 64x64")
         added.add_argument(
             "--resize",
             dest="resizing",
             choices=RESIZINGS,
-            help="how pictures of other sizes come to it: stretched, cropped to its proportions, or padded with black "
+            help="how images of other sizes come to it: stretched, cropped to its proportions, or padded with black "
             "(default: stretch)",
         )
         takes_groups(added)
         added.add_argument(
             "--on-bad",
             choices=("skip", "fail"),
-            help="leave out pictures that can't be read, up to 5%%, or train on none (default: skip)",
+            help="leave out images that can't be read, up to 5%%, or train on none (default: skip)",
         )
         added.add_argument(
             "--set",
@@ -453,7 +453,7 @@ def _parser() -> argparse.ArgumentParser:
             "--from",
             dest="source",
             metavar="EXPORT|RUN|imagenet",
-            help="start from the features of a trained model, frozen at first: for few pictures; imagenet means the "
+            help="start from the features of a trained model, frozen at first: for few images; imagenet means the "
             "weights that Keras' authors publish for mobilenet-v2, efficientnet-v2-b0 and resnet50-v2",
         )
 
@@ -462,14 +462,14 @@ def _parser() -> argparse.ArgumentParser:
             "--exports", type=Path, default=Path("exports"), metavar="DIR", help="folder of exports (default: exports)"
         )
 
-    data = commands.add_parser("data", help="look at pictures, or at a table, before they are learned from")
+    data = commands.add_parser("data", help="look at images, or at a table, before they are learned from")
     actions = data.add_subparsers(title="commands", metavar="COMMAND", required=True)
     added = command(
-        "check", _data_check, "say what lies in a folder of pictures or a table, and what is wrong", among=actions
+        "check", _data_check, "say what lies in a folder of images or a table, and what is wrong", among=actions
     )
     added.add_argument("path", type=Path, metavar="PATH", help="a folder, a .csv or .jsonl table, or an .npz file")
     added.add_argument("--label", metavar="COLUMN", help="of a table of values, the column that holds the class")
-    added.add_argument("--html", type=Path, metavar="FILE", help="write the report on pictures as a page, too")
+    added.add_argument("--html", type=Path, metavar="FILE", help="write the report on images as a page, too")
     takes_groups(added)
 
     added = command("run", _run, "train, evaluate, export, verify and compare models in one go")
@@ -518,7 +518,7 @@ def _parser() -> argparse.ArgumentParser:
         "--repository", type=Path, metavar="DIR", help="Triton's model repository to write to (default: models)"
     )
 
-    added = command("verify", _verify, "check exports: the file, its contract, and every picture of the test set")
+    added = command("verify", _verify, "check exports: the file, its contract, and every image of the test set")
     added.add_argument("paths", nargs="*", type=Path, metavar="EXPORT", help="an export's folder, or an .onnx file")
     added.add_argument("--all", action="store_true", help="every export of a folder, with its card and its line there")
     added.add_argument(
@@ -545,13 +545,13 @@ def _parser() -> argparse.ArgumentParser:
         type=_count,
         default=1000,
         metavar="N",
-        help="training pictures to calibrate int8 by (default: 1000)",
+        help="training images to calibrate int8 by (default: 1000)",
     )
     added.add_argument("--data", help="the data set of the exports (default: the one that they name)")
 
-    added = command("predict", _predict, "classify pictures, or the rows of a table, with an export")
+    added = command("predict", _predict, "classify images, or the rows of a table, with an export")
     added.add_argument("export", metavar="EXPORT", help="a folder, an .onnx file, or a name such as digits/lenet5")
-    added.add_argument("paths", nargs="+", type=Path, metavar="PICTURE", help="a picture, or a table as CSV")
+    added.add_argument("paths", nargs="+", type=Path, metavar="IMAGE", help="an image, or a table as CSV")
     added.add_argument("--provider", default="auto", help="where to run: auto, cpu, cuda, openvino, ...")
     added.add_argument("--threads", type=int, help="processor threads to use (default: onnxruntime's choice)")
     added.add_argument(
@@ -560,9 +560,7 @@ def _parser() -> argparse.ArgumentParser:
         default=FLOAT32,
         help="the export's file to take, those that `zoo quantize` makes among them (default: float32)",
     )
-    added.add_argument(
-        "--top", type=_count, default=3, metavar="N", help="labels to print for each picture (default: 3)"
-    )
+    added.add_argument("--top", type=_count, default=3, metavar="N", help="labels to print for each image (default: 3)")
 
     added.add_argument(
         "--explain",
@@ -570,14 +568,14 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         const=Path("explained"),
         metavar="FOLDER",
-        help="draw what in each picture speaks for its answer, into a folder (default: explained); put it last",
+        help="draw what in each image speaks for its answer, into a folder (default: explained); put it last",
     )
 
     added = command("placement", _placement, "show which nodes of an export run on which provider")
     added.add_argument("export", metavar="EXPORT", help="a folder, an .onnx file, or a name such as digits/lenet5")
     added.add_argument("--provider", default="auto", help="where to run: auto, cpu, cuda, openvino, ...")
 
-    added = command("compare", _compare, "put models side by side: accuracy, size, latency, curves, and by picture")
+    added = command("compare", _compare, "put models side by side: accuracy, size, latency, curves, and by image")
     added.add_argument(
         "models",
         nargs="+",
@@ -587,7 +585,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     added.add_argument("--html", type=Path, metavar="FILE", help="write a page that shows it, too, in one file")
     added.add_argument("--log", metavar="RUN", help="add that page to the artifacts of a run")
-    added.add_argument("--picture", type=Path, metavar="FILE", help="save the comparison as a PNG")
+    added.add_argument("--image", type=Path, metavar="FILE", help="save the comparison as a PNG")
     added.add_argument("--data", help="the data set to compare on (default: the one that the models name)")
 
     added = command("demo", _demo, "write a page that shows exports side by side, in one file, for any browser")
@@ -607,7 +605,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_counts,
         default=[1, 8, 64, 256],
         metavar="N,…",
-        help="pictures or rows at a time (default: 1,8,64,256)",
+        help="images or rows at a time (default: 1,8,64,256)",
     )
     added.add_argument(
         "--precision",
@@ -632,7 +630,7 @@ def _parser() -> argparse.ArgumentParser:
         help="run the same model in plain tf2onnx on onnxruntime, TensorFlow, Keras, LiteRT and OpenVINO, too",
     )
     added.add_argument("--plot", type=Path, metavar="FILE", help="save latency and throughput as a PNG")
-    added.add_argument("--log", action="store_true", help="add the figures to the run in MLflow that made the export")
+    added.add_argument("--log", action="store_true", help="add the metrics to the run in MLflow that made the export")
 
     added = command("study", _study, "test what is said of dense and conv layers: experiments, verdicts, a report")
     added.add_argument("names", nargs="*", metavar="NAME", help="an experiment, such as translation (default: all)")
@@ -640,7 +638,7 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument(
         "--seeds", type=_count, metavar="N", help="trainings of each model (default: 5 and at least, quick: 3 and 2)"
     )
-    added.add_argument("--quick", action="store_true", help="fewer pictures and updates: minutes, and wide intervals")
+    added.add_argument("--quick", action="store_true", help="fewer images and updates: minutes, and wide intervals")
     added.add_argument(
         "--models", action="store_true", help="keep those that are worth a look as exports, for `zoo demo`"
     )
@@ -656,7 +654,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     added.description = (
         "Register a model, and let an alias name it, if it passes four gates: parity with Keras; accuracy, refused "
-        "where it gets fewer of the same test pictures right than the present one and McNemar's test says that this is "
+        "where it gets fewer of the same test images right than the present one and McNemar's test says that this is "
         "no chance (p < 0.05); latency; and size. Else nothing is written, and the exit code is 1."
     )
     added.add_argument(
@@ -664,7 +662,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     added.add_argument("--alias", default="champion", metavar="NAME", help="the alias to move (default: champion)")
     added.add_argument(
-        "--max-latency", type=_positive, metavar="MS", help="milliseconds for one picture on one thread, at most"
+        "--max-latency", type=_positive, metavar="MS", help="milliseconds for one image on one thread, at most"
     )
     added.add_argument("--max-size", type=_bytes, metavar="SIZE", help="of model.onnx, such as 500kB or 2MB, at most")
     added.add_argument(
@@ -673,7 +671,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="POINTS",
         help="refuse unless the 95%% interval says that accuracy falls by at most so many points",
     )
-    added.add_argument("--data", help="the data set with the test pictures (default: the one that the export names)")
+    added.add_argument("--data", help="the data set with the test images (default: the one that the export names)")
 
     added = command("demote", _demote, "let the alias champion name the version that it named before")
     added.add_argument("data", metavar="DATA", help="the data set, such as fashion-mnist")
@@ -715,7 +713,7 @@ def _parser() -> argparse.ArgumentParser:
 
     added = command("describe", _describe, "show a model layer by layer: shapes, parameters by formula, cost, sight")
     added.add_argument("model", metavar="MODEL")
-    added.add_argument("--input", type=_input, metavar="HxWxC", help="of pictures (default: 28x28x1)")
+    added.add_argument("--input", type=_input, metavar="HxWxC", help="of images (default: 28x28x1)")
     added.add_argument("--classes", type=_count, metavar="K", help="default: 10")
     added.add_argument("--data", help="a data set whose size and classes count, or a .csv table of values")
     added.add_argument("--label", metavar="COLUMN", help="of a table, the column that holds the class")
@@ -739,7 +737,7 @@ def _settings(options: argparse.Namespace) -> dict[str, str]:
 
 
 def _reading(options: argparse.Namespace) -> dict[str, Any]:
-    """How pictures are read, as `pipelines.core.provenance.plan.DataOptions`: what the user chose, and nothing else."""
+    """How images are read, as `pipelines.core.provenance.plan.DataOptions`: what the user chose, and nothing else."""
     names = ("data_folder", "size", "resizing", "groups", "on_bad", "label")
     chosen = {name: getattr(options, name) for name in names}
     return {name: value for name, value in chosen.items() if value is not None}

@@ -96,7 +96,7 @@ def comparison_table(comparison: Comparison) -> Table:
         known = (_or_blank(run.parameters, ","), _or_blank(run.accuracy, ".2%"), interval)
         table.add_row(_family(run.family), Text(run.name), *known)
     table.caption = (
-        "latency: one picture or row on one thread of onnxruntime, the median\n"
+        "latency: one image or row on one thread of onnxruntime, the median\n"
         "parity: largest difference of a probability from Keras, over the whole test set"
     )
     if several_seeds:
@@ -106,7 +106,7 @@ def comparison_table(comparison: Comparison) -> Table:
 
 
 def benchmark_table(benchmark: Benchmark) -> Table:
-    """A line for each contestant at each batch size; what is the same for all batch sizes stands in its first line."""
+    """A line for each entry at each batch size; what is the same for all batch sizes stands in its first line."""
     from pipelines.inference.harness import ratio  # which imports NumPy: `zoo list` is faster without
 
     table = _table(
@@ -127,8 +127,8 @@ def benchmark_table(benchmark: Benchmark) -> Table:
         ">size",
     )
     for export in benchmark.exports:
-        first = export.contestants[0]
-        for each in export.contestants:
+        first = export.entries[0]
+        for each in export.entries:
             for line, timing in enumerate(each.timings):
                 of_all = (
                     f"{each.cold_start:.2f} s",
@@ -168,12 +168,12 @@ def show_notes(notes: Iterable[str]) -> None:
 
 
 def data_summary(report: Report) -> Table:
-    """The classes of a folder, and how many pictures each has."""
+    """The classes of a folder, and how many images each has."""
     splits = report.splits if len(report.splits) > 1 else ()
-    table = _table("class", ">pictures", *(f">{split}" for split in splits))
+    table = _table("class", ">images", *(f">{split}" for split in splits))
     for found in report.classes[:CLASSES_TOLD]:
         table.add_row(
-            Text(printable(found.label)), f"{found.pictures:,}", *(f"{found.splits[split]:,}" for split in splits)
+            Text(printable(found.label)), f"{found.images:,}", *(f"{found.splits[split]:,}" for split in splits)
         )
     if len(report.classes) > CLASSES_TOLD:
         table.caption = f"and {len(report.classes) - CLASSES_TOLD} more classes"
@@ -181,17 +181,17 @@ def data_summary(report: Report) -> Table:
 
 
 def show_data(report: Report) -> None:
-    """Below it: what the pictures are, each file that is wrong, and what to do."""
+    """Below it: what the images are, each file that is wrong, and what to do."""
 
-    sizes = ", ".join(f"{size.height}x{size.width} ({size.pictures:,})" for size in report.sizes[:5])
+    sizes = ", ".join(f"{size.height}x{size.width} ({size.images:,})" for size in report.sizes[:5])
     more = f" and {len(report.sizes) - 5:,} more" if len(report.sizes) > 5 else ""
     _line("")
-    _line(f"{report.readable:,} of {report.files:,} pictures can be read")
+    _line(f"{report.readable:,} of {report.files:,} images can be read")
     for name, counts in (("formats", report.formats), ("modes", report.modes)):
         _line(f"{name}: " + ", ".join(f"{kind} ({count:,})" for kind, count in counts.items()))
     _line(f"sizes: {sizes}{more}")
     for same in report.same[:DUPLICATES_TOLD]:
-        others = f" and {same.pictures - len(same.files):,} more" if same.pictures > len(same.files) else ""
+        others = f" and {same.images - len(same.files):,} more" if same.images > len(same.files) else ""
         _line(f"{same.kind}: {' = '.join(same.files)}{others}", "dim")
     if len(report.same) > DUPLICATES_TOLD:
         _line(f"and {len(report.same) - DUPLICATES_TOLD:,} more groups of duplicates: --json or --html has them", "dim")
@@ -248,7 +248,7 @@ def _line(text: str, style: str = "") -> None:
 
 
 def show_pairs(comparison: Comparison) -> None:
-    """Below a comparison: whether the best of it is better on the same pictures, or why nobody knows."""
+    """Below a comparison: whether the best of it is better on the same images, or why nobody knows."""
     if comparison.pairs:
         table = _table("better", "other", ">points better", ">95% interval", ">p", ">right alone", ">tested")
         for pair in comparison.pairs:
@@ -260,7 +260,7 @@ def show_pairs(comparison: Comparison) -> None:
                 f"{100 * test.low:.2f} to {100 * test.high:.2f}",
                 f"{pair.adjusted_p:.3f}" if pair.adjusted_p >= 0.001 else "<0.001",
                 f"{test.only_first:,} to {test.only_second:,}",
-                f"{test.pictures:,}",
+                f"{test.images:,}",
             )
         _keep_whole(table)
         _output.print()
@@ -277,15 +277,15 @@ def show_pairs(comparison: Comparison) -> None:
 def next_steps(comparison: Comparison, exports: Path) -> None:
     """The two lines that a first run ends with: how to browse, how to load."""
     best = max(comparison.rows, key=lambda row: row.accuracy)
-    if comparison.picture:
-        _output.print(Text(f"\npicture of the comparison: {comparison.picture}"))
+    if comparison.image:
+        _output.print(Text(f"\nimage of the comparison: {comparison.image}"))
     folder = exports / best.name
     loaded = f'zoo.load("{folder.as_posix()}")'
     if read_manifest(folder).metadata.columns:
         row = f'json.load(open("{(folder / SAMPLES_FILE).as_posix()}", encoding="utf-8"))[0]["row"]'
         call = f"import json, zoo; print({loaded}.predict({row}))"
     else:
-        sample = next(iter(sorted((folder / SAMPLES_FOLDER).glob("*.png"))), "picture.png")
+        sample = next(iter(sorted((folder / SAMPLES_FOLDER).glob("*.png"))), "image.png")
         call = f'import zoo; print({loaded}.predict("{sample}"))'
     # After `make demo` nothing is on the path yet.
     zoo, python = ("zoo", "python") if shutil.which("zoo") else map(os.path.relpath, (sys.argv[0], sys.executable))
@@ -296,7 +296,7 @@ def next_steps(comparison: Comparison, exports: Path) -> None:
 def training_summary(trained: Trained) -> Text:
     """One line about a finished training, and the command that goes on from there."""
     if trained.validation_accuracy is None:
-        found = f"trained on all pictures that are not for the test, {trained.epochs} epochs"
+        found = f"trained on all images that are not for the test, {trained.epochs} epochs"
     else:
         best = f"best of {trained.epochs} epochs: {trained.best_epoch}"
         found = f"validation accuracy {trained.validation_accuracy:.2%} ({best})"
@@ -314,13 +314,13 @@ def reproduction_summary(found: Reproduction) -> Text:
 
 def evaluation_table(evaluation: Evaluation) -> Table:
     """Accuracy by class, with the whole in the caption."""
-    kind = "rows" if evaluation.robust_accuracy is None else "pictures"
+    kind = "rows" if evaluation.robust_accuracy is None else "images"
     table = _table("class", f">{kind}", ">precision", ">recall", ">F1")
     for row in evaluation.classes:
-        table.add_row(Text(row.label), f"{row.pictures:,}", *(f"{v:.2%}" for v in (row.precision, row.recall, row.f1)))
+        table.add_row(Text(row.label), f"{row.images:,}", *(f"{v:.2%}" for v in (row.precision, row.recall, row.f1)))
     table.caption = (
         f"accuracy {evaluation.accuracy:.2%} ({evaluation.low:.2%} - {evaluation.high:.2%})\n"
-        f"on {evaluation.pictures:,} test {kind}"
+        f"on {evaluation.images:,} test {kind}"
     )
     if evaluation.robust_accuracy is not None:
         table.caption += f", {evaluation.robust_accuracy:.2%} on corrupted ones"
@@ -592,7 +592,7 @@ def _over_seeds(model: ListedModel) -> str:
 def ledger_table(ledger: Ledger) -> Table:
     """Layer by layer, with the totals at the foot."""
     sides = "×".join(map(str, ledger.input))
-    takes = f"{sides} pictures" if len(ledger.input) == 3 else f"rows of {sides} columns"
+    takes = f"{sides} images" if len(ledger.input) == 3 else f"rows of {sides} columns"
     table = _table("layer", "~kind", "output", "formula", ">parameters", ">multiply-acc.", ">sees", show_footer=True)
     for layer in ledger.layers:
         table.add_row(

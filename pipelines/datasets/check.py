@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipelines.core.support.progress import progress
 from pipelines.datasets.report import EXAMPLES, write_page
-from zoo.data.folders.reading import check_pictures
+from zoo.data.folders.reading import check_images
 from zoo.data.registry import holds_values
 from zoo.data.report import Report
 from zoo.data.tables.report import TableReport, check_table
@@ -16,20 +16,20 @@ from zoo.errors import DataError
 def data_check(
     path: Path, *, label: str | None = None, groups: str | None = None, page: Path | None = None
 ) -> Report | TableReport:
-    """Look at every picture of a folder, a table of files or a file of arrays, or at every row of a table, and tell.
+    """Look at every image of a folder, a table of files or a file of arrays, or at every row of a table, and tell.
 
     label: of a table of values, the column that holds the class. groups: as `train` takes it. page: where to write the
-    report on pictures as HTML, too.
+    report on images as HTML, too.
     Raises DataError where nothing can be listed, or the page can't be written.
     """
     if label is not None or holds_values(str(path)):
         if groups is not None or page is not None:
-            raise DataError(f"{path} is a table of values: --groups and --html go with pictures")
+            raise DataError(f"{path} is a table of values: --groups and --html go with images")
         return check_table(path, label)
     if page is not None and (not page.name or page.is_dir()):
         raise DataError(f"{page} can't be written (it is a folder): name a file by --html")
     with progress(f"reading {path.name}") as advance:
-        report, examples = check_pictures(
+        report, examples = check_images(
             path,
             groups=groups,
             examples=EXAMPLES if page else 0,

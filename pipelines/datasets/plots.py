@@ -1,4 +1,4 @@
-"""A folder of pictures at a glance: some of each class, how many there are, and of what sizes."""
+"""A folder of images at a glance: some of each class, how many there are, and of what sizes."""
 
 from __future__ import annotations
 
@@ -7,42 +7,42 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from pipelines.plotting.style import FAMILY_COLOURS, QUIET, drawing, short_names
-from pipelines.plotting.tiles import show_picture
+from pipelines.plotting.style import FAMILY_COLORS, QUIET, drawing, short_names
+from pipelines.plotting.tiles import show_image
 from zoo.data.report import ClassCount, SizeCount
 from zoo.images import Pixels
 
 CLASSES_DRAWN = 40
-SPLIT_COLOURS = {"train": FAMILY_COLOURS["conv"], "validation": "#56B4E9", "test": FAMILY_COLOURS["dense"]}
+SPLIT_COLORS = {"train": FAMILY_COLORS["conv"], "validation": "#56B4E9", "test": FAMILY_COLORS["dense"]}
 
 
 @drawing
 def contact_sheet(figure: Figure, examples: Mapping[str, Sequence[Pixels]]) -> str:
-    """Some pictures of each class in a row. examples: class name -> pictures [H, W, C] uint8 of any sizes."""
+    """Some images of each class in a row. examples: class name -> images [H, W, C] uint8 of any sizes."""
     shown = list(examples.items())[:CLASSES_DRAWN]
     names = short_names([label for label, _ in shown], 22)
-    columns = max([len(pictures) for _, pictures in shown], default=1)
+    columns = max([len(images) for _, images in shown], default=1)
     side, gap, left, head = 0.62, 0.06, 1.75, 0.5
     width, height = left + columns * (side + gap) + 0.15, head + len(shown) * (side + gap) + 0.1
     figure.set_layout_engine("none")
     figure.set_size_inches(width, height)
     more = f", the first {len(shown)} of {len(examples)}" if len(examples) > len(shown) else ""
     figure.text(0.15 / width, 1 - 0.15 / height, f"Some of each class{more}", va="top", fontweight="bold")
-    for row, ((_, pictures), name) in enumerate(zip(shown, names, strict=True)):
+    for row, ((_, images), name) in enumerate(zip(shown, names, strict=True)):
         bottom = height - head - (row + 1) * (side + gap) + gap
         figure.text((left - 0.1) / width, (bottom + side / 2) / height, name, ha="right", va="center", color=QUIET)
-        for k, picture in enumerate(pictures):
+        for k, image in enumerate(images):
             box = ((left + k * (side + gap)) / width, bottom / height, side / width, side / height)
             ax = figure.add_axes(box)
             ax.set_axis_off()
-            show_picture(ax, picture)
-    return f"Up to {columns} pictures of each of {len(shown)} classes{more}, a row for each class."
+            show_image(ax, image)
+    return f"Up to {columns} images of each of {len(shown)} classes{more}, a row for each class."
 
 
 @drawing
 def class_counts(figure: Figure, classes: Sequence[ClassCount]) -> str:
-    """Pictures of each class, split by split where the source has splits itself."""
-    shown = sorted(classes, key=lambda found: -found.pictures)[:CLASSES_DRAWN]
+    """Images of each class, split by split where the source has splits itself."""
+    shown = sorted(classes, key=lambda found: -found.images)[:CLASSES_DRAWN]
     figure.set_size_inches(6.4, 0.9 + 0.22 * len(shown))
     ax = figure.add_subplot()
     names = short_names([found.label for found in shown], 22)
@@ -50,37 +50,37 @@ def class_counts(figure: Figure, classes: Sequence[ClassCount]) -> str:
     splits = list(shown[0].splits) if shown else []
     for split in splits:
         counts = np.array([found.splits[split] for found in shown])
-        ax.barh(range(len(shown)), counts, left=begun, color=SPLIT_COLOURS[split], label=split, height=0.7)
+        ax.barh(range(len(shown)), counts, left=begun, color=SPLIT_COLORS[split], label=split, height=0.7)
         begun += counts
     for place, found in enumerate(shown):
-        ax.annotate(f" {found.pictures:,}", (begun[place], place), va="center", color=QUIET, fontsize=8)
+        ax.annotate(f" {found.images:,}", (begun[place], place), va="center", color=QUIET, fontsize=8)
     ax.set_yticks(range(len(shown)), names)
     ax.invert_yaxis()
     ax.margins(x=0.12)
     ax.grid(axis="y", visible=False)
-    ax.set_title("Pictures of each class")
+    ax.set_title("Images of each class")
     if len(splits) > 1:
         ax.legend(loc="lower right")
-    return "Pictures of each class: " + ", ".join(f"{found.label} {found.pictures:,}" for found in shown) + "."
+    return "Images of each class: " + ", ".join(f"{found.label} {found.images:,}" for found in shown) + "."
 
 
 @drawing
-def picture_sizes(figure: Figure, sizes: Sequence[SizeCount]) -> str:
-    """Width and height of the pictures; the area of a dot is how many have them."""
+def image_sizes(figure: Figure, sizes: Sequence[SizeCount]) -> str:
+    """Width and height of the images; the area of a dot is how many have them."""
     figure.set_size_inches(4.6, 4.2)
     ax = figure.add_subplot()
-    counts = np.array([size.pictures for size in sizes], float)
+    counts = np.array([size.images for size in sizes], float)
     area = 12 + 300 * counts / counts.max()
     widths, heights = [size.width for size in sizes], [size.height for size in sizes]
-    ax.scatter(widths, heights, area, color=FAMILY_COLOURS["conv"], alpha=0.5, linewidth=0)
+    ax.scatter(widths, heights, area, color=FAMILY_COLORS["conv"], alpha=0.5, linewidth=0)
     if max(*widths, *heights) > 20 * min(*widths, *heights):
         ax.set_xscale("log")
         ax.set_yscale("log")
     ax.set_xlabel("width in pixels")
     ax.set_ylabel("height in pixels")
-    ax.set_title(f"{len(sizes):,} size{'s' if len(sizes) > 1 else ''} of picture")
+    ax.set_title(f"{len(sizes):,} size{'s' if len(sizes) > 1 else ''} of image")
     most = sizes[0]
     return (
-        f"{len(sizes):,} sizes of picture, from {min(widths)} to {max(widths)} pixels wide and from {min(heights)} to "
-        f"{max(heights)} high; the commonest is {most.width} wide and {most.height} high ({most.pictures:,} pictures)."
+        f"{len(sizes):,} sizes of image, from {min(widths)} to {max(widths)} pixels wide and from {min(heights)} to "
+        f"{max(heights)} high; the commonest is {most.width} wide and {most.height} high ({most.images:,} images)."
     )

@@ -1,4 +1,4 @@
-"""The page that shows what was found in a folder of pictures: one file, safe to open whatever the files are called."""
+"""The page that shows what was found in a folder of images: one file, safe to open whatever the files are called."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from pipelines import tracking
-from pipelines.core.support.atomic import in_place_of
-from pipelines.datasets.plots import CLASSES_DRAWN, class_counts, contact_sheet, picture_sizes
+from pipelines.core.support.atomic import atomic_file
+from pipelines.datasets.plots import CLASSES_DRAWN, class_counts, contact_sheet, image_sizes
 from zoo.data import DataSet
 from zoo.data.folders.findings import USABLE, obstacle
 from zoo.data.listing import SPLITS
@@ -22,7 +22,7 @@ from zoo.data.report import Report
 from zoo.errors import printable
 from zoo.images import Pixels
 
-EXAMPLES = 10  # pictures of each class
+EXAMPLES = 10  # images of each class
 LISTED = 500  # files of each kind that the page names
 PAGE_FILE, TABLE_FILE = "data.html", "splits.csv"
 
@@ -42,9 +42,9 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def write_page(path: Path, report: Report, examples: Mapping[str, Sequence[Pixels]]) -> None:
-    """Write the page, whole or not at all. examples: class name -> pictures [H, W, C] uint8."""
+    """Write the page, whole or not at all. examples: class name -> images [H, W, C] uint8."""
     page = render_page(report, examples)
-    with in_place_of(path) as partial:
+    with atomic_file(path) as partial:
         partial.write_text(page, encoding="utf-8")
 
 
@@ -52,28 +52,28 @@ def render_page(report: Report, examples: Mapping[str, Sequence[Pixels]]) -> str
     """The text of the page."""
     look = "" if report.verdict == USABLE else "serious" if obstacle(report.findings) else "look"
     findings = "".join(f"<li>{_text(finding.sentence)}</li>" for finding in report.findings)
-    readable = f"{report.readable:,} of {report.files:,} pictures can be read, in {len(report.classes):,} classes."
+    readable = f"{report.readable:,} of {report.files:,} images can be read, in {len(report.classes):,} classes."
     kinds = ((name, f"{count:,}") for counts in (report.formats, report.modes) for name, count in counts.items())
     same = (
-        (same.kind, f"{same.pictures:,}", ", ".join(same.labels), ", ".join(same.splits), " = ".join(same.files))
+        (same.kind, f"{same.images:,}", ", ".join(same.labels), ", ".join(same.splits), " = ".join(same.files))
         for same in report.same[:LISTED]
     )
     parts = [
         f"<h1>{_text(report.path)}</h1>",
         f'<p class="verdict {look}"><strong>{_text(report.verdict)}</strong><br>{readable}</p>',
         f"<ul>{findings}</ul>" if findings else "",
-        *_pictures(report, examples),
-        "<h2>Formats and modes</h2>" + _table(("", ">pictures"), kinds),
+        *_images(report, examples),
+        "<h2>Formats and modes</h2>" + _table(("", ">images"), kinds),
     ]
     if report.same:
         counted = f"{report.surplus['equal']:,} equal"
         counted += f", {report.surplus['near']:,} near" if "near" in report.surplus else ", near ones not looked for"
-        table = _table(("kind", ">pictures", "classes", "splits", "files"), same)
+        table = _table(("kind", ">images", "classes", "splits", "files"), same)
         parts.append(_details(f"Duplicates ({counted})", table, len(report.same)))
     for title, problems in (
         ("Files that can't be read", report.unreadable),
-        ("Files that are no pictures to learn from", report.left_out),
-        ("Pictures with the name of another format", report.wrongly_named),
+        ("Files that are no images to learn from", report.left_out),
+        ("Images with the name of another format", report.wrongly_named),
     ):
         if problems:
             rows = ((problem.file, problem.kind, problem.sentence) for problem in problems[:LISTED])
@@ -88,7 +88,7 @@ def render_page(report: Report, examples: Mapping[str, Sequence[Pixels]]) -> str
     )
 
 
-def _pictures(report: Report, examples: Mapping[str, Sequence[Pixels]]) -> Iterable[str]:
+def _images(report: Report, examples: Mapping[str, Sequence[Pixels]]) -> Iterable[str]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "figure.png"
         if report.classes:
@@ -96,9 +96,9 @@ def _pictures(report: Report, examples: Mapping[str, Sequence[Pixels]]) -> Itera
         if any(examples.values()):
             yield _image(path, contact_sheet(path, examples))
         if len(report.sizes) > 1:
-            yield _image(path, picture_sizes(path, report.sizes))
+            yield _image(path, image_sizes(path, report.sizes))
         elif report.sizes:
-            yield f"<p>All pictures are {report.sizes[0].width} wide and {report.sizes[0].height} high, in pixels.</p>"
+            yield f"<p>All images are {report.sizes[0].width} wide and {report.sizes[0].height} high, in pixels.</p>"
 
 
 def _image(path: Path, alternative: str) -> str:
@@ -145,7 +145,7 @@ def log_data(run_id: str, data_set: DataSet) -> None:
 
 
 def splits_table(data_set: DataSet) -> str:
-    """A row for each picture: path, label, split. Put beside the files of a folder, `--data` takes it as it is."""
+    """A row for each image: path, label, split. Put beside the files of a folder, `--data` takes it as it is."""
     text = StringIO()
     table = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     table.writerow(("path", "label", "split"))

@@ -1,7 +1,7 @@
-"""Pictures as the world hands them over: noisy, blurred, shifted, faint. A model that only knows clean ones fails here.
+"""Images as the world hands them over: noisy, blurred, shifted, faint. A model that only knows clean ones fails here.
 
 After the common corruptions of Hendrycks & Dietterich (2019), four of their kinds at two severities each, with sizes as
-shares of the side: theirs are made for photographs of 224 pixels. Same pictures, same corruption, same bytes.
+shares of the side: theirs are made for photographs of 224 pixels. Same images, same corruption, same bytes.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data.pixels import Pictures, in_chunks
+from zoo.data.pixels import Images, in_chunks
 from zoo.images import Pixels
 
 Values = NDArray[np.float32]  # [B, H, W, C], 0..255
 
 SEED = 2019
-BATCH = 1000  # pictures at a time: a whole test set as float32 can be gigabytes
-DESIGNED_FOR = 28  # pixels: sizes are stated for pictures of this side, and scaled to others
+BATCH = 1000  # images at a time: a whole test set as float32 can be gigabytes
+DESIGNED_FOR = 28  # pixels: sizes are stated for images of this side, and scaled to others
 
 
 @dataclass(frozen=True)
 class Corruption:
-    """One way to spoil a picture. amount: what it does, in words. severity: 1 (mild) or 2 (strong)."""
+    """One way to spoil an image. amount: what it does, in words. severity: 1 (mild) or 2 (strong)."""
 
     kind: str
     severity: int
@@ -33,10 +33,10 @@ class Corruption:
     spoil: Callable[[Values, np.random.Generator], Values]
 
     def __call__(self, images: Pixels) -> Pixels:
-        """[N, H, W, C] uint8 -> the same, spoiled. What a picture gets depends on its place, so that all differ."""
+        """[N, H, W, C] uint8 -> the same, spoiled. What an image gets depends on its place, so that all differ."""
         return np.concatenate([*self.batches(images)])
 
-    def batches(self, images: Pictures) -> Iterator[Pixels]:
+    def batches(self, images: Images) -> Iterator[Pixels]:
         """The same, some of them at a time."""
         random = np.random.default_rng(SEED)
         for some in in_chunks(images, BATCH):
@@ -62,7 +62,7 @@ def blur(pixels: float) -> Callable[[Values, np.random.Generator], Values]:
 
 
 def shift(pixels: int) -> Callable[[Values, np.random.Generator], Values]:
-    """Move each picture towards one of its corners; its edge fills what is uncovered. pixels: each way, at 28."""
+    """Move each image towards one of its corners; its edge fills what is uncovered. pixels: each way, at 28."""
 
     def spoil(images: Values, random: np.random.Generator) -> Values:
         signs = random.choice([-1, 1], (2, len(images), 1))
@@ -77,7 +77,7 @@ def shift(pixels: int) -> Callable[[Values, np.random.Generator], Values]:
 
 
 def contrast(kept: float) -> Callable[[Values, np.random.Generator], Values]:
-    """Pull each value towards the mean of its picture. kept: the share of its distance that is left."""
+    """Pull each value towards the mean of its image. kept: the share of its distance that is left."""
 
     def spoil(images: Values, random: np.random.Generator) -> Values:  # noqa: ARG001
         means: Values = images.mean(axis=(1, 2, 3), keepdims=True)

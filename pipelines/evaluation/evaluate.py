@@ -1,4 +1,4 @@
-"""`zoo evaluate RUN`: how good a trained model is, on pictures that had no part in its making."""
+"""`zoo evaluate RUN`: how good a trained model is, on images that had no part in its making."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from pipelines.core.provenance.plan import load_data
 from pipelines.evaluation.corruptions import Corruption
 from pipelines.evaluation.learning_curves import curves
 from pipelines.evaluation.plots import confusion, reliability
-from pipelines.evaluation.predictions import BATCH, Answers, ask_all, clean_figures, corrupted_accuracies, robust_figure
+from pipelines.evaluation.predictions import BATCH, Answers, ask_all, clean_metrics, corrupted_accuracies, robust_metric
 from pipelines.plotting.tiles import first_layer, mistakes
 from pipelines.tracking import TrackedRun
-from zoo.contract import LOGITS, PROBABILITIES
+from zoo.contract import LOGITS, PROBABILITIES, renamed
 from zoo.data import DataSet, Split
 from zoo.data.pixels import in_chunks
 from zoo.errors import ExportError
@@ -33,19 +33,19 @@ SMALL_SIDE = 560  # pixels at most
 
 
 @dataclass(frozen=True)
-class ClassFigures:
-    """How a class fared. precision: share of its answers that are right; recall: share of its pictures found; 0..1."""
+class ClassMetrics:
+    """How a class fared. precision: share of its answers that are right; recall: share of its images found; 0..1."""
 
     label: str
-    pictures: int
+    images: int
     precision: float
     recall: float
     f1: float
 
 
 @dataclass(frozen=True)
-class CorruptedFigures:
-    """Accuracy, 0..1, on the same test pictures with one corruption of `evaluation.corruptions`. amount: in words."""
+class CorruptedMetrics:
+    """Accuracy, 0..1, on the same test images with one corruption of `evaluation.corruptions`. amount: in words."""
 
     kind: str
     severity: int
@@ -58,16 +58,16 @@ class Evaluation:
     """A model on its whole test set.
 
     accuracy, and its 95% interval from low to high (Wilson): 0..1. loss: mean cross-entropy in nats. top3: share of
-    pictures whose class is among the three likeliest. confidence: mean probability of the answers; calibration_error:
+    images whose class is among the three likeliest. confidence: mean probability of the answers; calibration_error:
     expected difference between a probability and how often it is right, in 15 bins. robust_accuracy: the mean over all
-    corruptions of the pictures. confusion: [K][K] counts, a row for each class, a column for each answer. figures: the
-    pictures drawn, file name -> alternative text. A table's rows aren't corrupted: robust_accuracy is None.
+    corruptions of the images. confusion: [K][K] counts, a row for each class, a column for each answer. metrics: the
+    images drawn, file name -> alternative text. A table's rows aren't corrupted: robust_accuracy is None.
     """
 
     run: str
     model: str
     data_set: str
-    pictures: int
+    images: int
     accuracy: float
     low: float
     high: float
@@ -76,10 +76,10 @@ class Evaluation:
     confidence: float
     calibration_error: float
     robust_accuracy: float | None
-    corrupted: tuple[CorruptedFigures, ...]
-    classes: tuple[ClassFigures, ...]
+    corrupted: tuple[CorruptedMetrics, ...]
+    classes: tuple[ClassMetrics, ...]
     confusion: tuple[tuple[int, ...], ...]
-    figures: Mapping[str, str]
+    plots: Mapping[str, str]
 
     def to_json(self) -> str:
         """The text of evaluation.json."""
@@ -87,12 +87,12 @@ class Evaluation:
 
 
 def evaluate(run: str) -> Evaluation:
-    """Ask a run's Keras model about each picture of the test set, clean and corrupted, and log figures and pictures.
+    """Ask a run's Keras model about each image of the test set, clean and corrupted, and log metrics and images.
 
     Of a table it is asked about each row, as it is.
 
     run: its id, or the beginning of it.
-    Raises TrackingError for a run that isn't there or holds no model, DataError where its pictures have changed.
+    Raises TrackingError for a run that isn't there or holds no model, DataError where its images have changed.
     """
     tracked = tracking.load_run(run)
     data_set = load_data(tracked.plan, digest=tracked.data_digest)
@@ -104,7 +104,7 @@ def evaluate(run: str) -> Evaluation:
 
     answers = ask_all(ask, in_chunks(data_set.test.inputs, BATCH))
     corrupted = [] if data_set.columns else corrupted_accuracies(data_set.test, ask)
-    measured = {**clean_figures(data_set.test, answers), **robust_figure(corrupted)}
+    measured = {**clean_metrics(data_set.test, answers), **robust_metric(corrupted)}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         drawn = draw(folder, tracked, model, data_set, answers[1])
@@ -112,8 +112,8 @@ def evaluate(run: str) -> Evaluation:
         evaluation = judge(tracked, data_set, answers[1], measured, corrupted, drawn)
         (folder / EVALUATION_FILE).write_text(evaluation.to_json(), encoding="utf-8")
         tracking.log_folder(tracked.run_id, folder, EVALUATION_FOLDER)
-    # Last: who finds an accuracy in a run finds its pictures, too.
-    tracking.log_figures(tracked.run_id, measured, model=tracking.KERAS_MODEL, split="test")
+    # Last: who finds an accuracy in a run finds its images, too.
+    tracking.log_metrics(tracked.run_id, measured, model=tracking.KERAS_MODEL, split="test")
     return evaluation
 
 
@@ -125,9 +125,9 @@ def judge(
     corrupted: Sequence[tuple[Corruption, float]],
     drawn: Mapping[str, str],
 ) -> Evaluation:
-    """All that is known of a model by its probabilities [N, K] for the N test pictures.
+    """All that is known of a model by its probabilities [N, K] for the N test images.
 
-    measured: the figures of `pipelines.evaluation.predictions`. drawn: the pictures that go with them.
+    measured: the metrics of `pipelines.evaluation.predictions`. drawn: the images that go with them.
     """
     truth, (answer, confidence, right) = data_set.test.labels, _answers(probabilities, data_set.test)
     confusion = confusion_matrix(truth, answer, data_set.classes)
@@ -137,7 +137,7 @@ def judge(
         run=tracked.run_id,
         model=tracked.plan.model,
         data_set=tracked.data_set,
-        pictures=len(right),
+        images=len(right),
         accuracy=measured["test_accuracy"],
         low=measured["test_accuracy_low"],
         high=measured["test_accuracy_high"],
@@ -146,23 +146,23 @@ def judge(
         confidence=float(confidence.mean(dtype=np.float64)),
         calibration_error=measured["test_calibration_error"],
         robust_accuracy=measured.get("test_robust_accuracy"),
-        corrupted=tuple(CorruptedFigures(c.kind, c.severity, c.amount, accuracy) for c, accuracy in corrupted),
-        classes=tuple(map(ClassFigures, data_set.labels, counts, precision, recall, f1)),
+        corrupted=tuple(CorruptedMetrics(c.kind, c.severity, c.amount, accuracy) for c, accuracy in corrupted),
+        classes=tuple(map(ClassMetrics, data_set.labels, counts, precision, recall, f1)),
         confusion=tuple(map(tuple, confusion.tolist())),
-        figures=drawn,
+        plots=drawn,
     )
 
 
 def draw(
     folder: Path, tracked: TrackedRun, model: Any, data_set: DataSet, probabilities: NDArray[np.float32]
 ) -> dict[str, str]:
-    """Write the pictures of an evaluation to a folder. Returns file name -> alternative text."""
+    """Write the images of an evaluation to a folder. Returns file name -> alternative text."""
     test, labels = data_set.test, data_set.labels
     answer, confidence, right = _answers(probabilities, test)
     matrix = confusion_matrix(test.labels, answer, data_set.classes)
     path, kind = folder.joinpath, data_set.kind
     drawn = {
-        "curves.png": curves(path("curves.png"), tracked.history, int(tracked.figures["best_epoch"]), kind),
+        "curves.png": curves(path("curves.png"), tracked.history, int(tracked.metrics["best_epoch"]), kind),
         "confusion.png": confusion(path("confusion.png"), matrix, labels, kind),
         "reliability.png": reliability(path("reliability.png"), calibration_bins(confidence, right), kind),
     }
@@ -179,18 +179,18 @@ def draw(
 
 
 def _write_small(folder: Path, names: Sequence[str]) -> None:
-    """Copies of pictures that fit into the column of a run's description in the MLflow UI."""
+    """Copies of images that fit into the column of a run's description in the MLflow UI."""
     from PIL import Image
 
     (folder / tracking.SMALL).mkdir()
     for name in names:
-        with Image.open(folder / name) as picture:
-            picture.thumbnail((SMALL_SIDE, SMALL_SIDE), Image.Resampling.LANCZOS)
-            picture.save(folder / tracking.SMALL / name)
+        with Image.open(folder / name) as image:
+            image.thumbnail((SMALL_SIDE, SMALL_SIDE), Image.Resampling.LANCZOS)
+            image.save(folder / tracking.SMALL / name)
 
 
 def first_weights(model: Any) -> NDArray[np.float32] | None:
-    """The weights of the first layer that has a kernel, as pictures [H, W, C, F]; None where they aren't pictures."""
+    """The weights of the first layer that has a kernel, as images [H, W, C, F]; None where they aren't images."""
     _, height, width, channels = model.input_shape
     layer = next((layer for layer in model.layers if hasattr(layer, "kernel")), None)
     if layer is None:
@@ -208,10 +208,13 @@ def read_evaluation(folder: Path) -> Evaluation:
     path = folder / EVALUATION_FILE
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        if any(Path(name).name != name for name in found["figures"]):  # it came from the store, and is copied from
-            raise ValueError("it names pictures outside of its folder")
-        classes = tuple(ClassFigures(**figures) for figures in found.pop("classes"))
-        corrupted = tuple(CorruptedFigures(**figures) for figures in found.pop("corrupted"))
+        for old, new in (("figures", "plots"), ("pictures", "images")):  # as evaluations were written before
+            if old in found:
+                found[new] = found.pop(old)
+        if any(Path(name).name != name for name in found["plots"]):  # it came from the store, and is copied from
+            raise ValueError("it names images outside of its folder")
+        classes = tuple(ClassMetrics(**renamed(metrics)) for metrics in found.pop("classes"))
+        corrupted = tuple(CorruptedMetrics(**metrics) for metrics in found.pop("corrupted"))
         confusion = tuple(map(tuple, found.pop("confusion")))
         return Evaluation(classes=classes, corrupted=corrupted, confusion=confusion, **found)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -221,6 +224,6 @@ def read_evaluation(folder: Path) -> Evaluation:
 def _answers(
     probabilities: NDArray[np.float32], test: Split
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]]:
-    """Of each picture [N]: the likeliest class, its probability, and whether it is the right one."""
+    """Of each image [N]: the likeliest class, its probability, and whether it is the right one."""
     answer = probabilities.argmax(axis=1)
     return answer, probabilities.max(axis=1), answer == test.labels

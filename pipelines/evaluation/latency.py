@@ -1,4 +1,4 @@
-"""How long exports take for one picture, timed by turns on this machine."""
+"""How long exports take for one image, timed by turns on this machine."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from statistics import median
 from pipelines.evaluation.predictions import made_up
 from zoo.runtime import Classifier
 
-# A small model gains nothing from more on one picture, and several sessions' threads get in each other's way.
+# A small model gains nothing from more on one image, and several sessions' threads get in each other's way.
 THREADS = 1
 WARM_UP, ROUNDS = 20, 300  # calls
 PATIENCE = 10.0  # seconds for all rounds, of which large models get fewer
 
 
 def measure_latencies(classifiers: Sequence[Classifier], seconds: float = PATIENCE) -> list[float]:
-    """The median milliseconds that each needs for one picture or row, taken in turns, for so many seconds at most."""
+    """The median milliseconds that each needs for one image or row, taken in turns, for so many seconds at most."""
     inputs = [made_up(classifier.metadata, 1) for classifier in classifiers]
     times: list[list[float]] = [[] for _ in classifiers]
     began = time.perf_counter()

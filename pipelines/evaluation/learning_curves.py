@@ -13,10 +13,10 @@ from pipelines.plotting.style import PERCENT, QUIET, RIGHT, dot, drawing
 
 
 @drawing
-def curves(figure: Figure, history: Mapping[str, Sequence[float]], best_epoch: int, kind: str = "pictures") -> str:
+def curves(figure: Figure, history: Mapping[str, Sequence[float]], best_epoch: int, kind: str = "images") -> str:
     """Loss and accuracy by epoch, from when learning has settled.
 
-    history: epoch (from 1), train_loss and train_accuracy, and validation_loss and validation_accuracy where pictures
+    history: epoch (from 1), train_loss and train_accuracy, and validation_loss and validation_accuracy where images
     were held out to validate on. best_epoch: one of them, whose weights were kept. kind: of what there are
     many.
     """
@@ -29,11 +29,11 @@ def curves(figure: Figure, history: Mapping[str, Sequence[float]], best_epoch: i
         parts = {"training": (history[f"train_{name}"], QUIET)}
         if validated:
             parts["validation"] = (history[f"validation_{name}"], RIGHT)
-        for label, (values, colour) in parts.items():
+        for label, (values, color) in parts.items():
             lone = "o" if label == "training" and len(epochs) == 1 else None
-            ax.plot(epochs, values, color=colour, label=label, marker=lone)
-        values, colour = parts["validation" if validated else "training"]
-        ax.plot(best_epoch, values[kept], **dot(colour))
+            ax.plot(epochs, values, color=color, label=label, marker=lone)
+        values, color = parts["validation" if validated else "training"]
+        ax.plot(best_epoch, values[kept], **dot(color))
         ax.set_title(f"{name.capitalize()} by epoch")
         ax.set_xlim(0.5, epochs[-1] + 0.5)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

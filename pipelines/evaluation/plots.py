@@ -19,7 +19,7 @@ NAMED_CLASSES = 50  # of more than these, the names are
 
 
 @drawing
-def confusion(figure: Figure, matrix: Counts, labels: Sequence[str], kind: str = "pictures") -> str:
+def confusion(figure: Figure, matrix: Counts, labels: Sequence[str], kind: str = "images") -> str:
     """A row for each class, a column for each answer, and at the right the share of the row that is right.
 
     matrix: [K, K] counts. kind: of what. Up to 20 classes have their numbers written, up to 50 their names.
@@ -27,17 +27,17 @@ def confusion(figure: Figure, matrix: Counts, labels: Sequence[str], kind: str =
     classes = len(labels)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)  # [K, K], of the row
     mistakes = np.where(np.eye(classes, dtype=bool), 0, shares)
-    # The root, so that rare mistakes are seen beside common ones; full colour from one picture in ten.
+    # The root, so that rare mistakes are seen beside common ones; full color from one image in ten.
     heat = np.sqrt(mistakes / max(mistakes.max(), 0.1))
-    colours = tints(heat, WRONG)
-    colours[np.diag_indices(classes)] = tints(0.55 * np.diag(shares), RIGHT)
+    colors = tints(heat, WRONG)
+    colors[np.diag_indices(classes)] = tints(0.55 * np.diag(shares), RIGHT)
 
     side = float(np.clip(0.44 * classes, 2.6, 9))
     figure.set_size_inches(side + 2.2, side + 1.6)
     ax = figure.subplots()
-    ax.imshow(colours, interpolation="nearest")
+    ax.imshow(colors, interpolation="nearest")
     ax.set(xlabel="answer", ylabel="class")
-    ax.set_title("What is taken for what" if mistakes.any() else f"Every {kind[:-1]} is recognised")
+    ax.set_title("What is taken for what" if mistakes.any() else f"Every {kind[:-1]} is recognized")
     ax.grid(visible=False)
     ax.spines[:].set_visible(False)
     if classes <= NAMED_CLASSES:
@@ -70,13 +70,13 @@ def _confusion_text(matrix: Counts, labels: Sequence[str], kind: str) -> str:
 
 
 @drawing
-def reliability(figure: Figure, bins: Sequence[CalibrationBin], kind: str = "pictures") -> str:
+def reliability(figure: Figure, bins: Sequence[CalibrationBin], kind: str = "images") -> str:
     """How often answers of one confidence are right, with 95 % intervals, over how many answers have it."""
     figure.set_size_inches(4.6, 4.9)
     ax, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     confidence = np.array([b.confidence for b in bins])
     accuracy = np.array([b.accuracy for b in bins])
-    intervals = np.array([wilson_interval(b.correct, b.pictures) for b in bins]).T  # [2, bins]
+    intervals = np.array([wilson_interval(b.correct, b.images) for b in bins]).T  # [2, bins]
     ax.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
     ax.vlines(confidence, *intervals, color=RIGHT, linewidth=1.4, alpha=0.55)
     ax.plot(confidence, accuracy, **dot(RIGHT))
@@ -84,7 +84,7 @@ def reliability(figure: Figure, bins: Sequence[CalibrationBin], kind: str = "pic
     ax.set(ylabel="share of right answers", ylim=(-0.02, 1.02), title="How far a probability can be believed")
     ax.text(0.97, 0.12, f"calibration error {error:.2%}", transform=ax.transAxes, ha="right", color=RIGHT)
     ax.text(0.97, 0.05, "below the line: too sure", transform=ax.transAxes, ha="right", color=QUIET)
-    below.bar(confidence, [b.pictures for b in bins], width=0.035, color=QUIET)
+    below.bar(confidence, [b.images for b in bins], width=0.035, color=QUIET)
     below.set(yscale="log", ylabel=kind, xlabel="probability of the answer", xlim=(-0.02, 1.03))
     below.yaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
     below.yaxis.set_minor_formatter(NullFormatter())
@@ -93,6 +93,6 @@ def reliability(figure: Figure, bins: Sequence[CalibrationBin], kind: str = "pic
     figure.align_ylabels()
     surest = bins[-1]
     return (
-        f"Reliability diagram, expected calibration error {error:.2%}: of the {surest.pictures:,} surest answers, "
+        f"Reliability architecture, expected calibration error {error:.2%}: of the {surest.images:,} surest answers, "
         f"with a mean probability of {surest.confidence:.1%}, {surest.accuracy:.1%} are right."
     )

@@ -1,4 +1,4 @@
-"""The figures of a test, from answers alone: what `evaluate` learns of a Keras model and `verify` finds in its file."""
+"""The metrics of a test, from answers alone: what `evaluate` learns of a Keras model and `verify` finds in its file."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from zoo.runtime import Classifier
 
 Answers = tuple[NDArray[np.float32], NDArray[np.float32]]  # logits [N, K], probabilities [N, K]
 
-Ask = Callable[[Pixels], Answers]  # of some pictures [B, H, W, C]
+Ask = Callable[[Pixels], Answers]  # of some images [B, H, W, C]
 
-BATCH = 256  # pictures at a time
+BATCH = 256  # images at a time
 
 
 def made_up(metadata: Metadata, count: int) -> Any:
-    """Random pictures [count, H, W, C] uint8 of the model's size, or rows [count, F] float32: the same each time."""
+    """Random images [count, H, W, C] uint8 of the model's size, or rows [count, F] float32: the same each time."""
     random = np.random.default_rng(0)
     if not metadata.columns:
         return random.integers(0, 256, (count, metadata.height, metadata.width, metadata.channels), dtype=np.uint8)
@@ -39,7 +39,7 @@ def made_up(metadata: Metadata, count: int) -> Any:
 
 
 def answers_of(classifier: Classifier, inputs: Any) -> Answers:
-    """What an exported file answers to pictures [N, H, W, C] uint8, or rows [N, F] float32, however many they are."""
+    """What an exported file answers to images [N, H, W, C] uint8, or rows [N, F] float32, however many they are."""
     name = classifier.metadata.input.name
     return ask_all(lambda some: classifier.session.run([LOGITS, PROBABILITIES], {name: some}), in_chunks(inputs, BATCH))
 
@@ -50,8 +50,8 @@ def ask_all(ask: Ask, batches: Iterable[Any]) -> Answers:
     return logits, probabilities
 
 
-def clean_figures(test: Split, answers: Answers) -> dict[str, float]:
-    """The figures that an export's manifest has of its test, but for those of corrupted pictures."""
+def clean_metrics(test: Split, answers: Answers) -> dict[str, float]:
+    """The metrics that an export's manifest has of its test, but for those of corrupted images."""
     logits, probabilities = answers
     right = probabilities.argmax(axis=1) == test.labels
     low, high = wilson_interval(int(right.sum()), len(right))
@@ -59,7 +59,7 @@ def clean_figures(test: Split, answers: Answers) -> dict[str, float]:
         "test_accuracy": float(right.mean()),
         "test_accuracy_low": low,
         "test_accuracy_high": high,
-        "test_pictures": len(right),
+        "test_images": len(right),
         "test_loss": cross_entropy(logits, test.labels),
         "test_top3": top_accuracy(logits, test.labels, 3),
         "test_calibration_error": calibration_error(calibration_bins(probabilities.max(axis=1), right)),
@@ -67,7 +67,7 @@ def clean_figures(test: Split, answers: Answers) -> dict[str, float]:
 
 
 def corrupted_accuracies(test: Split, ask: Ask) -> list[tuple[Corruption, float]]:
-    """For each of the CORRUPTIONS the accuracy, 0..1, on the whole test set: so many times its pictures are asked."""
+    """For each of the CORRUPTIONS the accuracy, 0..1, on the whole test set: so many times its images are asked."""
     found = []
     for corrupt in CORRUPTIONS:
         _, probabilities = ask_all(ask, corrupt.batches(test.inputs))
@@ -75,6 +75,6 @@ def corrupted_accuracies(test: Split, ask: Ask) -> list[tuple[Corruption, float]
     return found
 
 
-def robust_figure(corrupted: list[tuple[Corruption, float]]) -> dict[str, float]:
+def robust_metric(corrupted: list[tuple[Corruption, float]]) -> dict[str, float]:
     """The one figure that stands for all corruptions: the mean accuracy. None where nothing was corrupted."""
     return {} if not corrupted else {"test_robust_accuracy": fmean(accuracy for _, accuracy in corrupted)}

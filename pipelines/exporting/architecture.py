@@ -26,8 +26,8 @@ class Step:
     parameters: int
 
 
-def diagram(model: Any) -> str:
-    """Any functional `keras.Model` of pictures [N, H, W, C] as plain text, from the pixels down to the answer."""
+def summarize(model: Any) -> str:
+    """Any functional `keras.Model` of images [N, H, W, C] as plain text, from the pixels down to the answer."""
     found = steps(model)
     rows = [(model.inputs[0].name, [""], _sides(model.input_shape[1:]), "")]
     for step in found:
@@ -130,7 +130,7 @@ _NAMED = {
     "Reshape": "reshape",
     "Permute": "transpose",
 }
-_RESCALINGS = {"scaling": "to 0..1", "centred": "to -1..1", "standardised": "to mean 0 and deviation 1"}
+_RESCALINGS = {"scaling": "to 0..1", "centerd": "to -1..1", "standardized": "to mean 0 and deviation 1"}
 _NUMBERED: Mapping[str, Callable[[Any], str]] = {
     "Rescaling": lambda layer: _RESCALINGS.get(layer.name, "rescaled"),
     "Conv2D": lambda layer: f"conv {_window(layer.kernel_size, layer.strides)}",

@@ -18,13 +18,13 @@ from zoo.contract import (
     ACTIVATION_MAP,
     CARD_FILE,
     FEATURES,
-    FIGURES_FOLDER,
     FLOAT16,
     INPUT,
     INT8,
     LOGITS,
     MODEL_FILE,
     MODEL_FILES,
+    PLOTS_FOLDER,
     PREFIX,
     PROBABILITIES,
     SAMPLES_FILE,
@@ -40,37 +40,38 @@ PRECISIONS_TITLE = "## In fewer bits"
 CATEGORIES_LISTED = 10  # of a column: the file names them all
 
 
-def write_card(folder: Path, manifest: Manifest, evaluation: Path, diagram: str) -> None:
-    """Write README.md into an export's folder, and the pictures that it shows below figures/.
+def write_card(folder: Path, manifest: Manifest, evaluation: Path, architecture: str) -> None:
+    """Write README.md into an export's folder, and the images that it shows below plots/.
 
     folder: holds model.onnx and samples/ already. manifest: complete but for the files. evaluation: the folder that
-    `evaluate` wrote. diagram: of the model, as text. Raises ExportError where the evaluation is damaged.
+    `evaluate` wrote. architecture: of the model, as text. Raises ExportError where the evaluation is damaged.
     """
     found = read_evaluation(evaluation)
-    (folder / FIGURES_FOLDER).mkdir()
-    for name in found.figures:
-        shutil.copyfile(evaluation / name, folder / FIGURES_FOLDER / name)
+    (folder / PLOTS_FOLDER).mkdir()
+    for name in found.plots:
+        shutil.copyfile(evaluation / name, folder / PLOTS_FOLDER / name)
     samples = json.loads((folder / SAMPLES_FILE).read_text(encoding="utf-8"))
     size = (folder / MODEL_FILE).stat().st_size
     sample = f"{SAMPLES_FOLDER}/{samples[0]['file']}" if "file" in samples[0] else SAMPLES_FILE
-    card = render_card(manifest, found, sample, size, diagram)
+    card = render_card(manifest, found, sample, size, architecture)
     (folder / CARD_FILE).write_text(card, encoding="utf-8")
 
 
-def render_card(manifest: Manifest, evaluation: Evaluation, sample: str, size: int, diagram: str) -> str:
+def render_card(manifest: Manifest, evaluation: Evaluation, sample: str, size: int, architecture: str) -> str:
     """The text of the card.
 
-    sample: path of a picture in the export, or of the file with rows. size: of model.onnx in bytes. diagram: as text.
+    sample: path of an image in the export, or of the file with rows. size: of model.onnx in bytes. architecture:
+    as text.
     """
     metadata = manifest.metadata
     of_table = bool(metadata.columns)
-    kind = "rows" if of_table else "pictures"
+    kind = "rows" if of_table else "images"
     sections = (
         _head(metadata, evaluation),
         _calls_of_table(sample) if of_table else _calls(metadata, sample),
         _contract_of_table(metadata) if of_table else _contract(manifest),
-        _model(manifest, diagram),
-        _figures(manifest, evaluation, size, kind),
+        _model(manifest, architecture),
+        _metrics(manifest, evaluation, size, kind),
         _classes(evaluation, kind),
         _failures(evaluation, kind),
         *([] if of_table else [_corruptions(evaluation)]),
@@ -79,24 +80,24 @@ def render_card(manifest: Manifest, evaluation: Evaluation, sample: str, size: i
     return "\n\n".join(sections) + "\n"
 
 
-def with_precisions(card: str, figures: Mapping[str, float], made: Mapping[str, Mapping[str, Any]]) -> str:
+def with_precisions(card: str, metrics: Mapping[str, float], made: Mapping[str, Mapping[str, Any]]) -> str:
     """A card with a section about the export's files of other precisions, in place of the one that it had.
 
-    figures: those of the manifest. made: how each file was made, by precision, as it says itself; none for no section.
+    metrics: those of the manifest. made: how each file was made, by precision, as it says itself; none for no section.
     """
     without = re.sub(rf"^{PRECISIONS_TITLE}\n.*?(?=^## |\Z)", "", card, flags=re.MULTILINE | re.DOTALL)
     if not made:
         return without
     place = without.find("\n## Classes\n") + 1 or len(without)
-    return without[:place] + _precisions(figures, made) + "\n\n" + without[place:]
+    return without[:place] + _precisions(metrics, made) + "\n\n" + without[place:]
 
 
-def _precisions(figures: Mapping[str, float], made: Mapping[str, Mapping[str, Any]]) -> str:
+def _precisions(metrics: Mapping[str, float], made: Mapping[str, Mapping[str, Any]]) -> str:
     rows = []
     for precision in made:
 
         def figure(name: str, precision: str = precision) -> float | None:
-            return figures.get(f"{precision}_{name}")
+            return metrics.get(f"{precision}_{name}")
 
         speeds = [figure("speedup_1"), figure("speedup_64")]
         rows.append(
@@ -117,13 +118,13 @@ def _precisions(figures: Mapping[str, float], made: Mapping[str, Mapping[str, An
         ">95% interval",
         ">same answer",
         ">size",
-        ">speed, one picture",
+        ">speed, one image",
         ">speed, 64 at once",
     )
     told = f"""
         The same model in fewer bits, with the same inputs and outputs:
         {" or ".join(f'`zoo.load(".", precision="{precision}")`' for precision in made)}. Points: of accuracy, against
-        `{MODEL_FILE}` on the same test pictures. Same answer: as that file's. Speed: how many times as fast as that
+        `{MODEL_FILE}` on the same test images. Same answer: as that file's. Speed: how many times as fast as that
         file, on one thread of the processor that made it.
     """
     parts = [PRECISIONS_TITLE, filled(told), _table(columns, rows)]
@@ -142,9 +143,9 @@ def _how_on_bytes(made: Mapping[str, Any]) -> str:
     in_float = ", ".join(f"`{plain(str(layer))}`" for layer in made.get("float32_layers", ()))
     learned = " (which it had learned from, too)" if made.get("validation_learned") else ""
     return f"""
-        int8 was calibrated on {made.get("calibration_pictures", 0):,} training pictures; of the ways to do so,
-        {plain(str(made.get("calibration")))} came closest to float32 on the validation pictures{learned}. The test
-        pictures chose nothing. {f"Kept in float32: {in_float}." if in_float else "No layer is kept in float32."}
+        int8 was calibrated on {made.get("calibration_images", 0):,} training images; of the ways to do so,
+        {plain(str(made.get("calibration")))} came closest to float32 on the validation images{learned}. The test
+        images chose nothing. {f"Kept in float32: {in_float}." if in_float else "No layer is kept in float32."}
     """
 
 
@@ -153,13 +154,13 @@ def _head(metadata: Metadata, evaluation: Evaluation) -> str:
         kind, does = "rows", "scales numbers, fills gaps and spreads categories"
         trained_on = f"rows of {len(metadata.columns)} columns"
     else:
-        kind, does = "pictures", "resizes and scales"
-        colour = "grey" if metadata.channels == 1 else "colour"
-        trained_on = f"{colour} pictures of {metadata.height}×{metadata.width} pixels"
+        kind, does = "images", "resizes and scales"
+        color = "gray" if metadata.channels == 1 else "color"
+        trained_on = f"{color} images of {metadata.height}×{metadata.width} pixels"
     about = f"""
         This classifier of the **{metadata.family}** family tells {len(metadata.labels)} classes apart. It was trained
         on {trained_on}, and is right on **{evaluation.accuracy:.2%}**
-        of {evaluation.pictures:,} test {kind} that had no part in its making (95% interval {evaluation.low:.2%} to
+        of {evaluation.images:,} test {kind} that had no part in its making (95% interval {evaluation.low:.2%} to
         {evaluation.high:.2%}). The file {does} by itself, and was checked against the Keras model on each
         of those {kind}.
     """
@@ -187,16 +188,16 @@ Or with onnxruntime alone:
 import json, numpy, onnxruntime, PIL.Image
 session = onnxruntime.InferenceSession("{MODEL_FILE}")
 labels = json.loads(session.get_modelmeta().custom_metadata_map["{PREFIX}labels"])
-picture = numpy.asarray(PIL.Image.open("{sample}").convert("{mode}"))[{axes}]
-print(labels[session.run(["{PROBABILITIES}"], {{"{INPUT}": picture}})[0][0].argmax()])
+image = numpy.asarray(PIL.Image.open("{sample}").convert("{mode}"))[{axes}]
+print(labels[session.run(["{PROBABILITIES}"], {{"{INPUT}": image}})[0][0].argmax()])
 ```
 
-`{SAMPLES_FOLDER}/` holds pictures with the probabilities that are expected, for a test in any language."""
+`{SAMPLES_FOLDER}/` holds images with the probabilities that are expected, for a test in any language."""
 
 
 def _contract(manifest: Manifest) -> str:
     metadata = manifest.metadata
-    channels = "grey" if metadata.channels == 1 else "red, green, blue"
+    channels = "gray" if metadata.channels == 1 else "red, green, blue"
     rows = [
         (
             "in",
@@ -214,7 +215,7 @@ def _contract(manifest: Manifest) -> str:
         rows.append(("out", f"`{ACTIVATION_MAP}`", "float32", shape, told))
     size = f"{metadata.height}×{metadata.width}"
     elsewhere = (
-        f"On CUDA and in OpenVINO, hand it pictures of {size}, as `zoo.load` does: onnxruntime 1.31 doesn't resize "
+        f"On CUDA and in OpenVINO, hand it images of {size}, as `zoo.load` does: onnxruntime 1.31 doesn't resize "
         "bytes there, and OpenVINO 2026.4 shrinks without antialiasing."
     )
     table = _table(("", "name", "type", "shape", "what it holds"), rows)
@@ -284,24 +285,24 @@ def _contract_of_table(metadata: Metadata) -> str:
     return f"## What goes in, what comes out\n\n{table}\n\n{filled(told)}\n\n{columns}"
 
 
-def _model(manifest: Manifest, diagram: str) -> str:
-    field = int(manifest.figures["receptive_field"])
+def _model(manifest: Manifest, architecture: str) -> str:
+    field = int(manifest.metrics["receptive_field"])
     if manifest.metadata.columns:
         told = "A line for each part, with what happens there, how many numbers come out, and its parameters."
     else:
-        sees = f"a square of {field}×{field} pixels at most" if field else "the whole picture"
+        sees = f"a square of {field}×{field} pixels at most" if field else "the whole image"
         told = f"""
             A line for each part, with what happens there, the shape of its output (height, width and channels, or
             numbers alone) and its parameters. One feature, before they are put together, sees {sees}.
         """
-    return f"## The model\n\n{filled(told)}\n\n```text\n{diagram}\n```"
+    return f"## The model\n\n{filled(told)}\n\n```text\n{architecture}\n```"
 
 
-def _figures(manifest: Manifest, evaluation: Evaluation, size: int, kind: str) -> str:
-    figures, parity = manifest.figures, manifest.metadata.parity
+def _metrics(manifest: Manifest, evaluation: Evaluation, size: int, kind: str) -> str:
+    metrics, parity = manifest.metrics, manifest.metadata.parity
     interval = f"{evaluation.low:.2%} to {evaluation.high:.2%}"
     rows = [
-        ("test accuracy", f"{evaluation.accuracy:.2%}", f"95% interval {interval}, {evaluation.pictures:,} {kind}"),
+        ("test accuracy", f"{evaluation.accuracy:.2%}", f"95% interval {interval}, {evaluation.images:,} {kind}"),
         *_over_seeds(manifest),
         ("among the first three", f"{evaluation.top3:.2%}", ""),
         *(
@@ -311,23 +312,23 @@ def _figures(manifest: Manifest, evaluation: Evaluation, size: int, kind: str) -
                 (
                     "robust accuracy",
                     f"{evaluation.robust_accuracy:.2%}",
-                    "on corrupted pictures, the mean of those below",
+                    "on corrupted images, the mean of those below",
                 )
             ]
         ),
         ("cross-entropy", f"{evaluation.loss:.4f}", "nats"),
         ("calibration error", f"{evaluation.calibration_error:.2%}", "expected, in 15 bins of probability"),
-        ("parameters", f"{figures['parameters']:,.0f}", ""),
-        ("multiply-accumulates", f"{figures['multiply_accumulates']:,.0f}", f"one {kind[:-1]}"),
+        ("parameters", f"{metrics['parameters']:,.0f}", ""),
+        ("multiply-accumulates", f"{metrics['multiply_accumulates']:,.0f}", f"one {kind[:-1]}"),
         ("size", f"{size / 1000:,.0f} kB", f"`{MODEL_FILE}`"),
         ("largest difference from Keras", f"{parity['largest_difference']:.1e}", f"of a probability, all test {kind}"),
         ("same answer as Keras", f"{parity['same_top_class']:.2%}", f"of the test {kind}"),
     ]
-    return "## Figures\n\n" + _table(("figure", ">value", ""), rows)
+    return "## Metrics\n\n" + _table(("figure", ">value", ""), rows)
 
 
 def _over_seeds(manifest: Manifest) -> list[tuple[str, str, str]]:
-    found = spread(manifest.figures)
+    found = spread(manifest.metrics)
     if found is None:
         return []
     what = f"over seeds {', '.join(map(str, found.seeds))}"
@@ -342,7 +343,7 @@ def _classes(evaluation: Evaluation, kind: str) -> str:
         listed = sorted(listed, key=lambda entry: entry[1].f1)[:CLASSES_LISTED]
         told += f" These are the {CLASSES_LISTED} classes of {len(evaluation.classes)} that fare worst, by F1."
     rows = [
-        (f"{k}", plain(row.label), f"{row.pictures:,}", *(f"{v:.1%}" for v in (row.precision, row.recall, row.f1)))
+        (f"{k}", plain(row.label), f"{row.images:,}", *(f"{v:.1%}" for v in (row.precision, row.recall, row.f1)))
         for k, row in listed
     ]
     return f"## Classes\n\n{told}\n\n" + _table((">output", "class", f">{kind}", ">precision", ">recall", ">F1"), rows)
@@ -350,8 +351,8 @@ def _classes(evaluation: Evaluation, kind: str) -> str:
 
 def _failures(evaluation: Evaluation, kind: str) -> str:
     mistakes = "\n".join(
-        f"- {plain(row)} taken for {plain(column)}: {count:,} of {pictures:,} {kind}"
-        for count, pictures, row, column in _frequent_mistakes(evaluation)
+        f"- {plain(row)} taken for {plain(column)}: {count:,} of {images:,} {kind}"
+        for count, images, row, column in _frequent_mistakes(evaluation)
     )
     beyond = f"""
         It knows these {len(evaluation.classes)} classes and nothing else: a {kind[:-1]} of something else gets one of
@@ -368,18 +369,18 @@ Its most frequent mistakes:
 
 {filled(beyond)}
 
-{_pictures(evaluation, "confusion.png", "mistakes.png", "reliability.png")}"""
+{_images(evaluation, "confusion.png", "mistakes.png", "reliability.png")}"""
 
 
 def _frequent_mistakes(evaluation: Evaluation) -> Iterable[tuple[int, int, str, str]]:
-    """(how often, of how many pictures, class, answer), the most frequent first."""
+    """(how often, of how many images, class, answer), the most frequent first."""
     labels = [row.label for row in evaluation.classes]
     matrix = np.array(evaluation.confusion)
     wrong = matrix - np.diag(np.diag(matrix))
     for place in np.argsort(-wrong, axis=None, kind="stable")[:PAIRS_LISTED]:
         row, column = divmod(int(place), len(labels))
         if wrong[row, column]:
-            yield int(wrong[row, column]), evaluation.classes[row].pictures, labels[row], labels[column]
+            yield int(wrong[row, column]), evaluation.classes[row].images, labels[row], labels[column]
 
 
 def _calibration(evaluation: Evaluation) -> str:
@@ -391,15 +392,15 @@ def _calibration(evaluation: Evaluation) -> str:
     return f"{judged}: on average it says {evaluation.confidence:.1%}, and is right on {evaluation.accuracy:.1%}."
 
 
-def _pictures(evaluation: Evaluation, *names: str) -> str:
-    """Those of the pictures that were drawn."""
-    drawn = {name: evaluation.figures[name] for name in names if name in evaluation.figures}
-    return "\n\n".join(f"![{plain(text)}]({FIGURES_FOLDER}/{name})" for name, text in drawn.items())
+def _images(evaluation: Evaluation, *names: str) -> str:
+    """Those of the images that were drawn."""
+    drawn = {name: evaluation.plots[name] for name in names if name in evaluation.plots}
+    return "\n\n".join(f"![{plain(text)}]({PLOTS_FOLDER}/{name})" for name, text in drawn.items())
 
 
 def _corruptions(evaluation: Evaluation) -> str:
     told = """
-        The same test pictures, spoiled in four common ways (after Hendrycks & Dietterich 2019), mildly and strongly;
+        The same test images, spoiled in four common ways (after Hendrycks & Dietterich 2019), mildly and strongly;
         the model wasn't chosen by these either.
     """
     rows = [
@@ -407,7 +408,7 @@ def _corruptions(evaluation: Evaluation) -> str:
         for row in evaluation.corrupted
     ]
     rows += [("mean of all", "", f"{evaluation.robust_accuracy:.2%}"), ("clean", "", f"{evaluation.accuracy:.2%}")]
-    return f"## Corrupted pictures\n\n{filled(told)}\n\n" + _table(("corruption", "how much", ">accuracy"), rows)
+    return f"## Corrupted images\n\n{filled(told)}\n\n" + _table(("corruption", "how much", ">accuracy"), rows)
 
 
 def _making(metadata: Metadata, evaluation: Evaluation) -> str:
@@ -434,7 +435,7 @@ The recipe:
 The run keeps it in its `plan.json`; with that, `zoo train --plan plan.json` makes the same weights on the same machine,
 with as many threads.
 
-{_pictures(evaluation, "curves.png", "first_layer.png")}"""
+{_images(evaluation, "curves.png", "first_layer.png")}"""
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -22,7 +22,7 @@ def convert(model: Any, resizing: str = "stretch") -> Any:
 
     In: images [N, H, W, C] uint8, raw pixels, N, H and W free; of a model for a table features [N, F] float32.
     Out: probabilities and logits [N, K] float32.
-    resizing: how pictures of other sizes than the model's come to it, as in `zoo.images.resize`.
+    resizing: how images of other sizes than the model's come to it, as in `zoo.images.resize`.
     Same weights, same bytes. Raises ExportError for a model that isn't float32 or holds what ONNX can't express.
     """
     policies = {layer.compute_dtype for layer in model.layers}

@@ -18,10 +18,10 @@ from pipelines.core.metrics.seed_spread import FIGURE as SEED_FIGURE
 from pipelines.core.provenance.machine import versions
 from pipelines.core.provenance.plan import load_data
 from pipelines.core.provenance.weights import weights_sha256
-from pipelines.core.support.atomic import folder_in_place_of
+from pipelines.core.support.atomic import atomic_folder
 from pipelines.evaluation.evaluate import EVALUATION_FOLDER
 from pipelines.evaluation.latency import measure_latencies
-from pipelines.exporting.architecture import diagram
+from pipelines.exporting.architecture import summarize
 from pipelines.exporting.card import write_card
 from pipelines.exporting.convert import convert
 from pipelines.exporting.verify import Check, Verification, check_parity, compare_with_keras, verify
@@ -44,19 +44,19 @@ from zoo.models.registry import Family
 from zoo.runtime import load
 from zoo.tables import decode
 
-SAMPLES = 10  # pictures: enough to show each digit once, few enough to look at
+SAMPLES = 10  # images: enough to show each digit once, few enough to look at
 
 
 @dataclass(frozen=True)
 class Exported:
     """An export, where it lies, what it says of itself, and how it was verified.
 
-    figures: those of the manifest. verification: its checks, and the parity with Keras among them.
+    metrics: those of the manifest. verification: its checks, and the parity with Keras among them.
     """
 
     folder: Path
     metadata: Metadata
-    figures: Mapping[str, float]
+    metrics: Mapping[str, float]
     verification: Verification
 
 
@@ -66,10 +66,10 @@ def export(run: str, *, exports: Path = Path("exports")) -> Exported:
     The folder appears when everything in it is verified, in place of the export that was there before.
     run: its id, or the beginning of it.
     Raises TrackingError for a run that isn't there, ExportError for one that isn't evaluated or a folder that can't be
-    written, DataError where its pictures have changed, VerificationError where the file doesn't answer as Keras does.
+    written, DataError where its images have changed, VerificationError where the file doesn't answer as Keras does.
     """
     tracked = tracking.load_run(run)
-    if "test_accuracy" not in tracked.figures:
+    if "test_accuracy" not in tracked.metrics:
         raise ExportError(f"run {tracked.run_id} has no accuracy yet: `zoo evaluate {tracked.run_id[:8]}` first")
     data_set = load_data(tracked.plan, digest=tracked.data_digest)
     model, source = tracking.load_keras_model(tracked.run_id), tracked.plan.source
@@ -88,41 +88,41 @@ def export(run: str, *, exports: Path = Path("exports")) -> Exported:
         run_id=tracked.run_id,
         commit=tracked.commit,
         weights_sha256=weights_sha256(model),
-        test_accuracy=tracked.figures["test_accuracy"],
+        test_accuracy=tracked.metrics["test_accuracy"],
         versions=versions(),
         resizing=data_set.resizing,
         groups=tracked.plan.groups or "",
         source={"name": source.title, "weights_sha256": source.digest} if source else {},
     )
-    figures = tested_figures(tracked)
+    metrics = tested_metrics(tracked)
     goal = exports / data_set.name / tracked.plan.model  # not by the names in the store: they may lead anywhere
     with tempfile.TemporaryDirectory() as temporary:
         evaluation = tracking.fetch_folder(tracked.run_id, EVALUATION_FOLDER, Path(temporary))
 
         def describe(folder: Path, manifest: Manifest) -> None:
-            write_card(folder, manifest, evaluation, diagram(model))
+            write_card(folder, manifest, evaluation, summarize(model))
 
-        exported = write_export(goal, model, data_set, metadata, figures, describe)
-    of_file = {name: exported.figures[name] for name in ("multiply_accumulates", *exported.metadata.parity)}
-    logged = {**_tested(tracked), **of_file, "export_size": exported.figures["size"], "latency": _latency(exported)}
+        exported = write_export(goal, model, data_set, metadata, metrics, describe)
+    of_file = {name: exported.metrics[name] for name in ("multiply_accumulates", *exported.metadata.parity)}
+    logged = {**_tested(tracked), **of_file, "export_size": exported.metrics["size"], "latency": _latency(exported)}
     tracking.log_folder(tracked.run_id, exported.folder, "export")  # with the card, for who browses the runs
-    # Last: who finds these figures in a run finds its export, too.
+    # Last: who finds these metrics in a run finds its export, too.
     tracking.log_export(tracked.run_id, onnx.load(exported.folder / MODEL_FILE), logged, first_sample(exported.folder))
     return exported
 
 
-def tested_figures(run: TrackedRun) -> dict[str, float]:
-    """What an export of an evaluated run says of its test, by name: the run's own figures, and the accuracy by seed."""
+def tested_metrics(run: TrackedRun) -> dict[str, float]:
+    """What an export of an evaluated run says of its test, by name: the run's own metrics, and the accuracy by seed."""
     by_seed = tracking.accuracies_by_seed(run)
     return _tested(run) | {f"{SEED_FIGURE}{seed}": accuracy for seed, accuracy in by_seed.items()}
 
 
 def _tested(run: TrackedRun) -> dict[str, float]:
-    return {name: value for name, value in run.figures.items() if name.startswith("test_")}
+    return {name: value for name, value in run.metrics.items() if name.startswith("test_")}
 
 
 def _latency(exported: Exported) -> float:
-    """Milliseconds for one picture or row on one thread of this machine, the median of a second or 300 answers."""
+    """Milliseconds for one image or row on one thread of this machine, the median of a second or 300 answers."""
     (latency,) = measure_latencies([load(exported.folder, provider="cpu", threads=1)], seconds=1)
     return float(f"{latency:.3g}")  # a clock of another day has no more digits in common with it
 
@@ -132,21 +132,21 @@ def write_export(
     model: Any,
     data_set: DataSet,
     metadata: Metadata,
-    figures: Mapping[str, float],
+    metrics: Mapping[str, float],
     describe: Callable[[Path, Manifest], None] | None = None,
 ) -> Exported:
     """Convert a `keras.Model`, prove that it answers as before, and put it into the folder `goal` with all its papers.
 
-    metadata: complete but for parity, which is measured here. figures: of the evaluation, by name.
-    describe: writes the card and its pictures into the folder, which holds the model and its samples by then.
+    metadata: complete but for parity, which is measured here. metrics: of the evaluation, by name.
+    describe: writes the card and its images into the folder, which holds the model and its samples by then.
     Raises VerificationError or ExportError, and leaves the folder as it was.
     """
-    with folder_in_place_of(goal) as folder:
+    with atomic_folder(goal) as folder:
         converted = convert(model, metadata.resizing)
         parity = compare_with_keras(converted.SerializeToString(), model, data_set.test)
         kept = check_parity(parity, data_set.test, str(folder))
 
-        metadata = replace(metadata, parity=parity.figures())
+        metadata = replace(metadata, parity=parity.metrics())
         onnx.helper.set_model_props(converted, metadata.to_properties())
         (folder / MODEL_FILE).write_bytes(converted.SerializeToString(deterministic=True))
         _write_samples(folder, data_set)
@@ -156,10 +156,10 @@ def write_export(
         known = {
             "parameters": float(ledger.parameters),
             "multiply_accumulates": float(ledger.multiply_accumulates),
-            "receptive_field": float(ledger.receptive_field or 0),  # pixels a side; 0: the whole picture
+            "receptive_field": float(ledger.receptive_field or 0),  # pixels a side; 0: the whole image
             "size": float((folder / MODEL_FILE).stat().st_size),
-            **parity.figures(),
-            **figures,
+            **parity.metrics(),
+            **metrics,
         }
         manifest = Manifest(metadata, known, (), load(folder / MODEL_FILE).map_size)
         if describe is not None:
@@ -167,19 +167,19 @@ def write_export(
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         manifest = replace(manifest, files=tuple(describe_file(folder, path) for path in files))
         (folder / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
-        # On corrupted pictures the Keras model was asked a moment ago, and the file answers as it does.
+        # On corrupted images the Keras model was asked a moment ago, and the file answers as it does.
         verification = verify(folder, data=data_set, corrupted=False)
     checks = (*verification.checks, Check("Keras", kept))
     return Exported(goal, metadata, known, replace(verification, path=goal, checks=checks))
 
 
 def first_sample(folder: Path) -> bytes | None:
-    """One of the export's sample pictures, encoded; None of a table."""
+    """One of the export's sample images, encoded; None of a table."""
     return next((path.read_bytes() for path in sorted((folder / SAMPLES_FOLDER).glob("*.png"))), None)
 
 
 def _write_samples(folder: Path, data_set: DataSet) -> None:
-    """A few test pictures as PNG, with the file's own probabilities, so that an app in any language can test itself.
+    """A few test images as PNG, with the file's own probabilities, so that an app in any language can test itself.
 
     Of a table it is rows, beside their probabilities.
     """
@@ -192,20 +192,20 @@ def _write_samples(folder: Path, data_set: DataSet) -> None:
             sample: dict[str, Any] = {"row": decode(one, data_set.columns)}
         else:
             sample = {"file": f"{place}.png"}
-            _write_picture(folder / SAMPLES_FOLDER / sample["file"], one)
+            _write_image(folder / SAMPLES_FOLDER / sample["file"], one)
         probabilities = classifier.probabilities(one[np.newaxis])[0]
         samples.append({**sample, "label": label, "probabilities": probabilities.tolist()})
     (folder / SAMPLES_FILE).write_text(json.dumps(samples, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _write_picture(file: Path, picture: Pixels) -> None:
+def _write_image(file: Path, image: Pixels) -> None:
     from PIL import Image
 
-    Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture).save(file)
+    Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(file)
 
 
 def _one_of_each_class(test: Split) -> NDArray[np.int64]:
-    """Indices of the pictures that come first: one of each class, then a second of each, until there are enough."""
+    """Indices of the images that come first: one of each class, then a second of each, until there are enough."""
     seen = np.zeros(int(test.labels.max()) + 1, np.int64)
     rounds = np.empty(len(test), np.int64)  # [N]: how many of its class came before
     for index, label in enumerate(test.labels):

@@ -23,7 +23,7 @@ Array = NDArray[np.float32]
 SHADES = 255  # what `build` divides pixels by, and `fold_scaling` the first weights
 KERNELS = ("Conv2D", "DepthwiseConv2D", "Dense")
 MAPS = ("Conv", "MaxPool", "AveragePool")  # operators of ONNX whose outputs are [N, C, H, W]
-PROOFS = 4  # pictures that the model has to answer as the file does
+PROOFS = 4  # images that the model has to answer as the file does
 # Of the largest logit: the same weights in another order of additions differ by 1e-6 of it, wrong ones by all of it.
 TOLERANCE = 1e-4
 
@@ -33,9 +33,9 @@ def rebuild(export: Path) -> tuple[Any, Metadata]:
 
     export: its folder, or its .onnx file.
 
-    A batch normalisation that the file holds no more, folded into the layer before it, comes back as one that adds the
+    A batch normalization that the file holds no more, folded into the layer before it, comes back as one that adds the
     bias and changes nothing else: its statistics are lost. Weights are read as numbers, nothing in the file is run but
-    by onnxruntime, whose logits are compared on pictures of noise.
+    by onnxruntime, whose logits are compared on images of noise.
     Raises ExportError for a file that isn't ours, is damaged, or holds weights that Keras' layers can't take back;
     ModelError where its model isn't registered.
     """

@@ -1,4 +1,4 @@
-"""`zoo verify`: what an export promises, checked one promise after the other, down to each picture of the test set."""
+"""`zoo verify`: what an export promises, checked one promise after the other, down to each image of the test set."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from pipelines.evaluation.predictions import (
     BATCH,
     Answers,
     answers_of,
-    clean_figures,
+    clean_metrics,
     corrupted_accuracies,
     made_up,
-    robust_figure,
+    robust_metric,
 )
 from pipelines.exporting.graph.edit import constant_of, producer_of
 from pipelines.exporting.graph.resizing import RESIZED
@@ -50,7 +50,7 @@ from zoo.contract import (
 from zoo.data import DataSet, Split
 from zoo.data.pixels import in_chunks
 from zoo.errors import VerificationError
-from zoo.images import read_picture, resize
+from zoo.images import read_image, resize
 from zoo.runtime import Classifier
 from zoo.runtime import load as load_classifier
 from zoo.runtime.loading import find_export
@@ -61,8 +61,8 @@ Probabilities = NDArray[np.float32]  # [N, K]
 # Height and width in pixels: one pixel, narrow, odd, a photograph; each is resized both up and down by some model.
 ODD_SIZES = ((1, 1), (3, 90), (57, 31), (480, 640))
 BATCH_SIZES = (1, 2, 7)
-# Another processor rounds otherwise where two classes are as good as equally probable, or a picture lies on the edge
-# of a bin of calibration: some pictures of ten thousand.
+# Another processor rounds otherwise where two classes are as good as equally probable, or an image lies on the edge
+# of a bin of calibration: some images of ten thousand.
 FIGURE_TOLERANCE = 1e-3
 # Of the largest value in an activation map: sums of some hundred products in another order, float32.
 MAP_TOLERANCE = 1e-5
@@ -84,7 +84,7 @@ class Verification:
     """All promises of an export, found kept.
 
     path: the folder or the file that was verified. accuracy: what the file reached on the whole test set just now,
-    0..1; None where its pictures aren't known.
+    0..1; None where its images aren't known.
     """
 
     path: Path
@@ -95,18 +95,18 @@ class Verification:
 
 @dataclass(frozen=True)
 class Parity:
-    """How an exported file and its Keras model answer on the same pictures.
+    """How an exported file and its Keras model answer on the same images.
 
-    largest_difference: of a probability, over all pictures and classes. same_top_class: share of the pictures, 0..1; a
-    picture counts if the file's answer is among Keras' equally probable ones. worst_picture: index of the first picture
+    largest_difference: of a probability, over all images and classes. same_top_class: share of the images, 0..1; a
+    image counts if the file's answer is among Keras' equally probable ones. worst_image: index of the first image
     with another answer, else of the one with the largest difference.
     """
 
     largest_difference: float
     same_top_class: float
-    worst_picture: int
+    worst_image: int
 
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """The two numbers that an export keeps."""
         return {"largest_difference": self.largest_difference, "same_top_class": self.same_top_class}
 
@@ -114,9 +114,9 @@ class Parity:
 def verify(path: str | os.PathLike[str], *, data: str | DataSet | None = None, corrupted: bool = True) -> Verification:
     """Check an export's folder, with its files of all precisions, or an .onnx file from anywhere that we made.
 
-    data: the data set with the test pictures, by its name or as a folder; by default the one that the file names, if
+    data: the data set with the test images, by its name or as a folder; by default the one that the file names, if
     it is one of the known ones.
-    corrupted: whether the accuracy on corrupted pictures is found again, too, for which the file is run over the whole
+    corrupted: whether the accuracy on corrupted images is found again, too, for which the file is run over the whole
     test set eight times more.
     Raises VerificationError for the first promise that isn't kept, and says by how much; ExportError for what isn't an
     export or is damaged; DataError where the data set can't be loaded.
@@ -133,7 +133,7 @@ def verify(path: str | os.PathLike[str], *, data: str | DataSet | None = None, c
     if classifier.columns:
         checks.append(Check("gaps", check_gaps(classifier, file)))
     else:
-        checks.append(Check("picture sizes", check_picture_sizes(model, classifier, file)))
+        checks.append(Check("image sizes", check_image_sizes(model, classifier, file)))
     if classifier.map_size:
         checks.append(Check("activation map", check_activation_map(model, classifier, file)))
     if found.is_dir():
@@ -149,8 +149,8 @@ def verify(path: str | os.PathLike[str], *, data: str | DataSet | None = None, c
         answers = answers_of(classifier, test.inputs)
         told, accuracy = check_test_set(classifier.metadata, file, test, answers)
         checks.append(Check("test set", told))
-        if found.is_dir() and _tested(read_manifest(found).figures):
-            checks.append(Check("figures", check_figures(classifier, found, test, answers, corrupted)))
+        if found.is_dir() and _tested(read_manifest(found).metrics):
+            checks.append(Check("metrics", check_metrics(classifier, found, test, answers, corrupted)))
     if found.is_dir():
         for precision in read_manifest(found).precisions[1:]:
             checks.append(Check(precision, check_precision(found, precision, test, answers)))
@@ -200,7 +200,7 @@ def check_contract(model: Any, file: Path) -> str:
 
 
 def check_batch_sizes(classifier: Classifier, file: Path) -> str:
-    """A picture or a row has the same answer in company of any size."""
+    """An image or a row has the same answer in company of any size."""
     inputs = made_up(classifier.metadata, max(BATCH_SIZES))
     alone = np.concatenate([classifier.probabilities(inputs[i : i + 1]) for i in range(len(inputs))])
     for size in BATCH_SIZES:
@@ -224,8 +224,8 @@ def check_gaps(classifier: Classifier, file: Path) -> str:
     return f"an answer with any of {len(classifier.columns)} columns missing, and with all"
 
 
-def check_picture_sizes(model: Any, classifier: Classifier, file: Path) -> str:
-    """Pictures of any size are resized in the file as in training: within 1 of 255, and not touched where they fit."""
+def check_image_sizes(model: Any, classifier: Classifier, file: Path) -> str:
+    """Images of any size are resized in the file as in training: within 1 of 255, and not touched where they fit."""
     import onnxruntime
 
     resized = RESIZED[classifier.metadata.resizing]
@@ -233,21 +233,21 @@ def check_picture_sizes(model: Any, classifier: Classifier, file: Path) -> str:
         inferred = onnx.shape_inference.infer_shapes(model)  # the file may leave out what can be inferred
         front = onnx.utils.Extractor(inferred).extract_model([INPUT], [resized])
     except (KeyError, ValueError):
-        raise VerificationError(f"{file} doesn't resize its pictures: export the model again") from None
+        raise VerificationError(f"{file} doesn't resize its images: export the model again") from None
     session = onnxruntime.InferenceSession(front.SerializeToString(), providers=["CPUExecutionProvider"])
     random = np.random.default_rng(0)
     height, width = classifier.height, classifier.width
     for size in ((height, width), *ODD_SIZES):
-        picture = random.integers(0, 256, (*size, classifier.channels), dtype=np.uint8)
-        found = session.run(None, {INPUT: picture[np.newaxis]})[0][0]
-        expected = resize(picture, height, width, classifier.metadata.resizing)
+        image = random.integers(0, 256, (*size, classifier.channels), dtype=np.uint8)
+        found = session.run(None, {INPUT: image[np.newaxis]})[0][0]
+        expected = resize(image, height, width, classifier.metadata.resizing)
         steps = int(np.abs(found.astype(np.int64) - expected).max()) if found.shape == expected.shape else 255
         if steps > (size != (height, width)):
             raise VerificationError(
-                f"{file} resizes a picture of {size[0]}x{size[1]} to values that differ by {steps} of 255 "
+                f"{file} resizes an image of {size[0]}x{size[1]} to values that differ by {steps} of 255 "
                 "from those of training, expected at most 1: export the model again"
             )
-        classifier.probabilities(picture[np.newaxis])
+        classifier.probabilities(image[np.newaxis])
     sides = ", ".join(f"{size[0]}x{size[1]}" for size in ODD_SIZES)
     return f"{sides} resized as in training ({classifier.metadata.resizing}); {height}x{width} unchanged"
 
@@ -291,7 +291,7 @@ def check_manifest(folder: Path) -> str:
 
 
 def check_samples(classifier: Classifier, folder: Path) -> str:
-    """The pictures beside the file, or the rows, have the probabilities that are written beside them.
+    """The images beside the file, or the rows, have the probabilities that are written beside them.
 
     Those are of the float32 file; one of another precision comes as close as it says of itself.
     """
@@ -314,8 +314,8 @@ def check_samples(classifier: Classifier, folder: Path) -> str:
             found = classifier.probabilities(encode_all([sample], classifier.columns))[0]
         else:
             # Only what the manifest names is opened: a path may lead anywhere.
-            picture = read_picture(check_file(folder, manifest, f"{SAMPLES_FOLDER}/{sample}"), classifier.channels)
-            found = classifier.probabilities(picture[np.newaxis])[0]
+            image = read_image(check_file(folder, manifest, f"{SAMPLES_FOLDER}/{sample}"), classifier.channels)
+            found = classifier.probabilities(image[np.newaxis])[0]
         name = f"row {place}" if classifier.columns else sample
         _expect_close(found, expected, f"{folder}: probabilities of {name}", tolerance)
     return f"{len(samples)} {_kind(classifier.metadata)} with their probabilities"
@@ -341,7 +341,7 @@ def check_test_set(metadata: Metadata, file: Path, test: Split, answers: Answers
 def check_precision(folder: Path, precision: str, test: Split | None, answers: Answers | None) -> str:
     """A file of another precision keeps the contract, is the same model, and answers as the manifest says.
 
-    answers: the float32 file's to the test pictures; None where these aren't known.
+    answers: the float32 file's to the test images; None where these aren't known.
     """
     manifest = read_manifest(folder)
     classifier = load_classifier(folder, provider="cpu", precision=precision)
@@ -350,14 +350,14 @@ def check_precision(folder: Path, precision: str, test: Split | None, answers: A
     check_contract(model, file)
     told = [check_graph(model, file)]
     check_batch_sizes(classifier, file)
-    check_picture_sizes(model, classifier, file)
+    check_image_sizes(model, classifier, file)
     own = {name: getattr(metadata, name) for name in ("precision", "quantization", "test_accuracy", "parity")}
     if metadata != replace(manifest.metadata, **own):
         raise VerificationError(f"{file} is of another model than {folder / MODEL_FILE}: `zoo quantize {folder}`")
     compared = {"accuracy": metadata.test_accuracy, "size": float(file.stat().st_size)}
     compared |= {name: _parity(metadata, name, file) for name in ("same_top_class", "largest_difference")}
     for name, value in compared.items():
-        _expect(manifest.figures.get(f"{precision}_{name}"), value, f"{folder / MANIFEST_FILE}: {precision}_{name}")
+        _expect(manifest.metrics.get(f"{precision}_{name}"), value, f"{folder / MANIFEST_FILE}: {precision}_{name}")
     told.append(check_samples(classifier, folder))
     if test is None or answers is None:
         return "; ".join([*told, "test set not checked"])
@@ -366,7 +366,7 @@ def check_precision(folder: Path, precision: str, test: Split | None, answers: A
     same = float((found[1].argmax(axis=1) == answers[1].argmax(axis=1)).mean())
     if not abs(same - compared["same_top_class"]) <= FIGURE_TOLERANCE + 0.5 / len(test):
         raise VerificationError(
-            f"{file} has the same answer as {MODEL_FILE} for {same:.2%} of the test pictures, expected "
+            f"{file} has the same answer as {MODEL_FILE} for {same:.2%} of the test images, expected "
             f"{compared['same_top_class']:.2%}: `zoo quantize {folder}` makes it again"
         )
     return "; ".join(told)
@@ -379,12 +379,12 @@ def _parity(metadata: Metadata, name: str, where: Path) -> float:
     return float(value)
 
 
-def check_figures(classifier: Classifier, folder: Path, test: Split, answers: Answers, corrupted: bool) -> str:
+def check_metrics(classifier: Classifier, folder: Path, test: Split, answers: Answers, corrupted: bool) -> str:
     """Each figure that the manifest has of the test is what the file itself comes to."""
-    stated = read_manifest(folder).figures
-    found = clean_figures(test, answers)
+    stated = read_manifest(folder).metrics
+    found = clean_metrics(test, answers)
     if corrupted and "test_robust_accuracy" in stated:
-        found |= robust_figure(corrupted_accuracies(test, partial(answers_of, classifier)))
+        found |= robust_metric(corrupted_accuracies(test, partial(answers_of, classifier)))
     compared = [name for name in _tested(stated) if name in found]
     for name in compared:
         if not abs(found[name] - stated[name]) <= FIGURE_TOLERANCE + 0.5 / len(test):
@@ -395,16 +395,16 @@ def check_figures(classifier: Classifier, folder: Path, test: Split, answers: An
     return f"{len(compared)} found again: {', '.join(name.removeprefix('test_') for name in compared)}"
 
 
-def _tested(figures: Mapping[str, float]) -> list[str]:
+def _tested(metrics: Mapping[str, float]) -> list[str]:
     """The names of those that come from the test, but for those of other seeds, whose files aren't here."""
-    return [name for name in figures if name.startswith("test_") and not name.startswith(SEED_FIGURE)]
+    return [name for name in metrics if name.startswith("test_") and not name.startswith(SEED_FIGURE)]
 
 
 # Against Keras -------------------------------------------------------------------------------------------------------
 
 
 def compare_with_keras(onnx_bytes: bytes, model: Any, test: Split) -> Parity:
-    """How a converted model and the `keras.Model` that it was made from answer on every test picture."""
+    """How a converted model and the `keras.Model` that it was made from answer on every test image."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(onnx_bytes, providers=["CPUExecutionProvider"])
@@ -420,19 +420,19 @@ def compare_with_keras(onnx_bytes: bytes, model: Any, test: Split) -> Parity:
 
 
 def check_parity(parity: Parity, test: Split, name: str) -> str:
-    """The file answers as Keras does. Raises VerificationError, with the difference and the picture."""
+    """The file answers as Keras does. Raises VerificationError, with the difference and the image."""
     if not parity.largest_difference <= PARITY_TOLERANCE or parity.same_top_class < 1:  # `not <=`: NaN fails too
         raise VerificationError(
             f"{name} doesn't answer as its Keras model does: probabilities differ by up to "
             f"{parity.largest_difference:.1e}, expected at most {PARITY_TOLERANCE:.0e}, and "
             f"{1 - parity.same_top_class:.2%} of the answers are others, expected none; "
-            f"the worst test {test.kind[:-1]} is {test.names[parity.worst_picture]!r}"
+            f"the worst test {test.kind[:-1]} is {test.names[parity.worst_image]!r}"
         )
     return f"{len(test):,} test {test.kind}, probabilities within {parity.largest_difference:.0e}, same answers"
 
 
 def _kind(metadata: Metadata) -> str:
-    return "rows" if metadata.columns else "pictures"
+    return "rows" if metadata.columns else "images"
 
 
 def _described(value: Any) -> tuple[str, int, list[str | int]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from pipelines.core.provenance.machine import describe_machine, versions, versions_of
 from pipelines.core.support.to_json import to_json
 from pipelines.evaluation.predictions import made_up
-from pipelines.inference.harness import ALIKE, Contest, Contestant, ContestantError, hold
+from pipelines.inference.harness import ALIKE, Entry, Turns, WorkerError, time_in_turns
 from pipelines.inference.results import Benchmark, Benchmarked
 from zoo.contract import FLOAT32, MODEL_FILES, read_manifest
 from zoo.errors import ExportError, ProviderError, TrackingError
@@ -38,10 +38,10 @@ def benchmark(
     """Measure exports on this machine: latency, throughput, cold start, memory, and the share of the machine's peak.
 
     exports: folders, or names such as digits/lenet5. providers, precisions: each export runs on each, in processes of
-    their own. batches: pictures, or rows, at a time. threads: numbers to try, of which each contestant gets the best at
+    their own. batches: images, or rows, at a time. threads: numbers to try, of which each entry gets the best at
     each batch size; 1, 2, 4 … and all cores where none are named. seconds: for each cell of the table, spread over
     rounds. peers: names in `pipelines.inference.peers.PEERS`, which run the same model beside it. plot: a PNG to draw.
-    log: add the figures to the run that made the export, where the tracking store knows it.
+    log: add the metrics to the run that made the export, where the tracking store knows it.
     tell: is given a line for each step.
     Raises ExportError for an export that isn't there, is damaged or has no file of a precision; ProviderError for a
     provider that isn't there or doesn't start.
@@ -53,8 +53,8 @@ def benchmark(
         raise ExportError(f"{file} is a file, expected an export's folder: its manifest holds what is measured")
     own = [(folder, _own(folder, providers, precisions)) for folder in folders]  # what can't run is told at once
     measured = []
-    for folder, contestants in own:
-        measured.append(_measure(folder, contestants, peers, batches, threads, seconds, tell))
+    for folder, entries in own:
+        measured.append(_measure(folder, entries, peers, batches, threads, seconds, tell))
     result = Benchmark(
         exports=tuple(measured),
         machine=describe_machine(),
@@ -73,19 +73,19 @@ def benchmark(
     return _logged(result, folders) if log else result
 
 
-def _own(folder: Path, providers: Sequence[str], precisions: Sequence[str]) -> list[Contestant]:
+def _own(folder: Path, providers: Sequence[str], precisions: Sequence[str]) -> list[Entry]:
     """The export on each provider, in each precision, after each was opened there once."""
     found = []
     for precision in precisions:
         for provider in providers:
             load(folder, provider, precision=precision)
-            found.append(Contestant(f"zoo on {provider}", "zoo", folder, precision, provider))
+            found.append(Entry(f"zoo on {provider}", "zoo", folder, precision, provider))
     return found
 
 
 def _measure(
     folder: Path,
-    own: Sequence[Contestant],
+    own: Sequence[Entry],
     peers: Sequence[str],
     batches: Sequence[int],
     threads: Sequence[int],
@@ -95,18 +95,18 @@ def _measure(
     manifest = read_manifest(folder)
     metadata = manifest.metadata
     name = f"{metadata.data_set}/{metadata.model}"
-    files = {contestant.precision: folder / MODEL_FILES[contestant.precision] for contestant in own}
+    files = {entry.precision: folder / MODEL_FILES[entry.precision] for entry in own}
     with tempfile.TemporaryDirectory() as temporary:
-        others: list[Contestant] = []
+        others: list[Entry] = []
         notes: list[str] = []
         if peers:
             from pipelines.inference.peers import prepare
 
             tell(f"{name}: writes the files of its peers")
             others, notes = prepare(folder, files, peers, Path(temporary))
-        multiply_accumulates = manifest.figures.get("multiply_accumulates")
+        multiply_accumulates = manifest.metrics.get("multiply_accumulates")
         try:
-            contest = hold(
+            turns = time_in_turns(
                 [*own, *others],
                 made_up(metadata, max(batches)),
                 batches,
@@ -115,40 +115,38 @@ def _measure(
                 multiply_accumulates=multiply_accumulates,
                 tell=lambda step: tell(f"{name}: {step}"),
             )
-        except ContestantError as error:
+        except WorkerError as error:
             raise ProviderError(f"{name} can't be measured: {error}") from None
-    sizes = {contestant.precision: files[contestant.precision].stat().st_size for contestant in own}
-    contestants = tuple(
-        replace(each, size=sizes[each.precision]) if each.provider else each for each in contest.measured
-    )
+    sizes = {entry.precision: files[entry.precision].stat().st_size for entry in own}
+    entries = tuple(replace(each, size=sizes[each.precision]) if each.provider else each for each in turns.measured)
     return Benchmarked(
         name=name,
         family=metadata.family,
         multiply_accumulates=None if multiply_accumulates is None else int(multiply_accumulates),
-        peak=contest.peak,
-        contestants=contestants,
-        notes=(*notes, *contest.left_out, *_strangers(contest)),
+        peak=turns.peak,
+        entries=entries,
+        notes=(*notes, *turns.left_out, *_strangers(turns)),
     )
 
 
-def _strangers(contest: Contest) -> list[str]:
+def _strangers(turns: Turns) -> list[str]:
     """Who answers otherwise than the first, so that its times are those of something else."""
     return [
         f"{each.name} (float32) answers otherwise than the first: probabilities differ by {each.difference:.0e}"
-        for each in contest.measured
-        if each.precision == contest.measured[0].precision == FLOAT32 and not each.difference <= ALIKE
+        for each in turns.measured
+        if each.precision == turns.measured[0].precision == FLOAT32 and not each.difference <= ALIKE
     ]
 
 
 def _logged(result: Benchmark, folders: Sequence[Path]) -> Benchmark:
-    """The same, after each export's figures were added to its run, with a note where the store has none."""
+    """The same, after each export's metrics were added to its run, with a note where the store has none."""
     from pipelines import tracking
 
     exports = []
     for found, folder in zip(result.exports, folders, strict=True):
         try:
             run = tracking.find_maker(read_manifest(folder).metadata.run_id)
-            tracking.log_figures(run, _figures(found))
+            tracking.log_metrics(run, _metrics(found))
             with tempfile.TemporaryDirectory() as temporary:
                 one = replace(result, exports=(found,), plot=None)
                 (Path(temporary) / "benchmark.json").write_text(to_json(one) + "\n", encoding="utf-8")
@@ -162,13 +160,13 @@ def _logged(result: Benchmark, folders: Sequence[Path]) -> Benchmark:
     return replace(result, exports=tuple(exports))
 
 
-def _figures(found: Benchmarked) -> dict[str, float]:
+def _metrics(found: Benchmarked) -> dict[str, float]:
     """Of the export itself, as a run keeps them; its peers are in benchmark.json."""
-    figures: dict[str, float] = {}
-    for each in [each for each in found.contestants if each.provider]:
+    metrics: dict[str, float] = {}
+    for each in [each for each in found.entries if each.provider]:
         where = f"benchmark/{each.provider}-{each.precision}"
-        figures |= {f"{where}/cold_start": each.cold_start, f"{where}/peak_memory": float(each.peak_memory)}
+        metrics |= {f"{where}/cold_start": each.cold_start, f"{where}/peak_memory": float(each.peak_memory)}
         for timing in each.timings:
             for name in ("median", "p95", "p99", "throughput"):
-                figures[f"{where}/batch-{timing.batch}/{name}"] = getattr(timing, name)
-    return figures
+                metrics[f"{where}/batch-{timing.batch}/{name}"] = getattr(timing, name)
+    return metrics

@@ -1,6 +1,6 @@
-"""Contestants that run in turns, each in a process of its own: how `zoo benchmark` and benchmarks/ measure.
+"""Entries that run in turns, each in a process of its own: how `zoo benchmark` and benchmarks/ measure.
 
-What a busy machine does falls on neighbouring turns, so that ratios between contestants hold where times don't.
+What a busy machine does falls on neighboring turns, so that ratios between entries hold where times don't.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from numpy.typing import NDArray
 from pipelines.core.provenance.machine import usable_cores
 from pipelines.inference.worker import MATRIX
 
-ROUNDS = 5  # turns of each contestant at each batch size
+ROUNDS = 5  # turns of each entry at each batch size
 ALIKE = 1e-4  # of a probability: what libraries that calculate the same in float32 may differ by
 COUNTED = 3  # starts at least, of which the cold start is the median
 
 
-class ContestantError(Exception):
-    """A contestant that can't start, or fails on the way, in one sentence."""
+class WorkerError(Exception):
+    """An entry that can't start, or fails on the way, in one sentence."""
 
 
 @dataclass(frozen=True)
-class Contestant:
+class Entry:
     """What is measured: a model in a library.
 
     name: as tables call it. library: one of `pipelines.inference.worker.LIBRARIES`. file: what it loads.
@@ -50,10 +50,10 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Timing:
-    """A contestant at one batch size.
+    """An entry at one batch size.
 
     threads: the number that it was fastest with. median, p95, p99: milliseconds a batch, over all its calls.
-    rounds: the median of each round, in order: their range is the spread, and contestants are compared by round.
+    rounds: the median of each round, in order: their range is the spread, and entries are compared by round.
     share: of this machine's measured peak of multiply-accumulates in float32; None where the model's aren't known.
     """
 
@@ -68,18 +68,18 @@ class Timing:
 
     @property
     def throughput(self) -> float:
-        """Pictures, or rows, a second."""
+        """Images, or rows, a second."""
         return 1000 * self.batch / self.median
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What was found of a contestant.
+    """What was found of an entry.
 
     provider: of an export; empty for peers. size: of the file, in bytes.
     cold_start: seconds in a new process from the first import to the first answer, the median of some starts.
     peak_memory: bytes, of a process that ran all batch sizes.
-    difference: the largest one of a probability from the first contestant's.
+    difference: the largest one of a probability from the first entry's.
     """
 
     name: str
@@ -112,7 +112,7 @@ def ratio(timing: Timing, other: Timing) -> Ratio:
 
 
 @dataclass(frozen=True)
-class Contest:
+class Turns:
     """What was measured in turns.
 
     peak: multiply-accumulates a second of a matrix product on all cores. left_out: who couldn't take part, and why.
@@ -123,8 +123,8 @@ class Contest:
     left_out: tuple[str, ...]
 
 
-def hold(
-    contestants: Sequence[Contestant],
+def time_in_turns(
+    entries: Sequence[Entry],
     inputs: NDArray[Any],
     batches: Sequence[int],
     *,
@@ -132,28 +132,28 @@ def hold(
     seconds: float = 1.0,
     multiply_accumulates: float | None = None,
     tell: Callable[[str], None] = lambda _: None,
-) -> Contest:
-    """Measure all contestants at all batch sizes, in turns.
+) -> Turns:
+    """Measure all entries at all batch sizes, in turns.
 
-    inputs: as many as the largest batch has, which all are given. threads: those to try, of which each contestant gets
+    inputs: as many as the largest batch has, which all are given. threads: those to try, of which each entry gets
     the best at each batch size; 1, 2, 4 … and all cores where none are given. seconds: for each cell of the table.
-    multiply_accumulates: of one picture. Raises ContestantError where one of our own can't run.
+    multiply_accumulates: of one image. Raises WorkerError where one of our own can't run.
     """
     each_turn = seconds / ROUNDS
     counts = tuple(threads) or thread_counts()
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "inputs.npy"
         np.save(path, inputs)
-        tried: dict[Contestant, list[_Start]] = {}
+        tried: dict[Entry, list[_Start]] = {}
         left_out = []
-        for contestant in contestants:
-            tell(f"{contestant.name}, {contestant.precision}: tries {', '.join(map(str, counts))} threads")
+        for entry in entries:
+            tell(f"{entry.name}, {entry.precision}: tries {', '.join(map(str, counts))} threads")
             try:
-                tried[contestant] = [_try(contestant, path, count, batches, each_turn) for count in counts]
-            except ContestantError as error:
-                if contestant.provider:
+                tried[entry] = [_try(entry, path, count, batches, each_turn) for count in counts]
+            except WorkerError as error:
+                if entry.provider:
                     raise
-                left_out.append(f"{contestant.name} ({contestant.precision}) is left out: {error}")
+                left_out.append(f"{entry.name} ({entry.precision}) is left out: {error}")
         best = {(each, batch): _fastest(starts, batch) for each, starts in tried.items() for batch in batches}
         tell(f"runs all in turns, {ROUNDS} rounds")
         with ExitStack() as stack:
@@ -161,9 +161,9 @@ def hold(
                 (each, count): stack.enter_context(_Process(each, path, count))
                 for each, count in dict.fromkeys((each, count) for (each, _), count in best.items())
             }
-            matrix = stack.enter_context(_Process(Contestant("matrix product", "matrix", path), path, 1))
+            matrix = stack.enter_context(_Process(Entry("matrix product", "matrix", path), path, 1))
             seats = [(each, batch) for batch in batches for each in tried]
-            taken: dict[tuple[Contestant, int], list[list[int]]] = {seat: [] for seat in seats}
+            taken: dict[tuple[Entry, int], list[list[int]]] = {seat: [] for seat in seats}
             products = []
             for turn in range(ROUNDS):
                 # There and back, so that nobody always comes after the same one.
@@ -192,7 +192,7 @@ def hold(
         )
         for each in tried
     )
-    return Contest(measured, peak, tuple(left_out))
+    return Turns(measured, peak, tuple(left_out))
 
 
 def thread_counts() -> tuple[int, ...]:
@@ -227,7 +227,7 @@ def _size(path: Path) -> int:
 
 @dataclass
 class _Start:
-    """A start of a contestant. seconds: to its first answer, which is [K] probabilities. times: ms by batch size."""
+    """A start of an entry. seconds: to its first answer, which is [K] probabilities. times: ms by batch size."""
 
     seconds: float
     answer: list[float]
@@ -236,8 +236,8 @@ class _Start:
     times: dict[int, float]
 
 
-def _try(contestant: Contestant, inputs: Path, threads: int, batches: Sequence[int], seconds: float) -> _Start:
-    with _Process(contestant, inputs, threads) as process:
+def _try(entry: Entry, inputs: Path, threads: int, batches: Sequence[int], seconds: float) -> _Start:
+    with _Process(entry, inputs, threads) as process:
         for batch in batches:
             process.start.times[batch] = median(process.go(batch, seconds))
         return process.start
@@ -248,15 +248,15 @@ def _fastest(starts: Sequence[_Start], batch: int) -> int:
 
 
 class _Process:
-    """A contestant that runs. Use it in a `with`: the process is gone at its end."""
+    """An entry that runs. Use it in a `with`: the process is gone at its end."""
 
-    def __init__(self, contestant: Contestant, inputs: Path, threads: int) -> None:
-        """Start it, and wait for its first answer. Raises ContestantError."""
+    def __init__(self, entry: Entry, inputs: Path, threads: int) -> None:
+        """Start it, and wait for its first answer. Raises WorkerError."""
         settings = {
-            "library": contestant.library,
-            "file": str(contestant.file),
-            "provider": contestant.provider,
-            "precision": contestant.precision,
+            "library": entry.library,
+            "file": str(entry.file),
+            "provider": entry.provider,
+            "precision": entry.precision,
             "threads": threads,
             "inputs": str(inputs),
         }
@@ -295,12 +295,12 @@ class _Process:
             if line.startswith("{"):
                 found: dict[str, Any] = json.loads(line)
                 if "error" in found:
-                    raise ContestantError(found["error"])
+                    raise WorkerError(found["error"])
                 return found
         code = self._process.wait()
         self._errors.seek(0)
         words = [line.strip() for line in self._errors.read().splitlines() if line.strip()]
-        raise ContestantError(f"its process ended with code {code}" + (f" ({words[-1][:200]})" if words else ""))
+        raise WorkerError(f"its process ended with code {code}" + (f" ({words[-1][:200]})" if words else ""))
 
     def end(self) -> None:
         """Let it go, and wait until it is gone."""

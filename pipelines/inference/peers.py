@@ -12,7 +12,7 @@ from typing import Any
 
 from pipelines.exporting.from_onnx import rebuild
 from pipelines.exporting.graph import erfc_as_erf
-from pipelines.inference.harness import Contestant
+from pipelines.inference.harness import Entry
 from zoo.contract import INPUT, LOGITS, PROBABILITIES
 from zoo.errors import ExportError, ModelError
 from zoo.models.backend import start_keras
@@ -39,13 +39,11 @@ PEERS = {
 PACKAGES = ("openvino", "ai-edge-litert")  # whose versions a table should say, beside those of every run
 
 
-def prepare(
-    export: Path, files: Mapping[str, Path], peers: Sequence[str], into: Path
-) -> tuple[list[Contestant], list[str]]:
-    """The contestants of these peers, their files written to a folder, and a sentence for each that is left out.
+def prepare(export: Path, files: Mapping[str, Path], peers: Sequence[str], into: Path) -> tuple[list[Entry], list[str]]:
+    """The entries of these peers, their files written to a folder, and a sentence for each that is left out.
 
     export: a folder. files: its ONNX files by precision, each of which OpenVINO runs, too. The others get the Keras
-    model that `rebuild` reads back from the export: the same layers and weights, batch normalisations as offsets.
+    model that `rebuild` reads back from the export: the same layers and weights, batch normalizations as offsets.
     """
     missing = {
         key: [package for module, package in PEERS[key].modules.items() if find_spec(module) is None] for key in peers
@@ -56,7 +54,7 @@ def prepare(
         if packages
     ]
     there = [key for key in peers if not missing[key]]
-    contestants = []
+    entries = []
     from_keras = [key for key in there if key != "openvino"]
     if from_keras:
         try:
@@ -70,12 +68,12 @@ def prepare(
                 write = _WRITERS[key]
                 if write.__name__ not in made:
                     made[write.__name__] = write(model, into)
-                contestants.append(Contestant(PEERS[key].name, PEERS[key].library, made[write.__name__]))
+                entries.append(Entry(PEERS[key].name, PEERS[key].library, made[write.__name__]))
     if "openvino" in there:
         # float16 would be calculated in float32: the same as the first.
         for precision in [precision for precision in files if precision != "float16"]:
-            contestants.append(Contestant(PEERS["openvino"].name, "openvino", files[precision], precision))
-    return contestants, left_out
+            entries.append(Entry(PEERS["openvino"].name, "openvino", files[precision], precision))
+    return entries, left_out
 
 
 def plain_onnx(model: Any) -> bytes:
@@ -109,7 +107,7 @@ def _write_keras(model: Any, into: Path) -> Path:
 
 
 def _write_litert(model: Any, into: Path) -> Path:
-    """float32, which takes uint8 pictures as the others do: it was as fast with them as with float32 ones."""
+    """float32, which takes uint8 images as the others do: it was as fast with them as with float32 ones."""
     keras = start_keras()
     import tensorflow as tf
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pipelines.inference.results import Benchmarked
 
 # Okabe & Ito's palette; an int8 line is dashed, a float16 one dotted.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#1B1F24")
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#1B1F24")
 MARKERS = ("o", "s", "D", "^", "v", "p", "X")
 LINES = {"float32": "-", "int8": "--", "float16": ":"}
 
@@ -24,24 +24,24 @@ LINES = {"float32": "-", "int8": "--", "float16": ":"}
 def speeds(figure: Figure, exports: Sequence[Benchmarked]) -> str:
     """A row for each export: latency of a batch, up to its 99th percentile, and throughput, both by batch size."""
     figure.set_size_inches(9.6, 0.5 + 3.3 * len(exports))
-    names = list(dict.fromkeys(each.name for export in exports for each in export.contestants))
-    looks = {name: (COLOURS[k % len(COLOURS)], MARKERS[k % len(MARKERS)]) for k, name in enumerate(names)}
+    names = list(dict.fromkeys(each.name for export in exports for each in export.entries))
+    looks = {name: (COLORS[k % len(COLORS)], MARKERS[k % len(MARKERS)]) for k, name in enumerate(names)}
     drawn: dict[str, Any] = {}
     for export, (left, right) in zip(exports, figure.subplots(len(exports), 2, squeeze=False), strict=True):
-        for each in export.contestants:
-            colour, marker = looks[each.name]
+        for each in export.entries:
+            color, marker = looks[each.name]
             batches = [float(timing.batch) for timing in each.timings]
             medians = [timing.median for timing in each.timings]
-            left.vlines(batches, medians, [timing.p99 for timing in each.timings], color=colour, linewidth=1, alpha=0.5)
+            left.vlines(batches, medians, [timing.p99 for timing in each.timings], color=color, linewidth=1, alpha=0.5)
             for ax, values in ((left, medians), (right, [timing.throughput for timing in each.timings])):
-                ax.plot(batches, values, color=colour, linestyle=LINES[each.precision])
-                ax.plot(batches, values, **dot(colour, marker, 6))
+                ax.plot(batches, values, color=color, linestyle=LINES[each.precision])
+                ax.plot(batches, values, **dot(color, marker, 6))
             label = each.name if each.precision == "float32" else f"{each.name}, {each.precision}"
-            style = {**dot(colour, marker, 6), "linestyle": LINES[each.precision]}
+            style = {**dot(color, marker, 6), "linestyle": LINES[each.precision]}
             drawn.setdefault(label, left.plot([], [], **style)[0])
-        for ax, what in ((left, "milliseconds a batch, median to p99"), (right, "pictures or rows a second")):
+        for ax, what in ((left, "milliseconds a batch, median to p99"), (right, "images or rows a second")):
             ax.set(xscale="log", yscale="log", xlabel="batch size", ylabel=what)
-            ax.xaxis.set_major_locator(FixedLocator([float(timing.batch) for timing in export.contestants[0].timings]))
+            ax.xaxis.set_major_locator(FixedLocator([float(timing.batch) for timing in export.entries[0].timings]))
             ax.xaxis.set_minor_locator(NullLocator())
             ax.xaxis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:g}"))
             ax.yaxis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:,g}"))
@@ -49,7 +49,7 @@ def speeds(figure: Figure, exports: Sequence[Benchmarked]) -> str:
         left.set_title(export.name)
     figure.legend(drawn.values(), drawn.keys(), loc="outside lower center", ncols=min(4, len(drawn)))
     return "Milliseconds a batch and answers a second by batch size: " + "; ".join(
-        f"{export.name} {_told(each)}" for export in exports for each in export.contestants
+        f"{export.name} {_told(each)}" for export in exports for each in export.entries
     )
 
 

@@ -1,4 +1,4 @@
-"""`zoo predict EXPORT PICTURE…`: classify pictures, or a table's rows. The app's part is all that it needs."""
+"""`zoo predict EXPORT IMAGE…`: classify images, or a table's rows. The app's part is all that it needs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.core.support.atomic import in_place_of
+from pipelines.core.support.atomic import atomic_file
 from zoo.contract import FLOAT32
 from zoo.errors import InputError
 from zoo.runtime import Classifier, load
@@ -18,25 +18,25 @@ from zoo.tables import SPLIT_COLUMN, encode, read_text_table, row_of
 
 
 @dataclass(frozen=True)
-class PredictedPicture:
-    """One picture and its answer. probability: 0..1, of `label`; ranking: all labels with theirs, likeliest first.
+class PredictedImage:
+    """One image and its answer. probability: 0..1, of `label`; ranking: all labels with theirs, likeliest first.
 
     explanation: the file that shows what speaks for the label; None where none was asked for.
     """
 
-    picture: Path
+    image: Path
     label: str
     probability: float
     ranking: tuple[tuple[str, float], ...]
     explanation: Path | None = None
 
     def __str__(self) -> str:
-        return str(self.picture)
+        return str(self.image)
 
 
 @dataclass(frozen=True)
 class PredictedRow:
-    """One row of a table, by the line that it begins on, and its answer, as of a picture."""
+    """One row of a table, by the line that it begins on, and its answer, as of an image."""
 
     table: Path
     line: int
@@ -56,13 +56,13 @@ def predict(
     threads: int | None = None,
     precision: str = FLOAT32,
     explain: Path | None = None,
-) -> list[PredictedPicture] | list[PredictedRow]:
-    """The answer for each of the picture files, or for each row of the tables, in their order.
+) -> list[PredictedImage] | list[PredictedRow]:
+    """The answer for each of the image files, or for each row of the tables, in their order.
 
     export, provider, threads, precision: as `zoo.load` takes them. A table's columns may be in any order, with its
     label and its splits among them.
-    explain: a folder for PNGs, NAME.explained.png for each picture, that show what in it speaks for the answer.
-    Raises what `zoo.load` raises, PictureError for the first picture that can't be read, DataError for a table that
+    explain: a folder for PNGs, NAME.explained.png for each image, that show what in it speaks for the answer.
+    Raises what `zoo.load` raises, ImageError for the first image that can't be read, DataError for a table that
     can't, InputError, with the line, for a row that the classifier doesn't take, or where `explain` is no folder that
     can be written to, and ExportError where answers can't be explained; then nothing has been written.
     """
@@ -74,13 +74,13 @@ def predict(
     predictions = classifier.predict_batch(paths)
     files = [None] * len(paths) if explain is None else _explained(classifier, paths, explain)
     return [
-        PredictedPicture(Path(path), found.label, found.probability, found.ranking, file)
+        PredictedImage(Path(path), found.label, found.probability, found.ranking, file)
         for path, found, file in zip(paths, predictions, files, strict=True)
     ]
 
 
 def _explained(classifier: Classifier, paths: Sequence[str | os.PathLike[str]], folder: Path) -> Sequence[Path | None]:
-    """Draw each picture's explanation into the folder; pictures of the same name are counted."""
+    """Draw each image's explanation into the folder; images of the same name are counted."""
     files: dict[Path, None] = {}  # in their order
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -88,7 +88,7 @@ def _explained(classifier: Classifier, paths: Sequence[str | os.PathLike[str]], 
             names = (f"{path.stem}{'' if count == 1 else f'-{count}'}.explained.png" for count in itertools.count(1))
             file = next(folder / name for name in names if folder / name not in files)
             files[file] = None
-            with in_place_of(file) as partial:
+            with atomic_file(file) as partial:
                 classifier.explain(path).draw().save(partial, "PNG")
     except OSError as error:
         raise InputError(

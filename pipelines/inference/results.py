@@ -13,8 +13,8 @@ from pipelines.inference.harness import Measured
 class Benchmarked:
     """One export.
 
-    name: DATA SET/MODEL. multiply_accumulates: of one picture; None where the export doesn't say.
-    contestants: the export on each provider and precision, and then its peers.
+    name: DATA SET/MODEL. multiply_accumulates: of one image; None where the export doesn't say.
+    entries: the export on each provider and precision, and then its peers.
     peak: multiply-accumulates a second of a matrix product in float32 on all cores, measured in between.
     notes: who was left out, and what else is to be known, a sentence each.
     """
@@ -23,7 +23,7 @@ class Benchmarked:
     family: str
     multiply_accumulates: int | None
     peak: float
-    contestants: tuple[Measured, ...]
+    entries: tuple[Measured, ...]
     notes: tuple[str, ...]
 
 

@@ -1,6 +1,6 @@
 """One model in one library, in a process of its own: `python -m pipelines.inference.worker SETTINGS` (JSON).
 
-It imports, loads and answers one picture as soon as it starts, which is the cold start, and then takes orders, a line
+It imports, loads and answers one image as soon as it starts, which is the cold start, and then takes orders, a line
 of JSON each, for a turn at a batch size. So no library meets another's threads or settings, and peak memory is that of
 one library. `pipelines.inference.harness` is the other side of the talk.
 """

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines import tracking
-from pipelines.core.support.locks import Exclusive, Taken
+from pipelines.core.support.locks import FileLock, Locked
 from pipelines.training import checkpoint
 from zoo.errors import TrackingError
 
@@ -103,8 +103,8 @@ def _outboxes() -> Iterator[tuple[Leftover, bool]]:
         waiting = tracking.unsent(folder.name)
         if not waiting:
             try:
-                Exclusive(folder / "lock").release()
-            except Taken:
+                FileLock(folder / "lock").release()
+            except Locked:
                 continue  # its run is being trained
         reason = f"{waiting} records wait in it: `zoo sync` sends them" if waiting else "it is empty"
         yield Leftover("outbox", folder.name, (folder,), _size(folder), reason), not waiting

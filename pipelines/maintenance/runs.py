@@ -21,9 +21,9 @@ class ListedRun:
 
     name: its model, and what was decided otherwise than the recipe does. status: one of STATES. started: ISO 8601, UTC.
     seconds: from its start to its end, None while it runs. parent: the run that it is one seed of. test_accuracy,
-    best_validation_accuracy: 0..1. latency: milliseconds for one picture or row, the median on one thread of the
+    best_validation_accuracy: 0..1. latency: milliseconds for one image or row, the median on one thread of the
     machine that exported it. export_size: of the ONNX file, bytes. What isn't known yet is None.
-    asked: other figures and fields of the recipe that were asked for, by name.
+    asked: other metrics and fields of the recipe that were asked for, by name.
     """
 
     run: str
@@ -53,7 +53,7 @@ class Runs:
 
 
 TEXTS = ("run", "name", "model", "family", "data_set", "status", "started")
-FIGURES = (
+METRICS = (
     "parameters",
     "multiply_accumulates",
     "best_validation_accuracy",
@@ -61,7 +61,7 @@ FIGURES = (
     "latency",
     "export_size",
 )
-FIELDS = (*TEXTS, "seconds", *FIGURES)
+FIELDS = (*TEXTS, "seconds", *METRICS)
 RECIPE = tuple(field.name for field in fields(Recipe))
 
 
@@ -89,11 +89,11 @@ def runs(
     asked = [*(condition.field for condition in conditions), *([sort] if sort else [])]
     of_recipe = [name for name in asked if name in RECIPE]
     others = [name for name in asked if name not in FIELDS and name not in RECIPE]
-    found = [_row(record) for record in read_runs((*FIGURES, *others), of_recipe)]
+    found = [_row(record) for record in read_runs((*METRICS, *others), of_recipe)]
     for name in (*others, *of_recipe):
         if not any(name in row.asked for row in found):
             raise QueryError(
-                f"no run has {name!r}: there are {', '.join(FIELDS)}, the fields of the recipe, and other figures"
+                f"no run has {name!r}: there are {', '.join(FIELDS)}, the fields of the recipe, and other metrics"
             )
     exact = {"model": model, "data_set": data, "status": status}
     for field, value in exact.items():
@@ -108,9 +108,9 @@ def runs(
 
 def _row(record: RunRecord) -> ListedRun:
     def number(name: str) -> int | None:
-        return int(record.figures[name]) if name in record.figures else None
+        return int(record.metrics[name]) if name in record.metrics else None
 
-    others = {name: value for name, value in record.figures.items() if name not in FIGURES}
+    others = {name: value for name, value in record.metrics.items() if name not in METRICS}
     return ListedRun(
         run=record.run,
         name=record.name,
@@ -123,9 +123,9 @@ def _row(record: RunRecord) -> ListedRun:
         parent=record.tags.get("mlflow.parentRunId"),
         parameters=number("parameters"),
         multiply_accumulates=number("multiply_accumulates"),
-        best_validation_accuracy=record.figures.get("best_validation_accuracy"),
-        test_accuracy=record.figures.get("test_accuracy"),
-        latency=record.figures.get("latency"),
+        best_validation_accuracy=record.metrics.get("best_validation_accuracy"),
+        test_accuracy=record.metrics.get("test_accuracy"),
+        latency=record.metrics.get("latency"),
         export_size=number("export_size"),
         asked={**others, **{name: _read(value) for name, value in record.params.items()}},
     )

@@ -11,7 +11,7 @@ from matplotlib.text import Annotation, Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
-from pipelines.plotting.style import FAMILY_COLOURS, FAMILY_MARKERS, dot
+from pipelines.plotting.style import FAMILY_COLORS, FAMILY_MARKERS, dot
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Point:
     accuracy: float
     low: float
     high: float
-    colour: str
+    color: str
     marker: str
     size: float = 8  # of the marker, in points
 
@@ -30,8 +30,8 @@ class Point:
 def plot_points(ax: Axes, points: Sequence[Point]) -> None:
     """Draw them with their intervals."""
     for point in points:
-        ax.vlines(point.cost, point.low, point.high, color=point.colour, linewidth=1.6, alpha=0.5)
-        ax.plot(point.cost, point.accuracy, **dot(point.colour, point.marker, point.size))
+        ax.vlines(point.cost, point.low, point.high, color=point.color, linewidth=1.6, alpha=0.5)
+        ax.plot(point.cost, point.accuracy, **dot(point.color, point.marker, point.size))
 
 
 def label_points(ax: Axes, points: Sequence[Point], names: Sequence[str], fontsize: float | None = None) -> None:
@@ -61,7 +61,7 @@ def label_points(ax: Axes, points: Sequence[Point], names: Sequence[str], fontsi
         for offset, ha, va in (*_BESIDE, *_FURTHER):
             line = {
                 "arrowstyle": "-",
-                "color": point.colour,
+                "color": point.color,
                 "linewidth": 0.6,
                 "alpha": 0.6,
                 "shrinkA": 1,
@@ -74,7 +74,7 @@ def label_points(ax: Axes, points: Sequence[Point], names: Sequence[str], fontsi
                 textcoords="offset points",
                 ha=ha,
                 va=va,
-                color=point.colour,
+                color=point.color,
                 fontsize=fontsize,
                 arrowprops=line if max(map(abs, offset)) > _NEAR else None,
             )
@@ -112,8 +112,8 @@ _FURTHER = tuple(
 def family_keys(families: Collection[str]) -> list[Line2D]:
     """What the legend shows for these families, in the order of all."""
     return [
-        Line2D([], [], **dot(colour, FAMILY_MARKERS[family], 8), label=family)
-        for family, colour in FAMILY_COLOURS.items()
+        Line2D([], [], **dot(color, FAMILY_MARKERS[family], 8), label=family)
+        for family, color in FAMILY_COLORS.items()
         if family in families
     ]
 

@@ -1,4 +1,4 @@
-"""The one quiet style that every picture has: its colours and fonts, how a drawing is written, and shared parts."""
+"""The one quiet style that every image has: its colors and fonts, how a drawing is written, and shared parts."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from matplotlib.font_manager import FontProperties, findfont, fontManager, get_f
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
-from pipelines.core.support.atomic import in_place_of
+from pipelines.core.support.atomic import atomic_file
 
-# Okabe & Ito's palette, told apart by colour-blind eyes, and a marker each for those who print in grey.
-FAMILY_COLOURS = {"dense": "#D55E00", "conv": "#0072B2", "hybrid": "#009E73"}
+# Okabe & Ito's palette, told apart by color-blind eyes, and a marker each for those who print in gray.
+FAMILY_COLORS = {"dense": "#D55E00", "conv": "#0072B2", "hybrid": "#009E73"}
 FAMILY_MARKERS = {"dense": "s", "conv": "o", "hybrid": "D"}
 
 INK, QUIET, RULE, PAPER = "#1B1F24", "#6B7280", "#E5E7EB", "#FFFFFF"
-RIGHT, WRONG = FAMILY_COLOURS["conv"], FAMILY_COLOURS["dense"]
+RIGHT, WRONG = FAMILY_COLORS["conv"], FAMILY_COLORS["dense"]
 
 # Beside Matplotlib's own DejaVu Sans: fonts for scripts that it lacks, taken where they are installed.
 _WIDER_FONTS = ("Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans", "Arial Unicode MS", "Hiragino Sans", "Yu Gothic")
@@ -76,7 +76,7 @@ def drawing(draw: Callable[Concatenate[Figure, _Rest], str]) -> Callable[Concate
         with mpl.rc_context(style):
             figure = Figure()
             text = draw(figure, *args, **kwargs)
-            with in_place_of(path) as partial:
+            with atomic_file(path) as partial:
                 figure.savefig(partial, format="png", metadata={"Software": None})  # it would name the version
         return text
 
@@ -84,15 +84,15 @@ def drawing(draw: Callable[Concatenate[Figure, _Rest], str]) -> Callable[Concate
     return write
 
 
-def dot(colour: str, marker: str = "o", size: float = 7) -> dict[str, Any]:
-    """How `plot` draws one point of a colour, with a rim that keeps it apart from what lies below."""
+def dot(color: str, marker: str = "o", size: float = 7) -> dict[str, Any]:
+    """How `plot` draws one point of a color, with a rim that keeps it apart from what lies below."""
     rim = {"markeredgecolor": PAPER, "markeredgewidth": 1.2}
-    return {"marker": marker, "markersize": size, "color": colour, "linestyle": "none", **rim}
+    return {"marker": marker, "markersize": size, "color": color, "linestyle": "none", **rim}
 
 
-def tints(strength: NDArray[np.floating], colour: str) -> NDArray[np.float64]:
-    """From paper (0) to the colour (1): [...] -> [..., 3]."""
-    paper, full = np.array(to_rgb("#F7F8FA")), np.array(to_rgb(colour))
+def tints(strength: NDArray[np.floating], color: str) -> NDArray[np.float64]:
+    """From paper (0) to the color (1): [...] -> [..., 3]."""
+    paper, full = np.array(to_rgb("#F7F8FA")), np.array(to_rgb(color))
     mixed: NDArray[np.float64] = paper + strength[..., np.newaxis] * (full - paper)
     return mixed
 

@@ -1,6 +1,6 @@
 """Charts as SVG text: for pages that show a number under the pointer, print well, and load nothing.
 
-Matplotlib's drawings, in `figures`, are pictures; these are text that a page can hold.
+Matplotlib's drawings, in `metrics`, are images; these are text that a page can hold.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from pipelines.core.metrics.intervals import mean_interval
 WIDTH, HEIGHT = 560, 360  # narrow, so that what is written is still read on a phone
 LEFT, RIGHT, TOP, BOTTOM = 70, 20, 14, 60  # margins, where the axes are written
 SIZE = 15  # of letters, pixels
-# Okabe & Ito's palette, told apart by colour-blind eyes; the families have the same colours everywhere.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A7A7A", "#B8A900")
+# Okabe & Ito's palette, told apart by color-blind eyes; the families have the same colors everywhere.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A7A7A", "#B8A900")
 FAMILIES = {"conv": 0, "dense": 1, "hybrid": 2}
 MARKERS = ("circle", "square", "diamond", "triangle")
 DASHES = ("", "6 4", "2 3")
@@ -35,8 +35,8 @@ LEGEND, LETTER = 26, 7.6  # letters of a name that there is room for, two in a l
 class Series:
     """One line. x: [P]. y: [P, R], the values of R seeds or rounds at each place; their mean and interval are drawn.
 
-    family: whose colour it has, which all lines of it share; "" for a colour of its own. dash: 0 to 2, which tells
-    lines of one colour apart, as hollow markers do. key: a class of its group in the drawing, for a page that hides
+    family: whose color it has, which all lines of it share; "" for a color of its own. dash: 0 to 2, which tells
+    lines of one color apart, as hollow markers do. key: a class of its group in the drawing, for a page that hides
     some.
     """
 
@@ -103,50 +103,50 @@ class Chart:
             named = _apart(named)
         in_line = 2 if all(len(line.name) <= LEGEND for line in self.series) else 1
         parts = _frame(self.title, (self.x, self.y), named, down, HEIGHT + 24 * math.ceil(len(self.series) / in_line))
-        colours = self._colours()
-        for place, (line, colour) in enumerate(zip(self.series, colours, strict=True)):
+        colors = self._colors()
+        for place, (line, color) in enumerate(zip(self.series, colors, strict=True)):
             parts.append(f'<g class="{" ".join(["line", *filter(None, [line.key])])}">')
             aside = 0.0 if self.joined else BESIDE * (place - (len(self.series) - 1) / 2)
             marker = MARKERS[FAMILIES.get(line.family, place) % len(MARKERS)]
-            parts += self._line(line, colour, marker, across, down, aside)
+            parts += self._line(line, color, marker, across, down, aside)
             row, column = divmod(place, in_line)
             x, y = LEFT + column * (WIDTH - LEFT - RIGHT) / in_line, HEIGHT + 14 + 24 * row
-            stroke = f'stroke="{colour}" stroke-width="2" stroke-dasharray="{DASHES[line.dash]}"'
+            stroke = f'stroke="{color}" stroke-width="2" stroke-dasharray="{DASHES[line.dash]}"'
             parts.append(
                 (f'<path d="M{x} {y - 5}h24" {stroke}/>' if self.joined else "")
-                + f"{_marker(marker, x + 12, y - 5, colour, hollow=line.dash > 0)}"
+                + f"{_marker(marker, x + 12, y - 5, color, hollow=line.dash > 0)}"
                 f'<text x="{x + 30}" y="{y}">{_short(line.name, 2 * LEGEND // in_line)}</text></g>'
             )
         return "\n".join([*parts, "</svg>"])
 
-    def _colours(self) -> list[str]:
-        free = [c for k, c in enumerate(COLOURS) if not any(FAMILIES.get(s.family) == k for s in self.series)]
-        own = iter(free + list(COLOURS) * 3)
-        taken = {family: COLOURS[place] for family, place in FAMILIES.items()}
+    def _colors(self) -> list[str]:
+        free = [c for k, c in enumerate(COLORS) if not any(FAMILIES.get(s.family) == k for s in self.series)]
+        own = iter(free + list(COLORS) * 3)
+        taken = {family: COLORS[place] for family, place in FAMILIES.items()}
         found = []
         for line in self.series:
-            colour = taken.get(line.family) or next(own)
+            color = taken.get(line.family) or next(own)
             if line.family:
-                taken[line.family] = colour
-            found.append(colour)
+                taken[line.family] = color
+            found.append(color)
         return found
 
-    def _line(self, line: Series, colour: str, marker: str, across: _Axis, down: _Axis, aside: float) -> list[str]:
+    def _line(self, line: Series, color: str, marker: str, across: _Axis, down: _Axis, aside: float) -> list[str]:
         points = [p for p in self._points(line) if not self.log_y or p[1] > 0]
         path = "L".join(f"{across.at(x):.1f} {down.at(mean):.1f}" for x, mean, _, _ in points)
         dash = f' stroke-dasharray="{DASHES[line.dash]}"' if line.dash else ""
-        parts = [f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2"{dash}/>'] if self.joined else []
+        parts = [f'<path d="M{path}" fill="none" stroke="{color}" stroke-width="2"{dash}/>'] if self.joined else []
         for x, mean, low, high in points:
             left, told = across.at(x) + aside, f"{line.name}, {self._place(x)}: {_number(mean)}"
             if low < high:
                 told += f" (95 %: {_number(low)} to {_number(high)})"
                 bottom = max(low, down.low) if self.log_y else low
                 parts.append(
-                    f'<path d="M{left:.1f} {down.at(bottom):.1f}V{down.at(high):.1f}" stroke="{colour}" '
+                    f'<path d="M{left:.1f} {down.at(bottom):.1f}V{down.at(high):.1f}" stroke="{color}" '
                     'stroke-width="1.2"/>'
                 )
             kind = marker if len(points) <= MARKED else "spot"
-            parts.append(_marker(kind, left, down.at(mean), colour, told, hollow=line.dash > 0))
+            parts.append(_marker(kind, left, down.at(mean), color, told, hollow=line.dash > 0))
         return parts
 
 
@@ -199,12 +199,12 @@ class Front:
         parts.append(f'<path class="front" d="{start}{steps}H{WIDTH - RIGHT}"/>')
         places = [(across.at(p.x), down.at(p.y)) for p in self.points]
         for p, (x, y) in zip(self.points, places, strict=True):
-            family = FAMILIES.get(p.family, len(COLOURS) - 2)
+            family = FAMILIES.get(p.family, len(COLORS) - 2)
             told = f"{p.name}: {p.y:.2f} (95 %: {p.low:.2f} to {p.high:.2f}), {self.x} {_number(p.x)}"
             told += "; none is better in both" if p in best else ""
             ends = f"M{x:.1f} {down.at(p.low):.1f}V{down.at(p.high):.1f}"
-            parts.append(f'<path d="{ends}" stroke="{COLOURS[family]}" stroke-width="1.2"/>')
-            parts.append(_marker(MARKERS[family % len(MARKERS)], x, y, COLOURS[family], told))
+            parts.append(f'<path d="{ends}" stroke="{COLORS[family]}" stroke-width="1.2"/>')
+            parts.append(_marker(MARKERS[family % len(MARKERS)], x, y, COLORS[family], told))
         return "\n".join([*parts, *_names([p.name for p in self.points], places), "</svg>"])
 
 
@@ -331,7 +331,7 @@ class _Axis:
         return [k * step for k in range(math.ceil(self.low / step), math.floor(self._high / step) + 1)]
 
 
-def _marker(kind: str, x: float, y: float, colour: str, told: str = "", *, hollow: bool = False) -> str:
+def _marker(kind: str, x: float, y: float, color: str, told: str = "", *, hollow: bool = False) -> str:
     """A shape. told: under the pointer."""
     title = f"<title>{escape(told)}</title>" if told else ""
     if kind in ("circle", "spot"):
@@ -343,7 +343,7 @@ def _marker(kind: str, x: float, y: float, colour: str, told: str = "", *, hollo
             "triangle": ((0, -5.5), (5, 4), (-5, 4)),
         }[kind]
         shape = f'polygon points="{" ".join(f"{x + dx:.1f},{y + dy:.1f}" for dx, dy in corners)}"'
-    inside = f'class="hollow" stroke="{colour}"' if hollow and kind != "spot" else f'fill="{colour}"'
+    inside = f'class="hollow" stroke="{color}"' if hollow and kind != "spot" else f'fill="{color}"'
     return f"<{shape} {inside}>{title}</{shape.partition(' ')[0]}>"
 
 

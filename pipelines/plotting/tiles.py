@@ -1,4 +1,4 @@
-"""Small pictures in rows: what is learned, the worst mistakes, and what the first layer looks for."""
+"""Small images in rows: what is learned, the worst mistakes, and what the first layer looks for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipelines.core.metrics.classification import Counts
 from pipelines.plotting.style import INK, QUIET, RIGHT, WRONG, drawing, short_names
-from zoo.data.pixels import Pictures
+from zoo.data.pixels import Images
 from zoo.images import Pixels
 
 MISTAKES_DRAWN = 24
@@ -25,7 +25,7 @@ _SIGNED = LinearSegmentedColormap.from_list("signed", [RIGHT, "#F7F7F7", WRONG])
 @drawing
 def mistakes(
     figure: Figure,
-    images: Pictures,
+    images: Images,
     labels: Sequence[str],
     truth: Counts,
     answer: Counts,
@@ -42,53 +42,53 @@ def mistakes(
         figure, len(worst), 8, (1.0, tall), above=0.42, title=_mistakes_title(len(worst), len(wrong), len(truth))
     )
     if not len(worst):
-        return f"None of the {len(truth):,} test pictures was taken for another class."
+        return f"None of the {len(truth):,} test images was taken for another class."
 
     names = short_names(labels, 11)
-    for ax, picture in zip(tiles, worst, strict=True):
-        show_picture(ax, images[picture])
-        told = f"→ {names[answer[picture]]}  {_percent(confidence[picture])}"
-        for text, height, colour in ((names[truth[picture]], 19, INK), (told, 6, WRONG)):
+    for ax, image in zip(tiles, worst, strict=True):
+        show_image(ax, images[image])
+        told = f"→ {names[answer[image]]}  {_percent(confidence[image])}"
+        for text, height, color in ((names[truth[image]], 19, INK), (told, 6, WRONG)):
             ax.annotate(
-                text, (0, 1), (0, height), "axes fraction", "offset points", color=colour, fontsize=7.5, va="baseline"
+                text, (0, 1), (0, height), "axes fraction", "offset points", color=color, fontsize=7.5, va="baseline"
             )
     first = worst[0]
     taken = f"{labels[truth[first]]!r} taken for {labels[answer[first]]!r} with probability {confidence[first]:.3f}"
-    return f"The {len(worst)} most confident of {len(wrong):,} mistakes in {len(truth):,} test pictures; first {taken}."
+    return f"The {len(worst)} most confident of {len(wrong):,} mistakes in {len(truth):,} test images; first {taken}."
 
 
 @drawing
 def augmented(figure: Figure, images: Pixels, changed: Pixels, augmentation: str) -> str:
-    """Pictures in a row, and below each what it becomes, another time in each row.
+    """Images in a row, and below each what it becomes, another time in each row.
 
     images: [P, H, W, C] uint8. changed: [K, P, H, W, C] uint8. augmentation: its name in the recipe.
     """
     tall = min(images.shape[1] / images.shape[2], 2)
-    title = f"Pictures as they are (above), and as they are learned: augmentation {augmentation!r}"
+    title = f"Images as they are (above), and as they are learned: augmentation {augmentation!r}"
     rows = np.concatenate([images[np.newaxis], changed])  # [1 + K, P, H, W, C]
     tiles = _tiles(figure, rows.shape[0] * rows.shape[1], rows.shape[1], (0.8, 0.8 * tall), above=0, title=title)
     for ax, image in zip(tiles, rows.reshape(-1, *rows.shape[2:]), strict=True):
-        show_picture(ax, image)
+        show_image(ax, image)
     return (
-        f"{len(images)} training pictures, and each {len(changed)} times as the augmentation {augmentation} changes it."
+        f"{len(images)} training images, and each {len(changed)} times as the augmentation {augmentation} changes it."
     )
 
 
-def _mistakes_title(drawn: int, wrong: int, pictures: int) -> str:
+def _mistakes_title(drawn: int, wrong: int, images: int) -> str:
     if not wrong:
-        return f"No mistake in {pictures:,} test pictures"
+        return f"No mistake in {images:,} test images"
     if wrong == 1:
-        return f"The only mistake in {pictures:,} test pictures: class → answer"
+        return f"The only mistake in {images:,} test images: class → answer"
     if drawn == wrong:
-        return f"All {wrong:,} mistakes in {pictures:,} test pictures: class → answer"
-    return f"The {drawn} surest of {wrong:,} mistakes in {pictures:,} test pictures: class → answer"
+        return f"All {wrong:,} mistakes in {images:,} test images: class → answer"
+    return f"The {drawn} surest of {wrong:,} mistakes in {images:,} test images: class → answer"
 
 
 @drawing
 def first_layer(figure: Figure, weights: NDArray[np.floating], unit: str, labels: Sequence[str] | None = None) -> str:
-    """What the first layer looks for: the weights of each filter of a convolution, or of each neuron, as a picture.
+    """What the first layer looks for: the weights of each filter of a convolution, or of each neuron, as an image.
 
-    weights: [H, W, C, F]. One channel: on one scale for all. Three: each on its own, around grey.
+    weights: [H, W, C, F]. One channel: on one scale for all. Three: each on its own, around gray.
     unit: "filter" or "neuron". labels: F names, where the first layer is the last one too.
     """
     height, width, channels, units = weights.shape
@@ -102,7 +102,7 @@ def first_layer(figure: Figure, weights: NDArray[np.floating], unit: str, labels
     tiles = _tiles(
         figure, len(shown), columns, (side, side * height / width), above=0.24 if named else 0.0, title=title
     )
-    told = "orange raises the output, blue lowers it" if channels == 1 else "grey: no weight"
+    told = "orange raises the output, blue lowers it" if channels == 1 else "gray: no weight"
     figure.text(0.99, figure.texts[0].get_position()[1], told, ha="right", va="top", color=QUIET)
 
     scale = float(np.quantile(np.abs(weights), 0.995)) or 1.0  # a few extremes would pale all others
@@ -113,13 +113,13 @@ def first_layer(figure: Figure, weights: NDArray[np.floating], unit: str, labels
             ax.imshow(0.5 + values / (2 * (np.abs(values).max() or 1)), interpolation="nearest")
         if labels is not None and named:
             ax.set_title(short_names(labels, 16)[k], fontsize=8.5, fontweight="normal", pad=4)
-    return f"{title}: their weights, as pictures of {height}x{width} pixels."
+    return f"{title}: their weights, as images of {height}x{width} pixels."
 
 
 def _tiles(
     figure: Figure, count: int, columns: int, size: tuple[float, float], *, above: float, title: str
 ) -> list[Axes]:
-    """Axes for so many pictures, in rows under a title. size: (width, height) of each; above: room over it; inches."""
+    """Axes for so many images, in rows under a title. size: (width, height) of each; above: room over it; inches."""
     gap, edge, head = 0.12 if size[0] < 1 else 0.28, 0.15, 0.5
     across, down = min(columns, count), ceil(count / columns)
     inches = (max(across * (size[0] + gap) - gap, 5.2) + 2 * edge, head + down * (size[1] + above + gap) + edge / 2)
@@ -136,11 +136,11 @@ def _tiles(
     return tiles
 
 
-def show_picture(ax: Axes, image: Pixels) -> None:
-    """A picture [H, W, C]; pixels stay square-edged where there are few of them."""
-    grey = image.shape[2] == 1
+def show_image(ax: Axes, image: Pixels) -> None:
+    """An image [H, W, C]; pixels stay square-edged where there are few of them."""
+    gray = image.shape[2] == 1
     smooth = "antialiased" if max(image.shape) > 96 else "nearest"
-    ax.imshow(image[..., 0] if grey else image, cmap="gray" if grey else None, vmin=0, vmax=255, interpolation=smooth)
+    ax.imshow(image[..., 0] if gray else image, cmap="gray" if gray else None, vmin=0, vmax=255, interpolation=smooth)
 
 
 def _percent(probability: float) -> str:

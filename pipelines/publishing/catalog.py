@@ -14,9 +14,9 @@ from zoo.contract import CARD_FILE, FLOAT32, MANIFEST_FILE, MODEL_FILE, MODEL_FI
 class FewerBits:
     """An export's file of another precision, by the manifest; None for a figure that it doesn't hold.
 
-    accuracy: on the whole test set, 0..1. difference: of it from the float32 file's, on the same pictures; low, high:
-    its 95% interval. same: share of the test pictures with the same answer. size: bytes. speedups: how many times as
-    fast as the float32 file, for one picture and for 64 at once, on one thread of the processor that made it.
+    accuracy: on the whole test set, 0..1. difference: of it from the float32 file's, on the same images; low, high:
+    its 95% interval. same: share of the test images with the same answer. size: bytes. speedups: how many times as
+    fast as the float32 file, for one image and for 64 at once, on one thread of the processor that made it.
     """
 
     precision: str
@@ -33,9 +33,9 @@ class FewerBits:
 class Shipped:
     """An export by its manifest; None for a figure that the manifest doesn't hold.
 
-    folder: where it lies. receptive_field: side in pixels of what one feature sees, 0 for the whole picture. accuracy:
+    folder: where it lies. receptive_field: side in pixels of what one feature sees, 0 for the whole image. accuracy:
     of the shipped file on the whole test set, 0..1; low, high: its 95% interval. seeds: accuracy by seed, where several
-    were trained. robust_accuracy: mean over corrupted test pictures, 0..1. size: of model.onnx, bytes. teacher: the
+    were trained. robust_accuracy: mean over corrupted test images, 0..1. size: of model.onnx, bytes. teacher: the
     model whose answers it learned from. card: whether there is one in the folder. label_column: of a table, the column
     that held the class. source: the trained model that it started from, "" for none. fewer_bits: its files of other
     precisions.
@@ -80,7 +80,7 @@ def read_shipped(exports: Path) -> tuple[Shipped, ...]:
 
 
 def _shipped(folder: Path, manifest: Manifest) -> Shipped:
-    metadata, figures = manifest.metadata, manifest.figures
+    metadata, metrics = manifest.metadata, manifest.metrics
     file = manifest.file(MODEL_FILE)
     teacher = metadata.recipe.get("teacher")
     return Shipped(
@@ -88,15 +88,15 @@ def _shipped(folder: Path, manifest: Manifest) -> Shipped:
         model=metadata.model,
         family=metadata.family,
         data_set=metadata.data_set,
-        parameters=_whole(figures.get("parameters")),
-        multiply_accumulates=_whole(figures.get("multiply_accumulates")),
-        receptive_field=_whole(figures.get("receptive_field")),
+        parameters=_whole(metrics.get("parameters")),
+        multiply_accumulates=_whole(metrics.get("multiply_accumulates")),
+        receptive_field=_whole(metrics.get("receptive_field")),
         accuracy=metadata.test_accuracy,
-        low=figures.get("test_accuracy_low"),
-        high=figures.get("test_accuracy_high"),
-        seeds=by_seed(figures),
-        robust_accuracy=figures.get("test_robust_accuracy"),
-        calibration_error=figures.get("test_calibration_error"),
+        low=metrics.get("test_accuracy_low"),
+        high=metrics.get("test_accuracy_high"),
+        seeds=by_seed(metrics),
+        robust_accuracy=metrics.get("test_robust_accuracy"),
+        calibration_error=metrics.get("test_calibration_error"),
         size=file.size if file else 0,
         teacher=str(teacher) if teacher else None,
         recipe=metadata.recipe,
@@ -111,7 +111,7 @@ def _fewer_bits(manifest: Manifest, precision: str) -> FewerBits:
     file = manifest.file(MODEL_FILES[precision])
 
     def figure(name: str) -> float | None:
-        return manifest.figures.get(f"{precision}_{name}")
+        return manifest.metrics.get(f"{precision}_{name}")
 
     return FewerBits(
         precision=precision,

@@ -15,20 +15,20 @@ from typing import Any
 import numpy as np
 import onnx
 
-from pipelines.core.support.atomic import in_place_of
+from pipelines.core.support.atomic import atomic_file
 from pipelines.exporting.graph.resizing import resizing_model
 from pipelines.publishing.first_layer import first_layer
 from zoo.contract import MODEL_FILE, SAMPLES_FILE, SAMPLES_FOLDER, Manifest, check_file, read_manifest
 from zoo.errors import ExportError
-from zoo.images import LARGEST_PICTURE, read_picture
+from zoo.images import LARGEST_IMAGE, read_image
 from zoo.runtime.loading import find_export
 
 # Of an export's recipe, in words for the page.
 LEARNED = {
-    "none": "learned from pictures as they are",
-    "mirror": "learned from pictures, some of them mirrored where that keeps the label",
-    "light": "learned from pictures shifted by up to 1/14 of the side",
-    "strong": "learned from pictures shifted by up to 1/14 of the side, some of them partly covered",
+    "none": "learned from images as they are",
+    "mirror": "learned from images, some of them mirrored where that keeps the label",
+    "light": "learned from images shifted by up to 1/14 of the side",
+    "strong": "learned from images shifted by up to 1/14 of the side, some of them partly covered",
 }
 
 
@@ -51,9 +51,9 @@ class _Export:
 def demo(
     exports: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str] = "demo.html", *, webgpu: bool = False
 ) -> Demo:
-    """Write a page in which the exports answer for the same pictures: samples, files, photographs and drawings.
+    """Write a page in which the exports answer for the same images: samples, files, photographs and drawings.
 
-    exports: folders, or names such as digits/lenet5; all of them for pictures, with the same labels, size, channels
+    exports: folders, or names such as digits/lenet5; all of them for images, with the same labels, size, channels
     and resizing. The page holds everything, the models and onnxruntime too, and opens from a folder or any web host.
     out: the file to write. webgpu: with the runtime that can use the graphics card; it takes 4 MB more.
     Raises ExportError for an export that isn't there, is damaged, or doesn't go with the first one, and where the page
@@ -65,7 +65,7 @@ def demo(
         _check_alike(found[0], other)
     page = _filled("webgpu" if webgpu else "wasm", _data(found), _title(found))
     try:
-        with in_place_of(out) as partial:
+        with atomic_file(out) as partial:
             partial.write_text(page, encoding="utf-8")
     except OSError as error:
         raise ExportError(f"{out} can't be written ({error.strerror}): name another file by --out") from None
@@ -75,11 +75,11 @@ def demo(
 def _read(export: str | os.PathLike[str]) -> _Export:
     folder = find_export(export)
     if folder.is_file():
-        raise ExportError(f"{folder} is a file, expected an export's folder: its samples and figures are shown, too")
+        raise ExportError(f"{folder} is a file, expected an export's folder: its samples and metrics are shown, too")
     manifest = read_manifest(folder)
     metadata = manifest.metadata
     if metadata.columns:
-        raise ExportError(f"{folder} classifies rows of a table: the page shows exports that classify pictures")
+        raise ExportError(f"{folder} classifies rows of a table: the page shows exports that classify images")
     return _Export(folder, manifest, f"{metadata.data_set}/{metadata.model}")
 
 
@@ -106,28 +106,28 @@ def _title(exports: Sequence[_Export]) -> str:
 def _data(exports: Sequence[_Export]) -> dict[str, Any]:
     """What the page's script reads: `Data` in examples/web/src/data.ts."""
     metadata = exports[0].manifest.metadata
-    # Exports of one data set share their samples; a picture is told from another by its hash.
-    pictures: dict[str, dict[str, str]] = {}
-    answers = [_samples(export, pictures) for export in exports]
+    # Exports of one data set share their samples; an image is told from another by its hash.
+    images: dict[str, dict[str, str]] = {}
+    answers = [_samples(export, images) for export in exports]
     shared = len({export.manifest.metadata.data_set for export in exports}) == 1
     return {
         "labels": metadata.labels,
         "height": metadata.height,
         "width": metadata.width,
         "channels": metadata.channels,
-        "ground": _ground([base64.b64decode(sample["png"]) for sample in pictures.values()]),
-        "largest_picture": LARGEST_PICTURE,
+        "ground": _ground([base64.b64decode(sample["png"]) for sample in images.values()]),
+        "largest_picture": LARGEST_IMAGE,
         "resizing": _base64(
             resizing_model(metadata.height, metadata.width, metadata.channels, metadata.resizing).SerializeToString(
                 deterministic=True
             )
         ),
-        "samples": list(pictures.values()),
+        "samples": list(images.values()),
         "models": [
             {
                 **_model(export),
                 "name": export.manifest.metadata.model if shared else export.name,
-                "expected": [expected.get(picture) for picture in pictures],
+                "expected": [expected.get(image) for image in images],
             }
             for export, expected in zip(exports, answers, strict=True)
         ],
@@ -152,23 +152,23 @@ def _model(export: _Export) -> dict[str, Any]:
 
 def _facts(manifest: Manifest, size: int) -> Iterator[str]:
     """What the page says of a model below its answer. size: of the file, bytes."""
-    metadata, figures = manifest.metadata, manifest.figures
+    metadata, metrics = manifest.metadata, manifest.metrics
     told = f"Right for {metadata.test_accuracy:.2%}"
-    if "test_pictures" in figures:
-        told += f" of {int(figures['test_pictures']):,} test pictures"
-    if {"test_accuracy_low", "test_accuracy_high"} <= figures.keys():
-        told += f" ({figures['test_accuracy_low']:.2%} to {figures['test_accuracy_high']:.2%})"
+    if "test_images" in metrics:
+        told += f" of {int(metrics['test_images']):,} test images"
+    if {"test_accuracy_low", "test_accuracy_high"} <= metrics.keys():
+        told += f" ({metrics['test_accuracy_low']:.2%} to {metrics['test_accuracy_high']:.2%})"
     yield told
-    if "parameters" in figures:
-        yield f"{int(figures['parameters']):,} parameters"
+    if "parameters" in metrics:
+        yield f"{int(metrics['parameters']):,} parameters"
     yield f"{size / 1000:,.0f} kB"
     augmentation = metadata.recipe.get("augmentation")
     if augmentation in LEARNED:
         yield LEARNED[augmentation]
 
 
-def _samples(export: _Export, pictures: dict[str, dict[str, str]]) -> dict[str, list[float]]:
-    """Add the samples of an export to the pictures, by hash. Returns hash -> its probabilities for them."""
+def _samples(export: _Export, images: dict[str, dict[str, str]]) -> dict[str, list[float]]:
+    """Add the samples of an export to the images, by hash. Returns hash -> its probabilities for them."""
     if export.manifest.file(SAMPLES_FILE) is None:
         return {}
     path = check_file(export.folder, export.manifest, SAMPLES_FILE)
@@ -182,18 +182,18 @@ def _samples(export: _Export, pictures: dict[str, dict[str, str]]) -> dict[str, 
             probabilities = [float(value) for value in sample["probabilities"]]
             if known is None or sample["label"] not in labels or len(probabilities) != len(labels):
                 raise ValueError(f"the sample {sample['file']} doesn't fit the labels")
-            pictures.setdefault(known.sha256, {"png": _base64(data), "label": sample["label"]})
+            images.setdefault(known.sha256, {"png": _base64(data), "label": sample["label"]})
             expected[known.sha256] = probabilities
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ExportError(f"{path} can't be read as samples ({error!r}): export the model again") from None
     return expected
 
 
-def _ground(pictures: Sequence[bytes]) -> int:
+def _ground(images: Sequence[bytes]) -> int:
     """What a drawing begins with, black (0) or white (255): what most samples have along their edges."""
     edges = []
-    for picture in pictures:
-        pixels = read_picture(picture, 1)[..., 0]
+    for image in images:
+        pixels = read_image(image, 1)[..., 0]
         edges.append(np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]).mean())
     return 255 if edges and np.median(edges) > 127 else 0
 

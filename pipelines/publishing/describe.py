@@ -1,4 +1,4 @@
-"""`zoo describe MODEL`: the ledger of a model at one picture size, or for the rows of a table."""
+"""`zoo describe MODEL`: the ledger of a model at one image size, or for the rows of a table."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def describe(
     """Build the model, untrained, and write its ledger. size: height and width in pixels.
 
     data, label: as `train` takes them; a data set's own size, channels and classes, or a table's columns, count then.
-    Raises ModelError for an unknown model, or one that can't be built for the pictures or the table; DataError where
+    Raises ModelError for an unknown model, or one that can't be built for the images or the table; DataError where
     the data can't be read.
     """
     family = definition(model).family  # before anything is read: a mistyped name is told at once

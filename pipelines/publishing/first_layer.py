@@ -1,4 +1,4 @@
-"""What the first layer of an exported file looks for: its own weights, as pictures in one PNG for a page."""
+"""What the first layer of an exported file looks for: its own weights, as images in one PNG for a page."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ COLUMNS = 8
 TILE = 28  # pixels of a tile's side, at least: filters are a few pixels wide
 GAP = 3  # pixels between tiles, clear
 
-# As in the figures: orange raises the output, blue lowers it, and what has no weight is nearly white.
-_RAISES, _NOTHING, _LOWERS = (np.array(colour) for colour in ((213, 94, 0), (247, 247, 247), (0, 114, 178)))
+# As in the metrics: orange raises the output, blue lowers it, and what has no weight is nearly white.
+_RAISES, _NOTHING, _LOWERS = (np.array(color) for color in ((213, 94, 0), (247, 247, 247), (0, 114, 178)))
 
 
 @dataclass(frozen=True)
 class FirstLayer:
-    """png: the picture's bytes. text: what it shows."""
+    """png: the image's bytes. text: what it shows."""
 
     png: bytes
     text: str
 
 
 def first_layer(model: Model, metadata: Metadata) -> FirstLayer | None:
-    """The picture of an export's first layer; None where its weights aren't pictures."""
+    """The image of an export's first layer; None where its weights aren't images."""
     weights = first_weights(model, metadata)
     if weights is None:
         return None
@@ -41,8 +41,8 @@ def first_layer(model: Model, metadata: Metadata) -> FirstLayer | None:
     strength = (weights.astype(np.float64) ** 2).sum(axis=(0, 1, 2))
     shown = np.sort(np.argsort(-strength, kind="stable")[:TILES])
     which = f"the {len(shown)} strongest of {units}" if len(shown) < units else f"its {units}"
-    told = "orange raises the output, blue lowers it" if metadata.channels == 1 else "grey: no weight"
-    return FirstLayer(_sheet(_coloured(weights[..., shown])), f"First layer, {which} {unit}s ({told})")
+    told = "orange raises the output, blue lowers it" if metadata.channels == 1 else "gray: no weight"
+    return FirstLayer(_sheet(_colored(weights[..., shown])), f"First layer, {which} {unit}s ({told})")
 
 
 def first_weights(model: Model, metadata: Metadata) -> NDArray[np.float32] | None:
@@ -64,8 +64,8 @@ def first_weights(model: Model, metadata: Metadata) -> NDArray[np.float32] | Non
     return None
 
 
-def _coloured(weights: NDArray[np.float32]) -> Pixels:
-    """[H, W, C, F] -> [F, H, W, 3]. One channel: on one scale for all. Three: each tile on its own, around grey."""
+def _colored(weights: NDArray[np.float32]) -> Pixels:
+    """[H, W, C, F] -> [F, H, W, 3]. One channel: on one scale for all. Three: each tile on its own, around gray."""
     tiles = np.moveaxis(np.nan_to_num(weights.astype(np.float64)), -1, 0)
     if tiles.shape[3] == 3:
         most = np.abs(tiles).max(axis=(1, 2, 3), keepdims=True).clip(1e-12)

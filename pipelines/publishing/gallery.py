@@ -84,9 +84,9 @@ _HEAD = "\n\n".join(
             to its card: how to load it, where it fails, how it was made.
         """),
         filled("""
-            Sees: the square of pixels that one feature can depend on, in theory; all, where it is the whole picture.
-            95% interval: Wilson's, over the test pictures. Over seeds: mean and standard deviation of the test accuracy
-            of so many trainings, of which one is shipped. Robust: accuracy on corrupted test pictures. Calibration
+            Sees: the square of pixels that one feature can depend on, in theory; all, where it is the whole image.
+            95% interval: Wilson's, over the test images. Over seeds: mean and standard deviation of the test accuracy
+            of so many trainings, of which one is shipped. Robust: accuracy on corrupted test images. Calibration
             error: expected, in 15 bins. Taught by: the model learned from that one's answers, too (distillation).
         """),
     ]
@@ -95,7 +95,7 @@ _HEAD = "\n\n".join(
 
 _FEWER_BITS = filled("""
     Files that `zoo quantize` made beside the float32 ones, under the same contract. Points: of accuracy, against
-    float32 on the same test pictures, with Newcombe's interval for pairs. Same answer: as the float32 file's. Speed:
+    float32 on the same test images, with Newcombe's interval for pairs. Same answer: as the float32 file's. Speed:
     how many times as fast as it in onnxruntime, in turns on one thread of a processor with AVX-512 VNNI. A model with
     fewer than a million multiply-accumulates has none: gathering bytes takes longer there than multiplying them saves,
     and it is slower than in float32.
@@ -232,7 +232,7 @@ _PRECISION_COLUMNS: tuple[tuple[str, Callable[[Shipped, FewerBits], str]], ...] 
     (">same answer", lambda _, found: _share(found.same)),
     (">size", lambda _, found: f"{found.size / 1000:,.0f} kB"),
     (">of float32", lambda export, found: f"{found.size / export.size:.0%}" if export.size else ""),
-    (">speed, one picture", lambda _, found: _speed(found.speedups[0])),
+    (">speed, one image", lambda _, found: _speed(found.speedups[0])),
     (">speed, 64 at once", lambda _, found: _speed(found.speedups[1])),
 )
 
@@ -275,8 +275,8 @@ def _target_row(budget: str, target: Target, result: Published | None, best: Shi
     else:
         reached = "yes" if best.accuracy >= target.least else f"no, {100 * (target.least - best.accuracy):.2f} short"
     link = f"{_link(best)}, taught by {plain(best.teacher)}" if best.teacher else _link(best)
-    figures = (_count(best.parameters), f"{best.accuracy:.2%}", _ahead(best, result) if result else "")
-    return row((budget, anchor, *aims, link, *figures, reached, _command(best)))
+    metrics = (_count(best.parameters), f"{best.accuracy:.2%}", _ahead(best, result) if result else "")
+    return row((budget, anchor, *aims, link, *metrics, reached, _command(best)))
 
 
 def _published(published: Sequence[Published], shipped: Sequence[Shipped]) -> str:
@@ -301,7 +301,7 @@ def _best(shipped: Sequence[Shipped], parameters: int) -> Shipped | None:
 
 
 def _ahead(best: Shipped, result: Published) -> str:
-    """Points of accuracy, and whether the test pictures are enough to tell the two apart."""
+    """Points of accuracy, and whether the test images are enough to tell the two apart."""
     told = f"{100 * (best.accuracy - result.accuracy):+.2f}"
     inside = best.low is not None and best.high is not None and best.low <= result.accuracy <= best.high
     return f"{told}, within the interval" if inside else told

@@ -1,4 +1,4 @@
-"""`zoo list`: all models, with the figures of the exports in a folder. Neither Keras nor MLflow is imported."""
+"""`zoo list`: all models, with the metrics of the exports in a folder. Neither Keras nor MLflow is imported."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from zoo.models.registry import Family
 class ListedModel:
     """A registered model and one export of it; a model that isn't shipped has None for all that an export says.
 
-    receptive_field: side in pixels of what one feature sees, 0 for the whole picture. accuracy: of the shipped file on
+    receptive_field: side in pixels of what one feature sees, 0 for the whole image. accuracy: of the shipped file on
     the whole test set, 0..1. mean_accuracy, spread: over so many seeds, where there are several. size: of the file in
     bytes. int8_accuracy, int8_size: of its int8 file, where there is one; int8_speedup: how many times as fast as
-    float32 that one is for 64 pictures at once. summary: what it is, empty for an export of a model that is defined
+    float32 that one is for 64 images at once. summary: what it is, empty for an export of a model that is defined
     elsewhere.
     """
 
@@ -139,7 +139,7 @@ def _chosen(rows: Iterable[ListedModel], condition: str) -> list[ListedModel]:
 
 def _number(row: ListedModel, field: str) -> float:
     value = float(getattr(row, field))
-    return math.inf if field == "receptive_field" and value == 0 else value  # the whole picture, however large
+    return math.inf if field == "receptive_field" and value == 0 else value  # the whole image, however large
 
 
 def _split(rows: Iterable[ListedModel], field: str) -> tuple[list[ListedModel], list[ListedModel]]:

@@ -40,7 +40,7 @@ _README = "[README of Fashion-MNIST](https://github.com/zalandoresearch/fashion-
 
 PUBLISHED: dict[str, tuple[Published, ...]] = {
     "fashion-mnist": (
-        Published("people", 0, 0.835, f"{_README}: 1,000 test pictures, labelled by three people each"),
+        Published("people", 0, 0.835, f"{_README}: 1,000 test images, labeled by three people each"),
         # 784*256+256 + 256*128+128 + 128*64+64 + 64*10+10
         Published("MLP 256-128-64", 242_762, 0.900, f"{_README}, @lianghong; parameters counted by us"),
         Published("2 conv", 100_000, 0.925, f"{_README}, @hardmaru: below 100 k parameters"),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipelines.plotting.points import Point, cost_axis, family_keys, label_points, plot_points
 from pipelines.plotting.style import (
-    FAMILY_COLOURS,
+    FAMILY_COLORS,
     FAMILY_MARKERS,
     PERCENT,
     QUIET,
@@ -55,7 +55,7 @@ _LEAST_ERROR = 1e-4  # an accuracy of 1 has to be drawn somewhere
 def costs(figure: Figure, shipped: Sequence[Shipped], published: Sequence[Published]) -> str:
     """Test accuracy with its 95 % interval against parameters, and against multiply-accumulates; log scales.
 
-    Published results are grey: a point where their parameters are known, a line for those who have none (people).
+    Published results are gray: a point where their parameters are known, a line for those who have none (people).
     """
     figure.set_size_inches(13, 6.4)
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(6, 5))
@@ -81,7 +81,7 @@ def costs(figure: Figure, shipped: Sequence[Shipped], published: Sequence[Publis
     drawn = [point for points in (sized, counted) for point, _ in points]
     _accuracy_axis(left, [*(a for point in drawn for a in (point.low, point.high)), *(r.accuracy for r in published)])
     left.set(xlabel="parameters", title="Test accuracy, with 95% intervals; errors on a log scale")
-    right.set(xlabel="multiply-accumulates, one picture")
+    right.set(xlabel="multiply-accumulates, one image")
     right.tick_params(labelleft=True)
     keys = family_keys({export.family for export in shipped})
     if published:
@@ -96,7 +96,7 @@ def costs(figure: Figure, shipped: Sequence[Shipped], published: Sequence[Publis
 
 def _point(export: Shipped, cost: int) -> Point:
     low, high = export.low or export.accuracy, export.high or export.accuracy
-    return Point(cost, export.accuracy, low, high, FAMILY_COLOURS[export.family], FAMILY_MARKERS[export.family])
+    return Point(cost, export.accuracy, low, high, FAMILY_COLORS[export.family], FAMILY_MARKERS[export.family])
 
 
 def _published(result: Published) -> Point:
@@ -140,7 +140,7 @@ def _accuracy(weight: NDArray[np.floating]) -> NDArray[np.floating]:
 def _words(shipped: Sequence[Shipped], known: Sequence[Published]) -> str:
     """The smallest and the best model of each family, in numbers."""
     told = []
-    for family in FAMILY_COLOURS:
+    for family in FAMILY_COLORS:
         ours = [export for export in shipped if export.family == family and export.parameters]
         if ours:
             smallest = min(ours, key=lambda export: export.parameters or 0)

@@ -2,11 +2,11 @@
 
 The gates, all of which have to be passed before anything is written:
 
-parity    the export keeps each promise that `zoo verify` checks, and answers as Keras does on every test picture
-accuracy  on the same test pictures as the version that holds the alias: refused where fewer are right, and McNemar's
+parity    the export keeps each promise that `zoo verify` checks, and answers as Keras does on every test image
+accuracy  on the same test images as the version that holds the alias: refused where fewer are right, and McNemar's
           test says that this is no chance (p < 0.05). With a margin: where the lower end of the difference's 95 %
           interval (Newcombe) is below it, so that what isn't known well enough is refused, too
-latency   the median for one picture, or row, on one thread, within the budget, if there is one
+latency   the median for one image, or row, on one thread, within the budget, if there is one
 size      of model.onnx, within the budget, if there is one
 """
 
@@ -102,9 +102,9 @@ def promote(
 
     name: an export, as a folder or a name; a run that was exported; or models:/NAME@ALIAS. max_latency: milliseconds.
     max_size: bytes. margin: points of accuracy that may be lost; None asks only that it isn't found to be worse.
-    data: the data set with the test pictures, by default the one that the export names or that its run was trained on.
+    data: the data set with the test images, by default the one that the export names or that its run was trained on.
     tell: is given a line for each step.
-    Raises TrackingError, ExportError or DataError where model, store or pictures can't be used.
+    Raises TrackingError, ExportError or DataError where model, store or images can't be used.
     """
     tracking.check_alias(alias)
     with tempfile.TemporaryDirectory() as temporary:
@@ -120,7 +120,7 @@ def promote(
 
         tell("verifying the export")
         parity = _parity(folder, manifest, data)
-        tell("asking about the test pictures, and taking the time" if before else "taking the time")
+        tell("asking about the test images, and taking the time" if before else "taking the time")
         new = load(folder, provider="cpu", threads=THREADS)
         old = load(f"models:/{registered}/{before.number}", provider="cpu", threads=THREADS) if before else None
         latency, *other = measure_latencies([new, *([old] if old else [])])
@@ -201,7 +201,7 @@ def _folder_of(name: str, temporary: Path) -> Path:
 
 
 def _data_of(metadata: Metadata) -> str | None:
-    """Where the pictures of an export lie, by the run that made it, unless it is a known data set."""
+    """Where the images of an export lie, by the run that made it, unless it is a known data set."""
     if metadata.data_set in data_sets():
         return None
     try:
@@ -238,7 +238,7 @@ def _accuracy(
     except (DataError, ExportError) as error:
         tests, reason = None, str(error)
     else:
-        reason = f"{holder} knows other classes, or was tested on other pictures: take the alias from it in `zoo ui`"
+        reason = f"{holder} knows other classes, or was tested on other images: take the alias from it in `zoo ui`"
     if tests is None:
         return Gate("accuracy", f"can't be compared ({reason})", wanted, False)
     right = [
@@ -248,14 +248,14 @@ def _accuracy(
     found = paired_test(*right)
     told = (
         f"{right[0].mean():.2%} against {right[1].mean():.2%}: {100 * found.difference:+.2f} points "
-        f"({100 * found.low:+.2f} to {100 * found.high:+.2f}), p = {found.p:.2g}, {found.pictures:,} pictures"
+        f"({100 * found.low:+.2f} to {100 * found.high:+.2f}), p = {found.p:.2g}, {found.images:,} images"
     )
     worse = found.difference < 0 and found.p < SIGNIFICANT
     return Gate("accuracy", told, wanted, not worse if margin is None else found.low >= -margin / 100)
 
 
 def _same_test(new: Metadata, old: Metadata, data: str | None) -> tuple[Split, Split] | None:
-    """The test pictures, as each of the two takes them: each in its own size. None where they aren't the same ones."""
+    """The test images, as each of the two takes them: each in its own size. None where they aren't the same ones."""
     test = find_test_set(new, data)
     if test is None or old.labels != new.labels or old.columns != new.columns:
         return None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.core.support.atomic import folder_in_place_of
+from pipelines.core.support.atomic import atomic_folder
 from pipelines.core.support.markdown import plain
 from zoo.contract import MODEL_FILE, PROBABILITIES, Metadata
 from zoo.errors import ExportError
@@ -23,7 +23,7 @@ CONFIG_FILE = "config.pbtxt"
 LABELS_FILE = "labels.txt"
 NOTES_FILE = "README.md"
 VERSION = "1"
-LARGEST_BATCH = 64  # pictures or rows; throughput grows little beyond it, memory does
+LARGEST_BATCH = 64  # images or rows; throughput grows little beyond it, memory does
 DATA_TYPES = {"tensor(uint8)": "TYPE_UINT8", "tensor(float)": "TYPE_FP32"}  # onnxruntime's name -> Triton's
 LONGEST_NAME = 63  # letters: a name of Kubernetes, which KServe makes host names of
 
@@ -55,7 +55,7 @@ def triton(
     classifier = load(found, provider="cpu")
     metadata = classifier.metadata
     goal = repository / model_name(metadata)
-    with folder_in_place_of(goal, holds=CONFIG_FILE, kind="model of Triton's", option="--repository") as folder:
+    with atomic_folder(goal, holds=CONFIG_FILE, kind="model of Triton's", option="--repository") as folder:
         (folder / CONFIG_FILE).write_text(config(classifier), encoding="utf-8")
         (folder / LABELS_FILE).write_text(_lines_of(metadata.labels, found), encoding="utf-8")
         (folder / NOTES_FILE).write_text(_notes(goal.name, metadata), encoding="utf-8")
@@ -97,8 +97,8 @@ def config(classifier: Classifier) -> str:
     Inputs and outputs are those of the file itself; Triton leaves out their first dimension, the batch.
     """
     inputs, outputs = classifier.session.get_inputs(), classifier.session.get_outputs()
-    pictures = not classifier.columns
-    sample = (classifier.height, classifier.width, classifier.channels) if pictures else (len(classifier.columns),)
+    images = not classifier.columns
+    sample = (classifier.height, classifier.width, classifier.channels) if images else (len(classifier.columns),)
     lines = [
         "# For Triton Inference Server, written by `zoo export --layout triton`; its schema is model_config.proto.",
         "# Without a name of its own, the model is called as this folder is.",
@@ -107,7 +107,7 @@ def config(classifier: Classifier) -> str:
         "",
         "# Raw pixels [height, width, channels]: the file scales by itself, and on a processor it resizes; a GPU wants "
         f"{classifier.height}x{classifier.width}."
-        if pictures
+        if images
         else "# A value for each column of the table; a category is its place among the column's, NaN is missing.",
         "input [",
         *_tensors(inputs),
@@ -117,8 +117,8 @@ def config(classifier: Classifier) -> str:
         "]",
         "",
         "# What waits while a batch runs goes together into the next one. With max_queue_delay_microseconds above 0",
-        "# the server waits for more: throughput against latency. Only pictures of one size share a batch."
-        if pictures
+        "# the server waits for more: throughput against latency. Only images of one size share a batch."
+        if images
         else "# the server waits for more: throughput against latency.",
         "dynamic_batching { }",
         "# One on each GPU, or one on the processor where there is none.",
@@ -157,12 +157,12 @@ def _notes(name: str, metadata: Metadata) -> str:
     else:
         imports = "import json, urllib.request\nimport numpy, PIL.Image"
         mode, axes = ("L", "[None, ..., None]") if metadata.channels == 1 else ("RGB", "[None]")
-        made = f'picture = numpy.asarray(PIL.Image.open("picture.png").convert("{mode}")){axes}  # [1, H, W, C] uint8'
-        asked = '"datatype": "UINT8", "shape": picture.shape, "data": picture.ravel().tolist()'
+        made = f'image = numpy.asarray(PIL.Image.open("image.png").convert("{mode}")){axes}  # [1, H, W, C] uint8'
+        asked = '"datatype": "UINT8", "shape": image.shape, "data": image.ravel().tolist()'
         size = f"{metadata.height}x{metadata.width}"
         takes = (
             "It takes `images`, raw pixels, and scales them by itself. On a processor they may have any size and are "
-            f"resized; onnxruntime's CUDA doesn't resize bytes: on a GPU, send pictures of {size}."
+            f"resized; onnxruntime's CUDA doesn't resize bytes: on a GPU, send images of {size}."
         )
     return f"""# {name}
 

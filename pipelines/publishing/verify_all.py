@@ -69,16 +69,16 @@ def check_page(export: Shipped, page: Path, lines: list[str]) -> str:
     """The page has the line that this export's manifest gives."""
     if export_row(export) not in lines:
         raise VerificationError(
-            f"{page} has no line for {export.name} with the figures of its manifest (test accuracy "
+            f"{page} has no line for {export.name} with the metrics of its manifest (test accuracy "
             f"{export.accuracy:.2%}): write it again by `zoo gallery`"
         )
     for line in precision_rows(export):
         if line not in lines:
             raise VerificationError(
-                f"{page} has no line for a file of {export.name} in fewer bits with the figures of its manifest: write "
+                f"{page} has no line for a file of {export.name} in fewer bits with the metrics of its manifest: write "
                 "it again by `zoo gallery`"
             )
-    return f"{page.name} beside it has the same figures"
+    return f"{page.name} beside it has the same metrics"
 
 
 def check_nothing_else(shipped: tuple[Shipped, ...], page: Path, lines: list[str]) -> None:

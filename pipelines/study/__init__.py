@@ -1,7 +1,7 @@
 """`zoo study`: every claim about dense and conv layers as an experiment that anyone can run.
 
 An experiment is a function in one of the files beside this one, grouped by idea. experiment: its form, and how the
-verdict follows. lab: where trainings are done, once each. models, pictures: what experiments are made of. record: what
+verdict follows. lab: where trainings are done, once each. models, images: what experiments are made of. record: what
 was measured. report: the page.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines import tracking
-from pipelines.core.support.locks import Exclusive, Taken
+from pipelines.core.support.locks import FileLock, Locked
 from pipelines.study.experiment import QUICK_SEEDS, SEEDS, Experiment, experiments
 from pipelines.study.finding import Effect, Finding, Verdict
 from pipelines.study.keep import MODELS_FOLDER
@@ -75,7 +75,7 @@ def study(
     """Run the experiments of those names, or all, and write the report of all that has been measured.
 
     seeds: how many, 5 by default and at least, 3 and 2 where it is quick; an experiment that has more keeps them.
-    quick: fewer pictures, updates and conditions: minutes, and wide intervals. report: train nothing, draw what is
+    quick: fewer images, updates and conditions: minutes, and wide intervals. report: train nothing, draw what is
     there. folder: where results and report lie. models: keep those that are worth a look as exports in its folder
     models, for `zoo demo`; they are trained once more where they were trained before.
     What was measured before isn't trained again; an interruption loses the training that it interrupts.
@@ -118,14 +118,14 @@ def study(
 def _run(each: Experiment, folder: Path, count: int, quick: bool, models: bool, tell: Callable[[str], None]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with Exclusive(folder / f".{each.name}.lock") as lock:
+        with FileLock(folder / f".{each.name}.lock") as lock:
             try:
                 record = Record(folder / f"{each.name}.json")
                 _run_alone(each, record, count, quick, folder / MODELS_FOLDER if models else None, tell)
             finally:
                 with suppress(OSError):  # Windows removes no file that is open
                     lock.path.unlink()
-    except Taken as other:
+    except Locked as other:
         raise StudyError(f"{other} runs {each.name} in {folder}: wait for it, or name another --folder") from None
 
 

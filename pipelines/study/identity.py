@@ -25,7 +25,7 @@ def code_of(function: Callable[..., Any]) -> str:
     """A function's code without comments, docstrings and layout; and that of what it is given, holds and names.
 
     Functions, classes and constants of its own file and of this package are followed. Libraries aren't, whose versions
-    count; nor is the rest of ours, as what it builds has an identity of its own (models, pictures, recipes).
+    count; nor is the rest of ours, as what it builds has an identity of its own (models, images, recipes).
     Raises StudyError where it is given or holds something of which nobody can tell whether it is the same next time,
     and for a lambda, which can't be told from another one on the same line.
     """

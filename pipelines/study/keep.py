@@ -30,7 +30,7 @@ def keep(folder: Path, family: str, model: Any, data_set: DataSet, recipe: Recip
         width=data_set.width,
         channels=data_set.channels,
         recipe=recipe.to_json(),
-        run_id="",  # a training of a study is a child run with its figures, and holds no model
+        run_id="",  # a training of a study is a child run with its metrics, and holds no model
         commit=commit(),
         weights_sha256=weights_sha256(model),
         test_accuracy=accuracy,

@@ -30,34 +30,34 @@ from zoo.data import DataSet, Split
 from zoo.data.pixels import in_chunks
 from zoo.data.stream.batches import training_batches
 from zoo.errors import StudyError
-from zoo.models import build_diagram
+from zoo.models import build_architecture
 from zoo.models.backend import start_keras
 from zoo.models.ledger import read_ledger
-from zoo.models.registry import Diagram
+from zoo.models.registry import Architecture
 from zoo.recipe import Recipe
 
-BATCH = 64  # pictures that are learned from at once, unless an arm says otherwise
-ANSWERED = 1024  # pictures that a model is asked about at once
+BATCH = 64  # images that are learned from at once, unless an arm says otherwise
+ANSWERED = 1024  # images that a model is asked about at once
 # For experiments in which Muon's way with matrices would be part of the answer. Chosen as Muon's rate was (see
-# `Arm.recipe`), of 2, 4, 8 and 16e-3: no arm of weight-sharing with 2,000 pictures is 1.3 points better at another.
+# `Arm.recipe`), of 2, 4, 8 and 16e-3: no arm of weight-sharing with 2,000 images is 1.3 points better at another.
 ADAMW: Mapping[str, Any] = {"optimizer": "adamw", "learning_rate": 8e-3}
 LIBRARIES = ("tensorflow", "keras", "numpy")  # whose versions change the weights
 TRAINING = 1  # to be raised where the code that trains comes to other weights: all is trained anew then
 
-Figures = Mapping[str, float]
-Measure = Callable[[Any, DataSet], Figures]  # the trained keras.Model and what it learned from -> figures by name
+Metrics = Mapping[str, float]
+Measure = Callable[[Any, DataSet], Metrics]  # the trained keras.Model and what it learned from -> metrics by name
 
 
 def accuracy(model: Any, split: Split) -> float:
-    """The share of a split's pictures that a `keras.Model` is right on, 0..1."""
+    """The share of a split's images that a `keras.Model` is right on, 0..1."""
     answers = np.concatenate([model.predict_on_batch(inputs)[LOGITS] for inputs in in_chunks(split.inputs, ANSWERED)])
     return float(np.mean(answers.argmax(1) == split.labels))
 
 
-def accuracy_and_work(model: Any, data_set: DataSet) -> Figures:
+def accuracy_and_work(model: Any, data_set: DataSet) -> Metrics:
     """What is measured unless an experiment asks for more.
 
-    "accuracy" on the whole test set, in points of 100; "work": multiply-accumulates for one picture.
+    "accuracy" on the whole test set, in points of 100; "work": multiply-accumulates for one image.
     """
     work = sum(entry.multiply_accumulates for entry in read_ledger(model))
     return {"accuracy": 100 * accuracy(model, data_set.test), "work": float(work)}
@@ -67,12 +67,12 @@ def accuracy_and_work(model: Any, data_set: DataSet) -> Figures:
 class Arm:
     """One of the things that are compared: a model, what it learns from, for how long, and what is measured then.
 
-    data: seed -> pictures, the draw of which is part of the chance. updates: steps of the optimiser, at least.
+    data: seed -> images, the draw of which is part of the chance. updates: steps of the optimizer, at least.
     settings: fields of the recipe that differ. measure: of functions, numbers and text alone, see `identity`.
     family: of a model that is worth a look, which `zoo study --models` keeps as an export; "" for the others.
     """
 
-    diagram: Diagram
+    architecture: Architecture
     data: Callable[[int], DataSet]
     updates: int
     settings: Mapping[str, Any] | None = None
@@ -82,7 +82,7 @@ class Arm:
     def recipe(self, seed: int) -> Recipe:
         """The same for all arms: a fixed number of updates by Muon, no augmentation; nothing but the arm differs.
 
-        Batch and rate were chosen by pictures of Fashion-MNIST's training set that were held out: of 128 and 64 and of
+        Batch and rate were chosen by images of Fashion-MNIST's training set that were held out: of 128 and 64 and of
         2, 4, 8 and 16e-3 they are the best for a dense and, within a thousandth, for a conv model.
         """
         usual = Recipe(
@@ -104,25 +104,25 @@ class Results:
     Raises StudyError for a figure that wasn't measured.
     """
 
-    def __init__(self, figures: Mapping[str, Sequence[Figures]], record: Record) -> None:
-        self._figures, self._record = figures, record
+    def __init__(self, metrics: Mapping[str, Sequence[Metrics]], record: Record) -> None:
+        self._metrics, self._record = metrics, record
 
     def __getitem__(self, arm: str | tuple[str, str]) -> Sample:
         name, figure = (arm, "accuracy") if isinstance(arm, str) else arm
-        for figures in self._figures[name]:
-            if figure not in figures:
+        for metrics in self._metrics[name]:
+            if figure not in metrics:
                 raise StudyError(
-                    f"{self._record.path} has no {figure!r} of {name!r}, expected it beside {', '.join(figures)}: run "
+                    f"{self._record.path} has no {figure!r} of {name!r}, expected it beside {', '.join(metrics)}: run "
                     f"`{self._record.command}`"
                 )
-        return np.array([figures[figure] for figures in self._figures[name]], np.float64)
+        return np.array([metrics[figure] for metrics in self._metrics[name]], np.float64)
 
 
 @dataclass(frozen=True)
 class Lab:
     """An experiment's trainings.
 
-    seeds: 1, 2, 3, … quick: few pictures and updates, to see the direction. record: what was measured before, and where
+    seeds: 1, 2, 3, … quick: few images and updates, to see the direction. record: what was measured before, and where
     new results go. parent: the MLflow run that new trainings are children of. replay: nothing is trained, what the
     record doesn't hold is an error. models: the folder for exports of the models that are worth a look, with their
     first seed; None to keep none.
@@ -142,7 +142,7 @@ class Lab:
 
     @property
     def usual(self) -> tuple[int, int]:
-        """Training pictures and updates, unless an experiment says why others: equal arms are then trained once."""
+        """Training images and updates, unless an experiment says why others: equal arms are then trained once."""
         return (3_000, 180) if self.quick else (10_000, 600)
 
     @property
@@ -168,8 +168,8 @@ class Lab:
                         advance(
                             done, in_all, f"{done} of {in_all} trainings, {_minutes(left)} left: {name}, seed {seed}"
                         )
-        figures = {name: [self.record.figures(name, seed) for seed in self.seeds] for name in arms}
-        return Results(figures, self.record)
+        metrics = {name: [self.record.metrics(name, seed) for seed in self.seeds] for name in arms}
+        return Results(metrics, self.record)
 
     def observe(self, name: str, look: Callable[[], Sequence[float]]) -> Sample:
         """Numbers that need no training: counted, or timed in several rounds. Looked at once, then remembered.
@@ -189,7 +189,7 @@ class Lab:
         keras = start_keras()
         keras.utils.set_random_seed(seed)
         size = (data_set.height, data_set.width, data_set.channels)
-        model = build_diagram(arm.diagram, "study", *size, data_set.classes)
+        model = build_architecture(arm.architecture, "study", *size, data_set.classes)
         key = key_of(model, data_set, recipe, arm.measure)
         known_here = self.record.knows(name, seed, key)
         export = self._export(name, arm, seed, anew=not known_here)
@@ -198,13 +198,13 @@ class Lab:
         known = tracking.find_training(key) if export is None else None
         begin = time.monotonic()
         parameters = int(model.count_params())
-        figures = known or {**bench.fit(model, data_set, recipe, arm.measure), "parameters": parameters}
+        metrics = known or {**bench.fit(model, data_set, recipe, arm.measure), "parameters": parameters}
         seconds = time.monotonic() - begin
         try:
             if known is None and self.parent:
-                tracking.log_training(self.parent, f"{name}, seed {seed}", key, recipe.to_json(), figures)
+                tracking.log_training(self.parent, f"{name}, seed {seed}", key, recipe.to_json(), metrics)
         finally:  # a store that fails costs no training
-            measured = Measured(key, dict(figures), seconds, recipe.to_json(), data_set.digest, commit())
+            measured = Measured(key, dict(metrics), seconds, recipe.to_json(), data_set.digest, commit())
             self.record.add(name, seed, measured)
         if export is not None:
             keep(export, arm.family, bench.model, data_set, recipe, accuracy(bench.model, data_set.test))
@@ -230,7 +230,7 @@ class Bench:
         self._learner: Any = None
 
     def fit(self, model: Any, data_set: DataSet, recipe: Recipe, measure: Measure) -> dict[str, float]:
-        """Train a `keras.Model` as `build_diagram` makes it, on all of the training pictures, and measure it.
+        """Train a `keras.Model` as `build_architecture` makes it, on all of the training images, and measure it.
 
         All models that one bench is given are of the same layers; only their weights differ, which stay as they are.
         """
@@ -254,8 +254,8 @@ class Bench:
                 epochs=schedule.epochs,
                 teacher=teacher_of(recipe, data_set),
             ),
-            epochs=schedule.epochs // schedule.stride,
-            steps_per_epoch=schedule.steps * schedule.stride,
+            epochs=schedule.epochs // schedule.validation_interval,
+            steps_per_epoch=schedule.steps * schedule.validation_interval,
             verbose=0,
             shuffle=False,
         )
@@ -266,7 +266,7 @@ class Bench:
 def key_of(model: Any, data_set: DataSet, recipe: Recipe, measure: Measure) -> str:
     """Of all that decides what is measured: SHA-256, in hex. The same for a model that is written in another way.
 
-    But for the machine: with another number of threads, sums have another order and figures another chance, as with
+    But for the machine: with another number of threads, sums have another order and metrics another chance, as with
     another seed.
     Raises StudyError for a measure of which nobody can tell whether it is the same next time.
     """

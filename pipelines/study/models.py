@@ -1,7 +1,7 @@
 """The models of the experiments: of one kind each, with widths and depths to choose.
 
-Each function gives a diagram: images [N, H, W, C] float32 in 0..1, number of classes -> logits [N, K].
-Dense and conv layers alike are followed by batch normalisation and ReLU, so that neither has the better conditions.
+Each function gives an architecture: images [N, H, W, C] float32 in 0..1, number of classes -> logits [N, K].
+Dense and conv layers alike are followed by batch normalization and ReLU, so that neither has the better conditions.
 """
 
 from __future__ import annotations
@@ -12,46 +12,46 @@ from typing import Any
 from zoo.models import layers
 from zoo.models.families.conv import Kernel, conv_unit, pooling_head
 from zoo.models.families.dense import dense_unit
-from zoo.models.registry import Diagram, Tensor
+from zoo.models.registry import Architecture, Tensor
 
 
-def dense(*units: int) -> Diagram:
+def dense(*units: int) -> Architecture:
     """Every pixel to every neuron, then hidden layers of so many units."""
 
-    def diagram(images: Tensor, classes: int) -> Tensor:
+    def architecture(images: Tensor, classes: int) -> Tensor:
         return dense_head(images, units, classes)
 
-    return diagram
+    return architecture
 
 
-def conv(*filters: int, strides: Sequence[int] = (), kernel: Kernel = 3, units: Sequence[int] = ()) -> Diagram:
+def conv(*filters: int, strides: Sequence[int] = (), kernel: Kernel = 3, units: Sequence[int] = ()) -> Architecture:
     """Convolutions of so many filters, an average over all positions, and the logits. strides: as of `convolutions`.
 
     units: of hidden layers after the average.
     """
 
-    def diagram(images: Tensor, classes: int) -> Tensor:
+    def architecture(images: Tensor, classes: int) -> Tensor:
         features = convolutions(images, filters, strides, kernel)
         if not units:
             return pooling_head(features, classes)
         return dense_head(layers.GlobalAveragePooling2D(name="average")(features), units, classes)
 
-    return diagram
+    return architecture
 
 
-def hybrid(*filters: int, units: Sequence[int] = (64,), strides: Sequence[int] = (), kernel: int = 3) -> Diagram:
+def hybrid(*filters: int, units: Sequence[int] = (64,), strides: Sequence[int] = (), kernel: int = 3) -> Architecture:
     """The same convolutions, and a dense head that sees all positions at once."""
 
-    def diagram(images: Tensor, classes: int) -> Tensor:
+    def architecture(images: Tensor, classes: int) -> Tensor:
         return dense_head(convolutions(images, filters, strides, kernel), units, classes)
 
-    return diagram
+    return architecture
 
 
-def conv_of_several_kernels(*filters: int, kernels: Sequence[int] = (3, 5, 7)) -> Diagram:
+def conv_of_several_kernels(*filters: int, kernels: Sequence[int] = (3, 5, 7)) -> Architecture:
     """`conv`, of whose filters a third each are of 3x3, 5x5 and 7x7 pixels, side by side (Szegedy et al. 2015)."""
 
-    def diagram(images: Tensor, classes: int) -> Tensor:
+    def architecture(images: Tensor, classes: int) -> Tensor:
         x = images
         for place, count in enumerate(filters, start=1):
             share = count // len(kernels)
@@ -61,7 +61,7 @@ def conv_of_several_kernels(*filters: int, kernels: Sequence[int] = (3, 5, 7)) -
             x = layers.Concatenate(name=f"conv{place}")(sides)
         return pooling_head(x, classes)
 
-    return diagram
+    return architecture
 
 
 def dense_head(features: Tensor, units: Sequence[int], classes: int) -> Tensor:
@@ -87,13 +87,13 @@ def _usual_stride(place: int) -> int:
     return 2 if place in (3, 5) else 1
 
 
-def unshared(*filters: int, strides: Sequence[int] = (), kernel: int = 3, averaged: bool = True) -> Diagram:
+def unshared(*filters: int, strides: Sequence[int] = (), kernel: int = 3, averaged: bool = True) -> Architecture:
     """`conv` with filters of its own at each position: local, and nothing shared.
 
     averaged: over all positions before the logits, as `conv` is; else the logits see each position.
     """
 
-    def diagram(images: Tensor, classes: int) -> Tensor:
+    def architecture(images: Tensor, classes: int) -> Tensor:
         x = images
         for place, count in enumerate(filters, start=1):
             stride = strides[place - 1] if strides else _usual_stride(place)
@@ -102,7 +102,7 @@ def unshared(*filters: int, strides: Sequence[int] = (), kernel: int = 3, averag
             x = layers.ReLU(name=f"local{place}_relu")(x)
         return pooling_head(x, classes) if averaged else dense_head(x, (), classes)
 
-    return diagram
+    return architecture
 
 
 def unshared_layer() -> Any:
@@ -112,7 +112,7 @@ def unshared_layer() -> Any:
     return UnsharedConv2D
 
 
-# With about as many parameters as the name says, within a tenth, for grey pictures of 28x28 and ten classes.
+# With about as many parameters as the name says, within a tenth, for gray images of 28x28 and ten classes.
 DENSE = {"4 k": dense(5), "14 k": dense(17, 17), "50 k": dense(60, 50)}
 CONV = {"4 k": conv(4, 5, 6, 8, 12, 18), "14 k": conv(8, 8, 12, 16, 24, 32), "50 k": conv(16, 16, 24, 32, 46, 54)}
 HYBRID = {

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.core.provenance.machine import versions
-from pipelines.core.support.atomic import in_place_of
+from pipelines.core.support.atomic import atomic_file
 from zoo.errors import StudyError
 
 HUGE = 1e30  # no figure is as large
@@ -17,13 +17,13 @@ HUGE = 1e30  # no figure is as large
 
 @dataclass(frozen=True)
 class Measured:
-    """One training. key: of all that decides it. figures: by name. seconds: it took. recipe; data: the digest.
+    """One training. key: of all that decides it. metrics: by name. seconds: it took. recipe; data: the digest.
 
     commit: of the code that did it.
     """
 
     key: str
-    figures: Mapping[str, float]
+    metrics: Mapping[str, float]
     seconds: float
     recipe: Mapping[str, Any]
     data: str
@@ -32,8 +32,8 @@ class Measured:
     def __post_init__(self) -> None:
         """Raises ValueError for what no training measures."""
         _need(self.key, self.data, self.commit, kind=str)
-        _need(self.figures, self.recipe, kind=dict)
-        _need_numbers(self.seconds, *self.figures.values())
+        _need(self.metrics, self.recipe, kind=dict)
+        _need_numbers(self.seconds, *self.metrics.values())
         if self.seconds < 0:
             raise ValueError(f"expected seconds, received {self.seconds}")
 
@@ -85,13 +85,13 @@ class Record:
         """Whether that very observation is in it."""
         return name in self.observed and self.observed[name].key == key
 
-    def figures(self, arm: str, seed: int) -> Mapping[str, float]:
+    def metrics(self, arm: str, seed: int) -> Mapping[str, float]:
         """What a training measured. StudyError where it isn't in it."""
         found = self.trainings.get((arm, seed))
         if found is None:
             raise self._lacks(f"training {arm!r} with seed {seed}")
         self._asked.add(arm)
-        return found.figures
+        return found.metrics
 
     def numbers(self, name: str) -> list[float]:
         """What was observed under that name. StudyError where nothing was."""
@@ -141,7 +141,7 @@ class Record:
             ],
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with in_place_of(self.path) as partial:
+        with atomic_file(self.path) as partial:
             partial.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
     def _read(self) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from pipelines.core.support import markdown
-from pipelines.core.support.atomic import in_place_of
+from pipelines.core.support.atomic import atomic_file
 from pipelines.plotting.svg import Drawing
 from pipelines.study.experiment import QUICK_SEEDS, SEEDS, Experiment
 from pipelines.study.finding import Effect, Finding, Judgement, Verdict
@@ -17,7 +17,7 @@ from pipelines.study.record import Record
 PAGE_FILE, TEXT_FILE = "report.html", "README.md"
 TITLE = "What is true of dense and conv layers"
 QUICK = (
-    "This is the quick study: fewer pictures, updates, seeds and conditions than the method says, and mostly smaller "
+    "This is the quick study: fewer images, updates, seeds and conditions than the method says, and mostly smaller "
     "models. Its intervals are wide, and conv models, which begin more slowly, are behind in it where they are ahead "
     "after more updates: it shows how an experiment goes, and the full study what is true."
 )
@@ -67,7 +67,7 @@ def write_report(folder: Path, found: Sequence[Found], in_full: Mapping[str, Ver
     pages = {PAGE_FILE: page(found, in_full), TEXT_FILE: text(found, in_full)}
     pages |= {name: chart.svg() for experiment, finding, _ in found for name, chart in _charts(experiment, finding)}
     for name, content in pages.items():
-        with in_place_of(folder / name) as partial:
+        with atomic_file(folder / name) as partial:
             partial.write_text(content, encoding="utf-8")
 
 
@@ -113,14 +113,14 @@ def _section(experiment: Experiment, finding: Finding, record: Record, made: _Ma
         for effect in finding.effects
     )
     facts = "".join(f"<dt>{name}</dt><dd>{escape(fact)}</dd>" for name, fact in _facts(experiment, record, made))
-    figures = "".join(
+    metrics = "".join(
         f'<figure>{chart.svg()}<figcaption class="quiet">{escape(chart.title)}.{_bars(chart)}</figcaption></figure>'
         f"{_as_table(chart)}"
         for _, chart in _charts(experiment, finding)
     )
     return (
         f'<section id="{experiment.name}"><h2>{escape(experiment.name)} {_badge(finding.verdict)}</h2>'
-        f"<p><strong>Claim:</strong> {escape(experiment.claim)}</p>{figures}"
+        f"<p><strong>Claim:</strong> {escape(experiment.claim)}</p>{metrics}"
         '<table class="rows"><thead><tr><th>effect</th><th>measured (95 % interval)</th><th>claimed</th><th>it is</th>'
         f"</tr></thead><tbody>{effects}</tbody></table><dl>{facts}</dl>"
         f"<p><code>{_command(experiment, record)}</code></p></section>"
@@ -204,12 +204,12 @@ def _foreword(found: Sequence[Found]) -> str:
         f"{_many(len(found), 'claim')}, tested: what would refute each is written down beside it, and its verdict is "
         f"computed from the effects. {_many(len(seconds), 'training')}, {_time(sum(seconds))}; models that several "
         "experiments have in common are trained once. An effect is a mean over seeds, with its 95 % interval by "
-        "Student's t: a seed has other weights and another order of the pictures, and draws others to learn from "
-        "where not all are learned; another number of threads is as another seed. Test pictures are the same for all "
+        "Student's t: a seed has other weights and another order of the images, and draws others to learn from "
+        "where not all are learned; another number of threads is as another seed. Test images are the same for all "
         "seeds, but for those of tables; 10,000 others of Fashion-MNIST would move a difference by about half a point, "
         "too. A claim holds if all intervals lie where it says, holds with limits if the first, its heart, does, and "
         "is refuted if that one lies wholly elsewhere; else it is undecided. Most criteria were there before the "
-        "figures, as the repository's history shows; a limit that is thought of later can only weaken a verdict."
+        "metrics, as the repository's history shows; a limit that is thought of later can only weaken a verdict."
     )
 
 

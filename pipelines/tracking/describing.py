@@ -1,7 +1,7 @@
 """What people read in the MLflow UI: the names of runs, their descriptions, and the table of results.
 
 A description is Markdown, in which MLflow shows HTML, too, though without scripts: names that others chose are escaped.
-Pictures come from the run's own artifacts, by the address that the UI itself fetches them from.
+Images come from the run's own artifacts, by the address that the UI itself fetches them from.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from typing import Any
 from urllib.parse import quote
 
 from pipelines.core.provenance.plan import LEARNED_AS_THEY_ARE, Plan
+from zoo.contract import renamed
 from zoo.data import DataSet
 from zoo.models import definition
 
 NOTE = "mlflow.note.content"
 BEGIN = "<!-- zoo: what stands between these two lines is kept up to date, what you write outside stays -->"
 END = "<!-- /zoo -->"
-SMALL = "small"  # the folder with small copies of an evaluation's pictures, for descriptions
+SMALL = "small"  # the folder with small copies of an evaluation's images, for descriptions
 LONGEST_NAME, LONGEST_NOTE, LABELS_TOLD = 120, 5000, 20  # letters, letters that any store takes, class names
 
 RESULTS = "mlflow.sharedViewState.results"  # a tag of an experiment: ?viewStateShareKey=results opens it
@@ -114,85 +115,85 @@ def _around(before: str, ours: str) -> str:
 
 def describe_run(run: Any) -> str:
     """The Markdown of an `mlflow.entities.Run` of ours: what came out, how it looks, what can be done next."""
-    figures, tags, params = run.data.metrics, run.data.tags, run.data.params
-    what = "rows" if "columns" in params else "pictures"
+    metrics, tags, params = renamed(run.data.metrics), run.data.tags, run.data.params
+    what = "rows" if "columns" in params else "images"
     lines = [
-        _headline(figures, run.info.status, what),
-        "\n".join(["| | |", "|---|---|", *(f"| {name} | {told} |" for name, told in _facts(figures, tags, what))]),
+        _headline(metrics, run.info.status, what),
+        "\n".join(["| | |", "|---|---|", *(f"| {name} | {told} |" for name, told in _facts(metrics, tags, what))]),
     ]
-    if "test_accuracy" in figures:
-        lines.append(_picture(run.info, "curves", "Loss and accuracy by epoch"))
-        lines.append(_picture(run.info, "confusion", "What is taken for what"))
-    lines.append("\n".join(f"- {step}" for step in _next_steps(run, figures, tags)))
+    if "test_accuracy" in metrics:
+        lines.append(_image(run.info, "curves", "Loss and accuracy by epoch"))
+        lines.append(_image(run.info, "confusion", "What is taken for what"))
+    lines.append("\n".join(f"- {step}" for step in _next_steps(run, metrics, tags)))
     return "\n\n".join(lines)
 
 
-def _headline(figures: Mapping[str, float], status: str, what: str) -> str:
-    if "test_accuracy" in figures:
-        told = f"**{figures['test_accuracy']:.2%}** of the {figures.get('test_pictures', 0):,.0f} test {what} are right"
-        if {"test_accuracy_low", "test_accuracy_high"} <= figures.keys():
-            told += f" (95% interval {figures['test_accuracy_low']:.2%} to {figures['test_accuracy_high']:.2%})"
+def _headline(metrics: Mapping[str, float], status: str, what: str) -> str:
+    if "test_accuracy" in metrics:
+        told = f"**{metrics['test_accuracy']:.2%}** of the {metrics.get('test_images', 0):,.0f} test {what} are right"
+        if {"test_accuracy_low", "test_accuracy_high"} <= metrics.keys():
+            told += f" (95% interval {metrics['test_accuracy_low']:.2%} to {metrics['test_accuracy_high']:.2%})"
         return told
-    if "best_validation_accuracy" in figures:
-        return f"**{figures['best_validation_accuracy']:.2%}** of the validation {what} are right; not tested yet"
+    if "best_validation_accuracy" in metrics:
+        return f"**{metrics['best_validation_accuracy']:.2%}** of the validation {what} are right; not tested yet"
     ended = {"RUNNING": "In training", "KILLED": "Interrupted", "FAILED": "Failed", "FINISHED": "Trained"}
     return f"**{ended.get(status, status)}**"
 
 
-def _facts(figures: Mapping[str, float], tags: Mapping[str, str], what: str) -> list[tuple[str, str]]:
+def _facts(metrics: Mapping[str, float], tags: Mapping[str, str], what: str) -> list[tuple[str, str]]:
     """(name, in words) of what is known by now."""
     costs = [tags.get("family", "")]
     costs += [
-        f"{figures[name]:,.0f} {name.replace('_', '-')}"
+        f"{metrics[name]:,.0f} {name.replace('_', '-')}"
         for name in ("parameters", "multiply_accumulates")
-        if name in figures
+        if name in metrics
     ]
     found = [("model", f"{shown(tags['model'])}: {', '.join(costs)}"), ("data", shown(tags["data_set"]))]
     if "source" in tags:
         found.append(("begun from", shown(tags["source"])))
-    if "best_epoch" in figures:
-        accuracy = figures.get("best_validation_accuracy")
+    if "best_epoch" in metrics:
+        accuracy = metrics.get("best_validation_accuracy")
         of_it = f", {accuracy:.2%} of the validation {what}" if accuracy is not None else ""
-        found.append(("weights", f"of epoch {figures['best_epoch']:.0f}{of_it}"))
-    if "test_robust_accuracy" in figures:
-        found.append(("corrupted pictures", f"{figures['test_robust_accuracy']:.2%}"))
-    if "export_size" in figures:
-        parity = f", probabilities within {figures['largest_difference']:.0e} of Keras'"
-        found.append(("export", f"{figures['export_size'] / 1000:,.0f} kB{parity}"))
-    if "latency" in figures:
+        found.append(("weights", f"of epoch {metrics['best_epoch']:.0f}{of_it}"))
+    if "test_robust_accuracy" in metrics:
+        found.append(("corrupted images", f"{metrics['test_robust_accuracy']:.2%}"))
+    if "export_size" in metrics:
+        parity = f", probabilities within {metrics['largest_difference']:.0e} of Keras'"
+        found.append(("export", f"{metrics['export_size'] / 1000:,.0f} kB{parity}"))
+    if "latency" in metrics:
         one = what.removesuffix("s")
-        found.append(("latency", f"{figures['latency']:.3g} ms for one {one} (median, one thread of the exporter)"))
+        found.append(("latency", f"{metrics['latency']:.3g} ms for one {one} (median, one thread of the exporter)"))
     for precision in ("int8", "float16"):
-        if f"{precision}_accuracy" in figures:
-            faster = figures.get(f"{precision}_speedup_64")
+        if f"{precision}_accuracy" in metrics:
+            faster = metrics.get(f"{precision}_speedup_64")
             speed = f", {faster:.2f} times as fast for 64 at once" if faster else ""
-            size = f"{figures[f'{precision}_size'] / 1000:,.0f} kB"
-            found.append((precision, f"{figures[f'{precision}_accuracy']:.2%}, {size}{speed}"))
-    for name in sorted(figures):
+            size = f"{metrics[f'{precision}_size'] / 1000:,.0f} kB"
+            found.append((precision, f"{metrics[f'{precision}_accuracy']:.2%}, {size}{speed}"))
+    for name in sorted(metrics):
         timed = re.fullmatch(r"benchmark/(\w+)-(\w+)/batch-1/median", name)
         if timed:
-            found.append((f"benchmark on {timed[1]}", f"{timed[2]}: {figures[name]:.3g} ms for one {what[:-1]}"))
+            found.append((f"benchmark on {timed[1]}", f"{timed[2]}: {metrics[name]:.3g} ms for one {what[:-1]}"))
     return found
 
 
-def _picture(info: Any, name: str, text: str) -> str:
-    """A picture of the evaluation below its title, small, which leads to the large one among the artifacts.
+def _image(info: Any, name: str, text: str) -> str:
+    """An image of the evaluation below its title, small, which leads to the large one among the artifacts.
 
-    MLflow leaves of a picture in a description its address alone: no width, and no text for who can't see it.
+    MLflow leaves of an image in a description its address alone: no width, and no text for who can't see it.
     """
     page = f"#/experiments/{info.experiment_id}/runs/{info.run_id}/artifacts/evaluation/{name}.png"
     address = f"get-artifact?path={quote(f'evaluation/{SMALL}/{name}.png', safe='')}&run_uuid={info.run_id}"
     return f"[{text}]({page})\n\n[![{text}]({address})]({page})"
 
 
-def _next_steps(run: Any, figures: Mapping[str, float], tags: Mapping[str, str]) -> list[str]:
+def _next_steps(run: Any, metrics: Mapping[str, float], tags: Mapping[str, str]) -> list[str]:
     short = run.info.run_id[:8]
     if run.info.status != "FINISHED":
         return [f"should it have stopped: `zoo train --resume {short}` goes on with it"]
     steps = []
-    if "test_accuracy" not in figures:
+    if "test_accuracy" not in metrics:
         steps.append(f"measure it on the test set: `zoo evaluate {short}`")
-    elif "export_size" not in figures:
+    elif "export_size" not in metrics:
         steps.append(f"write it as ONNX: `zoo export {short}`")
     else:
         name = f"{tags['data_set']}/{tags['model']}"
@@ -210,11 +211,11 @@ def _next_steps(run: Any, figures: Mapping[str, float], tags: Mapping[str, str])
 
 def describe_data(data_set: DataSet, experiment: str) -> str:
     """The Markdown of a data set's experiment."""
-    what = "rows" if data_set.columns else "pictures"
+    what = "rows" if data_set.columns else "images"
     size = (
         f"{len(data_set.columns)} columns"
         if data_set.columns
-        else f"{data_set.height}×{data_set.width}, {'grey' if data_set.channels == 1 else 'RGB'}"
+        else f"{data_set.height}×{data_set.width}, {'gray' if data_set.channels == 1 else 'RGB'}"
     )
     splits = {"train": data_set.train, "validation": data_set.validation, "test": data_set.test}
     counts = ", ".join(f"{len(split):,} {name}" for name, split in splits.items())

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from pipelines.core.support.atomic import in_place_of
+from pipelines.core.support.atomic import atomic_file
 from pipelines.tracking.models.loading import ONNX_MODEL
 from pipelines.tracking.models.logging import DIGEST_TAG
 from pipelines.tracking.models.registry import find_version
@@ -49,7 +49,7 @@ def fetch(address: str) -> Path:
         kept = cache_folder() / "models" / where / MODEL_FILE
         try:
             kept.parent.mkdir(parents=True, exist_ok=True)
-            with in_place_of(kept) as partial:
+            with atomic_file(kept) as partial:
                 partial.write_bytes(fetched.read_bytes())
         except OSError as error:
             raise TrackingError(

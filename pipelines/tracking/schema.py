@@ -11,8 +11,8 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from pipelines.core.support.atomic import in_place_of
-from pipelines.core.support.locks import Exclusive
+from pipelines.core.support.atomic import atomic_file
+from pipelines.core.support.locks import FileLock
 from zoo.errors import TrackingError
 
 
@@ -23,7 +23,7 @@ def check_schema(path: Path) -> None:
     """
     if _revision(path) in (None, _newest()):
         return
-    with Exclusive(path.with_name(f"{path.name}.upgrading"), wait=True) as lock:
+    with FileLock(path.with_name(f"{path.name}.upgrading"), wait=True) as lock:
         try:
             found = _revision(path)
             if found not in (None, _newest()):  # nobody else has seen to it meanwhile
@@ -43,7 +43,7 @@ def _upgrade(path: Path, found: str) -> None:
     copy = next(beside for beside in map(path.with_name, names) if not beside.exists())
     try:
         with (
-            in_place_of(copy) as partial,
+            atomic_file(copy) as partial,
             closing(sqlite3.connect(path)) as database,
             closing(sqlite3.connect(partial)) as backup,
         ):

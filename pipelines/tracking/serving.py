@@ -1,7 +1,7 @@
 """The logged ONNX model as MLflow serves it: `mlflow models serve` and `mlflow.pyfunc.load_model` come here.
 
 The model's MLmodel file names this module, and MLflow calls `_load_pyfunc`: no pickle, and no code inside of the model.
-A picture in a request is its pixels or its encoded file as base64, and each may be of another size.
+An image in a request is its pixels or its encoded file as base64, and each may be of another size.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.contract import PROBABILITIES
-from zoo.errors import InputError, PictureError
+from zoo.errors import ImageError, InputError
 from zoo.runtime import Classifier, load
 from zoo.runtime.batches import batches_of_one_size
 
-LABEL = "label"  # [N], an output beside those of the file: the likeliest class of each picture or row
-BATCH = 64  # pictures or rows at a time, however many a request has
+LABEL = "label"  # [N], an output beside those of the file: the likeliest class of each image or row
+BATCH = 64  # images or rows at a time, however many a request has
 
 
 def _load_pyfunc(path: str) -> Served:
@@ -46,7 +46,7 @@ class Served:
 
         try:
             return self._answer(request)
-        except (InputError, PictureError) as error:
+        except (InputError, ImageError) as error:
             raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from None
 
     def _answer(self, request: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -54,11 +54,9 @@ class Served:
         names = [output.name for output in classifier.session.get_outputs()]
         inputs = request[classifier.metadata.input.name]
         if inputs.ndim == 0 or not len(inputs):
-            raise InputError(
-                f"expected a list of pictures or rows, received {'none' if inputs.ndim else 'a single one'}"
-            )
+            raise InputError(f"expected a list of images or rows, received {'none' if inputs.ndim else 'a single one'}")
         answers: dict[str, NDArray[Any]] = {}
-        for places, some in _rows(inputs) if classifier.columns else _pictures(inputs, classifier):
+        for places, some in _rows(inputs) if classifier.columns else _images(inputs, classifier):
             found = classifier.session.run(names, {classifier.metadata.input.name: some})
             for name, values in zip(names, found, strict=True):
                 if name not in answers:
@@ -79,30 +77,30 @@ def _rows(features: NDArray[Any]) -> Batches:
         yield list(range(start, start + len(some))), some
 
 
-def _pictures(images: NDArray[Any], classifier: Classifier) -> Batches:
-    """Pictures of one size at a time, as its session takes them: [N, H, W, C] uint8."""
+def _images(images: NDArray[Any], classifier: Classifier) -> Batches:
+    """Images of one size at a time, as its session takes them: [N, H, W, C] uint8."""
     return batches_of_one_size((_source(each, place) for place, each in enumerate(images)), classifier.read, BATCH)
 
 
-def _source(picture: Any, place: int) -> bytes | NDArray[np.uint8]:
-    """What `zoo.images.read_picture` takes. A text is base64 and nothing else: never a path."""
-    where = f"pictures[{place}]"
-    if isinstance(picture, np.ndarray) and picture.ndim == 0:  # as MLflow hands over {"instances": [{"images": …}]}
-        picture = picture.item()
-    if isinstance(picture, str):
+def _source(image: Any, place: int) -> bytes | NDArray[np.uint8]:
+    """What `zoo.images.read_image` takes. A text is base64 and nothing else: never a path."""
+    where = f"images[{place}]"
+    if isinstance(image, np.ndarray) and image.ndim == 0:  # as MLflow hands over {"instances": [{"images": …}]}
+        image = image.item()
+    if isinstance(image, str):
         try:
-            return base64.b64decode("".join(picture.split()), validate=True)
+            return base64.b64decode("".join(image.split()), validate=True)
         except (binascii.Error, ValueError):
-            raise InputError(f"{where}: expected an encoded picture as base64, received text that is none") from None
-    if isinstance(picture, bytes) or (isinstance(picture, np.ndarray) and picture.dtype == np.uint8):
-        return picture
+            raise InputError(f"{where}: expected an  image as base64, received text that is none") from None
+    if isinstance(image, bytes) or (isinstance(image, np.ndarray) and image.dtype == np.uint8):
+        return image
     try:
-        pixels = np.array(picture.tolist() if isinstance(picture, np.ndarray) else picture)
+        pixels = np.array(image.tolist() if isinstance(image, np.ndarray) else image)
     except (ValueError, OverflowError):
         raise InputError(f"{where}: expected pixels [H, W, C], received rows of different lengths") from None
     if pixels.dtype.kind not in "iu" or (pixels.size and not 0 <= pixels.min() <= pixels.max() <= 255):
         raise InputError(
-            f"{where}: expected base64 of an encoded picture, or pixels as whole numbers 0..255, received "
+            f"{where}: expected base64 of an  image, or pixels as whole numbers 0..255, received "
             f"{f'{pixels.min():g}..{pixels.max():g}' if pixels.size and pixels.dtype.kind in 'iuf' else pixels.dtype}"
         )
     return pixels.astype(np.uint8)

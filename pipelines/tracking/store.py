@@ -102,7 +102,7 @@ def open_client() -> Iterator[Any]:
 
 
 def check_store() -> None:
-    """Say at once, by a TrackingError, if a training had nowhere to write to: before it reads pictures."""
+    """Say at once, by a TrackingError, if a training had nowhere to write to: before it reads images."""
     uri = store_uri()
     _check_reachable(uri)
     path = database_file(uri)

@@ -1,4 +1,4 @@
-"""What a training sees: a few pictures beside what the recipe makes of them, logged with the run before it begins."""
+"""What a training sees: a few images beside what the recipe makes of them, logged with the run before it begins."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from zoo.data import DataSet, Split
 from zoo.data.stream.batches import training_batches
 from zoo.recipe import Recipe
 
-PICTURES = 8
+IMAGES = 8
 CHANGES = 5
-SEARCHED = 200  # training pictures, for some of different classes
+SEARCHED = 200  # training images, for some of different classes
 FILE = "augmentation.png"
 
 
 def log_augmented(run_id: str, recipe: Recipe, data_set: DataSet) -> None:
-    """Draw it, and add it to the run's artifacts; nothing where pictures are learned as they are."""
+    """Draw it, and add it to the run's artifacts; nothing where images are learned as they are."""
     if recipe.augmentation == "none":
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -32,13 +32,13 @@ def log_augmented(run_id: str, recipe: Recipe, data_set: DataSet) -> None:
 
 
 def changes(recipe: Recipe, data_set: DataSet) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Some pictures [P, H, W, C], of different classes first, and what they become [CHANGES, P, H, W, C], both uint8.
+    """Some images [P, H, W, C], of different classes first, and what they become [CHANGES, P, H, W, C], both uint8.
 
     They come through the stream that trains, each as a class of its own, which tells them apart once they are shuffled.
     """
     labels = data_set.train.labels
     earlier = np.array([np.count_nonzero(labels[:i] == label) for i, label in enumerate(labels[:SEARCHED])])
-    chosen = np.argsort(earlier, kind="stable")[:PICTURES]
+    chosen = np.argsort(earlier, kind="stable")[:IMAGES]
     images = data_set.train.inputs[chosen]
     few = Split(images, np.arange(len(images)), tuple(map(str, chosen)))
     alone = recipe.with_values({"batch_size": len(few), "balance": "none", "mixup": 0})

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.core.support.atomic import in_place_of
+from pipelines.core.support.atomic import atomic_file
 from zoo.errors import TrackingError
 
 FOLDER = Path("mlruns") / "checkpoints"
@@ -25,7 +25,7 @@ FILE = "state.npz"
 class Best:
     """The best weights so far. epoch: passes seen when they were.
 
-    accuracy and loss: on the validation pictures; None where there are none.
+    accuracy and loss: on the validation images; None where there are none.
     """
 
     epoch: int
@@ -34,7 +34,7 @@ class Best:
     weights: tuple[NDArray[Any], ...]
 
     def is_better_than(self, other: Best | None) -> bool:
-        """By accuracy, then by loss: a few hundred pictures often tie. Not a number is never better.
+        """By accuracy, then by loss: a few hundred images often tie. Not a number is never better.
 
         Without a validation, by being later.
         """
@@ -48,7 +48,7 @@ class Checkpoint:
     """All that decides how a training goes on.
 
     epoch: passes seen. precision: that the layers compute in, chosen when the run began. variables: of the model, its
-    random generators among them, then of the optimiser.
+    random generators among them, then of the optimizer.
     """
 
     epoch: int
@@ -71,7 +71,7 @@ def save(checkpoint: Checkpoint, run_id: str) -> None:
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with in_place_of(folder / FILE) as partial, partial.open("wb") as file:
+        with atomic_file(folder / FILE) as partial, partial.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
             file.flush()
             os.fsync(file.fileno())  # or a power cut could leave the name without the content

@@ -29,4 +29,4 @@ def teacher_of(recipe: Recipe, data_set: DataSet) -> Teacher | None:
 
 def _described(classifier: Classifier) -> str:
     columns = len(classifier.columns)
-    return f"rows of {columns} columns" if columns else f"pictures of {classifier.channels} channels"
+    return f"rows of {columns} columns" if columns else f"images of {classifier.channels} channels"

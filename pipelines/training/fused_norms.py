@@ -1,4 +1,4 @@
-"""Batch normalisation as TensorFlow's own kernel computes it, for training alone."""
+"""Batch normalization as TensorFlow's own kernel computes it, for training alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from zoo.models.backend import start_keras
 
 
 def with_fused_norms(model: Any) -> Any:
-    """A copy of a `keras.Model`, with the same names and weights, whose batch normalisations are one kernel each.
+    """A copy of a `keras.Model`, with the same names and weights, whose batch normalizations are one kernel each.
 
     Keras writes them as a dozen operations in float32, also between layers of bfloat16: on two cores they took as long
     as all convolutions of conv-small, whose training runs 1.7 times as fast without them. Only training uses the copy:

@@ -38,7 +38,7 @@ def make_optimizer(recipe: Recipe, updates: int, weights: list[Any]) -> Any:
 
 @cache
 def _muon() -> Any:
-    """The optimiser's class; made when it is first needed, since importing Keras takes seconds."""
+    """The optimizer's class; made when it is first needed, since importing Keras takes seconds."""
     keras = start_keras()
     from keras import ops
 

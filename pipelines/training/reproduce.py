@@ -31,7 +31,7 @@ class Reproduction:
 
     run: the first one. again: the new one, which has a tag that names the first. differences: between the environment
     of then and of now. unknown: what the first run never wrote down about its own. weights_sha256: of the first, then
-    of the new one. Where they differ, test: the new model against the first one on the same test pictures; None where
+    of the new one. Where they differ, test: the new model against the first one on the same test images; None where
     the first is no longer in the store. accuracy: of the new one, 0..1; logged_accuracy: of the first, as logged.
     """
 
@@ -67,7 +67,7 @@ class Reproduction:
             points, low, high = (100 * share for share in (self.test.difference, self.test.low, self.test.high))
             return (
                 f"test accuracy changed by {points:+.2f} points (95 % interval {low:+.2f} to {high:+.2f}; of "
-                f"{self.test.pictures:,} pictures the new one alone gets {self.test.only_first:,} right, the first "
+                f"{self.test.images:,} images the new one alone gets {self.test.only_first:,} right, the first "
                 f"alone {self.test.only_second:,})"
             )
         logged = "unknown" if self.logged_accuracy is None else f"{self.logged_accuracy:.2%}"
@@ -78,7 +78,7 @@ def reproduce(run: str, *, tell: Callable[[str], None] = print) -> Reproduction:
     """Train a run's plan again, as a new run of the same experiment, and compare the weights.
 
     run: its id, or the beginning of it. tell: is given a line for each difference in environment, before it trains.
-    Raises TrackingError for a run that isn't there, isn't finished or holds no weights, DataError where its pictures
+    Raises TrackingError for a run that isn't there, isn't finished or holds no weights, DataError where its images
     have changed or are gone, and what `train` raises.
     """
     first = tracking.load_run(run)
@@ -132,9 +132,9 @@ def _as_then(run: TrackedRun, tell: Callable[[str], None]) -> Plan:
 
 
 def _tested(result: Reproduction, first: TrackedRun, new: TrackedRun, test: Split) -> Reproduction:
-    """The same, with what the other weights come to on the test pictures."""
+    """The same, with what the other weights come to on the test images."""
     right = _right(new, test)
-    result = replace(result, accuracy=float(right.mean()), logged_accuracy=first.figures.get("test_accuracy"))
+    result = replace(result, accuracy=float(right.mean()), logged_accuracy=first.metrics.get("test_accuracy"))
     try:
         return replace(result, test=paired_test(right, _right(first, test)))
     except TrackingError:  # the first one's model was cleared away
@@ -142,7 +142,7 @@ def _tested(result: Reproduction, first: TrackedRun, new: TrackedRun, test: Spli
 
 
 def _right(run: TrackedRun, test: Split) -> NDArray[np.bool_]:
-    """[N]: whether a run's Keras model is right on each of the test pictures."""
+    """[N]: whether a run's Keras model is right on each of the test images."""
     model = tracking.load_keras_model(run.run_id)
     answers = [np.asarray(model.predict_on_batch(some)[PROBABILITIES]) for some in in_chunks(test.inputs, BATCH)]
     right: NDArray[np.bool_] = np.concatenate(answers).argmax(axis=1) == test.labels

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from zoo.recipe import Recipe
 
-OF_A_SOURCE = ("frozen", "fine_rate")  # fields of a recipe that mean nothing where nothing is taken
+OF_A_SOURCE = ("frozen", "fine_rate")  # fields of a recipe that mean nothing where nothing is transfer
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Epochs with an optimiser of their own, whose rate climbs and falls within them.
+    """Epochs with an optimizer of their own, whose rate climbs and falls within them.
 
     first, last: the epochs from `first` up to `last`, counted from 0, without `last` itself. learning_rate: its peak.
     frozen: names of the layers that stay as they are, statistics of norms included.
@@ -24,19 +24,24 @@ class Stage:
     frozen: frozenset[str] = frozenset()
 
 
-def make_stages(recipe: Recipe, epochs: int, stride: int, taken: Collection[str], *, new: bool) -> tuple[Stage, ...]:
+def make_stages(
+    recipe: Recipe, epochs: int, validation_interval: int, transfer: Collection[str], *, new: bool
+) -> tuple[Stage, ...]:
     """One stage for a training that starts anew; else as the recipe's `frozen` and `fine_rate` say.
 
-    epochs: in all, a multiple of `stride`, the epochs between two validations, after which alone a stage can end.
-    taken: names of the layers that come trained. new: whether there are others that learn.
+    epochs: in all, a multiple of `validation_interval`, the epochs between two validations, after which
+    alone a stage can end.
+    transfer: names of the layers that come trained. new: whether there are others that learn.
     """
     rate = recipe.learning_rate
-    if not taken:
+    if not transfer:
         return (Stage(0, epochs, rate),)
-    change = round(recipe.frozen * epochs / stride) * stride
+    change = round(recipe.frozen * epochs / validation_interval) * validation_interval
     if recipe.frozen < 1:
-        change = min(max(change, stride if recipe.frozen else 0), epochs - stride)  # each stage has its validation
+        change = min(
+            max(change, validation_interval if recipe.frozen else 0), epochs - validation_interval
+        )  # each stage has its validation
     if not new:
         change = 0  # a frozen stage would have nothing to learn
-    frozen, fine = Stage(0, change, rate, frozenset(taken)), Stage(change, epochs, rate * recipe.fine_rate)
+    frozen, fine = Stage(0, change, rate, frozenset(transfer)), Stage(change, epochs, rate * recipe.fine_rate)
     return tuple(stage for stage in (frozen, fine) if stage.first < stage.last)

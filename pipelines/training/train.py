@@ -28,7 +28,7 @@ from pipelines.training.distillation import teacher_of
 from pipelines.training.fused_norms import with_fused_norms
 from pipelines.training.optimizer import make_optimizer
 from pipelines.training.schedule import Stage, make_stages
-from pipelines.training.transfer.transfer import Taken, find_source, take
+from pipelines.training.transfer.transfer import Transfer, find_source, make_transfer
 from zoo.contract import LOGITS
 from zoo.data import DataSet, Split
 from zoo.data.pixels import in_chunks
@@ -41,9 +41,9 @@ from zoo.models.ledger import read_ledger
 from zoo.recipe import Recipe
 
 # Steps that TensorFlow takes in one call: a call costs as much as a step of a small model. Also the least between two
-# looks at the validation pictures, which would otherwise cost more than the training where pictures are few.
+# looks at the validation images, which would otherwise cost more than the training where images are few.
 STEPS_PER_CALL = 32
-VALIDATION_BATCH = 512  # pictures
+VALIDATION_BATCH = 512  # images
 WEIGHTS_TAG = "weights_sha256"  # of a run: the digest of the weights that it kept
 
 
@@ -51,9 +51,9 @@ WEIGHTS_TAG = "weights_sha256"  # of a run: the digest of the weights that it ke
 class Trained:
     """A finished training.
 
-    run: its id in the store. parameters: of the model. epochs: passes over the training pictures. best_epoch: the one
+    run: its id in the store. parameters: of the model. epochs: passes over the training images. best_epoch: the one
     whose weights were kept. validation_accuracy: 0..1, of those; None where the recipe learns from the validation
-    pictures, too. seconds: of this call. unsent: records of the run that the store doesn't have yet, 0 where all went
+    images, too. seconds: of this call. unsent: records of the run that the store doesn't have yet, 0 where all went
     well; they wait on disk, and `zoo sync` sends them.
     """
 
@@ -73,17 +73,18 @@ class Trained:
 class Schedule:
     """How long a training goes on.
 
-    steps: of the optimiser in an epoch. epochs: in all. stride: epochs between two validations. call: steps in a call.
+    steps: of the optimizer in an epoch. epochs: in all. validation_interval: epochs between two
+    validations. call: steps in a call.
     """
 
     steps: int
     epochs: int
-    stride: int
+    validation_interval: int
     call: int
 
     @property
     def updates(self) -> int:
-        """Steps of the optimiser in all."""
+        """Steps of the optimizer in all."""
         return self.steps * self.epochs
 
 
@@ -102,7 +103,7 @@ def train(
 
     settings: fields of the model's recipe to change. source: an export or a run whose features the model starts from:
     they are frozen at first, then trained on, as the recipe's `frozen` and `fine_rate` say. The best weights by
-    validation accuracy are kept, in float32; the last ones where the recipe learns from the validation pictures, too.
+    validation accuracy are kept, in float32; the last ones where the recipe learns from the validation images, too.
     tags: what the new run is to be found by, beside its own.
     Raises any ZooError; KeyboardInterrupt, with the command to go on, after the run was ended as KILLED.
     """
@@ -132,9 +133,9 @@ def _train(
     teacher = teacher_of(plan.recipe, learned)
     schedule = make_schedule(plan.recipe, learned)
     precision = begin.precision if begin else choose_precision(plan.recipe.precision)
-    taken = take(plan, learned)
-    stages = stages_of(plan.recipe, schedule, taken)
-    learner = make_learner(plan, data_set, schedule, precision, taken)
+    transfer = make_transfer(plan, learned)
+    stages = stages_of(plan.recipe, schedule, transfer)
+    learner = make_learner(plan, data_set, schedule, precision, transfer)
     parameters = int(learner.count_params())
 
     if run_id is None:
@@ -143,17 +144,17 @@ def _train(
             "parameters": parameters,
             "updates": schedule.updates,
             **machine_facts(),
-            **(taken.facts() if taken else {}),
+            **(transfer.facts() if transfer else {}),
         }
         run_id = tracking.start_run(plan, data_set, facts, tags)
     else:
         tracking.reopen(run_id)
-    if taken:
-        print(taken, file=sys.stderr, flush=True)
+    if transfer:
+        print(transfer, file=sys.stderr, flush=True)
     with _ended(run_id):
         if begin is None:
             held.enter_context(tracking.outbox_of(run_id))
-            tracking.log_figures(run_id, _costs(learner))
+            tracking.log_metrics(run_id, _costs(learner))
             begin = _beginning(learner, precision, run_id)
         with tracking.watch_machine(run_id):
             if begin.epoch == 0:  # also where it was interrupted amid these
@@ -164,10 +165,10 @@ def _train(
             accuracy = _accuracy(trained, learned.validation) if learned.validation else None
             tracking.log_tags(run_id, {WEIGHTS_TAG: weights_sha256(trained)})  # `zoo reproduce` asks for the same again
             tracking.log_keras_model(run_id, trained)
-            tracking.log_figures(run_id, {"best_epoch": best.epoch})
+            tracking.log_metrics(run_id, {"best_epoch": best.epoch})
             if accuracy is not None:
                 of_best = {"best_validation_accuracy": accuracy}
-                tracking.log_figures(run_id, of_best, model=tracking.KERAS_MODEL, split="validation")
+                tracking.log_metrics(run_id, of_best, model=tracking.KERAS_MODEL, split="validation")
     checkpoint.delete(run_id)
     return Trained(
         run=run_id,
@@ -240,44 +241,48 @@ def _ended(run_id: str) -> Iterator[None]:
 
 
 def learned_from(recipe: Recipe, data_set: DataSet) -> DataSet:
-    """The data set as the recipe divides it: with `pictures` "all", nothing is left to validate with."""
-    return data_set.without_validation() if recipe.pictures == "all" else data_set
+    """The data set as the recipe divides it: with `images` "all", nothing is left to validate with."""
+    return data_set.without_validation() if recipe.images == "all" else data_set
 
 
 def make_schedule(recipe: Recipe, data_set: DataSet) -> Schedule:
     """Epochs enough for the recipe's least number of updates, and calls that divide them."""
     steps = steps_per_epoch(data_set.train, recipe.batch_size)
-    stride = math.ceil(STEPS_PER_CALL / steps)
+    validation_interval = math.ceil(STEPS_PER_CALL / steps)
     epochs = max(recipe.epochs, math.ceil(recipe.least_updates / steps))
-    epochs = math.ceil(epochs / stride) * stride
+    epochs = math.ceil(epochs / validation_interval) * validation_interval
     # Keras would take the rest of the last call out of the next epoch.
-    call = max(k for k in range(1, 2 * STEPS_PER_CALL) if steps * stride % k == 0)
-    return Schedule(steps, epochs, stride, call)
+    call = max(k for k in range(1, 2 * STEPS_PER_CALL) if steps * validation_interval % k == 0)
+    return Schedule(steps, epochs, validation_interval, call)
 
 
-def stages_of(recipe: Recipe, schedule: Schedule, taken: Taken | None) -> tuple[Stage, ...]:
-    """One, or two where layers are taken from a source."""
-    layers = taken.layers if taken else {}
-    return make_stages(recipe, schedule.epochs, schedule.stride, layers, new=not taken or len(layers) < taken.of)
+def stages_of(recipe: Recipe, schedule: Schedule, transfer: Transfer | None) -> tuple[Stage, ...]:
+    """One, or two where layers are transferred from a source."""
+    layers = transfer.layers if transfer else {}
+    return make_stages(
+        recipe, schedule.epochs, schedule.validation_interval, layers, new=not transfer or len(layers) < transfer.of
+    )
 
 
-def make_learner(plan: Plan, data_set: DataSet, schedule: Schedule, precision: str, taken: Taken | None = None) -> Any:
-    """The Keras model from pictures, or rows, to logits, compiled for its first stage.
+def make_learner(
+    plan: Plan, data_set: DataSet, schedule: Schedule, precision: str, transfer: Transfer | None = None
+) -> Any:
+    """The Keras model from images, or rows, to logits, compiled for its first stage.
 
-    Initial weights depend on the recipe's seed alone, but for those that are taken from a source.
+    Initial weights depend on the recipe's seed alone, but for those that are transfer from a source.
     """
     keras = start_keras()
     keras.utils.set_random_seed(plan.recipe.seed)
     model = with_fused_norms(_built(plan, data_set, precision))
     learner = keras.Model(model.input, model.get_layer(LOGITS).output)
-    for name, weights in (taken.layers if taken else {}).items():
+    for name, weights in (transfer.layers if transfer else {}).items():
         learner.get_layer(name).set_weights(weights)
-    enter(learner, plan.recipe, schedule, stages_of(plan.recipe, schedule, taken)[0])
+    enter(learner, plan.recipe, schedule, stages_of(plan.recipe, schedule, transfer)[0])
     return learner
 
 
 def enter(learner: Any, recipe: Recipe, schedule: Schedule, stage: Stage) -> None:
-    """Compile a learner for a stage: what is frozen in it, and an optimiser that knows nothing yet."""
+    """Compile a learner for a stage: what is frozen in it, and an optimizer that knows nothing yet."""
     keras = start_keras()
     for layer in learner.layers:
         layer.trainable = layer.name not in stage.frozen
@@ -294,7 +299,7 @@ def enter(learner: Any, recipe: Recipe, schedule: Schedule, stage: Stage) -> Non
 
 
 def _built(plan: Plan, data_set: DataSet, precision: str = "float32") -> Any:
-    """The plan's model for the data set's pictures, or for its columns as the training rows scale them."""
+    """The plan's model for the data set's images, or for its columns as the training rows scale them."""
     if data_set.columns:
         return build_for_table(plan.model, scales(data_set), data_set.classes, precision)
     return build(plan.model, data_set.height, data_set.width, data_set.channels, data_set.classes, precision)
@@ -336,7 +341,7 @@ def fit(
     def keep(epoch: int, logs: Mapping[str, float]) -> None:  # noqa: ARG001
         """After each validation."""
         nonlocal best, seen, looked
-        seen, looked, seconds = seen + schedule.stride, time.monotonic(), time.monotonic() - looked
+        seen, looked, seconds = seen + schedule.validation_interval, time.monotonic(), time.monotonic() - looked
         if not math.isfinite(logs["loss"]):
             raise RecipeError(
                 f"the training of {plan.model} diverged in epoch {seen} (its loss is {logs['loss']}): "
@@ -362,9 +367,9 @@ def fit(
                     epochs=stage.last - seen,
                     teacher=teacher,
                 ),
-                initial_epoch=seen // schedule.stride,
-                epochs=stage.last // schedule.stride,
-                steps_per_epoch=schedule.steps * schedule.stride,
+                initial_epoch=seen // schedule.validation_interval,
+                epochs=stage.last // schedule.validation_interval,
+                steps_per_epoch=schedule.steps * schedule.validation_interval,
                 validation_data=validation_of(data_set),
                 callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=say, on_epoch_end=keep)],
                 verbose=0,
@@ -375,7 +380,7 @@ def fit(
 
 
 def validation_of(data_set: DataSet) -> Any:
-    """A tf.data.Dataset of the validation pictures, as `training_batches` has them; None where there are none."""
+    """A tf.data.Dataset of the validation images, as `training_batches` has them; None where there are none."""
     validation = data_set.validation
     return plain_batches(validation, data_set.classes, VALIDATION_BATCH) if len(validation) else None
 
@@ -392,7 +397,7 @@ def _rate(learner: Any) -> float:
 
 
 def _variables(learner: Any) -> list[Any]:
-    """All that a step changes: weights, statistics of norms, random generators, and the optimiser's moments."""
+    """All that a step changes: weights, statistics of norms, random generators, and the optimizer's moments."""
     return [*learner.variables, *learner.optimizer.variables]
 
 
@@ -401,7 +406,7 @@ def _state(learner: Any) -> tuple[NDArray[Any], ...]:
 
 
 def _restore(learner: Any, begin: Checkpoint, stage: Stage) -> None:
-    """Put a checkpoint's values back. A stage begins with an optimiser of its own: that of the one before is left."""
+    """Put a checkpoint's values back. A stage begins with an optimizer of its own: that of the one before is left."""
     variables = learner.variables if begin.epoch == stage.first else _variables(learner)
     values = begin.variables[: len(variables)] if begin.epoch == stage.first else begin.variables
     if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
@@ -437,6 +442,6 @@ def _in_float32(plan: Plan, data_set: DataSet, best: Best) -> Any:
 
 
 def _accuracy(model: Any, split: Split) -> float:
-    """The share of a split's pictures that the model is right on, 0..1."""
+    """The share of a split's images that the model is right on, 0..1."""
     answers = [model.predict_on_batch(inputs)[LOGITS] for inputs in in_chunks(split.inputs, VALIDATION_BATCH)]
     return float(np.mean(np.concatenate(answers).argmax(1) == split.labels))

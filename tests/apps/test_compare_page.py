@@ -112,14 +112,14 @@ def test_fronts_and_curves_are_seen_and_chosen(visit, comparison):
     assert [name.is_visible() for name in curves.locator(".line > text").all()] == [True, False, True]
 
 
-def test_figures_are_those_of_the_comparison(visit, comparison):
+def test_metrics_are_those_of_the_comparison(visit, comparison):
     page = visit(viewport={"width": 1280, "height": 900})
     (pair,) = comparison.pairs
-    heading = page.get_by_role("heading", name=f"{pair.test.only_first} pictures that only").first
+    heading = page.get_by_role("heading", name=f"{pair.test.only_first} images that only").first
     assert heading.is_visible()
     assert page.locator("details .shots").first.locator("img").count() == min(12, pair.test.only_first)
     numbers = json.loads(page.evaluate("JSON.stringify([...document.images].map(i => i.naturalWidth))"))
-    assert set(numbers) == {8}, "each picture is a whole PNG of the test set"
+    assert set(numbers) == {8}, "each image is a whole PNG of the test set"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

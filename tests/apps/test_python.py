@@ -78,7 +78,7 @@ def test_each_sample_is_answered_as_expected_as_body_and_as_form(service: str, e
     for export in exports3:
         url = f"{service}/predict?model=fashion-mnist/{export.name}"
         for file, _, expected in samples_of(export):
-            for body in ((file.read_bytes(), "image/png"), form("picture", file.read_bytes())):
+            for body in ((file.read_bytes(), "image/png"), form("image", file.read_bytes())):
                 status, answer = ask(url, *body)
                 assert (status, answer["model"]) == (200, f"fashion-mnist/{export.name}")
                 found = {one["label"]: one["probability"] for one in answer["ranking"]}
@@ -106,13 +106,13 @@ def test_many_at_once_are_answered_each_for_itself(service: str, exports3, sampl
         (
             (b"%PDF-1.7\n",),
             422,
-            "the picture of 9 bytes is not a picture: BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP are read",
+            "the image of 9 bytes is not an image: BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP are read",
         ),
-        ((b"",), 422, "the picture of 0 bytes is empty (0 bytes): replace it"),
-        (form("picture", SAMPLE[: len(SAMPLE) // 2]), 422, "bytes is damaged, it can't be decoded"),
-        (form("photo", b"x"), 422, "the form has no file called 'picture': send one, or the picture as the body"),
+        ((b"",), 422, "the image of 0 bytes is empty (0 bytes): replace it"),
+        (form("image", SAMPLE[: len(SAMPLE) // 2]), 422, "bytes is damaged, it can't be decoded"),
+        (form("photo", b"x"), 422, "the form has no file called 'image': send one, or the image as the body"),
         ((b"x" * (LARGEST_UPLOAD + 1),), 413, "the upload is too large, expected at most 10,485,760 bytes"),
-        (form("picture", b"x" * LARGEST_UPLOAD), 413, "the upload is too large, expected at most 10,485,760 bytes"),
+        (form("image", b"x" * LARGEST_UPLOAD), 413, "the upload is too large, expected at most 10,485,760 bytes"),
         ((b"no form", "multipart/form-data; boundary=x"), 400, ""),
     ],
     ids=["pdf", "empty", "cut short", "another field", "large", "large form", "no form"],

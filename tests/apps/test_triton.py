@@ -133,24 +133,24 @@ def test_the_config_is_one_of_triton_s_schema(python: Path, repository: Path) ->
 def test_the_server_answers_each_sample_as_expected(server: str, exports3, samples_of) -> None:
     for export in exports3:
         for file, _, expected in samples_of(export):
-            picture = np.asarray(Image.open(file))[None, ..., None]
-            found = infer(server, f"fashion-mnist-{export.name}", "images", picture)
+            image = np.asarray(Image.open(file))[None, ..., None]
+            found = infer(server, f"fashion-mnist-{export.name}", "images", image)
             assert found["data"] == pytest.approx(list(expected.values()), abs=TOLERANCE)
 
 
-def test_the_server_takes_pictures_of_any_size(server: str, exports3) -> None:
+def test_the_server_takes_images_of_any_size(server: str, exports3) -> None:
     random = np.random.default_rng(0)
     classifier = zoo.load(exports3[1])
     for shape in ((1, 40, 57, 1), (3, 9, 8, 1)):
-        pictures = random.integers(0, 256, shape, dtype=np.uint8)
-        found = infer(server, "fashion-mnist-conv-small", "images", pictures)
-        assert found["data"] == pytest.approx(classifier.probabilities(pictures).ravel().tolist(), abs=TOLERANCE)
+        images = random.integers(0, 256, shape, dtype=np.uint8)
+        found = infer(server, "fashion-mnist-conv-small", "images", images)
+        assert found["data"] == pytest.approx(classifier.probabilities(images).ravel().tolist(), abs=TOLERANCE)
 
 
 def test_the_server_names_classes_by_their_labels(server: str, exports3, samples_of) -> None:
     for file, _, expected in samples_of(exports3[1]):
-        picture = np.asarray(Image.open(file))[None, ..., None]
-        told = infer(server, "fashion-mnist-conv-small", "images", picture, classification=3)["data"]
+        image = np.asarray(Image.open(file))[None, ..., None]
+        told = infer(server, "fashion-mnist-conv-small", "images", image, classification=3)["data"]
         ranked = sorted(expected, key=expected.__getitem__, reverse=True)[:3]
         assert [line.split(":", 2)[2] for line in told] == ranked
 
@@ -178,6 +178,6 @@ def test_what_the_notes_show_works(server: str, repository: Path, exports3, samp
     text = (repository / "fashion-mnist-conv-small" / "README.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     file, _, expected = samples_of(exports3[1])[3]
-    code = code.replace("http://localhost:8000/v2", server).replace("picture.png", str(file))
+    code = code.replace("http://localhost:8000/v2", server).replace("image.png", str(file))
     told = run([sys.executable, "-c", code], repository)
     assert max(expected, key=expected.__getitem__) in told

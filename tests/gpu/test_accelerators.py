@@ -32,7 +32,7 @@ def named(export: Path) -> str:
     return f"{export.parent.name}/{export.name}"
 
 
-def pictures(classifier: zoo.Classifier, count: int) -> np.ndarray:
+def some_images(classifier: zoo.Classifier, count: int) -> np.ndarray:
     shape = (count, classifier.height, classifier.width, classifier.channels)
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
@@ -46,7 +46,7 @@ def test_there_is_an_accelerator_to_test() -> None:
 def test_it_answers_as_the_cpu_does(export: Path, name: str) -> None:
     there, cpu = zoo.load(export, provider=name), zoo.load(export, provider="cpu")
     assert there.provider == name
-    images = pictures(cpu, 300)
+    images = some_images(cpu, 300)
     expected = cpu.probabilities(images)
     for batch in (images, images[:1], images[:7]):
         np.testing.assert_allclose(there.probabilities(batch), expected[: len(batch)], atol=1e-4)
@@ -64,13 +64,13 @@ def test_it_takes_all_that_multiplies(export: Path, name: str) -> None:
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", ACCELERATORS)
 def test_throughput(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """No claim, a table: pictures a second, ours on the accelerator against the CPU, in turns."""
-    lines = [f"\npictures a second on {name} (and over the cpu's)", f"{'':34}" + "".join(f"{n:>24}" for n in BATCHES)]
+    """No claim, a table: images a second, ours on the accelerator against the CPU, in turns."""
+    lines = [f"\nimages a second on {name} (and over the cpu's)", f"{'':34}" + "".join(f"{n:>24}" for n in BATCHES)]
     for export in EXPORTS:
         there, cpu = zoo.load(export, provider=name), zoo.load(export, provider="cpu")
         cells = []
         for count in BATCHES:
-            images = pictures(cpu, count)
+            images = some_images(cpu, count)
             fast, slow = in_turns(lambda: there.probabilities(images), lambda: cpu.probabilities(images))  # noqa: B023
             cells.append(f"{count / fast:>15,.0f} ({slow / fast:5.2f})")
         lines.append(f"{named(export):34}" + "".join(cells))
@@ -82,19 +82,19 @@ def test_throughput(name: str, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.skipif(not IN_HALVES, reason="no export has a file in float16: zoo quantize EXPORT --precision float16")
 @pytest.mark.parametrize("name", ACCELERATORS)
 def test_float16_answers_as_float32_does_and_how_fast(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A claim on the answers to pictures of noise, which are the least sure, and a table of throughput."""
+    """A claim on the answers to images of noise, which are the least sure, and a table of throughput."""
     lines = [
-        f"\nfloat16 on {name}: largest difference of a probability, and pictures a second (and over float32's)",
+        f"\nfloat16 on {name}: largest difference of a probability, and images a second (and over float32's)",
         f"{'':42}" + "".join(f"{n:>24}" for n in BATCHES),
     ]
     for export in IN_HALVES:
         half, whole = (zoo.load(export, provider=name, precision=precision) for precision in (FLOAT16, "float32"))
-        images = pictures(whole, 300)
+        images = some_images(whole, 300)
         off = float(np.abs(half.probabilities(images) - whole.probabilities(images)).max())
         assert off < 0.03, export
         cells = []
         for count in BATCHES:
-            images = pictures(whole, count)
+            images = some_images(whole, count)
             fast, slow = in_turns(lambda: half.probabilities(images), lambda: whole.probabilities(images))  # noqa: B023
             cells.append(f"{count / fast:>15,.0f} ({slow / fast:5.2f})")
         lines.append(f"{named(export):34}{off:8.4f}" + "".join(cells))
@@ -104,16 +104,16 @@ def test_float16_answers_as_float32_does_and_how_fast(name: str, capsys: pytest.
 
 @pytest.mark.skipif("cuda" not in ACCELERATORS, reason="only CUDA has graphs, and memory of its own to bind")
 def test_whether_binding_and_graphs_would_pay(capsys: pytest.CaptureFixture[str]) -> None:
-    """One picture, which launches of kernels hold up most: as `probabilities` does it, bound, and as a CUDA graph.
+    """One image, which launches of kernels hold up most: as `probabilities` does it, bound, and as a CUDA graph.
 
     The API has neither, until this table says that they pay: it takes and gives arrays, and a graph is of one shape.
     """
     import onnxruntime
 
-    lines = ["\none picture on cuda, microseconds: as it is, input and output bound to the GPU, and as a CUDA graph"]
+    lines = ["\none image on cuda, microseconds: as it is, input and output bound to the GPU, and as a CUDA graph"]
     for export in EXPORTS:
         classifier = zoo.load(export, provider="cuda")
-        images = pictures(classifier, 1)
+        images = some_images(classifier, 1)
         ways: list[Callable[[], Any]] = [lambda: classifier.probabilities(images)]  # noqa: B023
         for graph in ("0", "1"):
             options = {**PROVIDERS["cuda"].options, "enable_cuda_graph": graph}

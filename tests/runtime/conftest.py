@@ -15,13 +15,13 @@ FIXTURE = Path(__file__).parent / "fixture"
 
 @pytest.fixture(scope="session")
 def digits() -> Path:
-    """An export for grey pictures of 8x8."""
+    """An export for gray images of 8x8."""
     return FIXTURE / "digits" / "softmax"
 
 
 @pytest.fixture(scope="session")
 def tinted() -> Path:
-    """An export for colour pictures of 8x8."""
+    """An export for color images of 8x8."""
     return FIXTURE / "tinted-digits" / "softmax"
 
 
@@ -33,7 +33,7 @@ def wine() -> Path:
 
 @pytest.fixture(scope="session")
 def pooled() -> Path:
-    """An export for grey pictures of 8x8 that carries an activation map of 8x8."""
+    """An export for gray images of 8x8 that carries an activation map of 8x8."""
     return FIXTURE / "digits" / "pooled"
 
 
@@ -50,7 +50,7 @@ def classifier(digits: Path) -> zoo.Classifier:
 
 @pytest.fixture(scope="session")
 def samples(digits: Path) -> list[tuple[Path, str, list[float]]]:
-    """(file, label, probabilities) of one picture a class."""
+    """(file, label, probabilities) of one image a class."""
     listed = json.loads((digits / "samples" / "samples.json").read_text())
     return [(digits / "samples" / s["file"], s["label"], s["probabilities"]) for s in listed]
 

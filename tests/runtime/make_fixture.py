@@ -2,7 +2,7 @@
 
     PYTHONPATH=. python tests/runtime/make_fixture.py
 
-One dense layer on scikit-learn's digits, as grey pictures and in colour, one on the averages of what a few filters find
+One dense layer on scikit-learn's digits, as gray images and in color, one on the averages of what a few filters find
 in them, one on its table of wines, and an ONNX file that isn't ours.
 """
 
@@ -45,16 +45,16 @@ TINT = np.array([1.0, 0.6, 0.3])
 
 def main() -> None:
     digits = load_digits()
-    grey = np.round(digits.images * 255 / 16).astype(np.uint8)[..., None]  # [N, 8, 8, 1]
-    tinted = np.round(grey * TINT).astype(np.uint8)  # [N, 8, 8, 3]
+    gray = np.round(digits.images * 255 / 16).astype(np.uint8)[..., None]  # [N, 8, 8, 1]
+    tinted = np.round(gray * TINT).astype(np.uint8)  # [N, 8, 8, 3]
     train, test = slice(0, 1400), slice(1400, None)
-    for data_set, images in (("digits", grey), ("tinted-digits", tinted)):
+    for data_set, images in (("digits", gray), ("tinted-digits", tinted)):
         flat = images.reshape(len(images), -1) / 255
         fitted = LogisticRegression(C=1.0, max_iter=2000).fit(flat[train], digits.target[train])
         weights, bias = fitted.coef_.T.astype(np.float32), fitted.intercept_.astype(np.float32)
         accuracy = float(fitted.score(flat[test], digits.target[test]))
         write_export(data_set, images[test], digits.target[test], weights, bias, accuracy)
-    write_pooled(grey[train], digits.target[train], grey[test], digits.target[test])
+    write_pooled(gray[train], digits.target[train], gray[test], digits.target[test])
     write_table()
     write_foreign()
 
@@ -112,23 +112,23 @@ def write_folder(
     samples = []
     for digit in range(10):
         place = int(np.flatnonzero(targets == digit)[0])
-        picture = images[place]
-        Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture).save(folder / f"samples/{digit}.png")
+        image = images[place]
+        Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(folder / f"samples/{digit}.png")
         powers = np.exp(logits[place] - logits[place].max())
         probabilities = powers / powers.sum()
         samples.append({"file": f"{digit}.png", "label": str(digit), "probabilities": probabilities.round(8).tolist()})
     (folder / SAMPLES_FILE).write_text(json.dumps(samples, indent=1) + "\n", encoding="utf-8")
 
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST_FILE)
-    figures = {
+    metrics = {
         "parameters": parameters,
         "multiply_accumulates": parameters - len(metadata.labels),
         "test_accuracy": metadata.test_accuracy,
-        "test_pictures": len(images),
+        "test_images": len(images),
     }
     files = tuple(describe_file(folder, path) for path in paths)
     has_map = any(output.name == ACTIVATION_MAP for output in model.graph.output)
-    manifest = Manifest(metadata, figures, files, (SIDE, SIDE) if has_map else None)
+    manifest = Manifest(metadata, metrics, files, (SIDE, SIDE) if has_map else None)
     (folder / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
 
 
@@ -136,8 +136,8 @@ def write_pooled(images: np.ndarray, targets: np.ndarray, test: np.ndarray, test
     """An export with an activation map: random filters, an average over positions, one dense layer."""
     filters = np.random.default_rng(0).normal(size=(24, 1, 3, 3)).astype(np.float32)
 
-    def averages(pictures: np.ndarray) -> np.ndarray:
-        padded = np.pad(pictures[..., 0] / 255, ((0, 0), (1, 1), (1, 1)))
+    def averages(inputs: np.ndarray) -> np.ndarray:
+        padded = np.pad(inputs[..., 0] / 255, ((0, 0), (1, 1), (1, 1)))
         windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))  # [N, 8, 8, 3, 3]
         found = np.maximum(np.einsum("nyxij,fij->nyxf", windows, filters[:, 0].astype(np.float64)), 0)
         return found.mean(axis=(1, 2))  # [N, 24]
@@ -228,16 +228,16 @@ def softmax(weights: np.ndarray, bias: np.ndarray, channels: int, metadata: Meta
 
 
 def write_table() -> None:
-    """Wines by two numbers and a category: the colour in words, where it is known."""
+    """Wines by two numbers and a category: the color in words, where it is known."""
     wine = load_wine()
     names = list(wine.feature_names)
     numbers = wine.data[:, [names.index("alcohol"), names.index("proline")]].astype(np.float32)  # [N, 2]
-    colour = np.searchsorted([4, 6], wine.data[:, names.index("color_intensity")]) + 1  # [N] 1..3
-    colour[::10] = 0  # isn't known
-    columns = (Column("alcohol"), Column("colour", ("", "pale", "medium", "deep")), Column("proline"))
-    features = np.stack([numbers[:, 0], colour, numbers[:, 1]], axis=1).astype(np.float32)  # [N, 3]
+    color = np.searchsorted([4, 6], wine.data[:, names.index("color_intensity")]) + 1  # [N] 1..3
+    color[::10] = 0  # isn't known
+    columns = (Column("alcohol"), Column("color", ("", "pale", "medium", "deep")), Column("proline"))
+    features = np.stack([numbers[:, 0], color, numbers[:, 1]], axis=1).astype(np.float32)  # [N, 3]
     mean, deviation, median = numbers.mean(axis=0), numbers.std(axis=0), np.median(numbers, axis=0)
-    scaled = np.concatenate([(numbers - mean) / deviation, np.eye(4)[colour]], axis=1)
+    scaled = np.concatenate([(numbers - mean) / deviation, np.eye(4)[color]], axis=1)
     fitted = LogisticRegression(max_iter=2000).fit(scaled, wine.target)
     weights, bias = fitted.coef_.T.astype(np.float32), fitted.intercept_.astype(np.float32)
     metadata = Metadata(
@@ -263,8 +263,8 @@ def write_table() -> None:
         helper.make_node("Gather", [FEATURES, "numeric"], ["numbers"], axis=1),
         helper.make_node("IsNaN", ["numbers"], ["gaps"]),
         helper.make_node("Where", ["gaps", "median", "numbers"], ["filled"]),
-        helper.make_node("Sub", ["filled", "mean"], ["centred"]),
-        helper.make_node("Div", ["centred", "deviation"], ["scaled"]),
+        helper.make_node("Sub", ["filled", "mean"], ["centerd"]),
+        helper.make_node("Div", ["centerd", "deviation"], ["scaled"]),
         helper.make_node("Gather", [FEATURES, "categorical"], ["categories"], axis=1),
         helper.make_node("Equal", ["categories", "codes"], ["own"]),
         helper.make_node("Cast", ["own"], ["switches"], to=TensorProto.FLOAT),

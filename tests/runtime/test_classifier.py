@@ -1,4 +1,4 @@
-"""A classifier's answers: from whatever a picture comes as, one by one, in batches, and from many threads."""
+"""A classifier's answers: from whatever an image comes as, one by one, in batches, and from many threads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import zoo
-from zoo.images import read_picture, resize
+from zoo.images import read_image, resize
 
 
 def test_the_samples_of_an_export_come_out_as_written_in_it(classifier, samples) -> None:
@@ -35,7 +35,7 @@ def test_a_ranking_holds_every_label_likeliest_first(classifier, samples) -> Non
     assert all(type(probability) is float for probability in probabilities)  # JSON takes no NumPy scalars
 
 
-def test_a_picture_may_come_as_path_text_bytes_pil_or_array(classifier, samples) -> None:
+def test_a_image_may_come_as_path_text_bytes_pil_or_array(classifier, samples) -> None:
     file = samples[5][0]
     pixels = np.asarray(Image.open(file))
     forms = [file, str(file), file.read_bytes(), Image.open(file), pixels, pixels[..., None], np.dstack([pixels] * 3)]
@@ -44,20 +44,20 @@ def test_a_picture_may_come_as_path_text_bytes_pil_or_array(classifier, samples)
     assert classifier.predict_batch(forms) == answers
 
 
-def test_a_colour_classifier_takes_grey_and_a_grey_one_colour(classifier, tinted, samples) -> None:
-    in_colour = zoo.load(tinted)
+def test_a_color_classifier_takes_grey_and_a_grey_one_color(classifier, tinted, samples) -> None:
+    in_color = zoo.load(tinted)
     for file in (samples[0][0], tinted / "samples" / "0.png"):
-        assert len(in_colour.predict(file).ranking) == len(classifier.predict(file).ranking) == 10
-    tints = [in_colour.predict(tinted / "samples" / f"{digit}.png").label for digit in range(10)]
+        assert len(in_color.predict(file).ranking) == len(classifier.predict(file).ranking) == 10
+    tints = [in_color.predict(tinted / "samples" / f"{digit}.png").label for digit in range(10)]
     assert sum(label == str(digit) for digit, label in enumerate(tints)) >= 9
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 13), (8, 9), (37, 8), (300, 200)], ids=str)
 def test_other_sizes_are_resized_in_the_file_as_training_resizes(classifier, size: tuple[int, int]) -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (*size, 1), dtype=np.uint8)
-    as_trained = classifier.probabilities(resize(picture, 8, 8)[None])
+    image = np.random.default_rng(0).integers(0, 256, (*size, 1), dtype=np.uint8)
+    as_trained = classifier.probabilities(resize(image, 8, 8)[None])
     # Each of 64 pixels may round the other way, by 1 of 255.
-    np.testing.assert_allclose(classifier.probabilities(picture[None]), as_trained, atol=0.02)
+    np.testing.assert_allclose(classifier.probabilities(image[None]), as_trained, atol=0.02)
 
 
 class Watched:
@@ -76,43 +76,43 @@ class Watched:
 
 @pytest.mark.parametrize("resizing", ["stretch", "crop", "pad"])
 @pytest.mark.parametrize("export", ["pooled", "tinted"])
-def test_off_the_cpu_pictures_are_resized_before_the_file(request, export: str, resizing: str) -> None:
+def test_off_the_cpu_images_are_resized_before_the_file(request, export: str, resizing: str) -> None:
     """CUDA refuses bytes, and OpenVINO shrinks without antialiasing."""
     cpu = zoo.load(request.getfixturevalue(export), provider="cpu")
     session = Watched(cpu.session)
     cuda = replace(cpu, session=session, provider="cuda", metadata=replace(cpu.metadata, resizing=resizing))
     sizes = [(37, 50), (8, 8), (50, 37), (5, 90)]
     random = np.random.default_rng(0)
-    pictures = [random.integers(0, 256, (*size, cpu.channels), dtype=np.uint8) for size in sizes]
-    fitting = np.stack([resize(picture, 8, 8, resizing) for picture in pictures])
-    cuda.predict_batch(pictures)
+    images = [random.integers(0, 256, (*size, cpu.channels), dtype=np.uint8) for size in sizes]
+    fitting = np.stack([resize(image, 8, 8, resizing) for image in images])
+    cuda.predict_batch(images)
     assert len(session.given) == 1, "of one size, they go together"
     np.testing.assert_array_equal(session.given[0], fitting)
-    cuda.probabilities(pictures[0][None])
-    cuda.predict(pictures[0])
+    cuda.probabilities(images[0][None])
+    cuda.predict(images[0])
     if cuda.map_size:
-        assert cuda.explain(pictures[0]).picture.shape == pictures[0].shape  # what is drawn over is the whole picture
+        assert cuda.explain(images[0]).image.shape == images[0].shape  # what is drawn over is the whole image
     for given in session.given[1:]:
         np.testing.assert_array_equal(given, fitting[:1])
 
 
 def test_a_batch_of_many_sizes_and_kinds_keeps_its_order(classifier, samples) -> None:
     generator = random.Random(0)
-    pictures = []
+    images = []
     for place in range(150):
         grown = Image.open(samples[place % 10][0]).resize((generator.choice([8, 9, 16]), generator.choice([8, 11])))
         stored = io.BytesIO()
         grown.save(stored, "PNG")
-        pictures.append(generator.choice([grown, np.asarray(grown), stored.getvalue()]))
-    one_by_one = [classifier.predict(picture) for picture in pictures]
+        images.append(generator.choice([grown, np.asarray(grown), stored.getvalue()]))
+    one_by_one = [classifier.predict(image) for image in images]
     for batch_size in (1, 7, 64, 1000):
-        batched = classifier.predict_batch(pictures, batch_size=batch_size)
+        batched = classifier.predict_batch(images, batch_size=batch_size)
         assert [p.label for p in batched] == [p.label for p in one_by_one]
         np.testing.assert_allclose([p.probability for p in batched], [p.probability for p in one_by_one], atol=1e-6)
 
 
 def test_a_batch_may_be_an_array_a_generator_or_nothing(classifier, samples) -> None:
-    images = np.stack([read_picture(file, 1) for file, _, _ in samples])
+    images = np.stack([read_image(file, 1) for file, _, _ in samples])
     expected = [classifier.labels[k] for k in classifier.probabilities(images).argmax(axis=1)]
     assert [p.label for p in classifier.predict_batch(images, batch_size=3)] == expected
     assert [p.label for p in classifier.predict_batch(file for file, _, _ in samples)] == expected
@@ -120,17 +120,17 @@ def test_a_batch_may_be_an_array_a_generator_or_nothing(classifier, samples) -> 
     assert classifier.predict_batch(images[:0]) == []
 
 
-def test_large_pictures_do_not_pile_up_in_memory(classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_images_do_not_pile_up_in_memory(classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     from zoo.runtime import batches
 
     monkeypatch.setattr(batches, "MOST_VALUES", 1000)
-    pictures = [np.full((side, 20), side, np.uint8) for side in (20, 20, 30, 20, 60, 20, 30)]  # 60 is above the limit
-    given = list(batches.batches_of_one_size(pictures, classifier.read, batch_size=64))
+    images = [np.full((side, 20), side, np.uint8) for side in (20, 20, 30, 20, 60, 20, 30)]  # 60 is above the limit
+    given = list(batches.batches_of_one_size(images, classifier.read, batch_size=64))
     assert sorted(place for places, _ in given for place in places) == list(range(7))
-    assert max(images.size for _, images in given) == 1200
-    assert all(len(images) == 1 or images.size <= 1000 for _, images in given)
-    for places, images in given:
-        assert all(image[0, 0, 0] == pictures[place][0, 0] for place, image in zip(places, images, strict=True))
+    assert max(batch.size for _, batch in given) == 1200
+    assert all(len(batch) == 1 or batch.size <= 1000 for _, batch in given)
+    for places, batch in given:
+        assert all(image[0, 0, 0] == images[place][0, 0] for place, image in zip(places, batch, strict=True))
 
 
 def test_a_batch_is_given_as_soon_as_it_is_full(classifier) -> None:
@@ -138,16 +138,16 @@ def test_a_batch_is_given_as_soon_as_it_is_full(classifier) -> None:
 
     read = []
 
-    def pictures():
+    def images():
         for place in range(10):
             read.append(place)
             yield np.zeros((8, 8), np.uint8)
 
-    first, _ = next(batches_of_one_size(pictures(), classifier.read, batch_size=4))
+    first, _ = next(batches_of_one_size(images(), classifier.read, batch_size=4))
     assert first == read == [0, 1, 2, 3]
 
 
-def test_probabilities_takes_views_and_any_number_of_pictures(classifier) -> None:
+def test_probabilities_takes_views_and_any_number_of_images(classifier) -> None:
     images = np.random.default_rng(0).integers(0, 256, (9, 16, 16, 1), dtype=np.uint8)
     answer = classifier.probabilities(images)
     assert answer.shape == (9, 10)
@@ -179,7 +179,7 @@ def test_images_of_another_type_or_shape_are_refused(classifier, images: object,
 
 
 @pytest.mark.parametrize(
-    ("picture", "told"),
+    ("image", "told"),
     [
         (np.full((8, 8), np.nan), "float64 nan..nan"),
         (np.full((8, 8, 1), 0.5, np.float32), "float32 0.5..0.5"),
@@ -195,17 +195,17 @@ def test_images_of_another_type_or_shape_are_refused(classifier, images: object,
     ],
     ids=str,
 )
-def test_a_picture_of_another_type_or_shape_is_refused(classifier, picture: object, told: str) -> None:
+def test_a_image_of_another_type_or_shape_is_refused(classifier, image: object, told: str) -> None:
     with pytest.raises(zoo.InputError) as error:
-        classifier.predict(picture)
+        classifier.predict(image)
     assert told in str(error.value)
 
 
-def test_a_gigantic_picture_is_refused_in_a_file_and_resized_as_an_array(classifier) -> None:
+def test_a_gigantic_image_is_refused_in_a_file_and_resized_as_an_array(classifier) -> None:
     side = 9000
     stored = io.BytesIO()
     Image.new("1", (side, side)).save(stored, "PNG")  # 81 million pixels in 10 kB
-    with pytest.raises(zoo.PictureError, match="is too large") as error:
+    with pytest.raises(zoo.ImageError, match="is too large") as error:
         classifier.predict(stored.getvalue())
     assert error.value.kind == "too large"
     black = np.broadcast_to(np.uint8(0), (side, side))  # whoever has an array has its memory
@@ -213,14 +213,14 @@ def test_a_gigantic_picture_is_refused_in_a_file_and_resized_as_an_array(classif
 
 
 def test_arrays_of_any_kind_and_order_in_memory_give_the_same_answer(classifier) -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (9, 11), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (9, 11), dtype=np.uint8)
     forms = [
-        np.asfortranarray(picture),
-        picture.view(np.matrix),
-        np.ma.array(picture),
-        picture.repeat(2, axis=1)[:, ::2],
+        np.asfortranarray(image),
+        image.view(np.matrix),
+        np.ma.array(image),
+        image.repeat(2, axis=1)[:, ::2],
     ]
-    assert [classifier.predict(form) for form in forms] == [classifier.predict(picture)] * len(forms)
+    assert [classifier.predict(form) for form in forms] == [classifier.predict(image)] * len(forms)
 
 
 def test_equally_likely_labels_are_ranked_in_their_own_order(classifier) -> None:
@@ -228,23 +228,23 @@ def test_equally_likely_labels_are_ranked_in_their_own_order(classifier) -> None
     assert [label for label, _ in prediction.ranking] == list(classifier.labels)
 
 
-def test_one_picture_is_no_batch(classifier, samples) -> None:
+def test_one_image_is_no_batch(classifier, samples) -> None:
     file = samples[0][0]
     for single in (str(file), file, file.read_bytes(), Image.new("L", (8, 8)), np.zeros((8, 8, 1), np.uint8)):
-        with pytest.raises(zoo.InputError, match="predict takes a single picture"):
+        with pytest.raises(zoo.InputError, match="predict takes a single image"):
             classifier.predict_batch(single)
     with pytest.raises(zoo.InputError, match="batch_size must be 1 or more"):
         classifier.predict_batch([file], batch_size=0)
 
 
-def test_a_picture_that_can_not_be_read_is_named_with_its_place(classifier, samples, tmp_path: Path) -> None:
+def test_a_image_that_can_not_be_read_is_named_with_its_place(classifier, samples, tmp_path: Path) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(samples[0][0].read_bytes()[:40])
-    with pytest.raises(zoo.PictureError, match=r"broken\.png"):
+    with pytest.raises(zoo.ImageError, match=r"broken\.png"):
         classifier.predict(broken)
-    with pytest.raises(zoo.PictureError, match=r"pictures\[2\].*broken\.png"):
+    with pytest.raises(zoo.ImageError, match=r"images\[2\].*broken\.png"):
         classifier.predict_batch([samples[0][0], samples[1][0], broken])
-    with pytest.raises(zoo.InputError, match=r"pictures\[1\].*float32"):
+    with pytest.raises(zoo.InputError, match=r"images\[1\].*float32"):
         classifier.predict_batch([samples[0][0], np.zeros((8, 8), np.float32)])
 
 

@@ -1,4 +1,4 @@
-"""Why a classifier answers as it does: the map that its file carries, over the picture as it was handed over."""
+"""Why a classifier answers as it does: the map that its file carries, over the image as it was handed over."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def three(pooled: Path) -> Path:
 
 
 def resizing_by(classifier: zoo.Classifier, resizing: str, height: int, width: int) -> zoo.Classifier:
-    """What says of itself that it brings pictures to another size, in another way."""
+    """What says of itself that it brings images to another size, in another way."""
     return replace(classifier, metadata=replace(classifier.metadata, resizing=resizing, height=height, width=width))
 
 
@@ -51,11 +51,11 @@ def test_values_and_bias_add_up_to_the_logit_of_every_label(explains: zoo.Classi
 
 
 def test_the_map_moves_with_the_thing(explains: zoo.Classifier) -> None:
-    picture = np.zeros((8, 8), np.uint8)
-    picture[1:3, 1:4] = 255
-    moved = np.roll(picture, (4, 3), axis=(0, 1))
+    image = np.zeros((8, 8), np.uint8)
+    image[1:3, 1:4] = 255
+    moved = np.roll(image, (4, 3), axis=(0, 1))
     for label in explains.labels:
-        here, there = explains.explain(picture, label).map, explains.explain(moved, label).map
+        here, there = explains.explain(image, label).map, explains.explain(moved, label).map
         np.testing.assert_allclose(there, np.roll(here, (4, 3), axis=(0, 1)), atol=1e-4)
         assert np.ptp(here) > 1
 
@@ -70,7 +70,7 @@ def test_a_file_without_a_map_says_so(digits: Path, wine: Path, three: Path, tmp
     with pytest.raises(zoo.ExportError, match="digits/softmax carries no activation map"):
         zoo.load(digits).explain(three)
     with pytest.raises(zoo.ExportError, match="wine/softmax carries no activation map"):
-        zoo.load(wine).explain({"alcohol": 13.0, "colour": None, "proline": 700})  # type: ignore[arg-type]
+        zoo.load(wine).explain({"alcohol": 13.0, "color": None, "proline": 700})  # type: ignore[arg-type]
     assert main(["predict", str(digits), str(three), "--explain", str(tmp_path / "why")]) == 1
     out, err = capsys.readouterr()
     assert out == ""
@@ -82,9 +82,9 @@ def noise(*size: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
 
 
-def test_stretched_pictures_have_the_map_all_over(explains: zoo.Classifier) -> None:
+def test_stretched_images_have_the_map_all_over(explains: zoo.Classifier) -> None:
     found = explains.explain(noise(40, 120))
-    over = found.over_picture()
+    over = found.over_image()
     assert over.shape == (40, 120)
     np.testing.assert_allclose(over[2::5, 7::15], found.map, atol=1e-5)  # in the middle of each position
     assert np.ptp(found.map) > 1
@@ -92,24 +92,24 @@ def test_stretched_pictures_have_the_map_all_over(explains: zoo.Classifier) -> N
 
 def test_what_a_crop_left_out_has_no_value(explains: zoo.Classifier) -> None:
     found = resizing_by(explains, "crop", 8, 8).explain(noise(40, 160))
-    over = found.over_picture()
+    over = found.over_image()
     assert np.isnan(over[:, :60]).all()
     assert np.isnan(over[:, 100:]).all()
     np.testing.assert_allclose(over[2::5, 62:100:5], found.map, atol=1e-5)
 
 
-def test_the_margins_of_a_padded_picture_are_not_on_it(explains: zoo.Classifier) -> None:
+def test_the_margins_of_a_padded_image_are_not_on_it(explains: zoo.Classifier) -> None:
     found = resizing_by(explains, "pad", 8, 8).explain(noise(10, 40))  # which takes 2 of 8 rows
-    over = found.over_picture()
+    over = found.over_image()
     assert over.shape == (10, 40)
     np.testing.assert_allclose(over[2::5, 2::5], found.map[3:5], atol=1e-5)
 
 
 @pytest.mark.parametrize("resizing", ["stretch", "crop", "pad"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (3, 90), (57, 31), (8, 8), (480, 640)], ids=str)
-def test_pictures_of_any_size_can_be_drawn(explains: zoo.Classifier, size: tuple[int, int], resizing: str) -> None:
+def test_images_of_any_size_can_be_drawn(explains: zoo.Classifier, size: tuple[int, int], resizing: str) -> None:
     found = resizing_by(explains, resizing, 8, 8).explain(noise(*size, 3))
-    over = found.over_picture()
+    over = found.over_image()
     assert over.shape == size
     assert (np.isnan(over).any()) <= (resizing == "crop")
     assert not np.isnan(over).all()
@@ -126,9 +126,9 @@ def test_labels_of_any_kind_can_be_drawn(explains: zoo.Classifier, three: Path, 
 
 
 def test_what_speaks_for_a_label_is_orange_and_what_against_is_blue(explains: zoo.Classifier) -> None:
-    picture = np.zeros((8, 8), np.uint8)
-    picture[3:5, 3:5] = 255
-    found = explains.explain(picture)
+    image = np.zeros((8, 8), np.uint8)
+    image[3:5, 3:5] = 255
+    found = explains.explain(image)
     drawn = np.asarray(found.draw())[16:464, 16:464].astype(int)  # without its margins
     middles = drawn[28::56, 28::56]  # of each position
     red_over_blue = middles[..., 0] - middles[..., 2]
@@ -137,7 +137,7 @@ def test_what_speaks_for_a_label_is_orange_and_what_against_is_blue(explains: zo
     assert (np.sign(red_over_blue) == np.sign(found.map))[strong].all()
 
 
-def test_explain_draws_each_picture_into_a_folder(pooled: Path, three: Path, tmp_path: Path, capsys) -> None:
+def test_explain_draws_each_image_into_a_folder(pooled: Path, three: Path, tmp_path: Path, capsys) -> None:
     same_name = tmp_path / "3.png"
     same_name.write_bytes((three.parent / "7.png").read_bytes())
     files = [str(three), str(same_name), str(three.parent / "8.png")]
@@ -145,9 +145,9 @@ def test_explain_draws_each_picture_into_a_folder(pooled: Path, three: Path, tmp
     made = [tmp_path / name for name in ("3.explained.png", "3-2.explained.png", "8.explained.png")]
     assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()] == list(map(str, made))
     assert sorted(tmp_path.iterdir()) == sorted([*made, same_name])
-    for file, picture in zip(made, files, strict=True):
+    for file, image in zip(made, files, strict=True):
         with Image.open(file) as drawn:
-            np.testing.assert_array_equal(np.asarray(drawn), np.asarray(zoo.load(pooled).explain(picture).draw()))
+            np.testing.assert_array_equal(np.asarray(drawn), np.asarray(zoo.load(pooled).explain(image).draw()))
     assert same_name.read_bytes() == (three.parent / "7.png").read_bytes()
 
 
@@ -159,8 +159,8 @@ def test_explain_without_a_folder_makes_one(pooled: Path, three: Path, tmp_path:
     assert (tmp_path / result["explanation"]).is_file()
 
 
-def test_nothing_is_drawn_where_one_picture_cannot_be_read(pooled: Path, three: Path, tmp_path: Path) -> None:
-    with pytest.raises(zoo.PictureError, match="no picture at"):
+def test_nothing_is_drawn_where_one_image_cannot_be_read(pooled: Path, three: Path, tmp_path: Path) -> None:
+    with pytest.raises(zoo.ImageError, match="no image at"):
         predict(pooled, [three, tmp_path / "missing.png"], explain=tmp_path / "why")
     assert not (tmp_path / "why").exists()
 

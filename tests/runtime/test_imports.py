@@ -33,8 +33,8 @@ def test_importing_zoo_imports_no_package_but_itself() -> None:
 
 
 def test_answering_imports_nothing_of_training(digits: Path) -> None:
-    picture = digits / "samples" / "3.png"
-    packages = imported(f"import zoo; zoo.load({str(digits)!r}).predict({str(picture)!r})")
+    image = digits / "samples" / "3.png"
+    packages = imported(f"import zoo; zoo.load({str(digits)!r}).predict({str(image)!r})")
     assert packages >= RUNTIME
     assert not packages & TRAINING
 

@@ -46,7 +46,7 @@ def test_names_are_looked_up_beside_the_working_folder_by_default(
     assert zoo.load("digits/softmax").metadata.data_set == "digits"
 
 
-def test_a_folder_of_pictures_does_not_hide_the_export_of_its_name(
+def test_a_folder_of_images_does_not_hide_the_export_of_its_name(
     exports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "elsewhere" / "digits" / "softmax").mkdir(parents=True)
@@ -178,13 +178,13 @@ def test_the_surface_of_zoo_is_what_is_written_down() -> None:
 def test_bare_onnxruntime_gives_the_same_answers(exports: Path, samples) -> None:
     import onnxruntime
 
-    from zoo.images import read_picture
+    from zoo.images import read_image
 
     folder = exports / "digits" / "softmax"
     session = onnxruntime.InferenceSession(folder / MODEL_FILE)
     classifier = zoo.load(folder)
     for file, _, _ in samples:
-        images = read_picture(file, 1)[np.newaxis]
+        images = read_image(file, 1)[np.newaxis]
         np.testing.assert_array_equal(session.run(None, {"images": images})[0], classifier.probabilities(images))
 
 

@@ -15,15 +15,15 @@ from pipelines.cli import main
 from pipelines.inference.predict import predict
 
 
-def test_each_picture_gets_its_answer(digits: Path, samples) -> None:
+def test_each_image_gets_its_answer(digits: Path, samples) -> None:
     files = [file for file, _, _ in samples]
     results = predict(digits, files, provider="cpu", threads=1)
-    assert [result.picture for result in results] == files
+    assert [result.image for result in results] == files
     classifier = zoo.load(digits)
     assert [result.label for result in results] == [classifier.predict(file).label for file in files]
 
 
-def test_the_command_prints_a_line_for_each_picture(digits: Path, samples, capsys) -> None:
+def test_the_command_prints_a_line_for_each_image(digits: Path, samples, capsys) -> None:
     files = [str(samples[k][0]) for k in (3, 7)]
     assert main(["predict", str(digits), *files, "--top", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -34,7 +34,7 @@ def test_the_command_prints_a_line_for_each_picture(digits: Path, samples, capsy
 def test_the_command_prints_json(digits: Path, samples, capsys) -> None:
     assert main(["predict", str(digits), str(samples[3][0]), "--json"]) == 0
     (result,) = json.loads(capsys.readouterr().out)
-    assert result["picture"] == str(samples[3][0])
+    assert result["image"] == str(samples[3][0])
     assert result["label"] == result["ranking"][0][0] == "3"
     assert len(result["ranking"]) == 10
 
@@ -42,15 +42,15 @@ def test_the_command_prints_json(digits: Path, samples, capsys) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["predict", "nowhere/nothing", "{picture}"], "nowhere/nothing"),
-        (["predict", "{export}", "no such picture.png"], "no such picture.png"),
-        (["predict", "{export}", "{picture}", "--provider", "quantum"], "quantum"),
-        (["predict", "{export}", "{picture}", "--threads", "0"], "threads must be 1 or more"),
+        (["predict", "nowhere/nothing", "{image}"], "nowhere/nothing"),
+        (["predict", "{export}", "no such image.png"], "no such image.png"),
+        (["predict", "{export}", "{image}", "--provider", "quantum"], "quantum"),
+        (["predict", "{export}", "{image}", "--threads", "0"], "threads must be 1 or more"),
     ],
-    ids=["export", "picture", "provider", "threads"],
+    ids=["export", "image", "provider", "threads"],
 )
 def test_what_goes_wrong_is_told_in_one_sentence(digits: Path, samples, arguments: list[str], told: str) -> None:
-    filled = [a.format(export=digits, picture=samples[0][0]) for a in arguments]
+    filled = [a.format(export=digits, image=samples[0][0]) for a in arguments]
     done = subprocess.run(
         [sys.executable, "-c", "import sys; from pipelines.cli import main; sys.exit(main())", *filled],
         capture_output=True,

@@ -88,9 +88,9 @@ def test_the_champion_answers_as_the_file_does(promoted):
 def test_mlflow_serves_the_champion(promoted):
     samples = sorted(Path("exports/digits/softmax/samples").glob("*.png"))
     expected = [zoo.load("digits/softmax").predict(sample) for sample in samples]
-    pictures = [base64.b64encode(sample.read_bytes()).decode() for sample in samples]
+    images = [base64.b64encode(sample.read_bytes()).decode() for sample in samples]
     with serving(["models", "serve", "-m", "models:/digits@champion", "--env-manager", "local"], "/ping") as url:
-        answer = ask(f"{url}/invocations", {"inputs": {"images": pictures}})["predictions"]
+        answer = ask(f"{url}/invocations", {"inputs": {"images": images}})["predictions"]
     assert answer["label"] == [prediction.label for prediction in expected]
     assert [max(each) for each in answer["probabilities"]] == pytest.approx([p.probability for p in expected], abs=1e-6)
 

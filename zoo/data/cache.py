@@ -1,4 +1,4 @@
-"""Where downloads and decoded pictures are kept between two commands."""
+"""Where downloads and decoded images are kept between two commands."""
 
 from __future__ import annotations
 

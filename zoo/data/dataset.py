@@ -1,4 +1,4 @@
-"""What a data set is: pictures decoded once to uint8, their labels, and three splits."""
+"""What a data set is: images decoded once to uint8, their labels, and three splits."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from zoo.images import resize
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Pictures for one purpose: to learn from, to choose by, or to be judged on.
+    """Images for one purpose: to learn from, to choose by, or to be judged on.
 
-    inputs: pictures [N, H, W, C] uint8, an array, or a PixelFile where they would not fit into memory: an index into
+    inputs: images [N, H, W, C] uint8, an array, or a PixelFile where they would not fit into memory: an index into
     either gives an array. Of a table its rows, [N, F] float32. labels: [N] int64, each an index into the data set's
     class names. names: N of them, for people: a file relative to the folder, the line of a table, or the index in the
     data set's own order.
@@ -40,13 +40,13 @@ class Split:
 
     @property
     def kind(self) -> str:
-        """What there are many of, for people: pictures, or the rows of a table."""
-        return "rows" if self.inputs.ndim == 2 else "pictures"
+        """What there are many of, for people: images, or the rows of a table."""
+        return "rows" if self.inputs.ndim == 2 else "images"
 
     def __post_init__(self) -> None:
         if not len(self.inputs) == len(self.labels) == len(self.names):
-            counts = f"{len(self.inputs)} pictures, {len(self.labels)} labels and {len(self.names)} names"
-            raise DataError(f"a split needs one label and one name a picture, received {counts}")
+            counts = f"{len(self.inputs)} images, {len(self.labels)} labels and {len(self.names)} names"
+            raise DataError(f"a split needs one label and one name an image, received {counts}")
         if (str(self.inputs.dtype), self.inputs.ndim) not in (("uint8", 4), ("float32", 2)):
             raise DataError(
                 f"a split holds uint8 [N, H, W, C], or float32 [N, F] of a table, received {self.inputs.dtype} "
@@ -54,7 +54,7 @@ class Split:
             )
 
     def take(self, indices: NDArray[np.int64]) -> Split:
-        """The pictures at those indices, in that order."""
+        """The images at those indices, in that order."""
         names = (self.names[i] for i in indices.tolist())
         kept = Names(names) if isinstance(self.names, Names) else tuple(names)
         return Split(take(self.inputs, indices), self.labels[indices], kept)
@@ -67,12 +67,12 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """Pictures with labels and class names, split in train, validation and test.
+    """Images with labels and class names, split in train, validation and test.
 
-    labels: the class names. mirrored: whether a mirrored picture keeps its label. origin: where it was found.
-    skipped: a sentence for each file that was left out. resizing: how pictures of another size came to this one, one of
-    zoo.contract.RESIZINGS. report: what was found in a folder of pictures; None for a known data set. columns: of a
-    table, in the order of its rows' values; none for pictures. label_column: the one of the table that held the class.
+    labels: the class names. mirrored: whether a mirrored image keeps its label. origin: where it was found.
+    skipped: a sentence for each file that was left out. resizing: how images of another size came to this one, one of
+    zoo.contract.RESIZINGS. report: what was found in a folder of images; None for a known data set. columns: of a
+    table, in the order of its rows' values; none for images. label_column: the one of the table that held the class.
     """
 
     name: str
@@ -90,22 +90,22 @@ class DataSet:
 
     @property
     def height(self) -> int:
-        """Of every picture, in pixels; 0 of a table."""
+        """Of every image, in pixels; 0 of a table."""
         return 0 if self.columns else int(self.train.inputs.shape[1])
 
     @property
     def width(self) -> int:
-        """Of every picture, in pixels; 0 of a table."""
+        """Of every image, in pixels; 0 of a table."""
         return 0 if self.columns else int(self.train.inputs.shape[2])
 
     @property
     def channels(self) -> int:
-        """1 (grey) or 3 (RGB); 0 of a table."""
+        """1 (gray) or 3 (RGB); 0 of a table."""
         return 0 if self.columns else int(self.train.inputs.shape[3])
 
     @property
     def kind(self) -> str:
-        """As of its splits: pictures or rows."""
+        """As of its splits: images or rows."""
         return self.train.kind
 
     @property
@@ -115,7 +115,7 @@ class DataSet:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over class names, pictures and labels of the three splits: the same wherever the files lie."""
+        """SHA-256 over class names, images and labels of the three splits: the same wherever the files lie."""
         digest = hashlib.sha256(json.dumps(self.labels).encode())
         if self.columns:
             digest.update(json.dumps([[column.name, column.categories] for column in self.columns]).encode())
@@ -127,11 +127,11 @@ class DataSet:
         return digest.hexdigest()
 
     def without_validation(self) -> DataSet:
-        """The same pictures, those of the validation being learned from, too: after those of the training."""
+        """The same images, those of the validation being learned from, too: after those of the training."""
         return replace(self, train=self.train.join(self.validation), validation=self.validation.take(np.arange(0)))
 
     def resized(self, height: int, width: int, resizing: str = RESIZINGS[0]) -> DataSet:
-        """The same pictures at another size; the same ones where they have it already."""
+        """The same images at another size; the same ones where they have it already."""
         if (self.height, self.width) == (height, width):
             return replace(self, resizing=resizing)
 

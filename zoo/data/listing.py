@@ -1,4 +1,4 @@
-"""A listing: which files there are of which class, split and group, before any picture is opened."""
+"""A listing: which files there are of which class, split and group, before any image is opened."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ class Names(Sequence[str]):
 
 @dataclass(frozen=True, eq=False)
 class Listing:
-    """N files that should be pictures.
+    """N files that should be images.
 
     root: the folder that they lie in. files: [N], relative to it, with forward slashes. labels: the names of the
     classes. classes: [N] int32, indices into labels. splits: [N] int8, indices into SPLITS. given: the splits that the
-    source has itself; where there are none all pictures are train, and the others are drawn from them. groups: [N]
-    int32, pictures of one group stay in one split; -1 for a group of its own. left_out: files that are none of these.
-    expected: what would make a picture in it, in words.
+    source has itself; where there are none all images are train, and the others are drawn from them. groups: [N]
+    int32, images of one group stay in one split; -1 for a group of its own. left_out: files that are none of these.
+    expected: what would make an image in it, in words.
     """
 
     name: str
@@ -75,14 +75,14 @@ class Listing:
         return len(self.files)
 
     def decoding(self, place: int) -> AbstractContextManager[Decoded]:
-        """The picture at a place, in a block. Raises PictureError where it can't be read."""
+        """The image at a place, in a block. Raises ImageError where it can't be read."""
         return decoding(self.root / self.files[place])
 
     def where(self, place: int) -> str:
-        """The same picture, in words."""
+        """The same image, in words."""
         return printable(str(self.root / self.files[place]))
 
 
 def natural(name: str) -> tuple[str, str]:
-    """Sorts numbers inside of names by their value: picture2 before picture10."""
+    """Sorts numbers inside of names by their value: image2 before image10."""
     return re.sub(r"\d+", lambda digits: digits[0].lstrip("0").rjust(20, "0"), name.casefold()), name

@@ -1,4 +1,4 @@
-"""Pictures that don't fit into memory: decoded once into a file, and read from it a batch at a time."""
+"""Images that don't fit into memory: decoded once into a file, and read from it a batch at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from zoo.errors import DataError
 from zoo.images import Pixels
 
-CHUNK = 256  # pictures that are handled at once where all of them are gone through
+CHUNK = 256  # images that are handled at once where all of them are gone through
 
 
 class PixelFile:
@@ -47,7 +47,7 @@ class PixelFile:
         rows = self.rows[index]
         found = np.empty((*rows.shape, *self.shape[1:]), np.uint8)
         flat = found.reshape(-1, self._bytes)
-        # Neighbours in the file are read in one go.
+        # Neighbors in the file are read in one go.
         starts = np.flatnonzero(np.diff(np.ravel(rows), prepend=-2) != 1)
         ends = np.append(starts[1:], len(flat))[: len(starts)]  # none of none
         for begin, end in zip(starts, ends, strict=True):
@@ -67,12 +67,12 @@ class PixelFile:
         return (self[k] for k in range(len(self)))
 
     def take(self, indices: NDArray[np.int64]) -> PixelFile:
-        """Those pictures of the same file, none of them read yet."""
+        """Those images of the same file, none of them read yet."""
         return PixelFile(self.file, self.shape, self.rows[indices])
 
 
-Pictures: TypeAlias = Pixels | PixelFile  # [N, H, W, C] uint8, in memory or in a file
-Inputs: TypeAlias = Pictures | NDArray[np.float32]  # or the rows of a table, [N, F]
+Images: TypeAlias = Pixels | PixelFile  # [N, H, W, C] uint8, in memory or in a file
+Inputs: TypeAlias = Images | NDArray[np.float32]  # or the rows of a table, [N, F]
 
 
 def take(inputs: Inputs, indices: NDArray[np.int64]) -> Inputs:
@@ -80,7 +80,7 @@ def take(inputs: Inputs, indices: NDArray[np.int64]) -> Inputs:
     return inputs.take(indices) if isinstance(inputs, PixelFile) else inputs[indices]
 
 
-def take_apart(inputs: Pictures, parts: Sequence[NDArray[np.int64]]) -> list[Pictures]:
+def take_apart(inputs: Images, parts: Sequence[NDArray[np.int64]]) -> list[Images]:
     """Those at the places of each part, which have none in common; `inputs` are used up by it.
 
     What is in memory is put in order where it lies: copies of all parts would take as much memory again.
@@ -119,44 +119,44 @@ def in_chunks(inputs: Inputs, size: int = CHUNK) -> Iterator[Any]:
 
 
 class PixelWriter:
-    """Takes up to N pictures one after the other, in memory or in a file; of one channel until a coloured one comes."""
+    """Takes up to N images one after the other, in memory or in a file; of one channel until a colored one comes."""
 
-    def __init__(self, pictures: int, height: int, width: int, file: Path | None = None) -> None:
-        self._room, self._side, self._file = pictures, (height, width), file
+    def __init__(self, images: int, height: int, width: int, file: Path | None = None) -> None:
+        self._room, self._side, self._file = images, (height, width), file
         self._count, self._channels = 0, 1
-        self._array = None if file else np.empty((pictures, height, width, 1), np.uint8)
+        self._array = None if file else np.empty((images, height, width, 1), np.uint8)
         self._out = file.open("wb") if file else None
 
     def add(self, pixels: Pixels) -> None:
-        """[H, W, 1], or [H, W, 3] for one with colours."""
+        """[H, W, 1], or [H, W, 3] for one with colors."""
         if pixels.shape[2] > self._channels:
-            self._to_colour()
+            self._to_color()
         self._put(self._count, pixels[np.newaxis])
         self._count += 1
 
     def _put(self, place: int, pixels: Pixels) -> None:
-        coloured = pixels
+        colored = pixels
         if pixels.shape[3] != self._channels:
-            coloured = np.broadcast_to(pixels, (*pixels.shape[:3], self._channels))
+            colored = np.broadcast_to(pixels, (*pixels.shape[:3], self._channels))
         if self._array is not None:
-            self._array[place : place + len(pixels)] = coloured
+            self._array[place : place + len(pixels)] = colored
         if self._out is not None:
-            self._out.write(np.ascontiguousarray(coloured).data)
+            self._out.write(np.ascontiguousarray(colored).data)
 
-    def _to_colour(self) -> None:
+    def _to_color(self) -> None:
         """Begin anew with three channels, and copy what came before."""
-        grey = self.finish()
+        gray = self.finish()
         self._channels = 3
         if self._file is None:
             self._array = np.empty((self._room, *self._side, 3), np.uint8)
         else:
-            self._file.unlink()  # `grey` has it open, and reads on
+            self._file.unlink()  # `gray` has it open, and reads on
             self._out = self._file.open("wb")
-        for k, pixels in enumerate(in_chunks(grey)):
+        for k, pixels in enumerate(in_chunks(gray)):
             self._put(k * CHUNK, pixels)
 
-    def finish(self) -> Pictures:
-        """The pictures that came."""
+    def finish(self) -> Images:
+        """The images that came."""
         if self._array is not None:
             return self._array[: self._count]
         assert self._out is not None and self._file is not None  # noqa: S101 (the one or the other)

@@ -1,4 +1,4 @@
-"""The one list of known data sets, and `load`, which takes one of them, a folder of pictures or a table.
+"""The one list of known data sets, and `load`, which takes one of them, a folder of images or a table.
 
 @data_set("my-data")
 def my_data(folder: Path | None, on_progress: Progress) -> DataSet:
@@ -15,12 +15,12 @@ from typing import TypeAlias
 
 from zoo.contract import LARGEST_SIDE, RESIZINGS
 from zoo.data.dataset import DataSet
-from zoo.data.folders.layouts import names_pictures
-from zoo.data.folders.reading import ON_BAD, read_pictures
+from zoo.data.folders.layouts import names_images
+from zoo.data.folders.reading import ON_BAD, read_images
 from zoo.data.tables.reading import ENDINGS, read_table
 from zoo.errors import DataError, printable, unknown
 
-Progress: TypeAlias = Callable[[int, int], None]  # done, in all: files of a download, or pictures of a folder
+Progress: TypeAlias = Callable[[int, int], None]  # done, in all: files of a download, or images of a folder
 Loader: TypeAlias = Callable[[Path | None, Progress], DataSet]  # folder: where the user says that the files lie
 
 _loaders: dict[str, Loader] = {}
@@ -54,41 +54,41 @@ def load(
     label: str | None = None,
     on_progress: Progress | None = None,
 ) -> DataSet:
-    """A known data set by its name, or pictures (a folder, a table of files, arrays) or a table of values by its path.
+    """A known data set by its name, or images (a folder, a table of files, arrays) or a table of values by its path.
 
     A known name wins over a folder of that name beside it: ./digits is the folder.
     folder: where the files of a known data set lie, if not in one of the usual places.
-    size: (height, width) in pixels that the pictures are resized to; by default the data set's own. resizing: how, one
+    size: (height, width) in pixels that the images are resized to; by default the data set's own. resizing: how, one
     of zoo.contract.RESIZINGS. groups, on_bad: of a folder or a table of files, see `zoo.data.folders.reading`.
     label: of a table of values, the column that holds the class.
     Raises DataError for what isn't there, can't be read, or can't be learned from.
     """
     if size and not all(1 <= side <= LARGEST_SIDE for side in size):
-        raise DataError(f"a picture size is two numbers of 1..{LARGEST_SIDE} pixels, received {size[0]}x{size[1]}")
+        raise DataError(f"an image size is two numbers of 1..{LARGEST_SIDE} pixels, received {size[0]}x{size[1]}")
     for name, value, known in (("resizing", resizing, RESIZINGS), ("on_bad", on_bad, ON_BAD)):
         if value not in known:
             raise DataError(f"{name} is one of {', '.join(known)}, received {value!r}")
     progress = on_progress or _silent
     if label is not None and (data in _loaders or os.path.isdir(data)):  # noqa: PTH112 (it never raises)
-        raise DataError(f"{data} holds pictures: a label column goes with a table, a CSV file")
+        raise DataError(f"{data} holds images: a label column goes with a table, a CSV file")
     if data in _loaders:
         found = _loaders[data](folder, progress)
         return found.resized(*(size or (found.height, found.width)), resizing)
     try:
         is_path = _is_path(data)
     except OSError as error:  # no permission on the way there, a name too long
-        raise DataError(f"{data} can't be read ({error.strerror}): name another folder of pictures") from None
+        raise DataError(f"{data} can't be read ({error.strerror}): name another folder of images") from None
     is_table = label is not None or holds_values(data)
     if not is_path and not is_table:
-        raise DataError(unknown("data set", data, _loaders) + f" (a folder of pictures is given as a path: ./{data})")
+        raise DataError(unknown("data set", data, _loaders) + f" (a folder of images is given as a path: ./{data})")
     if folder:
         raise DataError(f"a data folder goes with a known data set ({', '.join(_loaders)}), received one with {data}")
     if is_table and (size or groups or resizing != RESIZINGS[0]):
-        raise DataError(f"{data} is a table of values: sizes and groups go with pictures")
+        raise DataError(f"{data} is a table of values: sizes and groups go with images")
     if is_table:
         found = read_table(Path(data), label)
     else:
-        found = read_pictures(
+        found = read_images(
             Path(data), size=size, resizing=resizing, groups=groups, on_bad=on_bad, on_progress=progress
         )
     if not str(Path(data).resolve()).isprintable() or found.name in (".", ".."):
@@ -101,7 +101,7 @@ def load(
 def holds_values(path: str) -> bool:
     """Whether a table of values is meant, by its name and its columns, and not a table of files."""
     named = path.lower().endswith(ENDINGS) and not os.path.isdir(path)  # noqa: PTH112 (it never raises)
-    return named and not names_pictures(Path(path))
+    return named and not names_images(Path(path))
 
 
 def _is_path(data: str) -> bool:

@@ -10,31 +10,31 @@ from zoo.data.listing import Problem
 
 @dataclass(frozen=True)
 class ClassCount:
-    """Readable pictures of a class, and how many of them lie in each split that the source has itself."""
+    """Readable images of a class, and how many of them lie in each split that the source has itself."""
 
     label: str
-    pictures: int
+    images: int
     splits: Mapping[str, int]
 
 
 @dataclass(frozen=True)
 class SizeCount:
-    """How many pictures have a height and a width, in pixels."""
+    """How many images have a height and a width, in pixels."""
 
     height: int
     width: int
-    pictures: int
+    images: int
 
 
 @dataclass(frozen=True)
 class Same:
-    """Files that hold one picture. kind: equal, pixel by pixel; near, saved or scaled or lightened anew.
+    """Files that hold one image. kind: equal, pixel by pixel; near, saved or scaled or lightened anew.
 
-    pictures: how many there are, of which `files` names some. labels, splits: where they lie.
+    images: how many there are, of which `files` names some. labels, splits: where they lie.
     """
 
     kind: str
-    pictures: int
+    images: int
     files: tuple[str, ...]
     labels: tuple[str, ...]
     splits: tuple[str, ...]
@@ -52,10 +52,10 @@ class Finding:
 class Report:
     """What lies at a path.
 
-    files: that should be pictures; readable: that are. splits: those that the source has. sizes: the commonest first.
-    formats, modes: Pillow's names -> pictures. unreadable, left_out, wrongly_named: file by file; the last are used.
+    files: that should be images; readable: that are. splits: those that the source has. sizes: the commonest first.
+    formats, modes: Pillow's names -> images. unreadable, left_out, wrongly_named: file by file; the last are used.
     same: groups of duplicates, those across splits first, then those across classes. surplus: for equal and near, how
-    many pictures more than one of each there are; near is absent where too many pictures were to be compared.
+    many images more than one of each there are; near is absent where too many images were to be compared.
     """
 
     path: str

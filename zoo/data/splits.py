@@ -1,4 +1,4 @@
-"""A stratified, seeded draw: every class gives the same share, and the same pictures each time."""
+"""A stratified, seeded draw: every class gives the same share, and the same images each time."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-# Apart from the recipe's seed: two runs that differ in that one are still judged on the same pictures.
+# Apart from the recipe's seed: two runs that differ in that one are still judged on the same images.
 SPLIT_SEED = 0
 TEST_SHARE = 0.2
 VALIDATION_SHARE = 0.1
-# Of what is left once the test pictures are drawn: 10 of 80.
+# Of what is left once the test images are drawn: 10 of 80.
 VALIDATION_SHARE_OF_REST = VALIDATION_SHARE / (1 - TEST_SHARE)
 
 
@@ -42,36 +42,36 @@ def draw(
     # RandomState: numpy promises never to change its stream, which it doesn't of the newer Generator (NEP 19).
     random = np.random.RandomState(SPLIT_SEED)
     of_unit = np.arange(len(labels)) if units is None else np.unique(units, return_inverse=True)[1]
-    # Each unit's classes, and how many of its pictures each has: some places in these two, from `begin` on.
+    # Each unit's classes, and how many of its images each has: some places in these two, from `begin` on.
     (owner, kinds), counts = np.unique(np.stack([of_unit, labels]), axis=1, return_counts=True)
     begin = np.searchsorted(owner, np.arange(int(of_unit.max(initial=-1)) + 2)).tolist()
     kind, count = kinds.tolist(), counts.tolist()
     stays = np.bincount(labels).tolist()
-    goal = [max(1, round(pictures * share)) for pictures in stays]
+    goal = [max(1, round(images * share)) for images in stays]
     given = [0] * len(stays)
     drawn = np.zeros(len(begin) - 1, bool)
 
     def content(unit: int) -> Iterator[tuple[int, int]]:
-        """Its classes, and how many pictures of each."""
+        """Its classes, and how many images of each."""
         return ((kind[place], count[place]) for place in range(begin[unit], begin[unit + 1]))
 
     def give(unit: int) -> None:
         drawn[unit] = True
-        for label, pictures in content(unit):
-            given[label] += pictures
-            stays[label] -= pictures
+        for label, images in content(unit):
+            given[label] += images
+            stays[label] -= images
 
     def badness(unit: int) -> tuple[bool, int]:
         """Whether a class would have nothing left, and how much it is in all."""
         found = list(content(unit))
-        return any(stays[label] <= pictures for label, pictures in found), sum(pictures for _, pictures in found)
+        return any(stays[label] <= images for label, images in found), sum(images for _, images in found)
 
     for label in np.unique(labels).tolist():
         members = of_unit[random.permutation(np.flatnonzero(labels == label))].tolist()
         for unit in members:
             if given[label] >= goal[label]:
                 break
-            if not drawn[unit] and all(given[k] + pictures <= goal[k] for k, pictures in content(unit)):
+            if not drawn[unit] and all(given[k] + images <= goal[k] for k, images in content(unit)):
                 give(unit)
         if not given[label]:  # each unit is larger than the share
             give(min(members, key=badness))

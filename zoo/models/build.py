@@ -1,4 +1,4 @@
-"""From a diagram to a Keras model that takes raw pixels, so that no two models can disagree about them."""
+"""From an architecture to a Keras model that takes raw pixels, so that no two models can disagree about them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from zoo.contract import FEATURES, INPUT, LOGITS, PROBABILITIES
 from zoo.errors import ModelError
 from zoo.models.backend import start_keras
-from zoo.models.registry import Diagram, Scale, definition
+from zoo.models.registry import Architecture, Scale, definition
 
 _ADVICE = "a table takes dense models, such as mlp-small"
 
@@ -20,27 +20,33 @@ def build(name: str, height: int, width: int, channels: int, classes: int, preci
     In: images [N, height, width, channels], raw pixels 0..255, any number type.
     Out: {"probabilities": [N, classes] float32, "logits": [N, classes] float32}.
     precision: the Keras dtype policy of the layers, "float32" or "mixed_bfloat16"; logits are float32 all the same.
-    Raises ModelError for an unknown name, or pictures too small for the model's poolings.
+    Raises ModelError for an unknown name, or images too small for the model's poolings.
     """
-    diagram = definition(name).diagram  # before Keras is imported: a mistyped name is told at once
+    architecture = definition(name).architecture  # before Keras is imported: a mistyped name is told at once
     if channels not in (1, 3):
-        raise ModelError(f"pictures have 1 channel (grey) or 3 (RGB), received {channels}")
-    return build_diagram(diagram, name, height, width, channels, classes, precision)
+        raise ModelError(f"images have 1 channel (gray) or 3 (RGB), received {channels}")
+    return build_architecture(architecture, name, height, width, channels, classes, precision)
 
 
-def build_diagram(
-    diagram: Diagram, name: str, height: int, width: int, channels: int, classes: int, precision: str = "float32"
+def build_architecture(
+    architecture: Architecture,
+    name: str,
+    height: int,
+    width: int,
+    channels: int,
+    classes: int,
+    precision: str = "float32",
 ) -> Any:
-    """`build` of a diagram that nobody registered, under a name of letters, digits and dashes."""
+    """`build` of an architecture that nobody registered, under a name of letters, digits and dashes."""
     keras = start_keras()
     try:
         images = keras.Input((height, width, channels), name=INPUT)
         scaling = lambda: keras.layers.Rescaling(1 / 255, name="scaling")  # noqa: E731
-        return _completed(diagram, name, images, scaling, classes, precision)
+        return _completed(architecture, name, images, scaling, classes, precision)
     except ValueError as error:
         raise ModelError(
-            f"{name} can't be built for pictures of {height}x{width}x{channels}: {_reason(error)}; "
-            "take larger pictures (--size) or another model"
+            f"{name} can't be built for images of {height}x{width}x{channels}: {_reason(error)}; "
+            "take larger images (--size) or another model"
         ) from None
 
 
@@ -49,7 +55,7 @@ def build_for_table(name: str, scales: Sequence[Scale], classes: int, precision:
 
     In: features [N, F], raw values, F = len(scales). Out, and precision: as of `build`.
     scales: what the training rows say of each column, as `zoo.models.preprocessing.Columns` takes it.
-    Raises ModelError for an unknown name, or a model that looks at pictures.
+    Raises ModelError for an unknown name, or a model that looks at images.
     """
     check_takes_tables(name)
     keras = start_keras()
@@ -57,22 +63,24 @@ def build_for_table(name: str, scales: Sequence[Scale], classes: int, precision:
 
     try:
         features = keras.Input((len(scales),), name=FEATURES)
-        diagram = definition(name).diagram
-        return _completed(diagram, name, features, lambda: Columns(scales, name="columns"), classes, precision)
+        architecture = definition(name).architecture
+        return _completed(architecture, name, features, lambda: Columns(scales, name="columns"), classes, precision)
     except ValueError as error:
         reason = _reason(error).partition(". ")[0]
         raise ModelError(f"{name} can't be built for the rows of a table ({reason}): {_ADVICE}") from None
 
 
 def check_takes_tables(name: str) -> None:
-    """Raise ModelError for a model of a family that looks at pictures, without a wait for Keras."""
+    """Raise ModelError for a model of a family that looks at images, without a wait for Keras."""
     family = definition(name).family
     if family != "dense":
-        raise ModelError(f"{name} is of the {family} family, whose models look at pictures: {_ADVICE}")
+        raise ModelError(f"{name} is of the {family} family, whose models look at images: {_ADVICE}")
 
 
-def _completed(diagram: Diagram, name: str, raw: Any, scaling: Callable[[], Any], classes: int, precision: str) -> Any:
-    """The `keras.Model` from raw values to the answers. ValueError where the diagram doesn't fit the input.
+def _completed(
+    architecture: Architecture, name: str, raw: Any, scaling: Callable[[], Any], classes: int, precision: str
+) -> Any:
+    """The `keras.Model` from raw values to the answers. ValueError where the architecture doesn't fit the input.
 
     scaling: makes the layer in front, which is of the precision that is set here.
     """
@@ -82,7 +90,7 @@ def _completed(diagram: Diagram, name: str, raw: Any, scaling: Callable[[], Any]
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:
-        logits = diagram(scaling()(raw), classes)
+        logits = architecture(scaling()(raw), classes)
         logits = keras.layers.Activation("linear", dtype="float32", name=LOGITS)(logits)
         probabilities = keras.layers.Softmax(dtype="float32", name=PROBABILITIES)(logits)
     finally:
@@ -93,7 +101,7 @@ def _completed(diagram: Diagram, name: str, raw: Any, scaling: Callable[[], Any]
 
 
 def _reason(error: ValueError) -> str:
-    """The one line of a Keras error that says what happened, without colours and the list of arguments around it."""
+    """The one line of a Keras error that says what happened, without colors and the list of arguments around it."""
     lines = [re.sub(r"\x1b\[\d+m", "", line).strip() for line in str(error).splitlines()]
     told = [line for line in lines if line and not line.startswith("Exception encountered")]
     return told[0].rstrip(".") if told else type(error).__name__

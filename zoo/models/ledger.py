@@ -16,8 +16,8 @@ class LayerEntry:
     """One layer.
 
     shape: of the output, without the batch. formula: of the parameters, with this layer's numbers ("784×10 + 10").
-    multiply_accumulates: of one picture; convolutions and dense layers alone are counted, as is usual.
-    receptive_field: the side in pixels of what one output can see, in theory; None where it sees the whole picture.
+    multiply_accumulates: of one image; convolutions and dense layers alone are counted, as is usual.
+    receptive_field: the side in pixels of what one output can see, in theory; None where it sees the whole image.
     """
 
     name: str
@@ -31,7 +31,7 @@ class LayerEntry:
 
 @dataclass(frozen=True)
 class Ledger:
-    """A model at one picture size, or for one table. input: height, width and channels, or how many columns.
+    """A model at one image size, or for one table. input: height, width and channels, or how many columns.
 
     receptive_field: of the last layer that still has positions; None where none has.
     """
@@ -44,12 +44,12 @@ class Ledger:
 
     @property
     def parameters(self) -> int:
-        """All of them, also those that batch normalisation keeps outside of the gradient: what Keras counts."""
+        """All of them, also those that batch normalization keeps outside of the gradient: what Keras counts."""
         return sum(layer.parameters for layer in self.layers)
 
     @property
     def multiply_accumulates(self) -> int:
-        """Of one picture."""
+        """Of one image."""
         return sum(layer.multiply_accumulates for layer in self.layers)
 
     @property
@@ -67,7 +67,7 @@ def ledger(name: str, height: int, width: int, channels: int, classes: int) -> L
 
 
 def read_ledger(model: Any) -> tuple[LayerEntry, ...]:
-    """The entries of any functional `keras.Model` of pictures [N, H, W, C], or rows [N, F], in order of its layers."""
+    """The entries of any functional `keras.Model` of images [N, H, W, C], or rows [N, F], in order of its layers."""
     entries = []
     sights: dict[str, _Sight] = {}
     for layer in model.layers:
@@ -126,7 +126,7 @@ def _unshared(layer: Any) -> tuple[str, int]:
 
 
 def _normalization(layer: Any) -> tuple[str, int]:
-    """Scale, offset and, for batch normalisation, the running mean and variance: so many numbers a channel."""
+    """Scale, offset and, for batch normalization, the running mean and variance: so many numbers a channel."""
     channels = layer.output.shape[-1]
     return _times(len(layer.weights), channels), 0
 
@@ -152,7 +152,7 @@ _FORMULAS: dict[str, Callable[[Any], tuple[str, int]]] = {
 
 @dataclass(frozen=True)
 class _Sight:
-    """field: side in pixels of what one output sees; step: pixels between neighbours, 0 where positions are gone."""
+    """field: side in pixels of what one output sees; step: pixels between neighbors, 0 where positions are gone."""
 
     field: int
     step: int

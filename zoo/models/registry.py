@@ -15,7 +15,9 @@ from zoo.errors import ModelError, unknown
 from zoo.recipe import Recipe
 
 Tensor = Any  # a symbolic Keras tensor
-Diagram = Callable[[Tensor, int], Tensor]  # images [N, H, W, C] float32 in 0..1, number of classes -> logits [N, K]
+Architecture = Callable[
+    [Tensor, int], Tensor
+]  # images [N, H, W, C] float32 in 0..1, number of classes -> logits [N, K]
 # Of a column of a table: median, mean and deviation of its numbers, or how many categories it has.
 Scale = tuple[float, float, float] | int
 Family = Literal["dense", "conv", "hybrid"]
@@ -36,21 +38,21 @@ class Published:
 
 @dataclass(frozen=True)
 class ModelDefinition:
-    """A registered model: its name, family, diagram, and the recipe that it is trained with unless told otherwise.
+    """A registered model: its name, family, architecture, and the recipe that it is trained with unless told otherwise.
 
     published: weights of its features, where others have trained them.
     """
 
     name: str
     family: Family
-    diagram: Diagram
+    architecture: Architecture
     recipe: Recipe
     published: Published | None = None
 
     @property
     def summary(self) -> str:
         """The first line of the diagram's docstring."""
-        return (self.diagram.__doc__ or "").strip().partition("\n")[0]
+        return (self.architecture.__doc__ or "").strip().partition("\n")[0]
 
 
 _models: dict[str, ModelDefinition] = {}
@@ -61,16 +63,16 @@ def model(
     family: Family,
     recipe: Recipe = Recipe(),  # noqa: B008
     published: Published | None = None,
-) -> Callable[[Diagram], Diagram]:
-    """Register a diagram under a name. ModelError where the name is taken or the family isn't one of the three."""
+) -> Callable[[Architecture], Architecture]:
+    """Register an architecture. ModelError where the name is taken or the family isn't one of the three."""
 
-    def register(diagram: Diagram) -> Diagram:
+    def register(architecture: Architecture) -> Architecture:
         if name in _models:
             raise ModelError(f"two models are called {name!r}: give one of them another name")
         if family not in get_args(Family):
             raise ModelError(f"model {name!r} is of family {family!r}: expected one of {', '.join(get_args(Family))}")
-        _models[name] = ModelDefinition(name, family, diagram, recipe, published)
-        return diagram
+        _models[name] = ModelDefinition(name, family, architecture, recipe, published)
+        return architecture
 
     return register
 

@@ -1,4 +1,4 @@
-"""Pictures of many sizes, in batches of one size each: the file resizes them itself where its Resize can be trusted."""
+"""Images of many sizes, in batches of one size each: the file resizes them itself where its Resize can be trusted."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from typing import Any
 
 import numpy as np
 
-from zoo.errors import InputError, PictureError
+from zoo.errors import ImageError, InputError
 from zoo.images import Pixels
 
-# Pixel values that wait or run at once, at most: ten colour photographs of 12 megapixels, or many small pictures.
-# A picture that is larger runs alone.
+# Pixel values that wait or run at once, at most: ten color photographs of 12 megapixels, or many small images.
+# An image that is larger runs alone.
 MOST_VALUES = 384 * 2**20
 
 
 def batches_of_one_size(
-    pictures: Iterable[Any], read: Callable[[Any], Pixels], batch_size: int
+    images: Iterable[Any], read: Callable[[Any], Pixels], batch_size: int
 ) -> Iterator[tuple[list[int], Pixels]]:
-    """Read pictures one by one, and give (their places, images [N, H, W, C] uint8) as soon as N = batch_size fit.
+    """Read images one by one, and give (their places, images [N, H, W, C] uint8) as soon as N = batch_size fit.
 
-    read: to pixels [H, W, C], such as `Classifier.read`. Raises PictureError or InputError, as it does, with the
-    picture's place in front.
+    read: to pixels [H, W, C], such as `Classifier.read`. Raises ImageError or InputError, as it does, with the
+    image's place in front.
     """
     waiting: dict[tuple[int, ...], list[tuple[int, Pixels]]] = {}
     values = 0
-    for place, picture in enumerate(pictures):
+    for place, image in enumerate(images):
         try:
-            pixels = read(picture)
-        except (PictureError, InputError) as error:
-            raise type(error)(f"pictures[{place}]: {error}") from None
+            pixels = read(image)
+        except (ImageError, InputError) as error:
+            raise type(error)(f"images[{place}]: {error}") from None
         if values + pixels.size > MOST_VALUES:
             yield from _stacked(waiting)
             values = 0

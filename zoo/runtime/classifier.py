@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from zoo.contract import ACTIVATION_MAP, FEATURES, FLOAT32, INPUT, LOGITS, PROBABILITIES, Column, Metadata
 from zoo.errors import ExportError, InputError, unknown
-from zoo.images import Pixels, Source, read_picture, resize
+from zoo.images import Pixels, Source, read_image, resize
 from zoo.runtime.batches import batches_of_one_size
 from zoo.runtime.explanation import Explanation
 from zoo.runtime.prediction import Prediction
@@ -54,12 +54,12 @@ class Classifier:
 
     @property
     def channels(self) -> int:
-        """1: pictures become grey; 3: they become RGB. 0: a table."""
+        """1: images become gray; 3: they become RGB. 0: a table."""
         return self.metadata.channels
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """Of the table that the model was trained on: their names and categories. None for a classifier of pictures."""
+        """Of the table that the model was trained on: their names and categories. None for a classifier of images."""
         return self.metadata.columns
 
     @property
@@ -78,50 +78,50 @@ class Classifier:
         """
         return placement(self.session)
 
-    def predict(self, picture: Source | Row) -> Prediction:
-        """Label, probability and ranking of one picture of any size: a path, encoded bytes, a PIL image or an array.
+    def predict(self, image: Source | Row) -> Prediction:
+        """Label, probability and ranking of one image of any size: a path, encoded bytes, a PIL image or an array.
 
         An array is uint8, [H, W], [H, W, 1] or [H, W, 3]. A classifier of tables takes a row instead, a mapping from
         each of its columns to a number, a category, or None where the value is missing.
-        Raises PictureError for a file that can't be read, InputError for an array of another type or shape, and for a
+        Raises ImageError for a file that can't be read, InputError for an array of another type or shape, and for a
         row with a column too few or too many, or a value that the column doesn't take.
         """
         if self.columns:
-            return self._predictions(self.probabilities(encode(picture, self.columns)[np.newaxis]))[0]
-        if isinstance(picture, Mapping):
-            raise InputError(f"expected a picture, received a {type(picture).__name__}: this classifier takes no rows")
-        return self._predictions(self.probabilities(self.read(picture)[np.newaxis]))[0]
+            return self._predictions(self.probabilities(encode(image, self.columns)[np.newaxis]))[0]
+        if isinstance(image, Mapping):
+            raise InputError(f"expected an image, received a {type(image).__name__}: this classifier takes no rows")
+        return self._predictions(self.probabilities(self.read(image)[np.newaxis]))[0]
 
     def predict_batch(
-        self, pictures: Iterable[Source | Row] | Pixels | NDArray[np.float32], batch_size: int = 64
+        self, images: Iterable[Source | Row] | Pixels | NDArray[np.float32], batch_size: int = 64
     ) -> list[Prediction]:
-        """A prediction for each of the pictures, in their order. They may differ in size and kind; none give none.
+        """A prediction for each of the images, in their order. They may differ in size and kind; none give none.
 
-        pictures: anything that `predict` takes, any number of them, or one array
+        images: anything that `predict` takes, any number of them, or one array
         [N, H, W, C] uint8 with the classifier's C; of a classifier of tables rows, or one array as `probabilities`
         takes it.
-        Raises PictureError or InputError, which name the picture, as `predict` does; InputError for a single picture.
+        Raises ImageError or InputError, which name the image, as `predict` does; InputError for a single image.
         """
         if batch_size < 1:
             raise InputError(f"batch_size must be 1 or more, received {batch_size}")
-        if self.columns and not isinstance(pictures, np.ndarray):
-            pictures = encode_all(pictures, self.columns)
-        if isinstance(pictures, np.ndarray):
-            shape, kind = self.metadata.input.shape, "row" if self.columns else "picture"
-            if pictures.ndim != len(shape):
+        if self.columns and not isinstance(images, np.ndarray):
+            images = encode_all(images, self.columns)
+        if isinstance(images, np.ndarray):
+            shape, kind = self.metadata.input.shape, "row" if self.columns else "image"
+            if images.ndim != len(shape):
                 raise InputError(
                     f"expected an array [{', '.join(map(str, shape))}] or a list of {kind}s, received shape "
-                    f"{list(pictures.shape)}: predict takes a single {kind}"
+                    f"{list(images.shape)}: predict takes a single {kind}"
                 )
-            starts = range(0, len(pictures), batch_size)
-            return [p for k in starts for p in self._predictions(self.probabilities(pictures[k : k + batch_size]))]
-        if isinstance(pictures, (str, bytes, os.PathLike)) or not isinstance(pictures, Iterable):
+            starts = range(0, len(images), batch_size)
+            return [p for k in starts for p in self._predictions(self.probabilities(images[k : k + batch_size]))]
+        if isinstance(images, (str, bytes, os.PathLike)) or not isinstance(images, Iterable):
             raise InputError(
-                f"expected a list of pictures, received one {type(pictures).__name__}: predict takes a single picture"
+                f"expected a list of images, received one {type(images).__name__}: predict takes a single image"
             )
         predictions: dict[int, Prediction] = {}
-        for places, images in batches_of_one_size(pictures, self.read, batch_size):
-            predictions.update(zip(places, self._predictions(self.probabilities(images)), strict=True))
+        for places, batch in batches_of_one_size(images, self.read, batch_size):
+            predictions.update(zip(places, self._predictions(self.probabilities(batch)), strict=True))
         return [predictions[place] for place in range(len(predictions))]
 
     def check_explains(self) -> None:
@@ -132,17 +132,17 @@ class Classifier:
                 "explained: models do that end in an average over positions and one dense layer, such as conv-small"
             )
 
-    def explain(self, picture: Source, label: str | None = None) -> Explanation:
-        """What in a picture speaks for a label, by default the predicted one, and what against it.
+    def explain(self, image: Source, label: str | None = None) -> Explanation:
+        """What in an image speaks for a label, by default the predicted one, and what against it.
 
-        picture: as `predict` takes it.
+        image: as `predict` takes it.
         Raises ExportError where the file carries no activation map, InputError for a label that the classifier doesn't
         have, and what `predict` raises.
         """
         self.check_explains()
         if label is not None and label not in self.labels:
             raise InputError(unknown("label", label, self.labels))
-        pixels = read_picture(picture, self.channels)  # [H, W, C] uint8
+        pixels = read_image(image, self.channels)  # [H, W, C] uint8
         outputs = self.session.run([PROBABILITIES, LOGITS, ACTIVATION_MAP], {INPUT: self._fitting(pixels)[np.newaxis]})
         (prediction,) = self._predictions(outputs[0])
         explained = prediction.label if label is None else label
@@ -155,7 +155,7 @@ class Classifier:
 
         Of a classifier of tables: features [N, F] float32 in the order of `columns`, a category by its place among the
         column's categories (-1 for any other), NaN for a missing number.
-        Raises InputError for another type, shape or number of channels, and where there is no picture or no pixel.
+        Raises InputError for another type, shape or number of channels, and where there is no image or no pixel.
         """
         if self.columns:
             return self._probabilities_of_rows(images)
@@ -168,22 +168,22 @@ class Classifier:
         ):
             raise InputError(
                 f"expected images uint8 [N, H, W, {self.channels}] with raw pixels 0..255 and no dimension of 0, "
-                f"received {_describe(images)}; predict reads and converts single pictures"
+                f"received {_describe(images)}; predict reads and converts single images"
             )
         if images.shape[1:] != self._fitting(images[0]).shape:
-            images = np.stack([self._fitting(picture) for picture in images])
+            images = np.stack([self._fitting(image) for image in images])
         answer: NDArray[np.float32] = self.session.run([PROBABILITIES], {INPUT: images})[0]
         return answer
 
-    def read(self, picture: Source) -> Pixels:
-        """One picture as `session` takes it, uint8 [H, W, C]: on the CPU at its own size, elsewhere at the model's.
+    def read(self, image: Source) -> Pixels:
+        """One image as `session` takes it, uint8 [H, W, C]: on the CPU at its own size, elsewhere at the model's.
 
-        picture, and what is raised: as of `predict`.
+        image, and what is raised: as of `predict`.
         """
-        return self._fitting(read_picture(picture, self.channels))
+        return self._fitting(read_image(image, self.channels))
 
     def _fitting(self, pixels: NDArray[Any]) -> NDArray[Any]:
-        """A picture [H, W, C] as it is on the CPU, where the file's own Resize is verified, and resized elsewhere.
+        """An image [H, W, C] as it is on the CPU, where the file's own Resize is verified, and resized elsewhere.
 
         CUDA (onnxruntime 1.31) refuses Resize for bytes, OpenVINO (2026.4) leaves out the antialiasing;
         `zoo.images.resize` gives the same pixels to a step of 1 in 255.

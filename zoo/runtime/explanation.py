@@ -1,4 +1,4 @@
-"""Why a classifier answers as it does: its class activation map, laid and drawn over the picture."""
+"""Why a classifier answers as it does: its class activation map, laid and drawn over the image."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ if TYPE_CHECKING:
 
     from zoo.runtime.prediction import Prediction
 
-# Of Okabe & Ito's palette, told apart by colour-blind eyes.
+# Of Okabe & Ito's palette, told apart by color-blind eyes.
 FOR, AGAINST = (213, 94, 0), (0, 114, 178)
-DARKEST, LIGHTEST = 60, 220  # the greys that black and white are drawn in
+DARKEST, LIGHTEST = 60, 220  # the grays that black and white are drawn in
 UNSEEN, PAPER, INK = (160, 160, 160), (255, 255, 255), (27, 31, 36)
-STRONGEST = 0.8  # share of the colour where the map is strongest: the picture stays visible
-SIDE, MARGIN, LINE = 448, 16, 20  # pixels: the drawn picture's longer side, the space around it, a line of text
+STRONGEST = 0.8  # share of the color where the map is strongest: the image stays visible
+SIDE, MARGIN, LINE = 448, 16, 20  # pixels: the drawn image's longer side, the space around it, a line of text
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """Which positions of a picture speak for a label, and which against it.
+    """Which positions of an image speak for a label, and which against it.
 
     label: the one explained; logit: its logit.
     map: [h, w] float32, of the label (Zhou et al. 2016). Its mean plus `bias` is the logit: a value of 3 at one of 49
     positions adds 3 / 49 to it. What a position says comes from all that the layers before it see around it, and a
     logit decides only by its lead over those of other labels: compare their maps, too.
-    picture: uint8 [H, W, C] as it was handed over, upright.
+    image: uint8 [H, W, C] as it was handed over, upright.
     """
 
     prediction: Prediction
     label: str
     logit: float
     map: NDArray[np.float32]
-    picture: Pixels
+    image: Pixels
     metadata: Metadata
 
     @property
@@ -52,32 +52,32 @@ class Explanation:
         """Of the label, 0..1."""
         return dict(self.prediction.ranking)[self.label]
 
-    def over_picture(self) -> NDArray[np.float32]:
-        """The map at the picture's own size, [H, W] float32: NaN where the model saw nothing, as it was cropped."""
-        return self._over(self.picture.shape[0], self.picture.shape[1])
+    def over_image(self) -> NDArray[np.float32]:
+        """The map at the image's own size, [H, W] float32: NaN where the model saw nothing, as it was cropped."""
+        return self._over(self.image.shape[0], self.image.shape[1])
 
     def draw(self) -> Image:
-        """The picture in grey, orange where it speaks for the label and blue where against, with a scale below."""
+        """The image in gray, orange where it speaks for the label and blue where against, with a scale below."""
         from PIL import Image
 
-        rows, columns = self.picture.shape[:2]
+        rows, columns = self.image.shape[:2]
         height, width = (max(1, round(side * SIDE / max(rows, columns))) for side in (rows, columns))
-        grey = Image.fromarray(self.picture[..., 0] if self.picture.shape[2] == 1 else self.picture).convert("L")
+        gray = Image.fromarray(self.image[..., 0] if self.image.shape[2] == 1 else self.image).convert("L")
         larger = max(rows, columns) < SIDE
-        grey = grey.resize((width, height), Image.Resampling.NEAREST if larger else Image.Resampling.BILINEAR)
+        gray = gray.resize((width, height), Image.Resampling.NEAREST if larger else Image.Resampling.BILINEAR)
         most = float(np.abs(self.map).max())
         drawn = Image.new("RGB", (SIDE + 2 * MARGIN, height + 3 * MARGIN + 4 * LINE), PAPER)
-        # Neither black nor white, on which colours wouldn't show.
-        coloured = _coloured(DARKEST + (LIGHTEST - DARKEST) / 255 * np.asarray(grey), self._over(height, width), most)
-        drawn.paste(Image.fromarray(coloured), (MARGIN + (SIDE - width) // 2, MARGIN))
+        # Neither black nor white, on which colors wouldn't show.
+        colored = _colored(DARKEST + (LIGHTEST - DARKEST) / 255 * np.asarray(gray), self._over(height, width), most)
+        drawn.paste(Image.fromarray(colored), (MARGIN + (SIDE - width) // 2, MARGIN))
         self._draw_scale(drawn, height + 2 * MARGIN, most)
         return drawn
 
     def _over(self, height: int, width: int) -> NDArray[np.float32]:
-        """The map over the picture drawn at a height and width."""
+        """The map over the image drawn at a height and width."""
         from PIL import Image
 
-        about, (rows, columns) = self.metadata, self.picture.shape[:2]
+        about, (rows, columns) = self.metadata, self.image.shape[:2]
         seen, place = matching_parts(rows, columns, about.height, about.width, about.resizing)
         inside = _scaled(seen, height / rows, width / columns)
         down, across = (self.map.shape[axis] / (about.height, about.width)[axis] for axis in (0, 1))
@@ -88,7 +88,7 @@ class Explanation:
         return laid
 
     def _draw_scale(self, drawn: Image, top: int, most: float) -> None:
-        """What the colours stand for, and how the map comes to the logit."""
+        """What the colors stand for, and how the map comes to the logit."""
         from PIL import Image, ImageDraw, ImageFont
 
         paper, font = ImageDraw.Draw(drawn), ImageFont.load_default(13)  # whose letters are Latin ones alone
@@ -97,7 +97,7 @@ class Explanation:
         title = f"for {name[:40]}, {self.probability:.1%}"
         sides = (MARGIN, MARGIN + SIDE // 2, MARGIN + SIDE)
         values = np.linspace(-most, most, SIDE, dtype=np.float32)[np.newaxis].repeat(LINE - 4, axis=0)
-        bar = _coloured(np.full(values.shape, (DARKEST + LIGHTEST) / 2), values, most)
+        bar = _colored(np.full(values.shape, (DARKEST + LIGHTEST) / 2), values, most)
         paper.text((sides[0], top), f"against {name[:20]}", INK, font)
         paper.text((sides[2], top), title, INK, font, anchor="ra")
         drawn.paste(Image.fromarray(bar), (MARGIN, top + LINE))
@@ -108,7 +108,7 @@ class Explanation:
 
 
 def _scaled(part: Part, down: float, across: float) -> Part:
-    """A part of a picture where that is drawn at another size, a pixel at least."""
+    """A part of an image where that is drawn at another size, a pixel at least."""
     found = []
     for side, factor in zip(part, (down, across), strict=True):
         start, stop = round(side.start * factor), round(side.stop * factor)
@@ -117,10 +117,10 @@ def _scaled(part: Part, down: float, across: float) -> Part:
     return found[0], found[1]
 
 
-def _coloured(grey: NDArray[np.float64], values: NDArray[np.float32], most: float) -> Pixels:
-    """grey [H, W] under the colours of values [H, W], the strongest of which are -most and most -> [H, W, 3]."""
+def _colored(gray: NDArray[np.float64], values: NDArray[np.float32], most: float) -> Pixels:
+    """gray [H, W] under the colors of values [H, W], the strongest of which are -most and most -> [H, W, 3]."""
     strength = np.nan_to_num(np.abs(values) / (most or 1.0), nan=0.7) * STRONGEST
-    colour = np.where((values > 0)[..., np.newaxis], FOR, AGAINST)
-    colour[np.isnan(values)] = UNSEEN
-    mixed = grey[..., np.newaxis] * (1 - strength[..., np.newaxis]) + colour * strength[..., np.newaxis]
+    color = np.where((values > 0)[..., np.newaxis], FOR, AGAINST)
+    color[np.isnan(values)] = UNSEEN
+    mixed = gray[..., np.newaxis] * (1 - strength[..., np.newaxis]) + color * strength[..., np.newaxis]
     return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)

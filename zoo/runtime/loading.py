@@ -39,7 +39,7 @@ def load(
     provider: cpu, cuda, tensorrt, openvino, coreml, directml or webgpu; "auto" takes cuda where it starts, else cpu.
     Where a provider leaves most of the work to the cpu, and where "auto" finds a GPU's driver but no CUDA that starts,
     a RuntimeWarning says so.
-    threads: processor threads for one picture or batch; None leaves it to onnxruntime, which takes all cores.
+    threads: processor threads for one image or batch; None leaves it to onnxruntime, which takes all cores.
     precision: float32, or the int8 or float16 that `zoo quantize` put beside it. A stray file has the one that it has.
     Raises ExportError where nothing is found, or the file is damaged, not ours, of another precision, or not the one
     that its manifest names; ProviderError for a provider that isn't there; MissingExtraError where onnxruntime isn't

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one picture or row.
+    """The answer for one image or row.
 
     probability: 0..1, of `label`; ranking: all labels with theirs, likeliest first.
     """

@@ -94,7 +94,7 @@ def open_session(file: Path, provider: str = "auto", threads: int | None = None)
 def placement(session: Any) -> dict[str, tuple[Node, ...]]:
     """Which nodes of the file run on which provider, as onnxruntime assigned them: provider -> nodes.
 
-    Nodes that onnxruntime folded into constants or into their neighbours before aren't among them.
+    Nodes that onnxruntime folded into constants or into their neighbors before aren't among them.
     Raises ProviderError where onnxruntime is older than 1.24, which doesn't tell.
     """
     if not hasattr(session, "get_provider_graph_assignment_info"):

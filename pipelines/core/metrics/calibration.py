@@ -19,22 +19,22 @@ def cross_entropy(logits: NDArray[np.floating], truth: Counts) -> float:
 
 @dataclass(frozen=True)
 class CalibrationBin:
-    """The pictures whose answer was about equally sure. confidence: their mean; accuracy: the share that was right."""
+    """The images whose answer was about equally sure. confidence: their mean; accuracy: the share that was right."""
 
-    pictures: int
+    images: int
     correct: int
     confidence: float
 
     @property
     def accuracy(self) -> float:
         """0..1."""
-        return self.correct / self.pictures
+        return self.correct / self.images
 
 
 def calibration_bins(
     confidence: NDArray[np.floating], right: NDArray[np.bool_], bins: int = 15
 ) -> list[CalibrationBin]:
-    """The bins, of equal width over 0..1, that hold a picture. confidence: [N] of the answers given; right: [N]."""
+    """The bins, of equal width over 0..1, that hold an image. confidence: [N] of the answers given; right: [N]."""
     place = np.minimum((confidence * bins).astype(np.int64), bins - 1)
     return [
         CalibrationBin(int(inside.sum()), int(right[inside].sum()), float(confidence[inside].mean(dtype=np.float64)))
@@ -45,5 +45,5 @@ def calibration_bins(
 
 def calibration_error(bins: list[CalibrationBin]) -> float:
     """The expected calibration error (Naeini et al. 2015; Guo et al. 2017): 0 where a 0.8 is right 8 times of 10."""
-    pictures = sum(b.pictures for b in bins)
-    return sum(b.pictures * abs(b.accuracy - b.confidence) for b in bins) / pictures
+    images = sum(b.images for b in bins)
+    return sum(b.images * abs(b.accuracy - b.confidence) for b in bins) / images

@@ -10,23 +10,23 @@ Shares = NDArray[np.float64]
 
 
 def confusion_matrix(truth: Counts, answer: Counts, classes: int) -> Counts:
-    """[K, K] int64: how often a picture of the row's class was given the column's. truth, answer: [N], 0..K-1."""
+    """[K, K] int64: how often an image of the row's class was given the column's. truth, answer: [N], 0..K-1."""
     pairs = np.bincount(truth * classes + answer, minlength=classes * classes)
     return pairs.reshape(classes, classes).astype(np.int64)
 
 
 def precision_recall_f1(confusion: Counts) -> tuple[Shares, Shares, Shares]:
-    """For each class [K]: the share of its answers that are right, the share of its pictures found, and F1.
+    """For each class [K]: the share of its answers that are right, the share of its images found, and F1.
 
-    A class that was never the answer, or that has no picture, has 0.
+    A class that was never the answer, or that has no image, has 0.
     """
     right = np.diag(confusion).astype(np.float64)
-    answers, pictures = confusion.sum(axis=0), confusion.sum(axis=1)
-    return _share(right, answers), _share(right, pictures), _share(2 * right, answers + pictures)
+    answers, images = confusion.sum(axis=0), confusion.sum(axis=1)
+    return _share(right, answers), _share(right, images), _share(2 * right, answers + images)
 
 
 def top_accuracy(scores: NDArray[np.floating], truth: Counts, k: int) -> float:
-    """The share of pictures whose class is among the k highest scores. scores: [N, K], of any kind that ranks."""
+    """The share of images whose class is among the k highest scores. scores: [N, K], of any kind that ranks."""
     own = np.take_along_axis(scores, truth[:, np.newaxis], axis=1)
     return float(((scores > own).sum(axis=1) < k).mean())
 

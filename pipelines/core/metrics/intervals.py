@@ -22,9 +22,9 @@ def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[flo
         return 0.0, 1.0
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     share, spread = correct / n, z * z / n
-    centre = share + spread / 2
+    center = share + spread / 2
     reach = z * sqrt(share * (1 - share) / n + spread / (4 * n))
-    return max(0.0, (centre - reach) / (1 + spread)), min(1.0, (centre + reach) / (1 + spread))
+    return max(0.0, (center - reach) / (1 + spread)), min(1.0, (center + reach) / (1 + spread))
 
 
 def mean_interval(values: Sequence[float] | Shares, confidence: float = 0.95) -> tuple[float, float]:

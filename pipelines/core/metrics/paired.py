@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 
 from pipelines.core.metrics.intervals import _newcombe_interval
 
-EXACT_UP_TO = 25  # pictures that one model alone gets right: with fewer, the exact test; it never finds too much
+EXACT_UP_TO = 25  # images that one model alone gets right: with fewer, the exact test; it never finds too much
 
 
 @dataclass(frozen=True)
 class PairedTest:
-    """Two models on the same N pictures.
+    """Two models on the same N images.
 
     difference: first's accuracy less second's, -1..1; low, high: its 95% interval (Newcombe 1998, method 10). p: of
-    McNemar's test, two-sided. only_first, only_second: pictures that one of them alone gets right.
+    McNemar's test, two-sided. only_first, only_second: images that one of them alone gets right.
     """
 
-    pictures: int
+    images: int
     difference: float
     low: float
     high: float
@@ -31,9 +31,9 @@ class PairedTest:
 
 
 def paired_test(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> PairedTest:
-    """Whether one model is right more often than another, picture by picture. first, second: [N], right or not.
+    """Whether one model is right more often than another, image by image. first, second: [N], right or not.
 
-    The same pictures are easy for both, so that this tells apart what two intervals side by side can't.
+    The same images are easy for both, so that this tells apart what two intervals side by side can't.
     """
     n = len(first)
     both, neither = int((first & second).sum()), int((~first & ~second).sum())
@@ -46,7 +46,7 @@ def paired_test(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> PairedTe
 def mcnemar(only_first: int, only_second: int) -> float:
     """How often so uneven a split, or a more uneven one, comes about if either model is as likely to be the right one.
 
-    McNemar 1947, by the binomial distribution: exact below 25 pictures; from there mid-p, half the chance of just this
+    McNemar 1947, by the binomial distribution: exact below 25 images; from there mid-p, half the chance of just this
     split, which is less timid and in practice no less safe (Fagerland, Lydersen & Laake 2013).
     """
     n = only_first + only_second

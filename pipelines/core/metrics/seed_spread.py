@@ -1,6 +1,6 @@
 """The spread over seeds: one recipe trained from several random numbers, and how far apart the accuracies come to lie.
 
-An interval over the test pictures says how well this one model was measured; this says how lucky it was.
+An interval over the test images says how well this one model was measured; this says how lucky it was.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ class Spread:
         return f"{self.mean:.2%} ± {100 * self.deviation:.2f}"
 
 
-def by_seed(figures: Mapping[str, float]) -> dict[int, float]:
-    """The test accuracy, 0..1, of each seed that a manifest's figures name, ascending by seed."""
-    found = {name.removeprefix(FIGURE): value for name, value in figures.items() if name.startswith(FIGURE)}
+def by_seed(metrics: Mapping[str, float]) -> dict[int, float]:
+    """The test accuracy, 0..1, of each seed that a manifest's metrics name, ascending by seed."""
+    found = {name.removeprefix(FIGURE): value for name, value in metrics.items() if name.startswith(FIGURE)}
     return dict(sorted((int(seed), value) for seed, value in found.items() if seed.isdecimal()))
 
 
-def spread(figures: Mapping[str, float]) -> Spread | None:
-    """The spread that a manifest's figures tell of; None where they name fewer than two seeds."""
-    return spread_of(by_seed(figures))
+def spread(metrics: Mapping[str, float]) -> Spread | None:
+    """The spread that a manifest's metrics tell of; None where they name fewer than two seeds."""
+    return spread_of(by_seed(metrics))
 
 
 def spread_of(accuracies: Mapping[int, float]) -> Spread | None:

@@ -32,7 +32,7 @@ class Origin:
     """A trained model that another one starts from.
 
     name: of an export as `zoo.load` takes it, or runs:/ID. title: its data set and model. digest: SHA-256, in hex, of
-    its weights, as `pipelines.exporting.export.weights_sha256` takes it: they decide the new ones as the pictures do.
+    its weights, as `pipelines.exporting.export.weights_sha256` takes it: they decide the new ones as the images do.
     """
 
     name: str
@@ -42,11 +42,11 @@ class Origin:
 
 @dataclass(frozen=True)
 class Plan:
-    """Which model learns which pictures, or which table, and how.
+    """Which model learns which images, or which table, and how.
 
     data: a known data set or the absolute path of a folder or a table. data_folder: where the files of a known one lie,
-    if not in a usual place. size: (height, width) in pixels, None for the data set's own. resizing: how pictures of
-    another size come to it. groups, on_bad: of pictures, see `zoo.data.folders.reading`. label: of a table, the
+    if not in a usual place. size: (height, width) in pixels, None for the data set's own. resizing: how images of
+    another size come to it. groups, on_bad: of images, see `zoo.data.folders.reading`. label: of a table, the
     column that holds the class. source: the trained model that it starts from; None for new weights alone.
     """
 
@@ -80,7 +80,7 @@ class Plan:
 
 
 class DataOptions(TypedDict, total=False):
-    """How the pictures are read, as `train` and `run` take it: the fields of a Plan, where they aren't the usual."""
+    """How the images are read, as `train` and `run` take it: the fields of a Plan, where they aren't the usual."""
 
     data_folder: str | Path | None
     size: tuple[int, int] | None
@@ -103,12 +103,12 @@ def make_plan(
     Where they name the epochs and no least_updates, that number of epochs it is. label: of a table, whose rows are
     learned as they are.
 
-    Raises ModelError for an unknown model, or one that looks at pictures and is to learn a table; RecipeError for an
+    Raises ModelError for an unknown model, or one that looks at images and is to learn a table; RecipeError for an
     unknown field or a value that it can't have.
     """
     settings = dict(settings or {})
     if "epochs" in settings:
-        settings.setdefault("least_updates", 0)  # who names the epochs gets them, however few the pictures
+        settings.setdefault("least_updates", 0)  # who names the epochs gets them, however few the images
     if reading.get("label") is not None:
         check_takes_tables(model)
         settings = {**LEARNED_AS_THEY_ARE, **settings}
@@ -116,7 +116,7 @@ def make_plan(
     if data not in data_sets() and os.path.exists(data):  # noqa: PTH110 (where Path raises, loading says why)
         data = str(Path(data).resolve())  # a later command may start elsewhere
     for name in reading.keys() - DataOptions.__annotations__.keys():
-        raise TypeError(f"pictures can't be read with {name!r}, expected {', '.join(DataOptions.__annotations__)}")
+        raise TypeError(f"images can't be read with {name!r}, expected {', '.join(DataOptions.__annotations__)}")
     folder = reading.get("data_folder")
     return Plan(
         model=model,
@@ -165,7 +165,7 @@ def parse_plan(text: str, where: str) -> Plan:
 
 
 def load_data(plan: Plan, *, digest: str | None = None) -> DataSet:
-    """The plan's pictures, decoded once in a process, or its table.
+    """The plan's images, decoded once in a process, or its table.
 
     digest: what they had when a run was trained on them. Raises DataError where they differ now, and what
     `zoo.data.load` raises.
@@ -180,9 +180,9 @@ def load_data(plan: Plan, *, digest: str | None = None) -> DataSet:
 
 
 def fingerprint(plan: Plan) -> str:
-    """SHA-256, in hex, of all that decides the weights: model, recipe, pictures, code that trains, library versions.
+    """SHA-256, in hex, of all that decides the weights: model, recipe, images, code that trains, library versions.
 
-    Two runs of one fingerprint on one machine, with as many threads, have the same weights. Where the pictures lie
+    Two runs of one fingerprint on one machine, with as many threads, have the same weights. Where the images lie
     doesn't matter.
     """
     library = {name: versions().get(name) for name in ("tensorflow", "keras", "numpy", "pillow")}
@@ -216,9 +216,9 @@ def _outside_digest(model: str) -> str:
     One that no file holds, typed at a prompt, is another model each time: nobody can say that it is the same.
     """
     try:
-        path = Path(inspect.getsourcefile(definition(model).diagram) or "").resolve()
+        path = Path(inspect.getsourcefile(definition(model).architecture) or "").resolve()
         if path.is_relative_to(ROOT / "zoo"):
             return ""
         return hashlib.sha256(path.read_bytes()).hexdigest()
-    except (OSError, TypeError):  # TypeError: a diagram that isn't a function, but can be called
+    except (OSError, TypeError):  # TypeError: an architecture that isn't a function, but can be called
         return os.urandom(32).hex()

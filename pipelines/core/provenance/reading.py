@@ -1,4 +1,4 @@
-"""The pictures, or the table, of a plan or of an export, read once in a process."""
+"""The images, or the table, of a plan or of an export, read once in a process."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def read_data(
 
 
 def find_test_set(metadata: Metadata, data: str | DataSet | None) -> Split | None:
-    """The pictures that an export was tested on; None where nobody says which they are. As `find_data_set`."""
+    """The images that an export was tested on; None where nobody says which they are. As `find_data_set`."""
     data_set = find_data_set(metadata, data)
     return data_set.test if data_set else None
 
 
 def find_data_set(metadata: Metadata, data: str | DataSet | None) -> DataSet | None:
-    """The pictures that an export was made with, in their splits; None where nobody says which they are.
+    """The images that an export was made with, in their splits; None where nobody says which they are.
 
     data: the data set, its name or its path; by default the one that the export names, if it is a known one.
     Raises DataError where they can't be loaded, VerificationError where they aren't the same any more.

@@ -17,7 +17,7 @@ from zoo.runtime.loading import find_export
 
 
 def teacher_digest(recipe: Recipe) -> str:
-    """SHA-256, in hex, of the teacher's file, which decides the weights as the pictures do; "" for none."""
+    """SHA-256, in hex, of the teacher's file, which decides the weights as the images do; "" for none."""
     if not recipe.teacher:
         return ""
     found = find_export(recipe.teacher)

@@ -14,7 +14,7 @@ from zoo.errors import ExportError
 
 
 @contextmanager
-def in_place_of(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path) -> Iterator[Path]:
     """A path beside this one to write to, which takes its place if all goes well, and is gone if not."""
     partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
     try:
@@ -25,7 +25,7 @@ def in_place_of(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def folder_in_place_of(
+def atomic_folder(
     goal: Path, *, holds: str = MANIFEST_FILE, kind: str = "export", option: str = "--exports"
 ) -> Iterator[Path]:
     """A folder to write into, by default an export's, which takes the place of `goal` if all goes well, else is gone.

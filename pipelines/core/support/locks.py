@@ -13,7 +13,7 @@ else:
     import fcntl
 
 
-class Taken(Exception):  # noqa: N818 (an answer, not a failure)
+class Locked(Exception):  # noqa: N818 (an answer, not a failure)
     """Somebody else holds it. pid: of whoever that is; None where it isn't known."""
 
     def __init__(self, pid: int | None) -> None:
@@ -21,8 +21,8 @@ class Taken(Exception):  # noqa: N818 (an answer, not a failure)
         self.pid = pid
 
 
-class Exclusive:
-    """Held from its making until `release`. Raises Taken where another process, or another part of this one, has it.
+class FileLock:
+    """Held from its making until `release`. Raises Locked where another process, or another part of this one, has it.
 
     wait: until whoever has it lets go, instead.
     """
@@ -37,7 +37,7 @@ class Exclusive:
                 os.lseek(self._file, 0, os.SEEK_SET)
                 told = os.read(self._file, 20)
                 os.close(self._file)
-                raise Taken(int(told) if told.strip().isdigit() else None) from None
+                raise Locked(int(told) if told.strip().isdigit() else None) from None
             if _same(self._file, path):
                 break
             os.close(self._file)  # whoever held it took the file away
@@ -50,7 +50,7 @@ class Exclusive:
             os.close(self._file)
             self._file = -1
 
-    def __enter__(self) -> Exclusive:
+    def __enter__(self) -> FileLock:
         """Return itself."""
         return self
 

@@ -98,7 +98,7 @@ def _of_export(folder: Path) -> Candidate:
 
 def _of_run(run: TrackedRun, into: Path) -> Candidate:
     alone = Candidate(printable(f"{run.data_set}/{run.plan.model}"), None, None, run)
-    if "same_top_class" not in run.figures:  # what an export logs last
+    if "same_top_class" not in run.metrics:  # what an export logs last
         return alone
     folder = into / run.run_id
     try:

@@ -1,4 +1,4 @@
-"""`zoo compare EXPORT|RUN|EXPERIMENT…`: models side by side, by what is known of them, by the clock, and by picture."""
+"""`zoo compare EXPORT|RUN|EXPERIMENT…`: models side by side, by what is known of them, by the clock, and by image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipelines import tracking
 from pipelines.core.metrics.seed_spread import spread
-from pipelines.core.support.atomic import in_place_of
+from pipelines.core.support.atomic import atomic_file
 from pipelines.evaluation.comparison.candidates import Candidate, find_candidates
 from pipelines.evaluation.comparison.paired import pair_up
 from pipelines.evaluation.comparison.rows import Comparison, Row, Unexported
@@ -25,19 +25,19 @@ PAGE_FILE = "comparison.html"  # among the artifacts of a run
 
 def compare(
     named: Sequence[str | os.PathLike[str]],
-    picture: Path | None = None,
+    image: Path | None = None,
     *,
     data: str | DataSet | None = None,
     page: Path | None = None,
     log: str | None = None,
 ) -> Comparison:
-    """Put models side by side; draw them to `picture` (a PNG) and to `page` (HTML) where these are named.
+    """Put models side by side; draw them to `image` (a PNG) and to `page` (HTML) where these are named.
 
     named: exports (folders, or names such as digits/lenet5), runs, or experiments; see `find_candidates`. Latencies are
     measured in turns, so that what else the machine does hits all of them alike. Exports of one data set are run over
-    its test pictures; so are those that runs hold, and a run without one is compared by what it logged.
+    its test images; so are those that runs hold, and a run without one is compared by what it logged.
     data: the data set with these, as `verify` takes it. log: a run to whose artifacts the page is added.
-    Raises ExportError for one that isn't there, is damaged or holds no test figures, and where a file can't be
+    Raises ExportError for one that isn't there, is damaged or holds no test metrics, and where a file can't be
     written, and TrackingError for a run that isn't there.
     """
     goal = tracking.find_run(log) if log else None
@@ -48,12 +48,12 @@ def compare(
         latencies = measure_latencies([load(folder, provider="cpu", threads=THREADS) for folder in folders])
         rows = tuple(_row(each, latency) for each, latency in zip(exported, latencies, strict=True))
         runs = tuple(_unexported(each.name, each.run) for each in candidates if each.folder is None and each.run)
-        if picture is not None:
-            _draw(picture, rows)
+        if image is not None:
+            _draw(image, rows)
         tested, notes = pair_up(exported, data)
         notes += tuple(_without_export(run) for run in runs)
         pairs = tuple(pair for group in tested for pair in group.pairs)
-        found = Comparison(rows, picture, pairs, notes, runs, page, goal)
+        found = Comparison(rows, image, pairs, notes, runs, page, goal)
         if page is not None or goal is not None:
             from pipelines.evaluation.comparison.page import render_page
 
@@ -61,22 +61,22 @@ def compare(
     return found
 
 
-def _draw(picture: Path, rows: Sequence[Row]) -> None:
+def _draw(image: Path, rows: Sequence[Row]) -> None:
     from pipelines.evaluation.comparison.plots import comparison
 
     if not rows:
-        raise ExportError(f"{picture} would show nothing: none of the runs was exported; `zoo export RUN` does it")
+        raise ExportError(f"{image} would show nothing: none of the runs was exported; `zoo export RUN` does it")
     try:
-        comparison(picture, rows)
+        comparison(image, rows)
     except OSError as error:
-        raise ExportError(f"{picture} can't be written ({error.strerror}): name another file") from None
+        raise ExportError(f"{image} can't be written ({error.strerror}): name another file") from None
 
 
 def _write(text: str, page: Path | None, run: str | None) -> None:
     """To the file and to the run, each where there is one."""
     if page is not None:
         try:
-            with in_place_of(page) as partial:
+            with atomic_file(page) as partial:
                 partial.write_text(text, encoding="utf-8")
         except OSError as error:
             raise ExportError(f"{page} can't be written ({error.strerror}): name another file by --html") from None
@@ -88,36 +88,36 @@ def _write(text: str, page: Path | None, run: str | None) -> None:
 
 def _row(candidate: Candidate, latency: float) -> Row:
     folder, manifest = candidate.exported()
-    metadata, figures = manifest.metadata, manifest.figures
+    metadata, metrics = manifest.metadata, manifest.metrics
     try:
         return Row(
             name=candidate.name,
             family=metadata.family,
-            parameters=int(figures["parameters"]),
-            accuracy=figures["test_accuracy"],
-            low=figures["test_accuracy_low"],
-            high=figures["test_accuracy_high"],
+            parameters=int(metrics["parameters"]),
+            accuracy=metrics["test_accuracy"],
+            low=metrics["test_accuracy_low"],
+            high=metrics["test_accuracy_high"],
             size=(folder / MODEL_FILE).stat().st_size,
             latency=latency,
             parity=metadata.parity["largest_difference"],
-            spread=spread(figures),
+            spread=spread(metrics),
         )
     except KeyError as error:
         raise ExportError(f"{folder} lacks the figure {error}, there is nothing to compare: export it again") from None
 
 
 def _unexported(name: str, run: TrackedRun) -> Unexported:
-    parameters = run.figures.get("parameters") or run.facts.get("parameters")
+    parameters = run.metrics.get("parameters") or run.facts.get("parameters")
     return Unexported(
         name=name,
         run=run.run_id,
         status=run.status,
         family=run.tags.get("family", ""),
         parameters=int(float(parameters)) if parameters else None,
-        accuracy=run.figures.get("test_accuracy"),
-        low=run.figures.get("test_accuracy_low"),
-        high=run.figures.get("test_accuracy_high"),
-        validation_accuracy=run.figures.get("best_validation_accuracy"),
+        accuracy=run.metrics.get("test_accuracy"),
+        low=run.metrics.get("test_accuracy_low"),
+        high=run.metrics.get("test_accuracy_high"),
+        validation_accuracy=run.metrics.get("best_validation_accuracy"),
     )
 
 

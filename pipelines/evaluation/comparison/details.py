@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 class Model:
     """What a page can show of one model; what isn't known isn't in it.
 
-    known: whether the store knows its run. figures: accuracy, low and high, 0..1; parameters; multiply_accumulates;
-    latency of a picture, microseconds; size of the file, bytes. history: as a run has it. classes: label -> (test
-    pictures, recall 0..1). recipe: fields, and how the data were read. environment: as
+    known: whether the store knows its run. metrics: accuracy, low and high, 0..1; parameters; multiply_accumulates;
+    latency of an image, microseconds; size of the file, bytes. history: as a run has it. classes: label -> (test
+    images, recall 0..1). recipe: fields, and how the data were read. environment: as
     `pipelines.core.provenance.environment` has it.
     """
 
@@ -37,7 +37,7 @@ class Model:
     family: str
     run: str
     known: bool
-    figures: Mapping[str, float]
+    metrics: Mapping[str, float]
     history: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     classes: Mapping[str, tuple[int, float]] = field(default_factory=dict)
     recipe: Mapping[str, str] = field(default_factory=dict)
@@ -66,7 +66,7 @@ def _model(candidate: Candidate, run: TrackedRun | None, comparison: Comparison,
         family=metadata.family if metadata else run.tags.get("family", "") if run else "",
         run=candidate.run_id,
         known=run is not None,
-        figures={name: value for name, value in _figures(candidate, comparison).items() if value is not None},
+        metrics={name: value for name, value in _metrics(candidate, comparison).items() if value is not None},
         history=run.history if run else {},
         classes=_recalls(candidate.name, run, tested),
         recipe={name: _said(value) for name, value in recipe.items()},
@@ -74,7 +74,7 @@ def _model(candidate: Candidate, run: TrackedRun | None, comparison: Comparison,
     )
 
 
-def _figures(candidate: Candidate, comparison: Comparison) -> dict[str, float | None]:
+def _metrics(candidate: Candidate, comparison: Comparison) -> dict[str, float | None]:
     """From the one line that a comparison has of it."""
     lines: list[Row | Unexported] = [*comparison.rows, *comparison.unexported]
     line = next(each for each in lines if each.name == candidate.name)
@@ -82,7 +82,7 @@ def _figures(candidate: Candidate, comparison: Comparison) -> dict[str, float | 
     if candidate.manifest is not None:
         row = next(each for each in comparison.rows if each.name == candidate.name)
         found |= {"latency": 1000 * row.latency, "size": row.size}
-        found["multiply_accumulates"] = candidate.manifest.figures.get("multiply_accumulates")
+        found["multiply_accumulates"] = candidate.manifest.metrics.get("multiply_accumulates")
     return found
 
 
@@ -104,7 +104,7 @@ def _said(value: Any) -> str:
 
 
 def _recalls(name: str, run: TrackedRun | None, tested: Sequence[Tested]) -> dict[str, tuple[int, float]]:
-    """Label -> (test pictures, recall), as just found, or as the run's evaluation says."""
+    """Label -> (test images, recall), as just found, or as the run's evaluation says."""
     for group in tested:
         if name in group.answers:
             truth, right = group.data_set.test.labels, group.right(name)
@@ -112,11 +112,11 @@ def _recalls(name: str, run: TrackedRun | None, tested: Sequence[Tested]) -> dic
             found = np.bincount(truth[right], minlength=group.data_set.classes)
             shares = (found / np.maximum(counts, 1)).tolist()
             return dict(zip(group.data_set.labels, zip(counts.tolist(), shares, strict=True), strict=True))
-    if run is None or "test_accuracy" not in run.figures:
+    if run is None or "test_accuracy" not in run.metrics:
         return {}
     with tempfile.TemporaryDirectory() as temporary:
         try:
             evaluation = read_evaluation(tracking.fetch_folder(run.run_id, EVALUATION_FOLDER, Path(temporary)))
-        except TrackingError:  # it was measured, and its pictures have been cleared away
+        except TrackingError:  # it was measured, and its images have been cleared away
             return {}
-    return {each.label: (each.pictures, each.recall) for each in evaluation.classes}
+    return {each.label: (each.images, each.recall) for each in evaluation.classes}

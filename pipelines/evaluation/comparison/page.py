@@ -22,20 +22,20 @@ from pipelines.core.metrics.paired import paired_test
 from pipelines.evaluation.comparison.candidates import Candidate
 from pipelines.evaluation.comparison.details import Model, gather
 from pipelines.evaluation.comparison.paired import Pair, Tested
-from pipelines.plotting.svg import COLOURS, DASHES, STYLE, Chart, Front, Point, Series
+from pipelines.plotting.svg import COLORS, DASHES, STYLE, Chart, Front, Point, Series
 from zoo.errors import printable
 from zoo.images import Pixels
 
 if TYPE_CHECKING:
     from pipelines.evaluation.comparison.rows import Comparison
 
-PICTURES = 12  # that one of a pair alone gets right, and as many of the other
-SIDE = 96  # pixels at most of such a picture
+IMAGES = 12  # that one of a pair alone gets right, and as many of the other
+SIDE = 96  # pixels at most of such an image
 CLASSES = 40  # rows of a table about classes
 COSTS = {
     "parameters": "parameters",
     "multiply_accumulates": "multiply-accumulates",
-    "latency": "latency of one picture, µs",
+    "latency": "latency of one image, µs",
     "size": "file, bytes",
 }
 CURVES = {
@@ -103,7 +103,7 @@ def _policy(*styles: str) -> str:
 def _summary(models: Sequence[Model]) -> str:
     rows = []
     for model in models:
-        f = model.figures
+        f = model.metrics
         interval = f"{f['low']:.2%} to {f['high']:.2%}" if {"low", "high"} <= f.keys() else ""
         rows.append(
             (
@@ -122,8 +122,8 @@ def _summary(models: Sequence[Model]) -> str:
     return _table((*head, ">file", "run"), rows)
 
 
-def _figure(figures: Mapping[str, float], name: str, form: str) -> str:
-    return format(figures[name], form) if name in figures else ""
+def _figure(metrics: Mapping[str, float], name: str, form: str) -> str:
+    return format(metrics[name], form) if name in metrics else ""
 
 
 def _fronts(models: Sequence[Model]) -> str:
@@ -131,7 +131,7 @@ def _fronts(models: Sequence[Model]) -> str:
     for cost, told in COSTS.items():
         points = [
             Point(m.name, f[cost], 100 * f["accuracy"], 100 * f["low"], 100 * f["high"], m.family)
-            for m, f in ((model, model.figures) for model in models)
+            for m, f in ((model, model.metrics) for model in models)
             if {cost, "accuracy", "low", "high"} <= f.keys() and f[cost] > 0
         ]
         if points:
@@ -167,7 +167,7 @@ def _curves(models: Sequence[Model]) -> str:
 
 
 def _curve(model: Model, place: int, metric: str, x: str) -> Series | None:
-    """What a model measured, by epochs seen or seconds taken; None where it measured nothing. place: its colour."""
+    """What a model measured, by epochs seen or seconds taken; None where it measured nothing. place: its color."""
     factor = 100 if metric.endswith("accuracy") else 1
     values, epochs = model.history.get(metric, ()), model.history.get("epoch", ())
     at = epochs if x == "epochs" else tuple(accumulate(model.history.get("seconds", ())))
@@ -175,7 +175,7 @@ def _curve(model: Model, place: int, metric: str, x: str) -> Series | None:
     if not measured or len(at) != len(values):
         return None
     y = [[factor * values[k]] for k in measured]
-    dash = place // len(COLOURS) % len(DASHES)
+    dash = place // len(COLORS) % len(DASHES)
     return Series(model.name, [at[k] for k in measured], y, dash=dash, key=f"m{place}")
 
 
@@ -213,7 +213,7 @@ def _pair(tested: Tested, pair: Pair, shown: Mapping[str, str], *, opened: bool)
     rows = [
         (
             _text(label),
-            f"{each.pictures:,}",
+            f"{each.images:,}",
             f"{mine:.1%}",
             f"{its:.1%}",
             f"{100 * each.difference:+.1f}",
@@ -252,11 +252,11 @@ def _shots(tested: Tested, pair: Pair, shown: Mapping[str, str]) -> str:
         alone = np.flatnonzero(tested.right(name) & ~tested.right(other))
         # The clearest cases first: one sure and right, the other sure and wrong.
         sure = tested.answers[name].confidence[alone] * tested.answers[other].confidence[alone]
-        chosen = alone[np.argsort(-sure, kind="stable")][:PICTURES].tolist()
+        chosen = alone[np.argsort(-sure, kind="stable")][:IMAGES].tolist()
         of = f", the {len(chosen)} clearest of them" if len(chosen) < len(alone) else ""
-        title = f"{len(alone):,} pictures that only {shown[name]} gets right{of}"
-        pictures = "".join(_shot(tested, index, name, other, shown) for index in chosen)
-        parts.append(f'<h3>{_text(title)}</h3><div class="shots">{pictures}</div>')
+        title = f"{len(alone):,} images that only {shown[name]} gets right{of}"
+        images = "".join(_shot(tested, index, name, other, shown) for index in chosen)
+        parts.append(f'<h3>{_text(title)}</h3><div class="shots">{images}</div>')
     return "".join(parts)
 
 
@@ -265,7 +265,7 @@ def _shot(tested: Tested, index: int, right: str, wrong: str, shown: Mapping[str
     of_right, of_wrong = tested.answers[right], tested.answers[wrong]
     truth, mistaken = (data_set.labels[k] for k in (data_set.test.labels[index], of_wrong.answer[index]))
     told = (
-        f"test picture {data_set.test.names[index]}, {truth}: {shown[right]} says so "
+        f"test image {data_set.test.names[index]}, {truth}: {shown[right]} says so "
         f"({of_right.confidence[index]:.0%}), {shown[wrong]} says {mistaken} ({of_wrong.confidence[index]:.0%})"
     )
     data = base64.b64encode(_png(np.asarray(data_set.test.inputs[index]))).decode()
@@ -276,11 +276,11 @@ def _shot(tested: Tested, index: int, right: str, wrong: str, shown: Mapping[str
     )
 
 
-def _png(picture: Pixels) -> bytes:
-    image = Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture)
-    image.thumbnail((SIDE, SIDE))
+def _png(image: Pixels) -> bytes:
+    shot = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+    shot.thumbnail((SIDE, SIDE))
     file = BytesIO()
-    image.save(file, "PNG", optimize=True)
+    shot.save(file, "PNG", optimize=True)
     return file.getvalue()
 
 

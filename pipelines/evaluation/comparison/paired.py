@@ -1,4 +1,4 @@
-"""Exports of one data set, compared picture by picture: each file is run over the whole test set."""
+"""Exports of one data set, compared image by image: each file is run over the whole test set."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from zoo.runtime import load
 
 @dataclass(frozen=True)
 class Pair:
-    """Two exports on the same test pictures.
+    """Two exports on the same test images.
 
     better, other: their names. test: with the better one as the first. adjusted_p: its p, given how many exports the
     better one was tested against (Holm 1979).
@@ -35,7 +35,7 @@ class Pair:
 
 @dataclass(frozen=True, eq=False)
 class Answered:
-    """What an export said to each of N test pictures: the likeliest class, [N] int64, and its probability, [N]."""
+    """What an export said to each of N test images: the likeliest class, [N] int64, and its probability, [N]."""
 
     answer: NDArray[np.int64]
     confidence: NDArray[np.float32]
@@ -43,14 +43,14 @@ class Answered:
 
 @dataclass(frozen=True, eq=False)
 class Tested:
-    """Exports that were asked about the same test pictures. answers: by their names. pairs: the best with each."""
+    """Exports that were asked about the same test images. answers: by their names. pairs: the best with each."""
 
     data_set: DataSet
     answers: dict[str, Answered]
     pairs: tuple[Pair, ...]
 
     def right(self, name: str) -> NDArray[np.bool_]:
-        """[N]: whether an export's likeliest class is the picture's."""
+        """[N]: whether an export's likeliest class is the image's."""
         right: NDArray[np.bool_] = self.answers[name].answer == self.data_set.test.labels
         return right
 
@@ -60,19 +60,19 @@ def pair_up(
 ) -> tuple[tuple[Tested, ...], tuple[str, ...]]:
     """The best export of each data set with each of the others, and a sentence for each export that isn't paired.
 
-    candidates: with an export each. data: the data set with the test pictures, as `verify` takes it; by default the one
-    of a run among them, or the known one that an export names. Pictures that aren't there, or aren't those of the
+    candidates: with an export each. data: the data set with the test images, as `verify` takes it; by default the one
+    of a run among them, or the known one that an export names. Images that aren't there, or aren't those of the
     export, are a sentence, too. Raises ExportError for a file that can't be run.
     """
-    by_pictures: dict[str, list[Candidate]] = {}
+    by_images: dict[str, list[Candidate]] = {}
     for candidate in candidates:
-        by_pictures.setdefault(candidate.exported()[1].metadata.data_digest, []).append(candidate)
+        by_images.setdefault(candidate.exported()[1].metadata.data_digest, []).append(candidate)
     tested: list[Tested] = []
     notes: list[str] = []
-    for group in by_pictures.values():
+    for group in by_images.values():
         if len(group) == 1:
             if len(candidates) > 1:
-                notes.append(f"{group[0].name} is paired with none: no other was tested on the same pictures")
+                notes.append(f"{group[0].name} is paired with none: no other was tested on the same images")
             continue
         name = group[0].name.rpartition("/")[0]
         try:
@@ -88,19 +88,19 @@ def pair_up(
 
 
 def _data_set(group: Sequence[Candidate], data: str | DataSet | None) -> DataSet | None:
-    """The pictures that all of a group were tested on. A run knows where they lie, an export their name alone."""
+    """The images that all of a group were tested on. A run knows where they lie, an export their name alone."""
     run = next((each.run for each in group if each.run), None)
     if data is not None or run is None:
         found = find_data_set(group[0].exported()[1].metadata, data)
         if found is not None:
             return found
-        run = next(filter(None, map(run_of, group)), None)  # of exports of somebody's own pictures
+        run = next(filter(None, map(run_of, group)), None)  # of exports of somebody's own images
     return load_data(run.plan, digest=run.data_digest) if run is not None else None
 
 
 def _paired(group: Sequence[Candidate], data_set: DataSet) -> Tested:
     answers: dict[str, Answered] = {}
-    with progress("asking each export about the test pictures") as advance:
+    with progress("asking each export about the test images") as advance:
         for done, candidate in enumerate(group):
             classifier = load(candidate.exported()[0], provider="cpu")
             _, probabilities = answers_of(classifier, data_set.test.inputs)

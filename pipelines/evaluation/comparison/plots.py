@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pipelines.plotting.points import Point, cost_axis, family_keys, label_points, plot_points
-from pipelines.plotting.style import FAMILY_COLOURS, FAMILY_MARKERS, INK, PERCENT, dot, drawing, short_names
+from pipelines.plotting.style import FAMILY_COLORS, FAMILY_MARKERS, INK, PERCENT, dot, drawing, short_names
 
 if TYPE_CHECKING:
     from pipelines.evaluation.comparison.rows import Row
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 @drawing
 def comparison(figure: Figure, rows: Sequence[Row]) -> str:
-    """Accuracy with its 95 % interval against parameters, and the latency of one answer; a colour for each family."""
+    """Accuracy with its 95 % interval against parameters, and the latency of one answer; a color for each family."""
     figure.set_size_inches(10, max(3.6, 0.36 * len(rows) + 1.6))
     scatter, bars = figure.subplots(1, 2, width_ratios=(3, 2))
     names = short_names(_told_apart(rows), 26)
 
     points = [
-        Point(row.parameters, row.accuracy, row.low, row.high, FAMILY_COLOURS[row.family], FAMILY_MARKERS[row.family])
+        Point(row.parameters, row.accuracy, row.low, row.high, FAMILY_COLORS[row.family], FAMILY_MARKERS[row.family])
         for row in rows
     ]
     plot_points(scatter, points)
@@ -37,11 +37,11 @@ def comparison(figure: Figure, rows: Sequence[Row]) -> str:
     fastest = sorted(range(len(rows)), key=lambda k: rows[k].latency)
     places = np.arange(len(rows))
     latencies = [rows[k].latency * 1e3 for k in fastest]
-    colours = [FAMILY_COLOURS[rows[k].family] for k in fastest]
-    bars.hlines(places, 0, latencies, color=colours, linewidth=2.5)
+    colors = [FAMILY_COLORS[rows[k].family] for k in fastest]
+    bars.hlines(places, 0, latencies, color=colors, linewidth=2.5)
     for place, k in zip(places, fastest, strict=True):
-        colour, marker = FAMILY_COLOURS[rows[k].family], FAMILY_MARKERS[rows[k].family]
-        bars.plot(latencies[place], place, **dot(colour, marker, 8))
+        color, marker = FAMILY_COLORS[rows[k].family], FAMILY_MARKERS[rows[k].family]
+        bars.plot(latencies[place], place, **dot(color, marker, 8))
         told = f"{latencies[place]:,.0f} µs"
         bars.annotate(told, (latencies[place], place), (9, 0), textcoords="offset points", va="center")
     bars.set_title("Latency of one answer, one thread")

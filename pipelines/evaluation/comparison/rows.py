@@ -14,7 +14,7 @@ class Row:
     """One export.
 
     name: DATA SET/MODEL. accuracy, low, high: on the test set, with the 95% interval, 0..1. size: of model.onnx, bytes.
-    latency: milliseconds for one picture of the model's own size, the median. parity: largest difference of a
+    latency: milliseconds for one image of the model's own size, the median. parity: largest difference of a
     probability from Keras. spread: of the accuracy over seeds, where several were trained.
     """
 
@@ -53,13 +53,13 @@ class Unexported:
 class Comparison:
     """Exports in the order in which they were named, the exports of runs among them, and the runs that have none.
 
-    picture, page: where the comparison was drawn. pairs: of each data set the best export with each other one, on the
-    same pictures. notes: a sentence about what is missing, such as what couldn't be paired. logged: the run that the
+    image, page: where the comparison was drawn. pairs: of each data set the best export with each other one, on the
+    same images. notes: a sentence about what is missing, such as what couldn't be paired. logged: the run that the
     page was added to.
     """
 
     rows: tuple[Row, ...]
-    picture: Path | None
+    image: Path | None
     pairs: tuple[Pair, ...] = ()
     notes: tuple[str, ...] = ()
     unexported: tuple[Unexported, ...] = ()

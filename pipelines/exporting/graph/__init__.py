@@ -4,7 +4,7 @@ A pass edits the graph that it is given, and leaves alone what it doesn't know: 
 exported as tf2onnx wrote it. Names are tidied once, at the end, so passes need not care for them.
 
 edit, pattern: what passes look things up with. arithmetic, operators, layout: the passes by what they are about.
-resizing: the way of a picture to the first layer. names: the tidying. activation_map: what is added at the end.
+resizing: the way of an image to the first layer. names: the tidying. activation_map: what is added at the end.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from pipelines.exporting.graph.layout import (
 )
 from pipelines.exporting.graph.names import name_after_layers
 from pipelines.exporting.graph.operators import dense_on_positions, gelus, layer_norms
-from pipelines.exporting.graph.resizing import take_any_picture
+from pipelines.exporting.graph.resizing import take_any_image
 from zoo.contract import FEATURES, IR_VERSION, LOGITS, OPSET, PROBABILITIES
 
 __all__ = ["erfc_as_erf", "simplify"]
@@ -60,7 +60,7 @@ def simplify(model: Model, shape: Sequence[int], resizing: str, layers: Iterable
 
     model: images [N, height, width, C] float32, 0..255, or features [N, F] -> logits and probabilities [N, K] float32;
     it stays as it is. shape: (height, width, C), or (F,).
-    resizing: how pictures of other sizes come to that one: stretch, crop or pad.
+    resizing: how images of other sizes come to that one: stretch, crop or pad.
     layers: the names of the Keras layers, which become the names of the nodes.
     Returns images [N, H, W, C] uint8, or features as they were -> probabilities and logits [N, K] float32, with shapes
     along every edge; and the activation map [N, K, h, w], where the model ends in a way that has one.
@@ -69,7 +69,7 @@ def simplify(model: Model, shape: Sequence[int], resizing: str, layers: Iterable
     for improve in PASSES:
         improve(simple.graph)
     if len(shape) == 3:
-        take_any_picture(simple.graph, shape[0], shape[1], resizing)
+        take_any_image(simple.graph, shape[0], shape[1], resizing)
         lay_out_bytes(simple.graph)
     else:
         take_any_rows(simple.graph, shape[0])

@@ -1,4 +1,4 @@
-"""The class activation map, as a third output: which positions of the picture speak for which class."""
+"""The class activation map, as a third output: which positions of the image speak for which class."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def add_activation_map(graph: Graph) -> None:
     against it.
 
     graph: finished, with shapes along its edges. x [N, C, h, w], W [C, K] -> ACTIVATION_MAP [N, K, h, w] float32.
-    Models that end otherwise stay as they are, those among them that normalise the average, too: how much a position
+    Models that end otherwise stay as they are, those among them that normalize the average, too: how much a position
     adds would depend on all the others.
 
     The other outputs are calculated by the same nodes as before and keep each bit. onnxruntime calculates this one
-    whether or not it is asked for (its only_execute_path_to_fetches changes nothing): on pictures of 28x28 conv-tiny
+    whether or not it is asked for (its only_execute_path_to_fetches changes nothing): on images of 28x28 conv-tiny
     takes 4 to 5 % longer, or 1.7 microseconds, other models 0 to 2 % (benchmarks/activation_map.py). As a step on the
     way to the logits, in place of the dense layer and with its bias inside, it took conv-tiny 2 to 4 %, and the logits
     would be others; x itself as an output took 3 to 6 %.

@@ -41,7 +41,7 @@ def erfc_as_erf(graph: Graph) -> None:
 
 
 def fold_norms(graph: Graph) -> None:
-    """Conv or Gemm, times a and plus b for each of its outputs, is one Conv or Gemm: a batch normalisation is gone.
+    """Conv or Gemm, times a and plus b for each of its outputs, is one Conv or Gemm: a batch normalization is gone.
 
     tf2onnx does it behind Conv2D, but not behind DepthwiseConv2D and Dense.
     """

@@ -28,7 +28,7 @@ TO_CHANNELS_LAST = [0, 2, 3, 1]  # [N, C, H, W] -> [N, H, W, C]
 def plain_reshapes(graph: Graph) -> None:
     """A Reshape that keeps the batch says so, instead of working out its shape from other shapes at run time.
 
-    None where it changes nothing, Flatten where a row a picture is left, else Reshape with a constant whose 0 copies
+    None where it changes nothing, Flatten where a row an image is left, else Reshape with a constant whose 0 copies
     the batch dimension.
     """
     shapes = shapes_of(graph)
@@ -64,7 +64,7 @@ def cancel_transposes(graph: Graph) -> None:
 def reorder_rows(graph: Graph) -> None:
     """Flattening [N, H, W, C] or [N, C, H, W] gives the same features in another order: the weights' rows follow.
 
-    It takes the Transpose away that would turn the features of every picture for the sake of that order.
+    It takes the Transpose away that would turn the features of every image for the sake of that order.
     """
     shapes = shapes_of(graph)
     for node in [node for node in graph.node if node.op_type == "Transpose"]:

@@ -11,7 +11,7 @@ import onnx
 from pipelines.exporting.graph.edit import Graph, Node
 from zoo.contract import INPUT, OPSET
 
-FRONT = ("sides", "crop", "resize", "pad", "channels_first", "pixels")  # nodes between the picture and the first layer
+FRONT = ("sides", "crop", "resize", "pad", "channels_first", "pixels")  # nodes between the image and the first layer
 
 # What ONNX calls the inputs of an operator, and Keras the weights of the layer.
 KERAS_NAMES = {

@@ -1,4 +1,4 @@
-"""Passes that write a layer as the operator that ONNX has for it, or as the nodes that runtimes recognise it by."""
+"""Passes that write a layer as the operator that ONNX has for it, or as the nodes that runtimes recognize it by."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ INVERSE = ("Reciprocal", ("Sqrt", ("Add", "variance", "epsilon")))
 SQUARE = ("Mul", ("Sub", "x", "mean"), ("Sub", "x", "mean"))
 
 
-def _normalised(factor: Any, *beta: str) -> tuple[Any, ...]:
+def _normalized(factor: Any, *beta: str) -> tuple[Any, ...]:
     shift = ("Mul", ("Neg", "mean"), factor)
     return ("Add", ("Mul", "x", factor), ("Add", shift, *beta) if beta else shift)
 
 
 LAYER_NORMS = (  # tf2onnx leaves a gamma of ones out, and a beta of zeros, as Keras does where a layer has none
-    _normalised(("Mul", INVERSE, "gamma"), "beta"),
-    _normalised(("Mul", INVERSE, "gamma")),
-    _normalised(INVERSE, "beta"),
-    _normalised(INVERSE),
+    _normalized(("Mul", INVERSE, "gamma"), "beta"),
+    _normalized(("Mul", INVERSE, "gamma")),
+    _normalized(INVERSE, "beta"),
+    _normalized(INVERSE),
 )
 
 # half · x · (1 - erf(-x · √½)): Keras' exact gelu, its erfc written with erf
@@ -46,15 +46,15 @@ GELU = ("Mul", ("Mul", "half", "x"), ("Sub", "one", ("Erf", ("Mul", ("Neg", "x")
 
 
 def layer_norms(graph: Graph) -> None:
-    """A layer normalisation is one LayerNormalization, an operator since opset 17, in place of thirteen nodes.
+    """A layer normalization is one LayerNormalization, an operator since opset 17, in place of thirteen nodes.
 
-    The operator normalises over the last axis. Where tf2onnx has put the channels in front of the positions, they are
+    The operator normalizes over the last axis. Where tf2onnx has put the channels in front of the positions, they are
     moved behind for it, and back again; most of these Transposes meet another one, and both go.
     """
     shapes = shapes_of(graph)
     for node, found in [each for pattern in LAYER_NORMS for each in find(graph, pattern)]:
         shape = shapes.get(found["x"], ())
-        axis = _normalised_axis(graph, found, len(shape))
+        axis = _normalized_axis(graph, found, len(shape))
         gamma = constant_of(graph, found["gamma"]) if "gamma" in found else np.ones(1)
         beta = constant_of(graph, found["beta"]) if "beta" in found else np.zeros(1)
         epsilon = constant_of(graph, found["epsilon"])
@@ -72,7 +72,7 @@ def layer_norms(graph: Graph) -> None:
             _with_axis_last(graph, node, axis, len(shape))
 
 
-def _normalised_axis(graph: Graph, found: Found, rank: int) -> int | None:
+def _normalized_axis(graph: Graph, found: Found, rank: int) -> int | None:
     """The one axis over which mean and variance are those of x; None where they are of anything else."""
     mean, variance = producer_of(graph, found["mean"]), producer_of(graph, found["variance"])
     if rank == 0 or mean is None or variance is None or mean.input[0] != found["x"]:
@@ -96,15 +96,15 @@ def _with_axis_last(graph: Graph, node: Node, axis: int, rank: int) -> None:
     """Turn what a node is given, so that the axis is last, and turn back what it gives."""
     there = [each for each in range(rank) if each != axis] + [axis]
     back = [there.index(each) for each in range(rank)]
-    turned, normalised = f"{node.output[0]}/turned", f"{node.output[0]}/normalised"
+    turned, normalized = f"{node.output[0]}/turned", f"{node.output[0]}/normalized"
     insert_before(graph, node, helper.make_node("Transpose", [node.input[0]], [turned], name=turned, perm=there))
     name = f"{node.output[0]}/back"
-    insert_after(graph, node, helper.make_node("Transpose", [normalised], [node.output[0]], name=name, perm=back))
-    node.input[0], node.output[0] = turned, normalised
+    insert_after(graph, node, helper.make_node("Transpose", [normalized], [node.output[0]], name=name, perm=back))
+    node.input[0], node.output[0] = turned, normalized
 
 
 def gelus(graph: Graph) -> None:
-    """Exact gelu as x · (erf(x / √2) + 1) · ½, the five nodes in which onnxruntime recognises it.
+    """Exact gelu as x · (erf(x / √2) + 1) · ½, the five nodes in which onnxruntime recognizes it.
 
     ONNX has Gelu since opset 20, which is too new for us. onnxruntime makes one kernel of these nodes, with the bias in
     front of them where that is an Add. Three nodes would do, with √½ and ½ in the weights before and behind; but they

@@ -1,4 +1,4 @@
-"""Formulas found in a graph: what tf2onnx writes out node by node is recognised by what it calculates."""
+"""Formulas found in a graph: what tf2onnx writes out node by node is recognized by what it calculates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way of a picture of any size to the model's: the arithmetic of `zoo.images.resize`, on bytes, in the file."""
+"""The way of an image of any size to the model's: the arithmetic of `zoo.images.resize`, on bytes, in the file."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from onnx import TensorProto, helper, parser
 from pipelines.exporting.graph.edit import Graph, Model, consumers_of, drop_unused
 from zoo.contract import INPUT, IR_VERSION, OPSET
 
-# Antialiased and without weights outside of the picture it is Pillow's bilinear resizing, to a step of 1 in 255. On
+# Antialiased and without weights outside of the image it is Pillow's bilinear resizing, to a step of 1 in 255. On
 # bytes, as Pillow does it, and between no transposes, which onnxruntime would try to move through it, and break.
 # OpenVINO ignores `antialias` here as in any other form of Resize, and onnxruntime's CUDA doesn't take bytes: for both,
-# pictures of another size than the model's have to be resized beforehand, as `zoo.load` does.
+# images of another size than the model's have to be resized beforehand, as `zoo.load` does.
 RESIZE = (
     'Resize <axes = [1, 2], mode = "linear", antialias = 1, exclude_outside = 1, '
     'coordinate_transformation_mode = "half_pixel">'
 )
-# `size` and `turned_size` are the model's [height, width] and [width, height]; `sides` and `turned` the picture's.
+# `size` and `turned_size` are the model's [height, width] and [width, height]; `sides` and `turned` the image's.
 SIDES = """
         sides = Shape <start = 1, end = 3> (images)
         turned = Gather (sides, swap)"""
@@ -52,10 +52,10 @@ FRONTS = {
 RESIZED = {"stretch": "resize", "crop": "resize", "pad": "pad"}  # the value that has the model's size
 
 
-def take_any_picture(graph: Graph, height: int, width: int, policy: str) -> None:
-    """Let uint8 pictures of any size in: resized as in training, then converted.
+def take_any_image(graph: Graph, height: int, width: int, policy: str) -> None:
+    """Let uint8 images of any size in: resized as in training, then converted.
 
-    policy: stretch, crop or pad. A picture that has the size already passes unchanged.
+    policy: stretch, crop or pad. An image that has the size already passes unchanged.
     """
     channels = graph.input[0].type.tensor_type.shape.dim[3].dim_value
     resized = RESIZED[policy]
@@ -75,7 +75,7 @@ def take_any_picture(graph: Graph, height: int, width: int, policy: str) -> None
 
 
 def resizing_model(height: int, width: int, channels: int, policy: str) -> Model:
-    """What an exported file does with a picture of any size, alone: images [N, H, W, C] -> [N, height, width, C].
+    """What an exported file does with an image of any size, alone: images [N, H, W, C] -> [N, height, width, C].
 
     Both are uint8; the output has the name that RESIZED gives. policy: stretch, crop or pad.
     """

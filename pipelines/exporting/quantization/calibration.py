@@ -1,4 +1,4 @@
-"""How far the values inside of a model reach on real pictures, and where to cut them off for 8 bits."""
+"""How far the values inside of a model reach on real images, and where to cut them off for 8 bits."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ CUTS = np.arange(0.3, 1.0001, 0.02)  # shares of the whole range that the least 
 
 @dataclass(frozen=True)
 class Observed:
-    """A value's histogram over all pictures. counts: [BINS], of equal width between low and high, which it reached."""
+    """A value's histogram over all images. counts: [BINS], of equal width between low and high, which it reached."""
 
     low: float
     high: float
     counts: Counts
 
     @property
-    def centres(self) -> NDArray[np.float64]:
+    def centers(self) -> NDArray[np.float64]:
         """The middle of each bin, [BINS]."""
         return self.low + (np.arange(BINS) + 0.5) * (self.high - self.low) / BINS
 
 
 def observe(model: Any, values: Sequence[str], batches: Callable[[], Iterable[Any]]) -> dict[str, Observed]:
-    """The histogram of each value, by name, while the model answers to pictures.
+    """The histogram of each value, by name, while the model answers to images.
 
-    model: a ModelProto. values: names inside of it. batches: gives the pictures [B, H, W, C] uint8, the same each time:
+    model: a ModelProto. values: names inside of it. batches: gives the images [B, H, W, C] uint8, the same each time:
     they are run twice, for the range and for what lies in it.
     """
     import onnxruntime
@@ -93,7 +93,7 @@ def least_squares(seen: Observed) -> Range:
 
     def loss(told: Range) -> float:
         step = (told[1] - told[0]) / (LEVELS - 1)
-        beyond = seen.centres - np.clip(seen.centres, *told)
+        beyond = seen.centers - np.clip(seen.centers, *told)
         return float((seen.counts * (beyond**2 + (beyond == 0) * step**2 / 12)).sum())
 
     return min(((seen.low * cut, seen.high * cut) for cut in CUTS[::-1]), key=loss)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pipelines import tracking
 from pipelines.core.metrics.paired import PairedTest, paired_test
 from pipelines.core.provenance.reading import find_data_set
-from pipelines.core.support.atomic import folder_in_place_of
+from pipelines.core.support.atomic import atomic_folder
 from pipelines.evaluation.predictions import BATCH, Answers, answers_of, ask_all, made_up
 from pipelines.exporting.card import with_precisions
 from pipelines.exporting.graph.half import in_halves
@@ -55,8 +55,8 @@ from zoo.runtime import load as load_classifier
 from zoo.runtime.loading import find_export
 
 MARGIN = 0.3  # points of accuracy
-CALIBRATION = 1000  # training pictures
-BATCHES = (1, 64)  # pictures at once, at which the speed is told
+CALIBRATION = 1000  # training images
+BATCHES = (1, 64)  # images at once, at which the speed is told
 WARM_UP, ROUNDS, PATIENCE = 3, 100, 5.0  # turns, turns, seconds
 
 Tell = Callable[[str], None]
@@ -67,11 +67,11 @@ class QuantizedFile:
     """One file that was made, beside the float32 one.
 
     size: bytes; share: of the float32 file's. accuracy: on the whole test set, 0..1. difference: its accuracy less that
-    of the float32 file, picture by picture. same_top_class: share of the test pictures with the same answer.
+    of the float32 file, image by image. same_top_class: share of the test images with the same answer.
     largest_difference: of a probability. speedups: how many times as fast as float32 on this machine's processor, one
-    thread, by the number of pictures at once; none of float16, which is for graphics processors. made: what decided how
+    thread, by the number of images at once; none of float16, which is for graphics processors. made: what decided how
     it was made, as the file keeps it. tried: of each method of calibration, how far its answers to the validation
-    pictures were from the float32 file's (Kullback and Leibler's divergence, nats).
+    images were from the float32 file's (Kullback and Leibler's divergence, nats).
     """
 
     precision: str
@@ -123,16 +123,16 @@ def quantize(
     """Put model.int8.onnx and model.fp16.onnx into an export's folder; card and manifest name them. All, or nothing.
 
     int8: static, on bytes all the way, weights with a scale for each channel. Where values are cut off is found on
-    `calibration` training pictures, by the method whose answers to the validation pictures are closest to the float32
+    `calibration` training images, by the method whose answers to the validation images are closest to the float32
     file's. Where accuracy on these falls by more than the margin, the layers that matter most are kept in float32, one
     after the other. The test set chooses nothing: it is asked once, at the end.
 
     export: its folder, or a name. precisions: of those, int8 and float16. margin: points by which accuracy may fall (or
-    one picture, where that is more). data: the data set with the pictures, as `verify` takes it. tell: is told what is
+    one image, where that is more). data: the data set with the images, as `verify` takes it. tell: is told what is
     done next.
     Raises ExportError for what isn't an export, is quantized already or of a table, and where a file would be no
     smaller; VerificationError where accuracy on the test set falls by more than the margin; DataError where the
-    pictures aren't there, or are too few to calibrate by.
+    images aren't there, or are too few to calibrate by.
     """
     for precision in precisions:
         if precision not in (INT8, FLOAT16):
@@ -147,14 +147,14 @@ def quantize(
     data_set = find_data_set(manifest.metadata, data)
     if data_set is None:
         raise DataError(
-            f"{manifest.metadata.data_set!r} is no known data set, and {folder} is calibrated on its pictures: "
+            f"{manifest.metadata.data_set!r} is no known data set, and {folder} is calibrated on its images: "
             "name its folder by --data"
         )
     makers = {
         INT8: lambda: _on_bytes(model, data_set, manifest.metadata, margin, calibration, tell),
         FLOAT16: lambda: _Made(in_halves(model), {}, {}),
     }
-    with folder_in_place_of(folder) as new:
+    with atomic_folder(folder) as new:
         shutil.copytree(folder, new, dirs_exist_ok=True)
         expected = answers_of(load_classifier(file, provider="cpu"), data_set.test.inputs)
         files = []
@@ -171,12 +171,12 @@ def quantize(
 
 
 def _log(quantized: Quantized) -> str:
-    """Add the files and their figures to the run that made the export, where the store has it; else say why not."""
-    figures = {name: value for found in quantized.files for name, value in figures_of(found).items()}
+    """Add the files and their metrics to the run that made the export, where the store has it; else say why not."""
+    metrics = {name: value for found in quantized.files for name, value in figures_of(found).items()}
     try:
         run = tracking.find_maker(quantized.metadata.run_id)
         tracking.log_folder(run, quantized.folder, "export")
-        tracking.log_figures(run, figures, model=tracking.ONNX_MODEL, split="test")
+        tracking.log_metrics(run, metrics, model=tracking.ONNX_MODEL, split="test")
     except TrackingError as error:
         return f"not logged to a run: {error}"
     return f"logged to run {run}"
@@ -209,8 +209,8 @@ def _check_can_be_quantized(model: Any, metadata: Metadata, file: Path) -> None:
 def _on_bytes(model: Any, data_set: DataSet, metadata: Metadata, margin: float, calibration: int, tell: Tell) -> _Made:
     """The model on bytes, with what decided how."""
     layers = weighted_layers(model.graph)
-    pictures = calibration_pictures(data_set.train, calibration)
-    seen = observe(model, values_to_observe(model.graph), lambda: in_chunks(pictures, 64))
+    images = calibration_images(data_set.train, calibration)
+    seen = observe(model, values_to_observe(model.graph), lambda: in_chunks(images, 64))
     ranges = {method: {value: cut(seen[value]) for value in seen} for method, cut in METHODS.items()}
 
     validation = data_set.validation
@@ -226,43 +226,43 @@ def _on_bytes(model: Any, data_set: DataSet, metadata: Metadata, margin: float, 
     allowed = _allowed(margin, len(validation))
     lost = _lost(expected, answers[method], validation)
     if lost > allowed:
-        tell(f"{lost} of {len(validation):,} validation pictures are lost: measuring which layers to keep in float32")
+        tell(f"{lost} of {len(validation):,} validation images are lost: measuring which layers to keep in float32")
         order = _most_sensitive_first(model, ranges[method], layers, expected, validation)
         while lost > allowed and len(in_float) < len(layers) - 1:
             in_float.append(order[len(in_float)])
             lost = _lost(expected, _ask(on_bytes(model, ranges[method], in_float), validation), validation)
     if lost > allowed:
         raise VerificationError(
-            f"{metadata.data_set}/{metadata.model} loses {lost:,} of {len(validation):,} validation pictures in int8 "
+            f"{metadata.data_set}/{metadata.model} loses {lost:,} of {len(validation):,} validation images in int8 "
             f"({100 * lost / len(validation):.2f} points, the margin is {margin:g}) with all layers but one in "
             "float32: it stays in float32, or allow more by --margin"
         )
     made = {
         "calibration": method,
-        "calibration_pictures": len(pictures),
+        "calibration_images": len(images),
         "float32_layers": in_float,
         "margin": margin,
-        # Choosing among methods by pictures that the model learned from is choosing without the test set all the same.
-        "validation_learned": metadata.recipe.get("pictures") == "all",
+        # Choosing among methods by images that the model learned from is choosing without the test set all the same.
+        "validation_learned": metadata.recipe.get("images") == "all",
         "onnxruntime": _onnxruntime_version(),
     }
     return _Made(on_bytes(model, ranges[method], in_float), made, tried)
 
 
-def calibration_pictures(train: Split, count: int) -> Any:
-    """`count` training pictures [count, H, W, C] uint8, drawn from all; the same ones each time.
+def calibration_images(train: Split, count: int) -> Any:
+    """`count` training images [count, H, W, C] uint8, drawn from all; the same ones each time.
 
     Raises DataError where they are of one class: what the others do inside of the model, nobody would see.
     """
     if count < 1:
-        raise DataError(f"the calibration takes 1 training picture or more, not {count}")
+        raise DataError(f"the calibration takes 1 training image or more, not {count}")
     drawn = np.random.default_rng(0).permutation(len(train))[:count]
     drawn.sort()
     classes = len(np.unique(train.labels[drawn]))
     if classes < 2:
         raise DataError(
-            f"the {len(drawn)} training pictures to calibrate by are all of one class, expected two classes or more: "
-            "take more by --calibration, or other pictures"
+            f"the {len(drawn)} training images to calibrate by are all of one class, expected two classes or more: "
+            "take more by --calibration, or other images"
         )
     return take(train.inputs, drawn)
 
@@ -294,15 +294,15 @@ def _ask(model: Any, split: Split) -> Answers:
 
 
 def _divergence(expected: Answers, found: Answers) -> float:
-    """Kullback and Leibler's, of the probabilities found from those expected: the mean over all pictures, nats."""
+    """Kullback and Leibler's, of the probabilities found from those expected: the mean over all images, nats."""
     true, other = (_log_probabilities(logits) for logits, _ in (expected, found))
     return float((np.exp(true) * (true - other)).sum(axis=1).mean())
 
 
 def _log_probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    normalised: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return normalised
+    normalized: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return normalized
 
 
 def _right(answers: Answers, split: Split) -> NDArray[np.bool_]:
@@ -311,13 +311,13 @@ def _right(answers: Answers, split: Split) -> NDArray[np.bool_]:
 
 
 def _lost(expected: Answers, found: Answers, split: Split) -> int:
-    """How many fewer pictures are right than before."""
+    """How many fewer images are right than before."""
     return int(_right(expected, split).sum()) - int(_right(found, split).sum())
 
 
-def _allowed(margin: float, pictures: int) -> int:
-    """How many pictures may be lost. One of few is more than the margin, and tells nothing."""
-    return max(1, int(margin / 100 * pictures + 1e-9))
+def _allowed(margin: float, images: int) -> int:
+    """How many images may be lost. One of few is more than the margin, and tells nothing."""
+    return max(1, int(margin / 100 * images + 1e-9))
 
 
 def _onnxruntime_version() -> str:
@@ -376,7 +376,7 @@ def _write(
 
 
 def speedup(before: Path, after: Path, batch: int) -> float:
-    """How many times as fast `after` answers to so many pictures at once, on one thread of the processor.
+    """How many times as fast `after` answers to so many images at once, on one thread of the processor.
 
     The two take turns, so that what else the machine does hits both alike; the median of the turns' ratios.
     """
@@ -400,7 +400,7 @@ def speedup(before: Path, after: Path, batch: int) -> float:
 def figures_of(found: QuantizedFile) -> dict[str, float]:
     """What the manifest has of a file of another precision, by name."""
     difference = found.difference
-    figures = {
+    metrics = {
         "accuracy": found.accuracy,
         "accuracy_difference": difference.difference,
         "accuracy_difference_low": difference.low,
@@ -410,23 +410,23 @@ def figures_of(found: QuantizedFile) -> dict[str, float]:
         "size": float(found.size),
         **{f"speedup_{batch}": value for batch, value in found.speedups.items()},
     }
-    return {f"{found.precision}_{name}": value for name, value in figures.items()}
+    return {f"{found.precision}_{name}": value for name, value in metrics.items()}
 
 
 def _update(folder: Path, manifest: Manifest, files: Sequence[QuantizedFile]) -> None:
     """Card and manifest of the folder name the new files, beside what they named before."""
-    figures = dict(manifest.figures)
+    metrics = dict(manifest.metrics)
     for found in files:
-        kept = {name: value for name, value in figures.items() if not name.startswith(f"{found.precision}_")}
-        figures = kept | figures_of(found)
+        kept = {name: value for name, value in metrics.items() if not name.startswith(f"{found.precision}_")}
+        metrics = kept | figures_of(found)
     named = {file.path for file in manifest.files} | {found.file.name for found in files}
     card = folder / CARD_FILE
     if CARD_FILE in named:
         made = {p: _made_of(folder / MODEL_FILES[p]) for p in MODEL_FILES if MODEL_FILES[p] in named and p != FLOAT32}
-        text = with_precisions(card.read_text(encoding="utf-8"), figures, made)
+        text = with_precisions(card.read_text(encoding="utf-8"), metrics, made)
         card.write_text(text, encoding="utf-8")
     entries = tuple(describe_file(folder, folder / path) for path in sorted(named))
-    text = replace(manifest, figures=figures, files=entries).to_json()
+    text = replace(manifest, metrics=metrics, files=entries).to_json()
     (folder / MANIFEST_FILE).write_text(text, encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Budgets: accuracy for parameters, for multiply-accumulates, for updates and for pictures."""
+"""Budgets: accuracy for parameters, for multiply-accumulates, for updates and for images."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import numpy as np
 from pipelines.plotting.svg import Chart, Series
 from pipelines.study.experiment import experiment
 from pipelines.study.finding import Effect, Finding, Sample
-from pipelines.study.images import pictures, with_wrong_labels
+from pipelines.study.images import subset, with_wrong_labels
 from pipelines.study.lab import BATCH, Arm, Bench, Lab, Results, accuracy
 from pipelines.study.models import CONV, DENSE, conv, dense
 from zoo.data import DataSet
-from zoo.models import build_diagram
-from zoo.models.registry import Diagram
+from zoo.models import build_architecture
+from zoo.models.registry import Architecture
 
 EARLY = (2, 2, 1, 2)  # strides that make most of a model's work fall on small maps
 
@@ -37,18 +37,18 @@ def against_cost(
     refuted_if="With about 50 thousand parameters the conv model is ahead by less than 1 point; it is a limit if it "
     "isn't with 4 thousand, or if a dense model with ten times its parameters catches up with the conv model of 4 "
     "thousand.",
-    held_equal="Training pictures, updates, optimiser, and parameters within a tenth. Multiply-accumulates aren't "
+    held_equal="Training images, updates, optimizer, and parameters within a tenth. Multiply-accumulates aren't "
     "equal: see equal-work.",
     beware="Few parameters are a small file, not a fast model.",
 )
 def parameter_efficiency(lab: Lab) -> Finding:
-    """Dense and conv models of three widths learn the same pictures of Fashion-MNIST."""
+    """Dense and conv models of three widths learn the same images of Fashion-MNIST."""
     count, updates = lab.usual
     sizes = lab.choose(tuple(DENSE), ("4 k", lab.size))
     families = {"dense": DENSE, "conv": CONV}
     results = lab.train(
         {
-            f"{family}, {size}": Arm(families[family][size], partial(pictures, "fashion-mnist", count), updates)
+            f"{family}, {size}": Arm(families[family][size], partial(subset, "fashion-mnist", count), updates)
             for family in families
             for size in sizes
         }
@@ -84,15 +84,15 @@ def parameter_efficiency(lab: Lab) -> Finding:
     refuted_if="With the work of the conv model of 14 thousand parameters it is ahead of the dense model by less than "
     "1 point; it is a limit if it isn't with the work of the one of 4 thousand, or if a conv model of another shape, "
     "with strides in its first layers, isn't with the work of either.",
-    held_equal="Training pictures, updates, optimiser, multiply-accumulates within a hundredth; the dense models have "
+    held_equal="Training images, updates, optimizer, multiply-accumulates within a hundredth; the dense models have "
     "28 to 108 times the parameters.",
-    beware="What a conv model costs is a matter of its shape: the first one looks at every place of the picture in two "
+    beware="What a conv model costs is a matter of its shape: the first one looks at every place of the image in two "
     "layers, the other at a fourth and a sixteenth of them, with more filters. As many multiply-accumulates don't take "
     "as long: a large matrix product is the fastest thing that a processor does. The shape with early strides was "
     "added when the first had been measured.",
 )
 def equal_work(lab: Lab) -> Finding:
-    """Dense models as wide as conv models of 4 and 14 thousand parameters are costly learn the same pictures of
+    """Dense models as wide as conv models of 4 and 14 thousand parameters are costly learn the same images of
     Fashion-MNIST; and conv models as costly whose first two layers have a stride of 2.
     """
     count, updates = lab.usual
@@ -108,8 +108,8 @@ def equal_work(lab: Lab) -> Finding:
     amounts = lab.choose(("0.44 M", "1.5 M"), ("0.44 M",))
     results = lab.train(
         {
-            name: Arm(diagram, partial(pictures, "fashion-mnist", count), updates)
-            for name, diagram in models.items()
+            name: Arm(architecture, partial(subset, "fashion-mnist", count), updates)
+            for name, architecture in models.items()
             if name.partition(", ")[2] in amounts
         }
     )
@@ -126,7 +126,7 @@ def equal_work(lab: Lab) -> Finding:
         ),
         chart=Chart(
             "Accuracy against multiply-accumulates",
-            "multiply-accumulates for one picture",
+            "multiply-accumulates for one image",
             "test accuracy, %",
             [
                 against_cost(results, "work", "dense", amounts),
@@ -143,7 +143,7 @@ def equal_work(lab: Lab) -> Finding:
     refuted_if="To the accuracy that the dense model reaches in half of the updates, the conv model needs more than "
     "0.9 times as many; it is a limit if it needs more time, or more than 0.9 times as many to what the dense model "
     "reaches in a quarter of them.",
-    held_equal="Training pictures, optimiser, parameters within a tenth; a training of each length has a schedule of "
+    held_equal="Training images, optimizer, parameters within a tenth; a training of each length has a schedule of "
     "its own, from the full rate to none.",
     beware="How much faster depends on how far: at first it is slower, see the second chart (this limit was added when "
     "that had been seen). Time is one machine's, whose processor is at its best with large matrix products, and its "
@@ -161,8 +161,8 @@ def learning_speed(lab: Lab) -> Finding:
     models = {"dense": DENSE[lab.size], "conv": CONV[lab.size]}
     results = lab.train(
         {
-            f"{name}, {length} updates": Arm(diagram, partial(pictures, "fashion-mnist", count), length)
-            for name, diagram in models.items()
+            f"{name}, {length} updates": Arm(architecture, partial(subset, "fashion-mnist", count), length)
+            for name, architecture in models.items()
             for length in lengths
         }
     )
@@ -219,13 +219,15 @@ def learning_speed(lab: Lab) -> Finding:
     )
 
 
-def _seconds_by_turns(diagrams: Sequence[Diagram], count: int, updates: int) -> list[float]:
+def _seconds_by_turns(diagrams: Sequence[Architecture], count: int, updates: int) -> list[float]:
     """Of a training of each, in each of five rounds: the rounds one after the other."""
-    data_set = pictures("fashion-mnist", count, 1)
+    data_set = subset("fashion-mnist", count, 1)
     trainings = []
-    for diagram in diagrams:
-        model = build_diagram(diagram, "study", data_set.height, data_set.width, data_set.channels, data_set.classes)
-        recipe = Arm(diagram, partial(pictures, "fashion-mnist", count), updates).recipe(1)
+    for architecture in diagrams:
+        model = build_architecture(
+            architecture, "study", data_set.height, data_set.width, data_set.channels, data_set.classes
+        )
+        recipe = Arm(architecture, partial(subset, "fashion-mnist", count), updates).recipe(1)
         trainings.append(partial(Bench().fit, model, data_set, recipe, lambda *_: {}))
         trainings[-1]()  # the first one compiles
     seconds = []
@@ -238,32 +240,32 @@ def _seconds_by_turns(diagrams: Sequence[Diagram], count: int, updates: int) -> 
 
 
 def accuracy_and_gap(model: Any, data_set: DataSet) -> Mapping[str, float]:
-    """Accuracy on the test pictures, and "gap": by how much that on the training pictures is higher, in points."""
+    """Accuracy on the test images, and "gap": by how much that on the training images is higher, in points."""
     learned, tested = (100 * accuracy(model, split) for split in (data_set.train, data_set.test))
     return {"accuracy": tested, "gap": learned - tested}
 
 
 def partly_wrong(count: int, share: float, seed: int) -> DataSet:
-    """So many training pictures of Fashion-MNIST, that share of them with a wrong label."""
-    return with_wrong_labels(pictures("fashion-mnist", count, seed), share, seed)
+    """So many training images of Fashion-MNIST, that share of them with a wrong label."""
+    return with_wrong_labels(subset("fashion-mnist", count, seed), share, seed)
 
 
 @experiment(
-    "generalisation",
-    claim="A conv model generalises better: with as many parameters, training pictures and updates, what it gets "
-    "wrong of new pictures beyond what it gets wrong of those it learned is less, however few they are.",
-    refuted_if="With the fewest pictures, the conv model's gap between training and test accuracy is smaller than the "
+    "generalization",
+    claim="A conv model generalizes better: with as many parameters, training images and updates, what it gets "
+    "wrong of new images beyond what it gets wrong of those it learned is less, however few they are.",
+    refuted_if="With the fewest images, the conv model's gap between training and test accuracy is smaller than the "
     "dense model's by less than 1 point; it is a limit if it isn't smaller with more, if the conv model is less "
     "accurate where a third of the labels are wrong, or if it is less far ahead there than with right labels.",
-    held_equal="Training pictures, their wrong labels, updates (to a whole number of passes), optimiser, parameters "
+    held_equal="Training images, their wrong labels, updates (to a whole number of passes), optimizer, parameters "
     "within a tenth.",
-    beware="A small gap isn't a good model: one that knows nothing has none. Of few pictures a model knows all by "
-    "heart, and its gap is what it gets wrong of new ones. As many updates are hundreds of passes over 100 pictures "
+    beware="A small gap isn't a good model: one that knows nothing has none. Of few images a model knows all by "
+    "heart, and its gap is what it gets wrong of new ones. As many updates are hundreds of passes over 100 images "
     "and a single one over 60,000. Of wrong labels, the gap is to what was learned: where it is below 0, a model knows "
     "better than its labels.",
 )
-def generalisation(lab: Lab) -> Finding:
-    """Dense and conv models of 50 thousand parameters learn from ever more pictures of Fashion-MNIST, with right
+def generalization(lab: Lab) -> Finding:
+    """Dense and conv models of 50 thousand parameters learn from ever more images of Fashion-MNIST, with right
     labels; and from 10,000 of them with ever more wrong ones.
     """
     usual, updates = lab.usual
@@ -272,35 +274,35 @@ def generalisation(lab: Lab) -> Finding:
     models = {"dense": DENSE[lab.size], "conv": CONV[lab.size]}
     results = lab.train(
         {
-            f"{name}, {count} pictures": Arm(
-                diagram,
-                partial(pictures, "fashion-mnist", count),
+            f"{name}, {count} images": Arm(
+                architecture,
+                partial(subset, "fashion-mnist", count),
                 updates,
                 measure=accuracy_and_gap,
             )
-            for name, diagram in models.items()
+            for name, architecture in models.items()
             for count in counts
         }
         | {
             f"{name}, {part} wrong": Arm(
-                diagram,
+                architecture,
                 partial(partly_wrong, usual, share),
                 updates,
                 measure=accuracy_and_gap,
             )
-            for name, diagram in models.items()
+            for name, architecture in models.items()
             for part, share in wrong.items()
         }
     )
 
     def smaller(count: int) -> Sample:
-        return results[f"dense, {count} pictures", "gap"] - results[f"conv, {count} pictures", "gap"]
+        return results[f"dense, {count} images", "gap"] - results[f"conv, {count} images", "gap"]
 
     def ahead(learned: str) -> Sample:
         return results[f"conv, {learned}"] - results[f"dense, {learned}"]
 
     def against_wrong_labels(title: str, y: str, figure: str) -> Chart:
-        learned = (f"{usual} pictures", *(f"{part} wrong" for part in wrong))
+        learned = (f"{usual} images", *(f"{part} wrong" for part in wrong))
         percent = [0.0, *(100 * share for share in wrong.values())]
         series = [
             Series(name, percent, [results[f"{name}, {what}", figure] for what in learned], name) for name in models
@@ -311,7 +313,7 @@ def generalisation(lab: Lab) -> Finding:
         effects=(
             *(
                 Effect(
-                    f"by so much the conv model's gap is smaller, {count:,} pictures",
+                    f"by so much the conv model's gap is smaller, {count:,} images",
                     smaller(count),
                     "points",
                     least=0 if place else 1,
@@ -321,17 +323,17 @@ def generalisation(lab: Lab) -> Finding:
             Effect("conv against dense, a third of the labels wrong", ahead("a third wrong"), "points", least=0),
             Effect(
                 "the same, against what it is ahead with right labels",
-                ahead("a third wrong") - ahead(f"{usual} pictures"),
+                ahead("a third wrong") - ahead(f"{usual} images"),
                 "points",
                 least=0,
             ),
         ),
         chart=Chart(
-            "Training accuracy less test accuracy, against training pictures",
-            "training pictures",
+            "Training accuracy less test accuracy, against training images",
+            "training images",
             "gap, points",
             [
-                Series(name, counts, [results[f"{name}, {count} pictures", "gap"] for count in counts], name)
+                Series(name, counts, [results[f"{name}, {count} images", "gap"] for count in counts], name)
                 for name in models
             ],
             log_x=True,

@@ -1,4 +1,4 @@
-"""What can be counted: parameters by formula, and what grows with the size of a picture."""
+"""What can be counted: parameters by formula, and what grows with the size of an image."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from zoo.models.ledger import read_ledger
 SIDES = (28, 56, 112, 224)  # pixels
 UNITS, FILTERS = 64, 64
 ROUNDS = 7
-# Pictures of the largest size that are timed at once, of a smaller size as many more as make the same work: what a call
+# Images of the largest size that are timed at once, of a smaller size as many more as make the same work: what a call
 # costs by itself, and how many cores it can use, is then the same for all.
 TIMED = {"dense": 256, "conv": 16}
 # The worked examples of courses: inputs or input channels, outputs, and whether there are biases.
@@ -35,7 +35,7 @@ EXAMPLES = {
 
 @experiment(
     "formulas",
-    claim="A dense layer has I×O + O parameters, a conv layer k·k·Cin·Cout + Cout, whatever the picture's size.",
+    claim="A dense layer has I×O + O parameters, a conv layer k·k·Cin·Cout + Cout, whatever the image's size.",
     refuted_if="Keras counts another number for any dense or conv layer of the zoo, or for one of four worked "
     "examples.",
     held_equal="Nothing has to be: these are counts.",
@@ -81,7 +81,7 @@ def _counted(shape: tuple[int, ...], biases: bool) -> list[float]:
 
 
 def _layers_that_differ(small: Sequence[str], large: Sequence[str]) -> tuple[float, float]:
-    """How many of them, and of how many. large: models that take no pictures of 28 pixels."""
+    """How many of them, and of how many. large: models that take no images of 28 pixels."""
     differ = seen = 0
     built = [(name, size) for name in small for size in ((28, 28, 1), (32, 32, 3))]
     for name, size in (*built, *((name, (32, 32, 3)) for name in large)):
@@ -99,17 +99,17 @@ def _layers_that_differ(small: Sequence[str], large: Sequence[str]) -> tuple[flo
 
 @experiment(
     "growth",
-    claim="With the side s of a picture the parameters of a dense layer grow as s², those of a conv layer don't; the "
+    claim="With the side s of an image the parameters of a dense layer grow as s², those of a conv layer don't; the "
     "work of both grows as s².",
     refuted_if="The exponent of a dense layer's parameters isn't 2 within 0.05; it is a limit if that of a conv "
     "layer's isn't 0, if that of either's multiply-accumulates isn't 2 within 0.05, or that of the time they take "
     "isn't within 0.3.",
-    held_equal="64 neurons against 64 filters of 3x3, grey pictures of 28 to 224 pixels a side.",
+    held_equal="64 neurons against 64 filters of 3x3, gray images of 28 to 224 pixels a side.",
     beware="That a conv layer has few parameters doesn't make it cheap: here it does nine times the work.",
 )
 def growth(lab: Lab) -> Finding:
-    """A dense layer on all pixels and a conv layer are built for ever larger pictures; parameters, multiply-accumulates
-    and bytes are counted. The time is for one of 256 pictures of 224 pixels at once (dense) or of 16 (conv), and of as
+    """A dense layer on all pixels and a conv layer are built for ever larger images; parameters, multiply-accumulates
+    and bytes are counted. The time is for one of 256 images of 224 pixels at once (dense) or of 16 (conv), and of as
     many more smaller ones as make the same work; the least of three in each of seven rounds. Exponents are slopes on
     logarithmic scales.
     """
@@ -117,7 +117,7 @@ def growth(lab: Lab) -> Finding:
     for kind in ("dense", "conv"):
         for side in SIDES:
             counted[kind, side] = lab.observe(f"{kind}, {side}: parameters, work, bytes", partial(_costs, kind, side))
-            timed[kind, side] = lab.observe(f"{kind}, {side}: seconds for one picture", partial(_seconds, kind, side))
+            timed[kind, side] = lab.observe(f"{kind}, {side}: seconds for one image", partial(_seconds, kind, side))
 
     def exponent(kind: str, what: int) -> np.ndarray[Any, Any]:
         return np.array([_slope([counted[kind, side][what] for side in SIDES])])
@@ -128,8 +128,8 @@ def growth(lab: Lab) -> Finding:
     def against_side(title: str, y: str, cost: Callable[[str, int], Sample]) -> Chart:
         series = [Series(kind, SIDES, [cost(kind, side) for side in SIDES], kind) for kind in TIMED]
         return Chart(
-            f"{title} against the side of the picture",
-            "side of the picture, pixels",
+            f"{title} against the side of the image",
+            "side of the image, pixels",
             y,
             series,
             log_x=True,
@@ -147,8 +147,8 @@ def growth(lab: Lab) -> Finding:
             Effect("conv layer, time", exponents_of_time("conv"), unit, least=1.7, most=2.3),
         ),
         chart=Chart(
-            "Parameters and multiply-accumulates against the side of the picture",
-            "side of the picture, pixels",
+            "Parameters and multiply-accumulates against the side of the image",
+            "side of the image, pixels",
             "number",
             [
                 Series(f"{kind}, {name}", SIDES, [[counted[kind, side][k]] for side in SIDES], kind, k)
@@ -160,7 +160,7 @@ def growth(lab: Lab) -> Finding:
         ),
         more=(
             against_side("Memory of weights and outputs", "bytes", lambda kind, side: counted[kind, side][2:]),
-            against_side("Time for one picture", "microseconds", lambda kind, side: 1e6 * timed[kind, side]),
+            against_side("Time for one image", "microseconds", lambda kind, side: 1e6 * timed[kind, side]),
         ),
     )
 
@@ -183,7 +183,7 @@ def _costs(kind: str, side: int) -> Sequence[float]:
 
 
 def _seconds(kind: str, side: int) -> Sequence[float]:
-    """Of one picture among those that are timed at once, round by round."""
+    """Of one image among those that are timed at once, round by round."""
     import tensorflow as tf
 
     model = _layer(kind, side)

@@ -12,12 +12,12 @@ from pipelines.core.metrics.intervals import mean_interval
 from pipelines.plotting.svg import Chart, Front, Point, Series
 from pipelines.study.experiment import experiment
 from pipelines.study.finding import Effect, Finding, Sample
-from pipelines.study.images import pictures
+from pipelines.study.images import subset
 from pipelines.study.lab import Arm, Lab
 from pipelines.study.models import CONV, DENSE, HYBRID, hybrid
 from zoo.contract import INPUT, LOGITS
-from zoo.models import build_diagram
-from zoo.models.registry import Diagram
+from zoo.models import build_architecture
+from zoo.models.registry import Architecture
 
 ROUNDS = 9
 # About as many parameters, with ever more of them in convolutions.
@@ -30,8 +30,8 @@ SPLITS = {
 }
 
 
-def latencies(diagrams: Sequence[Diagram]) -> Sequence[float]:
-    """Milliseconds that each ONNX file takes for one picture on one thread of a processor, round by round, by turns.
+def latencies(diagrams: Sequence[Architecture]) -> Sequence[float]:
+    """Milliseconds that each ONNX file takes for one image on one thread of a processor, round by round, by turns.
 
     The weights are new: what they are doesn't change how long it takes.
     """
@@ -42,17 +42,17 @@ def latencies(diagrams: Sequence[Diagram]) -> Sequence[float]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     sessions = []
-    for diagram in diagrams:
-        file = convert(build_diagram(diagram, "study", 28, 28, 1, 10)).SerializeToString()
+    for architecture in diagrams:
+        file = convert(build_architecture(architecture, "study", 28, 28, 1, 10)).SerializeToString()
         sessions.append(onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"]))
-    picture = {INPUT: np.zeros((1, 28, 28, 1), np.uint8)}
+    image = {INPUT: np.zeros((1, 28, 28, 1), np.uint8)}
     found = []
     for _ in range(ROUNDS):
         for session in sessions:
             times = []
             for _ in range(200):
                 begin = perf_counter()
-                session.run([LOGITS], picture)
+                session.run([LOGITS], image)
                 times.append(perf_counter() - begin)
             found.append(1000 * float(np.median(times)))
     return found
@@ -64,7 +64,7 @@ def latencies(diagrams: Sequence[Diagram]) -> Sequence[float]:
     "dense model, and no less accurate than a conv model with an average over positions.",
     refuted_if="With about 50 thousand parameters the hybrid is ahead of the dense model by less than 1 point; it is "
     "a limit if it is behind the conv model by more than half a point there, or with 4 thousand.",
-    held_equal="Training pictures, updates, optimiser, parameters within an eighth. The work differs: see the second "
+    held_equal="Training images, updates, optimizer, parameters within an eighth. The work differs: see the second "
     "chart.",
     beware="Things lie in the middle in this set, which a head that knows positions can use. Where they lie anywhere, "
     "the average over positions has the advantage (see translation). Latency is that of one machine.",
@@ -72,7 +72,7 @@ def latencies(diagrams: Sequence[Diagram]) -> Sequence[float]:
 def hybrids(lab: Lab) -> Finding:
     """Models of the three families at budgets of 4, 14 and 50 thousand parameters learn Fashion-MNIST; and at 50
     thousand, models that hand over to the dense head after 0 to 6 conv layers. Latency is that of the ONNX file, for
-    one picture on one thread: the median of 200, of the files by turns, in nine rounds, of which the chart has the
+    one image on one thread: the median of 200, of the files by turns, in nine rounds, of which the chart has the
     median. On the dashed line are the models that no other beats in both, by their means (Pareto's front).
     """
     count, updates = lab.usual
@@ -82,7 +82,10 @@ def hybrids(lab: Lab) -> Finding:
     if not lab.quick:
         arms |= SPLITS
     results = lab.train(
-        {name: Arm(diagram, partial(pictures, "fashion-mnist", count), updates) for name, diagram in arms.items()}
+        {
+            name: Arm(architecture, partial(subset, "fashion-mnist", count), updates)
+            for name, architecture in arms.items()
+        }
     )
     # The first and the last of the splits are models of the families already.
     family_of = {name: name.partition(",")[0] if "," in name else "hybrid" for name in arms}
@@ -116,7 +119,7 @@ def hybrids(lab: Lab) -> Finding:
         chart=front("Accuracy against parameters", "parameters", lambda name: results[name, "parameters"][0]),
         more=(
             front("Accuracy against multiply-accumulates", "multiply-accumulates", lambda n: results[n, "work"][0]),
-            front("Accuracy against latency", "ms for one picture", lambda name: float(latency[name])),
+            front("Accuracy against latency", "ms for one image", lambda name: float(latency[name])),
             *(() if lab.quick else (splits,)),
         ),
     )

@@ -1,4 +1,4 @@
-"""Locality and shared weights: what a conv layer assumes of a picture, and what it has from it."""
+"""Locality and shared weights: what a conv layer assumes of an image, and what it has from it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import partial
 from pipelines.plotting.svg import Chart, Series
 from pipelines.study.experiment import experiment
 from pipelines.study.finding import Effect, Finding, Sample
-from pipelines.study.images import changed, pictures, scrambled
+from pipelines.study.images import changed, scrambled, subset
 from pipelines.study.lab import ADAMW, Arm, Lab
 from pipelines.study.models import CONV, DENSE, conv, dense, hybrid, unshared
 from zoo.data import DataSet
@@ -15,19 +15,19 @@ from zoo.data import DataSet
 STRIDES = (2, 1, 2, 1)  # where filters aren't shared, large maps have millions of weights
 
 
-def scrambled_pictures(count: int, block: int, seed: int) -> DataSet:
-    """So many training pictures of Fashion-MNIST, scrambled within blocks."""
-    return changed(pictures("fashion-mnist", count, seed), lambda images: scrambled(images, block))
+def scrambled_images(count: int, block: int, seed: int) -> DataSet:
+    """So many training images of Fashion-MNIST, scrambled within blocks."""
+    return changed(subset("fashion-mnist", count, seed), lambda images: scrambled(images, block))
 
 
 @experiment(
     "locality",
-    claim="A conv layer lives off neighbouring pixels that belong together. Put the pixels of all pictures into one "
+    claim="A conv layer lives off neighboring pixels that belong together. Put the pixels of all images into one "
     "other order, and a conv model loses what it was ahead; a dense model doesn't notice.",
     refuted_if="The conv model loses less than 2 points by a full scramble; it is a limit if the dense model changes "
     "by 1 point or more, or if the conv model is still ahead of the dense one.",
-    held_equal="Training pictures, order of batches, updates, optimiser; the two models have as many parameters.",
-    beware="Both models learn the scrambled pictures: it isn't shown that a trained model survives a scramble, which "
+    held_equal="Training images, order of batches, updates, optimizer; the two models have as many parameters.",
+    beware="Both models learn the scrambled images: it isn't shown that a trained model survives a scramble, which "
     "neither does. A conv model of another depth may lose more or less. All seeds have the same scramble.",
 )
 def locality(lab: Lab) -> Finding:
@@ -39,11 +39,11 @@ def locality(lab: Lab) -> Finding:
     models = {"dense": DENSE[lab.size], "conv": CONV[lab.size]}
     arms = {
         f"{name}, blocks of {block}": Arm(
-            diagram,
-            partial(scrambled_pictures, count, block),
+            architecture,
+            partial(scrambled_images, count, block),
             updates,
         )
-        for name, diagram in models.items()
+        for name, architecture in models.items()
         for block in blocks
     }
     results = lab.train(arms)
@@ -77,16 +77,16 @@ def locality(lab: Lab) -> Finding:
 
 @experiment(
     "weight-sharing",
-    claim="Sharing a filter over all positions lets a conv layer learn from few pictures what filters of each "
+    claim="Sharing a filter over all positions lets a conv layer learn from few images what filters of each "
     "position's own would have to learn everywhere anew.",
-    refuted_if="With the fewest pictures, shared filters are ahead of unshared ones by less than 2 points; it is a "
+    refuted_if="With the fewest images, shared filters are ahead of unshared ones by less than 2 points; it is a "
     "limit if they aren't ahead with the most, if they aren't ahead by 2 points of a dense model of about as many "
     "parameters, or of unshared ones where an average over positions follows both.",
-    held_equal="Shapes of all layers and features, and so multiply-accumulates; training pictures, updates (to a whole "
-    "number of passes), optimiser. Unshared filters have more parameters by their nature.",
-    beware="The average takes from shared filters, and from them alone, where in the picture they found something. The "
-    "pictures of this set are centred: where things lie anywhere, unshared filters have a harder time. Another rate of "
-    "the optimiser moves a point or two from one to the other.",
+    held_equal="Shapes of all layers and features, and so multiply-accumulates; training images, updates (to a whole "
+    "number of passes), optimizer. Unshared filters have more parameters by their nature.",
+    beware="The average takes from shared filters, and from them alone, where in the image they found something. The "
+    "images of this set are centerd: where things lie anywhere, unshared filters have a harder time. Another rate of "
+    "the optimizer moves a point or two from one to the other.",
 )
 def weight_sharing(lab: Lab) -> Finding:
     """The same four layers with filters that are shared, and with filters of each position's own (locally connected),
@@ -105,34 +105,34 @@ def weight_sharing(lab: Lab) -> Finding:
     }
     results = lab.train(
         {
-            f"{name}, {count} pictures": Arm(diagram, partial(pictures, "fashion-mnist", count), updates, ADAMW)
-            for name, (diagram, _, _) in models.items()
+            f"{name}, {count} images": Arm(architecture, partial(subset, "fashion-mnist", count), updates, ADAMW)
+            for name, (architecture, _, _) in models.items()
             for count in counts
         }
     )
 
     def ahead(count: int, of: str, which: str = "shared") -> Sample:
-        return results[f"{which}, {count} pictures"] - results[f"{of}, {count} pictures"]
+        return results[f"{which}, {count} images"] - results[f"{of}, {count} images"]
 
     few, many = counts[0], counts[-1]
     return Finding(
         effects=(
-            Effect(f"shared against unshared filters, {few:,} pictures", ahead(few, "unshared"), "points", least=2),
-            Effect(f"shared against unshared filters, {many:,} pictures", ahead(many, "unshared"), "points", least=0),
-            Effect(f"shared filters against dense, {few:,} pictures", ahead(few, "dense"), "points", least=2),
+            Effect(f"shared against unshared filters, {few:,} images", ahead(few, "unshared"), "points", least=2),
+            Effect(f"shared against unshared filters, {many:,} images", ahead(many, "unshared"), "points", least=0),
+            Effect(f"shared filters against dense, {few:,} images", ahead(few, "dense"), "points", least=2),
             Effect(
-                f"shared against unshared filters, averaged, {few:,} pictures",
+                f"shared against unshared filters, averaged, {few:,} images",
                 ahead(few, "unshared, averaged", "shared, averaged"),
                 "points",
                 least=2,
             ),
         ),
         chart=Chart(
-            "Accuracy against training pictures",
-            "training pictures",
+            "Accuracy against training images",
+            "training images",
             "test accuracy, %",
             [
-                Series(name, counts, [results[f"{name}, {count} pictures"] for count in counts], family, dash)
+                Series(name, counts, [results[f"{name}, {count} images"] for count in counts], family, dash)
                 for name, (_, family, dash) in models.items()
             ],
             log_x=True,

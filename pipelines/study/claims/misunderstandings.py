@@ -11,7 +11,7 @@ import numpy as np
 from pipelines.plotting.svg import Chart, Series
 from pipelines.study.experiment import experiment
 from pipelines.study.finding import Effect, Finding, Sample
-from pipelines.study.images import pictures
+from pipelines.study.images import subset
 from pipelines.study.lab import ADAMW, Arm, Lab, accuracy, accuracy_and_work
 from pipelines.study.models import CONV, HYBRID, conv
 from zoo.data import DataSet
@@ -42,7 +42,7 @@ def likeness(model: Any, data_set: DataSet) -> Mapping[str, float]:
     "than 0.1; it is a limit if it is so of fewer, or if a filter and the one most like it are.",
     held_equal="Number and shape of the filters; the random ones are normally distributed.",
     beware="By a cosine of 0.07 above chance, two filters are still twice as alike as random ones. Filters that point "
-    "elsewhere may still do much the same after what follows them. The optimiser is AdamW "
+    "elsewhere may still do much the same after what follows them. The optimizer is AdamW "
     "here: Muon, which the other experiments use, makes filters unlike by itself.",
 )
 def filters_differ(lab: Lab) -> Finding:
@@ -52,7 +52,7 @@ def filters_differ(lab: Lab) -> Finding:
     results = lab.train(
         {
             f"{width} filters": Arm(
-                conv(16, width, 32, 48), partial(pictures, "fashion-mnist", count), updates, ADAMW, measure=likeness
+                conv(16, width, 32, 48), partial(subset, "fashion-mnist", count), updates, ADAMW, measure=likeness
             )
             for width in widths
         }
@@ -98,9 +98,9 @@ def filters_differ(lab: Lab) -> Finding:
     "over positions.",
     refuted_if="With about 14 thousand parameters, the dense head is behind by more than 1 point; it is a limit if it "
     "is with 4 or 50 thousand.",
-    held_equal="Training pictures, updates, optimiser, parameters within an eighth: what the head takes, the features "
+    held_equal="Training images, updates, optimizer, parameters within an eighth: what the head takes, the features "
     "lack.",
-    beware="The dense head fixes the size of the picture and where things may lie; the average leaves both free. Its "
+    beware="The dense head fixes the size of the image and where things may lie; the average leaves both free. Its "
     "models are those of hybrids, which asks for half a point, and is undecided there.",
 )
 def dense_heads(lab: Lab) -> Finding:
@@ -110,7 +110,7 @@ def dense_heads(lab: Lab) -> Finding:
     heads = {"average over positions": CONV, "dense head": HYBRID}
     results = lab.train(
         {
-            f"{head}, {size}": Arm(models[size], partial(pictures, "fashion-mnist", count), updates)
+            f"{head}, {size}": Arm(models[size], partial(subset, "fashion-mnist", count), updates)
             for head, models in heads.items()
             for size in sizes
         }
@@ -139,22 +139,22 @@ def dense_heads(lab: Lab) -> Finding:
 
 
 def both_accuracies(model: Any, data_set: DataSet) -> Mapping[str, float]:
-    """Accuracy on the test pictures, "learned" on those it learned from, in points."""
+    """Accuracy on the test images, "learned" on those it learned from, in points."""
     return {**accuracy_and_work(model, data_set), "learned": 100 * accuracy(model, data_set.train)}
 
 
 @experiment(
     "too-few-parameters",
     claim="Fewer parameters aren't always better: a conv model that is narrow enough knows less of what it has "
-    "learned from, too; that is underfitting, not generalisation.",
+    "learned from, too; that is underfitting, not generalization.",
     refuted_if="From the widest to the narrowest model, training accuracy falls by less than 5 points; it is a limit "
     "if test accuracy doesn't fall by 3.",
-    held_equal="Depth, training pictures, updates, optimiser.",
-    beware="Where the best width lies depends on the pictures and on how long one trains.",
+    held_equal="Depth, training images, updates, optimizer.",
+    beware="Where the best width lies depends on the images and on how long one trains.",
 )
 def too_few_parameters(lab: Lab) -> Finding:
     """A conv model of 2 to 32 filters in its first layers, twice and three times as many in the next ones, learns
-    Fashion-MNIST; accuracy on the training and on the test pictures.
+    Fashion-MNIST; accuracy on the training and on the test images.
     """
     count, updates = lab.usual
     widths = lab.choose((2, 4, 8, 16, 32), (2, 8))
@@ -162,7 +162,7 @@ def too_few_parameters(lab: Lab) -> Finding:
         {
             f"{width} filters": Arm(
                 conv(width, width, 2 * width, 2 * width, 3 * width, 3 * width),
-                partial(pictures, "fashion-mnist", count),
+                partial(subset, "fashion-mnist", count),
                 updates,
                 measure=both_accuracies,
             )
@@ -185,8 +185,8 @@ def too_few_parameters(lab: Lab) -> Finding:
             "filters in the first layer",
             "accuracy, %",
             [
-                Series("training pictures", widths, [results[f"{w} filters", "learned"] for w in widths], dash=1),
-                Series("test pictures", widths, [results[f"{w} filters"] for w in widths], "conv"),
+                Series("training images", widths, [results[f"{w} filters", "learned"] for w in widths], dash=1),
+                Series("test images", widths, [results[f"{w} filters"] for w in widths], "conv"),
             ],
             log_x=True,
         ),

@@ -18,14 +18,14 @@ from zoo.models.backend import start_keras
 
 SIDE = 24  # pixels
 MARKS = np.array([[[1, 1, 1], [1, 0, 1], [1, 1, 1]], [[1, 0, 1], [0, 1, 0], [1, 0, 1]]], np.uint8)  # ring, cross
-TEST = 4_000  # pictures
+TEST = 4_000  # images
 
 
 @lru_cache(maxsize=4)
 def two_marks(distance: int, count: int, seed: int) -> DataSet:
     """Synthetic: two marks side by side, their left edges `distance` pixels apart, on a field of noise; the same?
 
-    Each picture 24x24, grey. Chance is 50 %. The test pictures are the same for all seeds.
+    Each image 24x24, gray. Chance is 50 %. The test images are the same for all seeds.
     """
     return DataSet(
         name=f"two-marks-{distance}",
@@ -59,7 +59,7 @@ def _drawn(distance: int, count: int, seed: int) -> Split:
     "isn't right on 80 % where it sees both, if the hybrid is less than 10 points ahead of it at the far end, if a "
     "hidden layer after the average is enough to be right on more than 55 % there, or if the conv model would be "
     "right on more than 55 % by saying the contrary where it is wrong on more than half.",
-    held_equal="Training pictures, updates, optimiser. The conv models that see 7 and 15 pixels differ in depth alone: "
+    held_equal="Training images, updates, optimizer. The conv models that see 7 and 15 pixels differ in depth alone: "
     "no strides, 3x3 filters, an average over all positions; a third is the former with a hidden layer of 64 after it.",
     beware="The average counts marks of each kind wherever they lie, and whether they are the same follows from the "
     "counts: a linear layer can be right on 25 to 75 % by them, so that 50 % is no floor, and a hidden one on all. So "
@@ -85,8 +85,8 @@ def distance(lab: Lab) -> Finding:
         del models["conv, sees 15"]
     results = lab.train(
         {
-            f"{name}, {d} apart": Arm(diagram, partial(two_marks, d, count), updates)
-            for name, diagram in models.items()
+            f"{name}, {d} apart": Arm(architecture, partial(two_marks, d, count), updates)
+            for name, architecture in models.items()
             for d in distances
         }
     )
@@ -163,7 +163,7 @@ def accuracy_and_sight(model: Any, data_set: DataSet) -> Mapping[str, float]:
     refuted_if="From the shallowest to the deepest model, accuracy on marks 8 pixels apart rises by less than 20 "
     "points; it is a limit if the shallowest, which can't see both, is right on more than 55 %, or if the deepest "
     "makes use of all that it could see.",
-    held_equal="Training pictures, updates, optimiser, filters in each layer. Parameters grow with depth.",
+    held_equal="Training images, updates, optimizer, filters in each layer. Parameters grow with depth.",
     beware="Depth is one way to a wide view; strides, pooling and dilated filters are cheaper ones, and each layer "
     "makes a model more than just wider in view. How much of the view is made use of depends on the task, which needs "
     "what lies far apart here. The square grows in steps of 2 pixels, and all models here fill theirs: the measure is "

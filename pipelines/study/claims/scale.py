@@ -12,7 +12,7 @@ import numpy as np
 from pipelines.plotting.svg import Chart, Series
 from pipelines.study.experiment import experiment
 from pipelines.study.finding import Effect, Finding, Sample
-from pipelines.study.images import pictures, scaled
+from pipelines.study.images import scaled, subset
 from pipelines.study.lab import Arm, Lab, accuracy
 from pipelines.study.models import CONV, DENSE, HYBRID, conv_of_several_kernels
 from zoo.data import DataSet
@@ -21,7 +21,7 @@ SCALES = (0.5, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6)
 
 
 def accuracy_when_scaled(model: Any, data_set: DataSet) -> Mapping[str, float]:
-    """Accuracy on the test pictures at 0.5 to 1.6 times their size, in points."""
+    """Accuracy on the test images at 0.5 to 1.6 times their size, in points."""
     test = data_set.test
     sizes = {scale: np.full(len(test), scale) for scale in SCALES}
     return {
@@ -38,7 +38,7 @@ def accuracy_when_smaller(model: Any, data_set: DataSet) -> Mapping[str, float]:
 
 
 def of_many_sizes(data_set: DataSet, seed: int) -> DataSet:
-    """Each training picture at a size of its own, 0.5 to 1.6 times as large."""
+    """Each training image at a size of its own, 0.5 to 1.6 times as large."""
     sizes = np.random.default_rng(seed).uniform(SCALES[0], SCALES[-1], len(data_set.train))
     return replace(data_set, train=replace(data_set.train, inputs=scaled(data_set.train.inputs, sizes)))
 
@@ -48,16 +48,16 @@ def of_many_sizes(data_set: DataSet, seed: int) -> DataSet:
     claim="A conv model's filters have one size: it doesn't know a thing that is much smaller, unless it was shown it "
     "at that size; filters of several sizes help.",
     refuted_if="At 0.6 times the size the conv model loses less than 10 points; it is a limit if it loses no more "
-    "than a dense model, if it doesn't lose 5 points less after it has learned from pictures of many sizes, or if "
+    "than a dense model, if it doesn't lose 5 points less after it has learned from images of many sizes, or if "
     "kernels of 3, 5 and 7 pixels side by side don't lose 2 points less than those of 3 alone.",
-    held_equal="Training pictures, updates, optimiser, parameters within a fifth; things stay in the middle, on black; "
-    "what is larger than the picture is cut off.",
+    held_equal="Training images, updates, optimizer, parameters within a fifth; things stay in the middle, on black; "
+    "what is larger than the image is cut off.",
     beware="Where a dense model loses as much, it isn't the size of the filters that one sees here. Learning from many "
     "sizes costs some accuracy at the usual one.",
 )
 def scale(lab: Lab) -> Finding:
     """Dense, conv and hybrid models, and a conv model with kernels of several sizes, learn Fashion-MNIST as it is, and
-    again with each picture at a size of its own; each is asked about the test pictures at 0.5 to 1.6 times their size.
+    again with each image at a size of its own; each is asked about the test images at 0.5 to 1.6 times their size.
     """
     count, updates = lab.usual
     sizes, measure = lab.choose((SCALES, accuracy_when_scaled), ((0.6, 1.0), accuracy_when_smaller))
@@ -72,14 +72,14 @@ def scale(lab: Lab) -> Finding:
     if lab.quick:
         del models["hybrid"]
     learn: dict[str, Any] = {
-        "as they are": partial(pictures, "fashion-mnist", count),
-        "of many sizes": lambda seed: of_many_sizes(pictures("fashion-mnist", count, seed), seed),
+        "as they are": partial(subset, "fashion-mnist", count),
+        "of many sizes": lambda seed: of_many_sizes(subset("fashion-mnist", count, seed), seed),
     }
     results = lab.train(
         {
-            f"{name}; {how}": Arm(diagram, data, updates, measure=measure)
+            f"{name}; {how}": Arm(architecture, data, updates, measure=measure)
             for how, data in learn.items()
-            for name, diagram in models.items()
+            for name, architecture in models.items()
         }
     )
 

@@ -1,4 +1,4 @@
-"""Tables: data whose columns have no neighbours."""
+"""Tables: data whose columns have no neighbors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TABLES = ("breast_cancer", "wine", "iris")
 
 @lru_cache(maxsize=32)
 def table(name: str, seed: int, *, shuffled: bool) -> DataSet:
-    """A table of scikit-learn as pictures one pixel high: 30 % of the rows, drawn by the seed, are for the test.
+    """A table of scikit-learn as images one pixel high: 30 % of the rows, drawn by the seed, are for the test.
 
     Each column goes from 0 to 255 between its 1st and 99th percentile in the training rows. shuffled: the columns come
     in another order, drawn by the seed, the same for all rows.
@@ -53,11 +53,11 @@ def _another_order(count: int, seed: int) -> NDArray[np.int64]:
 
 @experiment(
     "tables",
-    claim="Where columns have no neighbours, a conv layer has nothing to hold on to: a dense model is as good in any "
+    claim="Where columns have no neighbors, a conv layer has nothing to hold on to: a dense model is as good in any "
     "order of the columns, and no worse than a 1-D conv model.",
     refuted_if="Over three tables, the dense model is behind the conv model by more than 1 point; it is a limit if "
     "the accuracy of either changes by more than 1.5 points with the order.",
-    held_equal="Rows, updates, optimiser, scaling of the columns, parameters within a fifth for the largest table.",
+    held_equal="Rows, updates, optimizer, scaling of the columns, parameters within a fifth for the largest table.",
     beware="These tables are small and easy, and the test rows few: a difference of a point is one or two of them. "
     "The columns of breast_cancer do come in an order that means something: mean, error and worst of ten measures. "
     "The conv model's average over positions forgets which column a value was in, in any order. Five seeds had "
@@ -72,12 +72,12 @@ def tables(lab: Lab) -> Finding:
     results = lab.train(
         {
             f"{model}, {name}, {'shuffled' if shuffled else 'in order'}": Arm(
-                diagram,
+                architecture,
                 partial(table, name, shuffled=shuffled),
                 updates,
                 {"batch_size": 32},
             )
-            for model, diagram in models.items()
+            for model, architecture in models.items()
             for name in TABLES
             for shuffled in (False, True)
         }

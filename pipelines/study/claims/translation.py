@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pipelines.plotting.svg import Chart, Series
 from pipelines.study.experiment import experiment
 from pipelines.study.finding import Effect, Finding, Sample
-from pipelines.study.images import moved, pictures
+from pipelines.study.images import moved, subset
 from pipelines.study.lab import Arm, Lab, accuracy
 from pipelines.study.models import CONV, DENSE, HYBRID, conv
 from zoo.data import DataSet
@@ -23,7 +23,7 @@ SHIFTS = tuple(range(9))  # pixels
 
 
 def accuracy_when_moved(model: Any, data_set: DataSet, shifts: Sequence[int] = SHIFTS) -> Mapping[str, float]:
-    """Accuracy on the test pictures after moves by so many pixels down and to the right, their mean, in points."""
+    """Accuracy on the test images after moves by so many pixels down and to the right, their mean, in points."""
     test = data_set.test
     found = {}
     for by in shifts:
@@ -40,15 +40,15 @@ def accuracy_when_moved(model: Any, data_set: DataSet, shifts: Sequence[int] = S
     "unless it was shown it there; a dense head on conv features lies between the two.",
     refuted_if="At a move by 4 pixels, the conv model loses less than 10 points less than the dense model does; it is "
     "a limit if it does so at a move that is no whole stride, if it loses more than 5 points itself, if the hybrid "
-    "isn't between the two, or if training on moved pictures doesn't save the dense model 2 points at 2 pixels.",
-    held_equal="Training pictures, updates, optimiser, number of parameters (within a tenth); the test pictures are "
+    "isn't between the two, or if training on moved images doesn't save the dense model 2 points at 2 pixels.",
+    held_equal="Training images, updates, optimizer, number of parameters (within a tenth); the test images are "
     "moved on black, and what passes the border is lost.",
     beware="Strides and margins make even a conv net notice moves: invariance is a matter of degree. Other data sets, "
     "whose things lie anywhere, teach it to all models.",
 )
 def translation(lab: Lab) -> Finding:
-    """A dense, a conv and a hybrid model learn Fashion-MNIST as it is, and again with pictures moved by up to 2 pixels;
-    each is asked about the test pictures moved by 0 to 8 pixels, down and to the right.
+    """A dense, a conv and a hybrid model learn Fashion-MNIST as it is, and again with images moved by up to 2 pixels;
+    each is asked about the test images moved by 0 to 8 pixels, down and to the right.
     """
     count, updates = lab.usual
     shifts = lab.choose(SHIFTS, (0, 2, 4))
@@ -56,15 +56,15 @@ def translation(lab: Lab) -> Finding:
     results = lab.train(
         {
             f"{name}, {'moved' if augmentation == 'light' else 'as they are'}": Arm(
-                diagram,
-                partial(pictures, "fashion-mnist", count),
+                architecture,
+                partial(subset, "fashion-mnist", count),
                 updates,
                 {"augmentation": augmentation, "mirrored": "no"},
                 partial(accuracy_when_moved, shifts=shifts),
                 family=name,
             )
             for augmentation in ("none", "light")
-            for name, diagram in models.items()
+            for name, architecture in models.items()
         }
     )
 
@@ -83,15 +83,15 @@ def translation(lab: Lab) -> Finding:
             Effect("by so much less hybrid loses than dense, 4 pixels", saved("hybrid", "dense"), "points", least=0),
             Effect("by so much less conv loses than hybrid, 4 pixels", saved("conv", "hybrid"), "points", least=0),
             Effect(
-                "by so much less dense loses at 2 pixels when shown moved pictures",
+                "by so much less dense loses at 2 pixels when shown moved images",
                 lost("dense", 2, "moved") - lost("dense", 2),
                 "points",
                 least=2,
             ),
         ),
         chart=Chart(
-            "Accuracy when the test pictures move",
-            "pixels by which test pictures are moved",
+            "Accuracy when the test images move",
+            "pixels by which test images are moved",
             "test accuracy, %",
             [
                 Series(
@@ -108,8 +108,8 @@ def translation(lab: Lab) -> Finding:
     )
 
 
-MARGIN = 20  # pixels around a picture: what is moved stays in sight, and no feature that is compared sees the border
-COMPARED = 500  # pictures
+MARGIN = 20  # pixels around an image: what is moved stays in sight, and no feature that is compared sees the border
+COMPARED = 500  # images
 
 
 def changes_when_moved(model: Any, data_set: DataSet, moves: Sequence[int]) -> Mapping[str, float]:
@@ -117,7 +117,7 @@ def changes_when_moved(model: Any, data_set: DataSet, moves: Sequence[int]) -> M
 
     "map": from the map as it was. "moved map": from the map moved as far, to the nearest whole feature. "average": of
     each channel over all positions. Each is a root mean square as a share of the standard deviation of what it is
-    compared with, over pictures and positions: 0 is no change.
+    compared with, over images and positions: 0 is no change.
     """
     keras = start_keras()
     height, width = data_set.height + 2 * MARGIN, data_set.width + 2 * MARGIN
@@ -158,18 +158,18 @@ def _share(now: NDArray[np.float64], before: NDArray[np.float64]) -> float:
 
 @experiment(
     "equivariance",
-    claim="The map of a conv layer moves with the picture. Strides break that, but for moves by whole strides; the "
+    claim="The map of a conv layer moves with the image. Strides break that, but for moves by whole strides; the "
     "average over all positions hardly changes.",
     refuted_if="Without strides, the map after a move by 1 pixel differs from the moved map by more than a hundredth "
     "of its deviation; it is a limit if, with strides, it does so for a move by their product, or differs by less than "
     "a tenth for a move by 1 pixel, or if the average changes more than half as much as the map.",
-    held_equal="Pictures; they lie on a wide black field, so that nothing leaves it and no border is seen.",
-    beware="A move that crosses the border of a picture changes what is seen, and padding with zeros tells a deep "
+    held_equal="Images; they lie on a wide black field, so that nothing leaves it and no border is seen.",
+    beware="A move that crosses the border of an image changes what is seen, and padding with zeros tells a deep "
     "layer where the border is: in practice invariance is worse.",
 )
 def equivariance(lab: Lab) -> Finding:
     """Two conv models learn Fashion-MNIST, without strides and with two of 2. The last map is compared for test
-    pictures and for the same moved by 1 to 4 pixels.
+    images and for the same moved by 1 to 4 pixels.
     """
     count, updates = lab.usual
     moves = (1, 2, 3, 4)
@@ -177,8 +177,8 @@ def equivariance(lab: Lab) -> Finding:
     measure = partial(changes_when_moved, moves=moves)
     results = lab.train(
         {
-            name: Arm(diagram, partial(pictures, "fashion-mnist", count), updates, measure=measure)
-            for name, diagram in models.items()
+            name: Arm(architecture, partial(subset, "fashion-mnist", count), updates, measure=measure)
+            for name, architecture in models.items()
         }
     )
     strided = {what: results["with strides", what] for what in ("moved map 1", "moved map 4", "average 2", "map 2")}
@@ -196,8 +196,8 @@ def equivariance(lab: Lab) -> Finding:
             ),
         ),
         chart=Chart(
-            "Change of the last map and of its average when the picture moves",
-            "pixels by which pictures are moved",
+            "Change of the last map and of its average when the image moves",
+            "pixels by which images are moved",
             "change, standard deviations",
             [
                 Series(f"{told}, {name}", moves, [results[name, f"{what} {by}"] for by in moves], what, dash)

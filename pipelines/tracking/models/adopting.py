@@ -29,7 +29,7 @@ def adopt(folder: Path, manifest: Manifest) -> tuple[str, str]:
 
 
 def _run_of(metadata: Metadata) -> str | None:
-    """The run that made the export, if the store has it. A file may name any: model and pictures have to be its."""
+    """The run that made the export, if the store has it. A file may name any: model and images have to be its."""
     from mlflow import MlflowException
 
     with open_client() as client:
@@ -78,7 +78,7 @@ def _new_run(folder: Path, manifest: Manifest, digest: str) -> str:
         try:
             client.log_batch(
                 run_id,
-                metrics=[Metric(name, float(value), now, 0) for name, value in manifest.figures.items()],
+                metrics=[Metric(name, float(value), now, 0) for name, value in manifest.metrics.items()],
                 params=[Param(name, str(value)) for name, value in params.items()],
             )
             client.log_artifacts(run_id, str(folder), "export")

@@ -14,7 +14,7 @@ from pipelines.core.provenance.machine import versions
 from pipelines.tracking.models.loading import KERAS_MODEL, ONNX_MODEL
 from pipelines.tracking.outbox import delivery
 from pipelines.tracking.outbox.delivery import ready_models
-from pipelines.tracking.runs.writing import log_figures, write
+from pipelines.tracking.runs.writing import log_metrics, write
 from pipelines.tracking.store import import_mlflow, open_client
 from zoo.contract import ACTIVATION_MAP, FEATURES, INPUT, LOGITS, PROBABILITIES
 
@@ -40,10 +40,10 @@ def log_keras_model(run_id: str, model: Any) -> None:
     _log_model(run_id, KERAS_MODEL, save)
 
 
-def log_export(run_id: str, model: Any, figures: Mapping[str, float], example: bytes | None = None) -> None:
-    """Add an `onnx.ModelProto` to the run, whole in one file, and figures about it on the test set (size, parity).
+def log_export(run_id: str, model: Any, metrics: Mapping[str, float], example: bytes | None = None) -> None:
+    """Add an `onnx.ModelProto` to the run, whole in one file, and metrics about it on the test set (size, parity).
 
-    example: an encoded picture, which shows how a request looks.
+    example: an  image, which shows how a request looks.
     """
     import_mlflow()
     import mlflow.onnx
@@ -83,7 +83,7 @@ def log_export(run_id: str, model: Any, figures: Mapping[str, float], example: b
         description.save(str(folder / "MLmodel"))
 
     _log_model(run_id, ONNX_MODEL, save, {DIGEST_TAG: _digest(model)})
-    log_figures(run_id, figures, model=ONNX_MODEL, split="test")
+    log_metrics(run_id, metrics, model=ONNX_MODEL, split="test")
 
 
 def find_export(run_id: str, model: Any) -> str | None:

@@ -22,10 +22,10 @@ RECORD_TAG = "zoo.record"  # on a model: the record that it came by
 _TOLD = ("model", "family", "data_set", "mlflow.source.name", "mlflow.source.type", "mlflow.source.git.commit")
 
 
-def metrics(figures: Mapping[str, float], step: int, model: str | None = None, split: str | None = None) -> Record:
+def metrics(metrics: Mapping[str, float], step: int, model: str | None = None, split: str | None = None) -> Record:
     """Numbers, and when they were measured. model, split: of what, and on which part of the data set."""
     now = int(time.time() * 1000)
-    measured = [[name, float(value), now, step] for name, value in figures.items()]
+    measured = [[name, float(value), now, step] for name, value in metrics.items()]
     return {"kind": "metrics", "metrics": measured, "model": model, "split": split}
 
 

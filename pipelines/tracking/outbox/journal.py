@@ -11,8 +11,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, TypeAlias
 
-from pipelines.core.support.atomic import in_place_of
-from pipelines.core.support.locks import Exclusive, Taken
+from pipelines.core.support.atomic import atomic_file
+from pipelines.core.support.locks import FileLock, Locked
 from zoo.errors import TrackingError
 
 Record: TypeAlias = Mapping[str, Any]  # a kind, and what belongs to it; see delivery.py
@@ -45,12 +45,12 @@ class Journal:
         self.folder, self._path, self._appending, self._writing = folder, folder / JOURNAL_FILE, Lock(), Lock()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock = Exclusive(folder / LOCK_FILE)
+            self._lock = FileLock(folder / LOCK_FILE)
             if store:
                 _write(folder / STORE_FILE, store)
             with self._path.open("ab") as file:  # what was torn was never said to be there
                 file.truncate(self._whole())
-        except Taken as taken:
+        except Locked as taken:
             raise TrackingError(f"run {folder.name} is being trained by {taken}: two can't write one run") from None
         except OSError as error:
             raise TrackingError(f"the outbox {folder} can't be written ({error.strerror})") from None
@@ -113,7 +113,7 @@ class Journal:
     def _sent(self) -> int:
         try:
             sent = int((self.folder / SENT_FILE).read_text(encoding="ascii"))
-        except (FileNotFoundError, ValueError):  # what is sent a second time is recognised
+        except (FileNotFoundError, ValueError):  # what is sent a second time is recognized
             sent = 0
         return sent if sent <= self._path.stat().st_size else 0
 
@@ -145,7 +145,7 @@ def _parsed(line: bytes) -> Record | None:
 
 
 def _write(path: Path, text: str) -> None:
-    with in_place_of(path) as partial:
+    with atomic_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 

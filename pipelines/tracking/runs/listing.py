@@ -5,13 +5,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from pipelines.tracking.describing import RESULTS, results_page
 from pipelines.tracking.store import database_file, existing_store, open_client
+from zoo.contract import OLD_NAMES, renamed
 from zoo.errors import TrackingError
 
 # Schemas, by the revision that MLflow writes into the store, whose tables are read here as they are. A store of any
@@ -26,7 +27,7 @@ class RunRecord:
     """A training, as a list needs it.
 
     status: RUNNING, FINISHED, FAILED or KILLED. started, ended: milliseconds since 1970; ended is None while it runs.
-    tags: of those in TAGS, which it has. figures, params: of those that were asked for.
+    tags: of those in TAGS, which it has. metrics, params: of those that were asked for.
     """
 
     run: str
@@ -35,23 +36,27 @@ class RunRecord:
     started: int
     ended: int | None
     tags: Mapping[str, str]
-    figures: Mapping[str, float]
+    metrics: Mapping[str, float]
     params: Mapping[str, str]
 
 
-def read_runs(figures: Sequence[str], params: Sequence[str] = ()) -> list[RunRecord]:
-    """Every run that `zoo train` wrote and nobody deleted, the latest first, with the figures and parameters named.
+def read_runs(metrics: Sequence[str], params: Sequence[str] = ()) -> list[RunRecord]:
+    """Every run that `zoo train` wrote and nobody deleted, the latest first, with the metrics and parameters named.
 
     Raises TrackingError where there is no store, or it can't be read.
     """
     path = database_file(existing_store())
-    found = _by_sql(path, figures, params) if path is not None else None
+    metrics, params = (
+        [*names, *(old for old, new in OLD_NAMES.items() if new in names)] for names in (metrics, params)
+    )
+    found = _by_sql(path, metrics, params) if path is not None else None
     if found is None:
-        found = _by_mlflow(figures, params)
-    return [run for run in found if "fingerprint" in run.tags]
+        found = _by_mlflow(metrics, params)
+    of_training = (run for run in found if "fingerprint" in run.tags)
+    return [replace(run, metrics=renamed(run.metrics), params=renamed(run.params)) for run in of_training]
 
 
-def _by_sql(path: Path, figures: Sequence[str], params: Sequence[str]) -> list[RunRecord] | None:
+def _by_sql(path: Path, metrics: Sequence[str], params: Sequence[str]) -> list[RunRecord] | None:
     """The same out of the tables; None for a schema that isn't known here."""
     with _opened(path) as database:
         if not _known(database):
@@ -63,7 +68,7 @@ def _by_sql(path: Path, figures: Sequence[str], params: Sequence[str]) -> list[R
             " ORDER BY start_time DESC, run_uuid"
         ).fetchall()
         tags = _by_run(_values(database, "tags", TAGS))
-        known = _by_run(_values(database, "latest_metrics", figures, "AND NOT is_nan"))
+        known = _by_run(_values(database, "latest_metrics", metrics, "AND NOT is_nan"))
         given = _by_run(_values(database, "params", params))
     none: dict[str, Any] = {}
     return [
@@ -123,7 +128,7 @@ def _by_run(rows: Iterable[tuple[str, str, Any]]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _by_mlflow(figures: Sequence[str], params: Sequence[str]) -> list[RunRecord]:
+def _by_mlflow(metrics: Sequence[str], params: Sequence[str]) -> list[RunRecord]:
     """The same by the interface that every store has."""
     found: list[RunRecord] = []
     with open_client() as client:
@@ -133,13 +138,13 @@ def _by_mlflow(figures: Sequence[str], params: Sequence[str]) -> list[RunRecord]
             page = client.search_runs(
                 experiments, max_results=PAGE, order_by=["attributes.start_time DESC"], page_token=token
             )
-            found += [_record(run, figures, params) for run in page]
+            found += [_record(run, metrics, params) for run in page]
             token = page.token
             if not token:
                 return found
 
 
-def _record(run: Any, figures: Sequence[str], params: Sequence[str]) -> RunRecord:
+def _record(run: Any, metrics: Sequence[str], params: Sequence[str]) -> RunRecord:
     def chosen(values: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
         return {name: values[name] for name in names if name in values and values[name] == values[name]}  # no NaN
 
@@ -150,6 +155,6 @@ def _record(run: Any, figures: Sequence[str], params: Sequence[str]) -> RunRecor
         started=run.info.start_time,
         ended=run.info.end_time,
         tags=chosen(run.data.tags, TAGS),
-        figures=chosen(run.data.metrics, figures),
+        metrics=chosen(run.data.metrics, metrics),
         params=chosen(run.data.params, params),
     )

@@ -21,6 +21,7 @@ from pipelines.tracking.store import (
     store_uri,
     without_secrets,
 )
+from zoo.contract import renamed
 from zoo.errors import RecipeError, TrackingError
 
 # What is measured after each epoch; everything else that a run measures is a figure.
@@ -31,10 +32,10 @@ HISTORY = ("train_loss", "train_accuracy", "validation_loss", "validation_accura
 class TrackedRun:
     """What the store knows of a run.
 
-    status: RUNNING, FINISHED, FAILED or KILLED. figures: numbers by name, such as test_accuracy. history: for each name
+    status: RUNNING, FINISHED, FAILED or KILLED. metrics: numbers by name, such as test_accuracy. history: for each name
     in HISTORY one value for each time that it was measured, and "epoch", after which that was; a run that held no
-    pictures out has no validation_loss and no validation_accuracy. commit: of the code that trained.
-    data_digest: of the pictures. fingerprint: of all that decides the weights. facts: the run's parameters but for its
+    images out has no validation_loss and no validation_accuracy. commit: of the code that trained.
+    data_digest: of the images. fingerprint: of all that decides the weights. facts: the run's parameters but for its
     recipe, as text: what the machine was, what the model turned out to have. tags: all of them.
     """
 
@@ -45,7 +46,7 @@ class TrackedRun:
     data_digest: str
     fingerprint: str
     commit: str
-    figures: Mapping[str, float]
+    metrics: Mapping[str, float]
     history: Mapping[str, tuple[float, ...]]
     facts: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -74,9 +75,9 @@ def find_maker(named: str) -> str:
 
 
 def find_finished(plan: Plan) -> str | None:
-    """The id of the latest run of a plan that was trained to its end, with this code on these pictures; None if none.
+    """The id of the latest run of a plan that was trained to its end, with this code on these images; None if none.
 
-    A run of the same pictures in another place isn't meant: its own plan may lead nowhere by now.
+    A run of the same images in another place isn't meant: its own plan may lead nowhere by now.
     """
     path = database_file(store_uri())
     if path is not None and not path.is_file():
@@ -115,13 +116,13 @@ def latest_by_model(experiment: str) -> tuple[str, ...]:
 def accuracies_by_seed(run: TrackedRun) -> dict[int, float]:
     """Seed -> test accuracy, ascending: of this run, and of each other finished one that differs in its seed alone.
 
-    The same model, pictures and recipe; the code may have changed between them, or three seeds would have to be trained
+    The same model, images and recipe; the code may have changed between them, or three seeds would have to be trained
     again for a comment. Of several runs of one seed the latest counts, but for the seed of this one. Raises
     TrackingError where the store fails.
     """
     own = run.plan.recipe
     of_the_same = f"tags.model = '{run.plan.model}' AND tags.data_digest = '{run.data_digest}'"  # size is in the digest
-    found = {own.seed: run.figures["test_accuracy"]}
+    found = {own.seed: run.metrics["test_accuracy"]}
     for other in search(f"status = 'FINISHED' AND metrics.test_accuracy >= 0 AND {of_the_same}", most=1000):
         with open_client() as client:
             text = read_text(client, other.info.run_id, PLAN_FILE)
@@ -165,13 +166,13 @@ def load_run(run: str) -> TrackedRun:
         data_digest=tags["data_digest"],
         fingerprint=tags["fingerprint"],
         commit=tags["commit"],
-        figures={
+        metrics={
             name: value
-            for name, value in found.data.metrics.items()
+            for name, value in renamed(found.data.metrics).items()
             if name not in HISTORY and not name.startswith(SYSTEM)
         },
         history=history,
-        facts={name: value for name, value in found.data.params.items() if name not in plan.recipe.to_json()},
+        facts={name: value for name, value in renamed(found.data.params).items() if name not in plan.recipe.to_json()},
         tags=dict(tags),
     )
 

@@ -24,9 +24,9 @@ def log_seeds(runs: Sequence[str]) -> str:
         first = children[0]
         accuracies = {int(each.data.params["seed"]): each.data.metrics["test_accuracy"] for each in children}
         spread = spread_of(dict(sorted(accuracies.items())))
-        figures = {"seeds": float(len(runs)), **{name: first.data.metrics.get(name) for name in COSTS}}
+        metrics = {"seeds": float(len(runs)), **{name: first.data.metrics.get(name) for name in COSTS}}
         if spread is not None:
-            figures |= {"test_accuracy": spread.mean, "test_accuracy_deviation": spread.deviation}
+            metrics |= {"test_accuracy": spread.mean, "test_accuracy_deviation": spread.deviation}
         name = f"{first.info.run_name}, {len(runs)} seeds"
         tags = {name: first.data.tags[name] for name in ("model", "family", "data_set")}
         tags |= {"mlflow.source.name": "zoo run", "mlflow.source.type": "LOCAL", NOTE: _describe(children, spread)}
@@ -34,7 +34,7 @@ def log_seeds(runs: Sequence[str]) -> str:
         ended = max(each.info.end_time for each in children)
         client.log_batch(
             parent,
-            metrics=[Metric(key, value, ended, 0) for key, value in figures.items() if value is not None],
+            metrics=[Metric(key, value, ended, 0) for key, value in metrics.items() if value is not None],
             params=[Param(key, value) for key, value in first.data.params.items() if key != "seed"],
             tags=[RunTag(key, value) for key, value in tags.items()],
         )

@@ -18,7 +18,7 @@ def start_study(name: str, tags: Mapping[str, str]) -> str:
         return str(client.create_run(experiment, run_name=name, tags=known).info.run_id)
 
 
-def log_training(parent: str, name: str, key: str, recipe: Mapping[str, Any], figures: Mapping[str, float]) -> None:
+def log_training(parent: str, name: str, key: str, recipe: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
     """A finished training of a study, as a child of its run. key: of all that decided it."""
     with open_client() as client:
         from mlflow.entities import Metric, Param
@@ -31,7 +31,7 @@ def log_training(parent: str, name: str, key: str, recipe: Mapping[str, Any], fi
             client.log_batch(
                 run_id,
                 params=[Param(field, str(value)) for field, value in recipe.items()],
-                metrics=[Metric(figure, float(value), now, 0) for figure, value in figures.items()],
+                metrics=[Metric(figure, float(value), now, 0) for figure, value in metrics.items()],
             )
         except BaseException:  # or it would count as running for ever
             client.set_terminated(run_id, "FAILED")
@@ -40,7 +40,7 @@ def log_training(parent: str, name: str, key: str, recipe: Mapping[str, Any], fi
 
 
 def find_training(key: str) -> dict[str, float] | None:
-    """The figures of a training of that key, of whichever study; None where there is none."""
+    """The metrics of a training of that key, of whichever study; None where there is none."""
     path = database_file(store_uri())
     if path is not None and not path.is_file():
         return None

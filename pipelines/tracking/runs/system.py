@@ -12,7 +12,7 @@ from typing import Any
 from pipelines.tracking.store import import_mlflow, open_client
 from zoo.errors import TrackingError
 
-SYSTEM = "system/"  # what the names of these figures begin with, which is how the UI knows them
+SYSTEM = "system/"  # what the names of these metrics begin with, which is how the UI knows them
 # Seconds between two looks: soon at first, so that a training of seconds has some. To look and write takes 7 ms.
 FIRST, LONGEST = 1.0, 30.0
 
@@ -44,8 +44,8 @@ def _watch(run_id: str, ended: threading.Event) -> None:
         pause = FIRST
         while not ended.wait(pause):
             pause = min(2 * pause, LONGEST)
-            figures = _look(monitors)
-            log_machine(run_id, figures, round(time.time() - began))
+            metrics = _look(monitors)
+            log_machine(run_id, metrics, round(time.time() - began))
     except TrackingError as error:
         print(f"zoo: the machine isn't watched any longer: {error}", file=sys.stderr, flush=True)
 

@@ -87,7 +87,7 @@ def _inputs(data_set: DataSet) -> Sequence[Any]:
         what, schema = (
             ("rows", {"features": "float32 [N, F]"})
             if data_set.columns
-            else ("pictures", {"images": "uint8 [N, H, W, C]"})
+            else ("images", {"images": "uint8 [N, H, W, C]"})
         )
         profile = {what: len(split), "shape": list(split.inputs.shape), "labels": list(data_set.labels)}
         found = Dataset(
@@ -104,26 +104,26 @@ def _inputs(data_set: DataSet) -> Sequence[Any]:
     return [of_split(context, split) for context, split in splits.items()]
 
 
-def log_epoch(run_id: str, epoch: int, figures: Mapping[str, float]) -> None:
+def log_epoch(run_id: str, epoch: int, metrics: Mapping[str, float]) -> None:
     """Write what an epoch measured; the first is 1. names: those in HISTORY."""
-    write(run_id, delivery.metrics(figures, epoch))
+    write(run_id, delivery.metrics(metrics, epoch))
 
 
-def log_figures(
-    run_id: str, figures: Mapping[str, float], *, model: str | None = None, split: str | None = None
+def log_metrics(
+    run_id: str, metrics: Mapping[str, float], *, model: str | None = None, split: str | None = None
 ) -> None:
     """Write numbers about the run as a whole, such as test_accuracy; one written before is replaced.
 
     model: of which of the run's models they are, KERAS_MODEL or ONNX_MODEL. split: of the data set, on which they were
     measured. With both, the UI shows them on the pages of that model and of that data, too.
     """
-    write(run_id, delivery.metrics(figures, 0, model, split))
+    write(run_id, delivery.metrics(metrics, 0, model, split))
     write(run_id, delivery.description())
 
 
-def log_machine(run_id: str, figures: Mapping[str, float], seconds: int) -> None:
+def log_machine(run_id: str, metrics: Mapping[str, float], seconds: int) -> None:
     """Write what the machine did, so many seconds after the run began."""
-    write(run_id, delivery.metrics(figures, seconds))
+    write(run_id, delivery.metrics(metrics, seconds))
 
 
 def log_tags(run_id: str, tags: Mapping[str, str]) -> None:
@@ -132,7 +132,7 @@ def log_tags(run_id: str, tags: Mapping[str, str]) -> None:
 
 
 def log_folder(run_id: str, folder: Path, artifact_path: str | None = None) -> None:
-    """Add a folder's files to the run's artifacts, under that path; pictures show in the MLflow UI."""
+    """Add a folder's files to the run's artifacts, under that path; images show in the MLflow UI."""
     write(run_id, delivery.folder(artifact_path), folder)
 
 

@@ -10,7 +10,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from pipelines.core.support.atomic import in_place_of
+from pipelines.core.support.atomic import atomic_file
 from pipelines.core.support.progress import progress
 from zoo.errors import ModelError
 from zoo.models import definition, pretrained_definitions
@@ -87,7 +87,7 @@ def _download(name: str, published: Published, file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         with (
             urllib.request.urlopen(published.url, timeout=PATIENCE) as answer,  # noqa: S310 (a constant)
-            in_place_of(file) as partial,
+            atomic_file(file) as partial,
             progress(f"downloading {file.name}") as advance,
         ):
             size = int(answer.headers.get("Content-Length") or 0)

@@ -31,18 +31,18 @@ Weights = list[NDArray[np.float32]]  # of a layer, in Keras' order
 _Read = tuple[Any, tuple[str, ...], str, str]  # a `keras.Model`, its class names, its title, and its weights' SHA-256
 
 IMAGENET = "imagenet"  # as a source: the published weights of the model's own features
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601-2: how `zoo.images` makes a picture grey
-NORM_PICTURES = 512  # that tell a norm its statistics: with all their positions, numbers enough
-NORM_BATCH = 16  # pictures: what all norms are given at once, of large ones, has to fit into memory
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601-2: how `zoo.images` makes an image gray
+NORM_IMAGES = 512  # that tell a norm its statistics: with all their positions, numbers enough
+NORM_BATCH = 16  # images: what all norms are given at once, of large ones, has to fit into memory
 ALIKE = ("kernel_size", "strides", "padding", "dilation_rate", "groups", "activation", "epsilon", "axis")
 
 
 @dataclass(frozen=True)
-class Taken:
+class Transfer:
     """What a training takes from its source.
 
     layers: the weights of each layer by its name. of: how many layers with weights the new model has. parameters: in
-    the layers that were taken. channels: those of the source's pictures and of the new ones.
+    the layers that were transferred. channels: those of the source's images and of the new ones.
     """
 
     origin: Origin
@@ -59,9 +59,9 @@ class Taken:
         """One line for the terminal."""
         told = f"{len(self.layers)} of {self.of} layers ({self.parameters:,} parameters) start from {self.origin.title}"
         if self.channels == (1, 3):
-            told += ", the first one made to see RGB as the grey that it knows"
+            told += ", the first one made to see RGB as the gray that it knows"
         elif self.channels == (3, 1):
-            told += ", the first one made to see grey as the RGB that it knows"
+            told += ", the first one made to see gray as the RGB that it knows"
         return told
 
 
@@ -78,11 +78,11 @@ def find_source(name: str, model: str) -> Origin:
     return _read(name)[0]
 
 
-def take(plan: Plan, data_set: DataSet) -> Taken | None:
+def make_transfer(plan: Plan, data_set: DataSet) -> Transfer | None:
     """The weights that the plan's model takes from the plan's source; None where it has none.
 
-    Layers are taken from the pictures on, as far as names, shapes and settings agree; what follows is new, and so is
-    the layer of the logits where the classes are others. Norms are adapted to the data set's training pictures.
+    Layers are transferred from the images on, as far as names, shapes and settings agree; what follows is new, and so
+    is the layer of the logits where the classes are others. Norms are adapted to the data set's training images.
     Raises RecipeError where nothing fits, or the source isn't what it was, and what `find_source` raises.
     """
     if plan.source is None:
@@ -95,19 +95,19 @@ def take(plan: Plan, data_set: DataSet) -> Taken | None:
             f"{plan.source.name} holds other weights than when the plan was made "
             f"(digest {origin.digest[:12]}, expected {plan.source.digest[:12]}): restore it, or train anew"
         )
-    start_keras().utils.set_random_seed(plan.recipe.seed)  # the size of new kernels is part of what is taken
+    start_keras().utils.set_random_seed(plan.recipe.seed)  # the size of new kernels is part of what is transferred
     model = build(plan.model, data_set.height, data_set.width, data_set.channels, data_set.classes)
     shared = _shared(source, model, same_classes=labels == data_set.labels)
     if not shared:
         raise RecipeError(
-            f"{origin.title} has no features for {plan.model}: expected {_first(model)} next to the pictures, "
+            f"{origin.title} has no features for {plan.model}: expected {_first(model)} next to the images, "
             f"received {_first(source)}; name a source with the same first layers"
         )
     fresh = {name: _size(model.get_layer(name)) for name in shared}
     for name, weights in shared.items():
         model.get_layer(name).set_weights(weights)
     _adapt_norms(model, fresh, data_set.train.inputs)
-    return Taken(
+    return Transfer(
         origin=plan.source,
         layers={name: model.get_layer(name).get_weights() for name in shared},
         of=sum(bool(layer.weights) for layer in model.layers),
@@ -168,7 +168,7 @@ def _shared(source: Any, model: Any, *, same_classes: bool) -> dict[str, Weights
     """
     known = {layer.name: layer for layer in source.layers}
     head = None if same_classes else _last_with_weights(model)
-    pixels: dict[str, bool] = {}  # whether a layer's input is the pictures, scaled or moved around, and nothing more
+    pixels: dict[str, bool] = {}  # whether a layer's input is the images, scaled or moved around, and nothing more
     trained: dict[str, bool] = {}  # whether all weights up to and including the layer's come from the source
     found: dict[str, Weights] = {}
     for layer in model.layers:
@@ -216,9 +216,9 @@ def _setting(layer: Any, name: str) -> Any:
 
 
 def _for_channels(kernel: NDArray[np.float32], source: Any, layer: Any) -> NDArray[np.float32]:
-    """A kernel [..., C, F] or [P * C, F] on pixels, for pictures of other channels, seen as those that it knows.
+    """A kernel [..., C, F] or [P * C, F] on pixels, for images of other channels, seen as those that it knows.
 
-    Of an RGB picture a grey model sees the luma; of a grey picture an RGB model sees three equal channels. As it is
+    Of a RGB image a gray model sees the luma; of a gray image an RGB model sees three equal channels. As it is
     where the channels are the same, or nothing else is.
     """
     shape = tuple(layer.kernel.shape)
@@ -233,7 +233,7 @@ def _for_channels(kernel: NDArray[np.float32], source: Any, layer: Any) -> NDArr
 
 
 def _channels(layer: Any) -> int:
-    """Of the pictures that a layer is given, which may be flat by then."""
+    """Of the images that a layer is given, which may be flat by then."""
     while type(layer).__name__ != "InputLayer":
         layer = layer.input._keras_history.operation
     return int(layer.output.shape[-1])
@@ -254,13 +254,13 @@ def _size(layer: Any) -> float:
 
 
 def _adapt_norms(model: Any, sizes: Mapping[str, float], images: Inputs) -> None:
-    """Give batch normalisations the statistics of these pictures, and scale and offset such that they answer as before.
+    """Give batch normalizations the statistics of these images, and scale and offset such that they answer as before.
 
-    In training a norm computes with its batch. With statistics of other pictures, or of none, as an exported file has
+    In training a norm computes with its batch. With statistics of other images, or of none, as an exported file has
     them, the features would be others as soon as they are trained on. Kernels in front of a norm get the size of new
     ones, which changes no answer: a step moves them by the same amount whatever their size, and folded ones of
     conv-small were 2 to 15 times as large, so that training them changed next to nothing.
-    sizes: of new weights, for each layer that was taken. images: [N, H, W, C] uint8.
+    sizes: of new weights, for each layer that was transferred. images: [N, H, W, C] uint8.
     """
     keras = start_keras()
     norms = [layer for layer in model.layers if layer.name in sizes and type(layer).__name__ == "BatchNormalization"]
@@ -275,7 +275,7 @@ def _adapt_norms(model: Any, sizes: Mapping[str, float], images: Inputs) -> None
     if not norms:
         return
     seen = keras.Model(model.input, {norm.name: norm.input for norm in norms})
-    places = np.unique(np.linspace(0, len(images) - 1, min(len(images), NORM_PICTURES)).round().astype(np.int64))
+    places = np.unique(np.linspace(0, len(images) - 1, min(len(images), NORM_IMAGES)).round().astype(np.int64))
     sums = {norm.name: np.zeros((2, norm.input.shape[-1])) for norm in norms}  # of values and of their squares
     counts = dict.fromkeys(sums, 0)
     for start in range(0, len(places), NORM_BATCH):

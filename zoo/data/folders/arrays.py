@@ -1,4 +1,4 @@
-"""Pictures that are decoded already: a file of NumPy's arrays, listed like any other."""
+"""Images that are decoded already: a file of NumPy's arrays, listed like any other."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zoo.images import Decoded, Pixels
 
 ARRAYS_ENDING = ".npz"
 LARGEST_ARRAYS = 16 * 2**30  # bytes that a file of arrays may unpack to: a few kB can claim anything
-# How arrays are called: pictures and labels of a split, as Keras, as MedMNIST and as others have it.
+# How arrays are called: images and labels of a split, as Keras, as MedMNIST and as others have it.
 ARRAY_NAMES = {
     "train": (("x_train", "y_train"), ("train_images", "train_labels"), ("images", "labels")),
     "validation": (("x_val", "y_val"), ("x_validation", "y_validation"), ("val_images", "val_labels")),
@@ -43,7 +43,7 @@ class _Arrays(Listing):
 
 
 def list_arrays(path: Path) -> Listing:
-    """The pictures of an .npz file. Raises DataError where its arrays aren't pictures with labels."""
+    """The images of an .npz file. Raises DataError where its arrays aren't images with labels."""
     arrays = _read_arrays(path)
     files: list[str] = []
     labels: list[NDArray[np.generic]] = []
@@ -66,7 +66,7 @@ def list_arrays(path: Path) -> Listing:
         if truth.shape != images.shape[:1] or truth.dtype.kind not in "iuU":
             raise DataError(
                 f"{pair[1]} in {path} is {truth.dtype} {list(truth.shape)}, expected a whole number or a name for each "
-                f"of the {len(images):,} pictures of {pair[0]}"
+                f"of the {len(images):,} images of {pair[0]}"
             )
         files += [f"{pair[0]}[{k}]" for k in range(len(images))]
         splits += [SPLITS.index(split)] * len(images)
@@ -74,7 +74,7 @@ def list_arrays(path: Path) -> Listing:
         parts.append(images.astype(np.uint8, copy=False))
     if not parts:
         raise DataError(
-            f"{path} holds {', '.join(sorted(arrays)) or 'no arrays'}, expected pictures and labels of a split, as "
+            f"{path} holds {', '.join(sorted(arrays)) or 'no arrays'}, expected images and labels of a split, as "
             "x_train, y_train, x_test and y_test, or as images and labels"
         )
     halves = [name for pairs in ARRAY_NAMES.values() for pair in pairs for name in pair if name in arrays.keys() - used]
@@ -83,7 +83,7 @@ def list_arrays(path: Path) -> Listing:
     found, truth = np.unique(np.concatenate(labels), return_inverse=True)
     names = tuple(sorted(found.tolist(), key=natural))
     if "" in names:
-        raise DataError(f"{path} has pictures whose label is empty: give them one, or remove them")
+        raise DataError(f"{path} has images whose label is empty: give them one, or remove them")
     number = {name: k for k, name in enumerate(names)}
     return _Arrays(
         name=path.stem,

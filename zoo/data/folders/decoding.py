@@ -1,4 +1,4 @@
-"""All pictures of a listing, decoded once to one size: into memory, or where they don't fit into a file."""
+"""All images of a listing, decoded once to one size: into memory, or where they don't fit into a file."""
 
 from __future__ import annotations
 
@@ -19,60 +19,60 @@ from zoo.data.cache import cache_folder
 from zoo.data.folders import inspection as inspecting
 from zoo.data.folders.inspection import AHEAD, Inspection, Progress, inspect
 from zoo.data.listing import Listing
-from zoo.data.pixels import Pictures, PixelFile, PixelWriter
-from zoo.errors import DataError, PictureError
+from zoo.data.pixels import Images, PixelFile, PixelWriter
+from zoo.errors import DataError, ImageError
 from zoo.images import Decoded, resize
 
-USUAL_SIZE = (64, 64)  # height and width in pixels, where the pictures have several sizes
-MEMORY = "ZOO_MEMORY"  # environment: GiB of pictures that are kept in memory; above it they are read from a file
+USUAL_SIZE = (64, 64)  # height and width in pixels, where the images have several sizes
+MEMORY = "ZOO_MEMORY"  # environment: GiB of images that are kept in memory; above it they are read from a file
 USUAL_MEMORY = 4.0
 PIXELS_FILE, INSPECTION_FILE = "pixels.u8", "inspection.npz"
-PROBES = 16  # pictures that are looked at to tell whether all have one size
-BYTES_AHEAD = 2**28  # of pictures that are decoded before the first of them is kept
+PROBES = 16  # images that are looked at to tell whether all have one size
+BYTES_AHEAD = 2**28  # of images that are decoded before the first of them is kept
 LEFT_AFTER = 24 * 3600  # seconds: no decoding goes on for longer, and hardly a training
-KEPT_FOR = 30 * 24 * 3600  # seconds, of pictures that nobody uses: a change in their folder makes new ones
+KEPT_FOR = 30 * 24 * 3600  # seconds, of images that nobody uses: a change in their folder makes new ones
 FORM = 1  # of those files: another number leaves older ones alone
 
 
 class _OtherSizeError(Exception):
-    """A picture that doesn't have the size of those before it."""
+    """An image that doesn't have the size of those before it."""
 
 
 def decode_all(
     listing: Listing, size: tuple[int, int] | None, resizing: str, on_progress: Progress
-) -> tuple[Pictures, Inspection]:
-    """The readable pictures, [N, H, W, C] in the order of the listing, and what was found in each file.
+) -> tuple[Images, Inspection]:
+    """The readable images, [N, H, W, C] in the order of the listing, and what was found in each file.
 
-    size: (height, width); by default the one that all pictures share, else 64x64. resizing: how others come to it.
+    size: (height, width); by default the one that all images share, else 64x64. resizing: how others come to it.
     Raises DataError where there is no room for them, neither in memory nor on the disk.
     """
     if size is not None:
         return _stored(listing, size, resizing, on_progress)
     shared = _likely_size(listing)
     if shared is not None and max(shared) <= LARGEST_SIDE:
-        # Most data sets have one size, which a few pictures tell: looking at all headers first is a second pass.
+        # Most data sets have one size, which a few images tell: looking at all headers first is a second pass.
         with suppress(_OtherSizeError):
             return _stored(listing, shared, None, on_progress)
     return _stored(listing, USUAL_SIZE, resizing, on_progress)
 
 
 def _likely_size(listing: Listing) -> tuple[int, int] | None:
-    """(height, width) that some pictures, from the first to the last, have in common; None where they differ."""
+    """(height, width) that some images, from the first to the last, have in common; None where they differ."""
     sizes: set[tuple[int, int]] = set()
     for place in np.unique(np.linspace(0, len(listing) - 1, PROBES).astype(np.int64)).tolist():
-        with suppress(PictureError), listing.decoding(place) as decoded:
+        with suppress(ImageError), listing.decoding(place) as decoded:
             sizes.add(decoded.pixels.shape[:2])
     return sizes.pop() if len(sizes) == 1 else None
 
 
 def _stored(
     listing: Listing, size: tuple[int, int], resizing: str | None, on_progress: Progress
-) -> tuple[Pictures, Inspection]:
+) -> tuple[Images, Inspection]:
     """Decoded and resized, in memory where they fit, else in a file. resizing: None refuses other sizes."""
     needed = len(listing) * size[0] * size[1] * 3
     if needed <= _memory():
         return _gathered(listing, size, resizing, PixelWriter(len(listing), *size), on_progress)
-    kept = cache_folder() / "pictures" / _key(listing, size, resizing)
+    kept = cache_folder() / "images" / _key(listing, size, resizing)
     try:
         if not kept.is_dir():
             kept.parent.mkdir(parents=True, exist_ok=True)
@@ -83,21 +83,21 @@ def _stored(
                 writer = PixelWriter(len(listing), *size, new / PIXELS_FILE)
                 _, found = _gathered(listing, size, resizing, writer, on_progress)
                 inspecting.save(found, new / INSPECTION_FILE)
-                with suppress(OSError):  # another training may have been faster, whose pictures are as good
+                with suppress(OSError):  # another training may have been faster, whose images are as good
                     new.rename(kept)
             finally:
                 shutil.rmtree(new, ignore_errors=True)
         with suppress(OSError):  # it may be somebody else's
             os.utime(kept)  # when it was used last
         found = inspecting.read(kept / INSPECTION_FILE)
-        shape = (int(found.readable.sum()), *size, 3 if found.coloured else 1)
+        shape = (int(found.readable.sum()), *size, 3 if found.colored else 1)
         if (kept / PIXELS_FILE).stat().st_size != math.prod(shape):
             raise DataError(f"{kept / PIXELS_FILE} was cut short: remove {kept}, and it is made anew")
         return PixelFile(kept / PIXELS_FILE, shape), found
     except OSError as error:
         reason = f"{error.filename or kept.parent} can't be used ({error.strerror or error})"
         raise DataError(
-            f"{reason}: pictures that don't fit into memory are kept there; name another place by XDG_CACHE_HOME, or "
+            f"{reason}: images that don't fit into memory are kept there; name another place by XDG_CACHE_HOME, or "
             f"allow more memory by {MEMORY}"
         ) from None
 
@@ -116,7 +116,7 @@ def _sweep(folder: Path, needed: int) -> None:
 
 def _gathered(
     listing: Listing, size: tuple[int, int], resizing: str | None, writer: PixelWriter, on_progress: Progress
-) -> tuple[Pictures, Inspection]:
+) -> tuple[Images, Inspection]:
     def take_one(place: int, decoded: Decoded) -> Callable[[], None]:  # noqa: ARG001
         if resizing is None and decoded.pixels.shape[:2] != size:
             raise _OtherSizeError
@@ -129,7 +129,7 @@ def _gathered(
 
 
 def _memory() -> float:
-    """Bytes of pictures that may be kept in memory."""
+    """Bytes of images that may be kept in memory."""
     given = os.environ.get(MEMORY, str(USUAL_MEMORY))
     try:
         gibibytes = float(given)
@@ -144,7 +144,7 @@ def _check_disk(listing: Listing, folder: Path, needed: int, size: tuple[int, in
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise DataError(
-            f"{listing.root} holds {len(listing):,} pictures, which at {size[0]}x{size[1]} pixels take "
+            f"{listing.root} holds {len(listing):,} images, which at {size[0]}x{size[1]} pixels take "
             f"{needed / 2**30:,.1f} GiB, more than {MEMORY} allows ({_memory() / 2**30:g}), and than is free on the "
             f"disk of {folder} ({free / 2**30:,.1f}): ask for a smaller size"
         )

@@ -1,4 +1,4 @@
-"""Pictures that are there more than once: equal ones, and ones that were saved, scaled or lightened anew."""
+"""Images that are there more than once: equal ones, and ones that were saved, scaled or lightened anew."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from zoo.errors import MissingExtraError
 
 # Of two thumbs with mean 0 and length 1; a correlation of 0.9972. Letters of 24 to 72 pixels that were saved as JPEG,
 # half of them at twice the size, moved by 0.016 in the median and by less than 0.072 in 99 of 100; the nearest of 1,500
-# others was 0.145 away. Of 6,000 pictures of Fashion-MNIST, which are much alike, five have another nearer than 0.081.
+# others was 0.145 away. Of 6,000 images of Fashion-MNIST, which are much alike, five have another nearer than 0.081.
 NEAR = 0.075
 LEAST_CONTRAST = 2.0  # of 255, the standard deviation below which a thumb is as good as empty
-NEAREST_ASPECT = 1.02  # ratio of two pictures' proportions above which one isn't the other, scaled
+NEAREST_ASPECT = 1.02  # ratio of two images' proportions above which one isn't the other, scaled
 MOST_PAIRS, COUNTED = 1_000_000, 500
 FREQUENCIES = 4  # a thumb's lowest frequencies in each direction: 15 numbers that are never further apart than it
 
 
 @dataclass(frozen=True, eq=False)
 class Duplicates:
-    """Which of N pictures are the same.
+    """Which of N images are the same.
 
-    equal: [N] int64, the same number for pictures with the same pixels; each unreadable one is alone. near: [N] the
+    equal: [N] int64, the same number for images with the same pixels; each unreadable one is alone. near: [N] the
     same for those that look the same, which equal ones do; None where they weren't looked for, or are too many.
     """
 
@@ -39,7 +39,7 @@ class Duplicates:
 
 
 def find_duplicates(inspection: Inspection) -> Duplicates:
-    """Compare each picture with each other, by an index rather than one by one."""
+    """Compare each image with each other, by an index rather than one by one."""
     readable = inspection.readable
     _, equal = np.unique(inspection.digests, return_inverse=True)
     # Those that can't be read have one digest, and nothing else in common.
@@ -63,9 +63,9 @@ def connected(units: NDArray[np.int64], pairs: NDArray[np.int64]) -> NDArray[np.
 
 
 def _near_pairs(inspection: Inspection, among: NDArray[np.int64]) -> NDArray[np.int64] | None:
-    """[P, 2] indices into `among`, of pictures with the same proportions whose thumbs are near.
+    """[P, 2] indices into `among`, of images with the same proportions whose thumbs are near.
 
-    None where they are more than MOST_PAIRS, as in pictures of one scene: there it would take hours.
+    None where they are more than MOST_PAIRS, as in images of one scene: there it would take hours.
     """
     assert inspection.thumbs is not None  # noqa: S101 (the caller asked)
     thumbs = inspection.thumbs[among].reshape(len(among), THUMB * THUMB).astype(np.float32)
@@ -94,7 +94,7 @@ def _near_pairs(inspection: Inspection, among: NDArray[np.int64]) -> NDArray[np.
 def _within(tree: Any, points: NDArray[np.float32]) -> NDArray[np.int64] | None:
     """[P, 2] indices of points that are NEAR; None for more than MOST_PAIRS.
 
-    Asked point by point, and for the neighbours of those alone that have one: the tree's own `query_pairs` took 65 s
+    Asked point by point, and for the neighbors of those alone that have one: the tree's own `query_pairs` took 65 s
     for the 100,000 points that this goes through in 2.
     """
     pairs, found = [np.empty((0, 2), np.int64)], 0
@@ -105,9 +105,9 @@ def _within(tree: Any, points: NDArray[np.float32]) -> NDArray[np.int64] | None:
             return None
         crowded = start + np.flatnonzero(counts > 1)
         if len(crowded):
-            neighbours = tree.query_ball_point(points[crowded], NEAR)
-            one = np.repeat(crowded, [len(others) for others in neighbours])
-            other = np.concatenate(neighbours).astype(np.int64)
+            neighbors = tree.query_ball_point(points[crowded], NEAR)
+            one = np.repeat(crowded, [len(others) for others in neighbors])
+            other = np.concatenate(neighbors).astype(np.int64)
             pairs.append(np.stack([one, other], axis=1)[one < other])
     return np.concatenate(pairs)
 

@@ -1,4 +1,4 @@
-"""What was found in a folder of pictures, whether one can learn from it, and what to do about it."""
+"""What was found in a folder of images, whether one can learn from it, and what to do about it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zoo.data.report import ClassCount, Finding, Report, Same, SizeCount
 from zoo.images import FORMATS
 
 LARGEST_UNREADABLE_SHARE = 0.05  # above it, something is wrong with the folder rather than with a few files
-# Pictures of the largest class for one of the smallest: above it, accuracy is about the largest.
+# Images of the largest class for one of the smallest: above it, accuracy is about the largest.
 LARGEST_IMBALANCE = 5.0
 MOST_GROUPS, MOST_FILES, MOST_SIZES = 1000, 20, 2000  # that a report names one by one; it counts all of them
 USABLE, LOOK, UNUSABLE = "good to learn from", "usable, but have a look", "not to be learned from yet"
@@ -67,7 +67,7 @@ def _surplus(units: NDArray[np.int64]) -> int:
 
 
 def _counts(listing: Listing, used: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """[K, 3]: how many of the pictures are of each class and split."""
+    """[K, 3]: how many of the images are of each class and split."""
     counts = np.zeros((len(listing.labels), len(SPLITS)), np.int64)
     np.add.at(counts, (listing.classes[used], listing.splits[used]), 1)
     return counts
@@ -94,7 +94,7 @@ def _same(listing: Listing, duplicates: Duplicates) -> tuple[tuple[Same, ...], i
             found.append(
                 Same(
                     kind=kind,
-                    pictures=len(members),
+                    images=len(members),
                     files=tuple(listing.files[k] for k in members[:MOST_FILES]),
                     labels=tuple(listing.labels[k] for k in np.unique(listing.classes[members])),
                     splits=tuple(SPLITS[k] for k in np.unique(listing.splits[members])),
@@ -133,7 +133,7 @@ def _findings(
     if across:
         yield Finding(
             False,
-            f"{_count(across, 'picture')} can be found in more than one of {', '.join(listing.given)}: what is tested "
+            f"{_count(across, 'image')} can be found in more than one of {', '.join(listing.given)}: what is tested "
             "was learned by heart; equal ones are left out of train, near ones are yours to sort out",
         )
     grouped = listing.groups >= 0
@@ -145,18 +145,18 @@ def _findings(
             "share with test, and train with validation, is left out of them",
         )
     if between:
-        yield Finding(False, f"{_count(between, 'picture')} can be found in more than one class: keep the right one")
+        yield Finding(False, f"{_count(between, 'image')} can be found in more than one class: keep the right one")
     if duplicates.near is None:
-        yield Finding(False, "near duplicates weren't looked for: the pictures are too many, or too much alike")
+        yield Finding(False, "near duplicates weren't looked for: the images are too many, or too much alike")
     elif not unusable and kept.near is None:
         yield Finding(
-            False, "nearly all pictures of a class look alike: only equal ones are kept together when splits are drawn"
+            False, "nearly all images of a class look alike: only equal ones are kept together when splits are drawn"
         )
     if surplus["equal"] or surplus.get("near"):
         near = f", and {surplus['near']:,} look like another" if surplus.get("near") else ""
         yield Finding(
             False,
-            f"{surplus['equal']:,} of the pictures {'is' if surplus['equal'] == 1 else 'are'} there already, pixel by "
+            f"{surplus['equal']:,} of the images {'is' if surplus['equal'] == 1 else 'are'} there already, pixel by "
             f"pixel{near}: those are kept in one split, and count as often as they are there",
         )
     counts = by_split.sum(axis=1)
@@ -164,15 +164,15 @@ def _findings(
         largest, smallest = listing.labels[int(counts.argmax())], listing.labels[int(counts.argmin())]
         yield Finding(
             False,
-            f"class {largest!r} has {counts.max() / counts.min():.1f} times the pictures of {smallest!r}: add some, or "
+            f"class {largest!r} has {counts.max() / counts.min():.1f} times the images of {smallest!r}: add some, or "
             "draw as many of each by --set balance=classes",
         )
     if wrongly_named:
-        yield Finding(False, f"{_count(wrongly_named, 'picture')} named as another format: used all the same")
+        yield Finding(False, f"{_count(wrongly_named, 'image')} named as another format: used all the same")
     if listing.left_out:
         kinds = Counter(problem.kind for problem in listing.left_out)
         told = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
-        yield Finding(False, f"left out as no pictures to learn from: {told}")
+        yield Finding(False, f"left out as no images to learn from: {told}")
 
 
 def why_unusable(listing: Listing, inspection: Inspection | None = None, duplicates: Duplicates | None = None) -> str:
@@ -184,9 +184,9 @@ def why_unusable(listing: Listing, inspection: Inspection | None = None, duplica
     among = f" that can be read ({problems[0].sentence})" if problems else ""
     root, used = listing.root, inspection.readable if inspection else np.ones(len(listing), bool)
     if not used.any():
-        return f"{root} holds no pictures{among}: expected {listing.expected}"
+        return f"{root} holds no images{among}: expected {listing.expected}"
     if "train" not in listing.given:
-        return f"{root} holds {' and '.join(listing.given)} pictures, but no folder train to learn from"
+        return f"{root} holds {' and '.join(listing.given)} images, but no folder train to learn from"
     if len(listing.labels) < 2:
         return f"{root} holds one class, {listing.labels[0]!r}: expected 2 classes or more"
     unprintable = next((label for label in listing.labels if not label.isprintable()), None)
@@ -201,26 +201,26 @@ def why_unusable(listing: Listing, inspection: Inspection | None = None, duplica
             found = int(counts[number, SPLITS.index(split)])
             if found < expected:
                 return (
-                    f"class {label!r} in {where} has {_count(found, 'picture')}{among}, expected at least {expected}, "
+                    f"class {label!r} in {where} has {_count(found, 'image')}{among}, expected at least {expected}, "
                     "so that train, validation and test have one each: add some, or remove the class"
                 )
             if apart is not None and split == "train" and apart[number] < expected:
                 return (
-                    f"class {label!r} in {where} has {_count(found, 'picture')}, of which {apart[number]} can be kept "
+                    f"class {label!r} in {where} has {_count(found, 'image')}, of which {apart[number]} can be kept "
                     f"apart (the others are duplicates, or of one group), expected at least {expected}, so that "
                     "train, validation and test have one each: add some, or remove the class"
                 )
     if len(problems) > LARGEST_UNREADABLE_SHARE * len(listing):
         named = "; ".join(problem.sentence for problem in problems[:3])
         return (
-            f"{len(problems)} of {len(listing)} pictures in {root} can't be read, expected at most "
+            f"{len(problems)} of {len(listing)} images in {root} can't be read, expected at most "
             f"{LARGEST_UNREADABLE_SHARE:.0%}: {named}{'; ...' if len(problems) > 3 else ''}"
         )
     return ""
 
 
 def _apart(listing: Listing, used: NDArray[np.bool_], duplicates: Duplicates) -> NDArray[np.int64]:
-    """[K]: in how many pieces the train pictures of each class can be divided."""
+    """[K]: in how many pieces the train images of each class can be divided."""
     learned = used & (listing.splits == SPLITS.index("train"))
     pieces = np.unique(np.stack([listing.classes[learned], together(listing, duplicates)[learned]]), axis=1)
     return np.bincount(pieces[0], minlength=len(listing.labels))
@@ -235,13 +235,13 @@ def kept_together(listing: Listing, inspection: Inspection, duplicates: Duplicat
 
 
 def together(listing: Listing, duplicates: Duplicates) -> NDArray[np.int64]:
-    """[N]: what may not lie in two splits has the same number: duplicates, and pictures of one group."""
+    """[N]: what may not lie in two splits has the same number: duplicates, and images of one group."""
     if not (listing.groups >= 0).any():
         return duplicates.units
     grouped = np.flatnonzero(listing.groups >= 0)
     order = grouped[np.argsort(listing.groups[grouped], kind="stable")]
-    neighbours = order[:-1][np.diff(listing.groups[order]) == 0], order[1:][np.diff(listing.groups[order]) == 0]
-    return connected(duplicates.units, duplicates.units[np.stack(neighbours, axis=1)])
+    neighbors = order[:-1][np.diff(listing.groups[order]) == 0], order[1:][np.diff(listing.groups[order]) == 0]
+    return connected(duplicates.units, duplicates.units[np.stack(neighbors, axis=1)])
 
 
 def _count(count: int, what: str) -> str:

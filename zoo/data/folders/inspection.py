@@ -14,19 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data.listing import Listing, Problem
-from zoo.errors import DataError, PictureError
+from zoo.errors import DataError, ImageError
 from zoo.images import FORMATS, Decoded, Pixels
 
 Progress = Callable[[int, int], None]  # done, in all
 
 ARRAY = 100
-THUMB = 16  # pixels a side of the small grey pictures that near duplicates are found with
-# More pictures than these are looked through for equal ones alone: their thumbs would take more memory than the rest.
+THUMB = 16  # pixels a side of the small gray images that near duplicates are found with
+# More images than these are looked through for equal ones alone: their thumbs would take more memory than the rest.
 LARGEST_WITH_THUMBS = 200_000
 # Bytes that Pillow allocates at once. Of its usual 16 MiB, glibc keeps what one thread gives back from the others: five
-# pictures of 64 million pixels took 5 GB, one after the other. Blocks above 32 MiB go back to the system.
+# images of 64 million pixels took 5 GB, one after the other. Blocks above 32 MiB go back to the system.
 BLOCK = 64 * 2**20
-AHEAD = 256  # pictures that are decoded before the first of them is taken
+AHEAD = 256  # images that are decoded before the first of them is taken
 ENDINGS = {
     "BMP": (".bmp",),
     "GIF": (".gif",),
@@ -43,14 +43,14 @@ class Inspection:
     """What was found in N files.
 
     formats: [N] int8, indices into zoo.images.FORMATS; -1 where it can't be read, ARRAY where it was one. modes: [N]
-    Pillow's names, such as RGB. colours: [N] bool, whether it shows any. heights, widths: [N] int32, in pixels,
-    upright. digests: [N] 16 bytes each, of the decoded pixels: equal ones are the same picture. thumbs: [N, 16, 16]
-    uint8, grey; None where they are too many. problems: of those that can't be read, in their order.
+    Pillow's names, such as RGB. colors: [N] bool, whether it shows any. heights, widths: [N] int32, in pixels,
+    upright. digests: [N] 16 bytes each, of the decoded pixels: equal ones are the same image. thumbs: [N, 16, 16]
+    uint8, gray; None where they are too many. problems: of those that can't be read, in their order.
     """
 
     formats: NDArray[np.int8]
     modes: NDArray[np.str_]
-    colours: NDArray[np.bool_]
+    colors: NDArray[np.bool_]
     heights: NDArray[np.int32]
     widths: NDArray[np.int32]
     digests: NDArray[np.void]
@@ -63,12 +63,12 @@ class Inspection:
         return self.formats >= 0
 
     @property
-    def coloured(self) -> bool:
-        """Whether any picture that can be used shows a colour, so that all of them have three channels."""
-        return bool(self.colours[self.readable].any())
+    def colored(self) -> bool:
+        """Whether any image that can be used shows a color, so that all of them have three channels."""
+        return bool(self.colors[self.readable].any())
 
     def wrongly_named(self, listing: Listing) -> Iterator[Problem]:
-        """Pictures whose name ends as those of another format do. They are used all the same."""
+        """Images whose name ends as those of another format do. They are used all the same."""
         for k in np.flatnonzero(self.readable & (self.formats != ARRAY)).tolist():
             kind, file = FORMATS[self.formats[k]], listing.files[k]
             if not file.lower().endswith(ENDINGS[kind]):
@@ -81,9 +81,9 @@ def inspect(
     on_progress: Progress,
     ahead_of: int = AHEAD,
 ) -> Inspection:
-    """Decode each picture once, `ahead_of` of them before the first is taken.
+    """Decode each image once, `ahead_of` of them before the first is taken.
 
-    take: given the place of a readable picture in the listing, and the picture, in one of several threads; what it
+    take: given the place of a readable image in the listing, and the image, in one of several threads; what it
     returns is called in the order of the listing, by one thread.
     """
     from PIL import Image
@@ -91,23 +91,23 @@ def inspect(
     Image.core.set_block_size(BLOCK)  # type: ignore[attr-defined]
     count = len(listing)
     formats, modes = np.full(count, -1, np.int8), np.zeros(count, "<U8")
-    colours = np.zeros(count, bool)
+    colors = np.zeros(count, bool)
     heights, widths = np.zeros(count, np.int32), np.zeros(count, np.int32)
     digests = np.zeros(count, "V16")
     thumbs = np.zeros((count, THUMB, THUMB), np.uint8) if count <= LARGEST_WITH_THUMBS else None
     problems: list[Problem] = []
 
-    def look(place: int) -> PictureError | Callable[[], None]:
+    def look(place: int) -> ImageError | Callable[[], None]:
         try:
             with listing.decoding(place) as decoded:
                 pixels = decoded.pixels
                 heights[place], widths[place] = pixels.shape[:2]
-                colours[place] = pixels.shape[2] == 3
+                colors[place] = pixels.shape[2] == 3
                 digests[place] = _digest(pixels)
                 if thumbs is not None:
                     thumbs[place] = _thumb(pixels)
                 taken = take(place, decoded)
-        except PictureError as error:
+        except ImageError as error:
             return error
         formats[place], modes[place] = FORMATS.index(decoded.format) if decoded.format else ARRAY, decoded.mode
         return taken
@@ -116,12 +116,12 @@ def inspect(
         for start in range(0, count, ahead_of):  # all at once would take a kilobyte each before the first is read
             ahead = range(start, min(start + ahead_of, count))
             for place, looked in zip(ahead, threads.map(look, ahead), strict=True):
-                if isinstance(looked, PictureError):
+                if isinstance(looked, ImageError):
                     problems.append(Problem(listing.files[place], looked.kind, str(looked)))
                 else:
                     looked()
                 on_progress(place + 1, count)
-    return Inspection(formats, modes, colours, heights, widths, digests, thumbs, tuple(problems))
+    return Inspection(formats, modes, colors, heights, widths, digests, thumbs, tuple(problems))
 
 
 def _digest(pixels: Pixels) -> bytes:
@@ -131,7 +131,7 @@ def _digest(pixels: Pixels) -> bytes:
 
 
 def _thumb(pixels: Pixels) -> Pixels:
-    """[H, W, C] -> [16, 16], grey. Each pixel takes in some of its neighbours: edges may lie anywhere between two."""
+    """[H, W, C] -> [16, 16], gray. Each pixel takes in some of its neighbors: edges may lie anywhere between two."""
     from PIL import Image
 
     image = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)).convert("L")
@@ -139,7 +139,7 @@ def _thumb(pixels: Pixels) -> Pixels:
 
 
 def save(inspection: Inspection, file: Path) -> None:
-    """Write it beside pictures that are kept in a file. No pickle."""
+    """Write it beside images that are kept in a file. No pickle."""
     problems = json.dumps([(p.file, p.kind, p.sentence) for p in inspection.problems]).encode()
     arrays = {name: value for name, value in vars(inspection).items() if name != "problems" and value is not None}
     with file.open("wb") as out:

@@ -1,4 +1,4 @@
-"""The layouts that people have their pictures in, each read into a listing.
+"""The layouts that people have their images in, each read into a listing.
 
 A folder in which each sub-folder is a class; one of train, validation and test with the classes in each; a table of
 files, as CSV or as JSON lines; arrays of NumPy.
@@ -23,13 +23,13 @@ ENDINGS = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".p
 SPLIT_NAMES = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 TABLE_ENDINGS = (".csv", ".jsonl")
 PATH, LABEL, SPLIT, GROUP = "path", "label", "split", "group"  # the columns of a table
-BY_FOLDER = "folder"  # what `groups` says where pictures of one sub-folder of a class belong together
+BY_FOLDER = "folder"  # what `groups` says where images of one sub-folder of a class belong together
 
 
-def list_pictures(path: Path, groups: str | None = None) -> Listing:
-    """The pictures of a folder, or of a table that ends in .csv or .jsonl, in natural order or in the table's.
+def list_images(path: Path, groups: str | None = None) -> Listing:
+    """The images of a folder, or of a table that ends in .csv or .jsonl, in natural order or in the table's.
 
-    groups: a column of the table, or `folder`: which pictures are to stay together when splits are drawn. A table's
+    groups: a column of the table, or `folder`: which images are to stay together when splits are drawn. A table's
     column `group` is taken unasked.
     Raises DataError for what isn't there or can't be read.
     """
@@ -42,7 +42,7 @@ def list_pictures(path: Path, groups: str | None = None) -> Listing:
     if not path.is_dir():
         found = "it is a file" if path.exists() else "there is none"
         raise DataError(
-            f"expected a folder with a sub-folder for each class, a table of pictures ({', '.join(TABLE_ENDINGS)}) or "
+            f"expected a folder with a sub-folder for each class, a table of images ({', '.join(TABLE_ENDINGS)}) or "
             f"arrays ({ARRAYS_ENDING}) at {path}, but {found}"
         )
     if groups not in (None, BY_FOLDER):
@@ -104,18 +104,18 @@ def _list_folder(root: Path, *, by_folder: bool) -> Listing:
     for top in tops if is_split else ("",):
         split = SPLIT_NAMES[top.lower()] if top else "train"
         if split in given:
-            raise DataError(f"{root} holds two folders for {split} pictures, {top} is one of them: keep one")
+            raise DataError(f"{root} holds two folders for {split} images, {top} is one of them: keep one")
         given.append(split)
         if top:
             _leave_out_loose(root, root / top, found.left_out)
         for label in _folders(root, root / top, found.left_out) if top else tops:
             labels.append(label)
             base = f"{top}/{label}" if top else label
-            for file in _pictures(root, base, found.left_out):
+            for file in _images(root, base, found.left_out):
                 folder = file[len(base) + 1 :].rpartition("/")[0].partition("/")[0]
                 found.add(file, label, split, f"{label}/{folder}" if by_folder and folder else "")
     expected = f"a sub-folder for each class, with files in it that end in {' '.join(ENDINGS)}"
-    return found.listing(root.resolve().name or "pictures", root, labels, given, expected)
+    return found.listing(root.resolve().name or "images", root, labels, given, expected)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -140,7 +140,7 @@ def _folders(root: Path, folder: Path, left_out: list[Problem]) -> list[str]:
     return names
 
 
-def _pictures(root: Path, base: str, left_out: list[Problem]) -> Iterator[str]:
+def _images(root: Path, base: str, left_out: list[Problem]) -> Iterator[str]:
     """The files at any depth below a class's folder, those of a folder before those of its sub-folders."""
     waiting = [base]
     while waiting:
@@ -151,7 +151,7 @@ def _pictures(root: Path, base: str, left_out: list[Problem]) -> Iterator[str]:
                 continue
             if not entry.name.lower().endswith(ENDINGS):
                 left_out.append(
-                    Problem(file, "not called a picture", f"{printable(entry.path)} doesn't end as pictures do")
+                    Problem(file, "not called an image", f"{printable(entry.path)} doesn't end as images do")
                 )
             elif entry.is_symlink() and not _inside(os.path.realpath(root), entry.path):
                 left_out.append(
@@ -163,7 +163,7 @@ def _pictures(root: Path, base: str, left_out: list[Problem]) -> Iterator[str]:
 
 
 def _leave_out_loose(root: Path, folder: Path, left_out: list[Problem]) -> None:
-    """Pictures beside the folders of classes are of no class."""
+    """Images beside the folders of classes are of no class."""
     for entry in _entries(folder):
         if entry.name.lower().endswith(ENDINGS) and not _is_folder(entry):
             sentence = f"{printable(entry.path)} lies in no class's folder"
@@ -201,7 +201,7 @@ def _list_table(path: Path, groups: str | None) -> Listing:
         file, label = _text(row, PATH, where), _text(row, LABEL, where)
         group = row.get(column)
         if groups and group is None:
-            raise DataError(f"{where} has no {groups}, by which pictures are to be grouped: give it one")
+            raise DataError(f"{where} has no {groups}, by which images are to be grouped: give it one")
         split = row.get(SPLIT) or ""
         if split and str(split).lower() not in SPLIT_NAMES:
             raise DataError(f"{where} names the split {split!r}, expected train, validation or test")
@@ -213,15 +213,15 @@ def _list_table(path: Path, groups: str | None) -> Listing:
             continue
         found.add(file, label.strip(), kept, "" if group is None else str(group))
     if column is None:
-        raise DataError(f"{path} holds no rows: expected one for each picture, with its {PATH} and its {LABEL}")
+        raise DataError(f"{path} holds no rows: expected one for each image, with its {PATH} and its {LABEL}")
     if "" in given and len(given) > 1:
         raise DataError(f"{given['']} names no split, though other rows do: give all of them one, or none")
-    expected = f"rows of {path.name} whose {PATH} leads to a picture beside or below it"
+    expected = f"rows of {path.name} whose {PATH} leads to an image beside or below it"
     return found.listing(path.stem, root, found.labels, ["train"] if "" in given else sorted(given), expected)
 
 
-def names_pictures(path: Path) -> bool:
-    """Whether a CSV has the columns of a table of files: one without them holds values, and no pictures."""
+def names_images(path: Path) -> bool:
+    """Whether a CSV has the columns of a table of files: one without them holds values, and no images."""
     try:
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
             return {PATH, LABEL} <= set(next(csv.reader(lines), []))

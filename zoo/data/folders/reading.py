@@ -1,4 +1,4 @@
-"""A folder or a table of pictures becomes a data set: listed, decoded, looked through for duplicates, divided."""
+"""A folder or a table of images becomes a data set: listed, decoded, looked through for duplicates, divided."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from zoo.data.folders.decoding import decode_all
 from zoo.data.folders.duplicates import Duplicates, find_duplicates
 from zoo.data.folders.findings import kept_together, make_report, obstacle, together, why_unusable
 from zoo.data.folders.inspection import Inspection, Progress, inspect
-from zoo.data.folders.layouts import list_pictures
+from zoo.data.folders.layouts import list_images
 from zoo.data.listing import SPLITS, Listing, Names, Problem
-from zoo.data.pixels import Pictures, take_apart
+from zoo.data.pixels import Images, take_apart
 from zoo.data.report import Report
 from zoo.data.splits import fill_splits
 from zoo.errors import DataError
 from zoo.images import Decoded, Pixels, resize
 
-EXAMPLE_SIDE = 96  # pixels, of the pictures that a report shows
+EXAMPLE_SIDE = 96  # pixels, of the images that a report shows
 ON_BAD = ("skip", "fail")
 
 
-def read_pictures(
+def read_images(
     path: Path,
     *,
     size: tuple[int, int] | None = None,
@@ -35,28 +35,28 @@ def read_pictures(
     on_bad: str = ON_BAD[0],
     on_progress: Progress,
 ) -> DataSet:
-    """Read every picture of a folder or a table into a data set of its name.
+    """Read every image of a folder or a table into a data set of its name.
 
-    size: (height, width); by default the one that all pictures share, else 64x64. One channel where every picture is
-    grey, else three. Splits that the source doesn't have are drawn from its train pictures, 70/10/20 where it has none:
+    size: (height, width); by default the one that all images share, else 64x64. One channel where every image is
+    gray, else three. Splits that the source doesn't have are drawn from its train images, 70/10/20 where it has none:
     the same share of each class, duplicates and groups together.
-    groups: as in `list_pictures`. on_bad: skip leaves out what can't be read, up to 5 % of it; fail takes none.
-    Raises DataError for what isn't there, one class, a class with too few pictures for the splits, or too many pictures
+    groups: as in `list_images`. on_bad: skip leaves out what can't be read, up to 5 % of it; fail takes none.
+    Raises DataError for what isn't there, one class, a class with too few images for the splits, or too many images
     that can't be read.
     """
-    listing = list_pictures(path, groups)
+    listing = list_images(path, groups)
     _refuse(why_unusable(listing))
-    pictures, inspection = decode_all(listing, size, resizing, on_progress)
+    images, inspection = decode_all(listing, size, resizing, on_progress)
     duplicates = find_duplicates(inspection)
     kept = kept_together(listing, inspection, duplicates)
     report = make_report(listing, inspection, duplicates, kept)
     _refuse(obstacle(report.findings))
     if on_bad == "fail" and inspection.problems:
         raise DataError(
-            f"{len(inspection.problems)} of {len(listing)} pictures in {listing.root} can't be read: "
+            f"{len(inspection.problems)} of {len(listing)} images in {listing.root} can't be read: "
             f"{inspection.problems[0].sentence} is the first"
         )
-    splits, leaked = _divided(listing, inspection, kept, pictures)
+    splits, leaked = _divided(listing, inspection, kept, images)
     return DataSet(
         name=listing.name,
         labels=listing.labels,
@@ -71,14 +71,14 @@ def read_pictures(
     )
 
 
-def check_pictures(
+def check_images(
     path: Path, *, groups: str | None = None, examples: int = 0, on_progress: Progress
 ) -> tuple[Report, dict[str, list[Pixels]]]:
-    """Look at every picture as `read_pictures` does, and keep none but `examples` of each class, by its name.
+    """Look at every image as `read_images` does, and keep none but `examples` of each class, by its name.
 
     Raises DataError where nothing can be listed.
     """
-    listing = list_pictures(path, groups)
+    listing = list_images(path, groups)
     shown: dict[str, list[Pixels]] = {label: [] for label in listing.labels}
     wanted = {int(place) for k in range(len(listing.labels)) for place in _spread(listing.classes == k, examples)}
 
@@ -109,7 +109,7 @@ def _within(height: int, width: int, most: int) -> tuple[int, int]:
 
 
 def _told(listing: Listing) -> Iterator[str]:
-    """A sentence for each kind of thing that is no picture: there may be as many as there are pictures."""
+    """A sentence for each kind of thing that is no image: there may be as many as there are images."""
     by_kind: dict[str, list[Problem]] = {}
     for problem in listing.left_out:
         by_kind.setdefault(problem.kind, []).append(problem)
@@ -131,11 +131,11 @@ def _refuse(reason: str) -> None:
 
 
 def _divided(
-    listing: Listing, inspection: Inspection, duplicates: Duplicates, pictures: Pictures
+    listing: Listing, inspection: Inspection, duplicates: Duplicates, images: Images
 ) -> tuple[dict[str, Split], list[str]]:
     """train, validation and test, and a sentence for what had to be left out of one of them."""
     readable = inspection.readable
-    rows = np.cumsum(readable) - 1  # [N] in the listing -> in the pictures
+    rows = np.cumsum(readable) - 1  # [N] in the listing -> in the images
     places = {split: np.flatnonzero(readable & (listing.splits == SPLITS.index(split))) for split in listing.given}
     leaked: list[str] = []
     same = together(listing, Duplicates(duplicates.equal, None))
@@ -145,7 +145,7 @@ def _divided(
             if known.any():
                 first = listing.where(int(places[learner][known][0]))
                 leaked.append(
-                    f"{known.sum():,} {learner} pictures are among those of {judge}, pixel by pixel or by their group, "
+                    f"{known.sum():,} {learner} images are among those of {judge}, pixel by pixel or by their group, "
                     f"and are left out of {learner}: {first} is the first"
                 )
                 places[learner] = places[learner][~known]
@@ -155,8 +155,8 @@ def _divided(
         present = np.isin(np.arange(len(listing.labels)), listing.classes[places[name]])
         if not present.all():
             label = listing.labels[int(present.argmin())]
-            raise DataError(f"class {label!r} has no picture of its own in {name} of {listing.root}: {because}")
-    parts = take_apart(pictures, [rows[places[name]] for name in SPLITS])
+            raise DataError(f"class {label!r} has no image of its own in {name} of {listing.root}: {because}")
+    parts = take_apart(images, [rows[places[name]] for name in SPLITS])
     return {
         name: Split(
             part,

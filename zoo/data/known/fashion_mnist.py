@@ -1,4 +1,4 @@
-"""Fashion-MNIST: 70,000 pictures of clothes (Xiao, Rasul & Vollgraf 2017), wherever they lie, else downloaded."""
+"""Fashion-MNIST: 70,000 images of clothes (Xiao, Rasul & Vollgraf 2017), wherever they lie, else downloaded."""
 
 from __future__ import annotations
 
@@ -42,31 +42,31 @@ FILES = {
 }
 BASE_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"  # the authors'; each file is checked
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
-VALIDATION_PICTURES = 5_000
+VALIDATION_IMAGES = 5_000
 PATIENCE = 20  # seconds without an answer
 
 
 @data_set("fashion-mnist")
 def fashion_mnist(folder: Path | None, on_progress: Progress) -> DataSet:
-    """Clothes, 28x28 grey, 10 classes, 60,000 + 10,000 pictures (Xiao, Rasul & Vollgraf 2017)."""
+    """Clothes, 28x28 gray, 10 classes, 60,000 + 10,000 images (Xiao, Rasul & Vollgraf 2017)."""
     found = _find(folder) or _download(on_progress)
-    pictures, labels, test_pictures, test_labels = (_read(found / file) for file in FILES)
-    given = _split(pictures, labels)
-    train, validation = draw(given.labels, VALIDATION_PICTURES / len(given))
+    images, labels, test_images, test_labels = (_read(found / file) for file in FILES)
+    given = _split(images, labels)
+    train, validation = draw(given.labels, VALIDATION_IMAGES / len(given))
     return DataSet(
         name="fashion-mnist",
         labels=LABELS,
         train=given.take(train),
         validation=given.take(validation),
-        test=_split(test_pictures, test_labels),
+        test=_split(test_images, test_labels),
         mirrored=True,  # a mirrored boot is a boot
         origin=str(found),
     )
 
 
-def _split(pictures: bytes, labels: bytes) -> Split:
+def _split(encoded: bytes, labels: bytes) -> Split:
     """From the two files' content in the IDX format: a header of 16 and of 8 bytes, then one byte a value."""
-    images = np.frombuffer(pictures, np.uint8, offset=16).reshape(-1, 28, 28, 1)
+    images = np.frombuffer(encoded, np.uint8, offset=16).reshape(-1, 28, 28, 1)
     indices = np.frombuffer(labels, np.uint8, offset=8).astype(np.int64)
     return Split(images, indices, tuple(str(i) for i in range(len(indices))))
 

@@ -1,6 +1,6 @@
 """Augmentation of a whole batch at once: uint8 in, uint8 out, and the same change again for the same seed.
 
-Each function: images [B, H, W, C] uint8, mirrored (whether a mirrored picture keeps its label), seed [2] int64
+Each function: images [B, H, W, C] uint8, mirrored (whether a mirrored image keeps its label), seed [2] int64
 -> [B, H, W, C] uint8. It runs inside of tf.data, where every operation is a call: few and large ones are fast.
 """
 
@@ -26,17 +26,17 @@ def augmentation_called(name: str) -> Augmentation:
 
 
 def none(images: Tensor, mirrored: bool, seed: Tensor) -> Tensor:  # noqa: ARG001 (one signature for all)
-    """Pictures as they are."""
+    """Images as they are."""
     return images
 
 
 def mirror(images: Tensor, mirrored: bool, seed: Tensor) -> Tensor:
-    """Every other picture is mirrored, where labels allow it."""
+    """Every other image is mirrored, where labels allow it."""
     return _moved(images, 0, mirrored, seed) if mirrored else images
 
 
 def light(images: Tensor, mirrored: bool, seed: Tensor) -> Tensor:
-    """Each picture is shifted by up to 1/14 of its side, at least one pixel; its edge fills what is uncovered.
+    """Each image is shifted by up to 1/14 of its side, at least one pixel; its edge fills what is uncovered.
 
     Every other one is mirrored, where labels allow it.
     """
@@ -44,7 +44,7 @@ def light(images: Tensor, mirrored: bool, seed: Tensor) -> Tensor:
 
 
 def strong(images: Tensor, mirrored: bool, seed: Tensor) -> Tensor:
-    """`light`, and in every other picture a rectangle of noise."""
+    """`light`, and in every other image a rectangle of noise."""
     import tensorflow as tf
 
     seeds = tf.random.split(seed, 2)
@@ -59,7 +59,7 @@ def _moved(images: Tensor, shift_share: float, mirrored: bool, seed: Tensor) -> 
     count, height, width, channels = images.shape
 
     def positions(side: int, seed: Tensor) -> Tensor:
-        """[B, side] int32: for each place the one that it is taken from, outside of the picture the nearest inside."""
+        """[B, side] int32: for each place the one that it is taken from, outside of the image the nearest inside."""
         most = max(1, round(side * shift_share)) if shift_share else 0
         shift = tf.random.stateless_uniform([count, 1], seed, -most, most + 1, tf.int32)
         return tf.clip_by_value(tf.range(side)[None] + shift, 0, side - 1)
@@ -68,15 +68,15 @@ def _moved(images: Tensor, shift_share: float, mirrored: bool, seed: Tensor) -> 
     if mirrored:
         flipped = tf.random.stateless_uniform([count, 1], seeds[2]) < 0.5
         columns = tf.where(flipped, width - 1 - columns, columns)
-    pictures = tf.range(count)[:, None, None] * (height * width)
-    places = pictures + rows[:, :, None] * width + columns[:, None, :]  # [B, H, W]
+    starts = tf.range(count)[:, None, None] * (height * width)
+    places = starts + rows[:, :, None] * width + columns[:, None, :]  # [B, H, W]
     return tf.gather(tf.reshape(images, [count * height * width, channels]), places)
 
 
 def _erased(images: Tensor, seed: Tensor) -> Tensor:
-    """Random erasing (Zhong et al. 2020, with their numbers): half of the pictures lose 2 to 40 % of their area.
+    """Random erasing (Zhong et al. 2020, with their numbers): half of the images lose 2 to 40 % of their area.
 
-    Departure: a rectangle longer than the picture is cut to it, where the paper draws another.
+    Departure: a rectangle longer than the image is cut to it, where the paper draws another.
     """
     import tensorflow as tf
 

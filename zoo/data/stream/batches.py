@@ -22,7 +22,7 @@ Teacher = Callable[[Pixels], NDArray[np.float32]]  # images [B, H, W, C] uint8 -
 
 
 def steps_per_epoch(split: Split, batch_size: int) -> int:
-    """Full batches in one pass; the pictures left over are others each time. A split smaller than a batch is one."""
+    """Full batches in one pass; the images left over are others each time. A split smaller than a batch is one."""
     return max(1, len(split) // batch_size)
 
 
@@ -41,7 +41,7 @@ def training_batches(
     Of a table it is rows [B, F] float32, which are learned as they are.
 
     A target is the share of each class, 1 in all: the label's, after smoothing, mixup and the teacher's word.
-    mirrored: whether a mirrored picture keeps its label, where the recipe leaves it to the data set. first_epoch: the
+    mirrored: whether a mirrored image keeps its label, where the recipe leaves it to the data set. first_epoch: the
     first is 0. Raises RecipeError for an unknown augmentation, or one of a table's rows.
     """
     if split.inputs.ndim == 2 and (recipe.augmentation != "none" or recipe.mixup):
@@ -59,11 +59,11 @@ def training_batches(
     with tf.device("CPU:0"):  # where tf.data works; tensors outside of its functions aren't copied into its graph
         labels = tf.constant(split.labels)
         if recipe.balance == "classes":
-            counts = np.bincount(split.labels)[split.labels]  # [N]: how many there are of each picture's class
+            counts = np.bincount(split.labels)[split.labels]  # [N]: how many there are of each image's class
             rarity = tf.constant(-np.log(counts, dtype=np.float32)[None])  # [1, N]: all classes are equally likely
 
     def order(epoch: Tensor) -> Any:
-        """[steps, B] indices of pictures. Even seeds are for orders, odd ones for changes of pictures."""
+        """[steps, B] indices of images. Even seeds are for orders, odd ones for changes of images."""
         seed = [recipe.seed, 2 * epoch]
         if recipe.balance == "classes":
             shuffled = tf.random.stateless_categorical(rarity, steps * batch_size, seed, tf.int32)[0]
@@ -73,14 +73,14 @@ def training_batches(
 
     def batch(step: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
         seed = tf.stack([recipe.seed, 2 * step + 1])
-        pictures = augment(_gathered(split, indices, batch_size), mirrored, seed)
+        images = augment(_gathered(split, indices, batch_size), mirrored, seed)
         targets = tf.one_hot(tf.gather(labels, indices), classes, 1 - recipe.label_smoothing + off, off)
         if recipe.mixup:
-            pictures, targets = _mixed(pictures, targets, recipe.mixup, tf.random.fold_in(seed, 1))
+            images, targets = _mixed(images, targets, recipe.mixup, tf.random.fold_in(seed, 1))
         if teacher is not None:
-            taught = tf.ensure_shape(tf.numpy_function(teacher, [pictures], tf.float32), targets.shape)
+            taught = tf.ensure_shape(tf.numpy_function(teacher, [images], tf.float32), targets.shape)
             targets += recipe.teacher_share * (taught - targets)
-        return pictures, targets
+        return images, targets
 
     orders = tf.data.Dataset.range(first_epoch, first_epoch + epochs).flat_map(order)
     batches = orders.enumerate(first_epoch * steps).map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
@@ -88,7 +88,7 @@ def training_batches(
 
 
 def plain_batches(split: Split, classes: int, batch_size: int) -> Any:
-    """A tf.data.Dataset of (images [B, H, W, C] uint8, targets [B, K] float32): each picture once, in order."""
+    """A tf.data.Dataset of (images [B, H, W, C] uint8, targets [B, K] float32): each image once, in order."""
     import tensorflow as tf
 
     def batch(start: Tensor) -> tuple[Tensor, Tensor]:
@@ -102,7 +102,7 @@ def plain_batches(split: Split, classes: int, batch_size: int) -> Any:
 
 
 def _gathered(split: Split, indices: Tensor, count: int | None) -> Tensor:
-    """Pictures or rows at indices [B], from memory or from a file; TensorFlow would copy them all."""
+    """Images or rows at indices [B], from memory or from a file; TensorFlow would copy them all."""
     import tensorflow as tf
 
     inputs = tf.numpy_function(lambda some: split.inputs[some], [indices], tf.as_dtype(split.inputs.dtype))
@@ -110,9 +110,9 @@ def _gathered(split: Split, indices: Tensor, count: int | None) -> Tensor:
 
 
 def _mixed(images: Tensor, targets: Tensor, most: float, seed: Tensor) -> tuple[Tensor, Tensor]:
-    """Each picture takes in a share, drawn evenly from 0 to `most`, of its neighbour in the batch, and of its target.
+    """Each image takes in a share, drawn evenly from 0 to `most`, of its neighbor in the batch, and of its target.
 
-    Departure from the paper: shares are drawn for each picture, and evenly where it has a Beta distribution.
+    Departure from the paper: shares are drawn for each image, and evenly where it has a Beta distribution.
     """
     import tensorflow as tf
 

@@ -128,7 +128,7 @@ def _label_place(table: TextTable, label: str | None) -> int:
     if label is None:
         raise DataError(
             f"{table.path} is a table: name the column that holds the class by --label, one of "
-            f"{', '.join(table.header[:20])}{', ...' if len(table.header) > 20 else ''}; a table of pictures has the "
+            f"{', '.join(table.header[:20])}{', ...' if len(table.header) > 20 else ''}; a table of images has the "
             "columns path and label"
         )
     if label not in table.header:

@@ -8,11 +8,11 @@ from zoo.recipe import Recipe
 
 Kernel = int | tuple[int, int]  # a side, or height and width, in pixels
 
-# Batch normalisation steadies the steps, so that they can be twice as long as the default's. In six epochs of
-# conv-small on Fashion-MNIST, Muon came to 92.6 % of the validation pictures and AdamW to 91.8 %, in the same time.
+# Batch normalization steadies the steps, so that they can be twice as long as the default's. In six epochs of
+# conv-small on Fashion-MNIST, Muon came to 92.6 % of the validation images and AdamW to 91.8 %, in the same time.
 # Some labels of any data set are wrong, and smoothing takes them less to heart.
 PATIENT = Recipe(epochs=45, optimizer="muon", learning_rate=4e-3, weight_decay=0.05, label_smoothing=0.05)
-# Hundreds of thousands of weights learn pictures by heart, unless these lose a piece each time.
+# Hundreds of thousands of weights learn images by heart, unless these lose a piece each time.
 WIDE = PATIENT.with_values({"epochs": 40, "learning_rate": 3e-3, "augmentation": "strong"})
 
 
@@ -42,7 +42,7 @@ def conv_small(images: Tensor, classes: int) -> Tensor:
 
     images [N, H, W, C] float32 in 0..1 -> logits [N, K]
     28x28x1, K = 10: 3*3*1*32 + 3*3*32*32 + 3*3*32*48 + 3*(3*3*48*48) + 4*(2*32+4*48) + 48*10+10 = 87,050 parameters
-    Departures: batch normalisation (Ioffe & Szegedy 2015) in place of biases and dropout, fewer and narrower layers.
+    Departures: batch normalization (Ioffe & Szegedy 2015) in place of biases and dropout, fewer and narrower layers.
     """
     return pooling_head(conv_small_features(images), classes)
 
@@ -70,7 +70,7 @@ def separable_small(images: Tensor, classes: int) -> Tensor:
     images [N, H, W, C] float32 in 0..1 -> logits [N, K]
     28x28x1, K = 10: 3*3*1*48+4*48 + 3*3*48+4*48 + 48*80+4*80 + 3*(3*3*80+4*80 + 80*80+4*80)
                      + 3*3*80+4*80 + 80*112+4*112 + 4*(3*3*112+4*112 + 112*112+4*112) + 112*10+10 = 98,058 parameters
-    Departures from MobileNet: residuals, a stem without stride, and two halvings instead of five, for pictures of tens
+    Departures from MobileNet: residuals, a stem without stride, and two halvings instead of five, for images of tens
     of pixels a side.
     """
     x = conv_unit(images, 48, name="stem")  # [N, H, W, 48]
@@ -88,7 +88,7 @@ def separable_small(images: Tensor, classes: int) -> Tensor:
 
 @model("resnet20", family="conv", recipe=WIDE)
 def resnet20(images: Tensor, classes: int) -> Tensor:
-    """Residual network in the form for small pictures (He et al. 2015, section 4.2, n = 3).
+    """Residual network in the form for small images (He et al. 2015, section 4.2, n = 3).
 
     images [N, H, W, C] float32 in 0..1 -> logits [N, K]
     28x28x1, K = 10: 3*3*1*16+4*16 + 6*(3*3*16*16+4*16)
@@ -148,7 +148,7 @@ def wide_resnet_small_features(images: Tensor) -> Tensor:
 
 @model("convnext-mini", family="conv", recipe=PATIENT.with_values({"epochs": 30, "precision": "float32"}))
 def convnext_mini(images: Tensor, classes: int) -> Tensor:
-    """ConvNeXt (Liu et al. 2022) for small pictures: wide depthwise filters, then a perceptron for each pixel.
+    """ConvNeXt (Liu et al. 2022) for small images: wide depthwise filters, then a perceptron for each pixel.
 
     images [N, H, W, C] float32 in 0..1 -> logits [N, K]
     28x28x1, K = 10: 2*2*1*48+48 + 2*48 + 2*(7*7*48+48 + 2*48 + 2*48*192 + 192+48)
@@ -183,7 +183,7 @@ def convnext_block(x: Tensor, *, name: str) -> Tensor:
 
 
 def conv_unit(x: Tensor, filters: int, stride: int = 1, kernel: Kernel = 3, *, name: str) -> Tensor:
-    """Convolution, batch normalisation, ReLU: k*k*Cin*Cout + 4*Cout weights. [N, H, W, Cin] -> [N, H/s, W/s, Cout]"""
+    """Convolution, batch normalization, ReLU: k*k*Cin*Cout + 4*Cout weights. [N, H, W, Cin] -> [N, H/s, W/s, Cout]"""
     return layers.ReLU(name=f"{name}_relu")(conv_norm(x, filters, stride, kernel, name=name))
 
 

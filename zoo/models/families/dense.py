@@ -9,8 +9,8 @@ from zoo.models import layers
 from zoo.models.registry import Tensor, model
 from zoo.recipe import Recipe
 
-# A million weights in reach of every pixel learn the pictures by heart: mirrored ones are twice as many, and still in
-# the places where these models look (after 30 epochs mlp-large had 90.8 % of the validation pictures, 89.5 % with
+# A million weights in reach of every pixel learn the images by heart: mirrored ones are twice as many, and still in
+# the places where these models look (after 30 epochs mlp-large had 90.8 % of the validation images, 89.5 % with
 # shifts).
 REGULARIZED = Recipe(
     epochs=80, batch_size=256, weight_decay=0.1, label_smoothing=0.1, augmentation="mirror", precision="float32"
@@ -28,10 +28,10 @@ def softmax(images: Tensor, classes: int) -> Tensor:
     return layers.Dense(classes, name="head_dense")(pixels)
 
 
-# Shifted pictures are a task of their own for a model that learns each position by itself: 88.4 % on Fashion-MNIST's
-# validation pictures with them, 90.2 % without. A longer training with more decay brings 90.6 %. Where backgrounds are
-# white, all pixels push one way, and AdamW follows until no neuron answers: of black letters on white and on colours
-# it knew 4.0 % of the validation pictures, 19 % at a third of its rate, where Muon knew 90 %. On Fashion-MNIST, whose
+# Shifted images are a task of their own for a model that learns each position by itself: 88.4 % on Fashion-MNIST's
+# validation images with them, 90.2 % without. A longer training with more decay brings 90.6 %. Where backgrounds are
+# white, all pixels push one way, and AdamW follows until no neuron answers: of black letters on white and on colors
+# it knew 4.0 % of the validation images, 19 % at a third of its rate, where Muon knew 90 %. On Fashion-MNIST, whose
 # backgrounds are black, Muon has 90.4 %, on digits 99.4 % to AdamW's 98.3 %.
 @model(
     "mlp-small",
@@ -61,7 +61,7 @@ def mlp_small(images: Tensor, classes: int) -> Tensor:
 
 @model("mlp-large", family="dense", recipe=REGULARIZED)
 def mlp_large(images: Tensor, classes: int) -> Tensor:
-    """Multi-layer perceptron with three wide hidden layers, normalised by the batch (Ioffe & Szegedy 2015).
+    """Multi-layer perceptron with three wide hidden layers, normalized by the batch (Ioffe & Szegedy 2015).
 
     images [N, H, W, C] float32 in 0..1 -> logits [N, K]
     28x28x1, K = 10: 784*640+4*640 + 640*512+4*512 + 512*256+4*256 + 256*10+10 = 968,714 parameters
@@ -75,11 +75,11 @@ def mlp_large(images: Tensor, classes: int) -> Tensor:
 
 @model("mlp-residual", family="dense", recipe=REGULARIZED)
 def mlp_residual(images: Tensor, classes: int) -> Tensor:
-    """Residual perceptron: blocks that add to what they were given, normalised first (He et al. 2016; Touvron 2021).
+    """Residual perceptron: blocks that add to what they were given, normalized first (He et al. 2016; Touvron 2021).
 
     images [N, H, W, C] float32 in 0..1 -> logits [N, K]
     28x28x1, K = 10: 784*256+256 + 3*(2*256 + 256*512+512 + 512*256+256) + 2*256 + 256*10+10 = 994,314 parameters
-    Departures: layer normalisation (Ba et al. 2016) for ResMLP's affine one, and all pixels mixed at once, where it
+    Departures: layer normalization (Ba et al. 2016) for ResMLP's affine one, and all pixels mixed at once, where it
     mixes patches and channels in turn.
     """
     x = layers.Flatten(name="flatten")(images)  # [N, H*W*C]
@@ -121,7 +121,7 @@ def mlp_mixer_tiny(images: Tensor, classes: int) -> Tensor:
 
 
 def dense_unit(x: Tensor, units: int, *, name: str) -> Tensor:
-    """Dense layer, batch normalisation, ReLU: I*units + 4*units weights. [N, I] -> [N, units]"""
+    """Dense layer, batch normalization, ReLU: I*units + 4*units weights. [N, I] -> [N, units]"""
     x = layers.Dense(units, use_bias=False, name=f"{name}_dense")(x)
     x = layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
     return layers.ReLU(name=f"{name}_relu")(x)

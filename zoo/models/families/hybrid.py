@@ -10,7 +10,7 @@ from zoo.recipe import Recipe
 
 
 # Without norms to steady them, small filters still take twice the default rate, and use the epochs: 92.2 % on
-# Fashion-MNIST's validation pictures, where 20 epochs at the default gave 91.2 %.
+# Fashion-MNIST's validation images, where 20 epochs at the default gave 91.2 %.
 @model("lenet5", family="hybrid", recipe=Recipe(epochs=40, learning_rate=4e-3))
 def lenet5(images: Tensor, classes: int) -> Tensor:
     """LeNet-5 (LeCun et al. 1998, figure 2).
@@ -19,13 +19,13 @@ def lenet5(images: Tensor, classes: int) -> Tensor:
     28x28x1, K = 10: 5*5*1*6+6 + 5*5*6*16+16 + 400*120+120 + 120*84+84 + 84*10+10 = 61,706 parameters
     Original: 32x32x1, C1 6@28x28, S2 6@14x14, C3 16@10x10, S4 16@5x5, C5 120, F6 84, 10 RBF units.
     Departures: ReLU for tanh, max pooling for trainable averages, each map of C3 sees all six of S2, linear logits
-    for RBF units; a picture smaller than 32x32 is centred in a field of that size, as the paper does with its digits.
+    for RBF units; an image smaller than 32x32 is centerd in a field of that size, as the paper does with its digits.
     """
     return lenet5_head(lenet5_features(images), classes)
 
 
 def lenet5_features(images: Tensor) -> Tensor:
-    """C1 to S4 of LeNet-5. images [N, H, W, C] -> features [N, 5, 5, 16] for pictures of up to 32x32."""
+    """C1 to S4 of LeNet-5. images [N, H, W, C] -> features [N, 5, 5, 16] for images of up to 32x32."""
     height, width = images.shape[1:3]
     rows, columns = max(32 - height, 0), max(32 - width, 0)
     margins = ((rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2))
@@ -80,12 +80,12 @@ def lenet5_modern_features(images: Tensor) -> Tensor:
 
 @model("alexnet-mini", family="hybrid", recipe=WIDE)
 def alexnet_mini(images: Tensor, classes: int) -> Tensor:
-    """AlexNet (Krizhevsky et al. 2012) for small pictures: five convolutions, overlapping poolings, two dense layers.
+    """AlexNet (Krizhevsky et al. 2012) for small images: five convolutions, overlapping poolings, two dense layers.
 
     images [N, H, W, C] float32 in 0..1 -> logits [N, K]
     28x28x1, K = 10: 5*5*1*32+4*32 + 5*5*32*64+4*64 + 3*3*64*96+4*96 + 3*3*96*96+4*96 + 3*3*96*64+4*64
                      + 1024*256+256 + 256*256+256 + 256*10+10 = 577,706 parameters
-    Departures: batch normalisation for the local response one and for biases, no split in two halves, a first
+    Departures: batch normalization for the local response one and for biases, no split in two halves, a first
     convolution without stride, widths divided by three to sixteen.
     """
     x = layers.Flatten(name="flatten")(alexnet_mini_features(images))
@@ -112,12 +112,12 @@ def alexnet_mini_features(images: Tensor) -> Tensor:
 
 @model("vgg-mini", family="hybrid", recipe=PATIENT)
 def vgg_mini(images: Tensor, classes: int) -> Tensor:
-    """VGG (Simonyan & Zisserman 2015) for small pictures: 3x3 convolutions, three poolings, a dense head.
+    """VGG (Simonyan & Zisserman 2015) for small images: 3x3 convolutions, three poolings, a dense head.
 
     images [N, H, W, C] float32 in 0..1 -> logits [N, K]
     28x28x1, K = 10: 3*3*1*32+4*32 + 3*3*32*32+4*32 + 3*3*32*48+4*48 + 2*(3*3*48*48+4*48) + 768*32+32
                      + 32*10+10 = 90,570 parameters
-    Departures: batch normalisation in place of biases, five convolutions of at most 48 channels, one hidden layer.
+    Departures: batch normalization in place of biases, five convolutions of at most 48 channels, one hidden layer.
     """
     return mlp_head(layers.Flatten(name="flatten")(vgg_mini_features(images)), 32, classes)
 

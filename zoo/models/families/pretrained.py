@@ -1,7 +1,7 @@
 """Hybrids whose features others have trained: those of `keras.applications`, averaged over positions, under our head.
 
 `--from imagenet` starts from the weights that Keras' authors publish, learned from 1.2 million photographs at 224x224.
-Each application wants pixels scaled in its own way: that is part of the diagram, and so of the exported file.
+Each application wants pixels scaled in its own way: that is part of the architecture, and so of the exported file.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from zoo.models.registry import Published, Tensor, model
 from zoo.recipe import Recipe
 
 # Rates and stages as in Keras' guide to transfer learning: 1e-3 while the features are frozen, then a hundredth of it.
-# The head has few weights and good features: it needs fewer updates than a new model. 32 pictures a step, since a step
+# The head has few weights and good features: it needs fewer updates than a new model. 32 images a step, since a step
 # of resnet50-v2 keeps 50 MB for each of 224x224 pixels. float32: depthwise convolutions are slow in bfloat16.
 GENTLE = Recipe(
     epochs=10, least_updates=400, batch_size=32, learning_rate=1e-3, frozen=0.5, fine_rate=0.01, precision="float32"
@@ -59,7 +59,7 @@ def efficientnet_v2_b0(images: Tensor, classes: int) -> Tensor:
     K = 10: 5,919,312 + 1280*128+128 + 128*10+10 = 6,084,570 parameters, the first 5,919,312 of them in the features
     """
     scale, offset = zip(*((1 / d, -m / d) for m, d in zip(IMAGENET_MEAN, IMAGENET_DEVIATION, strict=True)), strict=True)
-    x = layers.Rescaling(list(scale), list(offset), name="standardised")(_as_rgb(images))
+    x = layers.Rescaling(list(scale), list(offset), name="standardized")(_as_rgb(images))
     return _with_head("EfficientNetV2B0", x, classes, include_preprocessing=False)
 
 
@@ -83,13 +83,13 @@ def resnet50_v2(images: Tensor, classes: int) -> Tensor:
 
 
 def _as_rgb(images: Tensor) -> Tensor:
-    """[N, H, W, C] -> [N, H, W, 3], grey as three equal channels."""
+    """[N, H, W, C] -> [N, H, W, 3], gray as three equal channels."""
     return images if images.shape[-1] == 3 else layers.Concatenate(name="rgb")([images, images, images])
 
 
 def _from_minus_one_to_one(images: Tensor) -> Tensor:
     """0..1 -> -1..1"""
-    return layers.Rescaling(2, -1, name="centred")(images)
+    return layers.Rescaling(2, -1, name="centerd")(images)
 
 
 def _with_head(application: str, pixels: Tensor, classes: int, **options: bool) -> Tensor:

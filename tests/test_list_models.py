@@ -1,4 +1,4 @@
-"""`zoo list`: every model, the figures of what is shipped, sorted and chosen as asked, and at once."""
+"""`zoo list`: every model, the metrics of what is shipped, sorted and chosen as asked, and at once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from zoo.models import definitions, pretrained_definitions
 
 FIXTURE = Path(__file__).parent / "runtime" / "fixture"
 
-# What is changed in the manifest of a real export, to have one of each kind: model -> (family, accuracy, figures).
+# What is changed in the manifest of a real export, to have one of each kind: model -> (family, accuracy, metrics).
 CHANGES = {
     "softmax": ("dense", 0.84, {"parameters": 7_850.0, "multiply_accumulates": 7_840.0, "receptive_field": 0.0}),
     "conv-small": (
@@ -43,11 +43,11 @@ CHANGES = {
 
 @pytest.fixture
 def exports(tmp_path):
-    for model, (family, accuracy, figures) in CHANGES.items():
+    for model, (family, accuracy, metrics) in CHANGES.items():
         folder = shutil.copytree(FIXTURE / "digits" / "softmax", tmp_path / "digits" / model)
         manifest = read_manifest(folder)
         metadata = replace(manifest.metadata, model=model, family=family, test_accuracy=accuracy)
-        text = replace(manifest, metadata=metadata, figures=figures).to_json()
+        text = replace(manifest, metadata=metadata, metrics=metrics).to_json()
         (folder / MANIFEST_FILE).write_text(text, encoding="utf-8")
     shutil.copytree(FIXTURE / "tinted-digits", tmp_path / "tinted-digits")
     return tmp_path
@@ -69,7 +69,7 @@ def test_every_model_is_listed_and_blank_where_it_is_not_shipped(exports):
     assert blank.summary
 
 
-def test_figures_are_the_manifests(exports):
+def test_metrics_are_the_manifests(exports):
     (row,) = (row for row in list_models(exports) if row.name == "conv-small")
     assert (row.parameters, row.multiply_accumulates, row.receptive_field) == (87_050, 18_300_000, 28)
     assert (row.accuracy, row.seeds, row.robust_accuracy) == (0.933, 3, 0.7)
@@ -89,7 +89,7 @@ def test_seeds_are_numbers_in_their_order(exports):
     [
         ("accuracy", ["conv-small", "lenet5", "softmax", "elsewhere", "softmax"]),  # the tinted one: 91.2 %
         ("parameters", ["elsewhere", "softmax", "softmax", "lenet5", "conv-small"]),
-        ("receptive_field", ["lenet5", "conv-small", "softmax"]),  # 0, the whole picture, is the largest
+        ("receptive_field", ["lenet5", "conv-small", "softmax"]),  # 0, the whole image, is the largest
         ("spread", ["conv-small"]),
     ],
 )

@@ -1,4 +1,4 @@
-"""Pictures that can be looked at: whole files, readable names, words for those who don't see them."""
+"""Images that can be looked at: whole files, readable names, words for those who don't see them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
+from pipelines.plotting.few import few_images
 
 from pipelines.core.metrics.calibration import calibration_bins
 from pipelines.core.metrics.classification import confusion_matrix
@@ -19,9 +20,8 @@ from pipelines.evaluation.comparison.plots import comparison
 from pipelines.evaluation.comparison.rows import Row
 from pipelines.evaluation.learning_curves import curves
 from pipelines.evaluation.plots import confusion, reliability
-from pipelines.plotting.few import few_pictures
 from pipelines.plotting.points import Point, label_points
-from pipelines.plotting.style import FAMILY_COLOURS, FAMILY_MARKERS, short_names
+from pipelines.plotting.style import FAMILY_COLORS, FAMILY_MARKERS, short_names
 from pipelines.plotting.tiles import augmented, first_layer, mistakes
 from pipelines.publishing.catalog import Shipped
 from pipelines.publishing.literature import Published
@@ -75,26 +75,26 @@ DRAWINGS = {
     "neurons": (first_layer, (random.normal(size=(12, 9, 3, 3)), "neuron", LABELS)),
     "reliability": (reliability, (calibration_bins(CONFIDENCE, TRUTH == ANSWER),)),
     "costs": (costs, ([SHIPPED, replace(SHIPPED, model="all", accuracy=1.0, high=1.0)], PUBLISHED)),
-    "few pictures": (few_pictures, ([5, 20], {"new": [(0.6, 0.5, 0.7), (0.8, 0.75, 0.85)]}, "clothes")),
+    "few images": (few_images, ([5, 20], {"new": [(0.6, 0.5, 0.7), (0.8, 0.75, 0.85)]}, "clothes")),
     "comparison": (comparison, ([ROW, replace(ROW, name="pets/softmax", family="dense", parameters=7850)],)),
 }
 
 
 def size(path):
-    with Image.open(path) as picture:
-        return picture.size
+    with Image.open(path) as image:
+        return image.size
 
 
 @pytest.mark.parametrize("name", DRAWINGS)
-def test_a_drawing_is_a_whole_picture_with_words(tmp_path, name):
+def test_a_drawing_is_a_whole_image_with_words(tmp_path, name):
     draw, arguments = DRAWINGS[name]
     text = draw(tmp_path / "drawn.png", *arguments)
     assert [path.name for path in tmp_path.iterdir()] == ["drawn.png"]
-    with Image.open(tmp_path / "drawn.png") as picture:
-        picture.load()
-        assert picture.format == "PNG"
-        assert 500 < picture.width < 2500
-        assert len(picture.convert("RGB").getcolors(1 << 24)) > 50, "more than an empty sheet"
+    with Image.open(tmp_path / "drawn.png") as image:
+        image.load()
+        assert image.format == "PNG"
+        assert 500 < image.width < 2500
+        assert len(image.convert("RGB").getcolors(1 << 24)) > 50, "more than an empty sheet"
     assert len(text) > 30
 
 
@@ -111,7 +111,7 @@ def test_curves_say_where_nothing_was_held_out(tmp_path):
     assert "validation" in curves(tmp_path / "curves.png", HISTORY, 4)
 
 
-def test_a_drawing_that_fails_leaves_the_old_picture_and_nothing_else(tmp_path):
+def test_a_drawing_that_fails_leaves_the_old_image_and_nothing_else(tmp_path):
     path = tmp_path / "drawn.png"
     path.write_bytes(b"old")
     with pytest.raises(KeyError):
@@ -153,14 +153,14 @@ def test_the_surest_mistake_is_named_first(tmp_path):
     confidence[wrong[3]] = 0.987
     confidence[np.flatnonzero(TRUTH == ANSWER)[0]] = 0.999  # right: no mistake, however sure
     text = mistakes(tmp_path / "mistakes.png", IMAGES, LABELS, TRUTH, ANSWER, confidence)
-    assert f"The 24 most confident of {len(wrong)} mistakes in 200 test pictures" in text
+    assert f"The 24 most confident of {len(wrong)} mistakes in 200 test images" in text
     named = f"{LABELS[TRUTH[wrong[3]]]!r} taken for {LABELS[ANSWER[wrong[3]]]!r} with probability 0.987"
     assert named in text
 
 
 def test_no_mistake_is_something_to_say(tmp_path):
     text = mistakes(tmp_path / "mistakes.png", IMAGES, LABELS, TRUTH, TRUTH, CONFIDENCE)
-    assert text == "None of the 200 test pictures was taken for another class."
+    assert text == "None of the 200 test images was taken for another class."
     assert size(tmp_path / "mistakes.png")[1] < 200
 
 
@@ -173,8 +173,8 @@ def test_a_confusion_matrix_fits_any_number_of_classes(tmp_path, classes):
     assert max(size(tmp_path / "confusion.png")) < 2000
 
 
-def test_families_have_colours_and_markers_of_their_own():
-    for looks in (FAMILY_COLOURS, FAMILY_MARKERS):
+def test_families_have_colors_and_markers_of_their_own():
+    for looks in (FAMILY_COLORS, FAMILY_MARKERS):
         assert tuple(looks) == get_args(Family)
         assert len(set(looks.values())) == len(looks)
 

@@ -48,7 +48,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def started(folder):
-    """conv-mlp-small from the features of the shipped conv-small of other pictures."""
+    """conv-mlp-small from the features of the shipped conv-small of other images."""
     return train("conv-mlp-small", "digits", source="fashion-mnist/conv-small", settings=SETTINGS)
 
 
@@ -69,8 +69,8 @@ def features_of(model, layer: str):
     return start_keras().Model(model.input, model.get_layer(layer).output)
 
 
-def pictures(name: str, images: np.ndarray, classes: int = 10) -> DataSet:
-    """A data set of these pictures alone."""
+def some_images(name: str, images: np.ndarray, classes: int = 10) -> DataSet:
+    """A data set of these images alone."""
     split = Split(images, np.arange(len(images)) % classes, tuple(map(str, range(len(images)))))
     return DataSet(name, tuple("abcdefghij"[:classes]), split, split, split, mirrored=False, origin="here")
 
@@ -85,8 +85,8 @@ def pictures(name: str, images: np.ndarray, classes: int = 10) -> DataSet:
         "digits/lenet5-modern",  # norms behind dense layers
         "fashion-mnist/alexnet-mini",  # dropout between the maps and the dense layer
         "fashion-mnist/conv-small",
-        "fashion-mnist/lenet5",  # no norms; margins around the pictures
-        "fashion-mnist/mlp-residual",  # layer normalisation
+        "fashion-mnist/lenet5",  # no norms; margins around the images
+        "fashion-mnist/mlp-residual",  # layer normalization
         "fashion-mnist/resnet-mlp",  # residuals
         "fashion-mnist/separable-small",
         "fashion-mnist/softmax",
@@ -105,7 +105,7 @@ def test_a_shipped_file_comes_back_as_the_keras_model_that_answers_alike(name):
 
 
 @pytest.mark.parametrize("name", ["mlp-mixer-tiny", "convnext-mini", "mlp-large", "vgg-mini"])
-def test_what_is_not_shipped_comes_back_too_in_colour_and_at_odd_sizes(name, tmp_path):
+def test_what_is_not_shipped_comes_back_too_in_color_and_at_odd_sizes(name, tmp_path):
     file, model = exported(name, tmp_path, size=(12, 20, 3))
     images = noise(8, 12, 20, 3)
     answers = [np.asarray(each(images)["logits"]) for each in (model, rebuild(file)[0])]
@@ -186,33 +186,33 @@ def test_features_are_the_same_when_a_step_computes_them_with_the_statistics_of_
 
 
 @pytest.mark.parametrize("model", ["conv-small", "mlp-large"])
-def test_an_rgb_picture_has_the_features_of_its_grey_version(folder, tmp_path, model):
+def test_an_rgb_image_has_the_features_of_its_grey_version(folder, tmp_path, model):
     layer = {"conv-small": "block3_unit2_relu", "mlp-large": "hidden3_relu"}[model]
     file, source = exported(model, tmp_path, size=(16, 16, 1))
     plan = make_plan(model, "unused", source=find_source(str(file), model))
-    colour = noise(6, 16, 16, 3)
-    taken = take(plan, pictures("colour", colour))
-    assert "the first one made to see RGB as the grey that it knows" in str(taken)
+    color = noise(6, 16, 16, 3)
+    taken = take(plan, some_images("color", color))
+    assert "the first one made to see RGB as the gray that it knows" in str(taken)
     learner = build(model, 16, 16, 3, 10)
     for name, values in taken.layers.items():
         learner.get_layer(name).set_weights(values)
-    grey = np.stack([np.asarray(Image.fromarray(picture).convert("L")) for picture in colour])[..., None]
-    seen, known = features_of(learner, layer)(colour), features_of(source, layer)(grey)
+    gray = np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in color])[..., None]
+    seen, known = features_of(learner, layer)(color), features_of(source, layer)(gray)
     rounding = 0.5 / 255 * np.abs(np.asarray(known)).max()
     np.testing.assert_allclose(np.asarray(seen), np.asarray(known), atol=5 * rounding)
-    np.testing.assert_allclose(np.asarray(seen), features_of(source, layer)(colour @ LUMA[:, None]), atol=1e-4)
+    np.testing.assert_allclose(np.asarray(seen), features_of(source, layer)(color @ LUMA[:, None]), atol=1e-4)
 
 
-def test_a_grey_picture_has_the_features_of_its_rgb_version(folder, tmp_path):
+def test_a_grey_image_has_the_features_of_its_rgb_version(folder, tmp_path):
     file, source = exported("conv-small", tmp_path, size=(16, 16, 3))
     plan = make_plan("conv-small", "unused", source=find_source(str(file), "conv-small"))
-    grey = noise(6, 16, 16, 1)
-    taken = take(plan, pictures("grey", grey))
-    assert "the first one made to see grey as the RGB that it knows" in str(taken)
+    gray = noise(6, 16, 16, 1)
+    taken = take(plan, some_images("gray", gray))
+    assert "the first one made to see gray as the RGB that it knows" in str(taken)
     learner = build("conv-small", 16, 16, 1, 10)
     for name, values in taken.layers.items():
         learner.get_layer(name).set_weights(values)
-    answers = [features_of(m, "block3_unit2_relu")(x) for m, x in ((learner, grey), (source, np.repeat(grey, 3, 3)))]
+    answers = [features_of(m, "block3_unit2_relu")(x) for m, x in ((learner, gray), (source, np.repeat(gray, 3, 3)))]
     np.testing.assert_allclose(*map(np.asarray, answers), atol=1e-4)
 
 
@@ -220,8 +220,8 @@ def test_the_layer_of_the_logits_comes_along_where_the_classes_are_the_same(fold
     file, _ = exported("conv-tiny", tmp_path, size=(16, 16, 1))
     origin = find_source(str(file), "conv-tiny")
     plan = make_plan("conv-tiny", "unused", source=origin)
-    others = replace(pictures("others", noise(6, 16, 16, 1), 5), labels=tuple("vwxyz"))
-    assert "head_dense" in take(plan, pictures("same", noise(6, 16, 16, 1), 5)).layers
+    others = replace(some_images("others", noise(6, 16, 16, 1), 5), labels=tuple("vwxyz"))
+    assert "head_dense" in take(plan, some_images("same", noise(6, 16, 16, 1), 5)).layers
     assert "head_dense" not in take(plan, others).layers
 
 

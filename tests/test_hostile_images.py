@@ -14,10 +14,10 @@ from PIL import Image
 from pipelines.datasets.check import data_check
 from pipelines.training.train import train
 from zoo.errors import DataError
-from zoo.images import LARGEST_PICTURE
+from zoo.images import LARGEST_IMAGE
 
 MUTATED = 1000
-# Of resident memory beyond that of an empty check: one picture of 64 million pixels, laid on white.
+# Of resident memory beyond that of an empty check: one image of 64 million pixels, laid on white.
 MEMORY_BOUND = 1.5 * 2**30
 
 CHECK = """
@@ -90,16 +90,16 @@ def clean(tmp_path_factory):
     return root
 
 
-def test_a_thousand_mutated_pictures_are_checked_in_bounded_memory(mutated, clean):
+def test_a_thousand_mutated_images_are_checked_in_bounded_memory(mutated, clean):
     files, readable, memory = measured(clean, mutated)
     assert files == 26 * 20 + MUTATED
     assert 26 * 20 < readable < files  # some mutations harm nothing that is looked at
     assert memory < MEMORY_BOUND
 
 
-def test_large_pictures_are_decoded_one_at_a_time(clean, tmp_path):
+def test_large_images_are_decoded_one_at_a_time(clean, tmp_path):
     save_letters(tmp_path, fonts()[:3], 3)
-    side = int(LARGEST_PICTURE**0.5)
+    side = int(LARGEST_IMAGE**0.5)
     Image.new("LA", (side, side)).save(tmp_path / "a" / "0.png", compress_level=1)
     for k in range(1, 5):
         (tmp_path / "a" / f"{k}.png").hardlink_to(tmp_path / "a" / "0.png")
@@ -108,11 +108,11 @@ def test_large_pictures_are_decoded_one_at_a_time(clean, tmp_path):
     assert memory < MEMORY_BOUND
 
 
-def test_mutated_pictures_are_learned_from_or_refused_in_one_sentence(mutated, tmp_path, monkeypatch):
+def test_mutated_images_are_learned_from_or_refused_in_one_sentence(mutated, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     settings = {"epochs": 1, "precision": "float32"}
-    with pytest.raises(DataError, match=r"pictures in .* can't be read, expected at most 5%") as error:
+    with pytest.raises(DataError, match=r"images in .* can't be read, expected at most 5%") as error:
         train("softmax", str(mutated), size=(16, 16), settings=settings)
     assert "\n" not in str(error.value)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.exporting.architecture import diagram, steps
+from pipelines.exporting.architecture import steps, summarize
 from zoo.models import build, definitions, layers
 from zoo.models.families.conv import conv_unit, pooling_head
 
@@ -15,7 +15,7 @@ def test_each_model_of_the_zoo_fits_on_a_page_with_all_its_parameters(name):
     found = steps(model)
     assert sum(step.parameters for step in found) == model.count_params()
     assert (found[-1].address, found[-1].does, found[-1].shape) == ("probabilities", "softmax", (10,))
-    lines = diagram(model).splitlines()
+    lines = summarize(model).splitlines()
     assert lines[0].split() == ["images", "28×28×1"]
     assert lines[-1].split() == ["in", "all", f"{model.count_params():,}"]
     assert max(map(len, lines)) <= 120
@@ -23,7 +23,7 @@ def test_each_model_of_the_zoo_fits_on_a_page_with_all_its_parameters(name):
 
 
 def test_layers_of_one_address_are_one_line():
-    lines = [" ".join(line.split()) for line in diagram(build("conv-small", 28, 28, 1, 10)).splitlines()]
+    lines = [" ".join(line.split()) for line in summarize(build("conv-small", 28, 28, 1, 10)).splitlines()]
     assert "block2_unit1 conv 3×3 /2, batch norm, relu 14×14×48 14,016" in lines
     assert "head mean of all positions, dense 10 10 490" in lines
 

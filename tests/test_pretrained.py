@@ -55,8 +55,8 @@ def lively(name: str, channels: int = 3):
 # --- the models ------------------------------------------------------------------------------------------------------
 
 
-def test_pictures_smaller_than_keras_takes_are_told():
-    with pytest.raises(ModelError, match=r"8x8x1: Input size must be at least 32x32.*take larger pictures \(--size\)"):
+def test_images_smaller_than_keras_takes_are_told():
+    with pytest.raises(ModelError, match=r"8x8x1: Input size must be at least 32x32.*take larger images \(--size\)"):
         build("mobilenet-v2", 8, 8, 1, 10)
 
 
@@ -67,7 +67,7 @@ def test_they_are_apart_from_the_models_that_learn_from_the_first_weight_on():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_formula_in_the_docstring_is_what_keras_counts(name):
-    formula, total = re.search(r"K = 10: (.+?) = ([\d,]+) parameters", definition(name).diagram.__doc__).groups()
+    formula, total = re.search(r"K = 10: (.+?) = ([\d,]+) parameters", definition(name).architecture.__doc__).groups()
     counted = build(name, 32, 32, 3, 10).count_params()
     assert eval(formula.replace(",", "")) == int(total.replace(",", "")) == counted
 
@@ -89,11 +89,11 @@ def test_raw_pixels_come_to_the_features_as_keras_says_that_they_have_to(name):
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
 
-def test_a_grey_picture_is_seen_as_three_equal_channels():
-    grey, model = noise(2, 64, 64, 1), build("mobilenet-v2", 64, 64, 1, 4)
+def test_a_grey_image_is_seen_as_three_equal_channels():
+    gray, model = noise(2, 64, 64, 1), build("mobilenet-v2", 64, 64, 1, 4)
     model.set_weights(lively("mobilenet-v2").get_weights())
-    coloured = lively("mobilenet-v2")(np.repeat(grey, 3, 3))["logits"]
-    np.testing.assert_allclose(model(grey)["logits"], coloured, rtol=1e-4)
+    colored = lively("mobilenet-v2")(np.repeat(gray, 3, 3))["logits"]
+    np.testing.assert_allclose(model(gray)["logits"], colored, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", SLOWLY)
@@ -143,13 +143,13 @@ def test_the_features_start_from_the_published_weights_and_the_head_is_new(publi
     data_set = load_data(plan)
     taken = take(plan, data_set)
     assert (len(taken.layers), taken.of, taken.parameters) == (104, 106, 2_257_984)
-    assert "made to see grey as the RGB that it knows" in str(taken)
+    assert "made to see gray as the RGB that it knows" in str(taken)
     model = build("mobilenet-v2", 32, 32, 1, 10)
     for name, values in taken.layers.items():
         model.get_layer(name).set_weights(values)
-    grey = data_set.test.inputs[:8]
-    expected = published.application(np.repeat(grey, 3, 3) / np.float32(127.5) - 1).numpy().mean((1, 2))
-    found = start_keras().Model(model.input, model.get_layer("head_pool").output)(grey).numpy()
+    gray = data_set.test.inputs[:8]
+    expected = published.application(np.repeat(gray, 3, 3) / np.float32(127.5) - 1).numpy().mean((1, 2))
+    found = start_keras().Model(model.input, model.get_layer("head_pool").output)(gray).numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
 
 
