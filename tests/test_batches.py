@@ -128,7 +128,7 @@ def shift_of(original, shifted, most_rows, most_columns):
     raise AssertionError("no shift explains this image")
 
 
-def test_a_image_of_few_pixels_still_moves():
+def test_an_image_of_few_pixels_still_moves():
     split = split_of(64, height=8, width=8)
     moved = [
         shift_of(split.inputs[label], image, 1, 1)

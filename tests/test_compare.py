@@ -186,7 +186,7 @@ def test_an_export_without_metrics_is_told(exports, tmp_path):
         compare([folder])
 
 
-def test_a_image_that_cannot_be_written_is_told(exports, tmp_path):
+def test_an_image_that_cannot_be_written_is_told(exports, tmp_path):
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(ExportError, match=r"comparison\.png can't be written"):
         compare([exports / "digits" / "softmax"], image=tmp_path / "taken" / "comparison.png")

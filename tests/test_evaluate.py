@@ -111,7 +111,7 @@ def test_the_run_has_the_metrics(run, evaluation):
     assert metrics["test_calibration_error"] == evaluation.calibration_error
 
 
-def test_the_run_has_a_image_for_each_text(logged, evaluation):
+def test_the_run_has_an_image_for_each_text(logged, evaluation):
     assert set(evaluation.metrics) == {
         "curves.png",
         "confusion.png",

@@ -130,13 +130,13 @@ def test_cmyk_keeps_its_colors():
         np.testing.assert_allclose(read_image(image, 3)[8, 8], color, atol=4)
 
 
-def test_a_image_of_one_bit_is_black_and_white():
+def test_an_image_of_one_bit_is_black_and_white():
     bits = np.array([[0, 255, 255]], np.uint8)
     np.testing.assert_array_equal(read_image(encoded(Image.fromarray(bits).convert("1")), 1)[..., 0], bits)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_image_is_turned_as_its_camera_says(tmp_path, orientation):
+def test_an_image_is_turned_as_its_camera_says(tmp_path, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = tmp_path / "turned.png"
@@ -149,7 +149,7 @@ def test_a_image_is_turned_as_its_camera_says(tmp_path, orientation):
 
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0II*\0garbage", b"Exif\0\0nothing"])
-def test_a_image_with_damaged_exif_is_read_as_it_lies(exif):
+def test_an_image_with_damaged_exif_is_read_as_it_lies(exif):
     image = encoded(Image.fromarray(GREY[..., 0]), exif=exif)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow says what is wrong with the EXIF data
@@ -173,7 +173,7 @@ def test_a_file_that_is_missing_is_told(tmp_path):
         assert one_sentence(error)
 
 
-def test_a_folder_is_not_a_image(tmp_path):
+def test_a_folder_is_not_an_image(tmp_path):
     with pytest.raises(ImageError, match="is not a file"):
         read_image(tmp_path, 1)
 
@@ -192,7 +192,7 @@ def test_a_truncated_image_is_told_by_name(tmp_path, kind, kept):
         read_image(path.read_bytes(), 3)
 
 
-def test_text_called_png_is_not_a_image(tmp_path):
+def test_text_called_png_is_not_an_image(tmp_path):
     path = tmp_path / "notes.png"
     path.write_text("milk, bread, butter")
     with pytest.raises(ImageError, match=r"notes\.png is not an image: BMP, GIF, JPEG") as error:
@@ -246,7 +246,7 @@ def test_an_array_of_another_kind_is_told_what_was_expected(array, told):
 
 
 @pytest.mark.parametrize("source", [None, 3, [[1, 2]]])
-def test_anything_else_is_not_a_image(source):
+def test_anything_else_is_not_an_image(source):
     with pytest.raises(InputError, match=f"received {type(source).__name__}"):
         read_image(source, 3)
 
@@ -270,7 +270,7 @@ def test_resizing_is_pillows_antialiased_bilinear(image):
 
 
 @pytest.mark.parametrize("resizing", RESIZINGS)
-def test_a_image_that_has_the_size_is_not_touched(resizing):
+def test_an_image_that_has_the_size_is_not_touched(resizing):
     assert resize(COLOR, 12, 17, resizing) is COLOR
 
 

@@ -157,7 +157,7 @@ def test_a_table_reaches_nothing_outside_of_its_folder(tmp_path):
     assert [problem.kind for problem in listing.left_out] == ["outside of the folder"] * 3
 
 
-def test_a_link_to_a_image_is_followed_inside_of_the_folder_alone(tmp_path):
+def test_a_link_to_an_image_is_followed_inside_of_the_folder_alone(tmp_path):
     save(tmp_path / "secret.png", 1)
     inside = tmp_path / "shapes"
     for label in SHAPES:

@@ -79,7 +79,7 @@ def test_a_name_used_twice_and_a_family_that_there_isnt_are_refused() -> None:
         model("vit", family="transformer")(lambda images, classes: images)
 
 
-def test_a_image_too_small_for_the_poolings_is_told_in_one_sentence(registered) -> None:
+def test_an_image_too_small_for_the_poolings_is_told_in_one_sentence(registered) -> None:
     @registered("four-poolings", family="conv")
     def four_poolings(images, classes):
         for _ in range(4):

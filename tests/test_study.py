@@ -513,7 +513,7 @@ def test_pixels_change_places_within_their_blocks_alone():
     assert np.array_equal(scrambled(flat.reshape(1, 2, 2, 1), 1).ravel(), flat)
 
 
-def test_a_image_moves_and_black_comes_in():
+def test_an_image_moves_and_black_comes_in():
     image = np.array([[1, 2], [3, 4]], np.uint8).reshape(1, 2, 2, 1)
     assert moved(image, 1, 0).ravel().tolist() == [0, 0, 1, 2]
     assert moved(image, 0, -1).ravel().tolist() == [2, 0, 4, 0]

@@ -58,7 +58,7 @@ def test_what_is_to_be_looked_at_is_told_with_what_to_do(table):
     assert "column 'id' counts the rows: remove it" in found
     assert "column 'age' has no value in 1 row of 18: the median is taken" in found
     assert "column 'city' has no value in 4 rows of 18: that is a category of its own" in found
-    assert "column 'kind' is 'same' in every row: it tells nothing, remove it" in found
+    assert "column 'kind' is 'same' in every row: it carries no information, remove it" in found
     assert "times the rows" not in found
     more = [f"{k},30,Rome,same,yes,train" for k in range(19, 30)]
     assert "class 'yes' has 6.2 times the rows of 'no'" in sentences(data_check(table([*ROWS, *more]), label="label"))
@@ -74,7 +74,8 @@ def test_rows_that_are_there_twice_are_told_where_it_matters(table):
     assert report.copies == 5
     found = sentences(report)
     assert (
-        "6 rows can be found in more than one of train, validation, test: what is tested was learned by heart" in found
+        "6 rows can be found in more than one of train, validation, test: the test is of rows that were trained on"
+        in found
     )
     assert "2 rows have the values of others of another class: nothing can tell them apart" in found
 

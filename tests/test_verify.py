@@ -151,11 +151,11 @@ def averaged_over_the_batch(model):
     """Each image's logits depend on who else is there."""
     last = model.graph.node[-1]
     mean = helper.make_node("ReduceMean", ["logits"], ["mean"], name="mean", keepdims=1)
-    centerd = helper.make_node("Sub", ["logits", "mean"], ["centerd"], name="centerd")
-    squared = helper.make_node("Mul", ["centerd", "mean"], ["squared"], name="squared")
+    centered = helper.make_node("Sub", ["logits", "mean"], ["centered"], name="centered")
+    squared = helper.make_node("Mul", ["centered", "mean"], ["squared"], name="squared")
     model.graph.node.remove(last)
     last.input[0] = "squared"
-    model.graph.node.extend([mean, centerd, squared, last])
+    model.graph.node.extend([mean, centered, squared, last])
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,10 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """The runtime, imported at its first use: NumPy alone takes 0.1 s, which `zoo list` has no need to wait for."""
+    if name == "PictureError":
+        from zoo.errors import picture_error
+
+        return picture_error()
     if name not in {"Classifier", "Explanation", "Prediction", "load"}:
         raise AttributeError(f"module 'zoo' has no attribute {name!r}")
     from zoo import runtime

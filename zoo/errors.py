@@ -2,16 +2,16 @@
 
 ZooError
 ├── DataError            a data set, a folder or a table that can't be used
-│   └── ImageError     one image that can't be read
+│   └── ImageError       one image that can't be read
 ├── ModelError           an unknown model, or one that doesn't fit the images or the table
 ├── RecipeError          a field that doesn't exist, or a value that can't be
 ├── ExportError          a file that isn't ours, is damaged, or doesn't fit its manifest
-│   └── VerificationError  an export that doesn't answer as its Keras model does
+│   └── VerificationError  an export whose answers differ from its Keras model's
 ├── InputError           images or rows handed to a classifier in a shape or type that it doesn't take
 ├── ProviderError        an execution provider that isn't there, or doesn't start
 ├── QueryError           a field, a filter or an order that a list doesn't have
 ├── StudyError           an experiment that doesn't exist, or lacks what it needs
-├── ReproductionError    a run that was trained again and came to other weights
+├── ReproductionError    a run whose weights weren't reproduced
 ├── TrackingError        a tracking store that can't be opened, read or written
 │   └── PromotionError   a model that doesn't pass the gates of its alias
 └── MissingExtraError    a part of the project that isn't installed
@@ -19,7 +19,9 @@ ZooError
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
+from typing import Any
 
 
 class ZooError(Exception):
@@ -38,6 +40,19 @@ class ImageError(DataError):
         self.kind = kind
 
 
+def __getattr__(name: str) -> Any:
+    """`PictureError`, as `ImageError` was called before."""
+    if name != "PictureError":
+        raise AttributeError(f"module 'zoo.errors' has no attribute {name!r}")
+    return picture_error()
+
+
+def picture_error() -> type[ImageError]:
+    """`ImageError`, for an app that asks for it by its old name."""
+    warnings.warn("PictureError is called ImageError now: catch that", DeprecationWarning, stacklevel=3)
+    return ImageError
+
+
 class ModelError(ZooError):
     """An unknown model, or one that doesn't fit the images or the table."""
 
@@ -51,7 +66,7 @@ class ExportError(ZooError):
 
 
 class VerificationError(ExportError):
-    """An export that doesn't answer as its Keras model does."""
+    """An export whose answers differ from its Keras model's."""
 
 
 class InputError(ZooError):
@@ -71,7 +86,7 @@ class StudyError(ZooError):
 
 
 class ReproductionError(ZooError):
-    """A run that was trained again and came to other weights."""
+    """A run whose weights weren't reproduced when it was trained again."""
 
 
 class TrackingError(ZooError):
@@ -98,7 +113,7 @@ def printable(text: str) -> str:
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """The sentence for a name that nobody registered, with the nearest ones that somebody did."""
-    from difflib import get_close_matches  # 2 ms, which an app that makes no mistake needn't wait for
+    from difflib import get_close_matches  # 2 ms, which an app without an error needn't wait for
 
     names = sorted(known)
     near = get_close_matches(name, names, n=3, cutoff=0.6)

@@ -129,7 +129,7 @@ def resize(image: Pixels, height: int, width: int, resizing: str = "stretch") ->
     """An image at another size, by Pillow's antialiased bilinear resizing; the same array if it fits.
 
     image: uint8 [H, W, C] -> [height, width, C]. resizing: stretch, to the size as it is; crop, the largest part in
-    the middle that has the size's proportions; pad, the whole image, centerd between black margins. An exported file
+    the middle that has the size's proportions; pad, the whole image, centered between black margins. An exported file
     does the same in its graph (`pipelines.exporting.graph.resizing`), with the same roundings.
     """
     rows, columns, channels = image.shape

@@ -24,12 +24,12 @@ class Recipe:
 
     # Passes over the training images.
     epochs: int = 20
-    # Steps of the optimizer that a training takes at least: a small data set is gone through more often,
-    # or a folder of 500 images would see 80 steps in all.
+    # Steps of the optimizer that a training takes at least: a small data set gets more epochs, or a folder
+    # of 500 images would be trained on in 80 steps.
     least_updates: int = 2000
     # Images a step. 128 keeps two cores busy; larger ones need more epochs for the same accuracy.
     batch_size: int = 128
-    # adamw forgives a wrong rate, which SGD doesn't, and nobody tunes for their own folder. muon moves a matrix in all
+    # adamw forgives a poor rate, which SGD doesn't, and nobody tunes for their own folder. muon moves a matrix in all
     # of its directions alike: nets of convolutions learn more in the same epochs, at the same rates.
     optimizer: str = "adamw"
     # The peak of its rate.
@@ -53,8 +53,9 @@ class Recipe:
     mirrored: str = "auto"
     # Largest share of another image, and of its target, that is blended into each (Zhang et al. 2018, drawn evenly).
     mixup: float = 0.0
-    # An export whose probabilities are learned beside the labels, for the very images that the model sees (Hinton et
-    # al. 2015; Beyer et al. 2022): a folder, or a name such as fashion-mnist/conv-small. "" for none.
+    # An export that the model is distilled from: its probabilities, for the very images that the model is given, are
+    # learned beside the labels (Hinton et al. 2015; Beyer et al. 2022). A folder, or a name such as
+    # fashion-mnist/conv-small; "" for none.
     teacher: str = ""
     # Share of the target that comes from the teacher; the label has the rest.
     teacher_share: float = 0.9

@@ -130,7 +130,7 @@ _NAMED = {
     "Reshape": "reshape",
     "Permute": "transpose",
 }
-_RESCALINGS = {"scaling": "to 0..1", "centerd": "to -1..1", "standardized": "to mean 0 and deviation 1"}
+_RESCALINGS = {"scaling": "to 0..1", "centered": "to -1..1", "standardized": "to mean 0 and deviation 1"}
 _NUMBERED: Mapping[str, Callable[[Any], str]] = {
     "Rescaling": lambda layer: _RESCALINGS.get(layer.name, "rescaled"),
     "Conv2D": lambda layer: f"conv {_window(layer.kernel_size, layer.strides)}",

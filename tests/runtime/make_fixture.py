@@ -234,7 +234,7 @@ def write_table() -> None:
     numbers = wine.data[:, [names.index("alcohol"), names.index("proline")]].astype(np.float32)  # [N, 2]
     color = np.searchsorted([4, 6], wine.data[:, names.index("color_intensity")]) + 1  # [N] 1..3
     color[::10] = 0  # isn't known
-    columns = (Column("alcohol"), Column("color", ("", "pale", "medium", "deep")), Column("proline"))
+    columns = (Column("alcohol"), Column("colour", ("", "pale", "medium", "deep")), Column("proline"))
     features = np.stack([numbers[:, 0], color, numbers[:, 1]], axis=1).astype(np.float32)  # [N, 3]
     mean, deviation, median = numbers.mean(axis=0), numbers.std(axis=0), np.median(numbers, axis=0)
     scaled = np.concatenate([(numbers - mean) / deviation, np.eye(4)[color]], axis=1)
@@ -263,8 +263,8 @@ def write_table() -> None:
         helper.make_node("Gather", [FEATURES, "numeric"], ["numbers"], axis=1),
         helper.make_node("IsNaN", ["numbers"], ["gaps"]),
         helper.make_node("Where", ["gaps", "median", "numbers"], ["filled"]),
-        helper.make_node("Sub", ["filled", "mean"], ["centerd"]),
-        helper.make_node("Div", ["centerd", "deviation"], ["scaled"]),
+        helper.make_node("Sub", ["filled", "mean"], ["centred"]),
+        helper.make_node("Div", ["centred", "deviation"], ["scaled"]),
         helper.make_node("Gather", [FEATURES, "categorical"], ["categories"], axis=1),
         helper.make_node("Equal", ["categories", "codes"], ["own"]),
         helper.make_node("Cast", ["own"], ["switches"], to=TensorProto.FLOAT),

@@ -35,7 +35,7 @@ def test_a_ranking_holds_every_label_likeliest_first(classifier, samples) -> Non
     assert all(type(probability) is float for probability in probabilities)  # JSON takes no NumPy scalars
 
 
-def test_a_image_may_come_as_path_text_bytes_pil_or_array(classifier, samples) -> None:
+def test_an_image_may_come_as_path_text_bytes_pil_or_array(classifier, samples) -> None:
     file = samples[5][0]
     pixels = np.asarray(Image.open(file))
     forms = [file, str(file), file.read_bytes(), Image.open(file), pixels, pixels[..., None], np.dstack([pixels] * 3)]
@@ -195,7 +195,7 @@ def test_images_of_another_type_or_shape_are_refused(classifier, images: object,
     ],
     ids=str,
 )
-def test_a_image_of_another_type_or_shape_is_refused(classifier, image: object, told: str) -> None:
+def test_an_image_of_another_type_or_shape_is_refused(classifier, image: object, told: str) -> None:
     with pytest.raises(zoo.InputError) as error:
         classifier.predict(image)
     assert told in str(error.value)
@@ -237,7 +237,7 @@ def test_one_image_is_no_batch(classifier, samples) -> None:
         classifier.predict_batch([file], batch_size=0)
 
 
-def test_a_image_that_can_not_be_read_is_named_with_its_place(classifier, samples, tmp_path: Path) -> None:
+def test_an_image_that_can_not_be_read_is_named_with_its_place(classifier, samples, tmp_path: Path) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(samples[0][0].read_bytes()[:40])
     with pytest.raises(zoo.ImageError, match=r"broken\.png"):

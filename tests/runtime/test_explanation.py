@@ -70,7 +70,7 @@ def test_a_file_without_a_map_says_so(digits: Path, wine: Path, three: Path, tmp
     with pytest.raises(zoo.ExportError, match="digits/softmax carries no activation map"):
         zoo.load(digits).explain(three)
     with pytest.raises(zoo.ExportError, match="wine/softmax carries no activation map"):
-        zoo.load(wine).explain({"alcohol": 13.0, "color": None, "proline": 700})  # type: ignore[arg-type]
+        zoo.load(wine).explain({"alcohol": 13.0, "colour": None, "proline": 700})  # type: ignore[arg-type]
     assert main(["predict", str(digits), str(three), "--explain", str(tmp_path / "why")]) == 1
     out, err = capsys.readouterr()
     assert out == ""

@@ -191,3 +191,14 @@ def test_bare_onnxruntime_gives_the_same_answers(exports: Path, samples) -> None
 def test_a_name_that_no_file_system_takes_is_told_in_a_sentence() -> None:
     with pytest.raises(zoo.ExportError, match="can't be loaded"):
         zoo.load("a" * 5000)
+
+
+def test_an_app_that_catches_picture_errors_goes_on_and_is_told_the_new_name() -> None:
+    from zoo import errors
+
+    for module in (zoo, errors):
+        with pytest.warns(DeprecationWarning, match="PictureError is called ImageError now") as warned:
+            assert module.PictureError is zoo.ImageError
+        assert warned[0].filename == __file__, "it is the app's own line"
+    with pytest.raises(AttributeError, match="no attribute 'NoError'"):
+        _ = errors.NoError

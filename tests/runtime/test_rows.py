@@ -26,7 +26,7 @@ def test_each_row_has_the_probabilities_that_lie_beside_it(wine: Path, rows: lis
     answers = classifier.predict_batch([sample["row"] for sample in rows])
     assert classifier.columns == (
         Column("alcohol"),
-        Column("color", ("", "pale", "medium", "deep")),
+        Column("colour", ("", "pale", "medium", "deep")),
         Column("proline"),
     )
     for sample, answer in zip(rows, answers, strict=True):
@@ -46,7 +46,7 @@ def test_the_order_of_a_mapping_and_a_missing_number_do_not_matter(wine: Path, r
 
 def test_a_table_is_answered_line_by_line(wine: Path, rows: list[dict], tmp_path: Path) -> None:
     path = tmp_path / "wines.csv"
-    names = ["split", "cultivar", "proline", "color", "alcohol"]  # another order, and what isn't asked about
+    names = ["split", "cultivar", "proline", "colour", "alcohol"]  # another order, and what isn't asked about
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, names, restval="")
         writer.writeheader()
@@ -59,11 +59,11 @@ def test_a_table_is_answered_line_by_line(wine: Path, rows: list[dict], tmp_path
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ("alcohol,color\n13,pale\n", "line 2: the row lacks column 'proline'"),
-        ("alcohol,color,color,proline\n13,,pale,700\n", "line 2: no column is called 'color': did you mean color?"),
-        ("alcohol,color,proline\n13,pale,700\n13,plae,700\n", "line 3: no category of column 'color'"),
-        ("alcohol,color,proline\n13,pale,much\n", "line 2: column 'proline' takes a finite number, received 'much'"),
-        ("alcohol,color,proline\n13,pale\n", "has 2 values in line 2, expected 3"),
+        ("alcohol,colour\n13,pale\n", "line 2: the row lacks column 'proline'"),
+        ("alcohol,color,colour,proline\n13,,pale,700\n", "line 2: no column is called 'color': did you mean colour?"),
+        ("alcohol,colour,proline\n13,pale,700\n13,plae,700\n", "line 3: no category of column 'colour'"),
+        ("alcohol,colour,proline\n13,pale,much\n", "line 2: column 'proline' takes a finite number, received 'much'"),
+        ("alcohol,colour,proline\n13,pale\n", "has 2 values in line 2, expected 3"),
     ],
 )
 def test_a_table_that_does_not_fit_is_told_by_its_line(
@@ -78,7 +78,7 @@ def test_a_table_that_does_not_fit_is_told_by_its_line(
     assert error.count("\n") == 1
 
 
-def test_a_image_is_no_row_and_a_row_no_image(wine: Path, digits: Path) -> None:
+def test_an_image_is_no_row_and_a_row_no_image(wine: Path, digits: Path) -> None:
     with pytest.raises(zoo.InputError, match="expected a mapping of column to value"):
         zoo.load(wine).predict(digits / "samples" / "3.png")
     with pytest.raises(zoo.InputError, match="this classifier takes no rows"):

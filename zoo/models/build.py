@@ -22,7 +22,7 @@ def build(name: str, height: int, width: int, channels: int, classes: int, preci
     precision: the Keras dtype policy of the layers, "float32" or "mixed_bfloat16"; logits are float32 all the same.
     Raises ModelError for an unknown name, or images too small for the model's poolings.
     """
-    architecture = definition(name).architecture  # before Keras is imported: a mistyped name is told at once
+    architecture = definition(name).architecture  # before Keras is imported: a mistyped name is reported at once
     if channels not in (1, 3):
         raise ModelError(f"images have 1 channel (gray) or 3 (RGB), received {channels}")
     return build_architecture(architecture, name, height, width, channels, classes, precision)
@@ -103,5 +103,5 @@ def _completed(
 def _reason(error: ValueError) -> str:
     """The one line of a Keras error that says what happened, without colors and the list of arguments around it."""
     lines = [re.sub(r"\x1b\[\d+m", "", line).strip() for line in str(error).splitlines()]
-    told = [line for line in lines if line and not line.startswith("Exception encountered")]
-    return told[0].rstrip(".") if told else type(error).__name__
+    kept = [line for line in lines if line and not line.startswith("Exception encountered")]
+    return kept[0].rstrip(".") if kept else type(error).__name__

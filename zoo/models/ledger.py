@@ -1,4 +1,4 @@
-"""The ledger of a model: for each layer its shape, parameters (formula and number), multiply-accumulates and sight."""
+"""The ledger of a model: each layer's shape, parameters (formula and number), multiply-accumulates, receptive field."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class LayerEntry:
 
     shape: of the output, without the batch. formula: of the parameters, with this layer's numbers ("784×10 + 10").
     multiply_accumulates: of one image; convolutions and dense layers alone are counted, as is usual.
-    receptive_field: the side in pixels of what one output can see, in theory; None where it sees the whole image.
+    receptive_field: its side in pixels, in theory; None where an output depends on the whole image.
     """
 
     name: str
@@ -54,10 +54,10 @@ class Ledger:
 
     @property
     def receptive_field(self) -> int | None:
-        """Side in pixels of what one feature sees before the head puts the positions together."""
+        """Of one feature, before the head puts the positions together: its side in pixels."""
         fields = [layer.receptive_field for layer in self.layers if layer.receptive_field is not None]
-        sees_pieces = any(field > 1 for field in fields)
-        return max(fields) if sees_pieces else None
+        is_local = any(field > 1 for field in fields)
+        return max(fields) if is_local else None
 
 
 def ledger(name: str, height: int, width: int, channels: int, classes: int) -> Ledger:
@@ -69,20 +69,26 @@ def ledger(name: str, height: int, width: int, channels: int, classes: int) -> L
 def read_ledger(model: Any) -> tuple[LayerEntry, ...]:
     """The entries of any functional `keras.Model` of images [N, H, W, C], or rows [N, F], in order of its layers."""
     entries = []
-    sights: dict[str, _Sight] = {}
+    fields: dict[str, _Field] = {}
     for layer in model.layers:
         if type(layer).__name__ == "InputLayer":
-            sights[layer.name] = _Sight(field=1, step=1)  # a pixel sees itself
+            fields[layer.name] = _Field(side=1, step=1)  # a pixel is its own
             continue
-        sight = _look(layer, [sights[t._keras_history.operation.name] for t in _tensors(layer)])
-        sights[layer.name] = sight
+        field = _receptive_field(layer, [fields[t._keras_history.operation.name] for t in _tensors(layer)])
+        fields[layer.name] = field
         formula, multiply_accumulates = _FORMULAS.get(type(layer).__name__, _counted_by_keras)(layer)
         shape = tuple(layer.output.shape[1:])
-        field = sight.field if sight.step else None
-        entry = LayerEntry(
-            layer.name, type(layer).__name__, shape, formula, layer.count_params(), multiply_accumulates, field
+        entries.append(
+            LayerEntry(
+                name=layer.name,
+                kind=type(layer).__name__,
+                shape=shape,
+                formula=formula,
+                parameters=layer.count_params(),
+                multiply_accumulates=multiply_accumulates,
+                receptive_field=field.side if field.step else None,
+            )
         )
-        entries.append(entry)
     return tuple(entries)
 
 
@@ -151,10 +157,10 @@ _FORMULAS: dict[str, Callable[[Any], tuple[str, int]]] = {
 
 
 @dataclass(frozen=True)
-class _Sight:
-    """field: side in pixels of what one output sees; step: pixels between neighbors, 0 where positions are gone."""
+class _Field:
+    """A receptive field. side: in pixels; step: pixels between neighbors, 0 where positions are gone."""
 
-    field: int
+    side: int
     step: int
 
 
@@ -163,15 +169,15 @@ def _tensors(layer: Any) -> list[Any]:
     return list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
 
 
-def _look(layer: Any, sights: list[_Sight]) -> _Sight:
-    """Each window widens what is seen by (k - 1) steps, each stride lengthens the step (Dumoulin & Visin 2016)."""
-    if len(layer.output.shape) != 4 or any(sight.step == 0 for sight in sights):
-        return _Sight(field=0, step=0)
-    field = max(sight.field for sight in sights)
-    step = max(sight.step for sight in sights)
+def _receptive_field(layer: Any, inputs: list[_Field]) -> _Field:
+    """Each window widens the field by (k - 1) steps, each stride lengthens the step (Dumoulin & Visin 2016)."""
+    if len(layer.output.shape) != 4 or any(field.step == 0 for field in inputs):
+        return _Field(side=0, step=0)
+    side = max(field.side for field in inputs)
+    step = max(field.step for field in inputs)
     window = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None) or (1, 1)
     strides = layer.strides if hasattr(layer, "strides") else (1, 1)
     dilation = getattr(layer, "dilation_rate", None) or (1, 1)
     dilations = (dilation, dilation) if isinstance(dilation, int) else dilation
     reach = max((k - 1) * d for k, d in zip(window, dilations, strict=True))
-    return _Sight(field + reach * step, step * max(strides))
+    return _Field(side + reach * step, step * max(strides))

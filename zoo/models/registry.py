@@ -15,9 +15,8 @@ from zoo.errors import ModelError, unknown
 from zoo.recipe import Recipe
 
 Tensor = Any  # a symbolic Keras tensor
-Architecture = Callable[
-    [Tensor, int], Tensor
-]  # images [N, H, W, C] float32 in 0..1, number of classes -> logits [N, K]
+# images [N, H, W, C] float32 in 0..1, number of classes K -> logits [N, K]
+Architecture = Callable[[Tensor, int], Tensor]
 # Of a column of a table: median, mean and deviation of its numbers, or how many categories it has.
 Scale = tuple[float, float, float] | int
 Family = Literal["dense", "conv", "hybrid"]
@@ -25,7 +24,7 @@ Family = Literal["dense", "conv", "hybrid"]
 
 @dataclass(frozen=True)
 class Published:
-    """Weights of a model's features that others have learned from ImageNet's photographs, for `--from imagenet`.
+    """Weights of a model's features, pretrained on ImageNet by others, for `--from imagenet`.
 
     application: the name in `keras.applications` of what they are the weights of. url: of a file of Keras, under whose
     name Keras' own cache has it. md5: of the file, in hex, as Keras' source has it; None where that has none.
@@ -38,7 +37,7 @@ class Published:
 
 @dataclass(frozen=True)
 class ModelDefinition:
-    """A registered model: its name, family, architecture, and the recipe that it is trained with unless told otherwise.
+    """A registered model: its name, family, architecture, and its default recipe.
 
     published: weights of its features, where others have trained them.
     """
@@ -51,7 +50,7 @@ class ModelDefinition:
 
     @property
     def summary(self) -> str:
-        """The first line of the diagram's docstring."""
+        """The first line of the architecture's docstring."""
         return (self.architecture.__doc__ or "").strip().partition("\n")[0]
 
 
@@ -85,7 +84,7 @@ def definition(name: str) -> ModelDefinition:
 
 
 def definitions() -> tuple[ModelDefinition, ...]:
-    """The models that learn from the first weight on: dense, then conv, then hybrid, each in order of registration."""
+    """The models that are trained from scratch: dense, then conv, then hybrid, each in order of registration."""
     families = get_args(Family)
     own = (m for m in _models.values() if m.published is None)
     return tuple(sorted(own, key=lambda m: families.index(m.family)))

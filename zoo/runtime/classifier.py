@@ -74,7 +74,7 @@ class Classifier:
     def placement(self) -> dict[str, tuple[Node, ...]]:
         """Which nodes of the file run where: provider -> nodes, such as {"openvino": (...), "cpu": (...)}.
 
-        Raises ProviderError where onnxruntime is older than 1.24, which doesn't tell.
+        Raises ProviderError where onnxruntime is older than 1.24, which doesn't report it.
         """
         return placement(self.session)
 

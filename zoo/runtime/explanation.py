@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from zoo.runtime.prediction import Prediction
 
-# Of Okabe & Ito's palette, told apart by color-blind eyes.
+# Of Okabe & Ito's palette, which color-blind people can tell apart.
 FOR, AGAINST = (213, 94, 0), (0, 114, 178)
 DARKEST, LIGHTEST = 60, 220  # the grays that black and white are drawn in
 UNSEEN, PAPER, INK = (160, 160, 160), (255, 255, 255), (27, 31, 36)
@@ -30,7 +30,7 @@ class Explanation:
 
     label: the one explained; logit: its logit.
     map: [h, w] float32, of the label (Zhou et al. 2016). Its mean plus `bias` is the logit: a value of 3 at one of 49
-    positions adds 3 / 49 to it. What a position says comes from all that the layers before it see around it, and a
+    positions adds 3 / 49 to it. What a position says comes from its whole receptive field, and a
     logit decides only by its lead over those of other labels: compare their maps, too.
     image: uint8 [H, W, C] as it was handed over, upright.
     """
@@ -53,7 +53,7 @@ class Explanation:
         return dict(self.prediction.ranking)[self.label]
 
     def over_image(self) -> NDArray[np.float32]:
-        """The map at the image's own size, [H, W] float32: NaN where the model saw nothing, as it was cropped."""
+        """The map at the image's own size, [H, W] float32: NaN where the image was cropped away."""
         return self._over(self.image.shape[0], self.image.shape[1])
 
     def draw(self) -> Image:
@@ -103,8 +103,8 @@ class Explanation:
         drawn.paste(Image.fromarray(bar), (MARGIN, top + LINE))
         for x, text, anchor in zip(sides, (f"{-most:.3g}", "0", f"{most:+.3g}"), ("la", "ma", "ra"), strict=True):
             paper.text((x, top + 2 * LINE), text, INK, font, anchor=anchor)
-        told = f"mean {self.logit - self.bias:+.3g}, bias {self.bias:+.3g}: logit {self.logit:+.3g}"
-        paper.text((sides[1], top + 3 * LINE), told, INK, font, anchor="ma")
+        sums = f"mean {self.logit - self.bias:+.3g}, bias {self.bias:+.3g}: logit {self.logit:+.3g}"
+        paper.text((sides[1], top + 3 * LINE), sums, INK, font, anchor="ma")
 
 
 def _scaled(part: Part, down: float, across: float) -> Part:

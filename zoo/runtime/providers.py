@@ -95,11 +95,11 @@ def placement(session: Any) -> dict[str, tuple[Node, ...]]:
     """Which nodes of the file run on which provider, as onnxruntime assigned them: provider -> nodes.
 
     Nodes that onnxruntime folded into constants or into their neighbors before aren't among them.
-    Raises ProviderError where onnxruntime is older than 1.24, which doesn't tell.
+    Raises ProviderError where onnxruntime is older than 1.24, which doesn't report it.
     """
     if not hasattr(session, "get_provider_graph_assignment_info"):
         raise ProviderError(
-            f"onnxruntime {_onnxruntime().__version__} doesn't tell which nodes run where: install 1.24 or newer"
+            f"onnxruntime {_onnxruntime().__version__} doesn't report which nodes run where: install 1.24 or newer"
         )
     places: dict[str, tuple[Node, ...]] = {}
     for part in session.get_provider_graph_assignment_info():
@@ -169,7 +169,7 @@ def _start(file: Path, provider: Provider, threads: int | None) -> Any:
     )  # costs nothing that one can measure
     own_options = dict(provider.options)
     if provider.name != "cpu":
-        options.log_severity_level = 3  # errors: it warns of each node on the CPU, which check_taken and placement tell
+        options.log_severity_level = 3  # errors: of nodes on the CPU, check_taken and placement report
     if threads is not None:
         options.intra_op_num_threads = threads
         if provider.threads_option:
@@ -208,10 +208,10 @@ def _prepare_cuda(provider: Provider) -> tuple[str, ...]:
             f"provider {provider.name!r} is installed, but this machine has no NVIDIA driver ({_DRIVER} isn't found): "
             "install the driver of its GPU, or take provider='cpu'"
         )
-    told = io.StringIO()
-    with contextlib.redirect_stdout(told):  # onnxruntime prints what it doesn't find
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):  # onnxruntime prints what it doesn't find
         _onnxruntime().preload_dlls()
-    return tuple(re.findall(r"Failed to load (\S+):", told.getvalue()))
+    return tuple(re.findall(r"Failed to load (\S+):", printed.getvalue()))
 
 
 _DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"

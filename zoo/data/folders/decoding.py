@@ -50,7 +50,7 @@ def decode_all(
         return _stored(listing, size, resizing, on_progress)
     shared = _likely_size(listing)
     if shared is not None and max(shared) <= LARGEST_SIDE:
-        # Most data sets have one size, which a few images tell: looking at all headers first is a second pass.
+        # Most data sets have one size, which a few images show: looking at all headers first is a second pass.
         with suppress(_OtherSizeError):
             return _stored(listing, shared, None, on_progress)
     return _stored(listing, USUAL_SIZE, resizing, on_progress)
@@ -73,6 +73,8 @@ def _stored(
     if needed <= _memory():
         return _gathered(listing, size, resizing, PixelWriter(len(listing), *size), on_progress)
     kept = cache_folder() / "images" / _key(listing, size, resizing)
+    with suppress(OSError):  # the folder's name before; nothing happens where there is one of the new name
+        (cache_folder() / "pictures").rename(kept.parent)
     try:
         if not kept.is_dir():
             kept.parent.mkdir(parents=True, exist_ok=True)

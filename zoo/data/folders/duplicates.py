@@ -71,13 +71,13 @@ def _near_pairs(inspection: Inspection, among: NDArray[np.int64]) -> NDArray[np.
     thumbs = inspection.thumbs[among].reshape(len(among), THUMB * THUMB).astype(np.float32)
     thumbs -= thumbs.mean(axis=1, keepdims=True)
     contrast = thumbs.std(axis=1)
-    told = np.flatnonzero(contrast >= LEAST_CONTRAST)
-    thumbs = thumbs[told] / (contrast[told, np.newaxis] * THUMB)  # length 1
-    if len(told) < 2:
+    clear = np.flatnonzero(contrast >= LEAST_CONTRAST)
+    thumbs = thumbs[clear] / (contrast[clear, np.newaxis] * THUMB)  # length 1
+    if len(clear) < 2:
         return np.empty((0, 2), np.int64)
     # In an orthonormal basis, some coordinates are never further apart than all of them: the index looks at few.
     wave = _waves()
-    coarse = np.einsum("ux,nxy,vy->nuv", wave, thumbs.reshape(-1, THUMB, THUMB), wave).reshape(len(told), -1)[:, 1:]
+    coarse = np.einsum("ux,nxy,vy->nuv", wave, thumbs.reshape(-1, THUMB, THUMB), wave).reshape(len(clear), -1)[:, 1:]
     pairs = _within(_scipy("spatial").cKDTree(coarse), coarse)
     if pairs is None:
         return None
@@ -85,7 +85,7 @@ def _near_pairs(inspection: Inspection, among: NDArray[np.int64]) -> NDArray[np.
     for start in range(0, len(pairs), 65536):
         some = pairs[start : start + 65536]
         near[start : start + 65536] = np.square(thumbs[some[:, 0]] - thumbs[some[:, 1]]).sum(axis=1) <= NEAR**2
-    pairs = told[pairs[near]]
+    pairs = clear[pairs[near]]
     aspect = np.log(inspection.widths[among] / inspection.heights[among])
     alike: NDArray[np.int64] = pairs[np.abs(aspect[pairs[:, 0]] - aspect[pairs[:, 1]]) <= np.log(NEAREST_ASPECT)]
     return alike

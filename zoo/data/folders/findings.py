@@ -22,7 +22,7 @@ USABLE, LOOK, UNUSABLE = "good to learn from", "usable, but have a look", "not t
 
 
 def make_report(listing: Listing, inspection: Inspection, duplicates: Duplicates, kept: Duplicates) -> Report:
-    """All that `zoo data check` tells. kept: those of the duplicates that `kept_together` gives."""
+    """All that `zoo data check` reports. kept: those of the duplicates that `kept_together` gives."""
     readable = inspection.readable
     same, across, between = _same(listing, duplicates)
     surplus = {"equal": _surplus(duplicates.equal)}
@@ -74,7 +74,7 @@ def _counts(listing: Listing, used: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def _same(listing: Listing, duplicates: Duplicates) -> tuple[tuple[Same, ...], int, int]:
-    """Groups of duplicates, the most telling first; how many of all lie in several splits, and in several classes."""
+    """Groups of duplicates, the most important first; how many of all lie in several splits, and in several classes."""
     found: list[Same] = []
     across = between = 0
     for kind, units in (("equal", duplicates.equal), ("near", duplicates.near)):
@@ -133,8 +133,8 @@ def _findings(
     if across:
         yield Finding(
             False,
-            f"{_count(across, 'image')} can be found in more than one of {', '.join(listing.given)}: what is tested "
-            "was learned by heart; equal ones are left out of train, near ones are yours to sort out",
+            f"{_count(across, 'image')} can be found in more than one of {', '.join(listing.given)}: the test is "
+            "of images that were trained on; equal ones are left out of train, near ones are yours to sort out",
         )
     grouped = listing.groups >= 0
     apart = int((_different(listing.groups[grouped].astype(np.int64), listing.splits[grouped]) > 1).sum())
@@ -145,7 +145,7 @@ def _findings(
             "share with test, and train with validation, is left out of them",
         )
     if between:
-        yield Finding(False, f"{_count(between, 'image')} can be found in more than one class: keep the right one")
+        yield Finding(False, f"{_count(between, 'image')} can be found in more than one class: keep the correct one")
     if duplicates.near is None:
         yield Finding(False, "near duplicates weren't looked for: the images are too many, or too much alike")
     elif not unusable and kept.near is None:
@@ -171,14 +171,14 @@ def _findings(
         yield Finding(False, f"{_count(wrongly_named, 'image')} named as another format: used all the same")
     if listing.left_out:
         kinds = Counter(problem.kind for problem in listing.left_out)
-        told = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
-        yield Finding(False, f"left out as no images to learn from: {told}")
+        listed = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
+        yield Finding(False, f"left out as no images to learn from: {listed}")
 
 
 def why_unusable(listing: Listing, inspection: Inspection | None = None, duplicates: Duplicates | None = None) -> str:
     """Why nothing can be learned from it, in a sentence that says what to do; "" where it can.
 
-    Without an inspection as far as names alone tell.
+    Without an inspection as far as names alone show.
     """
     problems = inspection.problems if inspection else ()
     among = f" that can be read ({problems[0].sentence})" if problems else ""

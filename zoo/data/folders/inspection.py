@@ -1,4 +1,4 @@
-"""Every file of a listing, opened once: what it is, what is wrong with it, and what tells it from the others."""
+"""Every file of a listing, opened once: what it is, what is wrong with it, and what sets it apart from the others."""
 
 from __future__ import annotations
 

@@ -230,9 +230,9 @@ def names_images(path: Path) -> bool:
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
-    """The place of each row, as an error tells it, and its values by column."""
+    """The place of each row, as an error names it, and its values by column."""
     try:
-        # A file's name need not be text; a label that isn't is told of later.
+        # A file's name need not be text; a label that isn't is reported later.
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
             if path.suffix.lower() == ".csv":
                 table = csv.DictReader(lines, strict=True)

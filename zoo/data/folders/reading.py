@@ -65,7 +65,7 @@ def read_images(
         test=splits["test"],
         mirrored=False,  # nobody knows: a mirrored 3 isn't one
         origin=str(path.resolve()),
-        skipped=(*leaked, *_told(listing), *(problem.sentence for problem in inspection.problems)),
+        skipped=(*leaked, *_left_out(listing), *(problem.sentence for problem in inspection.problems)),
         resizing=resizing,
         report=report,
     )
@@ -108,7 +108,7 @@ def _within(height: int, width: int, most: int) -> tuple[int, int]:
     return max(1, round(height * shrink)), max(1, round(width * shrink))
 
 
-def _told(listing: Listing) -> Iterator[str]:
+def _left_out(listing: Listing) -> Iterator[str]:
     """A sentence for each kind of thing that is no image: there may be as many as there are images."""
     by_kind: dict[str, list[Problem]] = {}
     for problem in listing.left_out:

@@ -40,7 +40,7 @@ def training_batches(
 
     Of a table it is rows [B, F] float32, which are learned as they are.
 
-    A target is the share of each class, 1 in all: the label's, after smoothing, mixup and the teacher's word.
+    A target is the share of each class, 1 in all: the label's, after smoothing, mixup and distillation.
     mirrored: whether a mirrored image keeps its label, where the recipe leaves it to the data set. first_epoch: the
     first is 0. Raises RecipeError for an unknown augmentation, or one of a table's rows.
     """
@@ -78,8 +78,8 @@ def training_batches(
         if recipe.mixup:
             images, targets = _mixed(images, targets, recipe.mixup, tf.random.fold_in(seed, 1))
         if teacher is not None:
-            taught = tf.ensure_shape(tf.numpy_function(teacher, [images], tf.float32), targets.shape)
-            targets += recipe.teacher_share * (taught - targets)
+            soft_targets = tf.ensure_shape(tf.numpy_function(teacher, [images], tf.float32), targets.shape)
+            targets += recipe.teacher_share * (soft_targets - targets)
         return images, targets
 
     orders = tf.data.Dataset.range(first_epoch, first_epoch + epochs).flat_map(order)

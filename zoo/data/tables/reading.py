@@ -238,7 +238,7 @@ def _copies(table: TextTable, place: int | None) -> NDArray[np.int64]:
     """A number for each row [N], the same for rows of the same values.
 
     Where more than half of the rows are repetitions, as in a table of a few categories, they are no copies: many
-    people are alike in what it tells of them. Each has a number of its own then.
+    people are alike in all that it holds of them. Each has a number of its own then.
     """
     apart = [k for k in range(len(table.header)) if k != place]
     numbers: dict[tuple[str, ...], int] = {}

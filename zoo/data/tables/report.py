@@ -63,7 +63,7 @@ class TableReport:
 
 
 def check_table(path: Path, label: str | None) -> TableReport:
-    """All that `zoo data check` tells of a table, read as `zoo.data.tables.reading.read_table` reads it.
+    """All that `zoo data check` reports of a table, read as `zoo.data.tables.reading.read_table` reads it.
 
     Raises DataError for a file that is no table, without the label's column, or without classes in it.
     """
@@ -124,13 +124,13 @@ def _classes(roles: Roles) -> Iterator[ClassRows]:
 
 
 def _findings(roles: Roles, columns: Sequence[ColumnFound], rows: Sequence[tuple[str, ...]]) -> Iterator[Finding]:
-    """What to look at, the most telling first."""
+    """What to look at, the most important first."""
     across, between = _shared(rows, roles.splits), _shared(rows, roles.labels)
     if across:
         yield Finding(
             False,
-            f"{_rows(across)} can be found in more than one of {', '.join(roles.given)}: what is tested was learned "
-            "by heart; keep each in one",
+            f"{_rows(across)} can be found in more than one of {', '.join(roles.given)}: the test is of rows "
+            "that were trained on; keep each in one",
         )
     if between:
         yield Finding(
@@ -139,7 +139,7 @@ def _findings(roles: Roles, columns: Sequence[ColumnFound], rows: Sequence[tuple
     for column in columns:
         named, filled = f"column {column.name!r}", len(rows) - column.missing
         if filled and column.different == 1 and not column.missing:
-            yield Finding(False, f"{named} is {column.values[0]!r} in every row: it tells nothing, remove it")
+            yield Finding(False, f"{named} is {column.values[0]!r} in every row: it carries no information, remove it")
         if column.kind == "numeric" and column.different == filled == len(rows) > 1 and _counts_rows(column):
             yield Finding(False, f"{named} counts the rows: remove it, or what is learned is their order")
         if column.missing:

@@ -10,9 +10,9 @@ Kernel = int | tuple[int, int]  # a side, or height and width, in pixels
 
 # Batch normalization steadies the steps, so that they can be twice as long as the default's. In six epochs of
 # conv-small on Fashion-MNIST, Muon came to 92.6 % of the validation images and AdamW to 91.8 %, in the same time.
-# Some labels of any data set are wrong, and smoothing takes them less to heart.
+# Some labels of any data set are wrong, and with smoothing they count less.
 PATIENT = Recipe(epochs=45, optimizer="muon", learning_rate=4e-3, weight_decay=0.05, label_smoothing=0.05)
-# Hundreds of thousands of weights learn images by heart, unless these lose a piece each time.
+# Hundreds of thousands of weights overfit, unless images lose a piece each time.
 WIDE = PATIENT.with_values({"epochs": 40, "learning_rate": 3e-3, "augmentation": "strong"})
 
 

@@ -19,7 +19,7 @@ def lenet5(images: Tensor, classes: int) -> Tensor:
     28x28x1, K = 10: 5*5*1*6+6 + 5*5*6*16+16 + 400*120+120 + 120*84+84 + 84*10+10 = 61,706 parameters
     Original: 32x32x1, C1 6@28x28, S2 6@14x14, C3 16@10x10, S4 16@5x5, C5 120, F6 84, 10 RBF units.
     Departures: ReLU for tanh, max pooling for trainable averages, each map of C3 sees all six of S2, linear logits
-    for RBF units; an image smaller than 32x32 is centerd in a field of that size, as the paper does with its digits.
+    for RBF units; an image smaller than 32x32 is centered in a field of that size, as the paper does with its digits.
     """
     return lenet5_head(lenet5_features(images), classes)
 

@@ -1,4 +1,4 @@
-"""Hybrids whose features others have trained: those of `keras.applications`, averaged over positions, under our head.
+"""Hybrids with pretrained features: those of `keras.applications`, averaged over positions, under our head.
 
 `--from imagenet` starts from the weights that Keras' authors publish, learned from 1.2 million photographs at 224x224.
 Each application wants pixels scaled in its own way: that is part of the architecture, and so of the exported file.
@@ -89,7 +89,7 @@ def _as_rgb(images: Tensor) -> Tensor:
 
 def _from_minus_one_to_one(images: Tensor) -> Tensor:
     """0..1 -> -1..1"""
-    return layers.Rescaling(2, -1, name="centerd")(images)
+    return layers.Rescaling(2, -1, name="centered")(images)
 
 
 def _with_head(application: str, pixels: Tensor, classes: int, **options: bool) -> Tensor:
