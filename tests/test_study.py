@@ -318,6 +318,21 @@ def test_results_that_were_tampered_with_are_refused(store, planted, capsys, was
     assert len(told) < 1_000
 
 
+def test_results_under_earlier_names_are_read_and_saved_under_those_of_today(store):
+    path = store / "planted.json"
+    record = Record(path)
+    measured = Measured("key", {"accuracy": 91.5}, 1.5, {"images": "train", "epochs": 3}, "digest", "commit")
+    record.add("first", 1, measured)
+    today = path.read_text(encoding="utf-8")
+    earlier = today.replace('"metrics"', '"figures"').replace('"images"', '"pictures"')
+    assert earlier != today
+    path.write_text(earlier, encoding="utf-8")
+    again = Record(path)
+    assert again.trainings == {("first", 1): measured}
+    again.add("first", 1, measured)
+    assert path.read_text(encoding="utf-8") == today
+
+
 def test_numbers_that_nobody_counted_are_told(store, capsys):
     """An observation that is shorter than what its experiment asks for."""
     record = Record(store / "formulas.json")

@@ -10,9 +10,10 @@ from typing import Any
 
 from pipelines.core.provenance.machine import versions
 from pipelines.core.support.atomic import atomic_file
+from zoo.contract import renamed
 from zoo.errors import StudyError
 
-HUGE = 1e30  # no figure is as large
+HUGE = 1e30  # no metric is as large
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ class Record:
             for each in found["trainings"]:
                 at = each.pop("arm"), each.pop("seed")
                 _need(at[0], kind=str)
-                self.trainings[at] = Measured(**each)
+                self.trainings[at] = _measured(each)
             _need(self.versions, kind=dict)
             _need(self.quick, kind=bool)
             _need(*self.seeds, *(seed for _, seed in self.trainings), kind=int)
@@ -161,6 +162,14 @@ class Record:
                 raise ValueError(f"expected seeds from 1 on, two or more, received {self.seeds}")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise StudyError(f"{self.path} holds no results ({error!r}): remove it, and they are made anew") from None
+
+
+def _measured(stored: dict[str, Any]) -> Measured:
+    """A training as it was stored, also under earlier names: "figures", and "pictures" in the recipe."""
+    if "figures" in stored:
+        stored["metrics"] = stored.pop("figures")
+    _need(stored["recipe"], kind=dict)
+    return Measured(**{**stored, "recipe": renamed(stored["recipe"])})
 
 
 def _need(*values: object, kind: type) -> None:
