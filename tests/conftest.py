@@ -6,9 +6,58 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
 import pytest
 
 pytest.register_assert_rewrite("nothing_lost", "mlflow_pages")  # what several tests call tells what it found, too
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database of a new store. It is laid out once and copied: the tables take MLflow a second."""
+    from pipelines import tracking
+
+    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
+        tracking.search("")
+    return path
+
+
+@pytest.fixture(scope="session")
+def working_in(empty_database: Path) -> Callable[[Path], AbstractContextManager[Path]]:
+    """Makes a folder the working folder for a while, with an empty store in it."""
+
+    @contextmanager
+    def work(folder: Path) -> Iterator[Path]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+            patch.chdir(folder)
+            (folder / "mlruns").mkdir()
+            shutil.copy(empty_database, folder / "mlruns")
+            yield folder
+
+    return work
+
+
+@pytest.fixture
+def store(tmp_path: Path, working_in: Callable[[Path], AbstractContextManager[Path]]) -> Iterator[Path]:
+    """A working folder of the test's own, with an empty store."""
+    with working_in(tmp_path):
+        yield tmp_path
+
+
+@pytest.fixture(scope="module")
+def shared_store(
+    tmp_path_factory: pytest.TempPathFactory, working_in: Callable[[Path], AbstractContextManager[Path]]
+) -> Iterator[Path]:
+    """A working folder for the tests of a file, with a store that is empty at first; the space is part of its name."""
+    with working_in(tmp_path_factory.mktemp("my work")) as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -233,16 +233,14 @@ def test_outputs_that_are_none_are_refused(folder, outputs):
         zoo.load(folder)
 
 
-def test_mlflow_serves_it_beside_the_others(made, tmp_path, monkeypatch):
+def test_mlflow_serves_it_beside_the_others(made, store):
     import mlflow.pyfunc
 
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.chdir(tmp_path)
     plan = make_plan("conv-tiny", "digits")
     run = tracking.start_run(plan, load_data(plan), {"arithmetic": "float32", "parameters": 1})
     tracking.log_export(run, onnx.load(made.folder / MODEL_FILE), {})
     tracking.finish(run, "FINISHED")
-    (described,) = tmp_path.glob("mlruns/artifacts/**/MLmodel")
+    (described,) = store.glob("mlruns/artifacts/**/MLmodel")
     served = mlflow.pyfunc.load_model(str(described.parent))
     outputs = {spec.name: spec.shape for spec in served.metadata.signature.outputs.inputs}
     assert outputs == {"label": (-1,), "probabilities": (-1, 10), "logits": (-1, 10), "activation_map": (-1, 10, 2, 2)}

@@ -18,11 +18,8 @@ TESTED = {"test_accuracy": 0.75, "test_accuracy_low": 0.7, "test_accuracy_high":
 
 
 @pytest.fixture(scope="module", autouse=True)
-def folder(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.chdir(tmp_path_factory.mktemp("described"))
-        yield
+def folder(shared_store):
+    return shared_store
 
 
 @pytest.fixture(scope="module")

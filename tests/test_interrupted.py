@@ -6,7 +6,6 @@ import os
 import sqlite3
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from mlflow.entities import RunTag
@@ -20,11 +19,8 @@ from pipelines.maintenance.stale import stale
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.chdir(tmp_path_factory.mktemp("interrupted"))
-        yield Path.cwd()
+def folder(shared_store):
+    return shared_store
 
 
 @pytest.fixture(scope="module")

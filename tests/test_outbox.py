@@ -32,10 +32,8 @@ from zoo.models import build
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+def folder(store):
+    return store
 
 
 def records(journal: Journal) -> list[int]:

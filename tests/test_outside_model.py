@@ -26,11 +26,8 @@ CONTRIBUTING = Path(__file__).parent.parent / "CONTRIBUTING.md"
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with a store of its own."""
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+def folder(store: Path) -> Path:
+    return store
 
 
 def test_one_function_is_trained_evaluated_exported_and_answers_in_an_app(folder: Path, registered, capsys) -> None:

@@ -24,24 +24,10 @@ EXPORTS = Path(__file__).parent.parent / "exports" / "digits"
 SOFTMAX, CONV, LENET = (EXPORTS / name for name in ("softmax", "conv-small", "lenet5"))  # 94.99 %, 99.72 %, 98.89 %
 
 
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory):
-    """Laid out once, which takes MLflow seconds."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.chdir(tmp_path_factory.mktemp("empty"))
-        tracking.search("")
-        yield Path("mlruns/mlflow.db").absolute()
-
-
 @pytest.fixture
-def store(tmp_path, monkeypatch, empty_database):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    (tmp_path / "mlruns").mkdir()
-    shutil.copy(empty_database, tmp_path / "mlruns")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+def store(store, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(store / "cache"))
+    return store
 
 
 def registered(name: str = "digits"):

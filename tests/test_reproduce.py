@@ -32,12 +32,8 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A working folder with a store of its own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.chdir(tmp_path_factory.mktemp("reproduce"))
-        yield Path.cwd()
+def folder(shared_store):
+    return shared_store
 
 
 def trained(model="softmax", **settings):

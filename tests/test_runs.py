@@ -26,23 +26,20 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
+def store(shared_store):
     """A folder whose store holds five trainings, by a name of ours; a run of somebody else's, and a deleted one."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.chdir(tmp_path_factory.mktemp("listed runs"))
-        made = {
-            "killed": train("lenet5", "KILLED", {"parameters": 61_706}),
-            "bad": train("softmax", "FINISHED", {"parameters": 650, "test_accuracy": 0.5, "latency": 0.01}),
-            "good": train("lenet5", "FINISHED", {"parameters": 61_706, "test_accuracy": 0.95, "latency": 0.05}),
-            "seed": train("softmax", "FINISHED", {"test_accuracy": 0.933, "test_loss": 0.25}, seed=7),
-            "running": train("softmax", "RUNNING", {"test_loss": float("nan")}),
-        }
-        deleted = train("softmax", "FINISHED", {})
-        with tracking.open_client() as client:
-            client.create_run("0", run_name="somebody else's")
-            client.delete_run(deleted)
-        yield {run: name for name, run in made.items()}
+    made = {
+        "killed": train("lenet5", "KILLED", {"parameters": 61_706}),
+        "bad": train("softmax", "FINISHED", {"parameters": 650, "test_accuracy": 0.5, "latency": 0.01}),
+        "good": train("lenet5", "FINISHED", {"parameters": 61_706, "test_accuracy": 0.95, "latency": 0.05}),
+        "seed": train("softmax", "FINISHED", {"test_accuracy": 0.933, "test_loss": 0.25}, seed=7),
+        "running": train("softmax", "RUNNING", {"test_loss": float("nan")}),
+    }
+    deleted = train("softmax", "FINISHED", {})
+    with tracking.open_client() as client:
+        client.create_run("0", run_name="somebody else's")
+        client.delete_run(deleted)
+    return {run: name for name, run in made.items()}
 
 
 def train(model, status, metrics, **settings):

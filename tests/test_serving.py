@@ -25,16 +25,13 @@ SAMPLES = sorted((EXPORT / "samples").glob("*.png"))
 
 
 @pytest.fixture(scope="module")
-def model_id(tmp_path_factory):
+def model_id(shared_store):
     """A logged model in a store of its own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.chdir(tmp_path_factory.mktemp("runs"))
-        plan = make_plan("conv-small", "digits")
-        run = tracking.start_run(plan, load_data(plan), {})
-        model = onnx.load(EXPORT / MODEL_FILE)
-        tracking.log_export(run, model, {}, SAMPLES[0].read_bytes())
-        yield find_export(run, model)
+    plan = make_plan("conv-small", "digits")
+    run = tracking.start_run(plan, load_data(plan), {})
+    model = onnx.load(EXPORT / MODEL_FILE)
+    tracking.log_export(run, model, {}, SAMPLES[0].read_bytes())
+    return find_export(run, model)
 
 
 @pytest.fixture(scope="module")

@@ -170,9 +170,9 @@ def test_a_budget_that_is_no_number_is_told(letters, monkeypatch):
             load(str(letters))
 
 
-def test_killed_in_mid_training_and_resumed_it_gives_the_weights_of_a_run_in_memory(letters, streamed, monkeypatch):
-    monkeypatch.chdir(streamed.parent)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+def test_killed_in_mid_training_and_resumed_it_gives_the_weights_of_a_run_in_memory(
+    letters, streamed, store, monkeypatch
+):
     settings = [part for name, value in SETTINGS.items() for part in ("--set", f"{name}={value}")]
     command = [sys.executable, "-m", "pipelines.cli", "train", "lenet5", "--data", str(letters), "--size", "16x16"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}

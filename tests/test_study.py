@@ -44,14 +44,6 @@ from zoo.models.ledger import read_ledger
 NEEDS_FASHION_MNIST = pytest.mark.skipif(not DEBIAN_FOLDER.is_dir(), reason="dataset-fashion-mnist is not installed")
 
 
-@pytest.fixture
-def store(tmp_path, monkeypatch):
-    """A store and a folder of the test's own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return tmp_path
-
-
 def right_on_test(model, data_set):
     """The accuracy of a model, measured without the package's own way to it."""
     right = model.predict_on_batch(data_set.test.inputs)["logits"].argmax(1) == data_set.test.labels

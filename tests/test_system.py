@@ -12,12 +12,9 @@ from pipelines.core.provenance.plan import load_data, make_plan
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.chdir(tmp_path_factory.mktemp("watched"))
-        plan = make_plan("softmax", "digits")
-        yield tracking.start_run(plan, load_data(plan), {})
+def run(shared_store):
+    plan = make_plan("softmax", "digits")
+    return tracking.start_run(plan, load_data(plan), {})
 
 
 @pytest.fixture

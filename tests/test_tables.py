@@ -7,7 +7,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,15 +74,11 @@ def mixed() -> tuple[list[str], list[list[object]]]:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Comparison]]:
+def place(shared_store: Path) -> tuple[Path, Comparison]:
     """A working folder with a table of numbers and categories, and two models that were trained on it."""
-    folder = tmp_path_factory.mktemp("work")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        write(folder / "wine.csv", *mixed())
-        models = ["softmax", "mlp-small"]
-        yield folder, run(models, "wine.csv", label="cultivar", settings=QUICK, tell=lambda step: None)
+    write(shared_store / "wine.csv", *mixed())
+    models = ["softmax", "mlp-small"]
+    return shared_store, run(models, "wine.csv", label="cultivar", settings=QUICK, tell=lambda step: None)
 
 
 # --- the whole way -------------------------------------------------------------------------------------------------
@@ -189,10 +185,8 @@ def test_the_card_tells_of_columns_and_its_examples_run(place: tuple[Path, Compa
 
 
 @pytest.mark.parametrize("name", LABELS)
-def test_real_tables_are_learned(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    write(tmp_path / f"{name}.csv", *real(name))
+def test_real_tables_are_learned(name: str, store: Path) -> None:
+    write(store / f"{name}.csv", *real(name))
     trained = train("softmax", f"{name}.csv", label=LABELS[name], settings=QUICK)
     assert evaluate(trained.run).accuracy > 0.85
     exported = export(trained.run)

@@ -29,12 +29,8 @@ HISTORY = dict.fromkeys(tracking.HISTORY, 0.5)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A working folder with a store of its own; its name has a space, as people's folders do."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.chdir(tmp_path_factory.mktemp("my runs"))
-        yield Path.cwd()
+def folder(shared_store):
+    return shared_store
 
 
 @pytest.fixture(scope="module")

@@ -28,12 +28,8 @@ TEACHERS = Path(__file__).parent / "runtime" / "fixture"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A working folder with a store of its own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.chdir(tmp_path_factory.mktemp("train"))
-        yield Path.cwd()
+def folder(shared_store):
+    return shared_store
 
 
 @pytest.fixture(scope="module")

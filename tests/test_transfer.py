@@ -37,13 +37,11 @@ SETTINGS = {"epochs": 16, "frozen": 0.5, "precision": "float32"}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(shared_store):
     """A working folder with a store of its own, which finds the exports that are shipped."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.setenv("ZOO_EXPORTS", str(EXPORTS))
-        patch.chdir(tmp_path_factory.mktemp("source"))
-        yield Path.cwd()
+        yield shared_store
 
 
 @pytest.fixture(scope="module")

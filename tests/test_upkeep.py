@@ -23,23 +23,9 @@ from zoo.errors import TrackingError
 from zoo.models import build
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory) -> Path:
-    """To be copied: laying out its tables takes seconds."""
-    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
-        tracking.search("")
-    return path
-
-
 @pytest.fixture
-def folder(tmp_path, monkeypatch, empty_store):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "mlruns").mkdir()
-    shutil.copy(empty_store, tmp_path / "mlruns")
-    return tmp_path
+def folder(store):
+    return store
 
 
 def a_run(status: str = "FINISHED", *, deleted: bool = False, saved: bool = False) -> str:
@@ -97,9 +83,9 @@ def test_gc_tells_first_and_removes_what_nobody_needs_when_asked(folder, capsys)
         client.get_run(deleted)
 
 
-def test_gc_leaves_the_checkpoint_of_a_run_in_another_store_to_be_resumed_from(folder, empty_store, monkeypatch):
+def test_gc_leaves_the_checkpoint_of_a_run_in_another_store_to_be_resumed_from(folder, empty_database, monkeypatch):
     run = a_run("KILLED", saved=True)
-    shutil.copy(empty_store, folder / "other.db")
+    shutil.copy(empty_database, folder / "other.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'other.db'}")
     (kept,) = gc(yes=True).kept
     assert (kept.run, kept.reason) == (run, "this store has no such run, it was written 0 days ago")
