@@ -8,6 +8,7 @@ import re
 import runpy
 import shutil
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -50,8 +51,8 @@ def right_on_test(model, data_set):
     return {"accuracy": 100 * float(right.mean())}
 
 
-@pytest.fixture
-def planted(monkeypatch):
+@contextmanager
+def planting():
     """An experiment from outside of the package: two dense models, the second with as many neurons as is asked for.
 
     by: 0 for the same images of the digits, else the second one's are drawn by other seeds. Gives a list of the
@@ -59,7 +60,6 @@ def planted(monkeypatch):
     """
     trained = []
     fit = Bench.fit
-    monkeypatch.setattr(Bench, "fit", lambda *given: trained.append(given) or fit(*given))
 
     def plant(neurons, measure=right_on_test, by=0):
         @experiment(
@@ -87,8 +87,33 @@ def planted(monkeypatch):
 
         return trained
 
-    yield plant
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Bench, "fit", lambda *given: trained.append(given) or fit(*given))
+        yield plant
     _experiments.pop("planted", None)
+
+
+@pytest.fixture
+def planted():
+    with planting() as plant:
+        yield plant
+
+
+@pytest.fixture(scope="module")
+def three_seeds(tmp_path_factory, working_in):
+    """The mlruns/ of a quick study of 16 neurons against 32, with three seeds."""
+    with working_in(tmp_path_factory.mktemp("three seeds")) as folder, planting() as plant:
+        trained = plant(16)
+        study(["planted"], quick=True)
+        assert len(trained) == 6
+    return folder / "mlruns"
+
+
+@pytest.fixture
+def studied(store, three_seeds):
+    """A working folder in which that was studied before."""
+    shutil.copytree(three_seeds, store / "mlruns", dirs_exist_ok=True)
+    return store
 
 
 def effect(low, high, **bounds):
@@ -114,7 +139,7 @@ def test_a_verdict_follows_from_the_effects_and_the_first_is_its_heart():
     assert Finding((open_, right), chart).verdict is Verdict.OPEN
 
 
-def test_the_same_model_twice_shows_no_effect_and_a_handicap_is_found(store, planted):
+def test_the_same_model_twice_shows_no_effect_and_a_handicap_is_found(studied, planted):
     planted(32, by=100)  # or the second would be the first, looked up
     (same,) = study(["planted"], quick=True, seeds=6)
     low, high = mean_interval(same.effects[0].sample, confidence=0.999)  # whatever the machine's chance
@@ -128,46 +153,44 @@ def test_the_same_model_twice_shows_no_effect_and_a_handicap_is_found(store, pla
     assert handicapped.verdict is Verdict.REFUTED
 
 
-def test_what_was_trained_is_not_trained_again(store, planted, monkeypatch):
+def test_what_was_trained_is_not_trained_again(studied, planted, empty_database, monkeypatch):
     trained = planted(16)
-    study(["planted"], quick=True, seeds=2)
-    assert len(trained) == 4
-    study(["planted"], quick=True, seeds=3)
-    assert len(trained) == 6, "the third seed alone"
-    results = store / "mlruns/study/planted.json"
+    study(["planted"], quick=True, seeds=4)
+    assert len(trained) == 2, "the fourth seed alone"
+    results = studied / "mlruns/study/planted.json"
     before = results.read_bytes()
     monkeypatch.setattr("pipelines.study.lab.commit", lambda: "a later one")
-    study(["planted"], quick=True, seeds=3)
+    study(["planted"], quick=True, seeds=4)
     assert results.read_bytes() == before, "it is still told by which commit they were measured"
     results.unlink()
-    study(["planted"], quick=True, seeds=3)
-    assert len(trained) == 6, "found in the store"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store / 'another.db'}")
-    study(["planted"], quick=True, seeds=3)
-    assert len(trained) == 6, "found in the results"
+    study(["planted"], quick=True, seeds=4)
+    assert len(trained) == 2, "found in the store"
+    shutil.copy(empty_database, studied / "another.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{studied / 'another.db'}")
+    study(["planted"], quick=True, seeds=4)
+    assert len(trained) == 2, "found in the results"
 
 
-def test_an_arm_that_an_experiment_no_longer_has_leaves_its_results(store, planted):
+def test_an_arm_that_an_experiment_no_longer_has_leaves_its_results(studied, planted):
     planted(16)
-    study(["planted"], quick=True, seeds=3)
-    path = store / "mlruns/study/planted.json"
+    path = studied / "mlruns/study/planted.json"
     path.write_text(path.read_text(encoding="utf-8").replace('"arm": "first"', '"arm": "former"'), encoding="utf-8")
     study(["planted"], quick=True)
     assert sorted(Record(path).trainings) == [(arm, seed) for arm in ("first", "second") for seed in (1, 2, 3)]
 
 
-def test_a_claim_from_outside_is_one_function(store, planted, capsys):
+def test_a_claim_from_outside_is_one_function(studied, planted, capsys):
     text = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
     block = re.search(r"`my_claims.py`:\n\n```python\n(.*?)```", text, re.DOTALL)
-    (store / "my_claims.py").write_text(block[1], encoding="utf-8")
+    (studied / "my_claims.py").write_text(block[1], encoding="utf-8")
     try:
         runpy.run_path("my_claims.py")
     finally:
         _experiments.pop("wider-is-better", None)
     assert re.match(r"holds .*report\.html", capsys.readouterr().out)
-    assert "A dense model of more neurons" in (store / "mlruns/study/report.html").read_text(encoding="utf-8")
+    assert "A dense model of more neurons" in (studied / "mlruns/study/report.html").read_text(encoding="utf-8")
     planted(16)
-    assert main(["study", "planted", "--quick", "--seeds", "2"]) == 0
+    assert main(["study", "planted", "--quick"]) == 0
     assert "left out of the report: mlruns/study/wider-is-better.json, whose experiment" in capsys.readouterr().err
 
 
@@ -178,12 +201,12 @@ def test_a_finding_that_nothing_could_refute_is_refused():
         Finding((), Chart("", "", "", ()))
 
 
-def test_another_seed_changes_the_metrics_within_their_interval(store, planted):
-    planted(24)
+def test_another_seed_changes_the_metrics_within_their_interval(studied, planted):
+    planted(16)
     (each,) = experiments(["planted"])
 
     def effect(*seeds):
-        finding = each.run(Lab("planted", seeds, True, Record(store / "planted.json"), tracking.start_study("x", {})))
+        finding = each.run(Lab("planted", seeds, True, Record(studied / "mlruns/study/planted.json"), tracking.start_study("x", {})))
         return finding.effects[0]
 
     first, other = effect(1, 2, 3), effect(1, 2, 4)
@@ -192,28 +215,26 @@ def test_another_seed_changes_the_metrics_within_their_interval(store, planted):
     assert first.mean != other.mean
 
 
-def test_the_models_are_kept_as_exports_on_request(store, planted):
+def test_the_models_are_kept_as_exports_on_request(studied, planted):
     planted(16)
-    study(["planted"], quick=True, seeds=2)
-    assert not (store / "mlruns/study/models").exists()
-    study(["planted"], quick=True, seeds=2, models=True)
-    record = Record(store / "mlruns/study/planted.json")
+    models = studied / "mlruns/study/models"
+    assert not models.exists()
+    study(["planted"], quick=True, models=True)
+    record = Record(studied / "mlruns/study/planted.json")
     for arm in ("first", "second"):
-        classifier = zoo.load(store / "mlruns/study/models" / f"planted-{arm}", provider="cpu")
+        classifier = zoo.load(models / f"planted-{arm}", provider="cpu")
         assert 100 * classifier.metadata.test_accuracy == pytest.approx(record.metrics(arm, 1)["accuracy"])
-    page = demo([store / "mlruns/study/models" / f"planted-{arm}" for arm in ("first", "second")], store / "demo.html")
+    page = demo([models / f"planted-{arm}" for arm in ("first", "second")], studied / "demo.html")
     assert page.exports == ("digits/planted-first", "digits/planted-second")
 
 
-def test_each_training_is_a_child_of_the_study_in_the_store(store, planted):
-    planted(16)
-    study(["planted"], quick=True, seeds=2)
+def test_each_training_is_a_child_of_the_study_in_the_store(studied):
     with tracking.open_client() as client:
         runs = client.search_runs([client.get_experiment_by_name("study/planted").experiment_id])
     (parent,) = [run for run in runs if run.info.run_name == "planted"]
     children = [run for run in runs if run is not parent]
     assert sorted(run.info.run_name for run in children) == [
-        f"{a}, seed {s}" for a in ("first", "second") for s in (1, 2)
+        f"{a}, seed {s}" for a in ("first", "second") for s in (1, 2, 3)
     ]
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
     assert all(run.info.status == "FINISHED" for run in runs)
@@ -242,7 +263,7 @@ def test_the_report_is_drawn_from_the_results_alone(store, planted, capsys):
 
 
 def test_a_quick_study_says_what_the_full_one_found(store, planted, capsys):
-    planted(32)
+    planted(32)  # the second model is the first again, and looked up
     study(["planted"])
     assert claims(["planted"])[0].verdict is Verdict.HOLDS
     capsys.readouterr()
@@ -336,10 +357,9 @@ def test_numbers_that_nobody_counted_are_told(store, capsys):
     assert "formulas.json can't be drawn (IndexError" in capsys.readouterr().err
 
 
-def test_results_that_lack_a_figure_are_told(store, planted, capsys):
+def test_results_that_lack_a_figure_are_told(studied, planted, capsys):
     planted(16)
-    study(["planted"], quick=True, seeds=2)
-    path = store / "mlruns/study/planted.json"
+    path = studied / "mlruns/study/planted.json"
     path.write_text(path.read_text(encoding="utf-8").replace('"accuracy"', '"former"'), encoding="utf-8")
     assert main(["study", "planted", "--report", "--folder", "mlruns/study"]) == 1
     told = capsys.readouterr().err
@@ -347,23 +367,20 @@ def test_results_that_lack_a_figure_are_told(store, planted, capsys):
     assert "run `zoo study planted --quick --folder mlruns/study`" in told
 
 
-def test_what_was_measured_is_not_lost_to_a_smaller_study(store, planted, capsys):
+def test_what_was_measured_is_not_lost_to_a_smaller_study(studied, planted, capsys):
     planted(16)
-    study(["planted"], quick=True)
     assert main(["study", "planted", "--quick", "--seeds", "2"]) == 0
     assert "keeps the 3 seeds that it has" in capsys.readouterr().err
-    assert Record(store / "mlruns/study/planted.json").seeds == (1, 2, 3)
+    assert Record(studied / "mlruns/study/planted.json").seeds == (1, 2, 3)
     assert main(["study", "planted", "--folder", "mlruns/study"]) == 1
     assert "holds results of the quick study, which those of a full one would replace" in capsys.readouterr().err
-    with FileLock(store / "mlruns/study/.planted.lock"):
+    with FileLock(studied / "mlruns/study/.planted.lock"):
         assert main(["study", "planted", "--quick"]) == 1
     assert "runs planted in mlruns/study: wait for it" in capsys.readouterr().err
 
 
-def test_a_report_of_what_was_not_run_says_so(store, planted, capsys):
+def test_a_report_of_what_was_not_run_says_so(studied, planted, capsys):
     planted(16)
-    study(["planted"], quick=True, seeds=2)
-    capsys.readouterr()
     assert main(["study", "tables", "--report", "--folder", "mlruns/study"]) == 1
     assert "holds no results of tables: run `zoo study tables --folder mlruns/study` first" in capsys.readouterr().err
     assert main(["study", "--list", "tabels"]) == 1
@@ -435,14 +452,14 @@ def helped(model, data_set):
 FACTOR = 2
 
 
-def test_another_measure_or_what_it_uses_is_another_training(store, planted, monkeypatch):
-    trained = planted(16, twice_as_right)
-    study(["planted"], quick=True, seeds=2)
-    study(["planted"], quick=True, seeds=2)
-    assert len(trained) == 4
+def test_another_measure_or_what_it_uses_is_another_training(studied, planted, monkeypatch):
+    trained = planted(32, twice_as_right)  # the second model is the first again, and looked up
+    study(["planted"], quick=True)
+    study(["planted"], quick=True)
+    assert len(trained) == 3
     monkeypatch.setattr(sys.modules[__name__], "FACTOR", 4)
-    study(["planted"], quick=True, seeds=2)
-    assert len(trained) == 8
+    study(["planted"], quick=True)
+    assert len(trained) == 6
     assert code_of(twice_as_right) == code_of(twice_as_right) != code_of(right_on_test)
     assert code_of(partial(scrambled, block=2)) != code_of(partial(scrambled, block=4))
     assert code_of(dense(3)) == code_of(dense(3)) != code_of(dense(4))
