@@ -104,13 +104,10 @@ def test_every_command_in_the_readme_is_one_that_the_parser_takes(words: list[st
     assert _parser().parse_args(words).command
 
 
-def test_the_readme_names_every_command_and_every_model() -> None:
-    from zoo.models import definitions
-
+def test_the_readme_names_every_command() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     (commands,) = (action.choices for action in _parser()._actions if isinstance(action, argparse._SubParsersAction))
     assert [name for name in commands if f"`zoo {name}" not in text] == []
-    assert [model.name for model in definitions() if f"`{model.name}`" not in text] == []
 
 
 def test_what_is_left_out_of_a_folder_is_told(tmp_path: Path, capsys) -> None:

@@ -32,27 +32,37 @@ class Provider:
     behind: str = ""
 
 
-# A new provider is one line here. docs/providers.md says which were tried, and where.
-PROVIDERS = {
-    provider.name: provider
-    for provider in (
-        Provider("cpu", "CPUExecutionProvider", "onnxruntime"),
-        # TF32 rounds to 10 bits of mantissa: probabilities would differ from the verified ones by more than 1e-4.
-        Provider("cuda", "CUDAExecutionProvider", "onnxruntime-gpu[cuda,cudnn]", {"use_tf32": "0"}),
-        Provider("tensorrt", "TensorrtExecutionProvider", "onnxruntime-gpu[cuda,cudnn] and tensorrt", behind="cuda"),
-        # OpenVINO itself computes in bfloat16 where the processor can: probabilities would differ by 1e-2.
-        Provider(
-            "openvino",
-            "OpenVINOExecutionProvider",
-            "onnxruntime-openvino",
-            {"device_type": "CPU", "precision": "FP32"},
-            threads_option="num_of_threads",
-        ),
-        Provider("coreml", "CoreMLExecutionProvider", "onnxruntime on macOS"),
-        Provider("directml", "DmlExecutionProvider", "onnxruntime-directml on Windows"),
-        Provider("webgpu", "WebGpuExecutionProvider", "onnxruntime-webgpu"),
+# A new provider is one `add_provider` below. docs/providers.md says which were tried, and where.
+PROVIDERS: dict[str, Provider] = {}
+
+
+def add_provider(provider: Provider) -> Provider:
+    """Register a provider under its name. Raises ProviderError where the name is taken."""
+    if provider.name in ("auto", *PROVIDERS):
+        raise ProviderError(f"two providers are called {provider.name!r}: give one of them another name")
+    PROVIDERS[provider.name] = provider
+    return provider
+
+
+add_provider(Provider("cpu", "CPUExecutionProvider", "onnxruntime"))
+# TF32 rounds to 10 bits of mantissa: probabilities would differ from the verified ones by more than 1e-4.
+add_provider(Provider("cuda", "CUDAExecutionProvider", "onnxruntime-gpu[cuda,cudnn]", {"use_tf32": "0"}))
+add_provider(
+    Provider("tensorrt", "TensorrtExecutionProvider", "onnxruntime-gpu[cuda,cudnn] and tensorrt", behind="cuda")
+)
+# OpenVINO itself computes in bfloat16 where the processor can: probabilities would differ by 1e-2.
+add_provider(
+    Provider(
+        "openvino",
+        "OpenVINOExecutionProvider",
+        "onnxruntime-openvino",
+        {"device_type": "CPU", "precision": "FP32"},
+        threads_option="num_of_threads",
     )
-}
+)
+add_provider(Provider("coreml", "CoreMLExecutionProvider", "onnxruntime on macOS"))
+add_provider(Provider("directml", "DmlExecutionProvider", "onnxruntime-directml on Windows"))
+add_provider(Provider("webgpu", "WebGpuExecutionProvider", "onnxruntime-webgpu"))
 
 
 @dataclass(frozen=True)
