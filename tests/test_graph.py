@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -80,12 +82,21 @@ def operators(converted):
     return [node.op_type for node in converted.graph.node]
 
 
-@pytest.fixture(scope="module", params=[(name, channels) for name in MODELS for channels in (1, 3)], ids=str)
-def pair(request):
+def random_model(name, channels):
+    return tempered(with_random_weights(build(name, SIDE, SIDE, channels, 10)), some_images(33, channels))
+
+
+@cache
+def made(name, channels):
     """A Keras model with random weights, and what it was converted to."""
+    model = random_model(name, channels)
+    return model, convert(model)
+
+
+@pytest.fixture(params=[(name, channels) for name in MODELS for channels in (1, 3)], ids=str)
+def pair(request):
     name, channels = request.param
-    model = tempered(with_random_weights(build(name, SIDE, SIDE, channels, 10)), some_images(33, channels))
-    return model, convert(model), channels
+    return *made(name, channels), channels
 
 
 def test_answers_as_keras_does(pair):
@@ -192,10 +203,10 @@ def test_each_layer_with_weights_is_a_node_of_its_name(pair):
 @pytest.mark.parametrize("name", ["separable-small", "mlp-mixer-tiny", "convnext-mini"])
 def test_same_weights_same_bytes(name):
     keras = start_keras()
-    first = convert(with_random_weights(build(name, SIDE, SIDE, 3, 4)))
+    _, first = made(name, 3)
     keras.backend.clear_session()
     convert(with_random_weights(build("softmax", SIDE, SIDE, 1, 4)))  # counters of the converter have moved on
-    again = convert(with_random_weights(build(name, SIDE, SIDE, 3, 4)))
+    again = convert(random_model(name, 3))
     assert first.SerializeToString(deterministic=True) == again.SerializeToString(deterministic=True)
 
 
@@ -208,7 +219,7 @@ def test_average_over_positions_stays_one_node():
 def test_reference_evaluator_and_openvino_give_the_same_answers(name, channels):
     import openvino
 
-    converted = convert(with_random_weights(build(name, SIDE, SIDE, channels, 10)))
+    _, converted = made(name, channels)
     core = openvino.Core()
     compiled = core.compile_model(
         core.read_model(converted.SerializeToString()), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}

@@ -206,7 +206,9 @@ def test_another_seed_changes_the_metrics_within_their_interval(studied, planted
     (each,) = experiments(["planted"])
 
     def effect(*seeds):
-        finding = each.run(Lab("planted", seeds, True, Record(studied / "mlruns/study/planted.json"), tracking.start_study("x", {})))
+        finding = each.run(
+            Lab("planted", seeds, True, Record(studied / "mlruns/study/planted.json"), tracking.start_study("x", {}))
+        )
         return finding.effects[0]
 
     first, other = effect(1, 2, 3), effect(1, 2, 4)
