@@ -175,25 +175,25 @@ def test_it_says_how_the_model_was_made(card, data_set):
     assert "| `epochs` | 7 |" in card
 
 
-def test_it_draws_the_model_and_says_what_a_feature_sees(export, card, data_set):
+def test_it_draws_the_model_and_says_the_receptive_field(export, card, data_set):
     drawn = card.partition("```text\n")[2].partition("\n```")[0]
     assert drawn == summarize(build("softmax", 8, 8, data_set.channels, 10))
-    assert "sees the whole image." in " ".join(card.split())
+    assert "The receptive field of a feature, before the head, is the whole image." in " ".join(card.split())
     folder, evaluation = export
     manifest = read_manifest(folder)
     narrow = replace(manifest, metrics={**manifest.metrics, "receptive_field": 19.0})
     told = render_card(narrow, evaluation, "samples/0.png", 4000, drawn)
-    assert "sees a square of 19×19 pixels at most." in " ".join(told.split())
+    assert "is a square of 19×19 pixels." in " ".join(told.split())
 
 
-def test_it_names_the_most_frequent_mistake_first(export, card):
+def test_it_names_the_most_frequent_error_first(export, card):
     _, evaluation = export
     wrong = np.array(evaluation.confusion)
     np.fill_diagonal(wrong, 0)
     row, column = np.unravel_index(wrong.argmax(), wrong.shape)
     images = evaluation.classes[row].images
-    first = card.partition("Its most frequent mistakes:\n\n")[2].partition("\n")[0]
-    assert first == f"- {plain(LABELS[row])} taken for {plain(LABELS[column])}: {wrong.max()} of {images} images"
+    first = card.partition("Its most frequent errors:\n\n")[2].partition("\n")[0]
+    assert first == f"- {plain(LABELS[row])} classified as {plain(LABELS[column])}: {wrong.max()} of {images} images"
 
 
 def test_each_table_has_rows_of_one_length(card):
@@ -226,14 +226,14 @@ def test_of_many_classes_those_that_fare_worst_are_listed(export):
     card = render_card(read_manifest(folder), large, "samples/0.png", 4000, "")
     listed = re.findall(r"^\| \d+ \| class (\d+) \|", card, re.MULTILINE)
     assert listed == [str(k) for k in range(CLASSES_LISTED)]
-    assert "30 classes of 100 that fare worst" in card
+    assert "30 worst of 100 classes" in card
     assert "- none on the test images" in card
 
 
 def test_it_says_whether_probabilities_are_too_high(export):
     folder, evaluation = export
     manifest = read_manifest(folder)
-    for confidence, words in ((0.99, "too sure"), (0.7, "at their word"), (0.3, "more often right than it says")):
+    for confidence, words in ((0.99, "overconfident"), (0.7, "well calibrated"), (0.3, "underconfident")):
         judged = replace(evaluation, accuracy=0.7, confidence=confidence)
         assert words in render_card(manifest, judged, "samples/0.png", 4000, "")
 

@@ -112,21 +112,21 @@ def test_the_run_has_the_metrics(run, evaluation):
 
 
 def test_the_run_has_an_image_for_each_text(logged, evaluation):
-    assert set(evaluation.metrics) == {
+    assert set(evaluation.plots) == {
         "curves.png",
         "confusion.png",
-        "mistakes.png",
+        "errors.png",
         "reliability.png",
         "first_layer.png",
     }
-    for name in evaluation.metrics:
+    for name in evaluation.plots:
         with Image.open(logged / name) as image:
             image.load()
-    assert {path.name for path in logged.iterdir()} == {*evaluation.metrics, EVALUATION_FILE, tracking.SMALL}
+    assert {path.name for path in logged.iterdir()} == {*evaluation.plots, EVALUATION_FILE, tracking.SMALL}
     with Image.open(logged / tracking.SMALL / "curves.png") as image:
         assert max(image.size) <= 560, "for descriptions, beside whose right margin the UI writes what else it knows"
-    assert "over 6 epochs" in evaluation.metrics["curves.png"]
-    assert "the weights of epoch 4, with 15.00%" in evaluation.metrics["curves.png"]
+    assert "over 6 epochs" in evaluation.plots["curves.png"]
+    assert "the weights of epoch 4, with an accuracy of 15.00%" in evaluation.plots["curves.png"]
 
 
 def test_an_evaluation_is_read_as_it_was_written(logged, evaluation):

@@ -173,7 +173,7 @@ def test_a_file_that_answers_otherwise_leaves_the_older_export(tmp_path, model, 
 
 
 def test_a_failed_verification_leaves_nothing(tmp_path, model, digits, metadata, accuracy):
-    with pytest.raises(VerificationError, match=r"is right on .* test images, expected"):
+    with pytest.raises(VerificationError, match=r"is correct on .* test images, expected"):
         write_export(tmp_path / "a" / "b", model, digits, replace(metadata, test_accuracy=accuracy - 0.01), {})
     assert not list((tmp_path / "a").iterdir())
 

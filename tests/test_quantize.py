@@ -25,7 +25,8 @@ from pipelines.exporting.graph.quantized import (
     weighted_layers,
 )
 from pipelines.exporting.quantization.calibration import least_squares, min_max, observe, percentile
-from pipelines.exporting.quantization.quantize import calibration_images, quantize
+from pipelines.exporting.quantization.int8 import calibration_images
+from pipelines.exporting.quantization.quantize import quantize
 from pipelines.exporting.verify import verify
 from zoo.contract import (
     ACTIVATION_MAP,
@@ -147,8 +148,8 @@ def test_manifest_card_and_verification_know_each_file(made):
     assert manifest.metrics["int8_size"] == int8.size
     assert "test_accuracy" in manifest.metrics
     card = (made.folder / CARD_FILE).read_text(encoding="utf-8")
-    assert card.count("## In fewer bits") == 1
-    assert card.index("## Metrics") < card.index("## In fewer bits") < card.index("## Classes")
+    assert card.count("## Quantized files") == 1
+    assert card.index("| same answer as Keras |") < card.index("## Quantized files") < card.index("## Classes")
     assert f"| `model.int8.onnx` | {int8.accuracy:.2%} |" in card
     assert int8.made["calibration"] in card
     assert [check.name for check in made.verification.checks][-2:] == [INT8, FLOAT16]
@@ -158,7 +159,7 @@ def test_the_same_command_makes_the_same_files_and_says_so_once(made, folder, di
     again = quantize(folder, data=digits)
     for found in again.files:
         assert found.file.read_bytes() == (made.folder / found.file.name).read_bytes()
-    assert (folder / CARD_FILE).read_text(encoding="utf-8").count("## In fewer bits") == 1
+    assert (folder / CARD_FILE).read_text(encoding="utf-8").count("## Quantized files") == 1
 
 
 def test_the_way_it_was_made_is_in_the_file(made):

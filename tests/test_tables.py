@@ -144,7 +144,7 @@ def test_the_export_is_verified_against_its_table(place: tuple[Path, Comparison]
     found = verify("exports/wine/softmax", data="wine.csv")
     told = {check.name: check.result for check in found.checks}
     assert found.accuracy == comparison.rows[0].accuracy
-    assert "of 36 rows right" in told["test set"]
+    assert "of 36 rows correct" in told["test set"]
     assert "13 columns" in told["gaps"]
     assert "image sizes" not in told
     told = {check.name: check.result for check in verify("exports/wine/softmax").checks}

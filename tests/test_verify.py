@@ -14,7 +14,8 @@ from onnx import helper, numpy_helper
 from pipelines.evaluation.predictions import clean_metrics
 from pipelines.exporting.convert import convert
 from pipelines.exporting.export import write_export
-from pipelines.exporting.verify import Parity, check_parity, compare_with_keras, verify
+from pipelines.exporting.parity import Parity, check_parity, compare_with_keras
+from pipelines.exporting.verify import verify
 from zoo.contract import MANIFEST_FILE, MODEL_FILE, SAMPLES_FILE, Metadata, describe_file, read_manifest
 from zoo.data import load
 from zoo.errors import DataError, ExportError, VerificationError
@@ -71,7 +72,7 @@ def test_an_export_keeps_every_promise(made, digits):
         "test set",
     ]
     right = round(made.metadata.test_accuracy * len(digits.test))
-    assert verification.checks[-1].result.startswith(f"{right} of {len(digits.test)} images right")
+    assert verification.checks[-1].result.startswith(f"{right} of {len(digits.test)} images correct")
     assert verification.metadata == made.metadata
     assert made.verification.checks == (*verification.checks, made.verification.checks[-1])
     assert made.verification.checks[-1].name == "Keras"
@@ -95,7 +96,7 @@ def test_images_that_the_project_does_not_know_are_asked_for(folder):
     change(folder, of_somebody)
     last = verify(folder / MODEL_FILE).checks[-1]
     assert last.result == "not checked, 'our-parts' is no known data set: name its folder by --data"
-    assert "images right" in verify(folder / MODEL_FILE, data="digits").checks[-1].result
+    assert "images correct" in verify(folder / MODEL_FILE, data="digits").checks[-1].result
 
 
 def test_other_images_than_those_of_the_test_are_an_error(made, digits):
@@ -162,7 +163,7 @@ def averaged_over_the_batch(model):
     ("damage", "told"),
     [
         (opset_of_tomorrow, r"has IR 8, opsets {'': 19} and .* expected at most IR 8, opset 18"),
-        (wrong_accuracy, r"is right on [\d,]+ of 359 test images, expected 355: export the model again"),
+        (wrong_accuracy, r"is correct on [\d,]+ of 359 test images, expected 355: export the model again"),
         (without_antialias, r"resizes an image of .* to values that differ by \d+ of 255 from those of training"),
         (without_resize, r"inputs and outputs are .* expected \[\('images', 2, \['N', 'H', 'W', 1\]\)"),
         (scaled("f6_dense/kernel", 1.1), r"probabilities of 0.png differ by [\d.]+e-0\d in probability"),

@@ -34,7 +34,7 @@ SMALL_SIDE = 560  # pixels at most
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """How a class fared. precision: share of its answers that are right; recall: share of its images found; 0..1."""
+    """How a class fared. precision: share of its answers that are correct; recall: share of its images found; 0..1."""
 
     label: str
     images: int
@@ -59,9 +59,9 @@ class Evaluation:
 
     accuracy, and its 95% interval from low to high (Wilson): 0..1. loss: mean cross-entropy in nats. top3: share of
     images whose class is among the three likeliest. confidence: mean probability of the answers; calibration_error:
-    expected difference between a probability and how often it is right, in 15 bins. robust_accuracy: the mean over all
-    corruptions of the images. confusion: [K][K] counts, a row for each class, a column for each answer. metrics: the
-    images drawn, file name -> alternative text. A table's rows aren't corrupted: robust_accuracy is None.
+    expected difference between a probability and how often the answer is correct, in 15 bins. robust_accuracy: the mean
+    over all corruptions of the images. confusion: [K][K] counts, a row for each class, a column for each answer. plots:
+    file name -> alternative text. A table's rows aren't corrupted: robust_accuracy is None.
     """
 
     run: str
@@ -87,7 +87,7 @@ class Evaluation:
 
 
 def evaluate(run: str) -> Evaluation:
-    """Ask a run's Keras model about each image of the test set, clean and corrupted, and log metrics and images.
+    """Ask a run's Keras model about each image of the test set, clean and corrupted, and log metrics and plots.
 
     Of a table it is asked about each row, as it is.
 
@@ -112,7 +112,7 @@ def evaluate(run: str) -> Evaluation:
         evaluation = judge(tracked, data_set, answers[1], measured, corrupted, drawn)
         (folder / EVALUATION_FILE).write_text(evaluation.to_json(), encoding="utf-8")
         tracking.log_folder(tracked.run_id, folder, EVALUATION_FOLDER)
-    # Last: who finds an accuracy in a run finds its images, too.
+    # Last: who finds an accuracy in a run finds its plots, too.
     tracking.log_metrics(tracked.run_id, measured, model=tracking.KERAS_MODEL, split="test")
     return evaluation
 
@@ -127,9 +127,9 @@ def judge(
 ) -> Evaluation:
     """All that is known of a model by its probabilities [N, K] for the N test images.
 
-    measured: the metrics of `pipelines.evaluation.predictions`. drawn: the images that go with them.
+    measured: the metrics of `pipelines.evaluation.predictions`. drawn: the plots that go with them.
     """
-    truth, (answer, confidence, right) = data_set.test.labels, _answers(probabilities, data_set.test)
+    truth, (answer, confidence, correct) = data_set.test.labels, _answers(probabilities, data_set.test)
     confusion = confusion_matrix(truth, answer, data_set.classes)
     precision, recall, f1 = (shares.tolist() for shares in precision_recall_f1(confusion))
     counts = confusion.sum(axis=1).tolist()
@@ -137,7 +137,7 @@ def judge(
         run=tracked.run_id,
         model=tracked.plan.model,
         data_set=tracked.data_set,
-        images=len(right),
+        images=len(correct),
         accuracy=measured["test_accuracy"],
         low=measured["test_accuracy_low"],
         high=measured["test_accuracy_high"],
@@ -156,20 +156,19 @@ def judge(
 def draw(
     folder: Path, tracked: TrackedRun, model: Any, data_set: DataSet, probabilities: NDArray[np.float32]
 ) -> dict[str, str]:
-    """Write the images of an evaluation to a folder. Returns file name -> alternative text."""
+    """Write the plots of an evaluation to a folder. Returns file name -> alternative text."""
     test, labels = data_set.test, data_set.labels
-    answer, confidence, right = _answers(probabilities, test)
+    answer, confidence, correct = _answers(probabilities, test)
     matrix = confusion_matrix(test.labels, answer, data_set.classes)
     path, kind = folder.joinpath, data_set.kind
     drawn = {
         "curves.png": curves(path("curves.png"), tracked.history, int(tracked.metrics["best_epoch"]), kind),
         "confusion.png": confusion(path("confusion.png"), matrix, labels, kind),
-        "reliability.png": reliability(path("reliability.png"), calibration_bins(confidence, right), kind),
+        "reliability.png": reliability(path("reliability.png"), calibration_bins(confidence, correct), kind),
     }
     if data_set.columns:
         return drawn
-    told = mistakes(path("mistakes.png"), test.inputs, labels, test.labels, answer, confidence)
-    drawn["mistakes.png"] = told
+    drawn["errors.png"] = mistakes(path("errors.png"), test.inputs, labels, test.labels, answer, confidence)
     weights = first_weights(model)
     if weights is not None:
         unit = "neuron" if weights.shape[:2] == test.inputs.shape[1:3] else "filter"
@@ -179,7 +178,7 @@ def draw(
 
 
 def _write_small(folder: Path, names: Sequence[str]) -> None:
-    """Copies of images that fit into the column of a run's description in the MLflow UI."""
+    """Copies of plots that fit into the column of a run's description in the MLflow UI."""
     from PIL import Image
 
     (folder / tracking.SMALL).mkdir()
@@ -212,7 +211,7 @@ def read_evaluation(folder: Path) -> Evaluation:
             if old in found:
                 found[new] = found.pop(old)
         if any(Path(name).name != name for name in found["plots"]):  # it came from the store, and is copied from
-            raise ValueError("it names images outside of its folder")
+            raise ValueError("it names plots outside of its folder")
         classes = tuple(ClassMetrics(**renamed(metrics)) for metrics in found.pop("classes"))
         corrupted = tuple(CorruptedMetrics(**metrics) for metrics in found.pop("corrupted"))
         confusion = tuple(map(tuple, found.pop("confusion")))
@@ -224,6 +223,6 @@ def read_evaluation(folder: Path) -> Evaluation:
 def _answers(
     probabilities: NDArray[np.float32], test: Split
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]]:
-    """Of each image [N]: the likeliest class, its probability, and whether it is the right one."""
+    """Of each image [N]: the likeliest class, its probability, and whether it is correct."""
     answer = probabilities.argmax(axis=1)
     return answer, probabilities.max(axis=1), answer == test.labels

@@ -54,5 +54,5 @@ def curves(figure: Figure, history: Mapping[str, Sequence[float]], best_epoch: i
         )
     return (
         f"Loss and accuracy over {epochs[-1]:.0f} epochs of training, and on the validation {kind}; "
-        f"kept were the weights of epoch {best_epoch}, with {history['validation_accuracy'][kept]:.2%} of these right."
+        f"kept were the weights of epoch {best_epoch}, with an accuracy of {history['validation_accuracy'][kept]:.2%}."
     )

@@ -1,4 +1,4 @@
-"""A model's answers as a whole: what it takes for what, and how far its probabilities can be believed."""
+"""A model's answers as a whole: the confusion matrix, and the reliability of its probabilities."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ NAMED_CLASSES = 50  # of more than these, the names are
 
 @drawing
 def confusion(figure: Figure, matrix: Counts, labels: Sequence[str], kind: str = "images") -> str:
-    """A row for each class, a column for each answer, and at the right the share of the row that is right.
+    """A row for each class, a column for each answer, and at the right the share of the row that is correct.
 
     matrix: [K, K] counts. kind: of what. Up to 20 classes have their numbers written, up to 50 their names.
     """
     classes = len(labels)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)  # [K, K], of the row
-    mistakes = np.where(np.eye(classes, dtype=bool), 0, shares)
-    # The root, so that rare mistakes are seen beside common ones; full color from one image in ten.
-    heat = np.sqrt(mistakes / max(mistakes.max(), 0.1))
+    errors = np.where(np.eye(classes, dtype=bool), 0, shares)
+    # The root, so that rare errors are seen beside common ones; full color from one image in ten.
+    heat = np.sqrt(errors / max(errors.max(), 0.1))
     colors = tints(heat, WRONG)
     colors[np.diag_indices(classes)] = tints(0.55 * np.diag(shares), RIGHT)
 
@@ -37,7 +37,7 @@ def confusion(figure: Figure, matrix: Counts, labels: Sequence[str], kind: str =
     ax = figure.subplots()
     ax.imshow(colors, interpolation="nearest")
     ax.set(xlabel="answer", ylabel="class")
-    ax.set_title("What is taken for what" if mistakes.any() else f"Every {kind[:-1]} is recognized")
+    ax.set_title("Confusion matrix" if errors.any() else f"Every {kind[:-1]} is classified correctly")
     ax.grid(visible=False)
     ax.spines[:].set_visible(False)
     if classes <= NAMED_CLASSES:
@@ -54,7 +54,7 @@ def confusion(figure: Figure, matrix: Counts, labels: Sequence[str], kind: str =
             shade = PAPER if row != column and heat[row, column] > 0.75 else INK
             ax.text(column, row, f"{matrix[row, column]:,}", ha="center", va="center", color=shade, fontsize=8)
         beside: dict[str, Any] = {"textcoords": "offset points", "color": QUIET, "fontsize": 8.5}
-        ax.annotate("right", (1, 1), (8, 10), xycoords="axes fraction", **beside)
+        ax.annotate("correct", (1, 1), (8, 10), xycoords="axes fraction", **beside)
         for row, recall in enumerate(np.diag(shares)):
             ax.annotate(f"{recall:.1%}", (1, row), (8, 0), xycoords=("axes fraction", "data"), va="center", **beside)
     return _confusion_text(matrix, labels, kind)
@@ -62,16 +62,16 @@ def confusion(figure: Figure, matrix: Counts, labels: Sequence[str], kind: str =
 
 def _confusion_text(matrix: Counts, labels: Sequence[str], kind: str) -> str:
     wrong = matrix - np.diag(np.diag(matrix))
-    told = f"Confusion matrix of {len(labels)} classes, {wrong.sum():,} of {matrix.sum():,} test {kind} wrong"
+    text = f"Confusion matrix of {len(labels)} classes, {wrong.sum():,} of {matrix.sum():,} test {kind} wrong"
     if not wrong.any():
-        return f"{told}."
+        return f"{text}."
     row, column = divmod(int(wrong.argmax()), len(labels))
-    return f"{told}; the most frequent mistake: {wrong[row, column]:,} of {labels[row]!r} taken for {labels[column]!r}."
+    return f"{text}; the most frequent error: {wrong[row, column]:,} of {labels[row]!r} as {labels[column]!r}."
 
 
 @drawing
 def reliability(figure: Figure, bins: Sequence[CalibrationBin], kind: str = "images") -> str:
-    """How often answers of one confidence are right, with 95 % intervals, over how many answers have it."""
+    """How often answers of one confidence are correct, with 95 % intervals, over how many answers have it."""
     figure.set_size_inches(4.6, 4.9)
     ax, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     confidence = np.array([b.confidence for b in bins])
@@ -81,9 +81,9 @@ def reliability(figure: Figure, bins: Sequence[CalibrationBin], kind: str = "ima
     ax.vlines(confidence, *intervals, color=RIGHT, linewidth=1.4, alpha=0.55)
     ax.plot(confidence, accuracy, **dot(RIGHT))
     error = calibration_error(list(bins))
-    ax.set(ylabel="share of right answers", ylim=(-0.02, 1.02), title="How far a probability can be believed")
+    ax.set(ylabel="accuracy", ylim=(-0.02, 1.02), title="Reliability diagram")
     ax.text(0.97, 0.12, f"calibration error {error:.2%}", transform=ax.transAxes, ha="right", color=RIGHT)
-    ax.text(0.97, 0.05, "below the line: too sure", transform=ax.transAxes, ha="right", color=QUIET)
+    ax.text(0.97, 0.05, "below the line: overconfident", transform=ax.transAxes, ha="right", color=QUIET)
     below.bar(confidence, [b.images for b in bins], width=0.035, color=QUIET)
     below.set(yscale="log", ylabel=kind, xlabel="probability of the answer", xlim=(-0.02, 1.03))
     below.yaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
@@ -93,6 +93,6 @@ def reliability(figure: Figure, bins: Sequence[CalibrationBin], kind: str = "ima
     figure.align_ylabels()
     surest = bins[-1]
     return (
-        f"Reliability architecture, expected calibration error {error:.2%}: of the {surest.images:,} surest answers, "
-        f"with a mean probability of {surest.confidence:.1%}, {surest.accuracy:.1%} are right."
+        f"Reliability diagram, expected calibration error {error:.2%}: of the {surest.images:,} surest answers, "
+        f"with a mean probability of {surest.confidence:.1%}, {surest.accuracy:.1%} are correct."
     )

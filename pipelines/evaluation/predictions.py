@@ -1,4 +1,4 @@
-"""The metrics of a test, from answers alone: what `evaluate` learns of a Keras model and `verify` finds in its file."""
+"""The metrics of a test, from answers alone: as `evaluate` logs them of a Keras model and `verify` of its file."""
 
 from __future__ import annotations
 
@@ -53,16 +53,16 @@ def ask_all(ask: Ask, batches: Iterable[Any]) -> Answers:
 def clean_metrics(test: Split, answers: Answers) -> dict[str, float]:
     """The metrics that an export's manifest has of its test, but for those of corrupted images."""
     logits, probabilities = answers
-    right = probabilities.argmax(axis=1) == test.labels
-    low, high = wilson_interval(int(right.sum()), len(right))
+    correct = probabilities.argmax(axis=1) == test.labels
+    low, high = wilson_interval(int(correct.sum()), len(correct))
     return {
-        "test_accuracy": float(right.mean()),
+        "test_accuracy": float(correct.mean()),
         "test_accuracy_low": low,
         "test_accuracy_high": high,
-        "test_images": len(right),
+        "test_images": len(correct),
         "test_loss": cross_entropy(logits, test.labels),
         "test_top3": top_accuracy(logits, test.labels, 3),
-        "test_calibration_error": calibration_error(calibration_bins(probabilities.max(axis=1), right)),
+        "test_calibration_error": calibration_error(calibration_bins(probabilities.max(axis=1), correct)),
     }
 
 
@@ -76,5 +76,5 @@ def corrupted_accuracies(test: Split, ask: Ask) -> list[tuple[Corruption, float]
 
 
 def robust_metric(corrupted: list[tuple[Corruption, float]]) -> dict[str, float]:
-    """The one figure that stands for all corruptions: the mean accuracy. None where nothing was corrupted."""
+    """The one metric that stands for all corruptions: the mean accuracy. None where nothing was corrupted."""
     return {} if not corrupted else {"test_robust_accuracy": fmean(accuracy for _, accuracy in corrupted)}

@@ -1,4 +1,4 @@
-"""A model as a diagram of text: a line for each address, with what happens there, the output's shape and parameters."""
+"""A model's summary as text: a line for each address, with what happens there, the output's shape and parameters."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ def summarize(model: Any) -> str:
     found = steps(model)
     rows = [(model.inputs[0].name, [""], _sides(model.input_shape[1:]), "")]
     for step in found:
-        told = _wrapped(step.does)
-        rows.append((step.address, told, _sides(step.shape), f"{step.parameters:,}" if step.parameters else ""))
+        lines = _wrapped(step.does)
+        rows.append((step.address, lines, _sides(step.shape), f"{step.parameters:,}" if step.parameters else ""))
     rows.append(("in all", [""], "", f"{sum(step.parameters for step in found):,}"))
     first = max(len(address) for address, *_ in rows)
     second = max(len(line) for _, lines, *_ in rows for line in lines)
     third, fourth = (max(len(row[k]) for row in rows) for k in (2, 3))
     return "\n".join(
         line.rstrip()
-        for address, (told, *more), shape, parameters in rows
+        for address, (does, *more), shape, parameters in rows
         for line in (
-            f"{address:{first}}  {told:{second}}  {shape:{third}}  {parameters:>{fourth}}",
+            f"{address:{first}}  {does:{second}}  {shape:{third}}  {parameters:>{fourth}}",
             *(f"{'':{first}}  {rest}" for rest in more),
         )
     )
@@ -81,7 +81,7 @@ def _addresses(names: Iterable[str]) -> Mapping[str, str]:
 
 def _does(model: Any, own: str, before: str, group: list[LayerEntry], address: Mapping[str, str]) -> str:
     """The operations of a step, and where it takes up what doesn't come from the step above."""
-    told: list[str] = []
+    does: list[str] = []
     for entry in group:
         layer = model.get_layer(entry.name)
         sources = [address[source] for source in _sources(layer)]
@@ -89,11 +89,11 @@ def _does(model: Any, own: str, before: str, group: list[LayerEntry], address: M
         operation = numbered(layer) if numbered else _NAMED.get(entry.kind, entry.kind)
         if len(sources) > 1:
             operation += " " + " + ".join(_relative(source, own) for source in sources if source != own)
-        elif not told and sources[0] not in (before, model.inputs[0].name, LOGITS):
+        elif not does and sources[0] not in (before, model.inputs[0].name, LOGITS):
             operation = f"from {_relative(sources[0], own)}: {operation}"
         activation = getattr(getattr(layer, "activation", None), "__name__", "linear")
-        told += [operation] + [activation] * (entry.kind in _ACTIVATED and activation != "linear")
-    return ", ".join(told)
+        does += [operation] + [activation] * (entry.kind in _ACTIVATED and activation != "linear")
+    return ", ".join(does)
 
 
 def _sources(layer: Any) -> list[str]:

@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 
 from pipelines import tracking
-from pipelines.core.metrics.seed_spread import FIGURE as SEED_FIGURE
+from pipelines.core.metrics.seed_spread import METRIC as SEED_METRIC
 from pipelines.core.provenance.machine import versions
 from pipelines.core.provenance.plan import load_data
 from pipelines.core.provenance.weights import weights_sha256
@@ -24,17 +24,10 @@ from pipelines.evaluation.latency import measure_latencies
 from pipelines.exporting.architecture import summarize
 from pipelines.exporting.card import write_card
 from pipelines.exporting.convert import convert
-from pipelines.exporting.verify import Check, Verification, check_parity, compare_with_keras, verify
+from pipelines.exporting.parity import check_parity, compare_with_keras
+from pipelines.exporting.verify import Check, Verification, verify
 from pipelines.tracking import TrackedRun
-from zoo.contract import (
-    MANIFEST_FILE,
-    MODEL_FILE,
-    SAMPLES_FILE,
-    SAMPLES_FOLDER,
-    Manifest,
-    Metadata,
-    describe_file,
-)
+from zoo.contract import MANIFEST_FILE, MODEL_FILE, SAMPLES_FILE, SAMPLES_FOLDER, Manifest, Metadata, describe_file
 from zoo.data import DataSet, Split
 from zoo.errors import ExportError
 from zoo.images import Pixels
@@ -114,7 +107,7 @@ def export(run: str, *, exports: Path = Path("exports")) -> Exported:
 def tested_metrics(run: TrackedRun) -> dict[str, float]:
     """What an export of an evaluated run says of its test, by name: the run's own metrics, and the accuracy by seed."""
     by_seed = tracking.accuracies_by_seed(run)
-    return _tested(run) | {f"{SEED_FIGURE}{seed}": accuracy for seed, accuracy in by_seed.items()}
+    return _tested(run) | {f"{SEED_METRIC}{seed}": accuracy for seed, accuracy in by_seed.items()}
 
 
 def _tested(run: TrackedRun) -> dict[str, float]:

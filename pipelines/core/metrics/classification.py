@@ -16,13 +16,13 @@ def confusion_matrix(truth: Counts, answer: Counts, classes: int) -> Counts:
 
 
 def precision_recall_f1(confusion: Counts) -> tuple[Shares, Shares, Shares]:
-    """For each class [K]: the share of its answers that are right, the share of its images found, and F1.
+    """For each class [K]: the share of its answers that are correct, the share of its images found, and F1.
 
     A class that was never the answer, or that has no image, has 0.
     """
-    right = np.diag(confusion).astype(np.float64)
+    correct = np.diag(confusion).astype(np.float64)
     answers, images = confusion.sum(axis=0), confusion.sum(axis=1)
-    return _share(right, answers), _share(right, images), _share(2 * right, answers + images)
+    return _share(correct, answers), _share(correct, images), _share(2 * correct, answers + images)
 
 
 def top_accuracy(scores: NDArray[np.floating], truth: Counts, k: int) -> float:

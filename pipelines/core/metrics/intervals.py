@@ -14,7 +14,7 @@ from pipelines.core.metrics.classification import Shares
 def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """The score interval of a share (Wilson 1927): (low, high), both 0..1; n = 0 gives (0, 1), nothing being known.
 
-    Unlike accuracy ± 1.96 standard errors it stays within 0..1, and isn't empty where all answers are right.
+    Unlike accuracy ± 1.96 standard errors it stays within 0..1, and isn't empty where all answers are correct.
     """
     if not 0 <= correct <= n:
         raise ValueError(f"expected 0 <= correct <= n, received {correct} of {n}")
@@ -28,7 +28,7 @@ def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[flo
 
 
 def mean_interval(values: Sequence[float] | Shares, confidence: float = 0.95) -> tuple[float, float]:
-    """Of the mean of a few measured values, by Student's t (1908); of one value everything, since it tells nothing."""
+    """Of the mean of a few measured values, by Student's t (1908); of one value everything, since it has no spread."""
     from scipy.special import stdtrit  # a wait that only who asks for it has
 
     n = len(values)
@@ -41,7 +41,7 @@ def mean_interval(values: Sequence[float] | Shares, confidence: float = 0.95) ->
 def _newcombe_interval(both: int, only_first: int, only_second: int, neither: int) -> tuple[float, float]:
     """Of the difference of paired shares, 95%: Wilson's intervals of the two, joined by how much they agree.
 
-    Newcombe 1998, method 10. Unlike the difference ± 1.96 standard errors it has a width where both are always right.
+    Newcombe 1998, method 10. Unlike the difference ± 1.96 standard errors it has a width where both are always correct.
     """
     n = both + only_first + only_second + neither
     if n == 0:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipelines.core.metrics.intervals import _newcombe_interval
 
-EXACT_UP_TO = 25  # images that one model alone gets right: with fewer, the exact test; it never finds too much
+EXACT_UP_TO = 25  # images with one correct model alone: with fewer, the exact test; it never finds too much
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class PairedTest:
     """Two models on the same N images.
 
     difference: first's accuracy less second's, -1..1; low, high: its 95% interval (Newcombe 1998, method 10). p: of
-    McNemar's test, two-sided. only_first, only_second: images that one of them alone gets right.
+    McNemar's test, two-sided. only_first, only_second: images that one of them alone classifies correctly.
     """
 
     images: int
@@ -31,9 +31,9 @@ class PairedTest:
 
 
 def paired_test(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> PairedTest:
-    """Whether one model is right more often than another, image by image. first, second: [N], right or not.
+    """Whether one model is correct more often than another, image by image. first, second: [N], correct or not.
 
-    The same images are easy for both, so that this tells apart what two intervals side by side can't.
+    The same images are easy for both, so that this finds differences that two intervals side by side can't.
     """
     n = len(first)
     both, neither = int((first & second).sum()), int((~first & ~second).sum())
@@ -44,7 +44,7 @@ def paired_test(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> PairedTe
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """How often so uneven a split, or a more uneven one, comes about if either model is as likely to be the right one.
+    """How often so uneven a split, or a more uneven one, comes about if the models are equally likely to be correct.
 
     McNemar 1947, by the binomial distribution: exact below 25 images; from there mid-p, half the chance of just this
     split, which is less timid and in practice no less safe (Fagerland, Lydersen & Laake 2013).
@@ -59,7 +59,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 
 def holm(chances: Sequence[float]) -> list[float]:
-    """The p of each of several tests, raised so that one mistake among all of them is no likelier than in a single one.
+    """The p of each of several tests, raised so that one false positive among all is no likelier than in a single test.
 
     Holm 1979: the smallest times their number, the next times one less, and none below a smaller one's.
     """

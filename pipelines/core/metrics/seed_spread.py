@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-FIGURE = "test_accuracy_seed_"  # and the seed: a figure of a manifest for each
+METRIC = "test_accuracy_seed_"  # and the seed: a metric of a manifest for each
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ class Spread:
 
 def by_seed(metrics: Mapping[str, float]) -> dict[int, float]:
     """The test accuracy, 0..1, of each seed that a manifest's metrics name, ascending by seed."""
-    found = {name.removeprefix(FIGURE): value for name, value in metrics.items() if name.startswith(FIGURE)}
+    found = {name.removeprefix(METRIC): value for name, value in metrics.items() if name.startswith(METRIC)}
     return dict(sorted((int(seed), value) for seed, value in found.items() if seed.isdecimal()))
 
 
 def spread(metrics: Mapping[str, float]) -> Spread | None:
-    """The spread that a manifest's metrics tell of; None where they name fewer than two seeds."""
+    """The spread of a manifest's metrics; None where they name fewer than two seeds."""
     return spread_of(by_seed(metrics))
 
 

@@ -1,4 +1,4 @@
-"""A float32 graph in float16: half the size; what it is worth on a graphics card, docs/providers.md tells."""
+"""A float32 graph in float16: half the size. docs/providers.md has what it gains on graphics cards."""
 
 from __future__ import annotations
 

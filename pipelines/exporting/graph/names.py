@@ -71,7 +71,7 @@ def _order_constants(graph: Graph) -> None:
 def _layer_of_each_node(graph: Graph, layers: set[str], constants: set[str]) -> dict[str, str]:
     """The layer that a node was translated from, by the name of its first output; none where no layer is known.
 
-    A kernel tells it, as a norm that was folded into the layer may have named the node; then the node's name; then
+    The kernel decides, as a norm that was folded into the layer may have named the node; then the node's name; then
     other constants, which layers may share; then what feeds it, as for a Transpose that no layer asked for.
     """
     found: dict[str, str] = {}

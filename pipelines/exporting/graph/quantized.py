@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from pipelines.exporting.graph.edit import Array, Graph, Model, Node, attribute_of, consumers_of, drop_unused
 from zoo.contract import IR_VERSION, LOGITS, OPSET, PROBABILITIES
 
-Range = tuple[float, float]  # the least and the greatest value that bytes can tell
+Range = tuple[float, float]  # the least and the greatest value that bytes stand for
 
 WEIGHTED = ("Conv", "Gemm", "MatMul")
 POOLS = ("AveragePool", "GlobalAveragePool")  # the mean of bytes is rounded to another byte
@@ -222,9 +222,9 @@ class _Writer:
         inputs = [self._new(f"{name}/integer", rounded), self._new(f"{name}/scale", scales)]
         self.nodes.append(helper.make_node("DequantizeLinear", inputs, [name], name=name, axis=0))
 
-    def _quantize(self, value: str, source: str, told: Range) -> None:
-        """Round `source` to bytes, which stand for `value` from then on. told: the range of these."""
-        low, high = min(told[0], 0.0), max(told[1], 0.0)  # 0 is a byte: convolutions pad with it
+    def _quantize(self, value: str, source: str, stated: Range) -> None:
+        """Round `source` to bytes, which stand for `value` from then on. stated: the range of these."""
+        low, high = min(stated[0], 0.0), max(stated[1], 0.0)  # 0 is a byte: convolutions pad with it
         scale = np.float32(max((high - low) / 255, TINY))
         inputs = [
             source,

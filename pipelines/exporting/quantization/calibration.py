@@ -1,4 +1,4 @@
-"""How far the values inside of a model reach on real images, and where to cut them off for 8 bits."""
+"""Calibration: the ranges of the values inside of a model on real images, and where to clip them for int8."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def observe(model: Any, values: Sequence[str], batches: Callable[[], Iterable[An
         for batch in batches():
             yield from zip(values, session.run(values, {name: batch}), strict=True)
 
-    low = dict.fromkeys(values, 0.0)  # 0 is always told: what is padded is 0
+    low = dict.fromkeys(values, 0.0)  # 0 is always in the range: padding is 0
     high = dict.fromkeys(values, 0.0)
     for value, numbers in found():
         low[value], high[value] = min(low[value], float(numbers.min())), max(high[value], float(numbers.max()))
@@ -91,9 +91,9 @@ def least_squares(seen: Observed) -> Range:
     The range, of those that are the whole one made smaller, with the least loss; of equals the widest.
     """
 
-    def loss(told: Range) -> float:
-        step = (told[1] - told[0]) / (LEVELS - 1)
-        beyond = seen.centers - np.clip(seen.centers, *told)
+    def loss(cut: Range) -> float:
+        step = (cut[1] - cut[0]) / (LEVELS - 1)
+        beyond = seen.centers - np.clip(seen.centers, *cut)
         return float((seen.counts * (beyond**2 + (beyond == 0) * step**2 / 12)).sum())
 
     return min(((seen.low * cut, seen.high * cut) for cut in CUTS[::-1]), key=loss)

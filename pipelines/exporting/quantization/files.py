@@ -1,0 +1,149 @@
+"""A quantized file: written with what it says of itself, and measured beside the float32 one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import onnx
+
+from pipelines.core.metrics.paired import PairedTest, paired_test
+from pipelines.evaluation.predictions import Answers, made_up
+from pipelines.exporting.quantization.answers import allowed_losses, answers_in_memory, correct
+from pipelines.exporting.quantization.int8 import QuantizedModel
+from zoo.contract import INT8, MODEL_FILE, MODEL_FILES, Metadata
+from zoo.data import Split
+from zoo.errors import ExportError, VerificationError
+from zoo.runtime import load as load_classifier
+
+BATCHES = (1, 64)  # images at once, at which the speed is measured
+WARM_UP, ROUNDS, PATIENCE = 3, 100, 5.0  # turns, turns, seconds
+
+
+@dataclass(frozen=True)
+class QuantizedFile:
+    """One file that was made, beside the float32 one.
+
+    size: bytes; share: of the float32 file's. accuracy: on the whole test set, 0..1. difference: its accuracy less that
+    of the float32 file, image by image. same_top_class: share of the test images with the same answer.
+    largest_difference: of a probability. speedups: how many times as fast as float32 on this machine's processor, one
+    thread, by the number of images at once; none of float16, which is for graphics processors. made: what decided how
+    it was made, as the file keeps it. tried: of each method of calibration, how far its answers to the validation
+    images were from the float32 file's (Kullback and Leibler's divergence, nats).
+    """
+
+    precision: str
+    file: Path
+    size: int
+    share: float
+    accuracy: float
+    difference: PairedTest
+    same_top_class: float
+    largest_difference: float
+    speedups: Mapping[int, float]
+    made: Mapping[str, Any]
+    tried: Mapping[str, float]
+
+
+def write_and_measure(
+    folder: Path,
+    precision: str,
+    quantized: QuantizedModel,
+    metadata: Metadata,
+    test: Split,
+    expected: Answers,
+    margin: float,
+) -> QuantizedFile:
+    """Write the file with its metadata, and compare it with the float32 one on the test images.
+
+    metadata: of the float32 file; expected: its answers. margin: points of accuracy that may be lost. Raises
+    VerificationError where more are, ExportError where the file is no smaller.
+    """
+    found = answers_in_memory(quantized.model, test)
+    is_correct = correct(found, test)
+    difference = paired_test(is_correct, correct(expected, test))
+    lost = -round(difference.difference * len(test))
+    name = f"{metadata.data_set}/{metadata.model}"
+    if not np.isfinite(found[0]).all():
+        raise VerificationError(f"{name} has values that {precision} can't hold: it stays in float32")
+    if lost > allowed_losses(margin, len(test)):
+        raise VerificationError(
+            f"{name} is correct on {is_correct.mean():.2%} of the test set in {precision}, "
+            f"{100 * lost / len(test):.2f} points less than in float32 "
+            f"(95% interval {100 * -difference.high:.2f} to {100 * -difference.low:.2f}), "
+            f"expected at most {margin:g} less: it stays in float32, or allow more by --margin"
+        )
+    same = float((found[1].argmax(axis=1) == expected[1].argmax(axis=1)).mean())
+    parity = {"largest_difference": float(np.abs(found[1] - expected[1]).max()), "same_top_class": same}
+    own = replace(
+        metadata,
+        precision=precision,
+        quantization=quantized.made,
+        test_accuracy=float(is_correct.mean()),
+        parity=parity,
+    )
+    onnx.helper.set_model_props(quantized.model, own.to_properties())
+    file, before = folder / MODEL_FILES[precision], folder / MODEL_FILE
+    file.write_bytes(quantized.model.SerializeToString(deterministic=True))
+    size, size_before = file.stat().st_size, before.stat().st_size
+    if size >= size_before:
+        raise ExportError(
+            f"{name} would take {size:,} bytes in {precision}, no less than the {size_before:,} in float32: "
+            "there is nothing to gain, it stays in float32"
+        )
+    return QuantizedFile(
+        precision=precision,
+        file=file,
+        size=size,
+        share=size / size_before,
+        accuracy=own.test_accuracy,
+        difference=difference,
+        same_top_class=same,
+        largest_difference=parity["largest_difference"],
+        speedups={batch: speedup(before, file, batch) for batch in BATCHES} if precision == INT8 else {},
+        made=quantized.made,
+        tried=quantized.tried,
+    )
+
+
+def speedup(before: Path, after: Path, batch: int) -> float:
+    """How many times as fast `after` answers to so many images at once, on one thread of the processor.
+
+    The two take turns, so that what else the machine does hits both alike; the median of the turns' ratios.
+    """
+    classifiers = [load_classifier(file, provider="cpu", threads=1) for file in (before, after)]
+    inputs = made_up(classifiers[0].metadata, batch)
+    ratios: list[float] = []
+    began = time.perf_counter()
+    for turn in range(WARM_UP + ROUNDS):
+        seconds = []
+        for classifier in classifiers:
+            start = time.perf_counter()
+            classifier.probabilities(inputs)
+            seconds.append(time.perf_counter() - start)
+        if turn >= WARM_UP:
+            ratios.append(seconds[0] / seconds[1])
+            if time.perf_counter() - began > PATIENCE:
+                break
+    return round(median(ratios), 2)
+
+
+def metrics_of(found: QuantizedFile) -> dict[str, float]:
+    """What the manifest has of a file of another precision, by name."""
+    difference = found.difference
+    metrics = {
+        "accuracy": found.accuracy,
+        "accuracy_difference": difference.difference,
+        "accuracy_difference_low": difference.low,
+        "accuracy_difference_high": difference.high,
+        "same_top_class": found.same_top_class,
+        "largest_difference": found.largest_difference,
+        "size": float(found.size),
+        **{f"speedup_{batch}": value for batch, value in found.speedups.items()},
+    }
+    return {f"{found.precision}_{name}": value for name, value in metrics.items()}

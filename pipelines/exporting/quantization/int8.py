@@ -1,0 +1,117 @@
+"""The int8 model: its calibration, and the layers that stay in float32, chosen by the validation images alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipelines.evaluation.predictions import Answers
+from pipelines.exporting.graph.quantized import Range, on_bytes, values_to_observe, weighted_layers
+from pipelines.exporting.quantization.answers import allowed_losses, answers_in_memory, divergence, lost
+from pipelines.exporting.quantization.calibration import METHODS, observe
+from zoo.contract import Metadata
+from zoo.data import DataSet, Split
+from zoo.data.pixels import in_chunks, take
+from zoo.errors import DataError, VerificationError
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class QuantizedModel:
+    """A model of another precision that isn't measured yet. made, tried: as of a `QuantizedFile`."""
+
+    model: Any  # onnx.ModelProto
+    made: Mapping[str, Any]
+    tried: Mapping[str, float]
+
+
+def quantize_to_int8(
+    model: Any, data_set: DataSet, metadata: Metadata, margin: float, calibration: int, tell: Tell
+) -> QuantizedModel:
+    """The model in int8. margin, calibration, tell, and what is raised: as of `quantize`."""
+    layers = weighted_layers(model.graph)
+    images = calibration_images(data_set.train, calibration)
+    seen = observe(model, values_to_observe(model.graph), lambda: in_chunks(images, 64))
+    ranges = {method: {value: cut(seen[value]) for value in seen} for method, cut in METHODS.items()}
+
+    validation = data_set.validation
+    expected = answers_in_memory(model, validation)
+    answers: dict[str, Answers] = {}
+    for method in METHODS:
+        tell(f"calibrating by {method}")
+        answers[method] = answers_in_memory(on_bytes(model, ranges[method]), validation)
+    tried = {method: divergence(expected, found) for method, found in answers.items()}
+    method = min(tried, key=tried.__getitem__)
+
+    in_float: list[str] = []
+    allowed = allowed_losses(margin, len(validation))
+    missing = lost(expected, answers[method], validation)
+    if missing > allowed:
+        tell(f"{missing} of {len(validation):,} validation images are lost: measuring which layers to keep in float32")
+        order = _most_sensitive_first(model, ranges[method], layers, expected, validation)
+        while missing > allowed and len(in_float) < len(layers) - 1:
+            in_float.append(order[len(in_float)])
+            found = answers_in_memory(on_bytes(model, ranges[method], in_float), validation)
+            missing = lost(expected, found, validation)
+    if missing > allowed:
+        raise VerificationError(
+            f"{metadata.data_set}/{metadata.model} loses {missing:,} of {len(validation):,} validation images in int8 "
+            f"({100 * missing / len(validation):.2f} points, the margin is {margin:g}) with all layers but one in "
+            "float32: it stays in float32, or allow more by --margin"
+        )
+    made = {
+        "calibration": method,
+        "calibration_images": len(images),
+        "float32_layers": in_float,
+        "margin": margin,
+        # Choosing among methods by images that the model was trained on is choosing without the test set all the same.
+        "validation_learned": metadata.recipe.get("images") == "all",
+        "onnxruntime": _onnxruntime_version(),
+    }
+    return QuantizedModel(on_bytes(model, ranges[method], in_float), made, tried)
+
+
+def calibration_images(train: Split, count: int) -> Any:
+    """`count` training images [count, H, W, C] uint8, drawn from all; the same ones each time.
+
+    Raises DataError where they are of one class: the values of the others would not be observed.
+    """
+    if count < 1:
+        raise DataError(f"the calibration takes 1 training image or more, not {count}")
+    drawn = np.random.default_rng(0).permutation(len(train))[:count]
+    drawn.sort()
+    classes = len(np.unique(train.labels[drawn]))
+    if classes < 2:
+        raise DataError(
+            f"the {len(drawn)} training images to calibrate by are all of one class, expected two classes or more: "
+            "take more by --calibration, or other images"
+        )
+    return take(train.inputs, drawn)
+
+
+def _most_sensitive_first(
+    model: Any, ranges: Mapping[str, Range], layers: Sequence[str], expected: Answers, validation: Split
+) -> list[str]:
+    """The layers, in the order of how far answers are from float32's when each alone is quantized.
+
+    Alone quantized, not alone in float32: a value that bytes can't hold is as bad whichever of the layers that make and
+    read it is quantized, and only with both in float32 all is well.
+    """
+    alone = {
+        layer: divergence(
+            expected,
+            answers_in_memory(on_bytes(model, ranges, [other for other in layers if other != layer]), validation),
+        )
+        for layer in layers
+    }
+    return sorted(layers, key=alone.__getitem__, reverse=True)
+
+
+def _onnxruntime_version() -> str:
+    import onnxruntime
+
+    return str(onnxruntime.__version__)

@@ -1,0 +1,141 @@
+"""How an export is called: the card's code, and its tables of inputs and outputs."""
+
+from __future__ import annotations
+
+from pipelines.core.support.markdown import filled, plain, row, table
+from zoo.contract import (
+    ACTIVATION_MAP,
+    FEATURES,
+    INPUT,
+    LOGITS,
+    MODEL_FILE,
+    PREFIX,
+    PROBABILITIES,
+    SAMPLES_FILE,
+    SAMPLES_FOLDER,
+    Manifest,
+    Metadata,
+)
+
+CATEGORIES_LISTED = 10  # of a column: the file names them all
+
+
+def calls(metadata: Metadata, sample: str) -> str:
+    """The code of a classifier of images. sample: the path of one in the export."""
+    mode, axes = ("L", "None, ..., None") if metadata.channels == 1 else ("RGB", "None")
+    return f"""## Usage
+
+In this folder, with `pip install 'classifier-zoo[cpu]'`:
+
+```python
+import zoo
+
+classifier = zoo.load(".")
+prediction = classifier.predict("{sample}")
+print(prediction.label, prediction.probability)
+```
+
+Or with onnxruntime alone:
+
+```python
+import json, numpy, onnxruntime, PIL.Image
+session = onnxruntime.InferenceSession("{MODEL_FILE}")
+labels = json.loads(session.get_modelmeta().custom_metadata_map["{PREFIX}labels"])
+image = numpy.asarray(PIL.Image.open("{sample}").convert("{mode}"))[{axes}]
+print(labels[session.run(["{PROBABILITIES}"], {{"{INPUT}": image}})[0][0].argmax()])
+```
+
+`{SAMPLES_FOLDER}/` holds images with the probabilities that are expected, for a test in any language."""
+
+
+def inputs_and_outputs(manifest: Manifest) -> str:
+    """The table of a classifier of images."""
+    metadata = manifest.metadata
+    channels = "gray" if metadata.channels == 1 else "red, green, blue"
+    rows = [
+        (
+            "in",
+            f"`{INPUT}`",
+            "uint8",
+            f"[N, H, W, {metadata.channels}]",
+            f"raw pixels 0 to 255, {channels}; any N, H, W",
+        ),
+        ("out", f"`{PROBABILITIES}`", "float32", f"[N, {len(metadata.labels)}]", "one a class, in the order below"),
+        ("out", f"`{LOGITS}`", "float32", f"[N, {len(metadata.labels)}]", "the same before the softmax"),
+    ]
+    if manifest.map_size:
+        shape = f"[N, {len(metadata.labels)}, {', '.join(map(str, manifest.map_size))}]"
+        holds = "what each position adds to a class: its mean, plus the last layer's bias, is the logits"
+        rows.append(("out", f"`{ACTIVATION_MAP}`", "float32", shape, holds))
+    size = f"{metadata.height}×{metadata.width}"
+    elsewhere = (
+        f"On CUDA and in OpenVINO, hand it images of {size}, as `zoo.load` does: onnxruntime 1.31 doesn't resize "
+        "bytes there, and OpenVINO 2026.4 shrinks without antialiasing."
+    )
+    values = table(("", "name", "type", "shape", "what it holds"), map(row, rows))
+    return f"## Inputs and outputs\n\n{values}\n\n{elsewhere}"
+
+
+def calls_of_table(sample: str) -> str:
+    """The code of a classifier of tables. sample: the path of the file with rows."""
+    return f"""## Usage
+
+In this folder, with `pip install 'classifier-zoo[cpu]'`:
+
+```python
+import json, zoo
+
+classifier = zoo.load(".")
+row = json.load(open("{sample}", encoding="utf-8"))[0]["row"]  # column -> value, None where it is missing
+prediction = classifier.predict(row)
+print(prediction.label, prediction.probability)
+```
+
+Or with onnxruntime alone:
+
+```python
+import json, numpy, onnxruntime
+row = json.load(open("{sample}", encoding="utf-8"))[0]["row"]
+session = onnxruntime.InferenceSession("{MODEL_FILE}")
+about = session.get_modelmeta().custom_metadata_map
+labels, columns = json.loads(about["{PREFIX}labels"]), json.loads(about["{PREFIX}columns"])
+
+def feature(value, categories):
+    if categories is None:
+        return numpy.nan if value is None else value
+    value = "" if value is None else value
+    return categories.index(value) if value in categories else -1
+
+features = [[feature(row[column["name"]], column["categories"]) for column in columns]]
+answer = session.run(["{PROBABILITIES}"], {{"{FEATURES}": numpy.array(features, "float32")}})[0][0]
+print(labels[answer.argmax()])
+```
+
+`{SAMPLES_FILE}` holds rows with the probabilities that are expected, for a test in any language."""
+
+
+def inputs_and_outputs_of_table(metadata: Metadata) -> str:
+    """The tables of a classifier of tables: inputs and outputs, and columns."""
+    classes = f"[N, {len(metadata.labels)}]"
+    rows = [
+        ("in", f"`{FEATURES}`", "float32", f"[N, {len(metadata.columns)}]", "raw values, in the order below; any N"),
+        ("out", f"`{PROBABILITIES}`", "float32", classes, "one a class, in the order below"),
+        ("out", f"`{LOGITS}`", "float32", classes, "the same before the softmax"),
+    ]
+    listed = []
+    for place, column in enumerate(metadata.columns):
+        if column.categories is None:
+            kind, value = "number", "as it is; NaN where it is missing"
+        else:
+            kind = f"{len(column.categories)} categories"
+            names = [repr(category) for category in column.categories[:CATEGORIES_LISTED]]
+            more = ", …" if len(column.categories) > CATEGORIES_LISTED else ""
+            value = f"0 to {len(column.categories) - 1} for {', '.join(names)}{more}; -1 for any other"
+        listed.append((f"{place}", plain(column.name), kind, plain(value)))
+    about = f"""
+        The class is that of the column {plain(metadata.label_column)}. A missing number counts as the median of the
+        training rows.
+    """
+    values = table(("", "name", "type", "shape", "what it holds"), map(row, rows))
+    columns = table((">feature", "column", "holds", "value"), map(row, listed))
+    return f"## Inputs and outputs\n\n{values}\n\n{filled(about)}\n\n{columns}"
