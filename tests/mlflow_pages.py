@@ -248,5 +248,5 @@ def test_the_name_of_a_class_stays_text(visit, place):
     visit.sees("Table of results")
     assert HOSTILE in page.inner_text("body")
     visit(of(run.run))
-    visit.sees("of the validation images are right; not tested yet")
+    visit.sees("; not tested yet")
     assert page.title() != "owned"

@@ -76,12 +76,12 @@ def test_a_description_follows_the_run_from_its_start_to_its_export(plan):
     assert "**In training**" in note(run)
     assert f"zoo train --resume {run[:8]}" in note(run)
     tracking.log_metrics(run, {"best_epoch": 2, "best_validation_accuracy": 0.625})
-    assert "**62.50%** of the validation images are right; not tested yet" in note(run)
+    assert "Validation accuracy **62.50%**; not tested yet" in note(run)
     tracking.finish(run, "FINISHED")
     assert f"zoo evaluate {run[:8]}" in note(run)
     assert "--resume" not in note(run)
     tracking.log_metrics(run, TESTED)
-    assert "**75.00%** of the 359 test images are right (95% interval 70.00% to 80.00%)" in note(run)
+    assert "Test accuracy **75.00%** of 359 images (95% interval 70.00% to 80.00%)" in note(run)
     assert f"zoo export {run[:8]}" in note(run)
     assert f"](get-artifact?path=evaluation%2Fsmall%2Fcurves.png&run_uuid={run})" in note(run)
     tracking.log_metrics(run, {"export_size": 5000, "largest_difference": 1e-7, "latency": 0.02})
@@ -179,7 +179,7 @@ def test_runs_of_several_seeds_are_children_of_one_that_tells_their_spread():
     assert found.data.metrics["test_accuracy"] == pytest.approx(np.mean(accuracies))
     assert found.data.metrics["test_accuracy_deviation"] == pytest.approx(np.std(accuracies, ddof=1))
     assert found.data.metrics["parameters"] == 650
-    assert "**92.33% ± 2.52** of the test set" in found.data.tags[NOTE]
+    assert "Test accuracy **92.33% ± 2.52**" in found.data.tags[NOTE]
     assert {stored(run).data.tags["mlflow.parentRunId"] for run in runs} == {parent}
     # The parent is no training of its own: it counts as no seed, and isn't found for one.
     assert tracking.accuracies_by_seed(tracking.load_run(runs[0])) == dict(enumerate(accuracies, start=1))

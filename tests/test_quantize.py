@@ -17,15 +17,15 @@ import zoo
 from pipelines.cli import main
 from pipelines.core.provenance.weights import weights_sha256
 from pipelines.exporting.export import write_export
-from pipelines.exporting.graph.quantized import (
+from pipelines.exporting.quantization.calibration import least_squares, min_max, observe, percentile
+from pipelines.exporting.quantization.int8 import calibration_images
+from pipelines.exporting.quantization.qdq import (
     LARGEST_WEIGHT,
-    on_bytes,
     only_answers,
+    to_int8,
     values_to_observe,
     weighted_layers,
 )
-from pipelines.exporting.quantization.calibration import least_squares, min_max, observe, percentile
-from pipelines.exporting.quantization.int8 import calibration_images
 from pipelines.exporting.quantization.quantize import quantize
 from pipelines.exporting.verify import verify
 from zoo.contract import (
@@ -175,7 +175,7 @@ def test_the_way_it_was_made_is_in_the_file(made):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_everything_between_pixels_and_logits_runs_on_bytes(name, digits, tmp_path):
     model = only_answers(onnx.load(SHIPPED / "digits" / name / MODEL_FILE))
-    quantized = on_bytes(model, ranges_of(model, digits.train.inputs[:500]))
+    quantized = to_int8(model, ranges_of(model, digits.train.inputs[:500]))
     running = operators_that_run(quantized, tmp_path / "optimized.onnx")
     assert not {"DequantizeLinear", "QuantizeLinear", "Cast", "Conv", "Gemm", "Relu", "Add"} & set(running)
     layers = weighted_layers(model.graph)
@@ -191,10 +191,10 @@ def test_a_layer_that_is_kept_in_float32_stays_in_it(name, digits, tmp_path):
     ranges = ranges_of(model, digits.train.inputs[:500])
     layers = weighted_layers(model.graph)
     for kept in (layers[0], layers[1], layers[-1]):
-        running = operators_that_run(on_bytes(model, ranges, [kept]), tmp_path / "optimized.onnx")
+        running = operators_that_run(to_int8(model, ranges, [kept]), tmp_path / "optimized.onnx")
         assert sum(operator in ("Conv", "Gemm", "FusedConv", "FusedGemm") for operator in running) == 1, kept
         assert sum(operator in ("QLinearConv", "QGemm") for operator in running) == len(layers) - 1
-    all_of_them = answers(on_bytes(model, ranges, layers), digits.test.inputs)
+    all_of_them = answers(to_int8(model, ranges, layers), digits.test.inputs)
     np.testing.assert_allclose(all_of_them, answers(model, digits.test.inputs), atol=1e-4)
 
 
@@ -293,7 +293,7 @@ def test_sensitive_layers_stay_in_float32_until_the_margin_is_kept(fresh, digits
 def test_nothing_changes_where_a_file_is_refused(fresh, digits, monkeypatch):
     folder = fresh("conv-small")
     before = contents(folder)
-    monkeypatch.setattr("pipelines.exporting.graph.quantized.LARGEST_WEIGHT", 1)
+    monkeypatch.setattr("pipelines.exporting.quantization.qdq.LARGEST_WEIGHT", 1)
     with pytest.raises(VerificationError):
         quantize(folder, data=digits, margin=0)
     assert contents(folder) == before

@@ -135,7 +135,7 @@ def test_in_python_arrays_and_bytes_will_do(served, classifier):
 
 
 REFUSED = [
-    (["not base64!"], r"images\[0\]: expected an  image as base64"),
+    (["not base64!"], r"images\[0\]: expected an image as base64"),
     ([base64.b64encode(b"no image at all").decode()], r"images\[0\]: "),
     ([encoded(SAMPLES[0]), encoded(SAMPLES[0])[:80]], r"images\[1\]: "),
     (["/etc/passwd"], r"images\[0\]: "),  # a text is never a path
@@ -202,5 +202,5 @@ def test_mlflows_own_server_answers_and_refuses(model_id, classifier):
         np.testing.assert_allclose(answer["probabilities"], classifier.probabilities(images), atol=1e-6)
         status, told = ask_for_refusal(f"{url}/invocations", {"inputs": {"images": ["not base64!"]}})
         assert status == 400
-        assert "expected an  image as base64" in told
+        assert "expected an image as base64" in told
         assert "Traceback" not in told

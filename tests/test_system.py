@@ -19,8 +19,8 @@ def run(shared_store):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr("pipelines.tracking.runs.system.FIRST", 0.1)
-    monkeypatch.setattr("pipelines.tracking.runs.system.LONGEST", 0.2)
+    monkeypatch.setattr("pipelines.tracking.runs.system_metrics.FIRST", 0.1)
+    monkeypatch.setattr("pipelines.tracking.runs.system_metrics.LONGEST", 0.2)
 
 
 def test_processor_and_memory_are_written_with_the_time_at_which_they_were_seen(run, impatient):

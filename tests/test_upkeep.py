@@ -93,7 +93,7 @@ def test_gc_leaves_the_checkpoint_of_a_run_in_another_store_to_be_resumed_from(f
 
 
 def test_gc_forgets_more_runs_than_one_command_takes(folder, monkeypatch):
-    monkeypatch.setattr("pipelines.tracking.runs.upkeep.AT_ONCE", 2)
+    monkeypatch.setattr("pipelines.tracking.runs.deletion.AT_ONCE", 2)
     runs = [a_run() for _ in range(3)]
     with tracking.open_client() as client:
         for run in runs:

@@ -9,7 +9,8 @@ from typing import Any
 
 import onnx
 
-from pipelines.exporting.graph import erfc_as_erf, simplify
+from pipelines.exporting.graph.arithmetic import erfc_as_erf
+from pipelines.exporting.graph.simplify import simplify
 from zoo.contract import LOGITS, PROBABILITIES
 from zoo.errors import ExportError
 

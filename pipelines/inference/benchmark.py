@@ -51,7 +51,7 @@ def benchmark(
     folders = [find_export(export) for export in exports]
     for file in filter(Path.is_file, folders):
         raise ExportError(f"{file} is a file, expected an export's folder: its manifest holds what is measured")
-    own = [(folder, _own(folder, providers, precisions)) for folder in folders]  # what can't run is told at once
+    own = [(folder, _own(folder, providers, precisions)) for folder in folders]  # what can't run is reported at once
     measured = []
     for folder, entries in own:
         measured.append(_measure(folder, entries, peers, batches, threads, seconds, tell))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.exporting.from_onnx import rebuild
-from pipelines.exporting.graph import erfc_as_erf
+from pipelines.exporting.graph.arithmetic import erfc_as_erf
 from pipelines.inference.harness import Entry
 from zoo.contract import INPUT, LOGITS, PROBABILITIES
 from zoo.errors import ExportError, ModelError
@@ -114,7 +114,7 @@ def _write_litert(model: Any, into: Path) -> Path:
     images = keras.Input(model.inputs[0].shape[1:], dtype="uint8", name=INPUT)
     converter = tf.lite.TFLiteConverter.from_keras_model(keras.Model(images, model(images)[PROBABILITIES]))
     file = into / "model.tflite"
-    with redirect_stdout(StringIO()):  # Keras tells what it saves on the way, where results are to go
+    with redirect_stdout(StringIO()):  # Keras prints what it saves, where results are to go
         file.write_bytes(converter.convert())
     return file
 

@@ -49,11 +49,11 @@ def speeds(figure: Figure, exports: Sequence[Benchmarked]) -> str:
         left.set_title(export.name)
     figure.legend(drawn.values(), drawn.keys(), loc="outside lower center", ncols=min(4, len(drawn)))
     return "Milliseconds a batch and answers a second by batch size: " + "; ".join(
-        f"{export.name} {_told(each)}" for export in exports for each in export.entries
+        f"{export.name} {_timing_text(each)}" for export in exports for each in export.entries
     )
 
 
-def _told(each: Measured) -> str:
+def _timing_text(each: Measured) -> str:
     first, last = each.timings[0], each.timings[-1]
     return (
         f"in {each.name} ({each.precision}) {first.median:.3g} ms at batch {first.batch}, "

@@ -145,7 +145,7 @@ LIBRARIES: Mapping[str, Callable[[Settings], Prepare]] = {
 
 
 def main() -> None:
-    """Start, and take orders until none comes any more. What goes wrong is told in a line, too."""
+    """Start, and take orders until none comes any more. What goes wrong is reported in a line, too."""
     settings: Settings = json.loads(sys.argv[1])
     try:
         import numpy as np

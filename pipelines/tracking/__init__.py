@@ -1,7 +1,7 @@
 """The record of every training, kept by MLflow. Nothing else in the project imports MLflow.
 
-A data set is an experiment, a training a run of it. Runs are written through a client that is told where the store is:
-no function here depends on a global "active run", and a finished run can be added to without being opened again.
+A data set is an experiment, a training a run of it. Runs are written through a client on a store that is named: no
+function here depends on a global "active run", and a finished run can be added to without being opened again.
 """
 
 from pipelines.tracking.describing import SMALL, shown
@@ -20,8 +20,11 @@ from pipelines.tracking.models.registry import (
     registered_name,
 )
 from pipelines.tracking.outbox.sender import last_seen, outbox_of, send_all, unsent
+from pipelines.tracking.runs.deletion import DeletedRun, artifacts_folder, deleted_runs, forget, statuses
 from pipelines.tracking.runs.environments import environment_of
+from pipelines.tracking.runs.lifecycle import end_at, finish, reopen, start_run
 from pipelines.tracking.runs.listing import results_pages
+from pipelines.tracking.runs.logging import log_epoch, log_folder, log_metrics, log_tags
 from pipelines.tracking.runs.reading import (
     HISTORY,
     TrackedRun,
@@ -37,18 +40,7 @@ from pipelines.tracking.runs.reading import (
 )
 from pipelines.tracking.runs.seed_spread import log_seeds
 from pipelines.tracking.runs.studies import find_training, log_training, start_study
-from pipelines.tracking.runs.system import watch_machine
-from pipelines.tracking.runs.upkeep import DeletedRun, artifacts_folder, deleted_runs, forget, statuses
-from pipelines.tracking.runs.writing import (
-    end_at,
-    finish,
-    log_epoch,
-    log_folder,
-    log_metrics,
-    log_tags,
-    reopen,
-    start_run,
-)
+from pipelines.tracking.runs.system_metrics import watch_machine
 from pipelines.tracking.store import (
     OUTBOX_FOLDER,
     RUN_ID,

@@ -22,8 +22,8 @@ from zoo.models import definition
 NOTE = "mlflow.note.content"
 BEGIN = "<!-- zoo: what stands between these two lines is kept up to date, what you write outside stays -->"
 END = "<!-- /zoo -->"
-SMALL = "small"  # the folder with small copies of an evaluation's images, for descriptions
-LONGEST_NAME, LONGEST_NOTE, LABELS_TOLD = 120, 5000, 20  # letters, letters that any store takes, class names
+SMALL = "small"  # the folder with small copies of an evaluation's plots, for descriptions
+LONGEST_NAME, LONGEST_NOTE, LABELS_LISTED = 120, 5000, 20  # letters, letters that any store takes, class names
 
 RESULTS = "mlflow.sharedViewState.results"  # a tag of an experiment: ?viewStateShareKey=results opens it
 _COLUMNS = {  # of the table of results, and how wide they are in pixels
@@ -62,8 +62,8 @@ def run_name(plan: Plan) -> str:
         *([f"from {plan.source.title}"] if plan.source else []),
         *(f"{name}={own[name]}" for name in names),
     ]
-    told = " ".join(parts)
-    return told if len(told) <= LONGEST_NAME else told[: LONGEST_NAME - 1] + "…"
+    text = " ".join(parts)
+    return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…"
 
 
 def update_description(client: Any, run_id: str) -> None:
@@ -91,7 +91,7 @@ def results_page(experiment: str) -> str:
 
 
 def _results() -> Mapping[str, Any]:
-    """The state of the UI's list of runs: best first, with the columns that tell one model from another."""
+    """The state of the UI's list of runs: best first, with the columns that set models apart."""
     return {
         "orderByKey": "metrics.`test_accuracy`",
         "orderByAsc": False,
@@ -114,28 +114,28 @@ def _around(before: str, ours: str) -> str:
 
 
 def describe_run(run: Any) -> str:
-    """The Markdown of an `mlflow.entities.Run` of ours: what came out, how it looks, what can be done next."""
+    """The Markdown of an `mlflow.entities.Run` of ours: results, plots, what can be done next."""
     metrics, tags, params = renamed(run.data.metrics), run.data.tags, run.data.params
     what = "rows" if "columns" in params else "images"
     lines = [
         _headline(metrics, run.info.status, what),
-        "\n".join(["| | |", "|---|---|", *(f"| {name} | {told} |" for name, told in _facts(metrics, tags, what))]),
+        "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in _facts(metrics, tags, what))]),
     ]
     if "test_accuracy" in metrics:
         lines.append(_image(run.info, "curves", "Loss and accuracy by epoch"))
-        lines.append(_image(run.info, "confusion", "What is taken for what"))
+        lines.append(_image(run.info, "confusion", "Confusion matrix"))
     lines.append("\n".join(f"- {step}" for step in _next_steps(run, metrics, tags)))
     return "\n\n".join(lines)
 
 
 def _headline(metrics: Mapping[str, float], status: str, what: str) -> str:
     if "test_accuracy" in metrics:
-        told = f"**{metrics['test_accuracy']:.2%}** of the {metrics.get('test_images', 0):,.0f} test {what} are right"
+        text = f"Test accuracy **{metrics['test_accuracy']:.2%}** of {metrics.get('test_images', 0):,.0f} {what}"
         if {"test_accuracy_low", "test_accuracy_high"} <= metrics.keys():
-            told += f" (95% interval {metrics['test_accuracy_low']:.2%} to {metrics['test_accuracy_high']:.2%})"
-        return told
+            text += f" (95% interval {metrics['test_accuracy_low']:.2%} to {metrics['test_accuracy_high']:.2%})"
+        return text
     if "best_validation_accuracy" in metrics:
-        return f"**{metrics['best_validation_accuracy']:.2%}** of the validation {what} are right; not tested yet"
+        return f"Validation accuracy **{metrics['best_validation_accuracy']:.2%}**; not tested yet"
     ended = {"RUNNING": "In training", "KILLED": "Interrupted", "FAILED": "Failed", "FINISHED": "Trained"}
     return f"**{ended.get(status, status)}**"
 
@@ -150,7 +150,7 @@ def _facts(metrics: Mapping[str, float], tags: Mapping[str, str], what: str) -> 
     ]
     found = [("model", f"{shown(tags['model'])}: {', '.join(costs)}"), ("data", shown(tags["data_set"]))]
     if "source" in tags:
-        found.append(("begun from", shown(tags["source"])))
+        found.append(("transferred from", shown(tags["source"])))
     if "best_epoch" in metrics:
         accuracy = metrics.get("best_validation_accuracy")
         of_it = f", {accuracy:.2%} of the validation {what}" if accuracy is not None else ""
@@ -177,7 +177,7 @@ def _facts(metrics: Mapping[str, float], tags: Mapping[str, str], what: str) -> 
 
 
 def _image(info: Any, name: str, text: str) -> str:
-    """An image of the evaluation below its title, small, which leads to the large one among the artifacts.
+    """A plot of the evaluation below its title, small, which leads to the large one among the artifacts.
 
     MLflow leaves of an image in a description its address alone: no width, and no text for who can't see it.
     """
@@ -219,8 +219,8 @@ def describe_data(data_set: DataSet, experiment: str) -> str:
     )
     splits = {"train": data_set.train, "validation": data_set.validation, "test": data_set.test}
     counts = ", ".join(f"{len(split):,} {name}" for name, split in splits.items())
-    labels = ", ".join(shown(label[:60]) for label in data_set.labels[:LABELS_TOLD])
-    more = f" and {len(data_set.labels) - LABELS_TOLD:,} more" if len(data_set.labels) > LABELS_TOLD else ""
+    labels = ", ".join(shown(label[:60]) for label in data_set.labels[:LABELS_LISTED])
+    more = f" and {len(data_set.labels) - LABELS_LISTED:,} more" if len(data_set.labels) > LABELS_LISTED else ""
     return (
         f"[Table of results]({results_page(experiment)}) of {shown(data_set.name)}: {what} ({size}), {counts}; "
         f"{len(data_set.labels)} classes: {labels}{more}.\n\n"

@@ -91,7 +91,7 @@ def _source(image: Any, place: int) -> bytes | NDArray[np.uint8]:
         try:
             return base64.b64decode("".join(image.split()), validate=True)
         except (binascii.Error, ValueError):
-            raise InputError(f"{where}: expected an  image as base64, received text that is none") from None
+            raise InputError(f"{where}: expected an image as base64, received text that is none") from None
     if isinstance(image, bytes) or (isinstance(image, np.ndarray) and image.dtype == np.uint8):
         return image
     try:
@@ -100,7 +100,7 @@ def _source(image: Any, place: int) -> bytes | NDArray[np.uint8]:
         raise InputError(f"{where}: expected pixels [H, W, C], received rows of different lengths") from None
     if pixels.dtype.kind not in "iu" or (pixels.size and not 0 <= pixels.min() <= pixels.max() <= 255):
         raise InputError(
-            f"{where}: expected base64 of an  image, or pixels as whole numbers 0..255, received "
+            f"{where}: expected base64 of an image, or pixels as whole numbers 0..255, received "
             f"{f'{pixels.min():g}..{pixels.max():g}' if pixels.size and pixels.dtype.kind in 'iuf' else pixels.dtype}"
         )
     return pixels.astype(np.uint8)

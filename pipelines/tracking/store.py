@@ -97,7 +97,7 @@ def open_client() -> Iterator[Any]:
         # ImportError: the driver of another database isn't installed.
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         _reached.discard(uri)
-        _check_reachable(uri)  # where nobody answers any more, that is the thing to tell
+        _check_reachable(uri)  # where nobody answers any more, that is the thing to report
         raise TrackingError(f"the tracking store {without_secrets(uri)} failed: {hide_secrets(reason, uri)}") from error
 
 
@@ -177,7 +177,7 @@ def _create(uri: str) -> None:
     path = database_file(uri)
     if path is None or os.path.exists(path):  # noqa: PTH110 (it never raises)
         return
-    with suppress(OSError):  # a folder that can't be written is told of when the database is asked for
+    with suppress(OSError):  # a folder that can't be written is reported when the database is asked for
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".new-store-", dir=path.parent) as folder:
             new = Path(folder) / path.name

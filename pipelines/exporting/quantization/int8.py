@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from pipelines.evaluation.predictions import Answers
-from pipelines.exporting.graph.quantized import Range, on_bytes, values_to_observe, weighted_layers
 from pipelines.exporting.quantization.answers import allowed_losses, answers_in_memory, divergence, lost
 from pipelines.exporting.quantization.calibration import METHODS, observe
+from pipelines.exporting.quantization.qdq import Range, to_int8, values_to_observe, weighted_layers
 from zoo.contract import Metadata
 from zoo.data import DataSet, Split
 from zoo.data.pixels import in_chunks, take
@@ -43,7 +43,7 @@ def quantize_to_int8(
     answers: dict[str, Answers] = {}
     for method in METHODS:
         tell(f"calibrating by {method}")
-        answers[method] = answers_in_memory(on_bytes(model, ranges[method]), validation)
+        answers[method] = answers_in_memory(to_int8(model, ranges[method]), validation)
     tried = {method: divergence(expected, found) for method, found in answers.items()}
     method = min(tried, key=tried.__getitem__)
 
@@ -55,7 +55,7 @@ def quantize_to_int8(
         order = _most_sensitive_first(model, ranges[method], layers, expected, validation)
         while missing > allowed and len(in_float) < len(layers) - 1:
             in_float.append(order[len(in_float)])
-            found = answers_in_memory(on_bytes(model, ranges[method], in_float), validation)
+            found = answers_in_memory(to_int8(model, ranges[method], in_float), validation)
             missing = lost(expected, found, validation)
     if missing > allowed:
         raise VerificationError(
@@ -72,7 +72,7 @@ def quantize_to_int8(
         "validation_learned": metadata.recipe.get("images") == "all",
         "onnxruntime": _onnxruntime_version(),
     }
-    return QuantizedModel(on_bytes(model, ranges[method], in_float), made, tried)
+    return QuantizedModel(to_int8(model, ranges[method], in_float), made, tried)
 
 
 def calibration_images(train: Split, count: int) -> Any:
@@ -104,7 +104,7 @@ def _most_sensitive_first(
     alone = {
         layer: divergence(
             expected,
-            answers_in_memory(on_bytes(model, ranges, [other for other in layers if other != layer]), validation),
+            answers_in_memory(to_int8(model, ranges, [other for other in layers if other != layer]), validation),
         )
         for layer in layers
     }

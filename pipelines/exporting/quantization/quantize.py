@@ -15,11 +15,11 @@ from pipelines import tracking
 from pipelines.core.provenance.reading import find_data_set
 from pipelines.core.support.atomic import atomic_folder
 from pipelines.evaluation.predictions import answers_of
-from pipelines.exporting.graph.half import in_halves
-from pipelines.exporting.graph.quantized import QUANTIZED, only_answers
 from pipelines.exporting.quantization.card_section import with_precisions
 from pipelines.exporting.quantization.files import QuantizedFile, metrics_of, write_and_measure
+from pipelines.exporting.quantization.float16 import to_float16
 from pipelines.exporting.quantization.int8 import QuantizedModel, Tell, quantize_to_int8
+from pipelines.exporting.quantization.qdq import QUANTIZED, only_answers
 from pipelines.exporting.verify import Verification, verify
 from zoo.contract import (
     CARD_FILE,
@@ -100,7 +100,7 @@ def quantize(
         )
     makers = {
         INT8: lambda: quantize_to_int8(model, data_set, manifest.metadata, margin, calibration, tell),
-        FLOAT16: lambda: QuantizedModel(in_halves(model), {}, {}),
+        FLOAT16: lambda: QuantizedModel(to_float16(model), {}, {}),
     }
     with atomic_folder(folder) as new:
         shutil.copytree(folder, new, dirs_exist_ok=True)

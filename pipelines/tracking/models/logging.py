@@ -14,7 +14,7 @@ from pipelines.core.provenance.machine import versions
 from pipelines.tracking.models.loading import KERAS_MODEL, ONNX_MODEL
 from pipelines.tracking.outbox import delivery
 from pipelines.tracking.outbox.delivery import ready_models
-from pipelines.tracking.runs.writing import log_metrics, write
+from pipelines.tracking.runs.logging import log_metrics, write
 from pipelines.tracking.store import import_mlflow, open_client
 from zoo.contract import ACTIVATION_MAP, FEATURES, INPUT, LOGITS, PROBABILITIES
 
@@ -43,7 +43,7 @@ def log_keras_model(run_id: str, model: Any) -> None:
 def log_export(run_id: str, model: Any, metrics: Mapping[str, float], example: bytes | None = None) -> None:
     """Add an `onnx.ModelProto` to the run, whole in one file, and metrics about it on the test set (size, parity).
 
-    example: an  image, which shows how a request looks.
+    example: an image, which shows how a request looks.
     """
     import_mlflow()
     import mlflow.onnx

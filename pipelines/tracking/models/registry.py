@@ -101,8 +101,8 @@ def register(
     known = {MODEL_TAG: model_id, **tags}  # MLflow's own model_id of a version isn't kept by its databases
     with open_client() as client:
         if _model(client, name) is None:
-            told = f"Classifiers of {shown(data_set)}. `zoo promote` registers their versions and moves their aliases."
-            client.create_registered_model(name, {"data_set": data_set}, told)
+            text = f"Classifiers of {shown(data_set)}. `zoo promote` registers their versions and moves their aliases."
+            client.create_registered_model(name, {"data_set": data_set}, text)
         own = next((each for each in _versions(client, name) if each.tags.get(MODEL_TAG) == model_id), None)
         if own is not None:
             for key, value in known.items():

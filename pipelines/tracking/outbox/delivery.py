@@ -18,8 +18,8 @@ from zoo.errors import TrackingError
 
 METRICS_AT_ONCE = 1000  # that MLflow takes
 RECORD_TAG = "zoo.record"  # on a model: the record that it came by
-# What a model is told to be, as its run is: the UI's list of models has columns of these, and of the parameters.
-_TOLD = ("model", "family", "data_set", "mlflow.source.name", "mlflow.source.type", "mlflow.source.git.commit")
+# The tags that a model shares with its run: the UI's list of models has columns of these, and of the parameters.
+_SHARED_TAGS = ("model", "family", "data_set", "mlflow.source.name", "mlflow.source.type", "mlflow.source.git.commit")
 
 
 def metrics(metrics: Mapping[str, float], step: int, model: str | None = None, split: str | None = None) -> Record:
@@ -131,8 +131,8 @@ def _deliver_model(client: Any, run_id: str, record: Record, files: Path) -> Non
     experiment = run.info.experiment_id
     wanted = f"source_run_id = '{run_id}' AND tags.`{RECORD_TAG}` = '{record['number']}'"
     known = client.search_logged_models([experiment], wanted)
-    told = {name: run.data.tags[name] for name in _TOLD if name in run.data.tags}
-    tags = {**told, **record["tags"], RECORD_TAG: record["number"]}
+    shared = {name: run.data.tags[name] for name in _SHARED_TAGS if name in run.data.tags}
+    tags = {**shared, **record["tags"], RECORD_TAG: record["number"]}
     logged = (
         known[0]
         if known

@@ -47,7 +47,7 @@ def trained_here(run_id: str) -> Outbox | None:
 def outbox_of(run_id: str, *, resumed: bool = False) -> Iterator[None]:
     """Inside of the block whatever is logged to the run is kept on disk first, and sent from there by a thread.
 
-    No other process may have it open. At its end the store has all, or it is told what waits and how it is sent.
+    No other process may have it open. At its end the store has all, or what waits is reported, and how to send it.
     resumed: send what waits from before, and leave out what comes again that was measured before.
     Raises TrackingError where the run is another process's; if it is resumed, where the store is away, too.
     """
@@ -153,7 +153,7 @@ class Outbox:
             self._changed.notify()
 
     def close(self) -> None:
-        """Wait until all is sent, or the store fails; what is left stays on disk, which is told."""
+        """Wait until all is sent, or the store fails; what is left stays on disk, which is reported."""
         with self._changed:
             self._closing = True
             self._changed.notify()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.core.provenance.plan import PLAN_FILE, Plan, fingerprint, parse_plan
-from pipelines.tracking.runs.system import SYSTEM
+from pipelines.tracking.runs.system_metrics import SYSTEM
 from pipelines.tracking.store import (
     RUN_ID,
     checked_run_id,
@@ -24,7 +24,7 @@ from pipelines.tracking.store import (
 from zoo.contract import renamed
 from zoo.errors import RecipeError, TrackingError
 
-# What is measured after each epoch; everything else that a run measures is a figure.
+# What is measured after each epoch; everything else that a run measures is a metric of the whole run.
 HISTORY = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds")
 
 

@@ -1,4 +1,4 @@
-"""Trainings that differ in their seed alone, as children of one run that tells mean and spread."""
+"""Trainings that differ in their seed alone, as children of one run that holds mean and spread."""
 
 from __future__ import annotations
 
@@ -61,6 +61,6 @@ def _describe(children: Sequence[Any], spread: Any) -> str:
         f"{each.info.run_id}) | {each.data.metrics['test_accuracy']:.2%} |"
         for each in children
     ]
-    told = f"**{spread}** of the test set are right: mean and standard deviation" if spread else "One seed"
-    told += f" of {len(children)} trainings that differ in their seed alone."
-    return "\n".join([told, "", "| seed | run | |", "|---:|---|---:|", *lines])
+    text = f"Test accuracy **{spread}**: mean and standard deviation" if spread else "One seed"
+    text += f" of {len(children)} trainings that differ in their seed alone."
+    return "\n".join([text, "", "| seed | run | |", "|---:|---|---:|", *lines])

@@ -31,7 +31,7 @@ def log_training(parent: str, name: str, key: str, recipe: Mapping[str, Any], me
             client.log_batch(
                 run_id,
                 params=[Param(field, str(value)) for field, value in recipe.items()],
-                metrics=[Metric(figure, float(value), now, 0) for figure, value in metrics.items()],
+                metrics=[Metric(name, float(value), now, 0) for name, value in metrics.items()],
             )
         except BaseException:  # or it would count as running for ever
             client.set_terminated(run_id, "FAILED")

@@ -1,10 +1,9 @@
-"""Writing a run down, from its start to its end."""
+"""A run's life: started, resumed, ended."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from pipelines.core.provenance.machine import commit, versions
@@ -12,8 +11,9 @@ from pipelines.core.provenance.plan import PLAN_FILE, Plan, code_digest, fingerp
 from pipelines.core.support.process import this_process
 from pipelines.tracking.describing import run_name, update_description, update_experiment
 from pipelines.tracking.outbox import delivery
-from pipelines.tracking.outbox.journal import Entry, Record
-from pipelines.tracking.outbox.sender import sign_of_life, trained_here
+from pipelines.tracking.outbox.journal import Entry
+from pipelines.tracking.outbox.sender import sign_of_life
+from pipelines.tracking.runs.logging import write
 from pipelines.tracking.store import checked_run_id, experiment_id, open_client
 from zoo.data import DataSet
 from zoo.models import definition
@@ -104,40 +104,8 @@ def _inputs(data_set: DataSet) -> Sequence[Any]:
     return [of_split(context, split) for context, split in splits.items()]
 
 
-def log_epoch(run_id: str, epoch: int, metrics: Mapping[str, float]) -> None:
-    """Write what an epoch measured; the first is 1. names: those in HISTORY."""
-    write(run_id, delivery.metrics(metrics, epoch))
-
-
-def log_metrics(
-    run_id: str, metrics: Mapping[str, float], *, model: str | None = None, split: str | None = None
-) -> None:
-    """Write numbers about the run as a whole, such as test_accuracy; one written before is replaced.
-
-    model: of which of the run's models they are, KERAS_MODEL or ONNX_MODEL. split: of the data set, on which they were
-    measured. With both, the UI shows them on the pages of that model and of that data, too.
-    """
-    write(run_id, delivery.metrics(metrics, 0, model, split))
-    write(run_id, delivery.description())
-
-
-def log_machine(run_id: str, metrics: Mapping[str, float], seconds: int) -> None:
-    """Write what the machine did, so many seconds after the run began."""
-    write(run_id, delivery.metrics(metrics, seconds))
-
-
-def log_tags(run_id: str, tags: Mapping[str, str]) -> None:
-    """Write words about the run as a whole, such as the digest of its weights; one written before is replaced."""
-    write(run_id, delivery.tags(tags))
-
-
-def log_folder(run_id: str, folder: Path, artifact_path: str | None = None) -> None:
-    """Add a folder's files to the run's artifacts, under that path; images show in the MLflow UI."""
-    write(run_id, delivery.folder(artifact_path), folder)
-
-
 def reopen(run_id: str) -> None:
-    """Mark a run as running again, in this process: it is gone on with."""
+    """Mark a run as running again, in this process, which resumes it."""
     tags = {**this_process().to_tags(), **sign_of_life()}
     with open_client() as client:
         delivery.deliver(client, run_id, [Entry(delivery.tags(tags), 0, None)], again=False)  # first: it would be stale
@@ -156,13 +124,3 @@ def end_at(run_id: str, status: str, seconds: float) -> None:
     with open_client() as client:
         client.set_terminated(run_id, status, int(seconds * 1000))
         update_description(client, run_id)
-
-
-def write(run_id: str, record: Record, files: Path | None = None) -> None:
-    """Write a record, and the folder that goes with it: by way of the outbox while this process trains the run."""
-    outbox = trained_here(run_id)
-    if outbox is not None:
-        outbox.put(record, files)
-        return
-    with open_client() as client:
-        delivery.deliver(client, run_id, [Entry(record, 0, files)], again=False)

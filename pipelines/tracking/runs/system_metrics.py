@@ -21,7 +21,7 @@ FIRST, LONGEST = 1.0, 30.0
 def watch_machine(run_id: str) -> Iterator[None]:
     """Log what the machine does, in a thread of its own, until the block ends. A step is a second since the run began.
 
-    Should the store fail, the training's own writing tells it; here it ends the watching alone.
+    Should the store fail, the training's own writing reports it; here it ends the watching alone.
     """
     ended = threading.Event()
     thread = threading.Thread(target=_watch, args=(run_id, ended), name="watch_machine", daemon=True)
@@ -34,7 +34,7 @@ def watch_machine(run_id: str) -> Iterator[None]:
 
 
 def _watch(run_id: str, ended: threading.Event) -> None:
-    from pipelines.tracking.runs.writing import log_machine
+    from pipelines.tracking.runs.logging import log_machine
 
     try:
         monitors = _monitors()
@@ -65,7 +65,7 @@ def _monitors() -> list[Any]:
 
 
 def _look(monitors: list[Any]) -> Mapping[str, float]:
-    """What each monitor sees by now: the processor's share since the last look, the rest as it is."""
+    """What each monitor measures: the processor's share since the last look, the rest as it is."""
     import psutil
 
     found = {"process_memory_usage_megabytes": psutil.Process().memory_info().rss / 1e6}

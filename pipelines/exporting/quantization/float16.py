@@ -10,7 +10,7 @@ from pipelines.exporting.graph.edit import Model, attribute_of
 from zoo.contract import IR_VERSION, LOGITS, OPSET
 
 
-def in_halves(model: Model) -> Model:
+def to_float16(model: Model) -> Model:
     """The same model with weights and values in float16, and the contract's inputs and outputs.
 
     model: an exported one, float32; it stays as it is. The logits become float32 before the softmax, so that

@@ -1,4 +1,4 @@
-"""A float32 graph on bytes: QDQ, written so that a runtime finds integer operators and next to nothing between them.
+"""A float32 graph in int8: QDQ, written so that a runtime finds integer operators and next to nothing between them.
 
 A value that an integer operator reads or makes is rounded once: QuantizeLinear gives its bytes (uint8, a scale and a
 zero point), DequantizeLinear what they stand for, and a runtime makes one integer operator of DequantizeLinear, the
@@ -63,7 +63,7 @@ def values_to_observe(graph: Graph) -> tuple[str, ...]:
     return tuple(found)
 
 
-def on_bytes(model: Model, ranges: Mapping[str, Range], in_float: Collection[str] = ()) -> Model:
+def to_int8(model: Model, ranges: Mapping[str, Range], in_float: Collection[str] = ()) -> Model:
     """The same model on bytes: uint8 values, int8 weights.
 
     model: an exported one, float32; it stays as it is. ranges: of the `values_to_observe`. in_float: the names of
