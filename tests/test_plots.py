@@ -9,10 +9,10 @@ from typing import get_args
 
 import numpy as np
 import pytest
+from few_images_plot import few_images
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
-from pipelines.plotting.few import few_images
 
 from pipelines.core.metrics.calibration import calibration_bins
 from pipelines.core.metrics.classification import confusion_matrix

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import ceil
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -45,13 +47,11 @@ def mistakes(
         return f"None of the {len(truth):,} test images was taken for another class."
 
     names = short_names(labels, 11)
-    for ax, image in zip(tiles, worst, strict=True):
-        show_image(ax, images[image])
+    for tile, image in zip(tiles, worst, strict=True):
+        tile.show(images[image])
         told = f"→ {names[answer[image]]}  {_percent(confidence[image])}"
-        for text, height, color in ((names[truth[image]], 19, INK), (told, 6, WRONG)):
-            ax.annotate(
-                text, (0, 1), (0, height), "axes fraction", "offset points", color=color, fontsize=7.5, va="baseline"
-            )
+        tile.write(names[truth[image]], 19, color=INK, fontsize=7.5)
+        tile.write(told, 6, color=WRONG, fontsize=7.5)
     first = worst[0]
     taken = f"{labels[truth[first]]!r} taken for {labels[answer[first]]!r} with probability {confidence[first]:.3f}"
     return f"The {len(worst)} most confident of {len(wrong):,} mistakes in {len(truth):,} test images; first {taken}."
@@ -67,8 +67,8 @@ def augmented(figure: Figure, images: Pixels, changed: Pixels, augmentation: str
     title = f"Images as they are (above), and as they are learned: augmentation {augmentation!r}"
     rows = np.concatenate([images[np.newaxis], changed])  # [1 + K, P, H, W, C]
     tiles = _tiles(figure, rows.shape[0] * rows.shape[1], rows.shape[1], (0.8, 0.8 * tall), above=0, title=title)
-    for ax, image in zip(tiles, rows.reshape(-1, *rows.shape[2:]), strict=True):
-        show_image(ax, image)
+    for tile, image in zip(tiles, rows.reshape(-1, *rows.shape[2:]), strict=True):
+        tile.show(image)
     return (
         f"{len(images)} training images, and each {len(changed)} times as the augmentation {augmentation} changes it."
     )
@@ -106,41 +106,81 @@ def first_layer(figure: Figure, weights: NDArray[np.floating], unit: str, labels
     figure.text(0.99, figure.texts[0].get_position()[1], told, ha="right", va="top", color=QUIET)
 
     scale = float(np.quantile(np.abs(weights), 0.995)) or 1.0  # a few extremes would pale all others
-    for k, (ax, values) in enumerate(zip(tiles, np.moveaxis(weights, -1, 0)[shown], strict=True)):
+    for k, (tile, values) in enumerate(zip(tiles, np.moveaxis(weights, -1, 0)[shown], strict=True)):
         if channels == 1:
-            ax.imshow(values[..., 0], cmap=_SIGNED, vmin=-scale, vmax=scale, interpolation="nearest")
+            tile.draw(values[..., 0], cmap=_SIGNED, vmin=-scale, vmax=scale, interpolation="nearest")
         else:
-            ax.imshow(0.5 + values / (2 * (np.abs(values).max() or 1)), interpolation="nearest")
+            tile.draw(0.5 + values / (2 * (np.abs(values).max() or 1)), interpolation="nearest")
         if labels is not None and named:
-            ax.set_title(short_names(labels, 16)[k], fontsize=8.5, fontweight="normal", pad=4)
+            tile.write(short_names(labels, 16)[k], 4, fontsize=8.5)
     return f"{title}: their weights, as images of {height}x{width} pixels."
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """Room for an image on axes that all tiles share: axes of their own would take ten times as long to draw.
+
+    left, bottom, width, height: inches.
+    """
+
+    ax: Axes
+    left: float
+    bottom: float
+    width: float
+    height: float
+
+    def draw(self, values: NDArray[Any], **how: Any) -> None:
+        """Values [H, W] or [H, W, 3] as an image, as large as fits; its pixels are square."""
+        pixel = min(self.width / values.shape[1], self.height / values.shape[0])
+        across, down = pixel * values.shape[1] / 2, pixel * values.shape[0] / 2
+        x, y = self.left + self.width / 2, self.bottom + self.height / 2
+        self.ax.imshow(values, extent=(x - across, x + across, y - down, y + down), aspect="auto", **how)
+
+    def show(self, image: Pixels) -> None:
+        """An image [H, W, C]."""
+        values, how = _shown(image)
+        self.draw(values, **how)
+
+    def write(self, text: str, above: float, **how: Any) -> None:
+        """A line over the image, so many points above it."""
+        corner = (self.left, self.bottom + self.height)
+        self.ax.annotate(text, corner, (0, above), "data", "offset points", va="baseline", **how)
 
 
 def _tiles(
     figure: Figure, count: int, columns: int, size: tuple[float, float], *, above: float, title: str
-) -> list[Axes]:
-    """Axes for so many images, in rows under a title. size: (width, height) of each; above: room over it; inches."""
+) -> list[_Tile]:
+    """Room for so many images, in rows under a title. size: (width, height) of each; above: room over it; inches."""
     gap, edge, head = 0.12 if size[0] < 1 else 0.28, 0.15, 0.5
     across, down = min(columns, count), ceil(count / columns)
     inches = (max(across * (size[0] + gap) - gap, 5.2) + 2 * edge, head + down * (size[1] + above + gap) + edge / 2)
     figure.set_layout_engine("none")
     figure.set_size_inches(inches)
     figure.text(edge / inches[0], 1 - edge / inches[1], title, va="top", fontsize=10.5, fontweight="bold")
-    tiles = []
-    for k in range(count):
-        left = edge + (k % columns) * (size[0] + gap)
-        bottom = inches[1] - head - (k // columns + 1) * (size[1] + above + gap) + gap
-        ax = figure.add_axes((left / inches[0], bottom / inches[1], size[0] / inches[0], size[1] / inches[1]))
-        ax.set_axis_off()
-        tiles.append(ax)
-    return tiles
+    ax = figure.add_axes((0, 0, 1, 1), xlim=(0, inches[0]), ylim=(0, inches[1]), autoscale_on=False)
+    ax.set_axis_off()
+    return [
+        _Tile(
+            ax,
+            edge + (k % columns) * (size[0] + gap),
+            inches[1] - head - (k // columns + 1) * (size[1] + above + gap) + gap,
+            *size,
+        )
+        for k in range(count)
+    ]
 
 
 def show_image(ax: Axes, image: Pixels) -> None:
-    """An image [H, W, C]; pixels stay square-edged where there are few of them."""
+    """An image [H, W, C] on axes of its own; pixels stay square-edged where there are few of them."""
+    values, how = _shown(image)
+    ax.imshow(values, **how)
+
+
+def _shown(image: Pixels) -> tuple[Pixels, dict[str, Any]]:
     gray = image.shape[2] == 1
     smooth = "antialiased" if max(image.shape) > 96 else "nearest"
-    ax.imshow(image[..., 0] if gray else image, cmap="gray" if gray else None, vmin=0, vmax=255, interpolation=smooth)
+    how = {"cmap": "gray" if gray else None, "vmin": 0, "vmax": 255, "interpolation": smooth}
+    return image[..., 0] if gray else image, how
 
 
 def _percent(probability: float) -> str:
