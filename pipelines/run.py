@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -18,6 +19,8 @@ from pipelines.training.train import train
 from pipelines.training.transfer.transfer import find_source, make_transfer
 from zoo.contract import MANIFEST_FILE, read_manifest
 
+logger = logging.getLogger("zoo.run")
+
 
 def run(
     models: Sequence[str],
@@ -28,7 +31,6 @@ def run(
     exports: Path = Path("exports"),
     seeds: int = 1,
     again: bool = False,
-    tell: Callable[[str], None] = print,
     **reading: Unpack[DataOptions],
 ) -> Comparison:
     """Take each model the whole way and compare their exports; the comparison is also drawn as an image.
@@ -38,7 +40,7 @@ def run(
     source: an export or a run whose features they start from.
     seeds: how often each model is trained, from the seed of its recipe upwards. The export is of the recipe's own seed,
     whichever does best in the test, and names the accuracies of all.
-    Raises any ZooError of the steps.
+    Each step is logged to `zoo.run`. Raises any ZooError of the steps.
     """
     origins = [find_source(source, model) if source else None for model in models]
     plans = [
@@ -49,15 +51,15 @@ def run(
         make_transfer(plan, load_data(plan))  # a source that doesn't fit one of them is told before anything is trained
     folders = []
     for plan in plans:
-        own, *others = [_evaluated(each, again, tell) for each in _with_seeds(plan, seeds)]
+        own, *others = [_evaluated(each, again) for each in _with_seeds(plan, seeds)]
         if others:
             tracking.log_seeds([own, *others])
         folder = exports / load_data(plan).name / plan.model
         if not _is_export_of(folder, own):
-            tell(f"{plan.model}: exporting and verifying")
+            logger.info("%s: exporting and verifying", plan.model)
             folder = export(own, exports=exports).folder
         folders.append(folder)
-    tell("comparing")
+    logger.info("comparing")
     return compare(folders, image=folders[0].parent / "comparison.png", data=load_data(plans[0]))
 
 
@@ -67,17 +69,17 @@ def _with_seeds(plan: Plan, seeds: int) -> list[Plan]:
     return [replace(plan, recipe=recipe.with_values({"seed": recipe.seed + k})) for k in range(seeds)]
 
 
-def _evaluated(plan: Plan, again: bool, tell: Callable[[str], None]) -> str:
+def _evaluated(plan: Plan, again: bool) -> str:
     """The id of a run of the plan, finished and evaluated, by now if it wasn't before."""
     name = f"{plan.model}, seed {plan.recipe.seed}"
     finished = None if again else tracking.find_finished(plan)
     if finished is None:
-        tell(f"{name}: training on {load_data(plan).name}")
+        logger.info("%s: training on %s", name, load_data(plan).name)
         finished = train(plan=plan).run
     else:
-        tell(f"{name}: trained before, as run {finished[:8]}; --again trains it anew")
+        logger.info("%s: trained before, as run %s; --again trains it anew", name, finished[:8])
     if "test_accuracy" not in tracking.load_run(finished).metrics:  # also where an earlier call stopped here
-        tell(f"{name}: evaluating on the test set")
+        logger.info("%s: evaluating on the test set", name)
         evaluate(finished)
     return finished
 

@@ -10,10 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from pipelines.cli import _parser, main
-from pipelines.core.provenance.plan import load_data, make_plan
 
 ROOT = Path(__file__).parent.parent
 
@@ -108,14 +106,3 @@ def test_the_readme_names_every_command() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     (commands,) = (action.choices for action in _parser()._actions if isinstance(action, argparse._SubParsersAction))
     assert [name for name in commands if f"`zoo {name}" not in text] == []
-
-
-def test_what_is_left_out_of_a_folder_is_told(tmp_path: Path, capsys) -> None:
-    for label in ("cat", "dog"):
-        (tmp_path / label).mkdir()
-        for k in range(12):
-            Image.new("L", (8, 8), 10 * k).save(tmp_path / label / f"{k}.png")
-    (tmp_path / "cat" / "broken.png").write_bytes(b"")
-    load_data(make_plan("softmax", str(tmp_path)))
-    assert "left out: " in (told := capsys.readouterr().err)
-    assert "broken.png is empty" in told

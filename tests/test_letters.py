@@ -42,7 +42,7 @@ def exported(messy, tmp_path_factory):
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.chdir(tmp_path_factory.mktemp("work"))
         models = ["mlp-small", "conv-small", "conv-mlp-small"]
-        run(models, str(messy[0]), size=(SIDE, SIDE), resizing="pad", tell=lambda _: None)
+        run(models, str(messy[0]), size=(SIDE, SIDE), resizing="pad")
         yield {name: Path("exports/letters").absolute() / name for name in models}
 
 

@@ -35,7 +35,7 @@ def place(tmp_path_factory: pytest.TempPathFactory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        yield folder, run(MODELS, "digits", settings=SETTINGS, tell=lambda step: None)
+        yield folder, run(MODELS, "digits", settings=SETTINGS)
 
 
 def test_each_model_is_trained_exported_and_compared(place: tuple[Path, Comparison]) -> None:
@@ -55,22 +55,24 @@ def test_each_model_is_trained_exported_and_compared(place: tuple[Path, Comparis
         assert image.width > 500
 
 
-def test_what_was_done_before_is_not_done_again(place: tuple[Path, Comparison]) -> None:
+def test_what_was_done_before_is_not_done_again(place: tuple[Path, Comparison], caplog) -> None:
+    caplog.set_level("INFO", "zoo")
     folder, before = place
-    steps: list[str] = []
     files = {path: path.stat().st_mtime_ns for path in folder.glob("exports/digits/*/model.onnx")}
-    after = run(MODELS[:1], "digits", settings=SETTINGS, tell=steps.append)
+    after = run(MODELS[:1], "digits", settings=SETTINGS)
     assert [row.accuracy for row in after.rows] == [before.rows[0].accuracy]
-    assert not any("training on" in step or "exporting" in step for step in steps)
+    assert not any("training on" in step or "exporting" in step for step in caplog.messages)
     assert files == {path: path.stat().st_mtime_ns for path in files}
 
 
-def test_more_seeds_are_trained_beside_and_the_export_stays_that_of_the_first(place: tuple[Path, Comparison]) -> None:
+def test_more_seeds_are_trained_beside_and_the_export_stays_that_of_the_first(
+    place: tuple[Path, Comparison], caplog
+) -> None:
+    caplog.set_level("INFO", "zoo")
     folder, before = place
     manifest = read_manifest(folder / "exports/digits/softmax")
-    steps: list[str] = []
-    after = run(MODELS[:1], "digits", settings=SETTINGS, seeds=2, tell=steps.append)
-    assert [step for step in steps if "training on" in step] == ["softmax, seed 2: training on digits"]
+    after = run(MODELS[:1], "digits", settings=SETTINGS, seeds=2)
+    assert [step for step in caplog.messages if "training on" in step] == ["softmax, seed 2: training on digits"]
     exported = read_manifest(folder / "exports/digits/softmax")
     assert exported.metadata.run_id == manifest.metadata.run_id
     assert after.rows[0].accuracy == before.rows[0].accuracy == exported.metrics["test_accuracy_seed_1"]
@@ -86,9 +88,9 @@ def test_more_seeds_are_trained_beside_and_the_export_stays_that_of_the_first(pl
     assert known["multiply_accumulates"] == 640
     assert 0 < known["latency"] < 100  # milliseconds
     assert "over seeds 1, 2" in (folder / "exports/digits/softmax/README.md").read_text(encoding="utf-8")
-    steps.clear()
-    run(MODELS[:1], "digits", settings=SETTINGS, seeds=2, tell=steps.append)
-    assert not any("training on" in step or "exporting" in step for step in steps)
+    caplog.clear()
+    run(MODELS[:1], "digits", settings=SETTINGS, seeds=2)
+    assert not any("training on" in step or "exporting" in step for step in caplog.messages)
 
 
 def test_an_app_loads_the_export_and_answers(place: tuple[Path, Comparison], capsys) -> None:

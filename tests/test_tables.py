@@ -78,7 +78,7 @@ def place(shared_store: Path) -> tuple[Path, Comparison]:
     """A working folder with a table of numbers and categories, and two models that were trained on it."""
     write(shared_store / "wine.csv", *mixed())
     models = ["softmax", "mlp-small"]
-    return shared_store, run(models, "wine.csv", label="cultivar", settings=QUICK, tell=lambda step: None)
+    return shared_store, run(models, "wine.csv", label="cultivar", settings=QUICK)
 
 
 # --- the whole way -------------------------------------------------------------------------------------------------
@@ -117,10 +117,10 @@ def test_a_run_ends_with_a_line_that_an_app_can_run(place: tuple[Path, Compariso
     assert done.stdout.startswith("Prediction(label='class_0', ")
 
 
-def test_what_was_done_before_is_not_done_again(place: tuple[Path, Comparison]) -> None:
-    steps: list[str] = []
-    run(["softmax"], "wine.csv", label="cultivar", settings=QUICK, tell=steps.append)
-    assert [step for step in steps if "before" not in step] == ["comparing"]
+def test_what_was_done_before_is_not_done_again(place: tuple[Path, Comparison], caplog) -> None:
+    caplog.set_level("INFO", "zoo")
+    run(["softmax"], "wine.csv", label="cultivar", settings=QUICK)
+    assert [step for step in caplog.messages if "before" not in step] == ["comparing"]
 
 
 def test_the_app_answers_as_keras_row_by_row(place: tuple[Path, Comparison]) -> None:

@@ -154,7 +154,7 @@ def version(path: Path) -> str:
         return str(database.execute("SELECT version_num FROM alembic_version").fetchone()[0])
 
 
-def test_a_store_of_an_older_schema_is_copied_and_upgraded(folder, capsys):
+def test_a_store_of_an_older_schema_is_copied_and_upgraded(folder, caplog):
     from mlflow.tracking._tracking_service.utils import _tracking_store_registry
 
     run = a_run()
@@ -176,7 +176,7 @@ def test_a_store_of_an_older_schema_is_copied_and_upgraded(folder, capsys):
     copy = older / f"mlflow.db.before-{newest}-2"
     assert version(copy) == before
     assert first.read_text(encoding="utf-8") == "of an upgrade that was interrupted"
-    assert f"as it was: {copy}" in capsys.readouterr().err
+    assert f"as it was: {copy}" in caplog.text
     assert {each.name for each in older.iterdir()} == {"mlflow.db", first.name, copy.name}
 
 

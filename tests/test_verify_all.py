@@ -44,15 +44,11 @@ def exports(made, tmp_path):
     return shutil.copytree(made, tmp_path / "exports")
 
 
-def silent(step):
-    pass
-
-
-def test_each_export_is_run_and_its_accuracy_found_in_card_and_page(made):
-    steps = []
-    found = verify_all(made, tell=steps.append)
+def test_each_export_is_run_and_its_accuracy_found_in_card_and_page(made, caplog):
+    caplog.set_level("INFO", "zoo")
+    found = verify_all(made)
     assert [verification.path.name for verification in found] == ["lenet5", "softmax"]
-    assert steps == ["digits/lenet5: verifying", "digits/softmax: verifying"]
+    assert caplog.messages == ["digits/lenet5: verifying", "digits/softmax: verifying"]
     for verification in found:
         assert [check.name for check in verification.checks][-4:] == ["test set", "metrics", "card", "page"]
         assert verification.accuracy == verification.metadata.test_accuracy
@@ -60,7 +56,7 @@ def test_each_export_is_run_and_its_accuracy_found_in_card_and_page(made):
 
 def test_the_images_of_a_known_data_set_are_loaded_once(made):
     images.read_data.cache_clear()
-    verify_all(made, tell=silent)
+    verify_all(made)
     used = images.read_data.cache_info()
     assert (used.misses, used.hits) == (1, 1)
 
@@ -93,13 +89,13 @@ def test_a_page_with_another_figure_names_the_line(exports):
     accuracy = read_manifest(exports / "digits" / "lenet5").metadata.test_accuracy
     page.write_text(page.read_text(encoding="utf-8").replace(f"{accuracy:.2%}", "99.99%"), encoding="utf-8")
     with pytest.raises(VerificationError, match=r"README\.md has no line for digits/lenet5 .* again by `zoo gallery`"):
-        verify_all(exports, tell=silent)
+        verify_all(exports)
 
 
 def test_a_page_that_lists_what_is_not_there_is_told(exports):
     shutil.rmtree(exports / "digits" / "lenet5")
     with pytest.raises(VerificationError, match=r"has a line for digits/lenet5/README\.md that no export has"):
-        verify_all(exports, tell=silent)
+        verify_all(exports)
 
 
 def test_without_a_page_there_is_none_to_check(exports, capsys):
@@ -123,14 +119,14 @@ def test_a_card_with_another_accuracy_is_told(exports, card, named):
     (folder / CARD_FILE).write_text(card, encoding="utf-8")
     rewrite(folder)
     with pytest.raises(VerificationError, match=rf"softmax/README\.md {named}, expected "):
-        verify_all(exports, tell=silent)
+        verify_all(exports)
 
 
 def test_a_manifest_with_two_accuracies_is_told(exports):
     folder = exports / "digits" / "softmax"
     rewrite(folder, metrics={**read_manifest(folder).metrics, "test_accuracy": 0.99})
     with pytest.raises(VerificationError, match=r"has a test_accuracy of 0\.99000, the file comes to"):
-        verify_all(exports, tell=silent)
+        verify_all(exports)
 
 
 def test_each_broken_promise_is_told_whatever_the_first_one_was(exports):
@@ -138,7 +134,7 @@ def test_each_broken_promise_is_told_whatever_the_first_one_was(exports):
         folder = exports / "digits" / name
         (folder / "model.onnx").write_bytes((folder / "model.onnx").read_bytes() + b"\0")
     with pytest.raises(VerificationError) as told:
-        verify_all(exports, tell=silent)
+        verify_all(exports)
     lines = str(told.value).splitlines()
     assert [line.partition(":")[0] for line in lines] == ["digits/lenet5", "digits/softmax"]
     assert all("model.onnx isn't the file that manifest.json names" in line for line in lines)

@@ -8,6 +8,7 @@ sentence tells, 2 a wrong command line, 130 interrupted. Each command imports wh
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from pipelines.cli.log import log_to_terminal
 from zoo.contract import FLOAT16, FLOAT32, INT8, MODEL_FILES, RESIZINGS
 from zoo.errors import (
     DataError,
@@ -27,6 +29,8 @@ from zoo.errors import (
 )
 from zoo.recipe import Recipe, parse_settings
 
+logger = logging.getLogger("zoo.cli")
+
 # What TensorFlow logs at its start (instruction sets, absent CUDA) is nothing that a user of ours can act on.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -35,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     options = _parser().parse_args(arguments)
     try:
-        options.command(options)
+        with log_to_terminal():
+            options.command(options)
     except ZooError as error:
         print(f"zoo: {error}", file=sys.stderr)
         return 1
@@ -93,7 +98,6 @@ def _run(options: argparse.Namespace) -> None:
         exports=options.exports,
         seeds=options.seeds,
         again=options.again,
-        tell=terminal.tell,
         **_reading(options),
     )
     terminal.show(comparison, options.json, terminal.comparison_table)
@@ -122,7 +126,7 @@ def _reproduce(options: argparse.Namespace) -> None:
     from pipelines.cli import console as terminal
     from pipelines.training.reproduce import reproduce
 
-    found = reproduce(options.run, tell=terminal.tell)
+    found = reproduce(options.run)
     terminal.show(found, options.json, terminal.reproduction_summary)
     if not found.same:
         raise ReproductionError(f"run {found.run[:8]} was not reproduced bit for bit")
@@ -164,7 +168,7 @@ def _verify(options: argparse.Namespace) -> None:
     if options.all:
         from pipelines.publishing.verify_all import verify_all
 
-        found = verify_all(options.exports or Path("exports"), data=options.data, tell=terminal.tell)
+        found = verify_all(options.exports or Path("exports"), data=options.data)
         terminal.show(found, options.json, terminal.verifications_table)
     elif options.json:
         several = [verify(path, data=options.data) for path in options.paths]
@@ -183,7 +187,7 @@ def _quantize(options: argparse.Namespace) -> None:
         chosen["precisions"] = [options.precision]
     found = []
     for export in options.exports:  # each is shown as soon as it is written
-        found.append(quantize(export, data=options.data, tell=terminal.tell, **chosen))
+        found.append(quantize(export, data=options.data, **chosen))
         if not options.json:
             terminal.show(found[-1], False, terminal.quantized_table)
     if options.json:
@@ -227,7 +231,7 @@ def _compare(options: argparse.Namespace) -> None:
     if not options.json:
         terminal.show_pairs(comparison)
         if comparison.page:
-            terminal.tell(f"the page: {comparison.page}")
+            logger.info("the page: %s", comparison.page)
 
 
 def _demo(options: argparse.Namespace) -> None:
@@ -253,7 +257,6 @@ def _benchmark(options: argparse.Namespace) -> None:
         peers=tuple(PEERS) if options.peers else (),
         plot=options.plot,
         log=options.log,
-        tell=terminal.tell,
     )
     terminal.show(result, options.json, terminal.benchmark_table)
     if not options.json:
@@ -265,7 +268,7 @@ def _study(options: argparse.Namespace) -> None:
     from pipelines.study import claims, study
 
     if options.list:
-        terminal.show(claims(options.names, terminal.tell), options.json, terminal.claims_table)
+        terminal.show(claims(options.names), options.json, terminal.claims_table)
         return
     if options.report and (options.seeds or options.models):
         options.error("--report trains nothing: leave out --seeds and --models")
@@ -276,11 +279,10 @@ def _study(options: argparse.Namespace) -> None:
         report=options.report,
         folder=options.folder,
         models=options.models,
-        tell=terminal.tell,
     )
     terminal.show(found, options.json, terminal.study_table)
     if not options.json:
-        terminal.tell(f"the report: {found[0].page}")
+        logger.info("the report: %s", found[0].page)
 
 
 def _gallery(options: argparse.Namespace) -> None:
@@ -352,7 +354,6 @@ def _promote(options: argparse.Namespace) -> None:
         max_size=options.max_size,
         margin=options.margin,
         data=options.data,
-        tell=terminal.tell,
     )
     terminal.show(promotion, options.json, terminal.promotion_table)
     if promotion.refusal:

@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 
 # Where nobody looks at a terminal, in a log or a pipe, nothing is cut to 80 columns.
 _output = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
-_progress = Console(stderr=True, highlight=False)
 
 CLASSES_TOLD, DUPLICATES_TOLD, PROBLEMS_TOLD = 40, 20, 100  # in a terminal; --json and --html have all
 
@@ -67,11 +66,6 @@ def show(result: Any, as_json: bool, table: Callable[[Any], Any]) -> None:
         else:
             console = _output
         console.print(shown, crop=False)
-
-
-def tell(step: str) -> None:
-    """One line of progress."""
-    _progress.print(Text(printable(step), style="bold"), soft_wrap=True)
 
 
 def comparison_table(comparison: Comparison) -> Table:

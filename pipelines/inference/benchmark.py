@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,8 @@ from zoo.contract import FLOAT32, MODEL_FILES, read_manifest
 from zoo.errors import ExportError, ProviderError, TrackingError
 from zoo.runtime import load
 from zoo.runtime.loading import find_export
+
+logger = logging.getLogger("zoo.inference")
 
 BATCHES = (1, 8, 64, 256)
 
@@ -33,7 +36,6 @@ def benchmark(
     peers: Sequence[str] = (),
     plot: Path | None = None,
     log: bool = False,
-    tell: Callable[[str], None] = lambda _: None,
 ) -> Benchmark:
     """Measure exports on this machine: latency, throughput, cold start, memory, and the share of the machine's peak.
 
@@ -42,7 +44,7 @@ def benchmark(
     each batch size; 1, 2, 4 … and all cores where none are named. seconds: for each cell of the table, spread over
     rounds. peers: names in `pipelines.inference.peers.PEERS`, which run the same model beside it. plot: a PNG to draw.
     log: add the metrics to the run that made the export, where the tracking store knows it.
-    tell: is given a line for each step.
+    Each step is logged to `zoo.inference`.
     Raises ExportError for an export that isn't there, is damaged or has no file of a precision; ProviderError for a
     provider that isn't there or doesn't start.
     """
@@ -54,7 +56,7 @@ def benchmark(
     own = [(folder, _own(folder, providers, precisions)) for folder in folders]  # what can't run is reported at once
     measured = []
     for folder, entries in own:
-        measured.append(_measure(folder, entries, peers, batches, threads, seconds, tell))
+        measured.append(_measure(folder, entries, peers, batches, threads, seconds))
     result = Benchmark(
         exports=tuple(measured),
         machine=describe_machine(),
@@ -90,7 +92,6 @@ def _measure(
     batches: Sequence[int],
     threads: Sequence[int],
     seconds: float,
-    tell: Callable[[str], None],
 ) -> Benchmarked:
     manifest = read_manifest(folder)
     metadata = manifest.metadata
@@ -102,9 +103,10 @@ def _measure(
         if peers:
             from pipelines.inference.peers import prepare
 
-            tell(f"{name}: writes the files of its peers")
+            logger.info("%s: writing the files of its peers", name)
             others, notes = prepare(folder, files, peers, Path(temporary))
         multiply_accumulates = manifest.metrics.get("multiply_accumulates")
+        logger.info("%s: measuring", name)
         try:
             turns = time_in_turns(
                 [*own, *others],
@@ -113,7 +115,6 @@ def _measure(
                 threads=threads,
                 seconds=seconds,
                 multiply_accumulates=multiply_accumulates,
-                tell=lambda step: tell(f"{name}: {step}"),
             )
         except WorkerError as error:
             raise ProviderError(f"{name} can't be measured: {error}") from None

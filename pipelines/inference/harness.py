@@ -6,11 +6,12 @@ What a busy machine does falls on neighboring turns, so that ratios between entr
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from numpy.typing import NDArray
 
 from pipelines.core.provenance.machine import usable_cores
 from pipelines.inference.worker import MATRIX
+
+logger = logging.getLogger("zoo.inference")
 
 ROUNDS = 5  # turns of each entry at each batch size
 ALIKE = 1e-4  # of a probability: what libraries that calculate the same in float32 may differ by
@@ -131,7 +134,6 @@ def time_in_turns(
     threads: Sequence[int] = (),
     seconds: float = 1.0,
     multiply_accumulates: float | None = None,
-    tell: Callable[[str], None] = lambda _: None,
 ) -> Turns:
     """Measure all entries at all batch sizes, in turns.
 
@@ -147,7 +149,7 @@ def time_in_turns(
         tried: dict[Entry, list[_Start]] = {}
         left_out = []
         for entry in entries:
-            tell(f"{entry.name}, {entry.precision}: tries {', '.join(map(str, counts))} threads")
+            logger.info("%s, %s: trying %s threads", entry.name, entry.precision, ", ".join(map(str, counts)))
             try:
                 tried[entry] = [_try(entry, path, count, batches, each_turn) for count in counts]
             except WorkerError as error:
@@ -155,7 +157,7 @@ def time_in_turns(
                     raise
                 left_out.append(f"{entry.name} ({entry.precision}) is left out: {error}")
         best = {(each, batch): _fastest(starts, batch) for each, starts in tried.items() for batch in batches}
-        tell(f"runs all in turns, {ROUNDS} rounds")
+        logger.info("running all in turns, %d rounds", ROUNDS)
         with ExitStack() as stack:
             running = {
                 (each, count): stack.enter_context(_Process(each, path, count))

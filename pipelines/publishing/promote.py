@@ -12,9 +12,9 @@ size      of model.onnx, within the budget, if there is one
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +35,8 @@ from zoo.data import Split, data_sets
 from zoo.errors import DataError, ExportError, TrackingError, VerificationError, printable
 from zoo.runtime import Classifier, load
 from zoo.runtime.loading import find_export
+
+logger = logging.getLogger("zoo.publishing")
 
 CHAMPION = "champion"
 SIGNIFICANT = 0.05  # of McNemar's p: what is less is no chance
@@ -96,14 +98,13 @@ def promote(
     max_size: int | None = None,
     margin: float | None = None,
     data: str | None = None,
-    tell: Callable[[str], None] = lambda _: None,
 ) -> Promotion:
     """Let an alias of the data set's registered model name this one, if it passes the gates; else nothing is written.
 
     name: an export, as a folder or a name; a run that was exported; or models:/NAME@ALIAS. max_latency: milliseconds.
     max_size: bytes. margin: points of accuracy that may be lost; None asks only that it isn't found to be worse.
     data: the data set with the test images, by default the one that the export names or that its run was trained on.
-    tell: is given a line for each step.
+    Each step is logged to `zoo.publishing`.
     Raises TrackingError, ExportError or DataError where model, store or images can't be used.
     """
     tracking.check_alias(alias)
@@ -118,9 +119,9 @@ def promote(
         before = tracking.find_holder(registered, alias)
         data = data or _data_of(metadata)
 
-        tell("verifying the export")
+        logger.info("verifying the export")
         parity = _parity(folder, manifest, data)
-        tell("asking about the test images, and taking the time" if before else "taking the time")
+        logger.info("comparing on the test images, and measuring latency" if before else "measuring latency")
         new = load(folder, provider="cpu", threads=THREADS)
         old = load(f"models:/{registered}/{before.number}", provider="cpu", threads=THREADS) if before else None
         latency, *other = measure_latencies([new, *([old] if old else [])])
@@ -149,7 +150,7 @@ def promote(
         digest = sha256(folder / MODEL_FILE)
         if before is not None and before.tags.get("sha256") == digest:  # it holds the alias already
             return replace(refused, version=number)
-        tell("registering")
+        logger.info("registering")
         run_id, model_id = tracking.adopt(folder, manifest)
         tags = {
             "model": metadata.model,

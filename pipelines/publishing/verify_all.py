@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,15 +13,16 @@ from pipelines.publishing.gallery import FAMILIES, PAGE_FILE, export_row, precis
 from zoo.contract import CARD_FILE, MODEL_FILES
 from zoo.errors import ExportError, VerificationError, ZooError
 
+logger = logging.getLogger("zoo.publishing")
+
 CARD, PAGE = "card", "page"  # names of the checks that are added
 
 
-def verify_all(
-    exports: Path = Path("exports"), *, data: str | None = None, tell: Callable[[str], None] = print
-) -> tuple[Verification, ...]:
+def verify_all(exports: Path = Path("exports"), *, data: str | None = None) -> tuple[Verification, ...]:
     """Verify each export below a folder, and that its card and the folder's page name the accuracy found.
 
-    data: as `verify` takes it. tell: is told what is done next. A card or a page that isn't there isn't checked.
+    data: as `verify` takes it. Each step is logged to `zoo.publishing`. A card or a page that isn't there isn't
+    checked.
     Raises ExportError where there is no export, and, when all were tried, VerificationError with a line for each that
     failed, and for the first line of the page that no export has.
     """
@@ -32,7 +33,7 @@ def verify_all(
     lines = page.read_text(encoding="utf-8", errors="replace").splitlines() if page.is_file() else None
     verifications, wrong = [], []
     for export in shipped:
-        tell(f"{export.name}: verifying")
+        logger.info("%s: verifying", export.name)
         try:
             found = verify(export.folder, data=data)
             checks = list(found.checks)

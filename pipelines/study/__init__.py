@@ -7,7 +7,8 @@ was measured. report: the page.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from pipelines.study.record import Record
 from pipelines.study.report import PAGE_FILE, QUICK, is_quick, write_report
 from zoo.discovery import import_modules
 from zoo.errors import StudyError
+
+logger = logging.getLogger("zoo.study")
 
 import_modules("pipelines.study.claims")  # each registers its experiments
 
@@ -55,10 +58,10 @@ class Claim:
     verdict: Verdict | None
 
 
-def claims(names: Sequence[str] = (), tell: Callable[[str], None] = lambda _: None) -> tuple[Claim, ...]:
+def claims(names: Sequence[str] = ()) -> tuple[Claim, ...]:
     """The experiments of those names, or all, in their order. StudyError for an unknown name."""
     chosen = experiments(names)
-    verdicts = {each.name: finding.verdict for each, finding, _ in _found(FOLDER, (), tell)}
+    verdicts = {each.name: finding.verdict for each, finding, _ in _found(FOLDER, ())}
     return tuple(Claim(each.name, each.claim, each.refuted_if, verdicts.get(each.name)) for each in chosen)
 
 
@@ -70,7 +73,6 @@ def study(
     report: bool = False,
     folder: Path | None = None,
     models: bool = False,
-    tell: Callable[[str], None] = lambda _: None,
 ) -> tuple[Studied, ...]:
     """Run the experiments of those names, or all, and write the report of all that has been measured.
 
@@ -79,6 +81,7 @@ def study(
     there. folder: where results and report lie. models: keep those that are worth a look as exports in its folder
     models, for `zoo demo`; they are trained once more where they were trained before.
     What was measured before isn't trained again; an interruption loses the training that it interrupts.
+    Each step is logged to `zoo.study`.
     Raises StudyError for an unknown name, for too few seeds, where a folder holds results of the other kind, and where
     a report has no results to draw.
     """
@@ -94,9 +97,9 @@ def study(
     chosen = experiments(names)
     if not report:
         for place, each in enumerate(chosen, start=1):
-            tell(f"study {each.name}" + (f" ({place} of {len(chosen)})" if len(chosen) > 1 else ""))
-            _run(each, folder, count, quick, models, tell)
-    found = _found(folder, chosen, tell)
+            logger.info("study %s%s", each.name, f" ({place} of {len(chosen)})" if len(chosen) > 1 else "")
+            _run(each, folder, count, quick, models)
+    found = _found(folder, chosen)
     drawn = [experiment for experiment, _, _ in found]
     missing = [each.name for each in chosen if each not in drawn]
     if report and (not found or (names and missing)):
@@ -104,10 +107,10 @@ def study(
         wanted = [*(missing if names else ()), *(("--quick",) if quick else ())]
         command = " ".join(["zoo study", *wanted, *(() if folder == usual else ("--folder", str(folder)))])
         raise StudyError(f"{folder} holds no results{of}: run `{command}` first")
-    in_full = {each.name: finding.verdict for each, finding, _ in _found(FOLDER, (), tell)} if quick else {}
+    in_full = {each.name: finding.verdict for each, finding, _ in _found(FOLDER, ())} if quick else {}
     write_report(folder, found, in_full)
     if is_quick(found):
-        tell(QUICK)
+        logger.info("%s", QUICK)
     return tuple(
         Studied(each.name, each.claim, finding.verdict, finding.effects, folder / PAGE_FILE, in_full.get(each.name))
         for each, finding, _ in found
@@ -115,13 +118,13 @@ def study(
     )
 
 
-def _run(each: Experiment, folder: Path, count: int, quick: bool, models: bool, tell: Callable[[str], None]) -> None:
+def _run(each: Experiment, folder: Path, count: int, quick: bool, models: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / f".{each.name}.lock") as lock:
             try:
                 record = Record(folder / f"{each.name}.json")
-                _run_alone(each, record, count, quick, folder / MODELS_FOLDER if models else None, tell)
+                _run_alone(each, record, count, quick, folder / MODELS_FOLDER if models else None)
             finally:
                 with suppress(OSError):  # Windows removes no file that is open
                     lock.path.unlink()
@@ -129,9 +132,7 @@ def _run(each: Experiment, folder: Path, count: int, quick: bool, models: bool, 
         raise StudyError(f"{other} runs {each.name} in {folder}: wait for it, or name another --folder") from None
 
 
-def _run_alone(
-    each: Experiment, record: Record, count: int, quick: bool, models: Path | None, tell: Callable[[str], None]
-) -> None:
+def _run_alone(each: Experiment, record: Record, count: int, quick: bool, models: Path | None) -> None:
     if (record.trainings or record.observed) and record.quick != quick:
         old, new = ("quick", "full") if record.quick else ("full", "quick")
         raise StudyError(
@@ -141,14 +142,14 @@ def _run_alone(
     record.quick = quick
     seeds = tuple(range(1, max(count, len(record.seeds)) + 1))
     if len(seeds) > count:
-        tell(f"{each.name} keeps the {len(seeds)} seeds that it has")
+        logger.info("%s keeps the %d seeds that it has", each.name, len(seeds))
     parent = tracking.start_study(each.name, {"quick": str(quick).lower()})
     ended = "FAILED"
     try:
         each.run(Lab(each.name, seeds, quick, record, parent, models=models))
         ended = "FINISHED"
         if models and not any(models.glob(f"{each.name}-*")):
-            tell(f"{each.name} has no models that are worth keeping")
+            logger.info("%s has no models that are worth keeping", each.name)
     except KeyboardInterrupt:
         ended = "KILLED"
         raise KeyboardInterrupt("interrupted; what was trained is kept, the same command goes on from there") from None
@@ -157,9 +158,7 @@ def _run_alone(
     record.finished(seeds, quick=quick)
 
 
-def _found(
-    folder: Path, chosen: Sequence[Experiment], tell: Callable[[str], None]
-) -> list[tuple[Experiment, Finding, Record]]:
+def _found(folder: Path, chosen: Sequence[Experiment]) -> list[tuple[Experiment, Finding, Record]]:
     """The experiments that were run to their end, drawn from what was measured alone: in the words and by the criteria
     of the code as it is now.
     """
@@ -172,11 +171,11 @@ def _found(
         except StudyError as error:  # of an older version of an experiment that nobody asked for
             if each in chosen:
                 raise
-            tell(f"left out of the report: {error}")
+            logger.warning("left out of the report: %s", error)
     known = {each.name for each in experiments()}
     for path in sorted(folder.glob("*.json")):
         if path.stem not in known:
-            tell(f"left out of the report: {path}, whose experiment isn't one of this command's")
+            logger.warning("left out of the report: %s, whose experiment isn't one of this command's", path)
     return found
 
 

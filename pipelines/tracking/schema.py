@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import subprocess
@@ -14,6 +15,8 @@ from pathlib import Path
 from pipelines.core.support.atomic import atomic_file
 from pipelines.core.support.locks import FileLock
 from zoo.errors import TrackingError
+
+logger = logging.getLogger("zoo.tracking")
 
 
 def check_schema(path: Path) -> None:
@@ -50,7 +53,7 @@ def _upgrade(path: Path, found: str) -> None:
             database.backup(backup)
     except (sqlite3.Error, OSError) as error:
         raise TrackingError(f"the tracking store {path} can't be copied to {copy} ({error})") from None
-    print(f"zoo: the tracking store {path} is brought to the schema of this MLflow; as it was: {copy}", file=sys.stderr)
+    logger.warning("the tracking store %s is brought to the schema of this MLflow; as it was: %s", path, copy)
     try:
         run_mlflow("db", "upgrade", f"sqlite:///{path}")
     except TrackingError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,6 +21,8 @@ from zoo.contract import PROBABILITIES
 from zoo.data import Split
 from zoo.data.pixels import in_chunks
 from zoo.errors import DataError, TrackingError
+
+logger = logging.getLogger("zoo.training")
 
 OF_TAG, OUTCOME_TAG = "reproduces", "reproduction"  # of the new run: the first one's id, and what came out
 
@@ -74,10 +76,11 @@ class Reproduction:
         return f"test accuracy was {logged}, and is {self.accuracy:.2%}; the first model is gone, nothing can be paired"
 
 
-def reproduce(run: str, *, tell: Callable[[str], None] = print) -> Reproduction:
+def reproduce(run: str) -> Reproduction:
     """Train a run's plan again, as a new run of the same experiment, and compare the weights.
 
-    run: its id, or the beginning of it. tell: is given a line for each difference in environment, before it trains.
+    run: its id, or the beginning of it. Each difference in environment is a warning of the logger `zoo.training`,
+    before it trains.
     Raises TrackingError for a run that isn't there, isn't finished or holds no weights, DataError where its images
     have changed or are gone, and what `train` raises.
     """
@@ -96,10 +99,10 @@ def reproduce(run: str, *, tell: Callable[[str], None] = print) -> Reproduction:
     then = tracking.environment_of(first)
     found, silent = differences(then, environment()), unknown(then)
     for difference in found:
-        tell(f"warning: {difference}")
+        logger.warning("%s", difference)
     if silent:
-        tell(f"warning: the run is older than what is compared of it today, it doesn't say its {', '.join(silent)}")
-    trained = train(plan=_as_then(first, tell), tags={OF_TAG: first.run_id})
+        logger.warning("the run is older than what is compared today, it doesn't say its %s", ", ".join(silent))
+    trained = train(plan=_as_then(first), tags={OF_TAG: first.run_id})
     if trained.unsent:
         raise TrackingError(
             f"run {trained.run[:8]} was trained, and waits for the store: `zoo sync` sends it; the weights are the "
@@ -122,12 +125,12 @@ def reproduce(run: str, *, tell: Callable[[str], None] = print) -> Reproduction:
     return result
 
 
-def _as_then(run: TrackedRun, tell: Callable[[str], None]) -> Plan:
+def _as_then(run: TrackedRun) -> Plan:
     """The run's plan, in the arithmetic that "auto" meant on its machine."""
     precision, then = run.plan.recipe.precision, run.facts.get("arithmetic")
     if then is None or choose_precision(precision) == then:
         return run.plan
-    tell(f"warning: precision {precision} was {then} then, and would be another here: it is trained in {then}")
+    logger.warning("precision %s was %s then, and would be another here: it is trained in %s", precision, then, then)
     return replace(run.plan, recipe=run.plan.recipe.with_values({"precision": then}))
 
 

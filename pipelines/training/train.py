@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import math
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -39,6 +39,8 @@ from zoo.models import build, build_for_table, definition
 from zoo.models.backend import start_keras
 from zoo.models.ledger import read_ledger
 from zoo.recipe import Recipe
+
+logger = logging.getLogger("zoo.training")
 
 # Steps that TensorFlow takes in one call: a call costs as much as a step of a small model. Also the least between two
 # looks at the validation images, which would otherwise cost more than the training where images are few.
@@ -150,7 +152,7 @@ def _train(
     else:
         tracking.reopen(run_id)
     if transfer:
-        print(transfer, file=sys.stderr, flush=True)
+        logger.info("%s", transfer)
     with _ended(run_id):
         if begin is None:
             held.enter_context(tracking.outbox_of(run_id))

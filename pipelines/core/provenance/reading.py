@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from functools import lru_cache
 from pathlib import Path
 
@@ -10,6 +10,8 @@ from pipelines.core.support.progress import progress
 from zoo.contract import RESIZINGS, Metadata
 from zoo.data import DataSet, Split, data_sets, load
 from zoo.errors import VerificationError
+
+logger = logging.getLogger("zoo.data")
 
 MOST_TOLD = 20  # sentences about files that were left out; `zoo data check` tells all
 
@@ -24,7 +26,7 @@ def read_data(
     on_bad: str = "skip",
     label: str | None = None,
 ) -> DataSet:
-    """A data set as `zoo.data.load` reads it, with progress; what was left out is told on standard error.
+    """A data set as `zoo.data.load` reads it, with progress; what was left out is a warning of `zoo.data`.
 
     Raises what that raises.
     """
@@ -40,9 +42,9 @@ def read_data(
             on_progress=lambda done, in_all: advance(done, in_all, f"{done:,} of {in_all:,}"),
         )
     for sentence in found.skipped[:MOST_TOLD]:
-        print(f"left out: {sentence}", file=sys.stderr, flush=True)
+        logger.warning("left out: %s", sentence)
     if len(found.skipped) > MOST_TOLD:
-        print(f"and {len(found.skipped) - MOST_TOLD:,} more: `zoo data check` tells them all", file=sys.stderr)
+        logger.warning("and %s more: `zoo data check` lists them all", f"{len(found.skipped) - MOST_TOLD:,}")
     return found
 
 

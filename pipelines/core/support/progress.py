@@ -30,12 +30,12 @@ def progress(name: str, done: int = 0) -> Iterator[Advance]:
             bar = bars.add_task(name, total=None, completed=done, said="")
             yield lambda now, in_all, said: bars.update(bar, completed=now, total=in_all, said=said)
     else:
-        told = time.monotonic()
+        reported = time.monotonic()
 
-        def tell(now: float, in_all: float, said: str) -> None:  # noqa: ARG001 (one signature for both)
-            nonlocal told
-            if time.monotonic() - told >= QUIET_SECONDS:
-                told = time.monotonic()
+        def report(now: float, in_all: float, said: str) -> None:  # noqa: ARG001 (one signature for both)
+            nonlocal reported
+            if time.monotonic() - reported >= QUIET_SECONDS:
+                reported = time.monotonic()
                 print(f"{name}: {said}", file=sys.stderr, flush=True)
 
-        yield tell
+        yield report

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from zoo.data import DataSet, Split
 from zoo.data.pixels import in_chunks, take
 from zoo.errors import DataError, VerificationError
 
-Tell = Callable[[str], None]
+logger = logging.getLogger("zoo.exporting")
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,9 @@ class QuantizedModel:
 
 
 def quantize_to_int8(
-    model: Any, data_set: DataSet, metadata: Metadata, margin: float, calibration: int, tell: Tell
+    model: Any, data_set: DataSet, metadata: Metadata, margin: float, calibration: int
 ) -> QuantizedModel:
-    """The model in int8. margin, calibration, tell, and what is raised: as of `quantize`."""
+    """The model in int8. margin, calibration, and what is raised: as of `quantize`."""
     layers = weighted_layers(model.graph)
     images = calibration_images(data_set.train, calibration)
     seen = observe(model, values_to_observe(model.graph), lambda: in_chunks(images, 64))
@@ -42,7 +43,7 @@ def quantize_to_int8(
     expected = answers_in_memory(model, validation)
     answers: dict[str, Answers] = {}
     for method in METHODS:
-        tell(f"calibrating by {method}")
+        logger.info("calibrating by %s", method)
         answers[method] = answers_in_memory(to_int8(model, ranges[method]), validation)
     tried = {method: divergence(expected, found) for method, found in answers.items()}
     method = min(tried, key=tried.__getitem__)
@@ -51,7 +52,9 @@ def quantize_to_int8(
     allowed = allowed_losses(margin, len(validation))
     missing = lost(expected, answers[method], validation)
     if missing > allowed:
-        tell(f"{missing} of {len(validation):,} validation images are lost: measuring which layers to keep in float32")
+        logger.info(
+            "%d of %d validation images are lost: measuring which layers to keep in float32", missing, len(validation)
+        )
         order = _most_sensitive_first(model, ranges[method], layers, expected, validation)
         while missing > allowed and len(in_float) < len(layers) - 1:
             in_float.append(order[len(in_float)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ from pipelines.evaluation.predictions import answers_of
 from pipelines.exporting.quantization.card_section import with_precisions
 from pipelines.exporting.quantization.files import QuantizedFile, metrics_of, write_and_measure
 from pipelines.exporting.quantization.float16 import to_float16
-from pipelines.exporting.quantization.int8 import QuantizedModel, Tell, quantize_to_int8
+from pipelines.exporting.quantization.int8 import QuantizedModel, quantize_to_int8
 from pipelines.exporting.quantization.qdq import QUANTIZED, only_answers
 from pipelines.exporting.verify import Verification, verify
 from zoo.contract import (
@@ -39,6 +40,8 @@ from zoo.data import DataSet
 from zoo.errors import DataError, ExportError, TrackingError, unknown
 from zoo.runtime import load as load_classifier
 from zoo.runtime.loading import find_export
+
+logger = logging.getLogger("zoo.exporting")
 
 MARGIN = 0.3  # points of accuracy
 CALIBRATION = 1000  # training images
@@ -66,7 +69,6 @@ def quantize(
     margin: float = MARGIN,
     calibration: int = CALIBRATION,
     data: str | DataSet | None = None,
-    tell: Tell = lambda _: None,
 ) -> Quantized:
     """Put model.int8.onnx and model.fp16.onnx into an export's folder; card and manifest name them. All, or nothing.
 
@@ -76,8 +78,8 @@ def quantize(
     after the other. The test set chooses nothing: it is asked once, at the end.
 
     export: its folder, or a name. precisions: of those, int8 and float16. margin: points by which accuracy may fall (or
-    one image, where that is more). data: the data set with the images, as `verify` takes it. tell: is given a line
-    for each step.
+    one image, where that is more). data: the data set with the images, as `verify` takes it.
+    Each step is logged to `zoo.exporting`.
     Raises ExportError for what isn't an export, is quantized already or of a table, and where a file would be no
     smaller; VerificationError where accuracy on the test set falls by more than the margin; DataError where the
     images aren't there, or are too few to calibrate by.
@@ -99,7 +101,7 @@ def quantize(
             "name its folder by --data"
         )
     makers = {
-        INT8: lambda: quantize_to_int8(model, data_set, manifest.metadata, margin, calibration, tell),
+        INT8: lambda: quantize_to_int8(model, data_set, manifest.metadata, margin, calibration),
         FLOAT16: lambda: QuantizedModel(to_float16(model), {}, {}),
     }
     with atomic_folder(folder) as new:
@@ -108,7 +110,8 @@ def quantize(
         files = []
         for precision in MODEL_FILES:
             if precision in precisions:
-                tell(f"{manifest.metadata.data_set}/{manifest.metadata.model}: making {MODEL_FILES[precision]}")
+                name = f"{manifest.metadata.data_set}/{manifest.metadata.model}"
+                logger.info("%s: making %s", name, MODEL_FILES[precision])
                 made = makers[precision]()
                 files.append(
                     write_and_measure(new, precision, made, manifest.metadata, data_set.test, expected, margin)

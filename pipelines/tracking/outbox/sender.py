@@ -5,8 +5,8 @@ A store that is away stops nothing. What waits for it is sent when it is back, b
 
 from __future__ import annotations
 
+import logging
 import os
-import sys
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -17,7 +17,9 @@ from typing import Any
 from pipelines.tracking.outbox import delivery
 from pipelines.tracking.outbox.journal import Journal, Record, waits
 from pipelines.tracking.store import OUTBOX_FOLDER, hide_secrets, open_client, store_uri, without_secrets
-from zoo.errors import TrackingError, printable
+from zoo.errors import TrackingError
+
+logger = logging.getLogger("zoo.tracking")
 
 TOGETHER = 1.0  # seconds of records that go in one request, where training is faster than that
 PAUSES = (1.0, 2.0, 5.0, 15.0, 30.0)  # seconds between attempts at a store that is away, the last one for good
@@ -162,7 +164,7 @@ class Outbox:
         except KeyboardInterrupt:  # who waits no longer loses nothing
             self._failure = self._failure or "interrupted"
         if left := len(self._journal.waiting()):
-            _tell(
+            logger.warning(
                 f"{left} record{'s' * (left > 1)} of run {self._run_id[:8]} wait in {self._journal.folder}, "
                 f"as the store doesn't take them ({self._failure}): `zoo sync` sends them"
             )
@@ -184,11 +186,11 @@ class Outbox:
             except Exception as error:  # whatever it is, the records are on disk: no reason to stop a training
                 self._failure = _reason(error)
                 if not failures and not closing:
-                    _tell(f"the training goes on without the store, what it logs is kept: {self._failure}")
+                    logger.warning("the training goes on without the store, what it logs is kept: %s", self._failure)
                 failures += 1
             else:
                 if failures and not closing:
-                    _tell("the store is back, and has all that was kept for it")
+                    logger.info("the store is back, and has all that was kept for it")
                 failures, self._failure = 0, ""
             if closing and (not failures or time.monotonic() >= ends):
                 return
@@ -228,7 +230,3 @@ def beat(run_id: str) -> None:
 def _reason(error: Exception) -> str:
     text = str(error) if isinstance(error, TrackingError) else f"{type(error).__name__}: {error}"
     return hide_secrets(text, store_uri())
-
-
-def _tell(sentence: str) -> None:
-    print(f"zoo: {printable(sentence)}", file=sys.stderr, flush=True)

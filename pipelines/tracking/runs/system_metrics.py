@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -11,6 +11,8 @@ from typing import Any
 
 from pipelines.tracking.store import import_mlflow, open_client
 from zoo.errors import TrackingError
+
+logger = logging.getLogger("zoo.tracking")
 
 SYSTEM = "system/"  # what the names of these metrics begin with, which is how the UI knows them
 # Seconds between two looks: soon at first, so that a training of seconds has some. To look and write takes 7 ms.
@@ -47,7 +49,7 @@ def _watch(run_id: str, ended: threading.Event) -> None:
             metrics = _look(monitors)
             log_machine(run_id, metrics, round(time.time() - began))
     except TrackingError as error:
-        print(f"zoo: the machine isn't watched any longer: {error}", file=sys.stderr, flush=True)
+        logger.warning("the machine isn't watched any longer: %s", error)
 
 
 def _monitors() -> list[Any]:
