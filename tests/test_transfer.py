@@ -23,7 +23,7 @@ from pipelines.training import checkpoint
 from pipelines.training.schedule import Stage, make_stages
 from pipelines.training.train import train
 from pipelines.training.transfer import transfer as source
-from pipelines.training.transfer.transfer import LUMA, find_source, take
+from pipelines.training.transfer.transfer import LUMA, find_source, make_transfer
 from zoo.contract import Metadata, read_manifest
 from zoo.data import DataSet, Split
 from zoo.errors import ExportError, RecipeError, TrackingError, ZooError
@@ -152,7 +152,7 @@ def test_a_file_whose_weights_are_elsewhere_or_answer_otherwise_is_told(tmp_path
 
 def test_the_features_come_along_and_the_head_is_new(folder):
     plan = make_plan("conv-mlp-small", "digits", source=find_source("fashion-mnist/conv-small", "conv-mlp-small"))
-    taken = take(plan, load_data(plan))
+    taken = make_transfer(plan, load_data(plan))
     assert (len(taken.layers), taken.of, taken.parameters) == (12, 14, 86_560)
     assert str(taken) == "12 of 14 layers (86,560 parameters) start from fashion-mnist/conv-small"
     images = noise(4, 8, 8, 1)
@@ -172,7 +172,7 @@ def test_features_are_the_same_when_a_step_computes_them_with_the_statistics_of_
     plan = make_plan("conv-small", "digits", source=find_source("fashion-mnist/conv-small", "conv-small"))
     data_set = load_data(plan)
     model = build("conv-small", 8, 8, 1, 10)
-    for name, values in take(plan, data_set).layers.items():
+    for name, values in make_transfer(plan, data_set).layers.items():
         model.get_layer(name).set_weights(values)
     features = features_of(model, "block3_unit2_relu")
     for layer in ("block1_unit1_conv", "block3_unit2_conv"):  # as large as new ones: a step moves them as far
@@ -189,7 +189,7 @@ def test_an_rgb_image_has_the_features_of_its_grey_version(folder, tmp_path, mod
     file, source = exported(model, tmp_path, size=(16, 16, 1))
     plan = make_plan(model, "unused", source=find_source(str(file), model))
     color = noise(6, 16, 16, 3)
-    taken = take(plan, some_images("color", color))
+    taken = make_transfer(plan, some_images("color", color))
     assert "the first one made to see RGB as the gray that it knows" in str(taken)
     learner = build(model, 16, 16, 3, 10)
     for name, values in taken.layers.items():
@@ -205,7 +205,7 @@ def test_a_grey_image_has_the_features_of_its_rgb_version(folder, tmp_path):
     file, source = exported("conv-small", tmp_path, size=(16, 16, 3))
     plan = make_plan("conv-small", "unused", source=find_source(str(file), "conv-small"))
     gray = noise(6, 16, 16, 1)
-    taken = take(plan, some_images("gray", gray))
+    taken = make_transfer(plan, some_images("gray", gray))
     assert "the first one made to see gray as the RGB that it knows" in str(taken)
     learner = build("conv-small", 16, 16, 1, 10)
     for name, values in taken.layers.items():
@@ -219,13 +219,13 @@ def test_the_layer_of_the_logits_comes_along_where_the_classes_are_the_same(fold
     origin = find_source(str(file), "conv-tiny")
     plan = make_plan("conv-tiny", "unused", source=origin)
     others = replace(some_images("others", noise(6, 16, 16, 1), 5), labels=tuple("vwxyz"))
-    assert "head_dense" in take(plan, some_images("same", noise(6, 16, 16, 1), 5)).layers
-    assert "head_dense" not in take(plan, others).layers
+    assert "head_dense" in make_transfer(plan, some_images("same", noise(6, 16, 16, 1), 5)).layers
+    assert "head_dense" not in make_transfer(plan, others).layers
 
 
 def test_dense_layers_behind_features_of_another_size_are_new(folder):
     plan = make_plan("resnet-mlp", "digits", source=find_source("fashion-mnist/resnet-mlp", "resnet-mlp"))
-    taken = take(plan, load_data(plan))  # 8x8 pixels here, 28x28 there
+    taken = make_transfer(plan, load_data(plan))  # 8x8 pixels here, 28x28 there
     assert "head_hidden_dense" not in taken.layers
     assert taken.parameters == 678_304
 
@@ -285,7 +285,7 @@ def test_without_a_source_or_without_anything_new_there_is_one_stage():
 
 def test_frozen_features_do_not_move_and_then_they_do(folder, started):
     plan = tracking.load_run(started.run).plan
-    taken = take(plan, load_data(plan)).layers
+    taken = make_transfer(plan, load_data(plan)).layers
     frozen = train(plan=replace(plan, recipe=plan.recipe.with_values({"frozen": 1})))
     kept, moved = (tracking.load_keras_model(each.run) for each in (frozen, started))
     for name, values in taken.items():  # norms with their statistics among them
@@ -337,7 +337,7 @@ def test_the_run_the_file_and_the_card_say_what_it_started_from(folder, started)
     source = {"name": "fashion-mnist/conv-small", "weights_sha256": digest}
     assert zoo.load(written.folder).metadata.source == read_manifest(written.folder).metadata.source == source
     card = (written.folder / "README.md").read_text(encoding="utf-8")
-    assert f"| started from | the features of fashion-mnist/conv-small, SHA-256 of its weights `{digest}` |" in card
+    assert f"| transferred from | the features of fashion-mnist/conv-small, SHA-256 of its weights `{digest}` |" in card
 
 
 def test_a_whole_run_starts_from_a_source_once(folder, capsys):
