@@ -32,7 +32,7 @@ from pipelines.study.claims.counting import EXAMPLES
 from pipelines.study.experiment import _experiments, experiment
 from pipelines.study.finding import Effect, Finding, Judgement, Verdict
 from pipelines.study.identity import code_of, digest_of
-from pipelines.study.images import changed, moved, scrambled, subset, with_wrong_labels
+from pipelines.study.images import changed, scrambled, shifted, subset, with_wrong_labels
 from pipelines.study.lab import LIBRARIES, Arm, Bench, Lab, Results, key_of
 from pipelines.study.models import CONV, DENSE, HYBRID, dense, unshared
 from pipelines.study.record import Measured, Observed, Record
@@ -123,14 +123,14 @@ def effect(low, high, **bounds):
 def test_an_effect_is_judged_by_its_whole_interval():
     around_two = {"sample": np.array([1.9, 2.0, 2.1]), "unit": "points", "name": "x"}
     assert Effect(**around_two, least=1).judgement is Judgement.AS_CLAIMED
-    assert Effect(**around_two, least=3).judgement is Judgement.AGAINST
+    assert Effect(**around_two, least=3).judgement is Judgement.CONTRADICTS
     assert Effect(**around_two, least=2).judgement is Judgement.OPEN
-    assert Effect(**around_two, least=-1, most=1).judgement is Judgement.AGAINST
+    assert Effect(**around_two, least=-1, most=1).judgement is Judgement.CONTRADICTS
     assert Effect("x", np.array([7.0]), "points", least=1).judgement is Judgement.OPEN, "one seed has no spread"
     assert Effect("x", np.array([0.0]), "layers", most=0, exact=True).judgement is Judgement.AS_CLAIMED
 
 
-def test_a_verdict_follows_from_the_effects_and_the_first_is_its_heart():
+def test_a_verdict_follows_from_the_effects_and_the_first_is_the_main_effect():
     chart = Chart("", "", "", ())
     right, wrong, open_ = effect(3, 3.1, least=1), effect(3, 3.1, most=1), effect(-9, 9, least=1)
     assert Finding((right, right), chart).verdict is Verdict.HOLDS
@@ -525,7 +525,7 @@ def test_every_quick_experiment_comes_to_a_finding(tmp_path):
 # --- images and models -------------------------------------------------------------------------------------------
 
 
-def test_pixels_change_places_within_their_blocks_alone():
+def test_pixels_are_permuted_within_their_blocks_alone():
     images = np.arange(2 * 28 * 28, dtype=np.int64).astype(np.uint8).reshape(2, 28, 28, 1)
     assert np.array_equal(scrambled(images, 1), images)
     for block in (2, 4, 7, 14, 28):
@@ -539,12 +539,12 @@ def test_pixels_change_places_within_their_blocks_alone():
     assert np.array_equal(scrambled(flat.reshape(1, 2, 2, 1), 1).ravel(), flat)
 
 
-def test_an_image_moves_and_black_comes_in():
+def test_an_image_is_shifted_on_black():
     image = np.array([[1, 2], [3, 4]], np.uint8).reshape(1, 2, 2, 1)
-    assert moved(image, 1, 0).ravel().tolist() == [0, 0, 1, 2]
-    assert moved(image, 0, -1).ravel().tolist() == [2, 0, 4, 0]
-    assert np.array_equal(moved(image, 0, 0), image)
-    assert not moved(image, 5, 0).any()
+    assert shifted(image, 1, 0).ravel().tolist() == [0, 0, 1, 2]
+    assert shifted(image, 0, -1).ravel().tolist() == [2, 0, 4, 0]
+    assert np.array_equal(shifted(image, 0, 0), image)
+    assert not shifted(image, 5, 0).any()
 
 
 def test_images_are_drawn_by_the_seed_as_many_of_each_class():

@@ -1,8 +1,8 @@
-"""`zoo study`: every claim about dense and conv layers as an experiment that anyone can run.
+"""`zoo study`: claims about dense and conv layers as experiments that anyone can run.
 
-An experiment is a function in one of the files beside this one, grouped by idea. experiment: its form, and how the
-verdict follows. lab: where trainings are done, once each. models, images: what experiments are made of. record: what
-was measured. report: the page.
+Each experiment is a function in one of the files in claims/, grouped by topic. experiment: its form. finding: effects,
+and how the verdict follows. lab: trainings, done once each. models, images: the material of experiments. record: the
+results. report: the page.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ LEAST_QUICK_SEEDS = 2
 
 @dataclass(frozen=True)
 class Studied:
-    """An experiment and what it came to. page: the report that it is part of.
+    """An experiment and its result. page: the report that it is part of.
 
-    in_full: of a quick one, the verdict of the full study, where that is there.
+    in_full: for a quick one, the verdict of the full study, if there is one.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Studied:
 
 @dataclass(frozen=True)
 class Claim:
-    """What an experiment tests. verdict: of the full study; None where it wasn't run."""
+    """What an experiment tests. verdict: of the full study; None if that wasn't run."""
 
     name: str
     claim: str
@@ -78,8 +78,8 @@ def study(
 
     seeds: how many, 5 by default and at least, 3 and 2 where it is quick; an experiment that has more keeps them.
     quick: fewer images, updates and conditions: minutes, and wide intervals. report: train nothing, draw what is
-    there. folder: where results and report lie. models: keep those that are worth a look as exports in its folder
-    models, for `zoo demo`; they are trained once more where they were trained before.
+    there. folder: where results and report lie. models: keep the models that experiments mark for it as exports in its
+    folder models, for `zoo demo`; they are trained once more where they were trained before.
     What was measured before isn't trained again; an interruption loses the training that it interrupts.
     Each step is logged to `zoo.study`.
     Raises StudyError for an unknown name, for too few seeds, where a folder holds results of the other kind, and where
@@ -149,7 +149,7 @@ def _run_alone(each: Experiment, record: Record, count: int, quick: bool, models
         each.run(Lab(each.name, seeds, quick, record, parent, models=models))
         ended = "FINISHED"
         if models and not any(models.glob(f"{each.name}-*")):
-            logger.info("%s has no models that are worth keeping", each.name)
+            logger.info("%s marks no models to be kept", each.name)
     except KeyboardInterrupt:
         ended = "KILLED"
         raise KeyboardInterrupt("interrupted; what was trained is kept, the same command goes on from there") from None

@@ -1,4 +1,4 @@
-"""What an experiment is: a claim, what would refute it, what was measured, and the verdict that follows from it.
+"""An experiment: a claim, the criterion that would refute it, and the function that measures and returns a finding.
 
 @experiment(
     "locality",
@@ -31,8 +31,8 @@ SEEDS, QUICK_SEEDS = 5, 3  # of the full study, which takes no fewer, and of the
 class Experiment:
     """A claim and the function that tests it.
 
-    claim: in our words. refuted_if: written before it was run. held_equal: what the models share, so that the rest is
-    the reason. beware: what a reader should not conclude. The function's docstring is the method.
+    claim: one sentence. refuted_if: the criterion, written before the experiment was run. held_equal: the controlled
+    variables. beware: what a reader should not conclude. The function's docstring is the method.
     """
 
     name: str

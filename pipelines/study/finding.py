@@ -1,10 +1,9 @@
-"""What an experiment came to: effects with intervals, and the verdict that follows from them."""
+"""The result of an experiment: effects with intervals, and the verdict that follows from them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,23 +12,19 @@ from pipelines.core.metrics.intervals import mean_interval
 from pipelines.plotting.svg import Drawing
 from zoo.errors import StudyError
 
-if TYPE_CHECKING:
-    pass
-
-
 Sample = NDArray[np.float64]  # [seeds]: one value for each of them, in their order
 
 
 class Judgement(StrEnum):
-    """Where an effect's interval lies: within what the claim predicts, outside of it, or on the border."""
+    """Where an effect's interval lies: within the bounds of the claim, outside of them, or across one."""
 
     AS_CLAIMED = "as claimed"
-    AGAINST = "against the claim"
+    CONTRADICTS = "contradicts the claim"
     OPEN = "undecided"
 
 
 class Verdict(StrEnum):
-    """What the effects say of a claim, all of them together."""
+    """What all effects together say about a claim."""
 
     HOLDS = "holds"
     LIMITS = "holds, with limits"
@@ -39,11 +34,11 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Effect:
-    """One number that the claim predicts, measured for each seed.
+    """A quantity that the claim makes a prediction about, measured for each seed.
 
-    sample: [seeds] in `unit`; a difference is taken within each seed. least, most: the claim says that it lies between
-    them, written down before it was measured, with the smallest effect that matters; None for no bound.
-    exact: counted rather than measured, so that there is no chance in it and no interval.
+    sample: [seeds] in `unit`; differences are paired by seed. least, most: the bounds that the claim predicts, chosen
+    before the measurement with the smallest effect that matters; None for no bound. exact: counted rather than
+    measured, without variance and without an interval.
     """
 
     name: str
@@ -54,7 +49,7 @@ class Effect:
     exact: bool = False
 
     def __post_init__(self) -> None:
-        """Raises StudyError for an effect that nothing could refute."""
+        """Raises StudyError for an effect without a bound, which nothing could refute."""
         if self.least is None and self.most is None:
             raise StudyError(f"the effect {self.name!r} has no bound: give it least, most or both, as the claim says")
 
@@ -65,21 +60,21 @@ class Effect:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 %, by Student's t over the seeds (Student 1908); of a single value, which tells nothing, everything."""
+        """95 % by Student's t over the seeds (Student 1908); unbounded for a single value."""
         return (self.mean, self.mean) if self.exact else mean_interval(self.sample)
 
     @property
     def judgement(self) -> Judgement:
-        """The whole interval within the bounds, the whole of it outside, or neither."""
+        """By whether the whole interval lies within the bounds, outside of them, or neither."""
         low, high = self.interval
         least = -np.inf if self.least is None else self.least
         most = np.inf if self.most is None else self.most
         if least <= low and high <= most:
             return Judgement.AS_CLAIMED
-        return Judgement.AGAINST if high < least or low > most else Judgement.OPEN
+        return Judgement.CONTRADICTS if high < least or low > most else Judgement.OPEN
 
     def written(self, value: float) -> str:
-        """A value of it: percent and their differences to a hundredth, the latter signed; else three digits."""
+        """A value as text: percent and points to a hundredth, points signed; else three significant digits."""
         if self.exact:
             return f"{round(value, 9):.3g}"  # what is counted has no rounding errors
         if self.unit not in ("points", "%"):
@@ -89,7 +84,7 @@ class Effect:
 
     @property
     def prediction(self) -> str:
-        """The bounds in words."""
+        """The bounds as text."""
         if self.least is not None and self.most is not None:
             return f"from {self.least:g} to {self.most:g} {self.unit}"
         how, bound = ("at least", self.least) if self.least is not None else ("at most", self.most)
@@ -98,9 +93,9 @@ class Effect:
 
 @dataclass(frozen=True)
 class Finding:
-    """What an experiment came to. effects: the first is the claim's heart, the others are its limits.
+    """The result of an experiment. effects: the first is the main effect, the others are limits of the claim.
 
-    chart: shows the claim. more: the same from other sides.
+    chart: shows the main effect. more: further charts.
     """
 
     effects: tuple[Effect, ...]
@@ -108,14 +103,14 @@ class Finding:
     more: tuple[Drawing, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raises StudyError where there is no effect to judge by."""
+        """Raises StudyError where there are no effects."""
         if not isinstance(self.effects, tuple) or not self.effects:
             raise StudyError("a finding has no effects, expected one or more: effects=(Effect(...),)")
 
     @property
     def verdict(self) -> Verdict:
-        """It holds if all effects are as claimed, with limits if the first one is; the first alone can refute it."""
+        """Holds if all effects are as claimed, with limits if the main effect is. The main effect alone can refute."""
         first, *others = (effect.judgement for effect in self.effects)
         if first is Judgement.AS_CLAIMED:
             return Verdict.HOLDS if all(other is Judgement.AS_CLAIMED for other in others) else Verdict.LIMITS
-        return Verdict.REFUTED if first is Judgement.AGAINST else Verdict.OPEN
+        return Verdict.REFUTED if first is Judgement.CONTRADICTS else Verdict.OPEN

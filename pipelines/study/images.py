@@ -1,6 +1,6 @@
-"""The images of the experiments: fewer of them, moved, scaled, scrambled or wrongly labeled.
+"""The images of the experiments: subsets, shifted, scaled, scrambled or mislabeled.
 
-All functions leave what they are given as it is. images: [N, H, W, C] uint8.
+No function changes its arguments. images: [N, H, W, C] uint8.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from zoo.images import Pixels
 
 
 def subset(name: str, count: int, seed: int) -> DataSet:
-    """A known data set with `count` of its training images, as many of each class, drawn by the seed.
+    """A known data set with `count` of its training images, balanced over classes, drawn by the seed.
 
-    Those of its validation are learned from, too: nothing is chosen by them here. The test images are all there.
+    They are drawn from the training and the validation split, as nothing is selected here. The test split stays whole.
     """
     whole = read_data(name).without_validation()
     labels = whole.train.labels
@@ -40,9 +40,9 @@ def changed(data_set: DataSet, change: Callable[[Pixels], Pixels]) -> DataSet:
 
 
 def scrambled(images: Pixels, block: int, seed: int = 0) -> Pixels:
-    """Pixels in another order within blocks of block x block, the same order for all images and blocks.
+    """Pixels permuted within blocks of block x block, by the same permutation for all images and blocks.
 
-    The side must be a multiple of it; a block as large as the image scrambles everything, 1 nothing.
+    The side must be a multiple of the block. A block as large as the image permutes all pixels, one of 1 none.
     """
     count, height, width, channels = images.shape
     order = np.random.default_rng(seed).permutation(block * block)
@@ -51,8 +51,8 @@ def scrambled(images: Pixels, block: int, seed: int = 0) -> Pixels:
     return np.ascontiguousarray(mixed.reshape(blocks.shape).swapaxes(2, 3).reshape(images.shape))
 
 
-def moved(images: Pixels, rows: int, columns: int) -> Pixels:
-    """All images moved down and to the right by whole pixels; black comes in from outside."""
+def shifted(images: Pixels, rows: int, columns: int) -> Pixels:
+    """All images shifted down and to the right by whole pixels, on black."""
     found = np.zeros_like(images)
     height, width = images.shape[1:3]
     to_rows, from_rows = _overlap(height, rows)
@@ -66,23 +66,23 @@ def _overlap(side: int, by: int) -> tuple[slice, slice]:
 
 
 def scaled(images: Pixels, sizes: NDArray[np.float64]) -> Pixels:
-    """Each image at so many times its size, around its middle, by Pillow's bilinear resampling, on black."""
+    """Each image scaled around its center by a factor, with Pillow's bilinear resampling, on black. sizes: [N]"""
     from PIL import Image
 
     height, width = images.shape[1:3]
     found = np.empty_like(images)
     for place, (image, size) in enumerate(zip(images, sizes, strict=True)):
-        # Pillow maps places of the new image to those of the old one.
+        # Pillow maps coordinates of the new image to those of the old one.
         shift = (width / 2 * (1 - 1 / size), height / 2 * (1 - 1 / size))
         change = (1 / size, 0, shift[0], 0, 1 / size, shift[1])
-        drawn = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
-        moved = drawn.transform((width, height), Image.Transform.AFFINE, change, Image.Resampling.BILINEAR)
-        found[place] = np.asarray(moved).reshape(image.shape)
+        original = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+        resized = original.transform((width, height), Image.Transform.AFFINE, change, Image.Resampling.BILINEAR)
+        found[place] = np.asarray(resized).reshape(image.shape)
     return found
 
 
 def with_wrong_labels(data_set: DataSet, share: float, seed: int) -> DataSet:
-    """That share of the training images has another label, drawn from the wrong ones; the test set stays right."""
+    """Label noise: a share of the training images has a random wrong label. The test set keeps its labels."""
     random = np.random.default_rng(seed)
     labels = data_set.train.labels.copy()
     wrong: NDArray[np.int64] = random.permutation(len(labels))[: round(share * len(labels))]

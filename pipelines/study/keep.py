@@ -1,4 +1,4 @@
-"""The models of a study as exports, for the page with sliders and for apps: one of each arm that is worth a look."""
+"""The models of a study as exports, for the demo page and for apps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MODELS_FOLDER = "models"  # beside the report
 
 
 def keep(folder: Path, family: str, model: Any, data_set: DataSet, recipe: Recipe, accuracy: float) -> None:
-    """Write a trained `keras.Model` as an export into the folder, whose name it has, verified as any other.
+    """Write a trained `keras.Model` as a verified export into the folder, named as the folder is.
 
     accuracy: on the whole test set, 0..1. Raises VerificationError or ExportError, and leaves the folder as it was.
     """

@@ -36,9 +36,9 @@ from zoo.models.ledger import read_ledger
 from zoo.models.registry import Architecture
 from zoo.recipe import Recipe
 
-BATCH = 64  # images that are learned from at once, unless an arm says otherwise
-ANSWERED = 1024  # images that a model is asked about at once
-# For experiments in which Muon's way with matrices would be part of the answer. Chosen as Muon's rate was (see
+BATCH = 64  # training images in a batch, unless an arm sets another size
+EVALUATED = 1024  # images in a batch of an evaluation
+# For experiments whose result would depend on how Muon treats matrices. Chosen as Muon's rate was (see
 # `Arm.recipe`), of 2, 4, 8 and 16e-3: no arm of weight-sharing with 2,000 images is 1.3 points better at another.
 ADAMW: Mapping[str, Any] = {"optimizer": "adamw", "learning_rate": 8e-3}
 LIBRARIES = ("tensorflow", "keras", "numpy")  # whose versions change the weights
@@ -49,41 +49,41 @@ Measure = Callable[[Any, DataSet], Metrics]  # the trained keras.Model and what 
 
 
 def accuracy(model: Any, split: Split) -> float:
-    """The share of a split's images that a `keras.Model` is right on, 0..1."""
-    answers = np.concatenate([model.predict_on_batch(inputs)[LOGITS] for inputs in in_chunks(split.inputs, ANSWERED)])
-    return float(np.mean(answers.argmax(1) == split.labels))
+    """The share of a split's images that a `keras.Model` classifies correctly, 0..1."""
+    logits = np.concatenate([model.predict_on_batch(inputs)[LOGITS] for inputs in in_chunks(split.inputs, EVALUATED)])
+    return float(np.mean(logits.argmax(1) == split.labels))
 
 
-def accuracy_and_work(model: Any, data_set: DataSet) -> Metrics:
+def accuracy_and_cost(model: Any, data_set: DataSet) -> Metrics:
     """What is measured unless an experiment asks for more.
 
-    "accuracy" on the whole test set, in points of 100; "work": multiply-accumulates for one image.
+    "accuracy" on the whole test set, in percent; "multiply_accumulates" for one image.
     """
-    work = sum(entry.multiply_accumulates for entry in read_ledger(model))
-    return {"accuracy": 100 * accuracy(model, data_set.test), "work": float(work)}
+    cost = sum(entry.multiply_accumulates for entry in read_ledger(model))
+    return {"accuracy": 100 * accuracy(model, data_set.test), "multiply_accumulates": float(cost)}
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One of the things that are compared: a model, what it learns from, for how long, and what is measured then.
+    """One of the conditions that are compared: a model, its training data, its updates, and what is measured.
 
-    data: seed -> images, the draw of which is part of the chance. updates: steps of the optimizer, at least.
+    data: seed -> data set; which images are drawn is part of the variance. updates: optimizer steps, at least.
     settings: fields of the recipe that differ. measure: of functions, numbers and text alone, see `identity`.
-    family: of a model that is worth a look, which `zoo study --models` keeps as an export; "" for the others.
+    family: of a model that `zoo study --models` keeps as an export; "" for the others.
     """
 
     architecture: Architecture
     data: Callable[[int], DataSet]
     updates: int
     settings: Mapping[str, Any] | None = None
-    measure: Measure = accuracy_and_work
+    measure: Measure = accuracy_and_cost
     family: str = ""
 
     def recipe(self, seed: int) -> Recipe:
-        """The same for all arms: a fixed number of updates by Muon, no augmentation; nothing but the arm differs.
+        """The same for all arms but for `settings`: a fixed number of updates with Muon, no augmentation.
 
-        Batch and rate were chosen by images of Fashion-MNIST's training set that were held out: of 128 and 64 and of
-        2, 4, 8 and 16e-3 they are the best for a dense and, within a thousandth, for a conv model.
+        Batch size and learning rate were chosen on held-out images of Fashion-MNIST's training set: of 128 and 64 and
+        of 2, 4, 8 and 16e-3 they are the best for a dense model and, within 0.1 %, for a conv model.
         """
         usual = Recipe(
             augmentation="none",
@@ -101,21 +101,21 @@ class Arm:
 class Results:
     """What a group of arms measured: `results["conv"]` is its accuracy for each seed, `["conv", "loss"]` another.
 
-    Raises StudyError for a figure that wasn't measured.
+    Raises StudyError for a metric that wasn't measured.
     """
 
     def __init__(self, metrics: Mapping[str, Sequence[Metrics]], record: Record) -> None:
         self._metrics, self._record = metrics, record
 
     def __getitem__(self, arm: str | tuple[str, str]) -> Sample:
-        name, figure = (arm, "accuracy") if isinstance(arm, str) else arm
+        name, metric = (arm, "accuracy") if isinstance(arm, str) else arm
         for metrics in self._metrics[name]:
-            if figure not in metrics:
+            if metric not in metrics:
                 raise StudyError(
-                    f"{self._record.path} has no {figure!r} of {name!r}, expected it beside {', '.join(metrics)}: run "
+                    f"{self._record.path} has no {metric!r} of {name!r}, expected it beside {', '.join(metrics)}: run "
                     f"`{self._record.command}`"
                 )
-        return np.array([metrics[figure] for metrics in self._metrics[name]], np.float64)
+        return np.array([metrics[metric] for metrics in self._metrics[name]], np.float64)
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ class Lab:
 
     seeds: 1, 2, 3, … quick: few images and updates, to see the direction. record: what was measured before, and where
     new results go. parent: the MLflow run that new trainings are children of. replay: nothing is trained, what the
-    record doesn't hold is an error. models: the folder for exports of the models that are worth a look, with their
-    first seed; None to keep none.
+    record doesn't hold is an error. models: the folder for exports of the arms that name a family, with their first
+    seed; None to keep none.
     """
 
     name: str
@@ -172,7 +172,7 @@ class Lab:
         return Results(metrics, self.record)
 
     def observe(self, name: str, look: Callable[[], Sequence[float]]) -> Sample:
-        """Numbers that need no training: counted, or timed in several rounds. Looked at once, then remembered.
+        """Numbers that need no training: counted, or timed in several rounds. Measured once, then read from the record.
 
         look: of functions, numbers and text alone, as `Arm.measure`. StudyError where a replay finds no such numbers.
         """
@@ -266,8 +266,7 @@ class Bench:
 def key_of(model: Any, data_set: DataSet, recipe: Recipe, measure: Measure) -> str:
     """Of all that decides what is measured: SHA-256, in hex. The same for a model that is written in another way.
 
-    But for the machine: with another number of threads, sums have another order and metrics another chance, as with
-    another seed.
+    But for the machine: another number of threads changes the order of sums, and so the results, as another seed does.
     Raises StudyError for a measure of which nobody can tell whether it is the same next time.
     """
     decisive = {

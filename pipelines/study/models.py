@@ -1,7 +1,7 @@
-"""The models of the experiments: of one kind each, with widths and depths to choose.
+"""The models of the experiments: one function for each family, with widths and depths as arguments.
 
 Each function gives an architecture: images [N, H, W, C] float32 in 0..1, number of classes -> logits [N, K].
-Dense and conv layers alike are followed by batch normalization and ReLU, so that neither has the better conditions.
+Dense and conv layers alike are followed by batch normalization and ReLU, so that neither has an advantage.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from zoo.models.registry import Architecture, Tensor
 
 
 def dense(*units: int) -> Architecture:
-    """Every pixel to every neuron, then hidden layers of so many units."""
+    """Hidden layers of so many units on all pixels."""
 
     def architecture(images: Tensor, classes: int) -> Tensor:
         return dense_head(images, units, classes)
@@ -25,9 +25,9 @@ def dense(*units: int) -> Architecture:
 
 
 def conv(*filters: int, strides: Sequence[int] = (), kernel: Kernel = 3, units: Sequence[int] = ()) -> Architecture:
-    """Convolutions of so many filters, an average over all positions, and the logits. strides: as of `convolutions`.
+    """Conv layers of so many filters, global average pooling, and the logits. strides: as of `convolutions`.
 
-    units: of hidden layers after the average.
+    units: of hidden layers after the pooling.
     """
 
     def architecture(images: Tensor, classes: int) -> Tensor:
@@ -40,7 +40,7 @@ def conv(*filters: int, strides: Sequence[int] = (), kernel: Kernel = 3, units: 
 
 
 def hybrid(*filters: int, units: Sequence[int] = (64,), strides: Sequence[int] = (), kernel: int = 3) -> Architecture:
-    """The same convolutions, and a dense head that sees all positions at once."""
+    """The same conv layers under a dense head on all positions."""
 
     def architecture(images: Tensor, classes: int) -> Tensor:
         return dense_head(convolutions(images, filters, strides, kernel), units, classes)
@@ -75,7 +75,7 @@ def dense_head(features: Tensor, units: Sequence[int], classes: int) -> Tensor:
 def convolutions(x: Tensor, filters: Sequence[int], strides: Sequence[int] = (), kernel: Kernel = 3) -> Tensor:
     """[N, H, W, C] -> [N, H/s, W/s, F], where s is the product of the strides
 
-    By default the third and the fifth layer have a stride of 2: a feature of the sixth sees 23x23 pixels.
+    By default the third and the fifth layer have a stride of 2: the sixth has a receptive field of 23x23 pixels.
     """
     for place, count in enumerate(filters, start=1):
         stride = strides[place - 1] if strides else _usual_stride(place)
@@ -87,10 +87,10 @@ def _usual_stride(place: int) -> int:
     return 2 if place in (3, 5) else 1
 
 
-def unshared(*filters: int, strides: Sequence[int] = (), kernel: int = 3, averaged: bool = True) -> Architecture:
-    """`conv` with filters of its own at each position: local, and nothing shared.
+def unshared(*filters: int, strides: Sequence[int] = (), kernel: int = 3, pooled: bool = True) -> Architecture:
+    """Locally connected: `conv` without weight sharing.
 
-    averaged: over all positions before the logits, as `conv` is; else the logits see each position.
+    pooled: global average pooling before the logits, as in `conv`; else the logits are computed from all positions.
     """
 
     def architecture(images: Tensor, classes: int) -> Tensor:
@@ -100,7 +100,7 @@ def unshared(*filters: int, strides: Sequence[int] = (), kernel: int = 3, averag
             x = unshared_layer()(count, kernel, stride, name=f"local{place}")(x)
             x = layers.BatchNormalization(momentum=0.9, name=f"local{place}_norm")(x)
             x = layers.ReLU(name=f"local{place}_relu")(x)
-        return pooling_head(x, classes) if averaged else dense_head(x, (), classes)
+        return pooling_head(x, classes) if pooled else dense_head(x, (), classes)
 
     return architecture
 
@@ -112,7 +112,7 @@ def unshared_layer() -> Any:
     return UnsharedConv2D
 
 
-# With about as many parameters as the name says, within a tenth, for gray images of 28x28 and ten classes.
+# Named by their parameters, within about a tenth, for gray images of 28x28 and ten classes.
 DENSE = {"4 k": dense(5), "14 k": dense(17, 17), "50 k": dense(60, 50)}
 CONV = {"4 k": conv(4, 5, 6, 8, 12, 18), "14 k": conv(8, 8, 12, 16, 24, 32), "50 k": conv(16, 16, 24, 32, 46, 54)}
 HYBRID = {

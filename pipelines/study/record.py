@@ -1,4 +1,4 @@
-"""What an experiment has measured, as a file that the report is drawn from, whole at any time."""
+"""The results of an experiment, in a file that the report is drawn from and that is whole at any time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A convolution whose filters aren't shared: each position has its own."""
+"""A locally connected layer: a convolution without weight sharing, with other filters at each position."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Tensor = Any
 
 @keras.saving.register_keras_serializable(package="zoo")
 class UnsharedConv2D(keras.layers.Layer):  # type: ignore[misc]
-    """Locally connected, as LeCun 1989 had it: [N, H, W, C] -> [N, H/s, W/s, F], and no bias.
+    """A locally connected layer (LeCun 1989) without bias: [N, H, W, C] -> [N, H/s, W/s, F].
 
-    h*w*k*k*C*F parameters for h x w positions of the output, where a convolution has k*k*C*F. Margins of zeros keep the
-    size, as `padding="same"` does.
+    h*w*k*k*C*F parameters for h x w output positions, where a convolution has k*k*C*F. Zero padding as of
+    `padding="same"`.
     """
 
     def __init__(self, filters: int, kernel: int = 3, stride: int = 1, **others: Any) -> None:
@@ -23,9 +23,9 @@ class UnsharedConv2D(keras.layers.Layer):  # type: ignore[misc]
         self.filters, self.kernel, self.stride = filters, kernel, stride
 
     def build(self, shape: tuple[int | None, ...]) -> None:
-        """Weights [h, w, k*k*C, F], each position's drawn as a convolution's would be."""
+        """Weights [h, w, k*k*C, F], initialized at each position as a convolution's are."""
         _, height, width, channels = self._patches_shape(shape)
-        # Glorot & Bengio 2010, with the fans of one position: Keras' own would count all positions in.
+        # Glorot & Bengio 2010, with the fans of one position: Keras would count all positions.
         spread = (6 / (channels + self.kernel**2 * self.filters)) ** 0.5
         self.weight = self.add_weight(
             shape=(height, width, channels, self.filters),

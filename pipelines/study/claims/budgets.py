@@ -1,4 +1,4 @@
-"""Budgets: accuracy for parameters, for multiply-accumulates, for updates and for images."""
+"""Budgets: accuracy at equal parameters, multiply-accumulates, updates and training images."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from zoo.data import DataSet
 from zoo.models import build_architecture
 from zoo.models.registry import Architecture
 
-EARLY = (2, 2, 1, 2)  # strides that make most of a model's work fall on small maps
+EARLY = (2, 2, 1, 2)  # strides: most of the multiply-accumulates fall on small feature maps
 
 
-def against_cost(
+def accuracy_by_cost(
     results: Results, cost: str, name: str, sizes: Sequence[str], family: str = "", *, dash: int = 0
 ) -> Series:
-    """A line through the arms "NAME, SIZE", by a figure of each that is the same for all seeds, such as "work"."""
+    """A line through the arms "NAME, SIZE". cost: a metric that is the same for all seeds, such as "parameters"."""
     arms = [f"{name}, {size}" for size in sizes]
     return Series(name, [results[arm, cost][0] for arm in arms], [results[arm] for arm in arms], family or name, dash)
 
 
 @experiment(
     "parameter-efficiency",
-    claim="With as many parameters, a conv model is more accurate than a dense one.",
-    refuted_if="With about 50 thousand parameters the conv model is ahead by less than 1 point; it is a limit if it "
-    "isn't with 4 thousand, or if a dense model with ten times its parameters catches up with the conv model of 4 "
-    "thousand.",
-    held_equal="Training images, updates, optimizer, and parameters within a tenth. Multiply-accumulates aren't "
-    "equal: see equal-work.",
-    beware="Few parameters are a small file, not a fast model.",
+    claim="At equal parameter count, a conv model is more accurate than a dense model.",
+    refuted_if="At about 50,000 parameters, the conv model is ahead by less than 1 point. The claim has limits if the "
+    "conv model is ahead by less than 1 point at 4,000 parameters, or if the dense model of 50,000 parameters is more "
+    "accurate than the conv model of 4,000.",
+    held_equal="Training images, updates, optimizer, and parameter count (within 10 %). Multiply-accumulates differ: "
+    "see equal-work.",
+    beware="Few parameters mean a small file, not a fast model.",
 )
 def parameter_efficiency(lab: Lab) -> Finding:
-    """Dense and conv models of three widths learn the same images of Fashion-MNIST."""
+    """Dense and conv models of three widths are trained on the same images of Fashion-MNIST."""
     count, updates = lab.usual
     sizes = lab.choose(tuple(DENSE), ("4 k", lab.size))
     families = {"dense": DENSE, "conv": CONV}
@@ -54,25 +54,25 @@ def parameter_efficiency(lab: Lab) -> Finding:
         }
     )
 
-    def ahead(of: str) -> Sample:
-        return results[f"conv, {of}"] - results[f"dense, {of}"]
+    def lead(size: str) -> Sample:
+        return results[f"conv, {size}"] - results[f"dense, {size}"]
 
     return Finding(
         effects=(
-            Effect(f"conv against dense, {lab.size} parameters", ahead(lab.size), "points", least=1),
-            Effect("conv against dense, 4 k parameters", ahead("4 k"), "points", least=1),
+            Effect(f"conv minus dense, {lab.size} parameters", lead(lab.size), "points", least=1),
+            Effect("conv minus dense, 4 k parameters", lead("4 k"), "points", least=1),
             Effect(
-                f"conv of 4 k against dense of {lab.size}",
+                f"conv of 4 k minus dense of {lab.size} parameters",
                 results["conv, 4 k"] - results[f"dense, {lab.size}"],
                 "points",
                 least=0,
             ),
         ),
         chart=Chart(
-            "Accuracy against parameters",
+            "Test accuracy vs. parameters",
             "parameters",
             "test accuracy, %",
-            [against_cost(results, "parameters", family, sizes) for family in families],
+            [accuracy_by_cost(results, "parameters", family, sizes) for family in families],
             log_x=True,
         ),
     )
@@ -80,20 +80,21 @@ def parameter_efficiency(lab: Lab) -> Finding:
 
 @experiment(
     "equal-work",
-    claim="With as many multiply-accumulates, too, a conv model is more accurate than a dense one.",
-    refuted_if="With the work of the conv model of 14 thousand parameters it is ahead of the dense model by less than "
-    "1 point; it is a limit if it isn't with the work of the one of 4 thousand, or if a conv model of another shape, "
-    "with strides in its first layers, isn't with the work of either.",
-    held_equal="Training images, updates, optimizer, multiply-accumulates within a hundredth; the dense models have "
-    "28 to 108 times the parameters.",
-    beware="What a conv model costs is a matter of its shape: the first one looks at every place of the image in two "
-    "layers, the other at a fourth and a sixteenth of them, with more filters. As many multiply-accumulates don't take "
-    "as long: a large matrix product is the fastest thing that a processor does. The shape with early strides was "
-    "added when the first had been measured.",
+    claim="At equal multiply-accumulates, too, a conv model is more accurate than a dense model.",
+    refuted_if="At the multiply-accumulates of the conv model of 14,000 parameters, it is ahead of the dense model by "
+    "less than 1 point. The claim has limits if that is so for the conv model of 4,000 parameters, or for a conv model "
+    "with strides in its first layers, at either budget.",
+    held_equal="Training images, updates, optimizer, and multiply-accumulates (within 1 %). The dense models have 28 "
+    "to 108 times the parameters.",
+    beware="The cost of a conv model depends on its strides: the first architecture applies two layers at full "
+    "resolution, the other downsamples at once and has more filters. Equal multiply-accumulates don't mean equal time: "
+    "processors are fastest at large matrix products. The architecture with early strides was added after the first "
+    "had been measured.",
 )
 def equal_work(lab: Lab) -> Finding:
-    """Dense models as wide as conv models of 4 and 14 thousand parameters are costly learn the same images of
-    Fashion-MNIST; and conv models as costly whose first two layers have a stride of 2.
+    """Dense models are made wide enough to cost as many multiply-accumulates as conv models of 4,000 and 14,000
+    parameters, and so are conv models whose first two layers have a stride of 2. All are trained on the same images of
+    Fashion-MNIST.
     """
     count, updates = lab.usual
     models = {
@@ -116,7 +117,7 @@ def equal_work(lab: Lab) -> Finding:
     return Finding(
         effects=tuple(
             Effect(
-                f"{shape} against dense, {amount} multiply-accumulates",
+                f"{shape} minus dense, {amount} multiply-accumulates",
                 results[f"{shape}, {amount}"] - results[f"dense, {amount}"],
                 "points",
                 least=1,
@@ -125,12 +126,15 @@ def equal_work(lab: Lab) -> Finding:
             for amount in reversed(amounts)
         ),
         chart=Chart(
-            "Accuracy against multiply-accumulates",
-            "multiply-accumulates for one image",
+            "Test accuracy vs. multiply-accumulates",
+            "multiply-accumulates per image",
             "test accuracy, %",
             [
-                against_cost(results, "work", "dense", amounts),
-                *(against_cost(results, "work", shape, amounts, "conv", dash=k) for k, shape in enumerate(shapes)),
+                accuracy_by_cost(results, "multiply_accumulates", "dense", amounts),
+                *(
+                    accuracy_by_cost(results, "multiply_accumulates", shape, amounts, "conv", dash=k)
+                    for k, shape in enumerate(shapes)
+                ),
             ],
             log_x=True,
         ),
@@ -139,25 +143,25 @@ def equal_work(lab: Lab) -> Finding:
 
 @experiment(
     "learning-speed",
-    claim="A conv model learns faster than a dense one: it needs fewer updates, and less time, to get as far.",
-    refuted_if="To the accuracy that the dense model reaches in half of the updates, the conv model needs more than "
-    "0.9 times as many; it is a limit if it needs more time, or more than 0.9 times as many to what the dense model "
-    "reaches in a quarter of them.",
-    held_equal="Training images, optimizer, parameters within a tenth; a training of each length has a schedule of "
-    "its own, from the full rate to none.",
-    beware="How much faster depends on how far: at first it is slower, see the second chart (this limit was added when "
-    "that had been seen). Time is one machine's, whose processor is at its best with large matrix products, and its "
-    "interval has the spread of the updates alone. Five seeds had left it undecided; it was then given ten.",
+    claim="A conv model learns faster than a dense model: it reaches the same accuracy in fewer updates and less time.",
+    refuted_if="To reach the accuracy of a dense model trained for half of the updates, the conv model needs more than "
+    "0.9 times as many. The claim has limits if it needs more time, or more than 0.9 times as many updates to reach "
+    "the accuracy of a dense model trained for a quarter of them.",
+    held_equal="Training images, optimizer, and parameter count (within 10 %). Each training length has its own "
+    "learning-rate schedule, which decays to zero.",
+    beware="The speedup depends on the accuracy to be reached: early in training the conv model is slower, see the "
+    "second chart (this limit was added after that had been seen). Time was measured on one machine, and its interval "
+    "reflects the spread of the updates alone. With five seeds the result was undecided; five more were then run.",
 )
 def learning_speed(lab: Lab) -> Finding:
-    """Dense and conv models of 50 thousand parameters learn Fashion-MNIST in ever more updates. By interpolation: the
-    updates in which the conv model is as accurate as the dense one. Trainings of both are timed by turns, five times;
-    an update's time is that of the fastest.
+    """Dense and conv models of 50,000 parameters are trained on Fashion-MNIST for increasing numbers of updates. The
+    updates that the conv model needs for the dense model's accuracy are interpolated. Trainings of both are timed in
+    alternation, five times each; the fastest gives the time of an update.
     """
     count, updates = lab.usual
     lengths = [updates * part // 4 for part in (1, 2, 3, 4)]
     steps = count // BATCH
-    taken = [math.ceil(length / steps) * steps for length in lengths]  # a training ends with an epoch
+    updates_done = [math.ceil(length / steps) * steps for length in lengths]  # whole epochs
     models = {"dense": DENSE[lab.size], "conv": CONV[lab.size]}
     results = lab.train(
         {
@@ -167,69 +171,62 @@ def learning_speed(lab: Lab) -> Finding:
         }
     )
     timed = lab.observe(
-        f"seconds of a training of {' and '.join(models)}, by turns",
-        partial(_seconds_by_turns, list(models.values()), count, lengths[lab.choose(-1, 0)]),
+        f"training seconds of {' and '.join(models)}, interleaved",
+        partial(_interleaved_seconds, list(models.values()), count, lengths[lab.choose(-1, 0)]),
     )
     dense_seconds, conv_seconds = timed.reshape(-1, len(models)).min(axis=0)
-    # An accuracy may dip by chance from one length to the next: what was reached counts as reached.
+    # Accuracy may dip by chance from one length to the next: the best so far counts.
     reached = {
         name: np.maximum.accumulate([results[f"{name}, {length} updates"] for length in lengths]) for name in models
     }  # [L, seeds]
 
-    def needed(place: int) -> Sample:
-        """Updates of the conv model for what the dense model reaches in `taken[place]`, as a multiple of those."""
+    def ratio(place: int) -> Sample:
+        """The conv model's updates to the dense model's accuracy after `updates_done[place]`, divided by those."""
         found = [
-            np.exp(np.interp(goal, curve, np.log(taken)))
+            np.exp(np.interp(goal, curve, np.log(updates_done)))
             for goal, curve in zip(reached["dense"][place], reached["conv"].T, strict=True)
         ]
-        return np.array(found) / taken[place]
+        return np.array(found) / updates_done[place]
 
     return Finding(
         effects=(
-            Effect("conv model's updates against the dense one's", needed(1), "times as many", most=0.9),
-            Effect(
-                "conv model's seconds against the dense one's",
-                needed(1) * conv_seconds / dense_seconds,
-                "times as many",
-                most=1,
-            ),
-            Effect(
-                "conv model's updates, to what the dense one reaches in a quarter", needed(0), "times as many", most=0.9
-            ),
+            Effect("updates to equal accuracy, conv / dense", ratio(1), "×", most=0.9),
+            Effect("time to equal accuracy, conv / dense", ratio(1) * conv_seconds / dense_seconds, "×", most=1),
+            Effect("updates to equal accuracy, conv / dense, after a quarter of the training", ratio(0), "×", most=0.9),
         ),
         chart=Chart(
-            "Accuracy against updates",
+            "Test accuracy vs. updates",
             "updates",
             "test accuracy, %",
             [
-                Series(name, taken, [results[f"{name}, {length} updates"] for length in lengths], name)
+                Series(name, updates_done, [results[f"{name}, {length} updates"] for length in lengths], name)
                 for name in models
             ],
             log_x=True,
         ),
         more=(
             Chart(
-                "The conv model's updates, as a multiple of the dense model's, to the same accuracy",
+                "Updates of the conv model to equal accuracy, relative to the dense model",
                 "updates of the dense model",
-                "times as many",
-                [Series("conv", taken, [needed(place) for place in range(len(taken))], "conv")],
+                "updates, conv / dense",
+                [Series("conv", updates_done, [ratio(place) for place in range(len(lengths))], "conv")],
                 log_x=True,
             ),
         ),
     )
 
 
-def _seconds_by_turns(diagrams: Sequence[Architecture], count: int, updates: int) -> list[float]:
-    """Of a training of each, in each of five rounds: the rounds one after the other."""
+def _interleaved_seconds(architectures: Sequence[Architecture], count: int, updates: int) -> list[float]:
+    """Of one training of each architecture in turn, five rounds, flattened: [rounds * architectures]."""
     data_set = subset("fashion-mnist", count, 1)
     trainings = []
-    for architecture in diagrams:
+    for architecture in architectures:
         model = build_architecture(
             architecture, "study", data_set.height, data_set.width, data_set.channels, data_set.classes
         )
         recipe = Arm(architecture, partial(subset, "fashion-mnist", count), updates).recipe(1)
         trainings.append(partial(Bench().fit, model, data_set, recipe, lambda *_: {}))
-        trainings[-1]()  # the first one compiles
+        trainings[-1]()  # compiles
     seconds = []
     for _ in range(5):
         for training in trainings:
@@ -240,37 +237,37 @@ def _seconds_by_turns(diagrams: Sequence[Architecture], count: int, updates: int
 
 
 def accuracy_and_gap(model: Any, data_set: DataSet) -> Mapping[str, float]:
-    """Accuracy on the test images, and "gap": by how much that on the training images is higher, in points."""
-    learned, tested = (100 * accuracy(model, split) for split in (data_set.train, data_set.test))
-    return {"accuracy": tested, "gap": learned - tested}
+    """Test accuracy, and "gap": the generalization gap, training minus test accuracy; in points."""
+    training, test = (100 * accuracy(model, split) for split in (data_set.train, data_set.test))
+    return {"accuracy": test, "gap": training - test}
 
 
-def partly_wrong(count: int, share: float, seed: int) -> DataSet:
-    """So many training images of Fashion-MNIST, that share of them with a wrong label."""
+def with_label_noise(count: int, share: float, seed: int) -> DataSet:
+    """Fashion-MNIST with `count` training images, a share of them mislabeled."""
     return with_wrong_labels(subset("fashion-mnist", count, seed), share, seed)
 
 
 @experiment(
     "generalization",
-    claim="A conv model generalizes better: with as many parameters, training images and updates, what it gets "
-    "wrong of new images beyond what it gets wrong of those it learned is less, however few they are.",
-    refuted_if="With the fewest images, the conv model's gap between training and test accuracy is smaller than the "
-    "dense model's by less than 1 point; it is a limit if it isn't smaller with more, if the conv model is less "
-    "accurate where a third of the labels are wrong, or if it is less far ahead there than with right labels.",
-    held_equal="Training images, their wrong labels, updates (to a whole number of passes), optimizer, parameters "
-    "within a tenth.",
-    beware="A small gap isn't a good model: one that knows nothing has none. Of few images a model knows all by "
-    "heart, and its gap is what it gets wrong of new ones. As many updates are hundreds of passes over 100 images "
-    "and a single one over 60,000. Of wrong labels, the gap is to what was learned: where it is below 0, a model knows "
-    "better than its labels.",
+    claim="A conv model generalizes better: at equal parameters, training images and updates, its generalization gap "
+    "(training minus test accuracy) is smaller, however few the training images.",
+    refuted_if="With the fewest images, the conv model's generalization gap is smaller than the dense model's by less "
+    "than 1 point. The claim has limits if the gap isn't smaller with more images, if the conv model is less accurate "
+    "when a third of the labels are wrong, or if its lead is smaller there than with clean labels.",
+    held_equal="Training images, wrong labels, updates (rounded up to whole epochs), optimizer, and parameter count "
+    "(within 10 %).",
+    beware="A small gap doesn't mean a good model: an untrained model has none. With few images, both models overfit "
+    "to a training accuracy near 100 %, and the gap is the test error. The same number of updates is hundreds of "
+    "epochs over 100 images and a single one over 60,000. With label noise, training accuracy counts the wrong labels: "
+    "a gap below 0 means that the model learned the classes rather than the wrong labels.",
 )
 def generalization(lab: Lab) -> Finding:
-    """Dense and conv models of 50 thousand parameters learn from ever more images of Fashion-MNIST, with right
-    labels; and from 10,000 of them with ever more wrong ones.
+    """Dense and conv models of 50,000 parameters are trained on increasing numbers of images of Fashion-MNIST with
+    clean labels, and on 10,000 of them with increasing label noise.
     """
     usual, updates = lab.usual
     counts = lab.choose((100, 500, 2_000, usual, 60_000), (100, usual))
-    wrong = lab.choose({"a sixth": 1 / 6, "a third": 1 / 3, "half": 1 / 2}, {"a third": 1 / 3})  # of the labels
+    noise = lab.choose({"1/6": 1 / 6, "1/3": 1 / 3, "1/2": 1 / 2}, {"1/3": 1 / 3})  # shares of wrong labels
     models = {"dense": DENSE[lab.size], "conv": CONV[lab.size]}
     results = lab.train(
         {
@@ -284,54 +281,54 @@ def generalization(lab: Lab) -> Finding:
             for count in counts
         }
         | {
-            f"{name}, {part} wrong": Arm(
+            f"{name}, label noise {share}": Arm(
                 architecture,
-                partial(partly_wrong, usual, share),
+                partial(with_label_noise, usual, value),
                 updates,
                 measure=accuracy_and_gap,
             )
             for name, architecture in models.items()
-            for part, share in wrong.items()
+            for share, value in noise.items()
         }
     )
 
-    def smaller(count: int) -> Sample:
+    def smaller_gap(count: int) -> Sample:
         return results[f"dense, {count} images", "gap"] - results[f"conv, {count} images", "gap"]
 
-    def ahead(learned: str) -> Sample:
-        return results[f"conv, {learned}"] - results[f"dense, {learned}"]
+    def lead(condition: str) -> Sample:
+        return results[f"conv, {condition}"] - results[f"dense, {condition}"]
 
-    def against_wrong_labels(title: str, y: str, figure: str) -> Chart:
-        learned = (f"{usual} images", *(f"{part} wrong" for part in wrong))
-        percent = [0.0, *(100 * share for share in wrong.values())]
+    def by_label_noise(title: str, y: str, metric: str) -> Chart:
+        conditions = (f"{usual} images", *(f"label noise {share}" for share in noise))
+        percent = [0.0, *(100 * value for value in noise.values())]
         series = [
-            Series(name, percent, [results[f"{name}, {what}", figure] for what in learned], name) for name in models
+            Series(name, percent, [results[f"{name}, {each}", metric] for each in conditions], name) for name in models
         ]
-        return Chart(f"{title}, against wrong labels", "wrong labels, %", y, series)
+        return Chart(f"{title} vs. label noise", "wrong labels, %", y, series)
 
     return Finding(
         effects=(
             *(
                 Effect(
-                    f"by so much the conv model's gap is smaller, {count:,} images",
-                    smaller(count),
+                    f"generalization gap, dense minus conv, {count:,} images",
+                    smaller_gap(count),
                     "points",
                     least=0 if place else 1,
                 )
                 for place, count in enumerate(counts)
             ),
-            Effect("conv against dense, a third of the labels wrong", ahead("a third wrong"), "points", least=0),
+            Effect("conv minus dense, label noise 1/3", lead("label noise 1/3"), "points", least=0),
             Effect(
-                "the same, against what it is ahead with right labels",
-                ahead("a third wrong") - ahead(f"{usual} images"),
+                "conv minus dense, label noise 1/3, minus the same with clean labels",
+                lead("label noise 1/3") - lead(f"{usual} images"),
                 "points",
                 least=0,
             ),
         ),
         chart=Chart(
-            "Training accuracy less test accuracy, against training images",
+            "Generalization gap vs. training images",
             "training images",
-            "gap, points",
+            "generalization gap, points",
             [
                 Series(name, counts, [results[f"{name}, {count} images", "gap"] for count in counts], name)
                 for name in models
@@ -339,7 +336,7 @@ def generalization(lab: Lab) -> Finding:
             log_x=True,
         ),
         more=(
-            against_wrong_labels("Training accuracy less test accuracy", "gap, points", "gap"),
-            against_wrong_labels("Test accuracy", "test accuracy, %", "accuracy"),
+            by_label_noise("Generalization gap", "generalization gap, points", "gap"),
+            by_label_noise("Test accuracy", "test accuracy, %", "accuracy"),
         ),
     )

@@ -1,4 +1,4 @@
-"""What can be counted: parameters by formula, and what grows with the size of an image."""
+"""What can be counted: parameters by formula, and how costs grow with image size."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from zoo.models.ledger import read_ledger
 SIDES = (28, 56, 112, 224)  # pixels
 UNITS, FILTERS = 64, 64
 ROUNDS = 7
-# Images of the largest size that are timed at once, of a smaller size as many more as make the same work: what a call
-# costs by itself, and how many cores it can use, is then the same for all.
+# Batch sizes at the largest image size. Smaller images have larger batches of the same multiply-accumulates, so that
+# the overhead of a call and the number of cores in use are the same for all.
 TIMED = {"dense": 256, "conv": 16}
-# The worked examples of courses: inputs or input channels, outputs, and whether there are biases.
+# Worked examples of courses: name -> (parameters, shape of the kernel, biases).
 EXAMPLES = {
     "100×100×3 pixels to 100 neurons, no biases": (3_000_000, (30_000, 100), False),
     "32 filters of 3×3×3, no biases": (864, (3, 3, 3, 32), False),
@@ -35,27 +35,27 @@ EXAMPLES = {
 
 @experiment(
     "formulas",
-    claim="A dense layer has I×O + O parameters, a conv layer k·k·Cin·Cout + Cout, whatever the image's size.",
-    refuted_if="Keras counts another number for any dense or conv layer of the zoo, or for one of four worked "
+    claim="A dense layer has I×O + O parameters, a conv layer k·k·Cin·Cout + Cout, independent of image size.",
+    refuted_if="Keras counts a different number for any dense or conv layer of the zoo, or for any of four worked "
     "examples.",
-    held_equal="Nothing has to be: these are counts.",
-    beware="Parameters aren't cost: a conv layer uses each of its own once for every position.",
+    held_equal="Not applicable: these are counts.",
+    beware="Parameters aren't compute: a conv layer uses each of its weights at every position.",
 )
 def formulas(lab: Lab) -> Finding:
-    """Every dense and conv layer of every model of the zoo is built for 28x28x1 and for 32x32x3 pixels (those of Keras'
-    applications for the latter alone), and the number of its weights, as Keras counts them, is compared with the
-    formula; so are the four examples. Depthwise layers, which share no input, have a formula of their own.
+    """Every dense and conv layer of every model of the zoo is built for 28x28x1 and 32x32x3 pixels (models on Keras
+    Applications for the latter alone). The number of its parameters, as Keras counts them, is compared with the
+    formula; so are the four examples. Depthwise layers have a different formula and are left out.
     """
     examples = {name: lab.observe(name, partial(_counted, *kind[1:])) for name, kind in EXAMPLES.items()}
     small, large = ([each.name for each in found] for found in (definitions(), pretrained_definitions()))
-    layers = lab.observe("layers of the zoo that differ, and all", partial(_layers_that_differ, small, large))
+    layers = lab.observe("layers that differ, and all layers", partial(_layers_that_differ, small, large))
     off = sum(examples[name][0] != kind[0] for name, kind in EXAMPLES.items())
     places = range(len(EXAMPLES))
-    counted = f"of {layers[1]:.0f} layers and {len(EXAMPLES)} examples, those that differ"
+    counted = f"differences from the formula, of {layers[1]:.0f} layers and {len(EXAMPLES)} examples"
     return Finding(
         effects=(Effect(counted, layers[:1] + off, "layers", most=0, exact=True),),
         chart=Chart(
-            "Parameters of four layers, by formula and as counted",
+            "Parameters of four layers, by formula and as counted by Keras",
             "layer",
             "parameters",
             [
@@ -81,7 +81,7 @@ def _counted(shape: tuple[int, ...], biases: bool) -> list[float]:
 
 
 def _layers_that_differ(small: Sequence[str], large: Sequence[str]) -> tuple[float, float]:
-    """How many of them, and of how many. large: models that take no images of 28 pixels."""
+    """Layers whose count differs from the formula, and all. large: models that take no images of 28 pixels."""
     differ = seen = 0
     built = [(name, size) for name in small for size in ((28, 28, 1), (32, 32, 3))]
     for name, size in (*built, *((name, (32, 32, 3)) for name in large)):
@@ -99,25 +99,28 @@ def _layers_that_differ(small: Sequence[str], large: Sequence[str]) -> tuple[flo
 
 @experiment(
     "growth",
-    claim="With the side s of an image the parameters of a dense layer grow as s², those of a conv layer don't; the "
-    "work of both grows as s².",
-    refuted_if="The exponent of a dense layer's parameters isn't 2 within 0.05; it is a limit if that of a conv "
-    "layer's isn't 0, if that of either's multiply-accumulates isn't 2 within 0.05, or that of the time they take "
-    "isn't within 0.3.",
-    held_equal="64 neurons against 64 filters of 3x3, gray images of 28 to 224 pixels a side.",
-    beware="That a conv layer has few parameters doesn't make it cheap: here it does nine times the work.",
+    claim="On images of s×s pixels, the parameters of a dense layer grow as s², those of a conv layer stay constant; "
+    "the multiply-accumulates of both grow as s².",
+    refuted_if="The exponent of a dense layer's parameters isn't 2 (within 0.05). The claim has limits if that of a "
+    "conv layer's parameters isn't 0, if that of either layer's multiply-accumulates isn't 2 (within 0.05), or if that "
+    "of their time isn't 2 (within 0.3).",
+    held_equal="64 neurons and 64 filters of 3x3, on gray images of 28 to 224 pixels a side.",
+    beware="Few parameters don't make a conv layer cheap: here it takes nine times the multiply-accumulates of the "
+    "dense layer.",
 )
 def growth(lab: Lab) -> Finding:
-    """A dense layer on all pixels and a conv layer are built for ever larger images; parameters, multiply-accumulates
-    and bytes are counted. The time is for one of 256 images of 224 pixels at once (dense) or of 16 (conv), and of as
-    many more smaller ones as make the same work; the least of three in each of seven rounds. Exponents are slopes on
-    logarithmic scales.
+    """A dense layer on all pixels and a conv layer are built for increasing image sizes; parameters,
+    multiply-accumulates and bytes are counted. Time per image is measured on batches of 256 images of 224x224 pixels
+    (dense) or 16 (conv), and on larger batches of smaller images with the same multiply-accumulates: the minimum of
+    three runs in each of seven rounds. Exponents are slopes on log-log scales.
     """
     counted, timed = {}, {}
     for kind in ("dense", "conv"):
         for side in SIDES:
-            counted[kind, side] = lab.observe(f"{kind}, {side}: parameters, work, bytes", partial(_costs, kind, side))
-            timed[kind, side] = lab.observe(f"{kind}, {side}: seconds for one image", partial(_seconds, kind, side))
+            counted[kind, side] = lab.observe(
+                f"{kind}, {side}: parameters, multiply-accumulates, bytes", partial(_costs, kind, side)
+            )
+            timed[kind, side] = lab.observe(f"{kind}, {side}: seconds per image", partial(_seconds, kind, side))
 
     def exponent(kind: str, what: int) -> np.ndarray[Any, Any]:
         return np.array([_slope([counted[kind, side][what] for side in SIDES])])
@@ -125,10 +128,10 @@ def growth(lab: Lab) -> Finding:
     def exponents_of_time(kind: str) -> np.ndarray[Any, Any]:
         return np.array([_slope([timed[kind, side][k] for side in SIDES]) for k in range(ROUNDS)])
 
-    def against_side(title: str, y: str, cost: Callable[[str, int], Sample]) -> Chart:
+    def by_side(title: str, y: str, cost: Callable[[str, int], Sample]) -> Chart:
         series = [Series(kind, SIDES, [cost(kind, side) for side in SIDES], kind) for kind in TIMED]
         return Chart(
-            f"{title} against the side of the image",
+            f"{title} vs. image size",
             "side of the image, pixels",
             y,
             series,
@@ -147,9 +150,9 @@ def growth(lab: Lab) -> Finding:
             Effect("conv layer, time", exponents_of_time("conv"), unit, least=1.7, most=2.3),
         ),
         chart=Chart(
-            "Parameters and multiply-accumulates against the side of the image",
+            "Parameters and multiply-accumulates vs. image size",
             "side of the image, pixels",
-            "number",
+            "count",
             [
                 Series(f"{kind}, {name}", SIDES, [[counted[kind, side][k]] for side in SIDES], kind, k)
                 for k, name in enumerate(("parameters", "multiply-accumulates"))
@@ -159,8 +162,8 @@ def growth(lab: Lab) -> Finding:
             log_y=True,
         ),
         more=(
-            against_side("Memory of weights and outputs", "bytes", lambda kind, side: counted[kind, side][2:]),
-            against_side("Time for one image", "microseconds", lambda kind, side: 1e6 * timed[kind, side]),
+            by_side("Memory of weights and outputs", "bytes", lambda kind, side: counted[kind, side][2:]),
+            by_side("Time per image", "microseconds", lambda kind, side: 1e6 * timed[kind, side]),
         ),
     )
 
@@ -183,7 +186,7 @@ def _costs(kind: str, side: int) -> Sequence[float]:
 
 
 def _seconds(kind: str, side: int) -> Sequence[float]:
-    """Of one image among those that are timed at once, round by round."""
+    """Per image of a batch, in each round."""
     import tensorflow as tf
 
     model = _layer(kind, side)

@@ -1,4 +1,4 @@
-"""Locality and shared weights: what a conv layer assumes of an image, and what it has from it."""
+"""Locality and weight sharing: the inductive biases of a conv layer, and what each is worth."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from pipelines.study.lab import ADAMW, Arm, Lab
 from pipelines.study.models import CONV, DENSE, conv, dense, hybrid, unshared
 from zoo.data import DataSet
 
-STRIDES = (2, 1, 2, 1)  # where filters aren't shared, large maps have millions of weights
+STRIDES = (2, 1, 2, 1)  # unshared filters on large feature maps would have millions of weights
 
 
 def scrambled_images(count: int, block: int, seed: int) -> DataSet:
-    """So many training images of Fashion-MNIST, scrambled within blocks."""
+    """Fashion-MNIST with `count` training images, its pixels permuted within blocks."""
     return changed(subset("fashion-mnist", count, seed), lambda images: scrambled(images, block))
 
 
 @experiment(
     "locality",
-    claim="A conv layer lives off neighboring pixels that belong together. Put the pixels of all images into one "
-    "other order, and a conv model loses what it was ahead; a dense model doesn't notice.",
-    refuted_if="The conv model loses less than 2 points by a full scramble; it is a limit if the dense model changes "
-    "by 1 point or more, or if the conv model is still ahead of the dense one.",
-    held_equal="Training images, order of batches, updates, optimizer; the two models have as many parameters.",
-    beware="Both models learn the scrambled images: it isn't shown that a trained model survives a scramble, which "
-    "neither does. A conv model of another depth may lose more or less. All seeds have the same scramble.",
+    claim="A conv layer relies on local structure: neighboring pixels are correlated. A fixed permutation of the "
+    "pixels of all images costs a conv model its lead, and leaves a dense model's accuracy unchanged.",
+    refuted_if="The full permutation costs the conv model less than 2 points. The claim has limits if the dense "
+    "model's accuracy changes by 1 point or more, or if the conv model is still ahead of the dense model.",
+    held_equal="Training images, order of batches, updates, optimizer, and parameter count (within 10 %).",
+    beware="Both models are trained on the permuted images: no trained model survives a permutation of its inputs. A "
+    "conv model of another depth may lose more or less. All seeds share one permutation.",
 )
 def locality(lab: Lab) -> Finding:
-    """Fashion-MNIST with its pixels in a fixed other order within blocks of 1 (as they are), 2, 4, 7, 14 and 28 pixels
-    a side, in training and test alike; a dense and a conv model learn each anew, with each seed.
+    """The pixels of Fashion-MNIST are permuted within blocks of 1 (unchanged), 2, 4, 7, 14 and 28 pixels a side, by one
+    fixed permutation, in training and test images alike. A dense and a conv model are trained on each.
     """
     blocks = lab.choose((1, 2, 4, 7, 14, 28), (1, 7, 28))
     count, updates = lab.usual
@@ -48,23 +48,23 @@ def locality(lab: Lab) -> Finding:
     }
     results = lab.train(arms)
 
-    def lost(name: str) -> Sample:
+    def change(name: str) -> Sample:
         return results[f"{name}, blocks of 28"] - results[f"{name}, blocks of 1"]
 
     return Finding(
         effects=(
-            Effect("conv model, scrambled against not", lost("conv"), "points", most=-2),
-            Effect("dense model, scrambled against not", lost("dense"), "points", least=-1, most=1),
+            Effect("conv, permuted minus original pixels", change("conv"), "points", most=-2),
+            Effect("dense, permuted minus original pixels", change("dense"), "points", least=-1, most=1),
             Effect(
-                "conv against dense model, both scrambled",
+                "conv minus dense, both on permuted pixels",
                 results["conv, blocks of 28"] - results["dense, blocks of 28"],
                 "points",
                 most=0,
             ),
         ),
         chart=Chart(
-            "Accuracy after the pixels were scrambled within blocks",
-            "side of the scrambled blocks, pixels (1: none)",
+            "Test accuracy on pixels permuted within blocks",
+            "side of the blocks, pixels (1: unchanged)",
             "test accuracy, %",
             [
                 Series(name, range(len(blocks)), [results[f"{name}, blocks of {block}"] for block in blocks], name)
@@ -77,30 +77,30 @@ def locality(lab: Lab) -> Finding:
 
 @experiment(
     "weight-sharing",
-    claim="Sharing a filter over all positions lets a conv layer learn from few images what filters of each "
-    "position's own would have to learn everywhere anew.",
-    refuted_if="With the fewest images, shared filters are ahead of unshared ones by less than 2 points; it is a "
-    "limit if they aren't ahead with the most, if they aren't ahead by 2 points of a dense model of about as many "
-    "parameters, or of unshared ones where an average over positions follows both.",
-    held_equal="Shapes of all layers and features, and so multiply-accumulates; training images, updates (to a whole "
-    "number of passes), optimizer. Unshared filters have more parameters by their nature.",
-    beware="The average takes from shared filters, and from them alone, where in the image they found something. The "
-    "images of this set are centerd: where things lie anywhere, unshared filters have a harder time. Another rate of "
-    "the optimizer moves a point or two from one to the other.",
+    claim="Weight sharing lets a conv layer learn from few images what a locally connected layer, whose filters aren't "
+    "shared between positions, must learn at each position separately.",
+    refuted_if="With the fewest images, shared filters are ahead of unshared ones by less than 2 points. The claim has "
+    "limits if they aren't ahead with the most images, if they are ahead of a dense model of similar parameter count "
+    "by less than 2 points, or of unshared filters by less than 2 points when global average pooling follows both.",
+    held_equal="Shapes of all layers and feature maps, and so multiply-accumulates; training images, updates (rounded "
+    "up to whole epochs), optimizer. Unshared filters have more parameters by definition.",
+    beware="Global average pooling discards positions, which costs shared filters alone: unshared ones encode them. "
+    "The images of this data set are centered: where objects lie anywhere, unshared filters are at a disadvantage. "
+    "Another learning rate shifts a point or two from one to the other.",
 )
 def weight_sharing(lab: Lab) -> Finding:
-    """The same four layers with filters that are shared, and with filters of each position's own (locally connected),
-    under a layer of logits that sees all positions, and under an average over positions; and a dense model. All learn
-    by AdamW, as Muon would take the filters of all positions for one matrix.
+    """The same four layers with shared and with unshared filters (conv and locally connected layers), under a dense
+    layer on all positions and under global average pooling; and a dense model. All are trained with AdamW, since Muon
+    would treat the filters of all positions as one matrix.
     """
     counts = lab.choose((300, 2_000, 10_000), (300, 2_000))
     _, updates = lab.usual
     filters, units = lab.choose(((16, 16, 24, 32), 35), ((6, 6, 8, 12), 10))
     models = {
         "shared": (hybrid(*filters, strides=STRIDES, units=()), "conv", 0),
-        "unshared": (unshared(*filters, strides=STRIDES, averaged=False), "unshared", 0),
-        "shared, averaged": (conv(*filters, strides=STRIDES), "conv", 1),
-        "unshared, averaged": (unshared(*filters, strides=STRIDES), "unshared", 1),
+        "unshared": (unshared(*filters, strides=STRIDES, pooled=False), "unshared", 0),
+        "shared, pooled": (conv(*filters, strides=STRIDES), "conv", 1),
+        "unshared, pooled": (unshared(*filters, strides=STRIDES), "unshared", 1),
         "dense": (dense(units), "dense", 0),
     }
     results = lab.train(
@@ -111,24 +111,24 @@ def weight_sharing(lab: Lab) -> Finding:
         }
     )
 
-    def ahead(count: int, of: str, which: str = "shared") -> Sample:
-        return results[f"{which}, {count} images"] - results[f"{of}, {count} images"]
+    def lead(count: int, other: str, which: str = "shared") -> Sample:
+        return results[f"{which}, {count} images"] - results[f"{other}, {count} images"]
 
     few, many = counts[0], counts[-1]
     return Finding(
         effects=(
-            Effect(f"shared against unshared filters, {few:,} images", ahead(few, "unshared"), "points", least=2),
-            Effect(f"shared against unshared filters, {many:,} images", ahead(many, "unshared"), "points", least=0),
-            Effect(f"shared filters against dense, {few:,} images", ahead(few, "dense"), "points", least=2),
+            Effect(f"shared minus unshared filters, {few:,} images", lead(few, "unshared"), "points", least=2),
+            Effect(f"shared minus unshared filters, {many:,} images", lead(many, "unshared"), "points", least=0),
+            Effect(f"shared filters minus dense, {few:,} images", lead(few, "dense"), "points", least=2),
             Effect(
-                f"shared against unshared filters, averaged, {few:,} images",
-                ahead(few, "unshared, averaged", "shared, averaged"),
+                f"shared minus unshared filters, global average pooling, {few:,} images",
+                lead(few, "unshared, pooled", "shared, pooled"),
                 "points",
                 least=2,
             ),
         ),
         chart=Chart(
-            "Accuracy against training images",
+            "Test accuracy vs. training images",
             "training images",
             "test accuracy, %",
             [

@@ -1,4 +1,4 @@
-"""Translation: what a model makes of a thing that lies elsewhere."""
+"""Translation: whether a model recognizes shifted objects, and whether feature maps shift with the image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pipelines.plotting.svg import Chart, Series
 from pipelines.study.experiment import experiment
 from pipelines.study.finding import Effect, Finding, Sample
-from pipelines.study.images import moved, subset
+from pipelines.study.images import shifted, subset
 from pipelines.study.lab import Arm, Lab, accuracy
 from pipelines.study.models import CONV, DENSE, HYBRID, conv
 from zoo.data import DataSet
@@ -22,45 +22,46 @@ from zoo.models.backend import start_keras
 SHIFTS = tuple(range(9))  # pixels
 
 
-def accuracy_when_moved(model: Any, data_set: DataSet, shifts: Sequence[int] = SHIFTS) -> Mapping[str, float]:
-    """Accuracy on the test images after moves by so many pixels down and to the right, their mean, in points."""
+def accuracy_when_shifted(model: Any, data_set: DataSet, shifts: Sequence[int] = SHIFTS) -> Mapping[str, float]:
+    """Accuracy on the test images shifted by so many pixels, the mean of down and to the right; in points."""
     test = data_set.test
     found = {}
     for by in shifts:
         ways = {(by, 0), (0, by)}
-        found[f"moved {by}"] = 100 * float(
-            np.mean([accuracy(model, replace(test, inputs=moved(test.inputs, *way))) for way in sorted(ways)])
+        found[f"shift {by}"] = 100 * float(
+            np.mean([accuracy(model, replace(test, inputs=shifted(test.inputs, *way))) for way in sorted(ways)])
         )
     return found
 
 
 @experiment(
     "translation",
-    claim="A conv model with an average over all positions knows a thing that has moved, which a dense model doesn't "
-    "unless it was shown it there; a dense head on conv features lies between the two.",
-    refuted_if="At a move by 4 pixels, the conv model loses less than 10 points less than the dense model does; it is "
-    "a limit if it does so at a move that is no whole stride, if it loses more than 5 points itself, if the hybrid "
-    "isn't between the two, or if training on moved images doesn't save the dense model 2 points at 2 pixels.",
-    held_equal="Training images, updates, optimizer, number of parameters (within a tenth); the test images are "
-    "moved on black, and what passes the border is lost.",
-    beware="Strides and margins make even a conv net notice moves: invariance is a matter of degree. Other data sets, "
-    "whose things lie anywhere, teach it to all models.",
+    claim="A conv model with global average pooling recognizes shifted objects; a dense model doesn't, unless it is "
+    "trained on shifted images; a dense head on conv features lies between the two.",
+    refuted_if="After a shift by 4 pixels, the dense model loses less than 10 points more than the conv model. The "
+    "claim has limits if that is so after a shift that isn't a multiple of the stride, if the conv model itself loses "
+    "more than 5 points, if the hybrid isn't between the two, or if training on shifted images saves the dense model "
+    "less than 2 points at 2 pixels.",
+    held_equal="Training images, updates, optimizer, and parameter count (within 10 %). Test images are shifted on "
+    "black; what crosses the border is cropped.",
+    beware="Strides and padding make even a conv model sensitive to shifts: invariance is a matter of degree. On data "
+    "sets whose objects lie anywhere, all models learn it.",
 )
 def translation(lab: Lab) -> Finding:
-    """A dense, a conv and a hybrid model learn Fashion-MNIST as it is, and again with images moved by up to 2 pixels;
-    each is asked about the test images moved by 0 to 8 pixels, down and to the right.
+    """A dense, a conv and a hybrid model are trained on the original images of Fashion-MNIST, and on images shifted by
+    up to 2 pixels; each is tested on images shifted by 0 to 8 pixels, down and to the right.
     """
     count, updates = lab.usual
     shifts = lab.choose(SHIFTS, (0, 2, 4))
     models = {"dense": DENSE[lab.size], "conv": CONV[lab.size], "hybrid": HYBRID[lab.size]}
     results = lab.train(
         {
-            f"{name}, {'moved' if augmentation == 'light' else 'as they are'}": Arm(
+            f"{name}, {'shifted' if augmentation == 'light' else 'original'} images": Arm(
                 architecture,
                 partial(subset, "fashion-mnist", count),
                 updates,
                 {"augmentation": augmentation, "mirrored": "no"},
-                partial(accuracy_when_moved, shifts=shifts),
+                partial(accuracy_when_shifted, shifts=shifts),
                 family=name,
             )
             for augmentation in ("none", "light")
@@ -68,56 +69,58 @@ def translation(lab: Lab) -> Finding:
         }
     )
 
-    def lost(name: str, by: int, learned: str = "as they are") -> Sample:
-        return results[f"{name}, {learned}", f"moved {by}"] - results[f"{name}, {learned}", "moved 0"]
+    def change(name: str, by: int, training: str = "original") -> Sample:
+        return results[f"{name}, {training} images", f"shift {by}"] - results[f"{name}, {training} images", "shift 0"]
 
-    def saved(name: str, other: str, by: int = 4) -> Sample:
-        return lost(name, by) - lost(other, by)
+    def difference(name: str, other: str, by: int = 4, least: float = 0) -> Effect:
+        sample = change(name, by) - change(other, by)
+        return Effect(f"change of accuracy at a shift of {by} pixels, {name} minus {other}", sample, "points", least)
 
     odd = lab.choose(3, 2)  # the conv model's strides are 4 in all
     return Finding(
         effects=(
-            Effect("by so much less conv loses than dense, 4 pixels", saved("conv", "dense"), "points", least=10),
-            Effect(f"the same, {odd} pixels", saved("conv", "dense", odd), "points", least=10),
-            Effect("conv model moved by 4 pixels, against not moved", lost("conv", 4), "points", least=-5),
-            Effect("by so much less hybrid loses than dense, 4 pixels", saved("hybrid", "dense"), "points", least=0),
-            Effect("by so much less conv loses than hybrid, 4 pixels", saved("conv", "hybrid"), "points", least=0),
+            difference("conv", "dense", least=10),
+            difference("conv", "dense", odd, least=10),
+            Effect("change of accuracy at a shift of 4 pixels, conv", change("conv", 4), "points", least=-5),
+            difference("hybrid", "dense"),
+            difference("conv", "hybrid"),
             Effect(
-                "by so much less dense loses at 2 pixels when shown moved images",
-                lost("dense", 2, "moved") - lost("dense", 2),
+                "change of accuracy at a shift of 2 pixels, dense trained on shifted minus on original images",
+                change("dense", 2, "shifted") - change("dense", 2),
                 "points",
                 least=2,
             ),
         ),
         chart=Chart(
-            "Accuracy when the test images move",
-            "pixels by which test images are moved",
+            "Test accuracy on shifted images",
+            "shift of the test images, pixels",
             "test accuracy, %",
             [
                 Series(
-                    f"{name}, {learned}",
+                    f"{name}, {training} images",
                     shifts,
-                    [results[f"{name}, {learned}", f"moved {by}"] for by in shifts],
+                    [results[f"{name}, {training} images", f"shift {by}"] for by in shifts],
                     name,
                     dash,
                 )
-                for dash, learned in enumerate(("as they are", "moved"))
+                for dash, training in enumerate(("original", "shifted"))
                 for name in models
             ],
         ),
     )
 
 
-MARGIN = 20  # pixels around an image: what is moved stays in sight, and no feature that is compared sees the border
+MARGIN = 20  # pixels around an image: nothing is cropped, and no receptive field that is compared has the border
 COMPARED = 500  # images
 
 
-def changes_when_moved(model: Any, data_set: DataSet, moves: Sequence[int]) -> Mapping[str, float]:
-    """How far the last map of a conv model differs from what it was, after moves of so many pixels to the right.
+def changes_when_shifted(model: Any, data_set: DataSet, shifts: Sequence[int]) -> Mapping[str, float]:
+    """How far a conv model's last feature map changes when images are shifted by so many pixels to the right.
 
-    "map": from the map as it was. "moved map": from the map moved as far, to the nearest whole feature. "average": of
-    each channel over all positions. Each is a root mean square as a share of the standard deviation of what it is
-    compared with, over images and positions: 0 is no change.
+    "feature map": from the original feature map (invariance error). "shifted feature map": from the original feature
+    map shifted as far, to the nearest whole feature (equivariance error). "global average": of each channel over all
+    positions. Each is a root mean square difference, as a share of the standard deviation of what it is compared with,
+    over images and positions: 0 is no change.
     """
     keras = start_keras()
     height, width = data_set.height + 2 * MARGIN, data_set.width + 2 * MARGIN
@@ -127,26 +130,26 @@ def changes_when_moved(model: Any, data_set: DataSet, moves: Sequence[int]) -> M
     last = next(layer for layer in reversed(wide.layers) if len(layer.output.shape) == 4)
     features = keras.Model(wide.input, last.output)
     stride = width // last.output.shape[2]
-    field = np.pad(data_set.test.inputs[:COMPARED], ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0)))
+    padded = np.pad(data_set.test.inputs[:COMPARED], ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0)))
 
-    def look(by: int) -> NDArray[np.float64]:
-        return np.asarray(features.predict(moved(field, 0, by), batch_size=100, verbose=0), np.float64)
+    def maps(by: int) -> NDArray[np.float64]:
+        return np.asarray(features.predict(shifted(padded, 0, by), batch_size=100, verbose=0), np.float64)
 
-    def inner(maps: NDArray[np.float64]) -> NDArray[np.float64]:
+    def inner(whole: NDArray[np.float64]) -> NDArray[np.float64]:
         edge = 12 // stride
-        return maps[:, edge:-edge, edge:-edge]
+        return whole[:, edge:-edge, edge:-edge]
 
-    before = look(0)
+    before = maps(0)
     found = {}
-    for by in moves:
-        after = look(by)
+    for by in shifts:
+        after = maps(by)
         nearest = min(
             _share(inner(after), inner(np.roll(before, features_by, axis=2)))
             for features_by in (by // stride, -(-by // stride))
         )
-        found[f"moved map {by}"] = nearest
-        found[f"map {by}"] = _share(inner(after), inner(before))
-        found[f"average {by}"] = _share(inner(after).mean((1, 2)), inner(before).mean((1, 2)))
+        found[f"shifted feature map {by}"] = nearest
+        found[f"feature map {by}"] = _share(inner(after), inner(before))
+        found[f"global average {by}"] = _share(inner(after).mean((1, 2)), inner(before).mean((1, 2)))
     return found
 
 
@@ -158,55 +161,57 @@ def _share(now: NDArray[np.float64], before: NDArray[np.float64]) -> float:
 
 @experiment(
     "equivariance",
-    claim="The map of a conv layer moves with the image. Strides break that, but for moves by whole strides; the "
-    "average over all positions hardly changes.",
-    refuted_if="Without strides, the map after a move by 1 pixel differs from the moved map by more than a hundredth "
-    "of its deviation; it is a limit if, with strides, it does so for a move by their product, or differs by less than "
-    "a tenth for a move by 1 pixel, or if the average changes more than half as much as the map.",
-    held_equal="Images; they lie on a wide black field, so that nothing leaves it and no border is seen.",
-    beware="A move that crosses the border of an image changes what is seen, and padding with zeros tells a deep "
-    "layer where the border is: in practice invariance is worse.",
+    claim="A conv layer is equivariant to translation: its feature map shifts with the image. Strides break that, "
+    "except for shifts by multiples of the stride; the global average is nearly invariant.",
+    refuted_if="Without strides, the feature map after a shift by 1 pixel differs from the shifted feature map by more "
+    "than 0.01 standard deviations. The claim has limits if, with strides, that is so for a shift by their product, if "
+    "it differs by less than 0.1 for a shift by 1 pixel, or if the global average changes more than half as much as "
+    "the feature map.",
+    held_equal="Images; they are padded with black, so that nothing is cropped and no border is within a receptive "
+    "field.",
+    beware="A shift across the border of an image crops it, and zero padding gives deep layers the position of the "
+    "border: in practice invariance is worse.",
 )
 def equivariance(lab: Lab) -> Finding:
-    """Two conv models learn Fashion-MNIST, without strides and with two of 2. The last map is compared for test
-    images and for the same moved by 1 to 4 pixels.
+    """Two conv models are trained on Fashion-MNIST, without strides and with two strides of 2. Their last feature maps
+    are compared between test images and the same images shifted by 1 to 4 pixels.
     """
     count, updates = lab.usual
-    moves = (1, 2, 3, 4)
+    shifts = (1, 2, 3, 4)
     models = {"without strides": conv(8, 8, 12, 16, strides=(1, 1, 1, 1)), "with strides": CONV["14 k"]}
-    measure = partial(changes_when_moved, moves=moves)
+    measure = partial(changes_when_shifted, shifts=shifts)
     results = lab.train(
         {
             name: Arm(architecture, partial(subset, "fashion-mnist", count), updates, measure=measure)
             for name, architecture in models.items()
         }
     )
-    strided = {what: results["with strides", what] for what in ("moved map 1", "moved map 4", "average 2", "map 2")}
-    unit = "deviations"
+
+    def equivariance_error(name: str, by: int, least: float | None = None, most: float | None = None) -> Effect:
+        pixels = "1 pixel" if by == 1 else f"{by} pixels"
+        error = results[name, f"shifted feature map {by}"]
+        return Effect(f"equivariance error {name}, shift of {pixels}", error, "standard deviations", least, most)
+
     return Finding(
         effects=(
-            Effect("without strides, moved by 1", results["without strides", "moved map 1"], unit, most=0.01),
-            Effect("strides of 4 in all, moved by 4", strided["moved map 4"], unit, most=0.01),
-            Effect("strides of 4 in all, moved by 1", strided["moved map 1"], unit, least=0.1),
+            equivariance_error("without strides", 1, most=0.01),
+            equivariance_error("with strides", 4, most=0.01),
+            equivariance_error("with strides", 1, least=0.1),
             Effect(
-                "change of the average, of that of the map, moved by 2",
-                strided["average 2"] / strided["map 2"],
-                "of 1",
+                "change of the global average / of the feature map, with strides, shift of 2 pixels",
+                results["with strides", "global average 2"] / results["with strides", "feature map 2"],
+                "×",
                 most=0.5,
             ),
         ),
         chart=Chart(
-            "Change of the last map and of its average when the image moves",
-            "pixels by which images are moved",
+            "Change of the last feature map and of its global average vs. shift",
+            "shift of the images, pixels",
             "change, standard deviations",
             [
-                Series(f"{told}, {name}", moves, [results[name, f"{what} {by}"] for by in moves], what, dash)
+                Series(f"{what}, {name}", shifts, [results[name, f"{what} {by}"] for by in shifts], what, dash)
                 for dash, name in enumerate(models)
-                for what, told in (
-                    ("map", "map"),
-                    ("moved map", "map against the moved one"),
-                    ("average", "average over positions"),
-                )
+                for what in ("feature map", "shifted feature map", "global average")
             ],
         ),
     )
