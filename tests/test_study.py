@@ -281,7 +281,7 @@ def test_what_an_older_version_measured_stops_no_other_experiment(store, planted
     planted(32)
     assert main(["study", "planted", "--quick", "--seeds", "2"]) == 0
     told = capsys.readouterr()
-    assert "the full study what is true" in told.err
+    assert "results are those of the full study" in told.err
     assert "left out of the report: mlruns/study/tables.json holds no training" in told.err
     assert "planted" in told.out
     assert main(["study", "--report", "--folder", "mlruns/study"]) == 1, "asked for all, it says what is missing"
@@ -351,7 +351,7 @@ def test_results_under_earlier_names_are_read_and_saved_under_those_of_today(sto
 def test_numbers_that_nobody_counted_are_told(store, capsys):
     """An observation that is shorter than what its experiment asks for."""
     record = Record(store / "formulas.json")
-    for name in (*EXAMPLES, "layers of the zoo that differ, and all"):
+    for name in (*EXAMPLES, "layers that differ, and all layers"):
         record.observe(name, Observed("key", [], "machine", "commit"))
         record.numbers(name)
     record.finished((1, 2), quick=False)

@@ -1,4 +1,4 @@
-"""The report of a study: one page that loads nothing, and the same as Markdown with its charts beside it."""
+"""The report of a study: one self-contained page, and the same as Markdown with its charts beside it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from pipelines.study.record import Record
 PAGE_FILE, TEXT_FILE = "report.html", "README.md"
 TITLE = "What is true of dense and conv layers"
 QUICK = (
-    "This is the quick study: fewer images, updates, seeds and conditions than the method says, and mostly smaller "
-    "models. Its intervals are wide, and conv models, which begin more slowly, are behind in it where they are ahead "
-    "after more updates: it shows how an experiment goes, and the full study what is true."
+    "This is the quick study: fewer images, updates, seeds and conditions than the method states, and mostly smaller "
+    "models. Its intervals are wide, and conv models, which learn more slowly at first, are behind where they are "
+    "ahead after more updates. It shows how an experiment works; results are those of the full study."
 )
 _TOLD = {  # of one claim, and of several
     Verdict.HOLDS: ("holds", "hold"),
@@ -97,7 +97,7 @@ def page(found: Sequence[Found], in_full: Mapping[str, Verdict]) -> str:
             f"<p><strong>{QUICK}</strong></p>" if is_quick(found) else "",
             f"<p>{escape(_foreword(found))}</p>",
             f"<p>{' '.join(_badge(verdict, told) for verdict, told in _tally(found))}</p>",
-            '<table class="rows"><thead><tr><th>claim</th><th>its heart (95 % interval)</th><th>verdict</th>'
+            '<table class="rows"><thead><tr><th>claim</th><th>main effect (95 % interval)</th><th>verdict</th>'
             f"{'<th>in full</th>' if in_full else ''}</tr></thead><tbody>{summary}</tbody></table>",
             *(_section(e, f, r, made) for e, f, r in found),
             "</body></html>\n",
@@ -121,7 +121,7 @@ def _section(experiment: Experiment, finding: Finding, record: Record, made: _Ma
     return (
         f'<section id="{experiment.name}"><h2>{escape(experiment.name)} {_badge(finding.verdict)}</h2>'
         f"<p><strong>Claim:</strong> {escape(experiment.claim)}</p>{metrics}"
-        '<table class="rows"><thead><tr><th>effect</th><th>measured (95 % interval)</th><th>claimed</th><th>it is</th>'
+        '<table class="rows"><thead><tr><th>effect</th><th>measured (95 % interval)</th><th>claimed</th><th>result</th>'
         f"</tr></thead><tbody>{effects}</tbody></table><dl>{facts}</dl>"
         f"<p><code>{_command(experiment, record)}</code></p></section>"
     )
@@ -170,7 +170,7 @@ def text(found: Sequence[Found], in_full: Mapping[str, Verdict]) -> str:
         markdown.filled(plain(_foreword(found))),
         ", ".join(f"**{told}**" for _, told in _tally(found)),
         markdown.table(
-            ("experiment", "claim", "its heart (95 % interval)", "verdict", *(("in full",) if in_full else ())), rows
+            ("experiment", "claim", "main effect (95 % interval)", "verdict", *(("in full",) if in_full else ())), rows
         ),
     ]
     for e, f, r in found:
@@ -182,7 +182,7 @@ def text(found: Sequence[Found], in_full: Mapping[str, Verdict]) -> str:
             f"## {e.name}",
             markdown.filled(f"**{f.verdict}**. *Claim*: {plain(e.claim)}"),
             *(f"![{plain(chart.title)}]({name})" for name, chart in _charts(e, f)),
-            markdown.table(("effect", "measured (95 % interval)", "claimed", "it is"), effects),
+            markdown.table(("effect", "measured (95 % interval)", "claimed", "result"), effects),
             *(markdown.filled(f"*{name}*: {plain(fact)}") for name, fact in _facts(e, r, made)),
             f"    {_command(e, r)}",
         ]
@@ -201,25 +201,26 @@ def _charts(experiment: Experiment, finding: Finding) -> Iterable[tuple[str, Dra
 def _foreword(found: Sequence[Found]) -> str:
     seconds = [seconds for _, seconds in _made_by(found).values()]
     return (
-        f"{_many(len(found), 'claim')}, tested: what would refute each is written down beside it, and its verdict is "
-        f"computed from the effects. {_many(len(seconds), 'training')}, {_time(sum(seconds))}; models that several "
-        "experiments have in common are trained once. An effect is a mean over seeds, with its 95 % interval by "
-        "Student's t: a seed has other weights and another order of the images, and draws others to learn from "
-        "where not all are learned; another number of threads is as another seed. Test images are the same for all "
-        "seeds, but for those of tables; 10,000 others of Fashion-MNIST would move a difference by about half a point, "
-        "too. A claim holds if all intervals lie where it says, holds with limits if the first, its heart, does, and "
-        "is refuted if that one lies wholly elsewhere; else it is undecided. Most criteria were there before the "
-        "metrics, as the repository's history shows; a limit that is thought of later can only weaken a verdict."
+        f"{_many(len(found), 'claim')}, tested: the criterion that would refute each is written down beside it, and "
+        f"its verdict is computed from the effects. {_many(len(seconds), 'training')}, {_time(sum(seconds))}; models "
+        "that several experiments share are trained once. An effect is a mean over seeds, with its 95 % interval by "
+        "Student's t. Seeds differ in initial weights, in the order of images and, unless all are used, in the "
+        "training images drawn; another number of threads acts like another seed. The test images are the same for "
+        "all seeds, except for tables; another 10,000 test images of Fashion-MNIST would change a difference by about "
+        "half a point as well. A claim holds if all intervals lie within the claimed bounds, holds with limits if that "
+        "of the first, the main effect, does, and is refuted if that one lies entirely outside; otherwise it is "
+        "undecided. Most criteria were written before the measurements, as the repository's history shows; a limit "
+        "that was added later can only weaken a verdict."
     )
 
 
 def is_quick(found: Sequence[Found]) -> bool:
-    """Whether any of it is, which `QUICK` is then to be said of."""
+    """Whether any of the results are of the quick study, so that the report starts with `QUICK`."""
     return any(record.quick for _, _, record in found)
 
 
 def _limits(finding: Finding) -> Sequence[str]:
-    """What is against a claim that holds, and what is undecided."""
+    """Of a claim that holds with limits: the effects that contradict it or are undecided."""
     if finding.verdict is not Verdict.LIMITS:
         return []
     return [f"{e.judgement}: {e.name}" for e in finding.effects if e.judgement is not Judgement.AS_CLAIMED]
@@ -239,7 +240,7 @@ _Made: TypeAlias = Mapping[str, tuple[str, float]]  # key of a training -> the e
 
 
 def _made_by(found: Sequence[Found]) -> _Made:
-    """Who made each training: equal ones are made once, and looked up by the other experiments in no time."""
+    """Which experiment made each training: equal ones are made once, and only looked up by other experiments."""
     made: dict[str, tuple[str, float]] = {}
     for experiment, _, record in found:
         for measured in record.trainings.values():
@@ -249,7 +250,7 @@ def _made_by(found: Sequence[Found]) -> _Made:
 
 
 def _tally(found: Sequence[Found]) -> Sequence[tuple[Verdict, str]]:
-    """How many claims came to each verdict that any came to, in words."""
+    """How many claims have each verdict that occurs, as text."""
     verdicts = [finding.verdict for _, finding, _ in found]
     counts = {verdict: verdicts.count(verdict) for verdict in Verdict}
     return [(verdict, f"{count} {_TOLD[verdict][count > 1]}") for verdict, count in counts.items() if count]
@@ -259,7 +260,7 @@ def _facts(experiment: Experiment, record: Record, made: _Made) -> Iterable[tupl
     yield "Method", experiment.method
     yield "Held equal", experiment.held_equal
     yield "What would refute it", experiment.refuted_if
-    yield "Don't conclude", experiment.beware
+    yield "Caveats", experiment.beware
     trainings = [measured for (_, seed), measured in record.trainings.items() if seed in record.seeds]
     if trainings:
         keys = {each.key for each in trainings}
@@ -268,9 +269,9 @@ def _facts(experiment: Experiment, record: Record, made: _Made) -> Iterable[tupl
         parts = [f"{len(own)} of its own in {_time(sum(own))}"] if own else []
         parts += [f"{len(keys) - len(own)} shared with {', '.join(others)}"] if others else []
         told = f"{_many(len(keys), 'training')}, seeds 1 to {len(record.seeds)}"
-        yield "Made", f"{told}: {'; '.join(parts)}"
+        yield "Trainings", f"{told}: {'; '.join(parts)}"
     if record.observed:
-        yield "Counted and timed on", "; ".join(sorted({each.machine for each in record.observed.values()}))
+        yield "Machine", "; ".join(sorted({each.machine for each in record.observed.values()}))
 
 
 def _command(experiment: Experiment, record: Record) -> str:

@@ -194,7 +194,7 @@ def depth(lab: Lab) -> Finding:
     return Finding(
         effects=(
             Effect(
-                f"{last} layers minus {first}",
+                f"{last} layers minus {first} layer",
                 results[f"{last} layers"] - results[f"{first} layers"],
                 "points",
                 least=20,
