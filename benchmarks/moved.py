@@ -42,15 +42,15 @@ def moves(images: Pixels) -> Iterator[tuple[str, Pixels]]:
     for scale in (0.7, 1.3):
         yield f"{scale} times the size", moved(images, scale=scale)
     for degrees in (15, 30):
-        yield f"turned by {degrees}°", moved(images, turn=degrees)
+        yield f"rotated by {degrees}°", moved(images, rotate=degrees)
     for block in (2, 4, 7, 28):
         yield f"scrambled in blocks of {block} × {block}", scrambled(images, block)
 
 
-def moved(images: Pixels, right: float = 0, down: float = 0, scale: float = 1, turn: float = 0) -> Pixels:
-    """Shifted by pixels, scaled, and turned by degrees, around the middle; the edge fills what is uncovered."""
+def moved(images: Pixels, right: float = 0, down: float = 0, scale: float = 1, rotate: float = 0) -> Pixels:
+    """Shifted by pixels, scaled, and rotated by degrees, around the center; the edge fills what is uncovered."""
     height, width = images.shape[1:3]
-    angle = np.deg2rad(turn)
+    angle = np.deg2rad(rotate)
     rows, columns = np.mgrid[:height, :width].astype(float)
     u, v = columns - (width - 1) / 2 - right, rows - (height - 1) / 2 - down
     x = np.clip((np.cos(angle) * u + np.sin(angle) * v) / scale + (width - 1) / 2, 0, width - 1)
@@ -77,7 +77,7 @@ def scrambled(images: Pixels, block: int) -> Pixels:
 
 
 def shuffled(places: NDArray[np.int64]) -> NDArray[np.uint32]:
-    """The finaliser of MurmurHash3: each number gets another one of its own."""
+    """The finalizer of MurmurHash3: each number gets another one of its own."""
     h = places.astype(np.uint32)
     h ^= h >> 16
     h *= np.uint32(0x85EBCA6B)

@@ -34,7 +34,7 @@ def data_in(page):
 
 
 def changed(export, folder, **metadata):
-    """A copy of an export that says something else of itself."""
+    """A copy of an export with other metadata."""
     copy = shutil.copytree(export, folder / "changed")
     manifest = read_manifest(copy)
     files = tuple(describe_file(copy, copy / known.path) for known in manifest.files)
@@ -47,8 +47,8 @@ def test_a_page_holds_the_files_and_the_samples_that_its_exports_share(tmp_path,
     monkeypatch.setenv("ZOO_EXPORTS", str(EXPORTS))
     page = tmp_path / "page.html"
     assert main(["demo", "digits/mlp-small", "digits/lenet5", "--out", str(page), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told == {"page": str(page), "size": page.stat().st_size, "exports": ["digits/mlp-small", "digits/lenet5"]}
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == {"page": str(page), "size": page.stat().st_size, "exports": ["digits/mlp-small", "digits/lenet5"]}
     data = data_in(page)
     assert [model["name"] for model in data["models"]] == ["mlp-small", "lenet5"]
     assert [sample["label"] for sample in data["samples"]] == list("0123456789")
@@ -56,7 +56,7 @@ def test_a_page_holds_the_files_and_the_samples_that_its_exports_share(tmp_path,
         expected = json.loads((EXPORTS / "digits" / model["name"] / "samples" / "samples.json").read_text())
         assert model["expected"] == [sample["probabilities"] for sample in expected]
         assert model["first_layer"]["text"].startswith("First layer, ")
-    assert data["ground"] == 0
+    assert data["background"] == 0
     assert list(tmp_path.iterdir()) == [page]
 
 
@@ -65,11 +65,23 @@ def test_the_same_exports_give_the_same_page(tmp_path):
     assert first == second
 
 
+def test_a_manifest_with_the_names_of_before_gives_the_same_page(tmp_path):
+    export = changed(DIGITS, tmp_path)
+    today = demo([export], tmp_path / "today.html").page
+    manifest = json.loads((export / "manifest.json").read_text())
+    figures = {name.replace("images", "pictures"): value for name, value in manifest.pop("metrics").items()}
+    (export / "manifest.json").write_text(json.dumps({**manifest, "figures": figures}))
+    assert "test_pictures" in figures
+    assert demo([export], tmp_path / "before.html").page.read_bytes() == today.read_bytes()
+    (model,) = data_in(today)["models"]
+    assert f"Test accuracy {figures['test_accuracy']:.2%} on {figures['test_pictures']:,.0f} images" in model["facts"]
+
+
 def test_images_on_white_are_drawn_on_white(tmp_path):
     copy = shutil.copytree(DIGITS, tmp_path / "white")
     for path in (copy / "samples").glob("*.png"):
         Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
-    assert data_in(demo([changed(copy, tmp_path)], tmp_path / "page.html").page)["ground"] == 255
+    assert data_in(demo([changed(copy, tmp_path)], tmp_path / "page.html").page)["background"] == 255
 
 
 def test_no_name_can_end_its_element(tmp_path):
@@ -118,7 +130,7 @@ def test_a_damaged_export_is_refused_and_nothing_is_written(tmp_path, capsys):
     assert not (tmp_path / "page.html").exists()
 
 
-def test_a_page_that_cannot_be_written_is_told(tmp_path, capsys):
+def test_a_page_that_cannot_be_written_is_reported(tmp_path, capsys):
     assert main(["demo", str(DIGITS), "--out", str(tmp_path / "nowhere" / "page.html")]) == 1
     assert "can't be written (No such file or directory): name another file by --out" in capsys.readouterr().err
 
@@ -144,9 +156,9 @@ def test_first_layers_are_found_in_the_file(name, shape):
     export = EXPORTS / "fashion-mnist" / name
     weights = first_weights(onnx.load(export / "model.onnx"), read_manifest(export).metadata)
     assert weights.shape == shape
-    if name == "softmax":  # an image moves its own answer as these say, whatever the file does with it
+    if name == "softmax":  # these weights alone determine how the logits of two images differ
         image = np.random.default_rng(4).integers(0, 256, (2, 28, 28, 1), dtype=np.uint8)
         session = onnxruntime.InferenceSession(export / "model.onnx")
         (logits,) = session.run(["logits"], {INPUT: image})
-        told = np.tensordot(image[1].astype(float) - image[0], weights, 3)
-        assert np.allclose(logits[1] - logits[0], told, atol=1e-3)
+        difference = np.tensordot(image[1].astype(float) - image[0], weights, 3)
+        assert np.allclose(logits[1] - logits[0], difference, atol=1e-3)

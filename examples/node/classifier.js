@@ -1,4 +1,4 @@
-// An export of Classifier Zoo in Node.js: its file in onnxruntime, its labels, and its own samples as a first test.
+// An export of Classifier Zoo in Node.js: its file in onnxruntime, its labels, and its samples as a first test.
 
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
@@ -6,26 +6,26 @@ import { basename, join } from "node:path";
 
 import * as onnxruntime from "onnxruntime-node";
 
-import { PictureError, readPicture } from "./pictures.js";
+import { ImageError, readImage } from "./images.js";
 
-export { PictureError };
+export { ImageError };
 
 const TOLERANCE = 1e-5; // of a probability, as in the verification of exports
 
-/** What is no export, is damaged, or answers otherwise than it should; the message is one sentence for its user. */
+/** No export, a damaged one, or one whose predictions aren't those expected; the message is one sentence. */
 export class ExportError extends Error {
   name = "ExportError";
 }
 
 /**
- * The classifier of an export's folder, after it answered the pictures in samples/ as expected.
+ * The classifier of an export's folder, once its predictions for samples/ are those expected.
  *
  * @param {string} folder
  * @param {onnxruntime.InferenceSession.SessionOptions} [options] of onnxruntime, such as {intraOpNumThreads: 1}
  */
 export async function load(folder, options = {}) {
   const { metadata, files } = await readJson(folder, "manifest.json");
-  if (metadata.columns) throw new ExportError(`${folder} classifies the rows of a table, expected one for pictures`);
+  if (metadata.columns) throw new ExportError(`${folder} classifies the rows of a table, expected one that classifies images`);
   const model = await read(folder, "model.onnx");
   const digest = createHash("sha256").update(model).digest("hex");
   if (files.find((file) => file.path === "model.onnx")?.sha256 !== digest) {
@@ -45,35 +45,35 @@ export class Classifier {
   }
 
   /**
-   * Label, probability (0..1) and ranking, likeliest first, of one picture of any size.
+   * Label, probability (0..1) and ranking, likeliest first, for one image of any size.
    *
-   * @param {string | Buffer} picture a path, or the bytes of a JPEG, PNG, WebP, GIF or TIFF
+   * @param {string | Buffer} image a path, or the bytes of a JPEG, PNG, WebP, GIF or TIFF
    * @returns {Promise<{label: string, probability: number, ranking: {label: string, probability: number}[]}>}
    */
-  async predict(picture) {
-    const probabilities = await this.probabilities(picture);
+  async predict(image) {
+    const probabilities = await this.probabilities(image);
     const ranking = this.labels
       .map((label, place) => ({ label, probability: probabilities[place] }))
       .sort((one, other) => other.probability - one.probability);
     return { ...ranking[0], ranking };
   }
 
-  /** The bare answer for one picture: Float32Array [K], in the order of the labels. */
-  async probabilities(picture) {
+  /** The probabilities for one image: Float32Array [K], in the order of the labels. */
+  async probabilities(image) {
     const { channels } = this.metadata;
-    const [bytes, where] = Buffer.isBuffer(picture) ? [picture] : [await readPictureFile(picture), picture];
-    const { data, height, width } = await readPicture(bytes, channels, where);
+    const [bytes, where] = Buffer.isBuffer(image) ? [image] : [await readImageFile(image), image];
+    const { data, height, width } = await readImage(bytes, channels, where);
     const images = new onnxruntime.Tensor("uint8", data, [1, height, width, channels]);
     const { probabilities } = await this.session.run({ images }, ["probabilities"]);
     return probabilities.data;
   }
 }
 
-async function readPictureFile(path) {
+async function readImageFile(path) {
   try {
     return await readFile(path);
   } catch (error) {
-    throw new PictureError(`${path} can't be read (${error.code})`);
+    throw new ImageError(`${path} can't be read (${error.code})`);
   }
 }
 
@@ -86,7 +86,7 @@ async function checkSamples(classifier, folder) {
     if (!(difference <= TOLERANCE)) {
       const by = difference.toExponential(1);
       throw new ExportError(
-        `${folder} answers its own sample ${name} otherwise than expected, by ${by} in probability: ` +
+        `${folder} predicts its own sample ${name} differently than expected, by ${by} in probability: ` +
           "export the model again",
       );
     }

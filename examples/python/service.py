@@ -1,6 +1,6 @@
 """A web service that classifies images: python service.py EXPORT... [--host HOST] [--port PORT].
 
-Each export tests itself on its own samples before the service listens: one that answers otherwise stops the start.
+Before the service listens, each export tests itself on its samples: one whose predictions differ stops the start.
 """
 
 import argparse
@@ -30,8 +30,8 @@ class Ranked(BaseModel):
     probability: float
 
 
-class Answer(BaseModel):
-    """What an image was taken for. ranking: all labels, likeliest first."""
+class Prediction(BaseModel):
+    """The prediction for an image. ranking: all labels, likeliest first."""
 
     model: str
     label: str
@@ -40,7 +40,7 @@ class Answer(BaseModel):
 
 
 class About(BaseModel):
-    """A model that the service answers with. test_accuracy: 0..1, on images that had no part in its making."""
+    """A model of the service. test_accuracy: 0..1, on the test set."""
 
     model: str
     family: str
@@ -52,7 +52,7 @@ class About(BaseModel):
 
 
 class Health(BaseModel):
-    """Ready: each model is loaded, and has answered its samples as expected."""
+    """Ready: each model is loaded, and its predictions for its samples are those expected."""
 
     status: Literal["ready"] = "ready"
 
@@ -76,7 +76,7 @@ BODIES = {
 
 
 def create_app(folders: Sequence[Path]) -> FastAPI:
-    """The service for these exports; the first one answers where a request names none."""
+    """The service for these exports; the first one is used where a request names none."""
     classifiers = {f"{loaded.metadata.data_set}/{loaded.metadata.model}": loaded for loaded in map(load, folders)}
     if len(classifiers) < len(folders):
         sys.exit(f"{len(folders)} exports have {len(classifiers)} names, expected a name each: leave out the others")
@@ -84,7 +84,7 @@ def create_app(folders: Sequence[Path]) -> FastAPI:
     app = FastAPI(
         title="Image classifier",
         version="1",
-        description=f"Post an image, get its label. `{default}` answers, unless you name another model.",
+        description=f"Post an image, get its label: by `{default}`, unless you name another model.",
     )
 
     @app.get("/health", tags=["service"])
@@ -109,7 +109,7 @@ def create_app(folders: Sequence[Path]) -> FastAPI:
     )
     async def predict(
         request: Request, model: Annotated[str, Query(description="one of /models", examples=[default])] = default
-    ) -> Answer:
+    ) -> Prediction:
         """Classify an image: JPEG, PNG, WebP, GIF, BMP, TIFF or PPM of any size, as the body or as a form's file."""
         if model not in classifiers:
             raise HTTPException(404, f"no model is called {model!r}: there are {', '.join(classifiers)}")
@@ -119,14 +119,14 @@ def create_app(folders: Sequence[Path]) -> FastAPI:
         except zoo.ImageError as error:
             raise HTTPException(422, str(error)) from None
         ranking = [Ranked(label=label, probability=probability) for label, probability in found.ranking]
-        return Answer(model=model, label=found.label, probability=found.probability, ranking=ranking)
+        return Prediction(model=model, label=found.label, probability=found.probability, ranking=ranking)
 
     return app
 
 
 def load(folder: Path) -> zoo.Classifier:
-    """The classifier of an export that answers its own samples as expected; SystemExit where it doesn't."""
-    classifier = zoo.load(folder, threads=1)  # for an image: the service answers several at once
+    """The classifier of an export; SystemExit where its predictions for its samples aren't those expected."""
+    classifier = zoo.load(folder, threads=1)  # for an image: the service handles several at once
     if classifier.columns:
         sys.exit(f"{folder} classifies the rows of a table, expected an export that classifies images")
     try:
@@ -140,14 +140,14 @@ def load(folder: Path) -> zoo.Classifier:
         difference = max(abs(found[label] - expected[label]) for label in expected)
         if not difference <= TOLERANCE:  # `not <=`: NaN fails too
             sys.exit(
-                f"{folder} answers its own sample {name} otherwise than expected, by {difference:.1e} in probability: "
-                "export the model again"
+                f"{folder} predicts its own sample {name} differently than expected, by {difference:.1e} in "
+                "probability: export the model again"
             )
     return classifier
 
 
 def about(name: str, classifier: zoo.Classifier) -> About:
-    """What an export says of itself."""
+    """What an export's metadata says."""
     metadata = classifier.metadata
     return About(
         model=name,

@@ -1,5 +1,5 @@
 // Builds the page that `zoo demo` fills: one HTML file with its style and script inside, allowed by their hashes, and
-// beside it onnxruntime's WebAssembly, packed. Same sources, same pages: the test builds them again and compares.
+// beside it onnxruntime's WebAssembly, compressed. Same sources, same pages: the test builds them again and compares.
 
 import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -21,7 +21,7 @@ for (const [name, runtime] of Object.entries(RUNTIMES)) {
     entryPoints: ["src/main.ts"],
     bundle: true,
     minify: true,
-    legalComments: "inline", // onnxruntime's licence
+    legalComments: "inline", // onnxruntime's license
     format: "iife", // a page that lies in a folder may not load modules
     target: "es2022",
     alias: { "onnxruntime-web": runtime.package },
@@ -32,8 +32,8 @@ for (const [name, runtime] of Object.entries(RUNTIMES)) {
   const script = bundled.outputFiles[0].text;
   if (/<\/script|<!--/i.test(script)) throw new Error("the script would end its own element");
   const style = readFileSync("src/page.css", "utf8");
-  // Nothing is fetched, from nowhere: models and runtime lie in the page. Pictures are those that lie in it, and those
-  // that somebody drops on it.
+  // The page fetches nothing: it contains the models and the runtime. Images are those that it contains, and those
+  // that its reader adds.
   const policy = [
     "default-src 'none'",
     `script-src ${hash(script)} 'wasm-unsafe-eval'`,

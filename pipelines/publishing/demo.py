@@ -17,18 +17,19 @@ import onnx
 
 from pipelines.core.support.atomic import atomic_file
 from pipelines.exporting.graph.resizing import resizing_model
+from pipelines.plotting.style import FAMILY_COLORS
 from pipelines.publishing.first_layer import first_layer
 from zoo.contract import MODEL_FILE, SAMPLES_FILE, SAMPLES_FOLDER, Manifest, check_file, read_manifest
 from zoo.errors import ExportError
 from zoo.images import LARGEST_IMAGE, read_image
 from zoo.runtime.loading import find_export
 
-# Of an export's recipe, in words for the page.
-LEARNED = {
-    "none": "learned from images as they are",
-    "mirror": "learned from images, some of them mirrored where that keeps the label",
-    "light": "learned from images shifted by up to 1/14 of the side",
-    "strong": "learned from images shifted by up to 1/14 of the side, some of them partly covered",
+# The `augmentation` of an export's recipe, in words for the page.
+AUGMENTATIONS = {
+    "none": "trained without augmentation",
+    "mirror": "trained on mirrored images, where mirroring keeps the label",
+    "light": "trained on images shifted by up to 1/14 of the side",
+    "strong": "trained on images shifted by up to 1/14 of the side and partly erased",
 }
 
 
@@ -51,7 +52,7 @@ class _Export:
 def demo(
     exports: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str] = "demo.html", *, webgpu: bool = False
 ) -> Demo:
-    """Write a page in which the exports answer for the same images: samples, files, photographs and drawings.
+    """Write a page in which the exports classify the same images: samples, files, photographs and drawings.
 
     exports: folders, or names such as digits/lenet5; all of them for images, with the same labels, size, channels
     and resizing. The page holds everything, the models and onnxruntime too, and opens from a folder or any web host.
@@ -92,7 +93,7 @@ def _check_alike(first: _Export, other: _Export) -> None:
     ):
         if of_first != of_other:
             raise ExportError(
-                f"{other.folder} doesn't go with {first.folder}, models on one page answer the same question: expected "
+                f"{other.folder} doesn't go with {first.folder}, all models on one page have the same task: expected "
                 f"{what} {of_first}, received {of_other}; make a page for each"
             )
 
@@ -106,17 +107,17 @@ def _title(exports: Sequence[_Export]) -> str:
 def _data(exports: Sequence[_Export]) -> dict[str, Any]:
     """What the page's script reads: `Data` in examples/web/src/data.ts."""
     metadata = exports[0].manifest.metadata
-    # Exports of one data set share their samples; an image is told from another by its hash.
+    # Exports of one data set share their samples: images are identified by their hash.
     images: dict[str, dict[str, str]] = {}
-    answers = [_samples(export, images) for export in exports]
+    probabilities = [_samples(export, images) for export in exports]
     shared = len({export.manifest.metadata.data_set for export in exports}) == 1
     return {
         "labels": metadata.labels,
         "height": metadata.height,
         "width": metadata.width,
         "channels": metadata.channels,
-        "ground": _ground([base64.b64decode(sample["png"]) for sample in images.values()]),
-        "largest_picture": LARGEST_IMAGE,
+        "background": _background([base64.b64decode(sample["png"]) for sample in images.values()]),
+        "largest_image": LARGEST_IMAGE,
         "resizing": _base64(
             resizing_model(metadata.height, metadata.width, metadata.channels, metadata.resizing).SerializeToString(
                 deterministic=True
@@ -129,8 +130,9 @@ def _data(exports: Sequence[_Export]) -> dict[str, Any]:
                 "name": export.manifest.metadata.model if shared else export.name,
                 "expected": [expected.get(image) for image in images],
             }
-            for export, expected in zip(exports, answers, strict=True)
+            for export, expected in zip(exports, probabilities, strict=True)
         ],
+        "family_colors": FAMILY_COLORS,
     }
 
 
@@ -151,20 +153,20 @@ def _model(export: _Export) -> dict[str, Any]:
 
 
 def _facts(manifest: Manifest, size: int) -> Iterator[str]:
-    """What the page says of a model below its answer. size: of the file, bytes."""
+    """What the page states below a model's prediction. size: of the file, bytes."""
     metadata, metrics = manifest.metadata, manifest.metrics
-    told = f"Right for {metadata.test_accuracy:.2%}"
+    accuracy = f"Test accuracy {metadata.test_accuracy:.2%}"
     if "test_images" in metrics:
-        told += f" of {int(metrics['test_images']):,} test images"
+        accuracy += f" on {int(metrics['test_images']):,} images"
     if {"test_accuracy_low", "test_accuracy_high"} <= metrics.keys():
-        told += f" ({metrics['test_accuracy_low']:.2%} to {metrics['test_accuracy_high']:.2%})"
-    yield told
+        accuracy += f" (95% interval: {metrics['test_accuracy_low']:.2%} to {metrics['test_accuracy_high']:.2%})"
+    yield accuracy
     if "parameters" in metrics:
         yield f"{int(metrics['parameters']):,} parameters"
     yield f"{size / 1000:,.0f} kB"
     augmentation = metadata.recipe.get("augmentation")
-    if augmentation in LEARNED:
-        yield LEARNED[augmentation]
+    if augmentation in AUGMENTATIONS:
+        yield AUGMENTATIONS[augmentation]
 
 
 def _samples(export: _Export, images: dict[str, dict[str, str]]) -> dict[str, list[float]]:
@@ -189,8 +191,8 @@ def _samples(export: _Export, images: dict[str, dict[str, str]]) -> dict[str, li
     return expected
 
 
-def _ground(images: Sequence[bytes]) -> int:
-    """What a drawing begins with, black (0) or white (255): what most samples have along their edges."""
+def _background(images: Sequence[bytes]) -> int:
+    """The background of a drawing, black (0) or white (255): what most samples have along their edges."""
     edges = []
     for image in images:
         pixels = read_image(image, 1)[..., 0]
@@ -199,7 +201,7 @@ def _ground(images: Sequence[bytes]) -> int:
 
 
 def _filled(runtime: str, data: Mapping[str, Any], title: str) -> str:
-    """The page that examples/web builds, with what belongs into it. runtime: wasm or webgpu."""
+    """The page that examples/web builds, filled in. runtime: wasm or webgpu."""
     folder = files("pipelines.publishing") / "page"
     page = (folder / f"{runtime}.html").read_text(encoding="utf-8")
     contents = {
@@ -208,7 +210,7 @@ def _filled(runtime: str, data: Mapping[str, Any], title: str) -> str:
         "data": json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
         "runtime": _base64((folder / f"{runtime}.wasm.gz").read_bytes()),
     }
-    parts = page.split("<!--zoo:")  # in one pass: a title may look like a mark
+    parts = page.split("<!--zoo:")  # in one pass: a title may look like a placeholder
     filled = [parts[0]]
     for part in parts[1:]:
         name, _, rest = part.partition("-->")

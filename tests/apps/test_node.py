@@ -1,4 +1,4 @@
-"""examples/node, for real: its packages as its lock names them, and the same answers as Python's."""
+"""examples/node, for real: its packages as its lock names them, and the same predictions as Python's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import zoo
 
 pytestmark = pytest.mark.apps
 TOLERANCE = 1e-5  # of a probability
-COLOUR = ROOT / "tests" / "runtime" / "fixture" / "tinted-digits" / "softmax"
+COLOR = ROOT / "tests" / "runtime" / "fixture" / "tinted-digits" / "softmax"
 
 
 @pytest.fixture(scope="module")
@@ -25,77 +25,77 @@ def node(installed_example: Callable[[str], Path]) -> Path:
     return installed_example("node")
 
 
-def classify(node: Path, export: Path, *pictures: Path) -> subprocess.CompletedProcess[str]:
-    command = ["node", node / "classify.js", export, *pictures, "--json"]
+def classify(node: Path, export: Path, *images: Path) -> subprocess.CompletedProcess[str]:
+    command = ["node", node / "classify.js", export, *images, "--json"]
     return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
 
 
-def answers(node: Path, export: Path, *pictures: Path) -> list[dict[str, Any]]:
-    done = classify(node, export, *pictures)
+def predictions(node: Path, export: Path, *images: Path) -> list[dict[str, Any]]:
+    done = classify(node, export, *images)
     assert (done.returncode, done.stderr) == (0, "")
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def probabilities(answer: dict[str, Any]) -> dict[str, float]:
-    return {one["label"]: one["probability"] for one in answer["ranking"]}
+def probabilities(prediction: dict[str, Any]) -> dict[str, float]:
+    return {one["label"]: one["probability"] for one in prediction["ranking"]}
 
 
-def test_each_sample_is_answered_as_expected(node: Path, exports3, samples_of) -> None:
+def test_each_sample_is_predicted_as_expected(node: Path, exports3, samples_of) -> None:
     for export in exports3:
         samples = samples_of(export)
-        found = answers(node, export, *(file for file, *_ in samples))
-        for answer, (file, _, expected) in zip(found, samples, strict=True):
-            assert answer["picture"] == str(file)
-            assert probabilities(answer) == pytest.approx(expected, abs=TOLERANCE)
-            assert answer["label"] == max(expected, key=expected.__getitem__)
-            assert answer["probability"] == max(probabilities(answer).values())
+        found = predictions(node, export, *(file for file, *_ in samples))
+        for prediction, (file, _, expected) in zip(found, samples, strict=True):
+            assert prediction["image"] == str(file)
+            assert probabilities(prediction) == pytest.approx(expected, abs=TOLERANCE)
+            assert prediction["label"] == max(expected, key=expected.__getitem__)
+            assert prediction["probability"] == max(probabilities(prediction).values())
 
 
-def save_pictures(folder: Path) -> list[Path]:
-    """A coloured picture with fine detail in each format and mode that both sides read."""
+def save_images(folder: Path) -> list[Path]:
+    """A color image with fine detail in each format and mode that both sides read."""
     rows, columns = np.mgrid[0:97, 0:131]
-    colours = np.stack([columns * 2 % 256, rows * 2.5 % 256, (rows + columns) * 1.3 % 256], axis=-1)
-    colours = np.clip(colours + np.random.default_rng(0).integers(-20, 21, colours.shape), 0, 255).astype(np.uint8)
-    alpha = np.dstack([colours, columns * 3 % 256]).astype(np.uint8)
-    picture, layer = Image.fromarray(colours), Image.fromarray(alpha)
+    colors = np.stack([columns * 2 % 256, rows * 2.5 % 256, (rows + columns) * 1.3 % 256], axis=-1)
+    colors = np.clip(colors + np.random.default_rng(0).integers(-20, 21, colors.shape), 0, 255).astype(np.uint8)
+    alpha = np.dstack([colors, columns * 3 % 256]).astype(np.uint8)
+    image, layer = Image.fromarray(colors), Image.fromarray(alpha)
     for sampling in (0, 1, 2):  # 4:4:4, 4:2:2, 4:2:0
-        picture.save(folder / f"sampling{sampling}.jpg", quality=85, subsampling=sampling)
+        image.save(folder / f"sampling{sampling}.jpg", quality=85, subsampling=sampling)
     for turn in range(1, 9):
         exif = Image.Exif()
         exif[0x0112] = turn
-        picture.save(folder / f"turn{turn}.jpg", exif=exif)
-    picture.save(folder / "progressive.jpg", progressive=True)
-    picture.convert("CMYK").save(folder / "cmyk.jpg")
+        image.save(folder / f"turn{turn}.jpg", exif=exif)
+    image.save(folder / "progressive.jpg", progressive=True)
+    image.convert("CMYK").save(folder / "cmyk.jpg")
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     swapped = profile.replace(b"rXYZ", b"....").replace(b"bXYZ", b"rXYZ").replace(b"....", b"bXYZ")  # red for blue
-    picture.save(folder / "profile.jpg", icc_profile=swapped)
+    image.save(folder / "profile.jpg", icc_profile=swapped)
     for mode in ("1", "L", "LA", "RGB", "P"):
-        picture.convert(mode).save(folder / f"{mode}.png")
+        image.convert(mode).save(folder / f"{mode}.png")
     layer.save(folder / "RGBA.png")
-    picture.quantize(16).save(folder / "palette-transparent.png", transparency=3)
-    picture.save(folder / "one-colour-transparent.png", transparency=tuple(map(int, colours[0, 0])))
+    image.quantize(16).save(folder / "palette-transparent.png", transparency=3)
+    image.save(folder / "one-color-transparent.png", transparency=tuple(map(int, colors[0, 0])))
     deep = np.random.default_rng(1).integers(0, 65536, (50, 60)).astype(np.uint16)
     Image.fromarray(deep).save(folder / "sixteen-bits.png")
-    picture.save(folder / "lossy.webp")
+    image.save(folder / "lossy.webp")
     layer.save(folder / "transparent.webp", quality=80)
-    picture.quantize(64).save(folder / "frames.gif", save_all=True, append_images=[picture.rotate(180).quantize(64)])
-    picture.save(folder / "colour.tif")
+    image.quantize(64).save(folder / "frames.gif", save_all=True, append_images=[image.rotate(180).quantize(64)])
+    image.save(folder / "color.tif")
     return sorted(folder.iterdir())
 
 
-@pytest.mark.parametrize("channels", [1, 3], ids=["grey model", "colour model"])
-def test_pictures_of_all_kinds_are_answered_as_in_python(node: Path, channels: int, exports3, tmp_path: Path) -> None:
-    export = exports3[1] if channels == 1 else COLOUR
-    pictures = save_pictures(tmp_path)
-    expected = zoo.load(export).predict_batch(pictures)
-    for answer, wanted in zip(answers(node, export, *pictures), expected, strict=True):
-        assert probabilities(answer) == pytest.approx(dict(wanted.ranking), abs=TOLERANCE), answer["picture"]
+@pytest.mark.parametrize("channels", [1, 3], ids=["gray model", "color model"])
+def test_images_of_all_kinds_are_predicted_as_in_python(node: Path, channels: int, exports3, tmp_path: Path) -> None:
+    export = exports3[1] if channels == 1 else COLOR
+    images = save_images(tmp_path)
+    expected = zoo.load(export).predict_batch(images)
+    for prediction, wanted in zip(predictions(node, export, *images), expected, strict=True):
+        assert probabilities(prediction) == pytest.approx(dict(wanted.ranking), abs=TOLERANCE), prediction["image"]
 
 
-def test_an_export_that_answers_otherwise_is_not_used(node: Path, misled: Path) -> None:
+def test_an_export_that_predicts_its_sample_otherwise_is_not_used(node: Path, misled: Path) -> None:
     done = classify(node, misled, misled / "samples" / "0.png")
     assert (done.returncode, done.stdout) == (1, "")
-    assert f"{misled} answers its own sample 3.png otherwise than expected, by 2.0e-5" in done.stderr
+    assert f"{misled} predicts its own sample 3.png differently than expected, by 2.0e-5" in done.stderr
 
 
 def test_a_model_that_its_manifest_does_not_name_is_not_used(node: Path, misled: Path) -> None:
@@ -106,13 +106,13 @@ def test_a_model_that_its_manifest_does_not_name_is_not_used(node: Path, misled:
     assert "isn't the file that manifest.json names" in done.stderr
 
 
-def test_what_is_no_picture_is_told_in_one_sentence(node: Path, exports3, tmp_path: Path) -> None:
+def test_a_file_that_is_no_image_is_reported_in_one_sentence(node: Path, exports3, tmp_path: Path) -> None:
     sample = (exports3[0] / "samples" / "0.png").read_bytes()
     Image.new("1", (8001, 8000)).save(tmp_path / "large.png")
     for name, content, sentence in (
         ("empty.png", b"", "is empty (0 bytes): replace it"),
-        ("page.pdf", b"%PDF-1.7\n", "is not a picture: JPEG, PNG, WebP, GIF, TIFF are read"),
-        ("drawing.svg", b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>', "is not a picture"),
+        ("page.pdf", b"%PDF-1.7\n", "is not an image: JPEG, PNG, WebP, GIF, TIFF are read"),
+        ("drawing.svg", b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>', "is not an image"),
         ("cut.png", sample[: len(sample) // 2], "is damaged, it can't be decoded"),
         ("large.png", None, "is too large, expected at most 64000000 pixels"),
         ("nowhere.png", None, "can't be read (ENOENT)"),
@@ -125,10 +125,10 @@ def test_what_is_no_picture_is_told_in_one_sentence(node: Path, exports3, tmp_pa
         assert done.stderr.count("\n") == 1
 
 
-def test_what_is_no_export_is_told_in_one_sentence(node: Path, tmp_path: Path) -> None:
+def test_a_folder_that_is_no_export_is_reported_in_one_sentence(node: Path, tmp_path: Path) -> None:
     for folder, sentence in (
         (tmp_path, "manifest.json can't be read (ENOENT): name the folder of an export"),
-        (COLOUR.parents[1] / "wine" / "softmax", "classifies the rows of a table, expected one for pictures"),
+        (COLOR.parents[1] / "wine" / "softmax", "classifies the rows of a table, expected one that classifies images"),
     ):
         done = classify(node, folder, tmp_path / "a.png")
         assert done.returncode == 1

@@ -74,7 +74,7 @@ def form(field: str, content: bytes) -> tuple[bytes, str]:
     return head.encode() + content + f"\r\n--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
 
 
-def test_each_sample_is_answered_as_expected_as_body_and_as_form(service: str, exports3, samples_of) -> None:
+def test_each_sample_is_predicted_as_expected_as_body_and_as_form(service: str, exports3, samples_of) -> None:
     for export in exports3:
         url = f"{service}/predict?model=fashion-mnist/{export.name}"
         for file, _, expected in samples_of(export):
@@ -87,12 +87,12 @@ def test_each_sample_is_answered_as_expected_as_body_and_as_form(service: str, e
                 assert answer["probability"] == answer["ranking"][0]["probability"] == max(found.values())
 
 
-def test_the_first_export_answers_where_none_is_named(service: str, exports3, samples_of) -> None:
+def test_the_first_export_is_used_where_none_is_named(service: str, exports3, samples_of) -> None:
     file, *_ = samples_of(exports3[0])[0]
     assert ask(f"{service}/predict", file.read_bytes())[1]["model"] == f"fashion-mnist/{exports3[0].name}"
 
 
-def test_many_at_once_are_answered_each_for_itself(service: str, exports3, samples_of) -> None:
+def test_many_requests_at_once_get_a_prediction_each(service: str, exports3, samples_of) -> None:
     samples = samples_of(exports3[1])
     url = f"{service}/predict?model=fashion-mnist/{exports3[1].name}"
     with ThreadPoolExecutor(16) as pool:
@@ -117,7 +117,7 @@ def test_many_at_once_are_answered_each_for_itself(service: str, exports3, sampl
     ],
     ids=["pdf", "empty", "cut short", "another field", "large", "large form", "no form"],
 )
-def test_what_is_wrong_with_a_request_is_told_in_one_sentence(service: str, body, status: int, sentence: str) -> None:
+def test_errors_in_a_request_are_reported_in_one_sentence(service: str, body, status: int, sentence: str) -> None:
     found, problem = ask(f"{service}/predict", *body)
     assert found == status, problem
     assert sentence in problem["detail"]
@@ -128,7 +128,7 @@ def test_an_upload_of_unknown_length_is_limited_too(service: str) -> None:
     assert ask(f"{service}/predict", pieces)[0] == 413
 
 
-def test_an_unknown_model_is_told_with_those_that_there_are(service: str) -> None:
+def test_an_unknown_model_is_reported_with_those_that_there_are(service: str) -> None:
     status, problem = ask(f"{service}/predict?model=lenet", b"x")
     assert (status, problem["detail"].partition(":")[0]) == (404, "no model is called 'lenet'")
     assert "fashion-mnist/conv-small" in problem["detail"]
@@ -146,9 +146,14 @@ def test_the_models_and_the_description_of_the_service(service: str, exports3) -
 
 @pytest.mark.parametrize(
     ("export", "sentence"),
-    [("misled", "answers its own sample 3.png otherwise than expected, by 2.0e-05"), ("wine", "the rows of a table")],
+    [
+        ("misled", "predicts its own sample 3.png differently than expected, by 2.0e-05"),
+        ("wine", "the rows of a table"),
+    ],
 )
-def test_an_export_that_answers_otherwise_is_not_served(python: Path, export: str, sentence: str, misled: Path) -> None:
+def test_an_export_that_predicts_its_sample_otherwise_is_not_served(
+    python: Path, export: str, sentence: str, misled: Path
+) -> None:
     folder = misled if export == "misled" else ROOT / "tests" / "runtime" / "fixture" / "wine" / "softmax"
     command = [python, EXAMPLE / "service.py", folder, "--port", "1"]
     done = subprocess.run(command, capture_output=True, text=True, env=clean_environment(), timeout=60, check=False)
@@ -161,5 +166,5 @@ def test_the_script_prints_label_and_probability(python: Path, exports3, samples
     for export, place in zip(exports3, (0, 4, 9), strict=True):
         file, _, expected = samples_of(export)[place]
         label, probability = max(expected.items(), key=lambda item: item[1])
-        told = run([python, EXAMPLE / "classify.py", export, file], tmp_path)
-        assert told == f"{label}  {probability:.1%}\n"
+        printed = run([python, EXAMPLE / "classify.py", export, file], tmp_path)
+        assert printed == f"{label}  {probability:.1%}\n"

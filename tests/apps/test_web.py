@@ -1,4 +1,4 @@
-"""The page of `zoo demo` in a real Chromium, opened from its file: it answers as Python does, and fails in words."""
+"""The page of `zoo demo` in a real Chromium, opened from its file: it predicts as Python does, and reports errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from PIL import Image
 import zoo
 from pipelines.publishing.demo import demo
 from zoo.contract import describe_file, read_manifest
-from zoo.images import read_picture
+from zoo.images import read_image
 
 sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = [
@@ -103,7 +103,7 @@ def page(visits, opened):
 
 
 def settled(page, more_than=0):
-    """Wait until the answers to the last change are shown, with times and counts. Returns how many changes there were.
+    """Wait until the predictions after the last change are shown, with times and counts. Returns the number of changes.
 
     The page allows no script, Playwright's own way of waiting among them.
     """
@@ -117,13 +117,13 @@ def settled(page, more_than=0):
 
 
 def after(page, action):
-    """Do something that changes the picture, and wait for the answers."""
+    """Do something that changes the image, and wait for the predictions."""
     before = settled(page)
     action()
     return settled(page, before)
 
 
-def answers(page):
+def predictions(page):
     """[models, K]"""
     cards = page.locator("article").all()
     return np.array([json.loads(card.get_attribute("data-probabilities")) for card in cards])
@@ -135,17 +135,17 @@ def canvas(page, name):
     return base64.b64decode(address.partition(",")[2])
 
 
-def python(exports, picture):
+def python(exports, image):
     """[models, K], by our own package."""
     classifiers = [zoo.load(export, provider="cpu") for export in exports]
-    return np.concatenate([c.probabilities(read_picture(picture, c.channels)[np.newaxis]) for c in classifiers])
+    return np.concatenate([c.probabilities(read_image(image, c.channels)[np.newaxis]) for c in classifiers])
 
 
 def move(page, slider, value):
     return after(page, lambda: page.fill(f"#{slider}", str(value)))
 
 
-def samples_right(page):
+def samples_correct(page):
     return [int(card.locator("dd").nth(1).inner_text().split()[0]) for card in page.locator("article").all()]
 
 
@@ -159,10 +159,10 @@ def upload(page, name, kind, data):
     return lambda: page.set_input_files("#file", {"name": name, "mimeType": kind, "buffer": data})
 
 
-# --- the same answers ------------------------------------------------------------------------------------------------
+# --- the same predictions --------------------------------------------------------------------------------------------
 
 
-def test_every_sample_gets_the_answers_of_python(page, exports3):
+def test_every_sample_gets_the_predictions_of_python(page, exports3):
     listed = json.loads((exports3[0] / "samples" / "samples.json").read_text())
     buttons = page.locator("#samples button").all()
     assert len(buttons) == len(listed) == 10
@@ -170,29 +170,31 @@ def test_every_sample_gets_the_answers_of_python(page, exports3):
     for button, sample in zip(buttons[::-1], listed[::-1], strict=True):
         after(page, button.click)
         assert sample["label"] in page.inner_text("#source-text")
-        largest = max(largest, np.abs(answers(page) - python(exports3, exports3[0] / "samples" / sample["file"])).max())
+        largest = max(
+            largest, np.abs(predictions(page) - python(exports3, exports3[0] / "samples" / sample["file"])).max()
+        )
     assert largest < SAME
     assert "to 2e-7" in page.inner_text("#checked") or float(page.get_attribute("#checked", "data-largest")) < SAME
 
 
-def test_pictures_of_any_size_and_mode_get_the_answers_of_python(page, exports3):
+def test_images_of_any_size_and_mode_get_the_predictions_of_python(page, exports3):
     noise = np.random.default_rng(5)
-    colour = Image.fromarray(noise.integers(0, 256, (61, 97, 3), dtype=np.uint8))
-    clear = colour.copy()
+    color = Image.fromarray(noise.integers(0, 256, (61, 97, 3), dtype=np.uint8))
+    clear = color.copy()
     clear.putalpha(Image.linear_gradient("L").resize(clear.size))
-    large = colour.resize((1900, 1300))
-    for image, most in ((colour, SAME), (colour.convert("L"), SAME), (large, SAME), (clear, 2e-3)):
+    large = color.resize((1900, 1300))
+    for image, most in ((color, SAME), (color.convert("L"), SAME), (large, SAME), (clear, 2e-3)):
         png = as_png(image)
         after(page, upload(page, "a.png", "image/png", png))
         assert f"{image.width:,} × {image.height:,}" in page.inner_text("#source-text")
-        assert np.abs(answers(page) - python(exports3, png)).max() < most
+        assert np.abs(predictions(page) - python(exports3, png)).max() < most
     turned = io.BytesIO()
     exif = Image.Exif()
     exif[0x0112] = 6
     large.save(turned, "JPEG", quality=95, exif=exif)
     after(page, upload(page, "a.jpg", "image/jpeg", turned.getvalue()))
     assert "1,300 × 1,900" in page.inner_text("#source-text")
-    assert np.abs(answers(page) - python(exports3, turned.getvalue())).max() < 2e-2
+    assert np.abs(predictions(page) - python(exports3, turned.getvalue())).max() < 2e-2
 
 
 @pytest.mark.parametrize(
@@ -201,75 +203,75 @@ def test_pictures_of_any_size_and_mode_get_the_answers_of_python(page, exports3)
         ("right", -3, "3 pixels left"),
         ("down", 1, "1 pixel down"),
         ("scale", 1.3, "1.30 times"),
-        ("turn", -25, "25° left"),
+        ("rotate", -25, "25° left"),
         ("scramble", 2, "4 × 4 blocks"),
     ],
 )
-def test_each_slider_moves_the_pixels_and_the_models_answer_for_what_is_shown(page, exports3, slider, value, words):
-    before = canvas(page, "seen")
+def test_each_slider_transforms_the_image_and_the_models_predict_what_is_shown(page, exports3, slider, value, words):
+    before = canvas(page, "input")
     move(page, slider, value)
     assert page.locator(f"#{slider} + output").inner_text() == words
     assert page.get_attribute(f"#{slider}", "aria-valuetext") == words
-    seen = canvas(page, "seen")
-    assert seen != before
-    assert np.abs(answers(page) - python(exports3, seen)).max() < SAME
-    # benchmarks/moved.py, which tells what the sliders do to a whole test set, moves pixels in the same way.
-    moved, image = runpy.run_path(str(ROOT / "benchmarks" / "moved.py")), read_picture(before, 1)[np.newaxis]
+    shown = canvas(page, "input")
+    assert shown != before
+    assert np.abs(predictions(page) - python(exports3, shown)).max() < SAME
+    # benchmarks/moved.py, which measures what the sliders do to a whole test set, transforms images in the same way.
+    moved, image = runpy.run_path(str(ROOT / "benchmarks" / "moved.py")), read_image(before, 1)[np.newaxis]
     there = moved["scrambled"](image, 4) if slider == "scramble" else moved["moved"](image, **{slider: value})
-    assert np.abs(there[0].astype(int) - read_picture(seen, 1)).max() <= 1
+    assert np.abs(there[0].astype(int) - read_image(shown, 1)).max() <= 1
     after(page, lambda: page.click("#reset"))
-    assert canvas(page, "seen") == before
+    assert canvas(page, "input") == before
 
 
 def test_a_shift_moves_by_whole_pixels_and_the_edge_fills_what_is_uncovered(page):
-    before = read_picture(canvas(page, "seen"), 1)[..., 0]
+    before = read_image(canvas(page, "input"), 1)[..., 0]
     move(page, "right", 3)
     expected = np.concatenate([before[:, :1].repeat(3, axis=1), before[:, :-3]], axis=1)
-    assert np.array_equal(read_picture(canvas(page, "seen"), 1)[..., 0], expected)
+    assert np.array_equal(read_image(canvas(page, "input"), 1)[..., 0], expected)
 
 
 def test_a_scramble_is_one_permutation_that_leaves_no_pixel_out_of_its_block(page):
     buttons = page.locator("#samples button")
     for place, block in ((3, 7), (5, 28)):
         move(page, "scramble", 0)
-        pictures = []
+        originals = []
         for sample in (0, 7):
             after(page, buttons.nth(sample).click)
-            pictures.append(read_picture(canvas(page, "seen"), 1)[..., 0])
+            originals.append(read_image(canvas(page, "input"), 1)[..., 0])
         move(page, "scramble", place)
-        scrambled = [None, read_picture(canvas(page, "seen"), 1)[..., 0]]
+        scrambled = [None, read_image(canvas(page, "input"), 1)[..., 0]]
         after(page, buttons.nth(0).click)
-        scrambled[0] = read_picture(canvas(page, "seen"), 1)[..., 0]
-        pairs = [np.stack(both).reshape(2, 28 // block, block, 28 // block, block) for both in (pictures, scrambled)]
+        scrambled[0] = read_image(canvas(page, "input"), 1)[..., 0]
+        pairs = [np.stack(both).reshape(2, 28 // block, block, 28 // block, block) for both in (originals, scrambled)]
         for row in range(28 // block):
             for column in range(28 // block):
-                # The same pairs of values, of both pictures, in each block: what moved in one moved in the other.
+                # The same pairs of values, of both images, in each block: what moved in one moved in the other.
                 ordered, mixed = (sorted(zip(*pair[:, row, :, column].reshape(2, -1), strict=True)) for pair in pairs)
                 assert ordered == mixed
-        assert (scrambled[0] != pictures[0]).mean() > 0.3
+        assert (scrambled[0] != originals[0]).mean() > 0.3
 
 
-def test_where_a_picture_is_shifted_the_dense_model_fails_and_the_conv_model_holds_on(page):
-    dense, conv, hybrid = samples_right(page)
+def test_where_an_image_is_shifted_the_dense_model_fails_and_the_conv_model_does_not(page):
+    dense, conv, hybrid = samples_correct(page)
     assert min(dense, conv, hybrid) >= 9
     move(page, "right", 4)
-    dense, conv, hybrid = samples_right(page)
+    dense, conv, hybrid = samples_correct(page)
     assert dense <= 5
     assert min(conv, hybrid) >= 8
 
 
 def test_where_small_blocks_are_scrambled_the_conv_model_loses_its_advantage(page):
     move(page, "scramble", 2)
-    dense, conv, _ = samples_right(page)
+    dense, conv, _ = samples_correct(page)
     assert dense > conv
 
 
-# --- pictures come in ------------------------------------------------------------------------------------------------
+# --- images come in --------------------------------------------------------------------------------------------------
 
 
-def test_a_drawing_gets_the_answers_of_python_while_it_grows(page, exports3):
+def test_a_drawing_gets_the_predictions_of_python_while_it_grows(page, exports3):
     after(page, lambda: page.click("#draw"))
-    empty = answers(page)
+    empty = predictions(page)
     box = page.locator("#source").bounding_box()
     place = lambda x, y: (box["x"] + x * box["width"], box["y"] + y * box["height"])  # noqa: E731
     page.mouse.move(*place(0.3, 0.1))
@@ -280,11 +282,11 @@ def test_a_drawing_gets_the_answers_of_python_while_it_grows(page, exports3):
     settled(page, 1)
     time.sleep(0.5)
     settled(page)
-    drawn = answers(page)
+    drawn = predictions(page)
     assert np.abs(drawn - empty).max() > 0.1
     assert np.abs(drawn - python(exports3, canvas(page, "source"))).max() < SAME
     after(page, lambda: page.click("#clear"))
-    assert np.abs(answers(page) - empty).max() < 1e-9
+    assert np.abs(predictions(page) - empty).max() < 1e-9
 
 
 def test_everything_can_be_done_by_keyboard(page, exports3):
@@ -307,13 +309,13 @@ def test_everything_can_be_done_by_keyboard(page, exports3):
     page.keyboard.press("Tab")
     after(page, lambda: page.keyboard.press("Enter"))
     assert "Trouser" in page.inner_text("#source-text")
-    controls = ["draw", "file", "invert", "reset", "right", "down", "scale", "turn", "scramble"]
+    controls = ["draw", "file", "invert", "reset", "right", "down", "scale", "rotate", "scramble"]
     reached = []
     for _ in range(8 + len(controls)):  # the samples that are left, and these
         page.keyboard.press("Tab")
         reached.append(focused())
     assert reached[8:] == controls
-    for slider in ("right", "down", "scale", "turn", "scramble"):
+    for slider in ("right", "down", "scale", "rotate", "scramble"):
         page.focus("#reset")
         tab_to(slider)
         before = page.input_value(f"#{slider}")
@@ -323,12 +325,12 @@ def test_everything_can_be_done_by_keyboard(page, exports3):
     tab_to("draw")
     after(page, lambda: page.keyboard.press("Enter"))
     assert focused() == "source"
-    blank = answers(page)
+    blank = predictions(page)
     for key in ("Space", *["ArrowDown"] * 8, *["ArrowRight"] * 4, "Space"):
         page.keyboard.press(key)
     time.sleep(0.5)
     settled(page)
-    assert np.abs(answers(page) - blank).max() > 0.01
+    assert np.abs(predictions(page) - blank).max() > 0.01
 
 
 DROP = """async ([base64, name, type, event]) => {
@@ -342,52 +344,52 @@ DROP = """async ([base64, name, type, event]) => {
 
 
 @pytest.mark.parametrize("event", ["drop", "paste"])
-def test_a_picture_can_be_dropped_and_pasted(page, exports3, event):
-    picture = exports3[1] / "samples" / "5.png"
-    data = base64.b64encode(picture.read_bytes()).decode()
+def test_an_image_can_be_dropped_and_pasted(page, exports3, event):
+    image = exports3[1] / "samples" / "5.png"
+    data = base64.b64encode(image.read_bytes()).decode()
     after(page, lambda: page.evaluate(DROP, [data, "sandal.png", "image/png", event]))
-    assert np.abs(answers(page) - python(exports3, picture)).max() < SAME
+    assert np.abs(predictions(page) - python(exports3, image)).max() < SAME
     page.evaluate(DROP, ["", "", "", event])
-    assert "holds no picture" in page.inner_text("#problem")
+    assert "holds no image" in page.inner_text("#problem")
 
 
 def test_light_and_dark_can_be_swapped(page, exports3):
     white = as_png(Image.fromarray(255 - np.asarray(Image.open(exports3[0] / "samples" / "1.png"))))
     after(page, upload(page, "on white.png", "image/png", white))
     after(page, lambda: page.check("#invert"))
-    assert np.abs(answers(page) - python(exports3, exports3[0] / "samples" / "1.png")).max() < SAME
+    assert np.abs(predictions(page) - python(exports3, exports3[0] / "samples" / "1.png")).max() < SAME
 
 
-# --- what goes wrong is told -----------------------------------------------------------------------------------------
+# --- errors are reported ---------------------------------------------------------------------------------------------
 
 
 def png_of(width, height):
-    """A picture of one colour, by hand: it is small on disk, whatever its size."""
+    """An image of one color, by hand: it is small on disk, whatever its size."""
     chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))  # noqa: E731
     rows = zlib.compress(bytes((width + 1) * height), 9)
     head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
-def test_what_is_no_picture_is_told_in_words_and_the_page_goes_on(page):
-    before = answers(page)
+def test_a_file_that_is_no_image_is_reported_and_the_page_goes_on(page):
+    before = predictions(page)
     pdf = b"%PDF-1.7\n1 0 obj << /Type /Catalog >> endobj\ntrailer << /Root 1 0 R >>\n%%EOF\n"
     for name, kind, data, words in (
-        ("a.pdf", "application/pdf", pdf, "is not a picture that this browser can read (application/pdf)"),
-        ("a.png", "image/png", b"no picture", "is not a picture that this browser can read"),
-        ("cut.png", "image/png", png_of(64, 64)[:60], "is not a picture that this browser can read"),
+        ("a.pdf", "application/pdf", pdf, "is not an image that this browser can read (application/pdf)"),
+        ("a.png", "image/png", b"no image", "is not an image that this browser can read"),
+        ("cut.png", "image/png", png_of(64, 64)[:60], "is not an image that this browser can read"),
         ("none.png", "image/png", b"", "is empty"),
         ("large.png", "image/png", png_of(10_000, 10_000), "is too large, 10,000 × 10,000 pixels"),
         ("<img src=x onerror=alert(1)>.pdf", "application/pdf", pdf, "“<img src=x onerror=alert(1)>.pdf” is not"),
     ):
         upload(page, name, kind, data)()
         sync_api.expect(page.locator("#problem")).to_contain_text(words)
-    assert np.array_equal(answers(page), before)
+    assert np.array_equal(predictions(page), before)
     after(page, lambda: page.locator("#samples button").nth(2).click())
     assert page.locator("#problem").is_hidden()
 
 
-def test_a_picture_as_large_as_is_allowed_is_reduced_and_told(page):
+def test_an_image_as_large_as_is_allowed_is_reduced_and_the_page_says_so(page):
     after(page, upload(page, "large.png", "image/png", png_of(8000, 6000)))
     assert "reduced to" in page.inner_text("#source-text")
 
@@ -421,7 +423,7 @@ def spoiled(file, folder, spoil):
     return copy
 
 
-def test_a_model_that_does_not_load_says_so_and_the_others_answer(visit, file, tmp_path):
+def test_a_model_that_does_not_load_is_reported_and_the_others_predict(visit, file, tmp_path):
     def spoil(data):
         data["models"][1]["onnx"] = data["models"][1]["onnx"][:4000]
         data["models"][2]["expected"][3][0] = 0.5
@@ -429,8 +431,8 @@ def test_a_model_that_does_not_load_says_so_and_the_others_answer(visit, file, t
     page = visit(spoiled(file, tmp_path, spoil))
     dense, conv, hybrid = page.locator("article").all()
     assert "This model can’t be used" in conv.inner_text()
-    assert "answers otherwise than in Python" in hybrid.inner_text()
-    assert "right" in dense.inner_text()
+    assert "predictions don’t match Python’s" in hybrid.inner_text()
+    assert "correct" in dense.inner_text()
 
 
 def test_a_damaged_page_says_so(visit, file, tmp_path):
@@ -515,7 +517,7 @@ def test_the_page_works_from_a_web_host_too(visit, file):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         page = visit(f"http://127.0.0.1:{server.server_address[1]}/{file.name}")
-        assert samples_right(page) == [10, 10, 10] or min(samples_right(page)) >= 9
+        assert samples_correct(page) == [10, 10, 10] or min(samples_correct(page)) >= 9
         server.shutdown()
 
 
@@ -531,21 +533,21 @@ def test_a_phone_shows_all_of_it_and_can_be_drawn_on(visit, file):
     for control in page.locator("button:visible, .button:visible, select:visible, .slider:visible").all():
         assert control.bounding_box()["height"] >= 40
     after(page, lambda: page.tap("#draw"))
-    blank = answers(page)
+    blank = predictions(page)
     box = page.locator("#source").bounding_box()
     after(page, lambda: page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2))
-    assert np.abs(answers(page) - blank).max() > 1e-4
+    assert np.abs(predictions(page) - blank).max() > 1e-4
 
 
 CONTRAST = """() => {
-    const parse = colour => colour.match(/[\\d.]+/g).map(Number);
+    const parse = color => color.match(/[\\d.]+/g).map(Number);
     const linear = v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
     const light = ([r, g, b]) => [r, g, b].map(v => linear(v / 255))
         .reduce((sum, v, k) => sum + v * [.2126, .7152, .0722][k], 0);
     const ground = element => {
         for (let e = element; e; e = e.parentElement) {
-            const colour = parse(getComputedStyle(e).backgroundColor);
-            if (colour[3] !== 0) return colour;
+            const color = parse(getComputedStyle(e).backgroundColor);
+            if (color[3] !== 0) return color;
         }
         return [255, 255, 255];
     };
@@ -570,7 +572,7 @@ def test_text_stands_out_and_everything_has_a_name(visit, file, scheme):
     assert {text: ratio for text, ratio in contrasts.items() if ratio < 4.5} == {}
     dark = sum(map(int, page.evaluate("getComputedStyle(document.body).backgroundColor")[4:-1].split(","))) < 200
     assert dark == (scheme == "dark")
-    for element in page.locator("input:visible, button:visible, select:visible, img, #seen, #source").all():
+    for element in page.locator("input:visible, button:visible, select:visible, img, #input, #source").all():
         assert element.evaluate(
             "e => (e.ariaLabel || e.alt || e.labels?.[0]?.innerText || e.innerText || e.title).trim()"
         )
@@ -583,14 +585,14 @@ def test_text_stands_out_and_everything_has_a_name(visit, file, scheme):
 
 
 @pytest.mark.parametrize("export", [FIXTURE / "tinted-digits" / "softmax", ROOT / "exports" / "digits" / "lenet5"])
-def test_exports_of_other_sizes_and_colours_answer_as_in_python(visit, export, tmp_path):
+def test_exports_of_other_sizes_and_colors_predict_as_in_python(visit, export, tmp_path):
     page = visit(demo([export], tmp_path / "demo.html").page)
-    assert "all models answer as they do in Python" in page.inner_text("#checked")
-    picture = as_png(Image.fromarray(np.random.default_rng(1).integers(0, 256, (33, 20, 3), dtype=np.uint8)))
-    after(page, upload(page, "a.png", "image/png", picture))
-    assert np.abs(answers(page) - python([export], picture)).max() < 1e-4
-    move(page, "turn", 30)
-    assert np.abs(answers(page) - python([export], canvas(page, "seen"))).max() < 1e-4
+    assert "all models match Python" in page.inner_text("#checked")
+    image = as_png(Image.fromarray(np.random.default_rng(1).integers(0, 256, (33, 20, 3), dtype=np.uint8)))
+    after(page, upload(page, "a.png", "image/png", image))
+    assert np.abs(predictions(page) - python([export], image)).max() < 1e-4
+    move(page, "rotate", 30)
+    assert np.abs(predictions(page) - python([export], canvas(page, "input"))).max() < 1e-4
 
 
 def explaining(export, folder):
@@ -620,7 +622,7 @@ def test_an_activation_map_is_drawn_on_demand_where_there_is_one(visit, exports3
     assert dense.locator("button").is_hidden()
     assert conv.locator("canvas").count() == 0
     after(page, conv.locator("button").click)
-    assert "Orange speaks for T-shirt/top" in conv.locator("figcaption").inner_text()
+    assert "Orange: evidence for T-shirt/top" in conv.locator("figcaption").inner_text()
     drawn = conv.locator("canvas").evaluate("c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]")
     pixels = np.array(drawn).reshape(-1, 4)[:, :3]
     assert (pixels[:, 0] - pixels[:, 2] > 60).mean() > 0.02
@@ -641,14 +643,14 @@ def test_the_graphics_card_is_used_where_it_starts(playwright, tmp_path, card):
         page = browser.new_page()
         page.goto(page_file.as_uri())
         settled(page)
-        assert "all models answer as they do in Python" in page.inner_text("#checked")
+        assert "all models match Python" in page.inner_text("#checked")
         assert ("graphics card (WebGPU)" in page.inner_text("#state")) == card
         assert page.locator("#provider").is_visible() == card
         if card:
             page.select_option("#provider", "wasm")
             sync_api.expect(page.locator("#state")).to_contain_text("your processor", timeout=30_000)
             settled(page, 1)
-            assert len(answers(page)) == 1
+            assert len(predictions(page)) == 1
     finally:
         browser.close()
 

@@ -1,40 +1,45 @@
-// One model's answer. Names come from files that others made: they become text, never markup.
+// One model's prediction. Names come from files that others made: they become text, never markup.
 
-import type { Model } from "./data";
-import { contextOf, show, type Picture } from "./picture";
-import { likeliest, type Answer } from "./runtime";
+import type { Data, Model } from "./data";
+import { made, press } from "./dom";
+import { contextOf, show, type RawImage } from "./image";
+import { likeliest, type Prediction } from "./runtime";
 
 const BARS = 10; // more labels than this, and only the likeliest are shown
 const LIKELIEST = 5;
 
 export class Card {
   readonly element: HTMLElement;
-  readonly short = made("div"); // the answer in three words, for narrow screens
-  private readonly verdict = made("p", "verdict");
+  readonly short = made("div"); // the prediction in three words, for narrow screens
+  private readonly prediction = made("p", "prediction");
   private readonly bars = made("ul", "bars");
   private readonly latency = made("dd", "", "…");
   private readonly samples = made("dd", "", "…");
   private readonly map = made("div", "map");
-  readonly explain = made("button", "", "Show what it looks at") as HTMLButtonElement;
+  readonly mapButton = made("button", "", "Activation map") as HTMLButtonElement;
 
   constructor(
     model: Model,
-    private readonly labels: string[],
+    private readonly data: Data,
   ) {
-    const family = ["dense", "conv", "hybrid"].includes(model.family) ? model.family : "";
-    this.element = made("article", `card ${family}`);
-    this.short.className = family;
+    this.element = made("article", "card");
+    if (Object.hasOwn(data.family_colors, model.family)) {
+      this.element.classList.add(model.family);
+      for (const element of [this.element, this.short]) {
+        element.style.setProperty("--family", data.family_colors[model.family]!);
+      }
+    }
     this.short.append(made("span", "", model.name), made("b"), made("span"));
     const title = made("h3", "", model.name);
     const head = made("header");
     head.append(title, made("span", "kind", model.family));
-    const figures = made("dl", "figures");
-    figures.append(entry("One answer", this.latency), entry("Samples right", this.samples));
-    this.explain.type = "button";
-    this.explain.setAttribute("aria-pressed", "false");
-    this.explain.hidden = true;
-    this.map.append(this.explain);
-    this.element.append(head, this.verdict, this.bars, figures, this.map, made("p", "facts", model.facts));
+    const metrics = made("dl", "metrics");
+    metrics.append(entry("Latency", this.latency), entry("Samples correct", this.samples));
+    this.mapButton.type = "button";
+    press(this.mapButton, false);
+    this.mapButton.hidden = true;
+    this.map.append(this.mapButton);
+    this.element.append(head, this.prediction, this.bars, metrics, this.map, made("p", "facts", model.facts));
     if (model.first_layer) {
       const details = document.createElement("details");
       details.open = matchMedia("(min-width: 40rem)").matches;
@@ -46,31 +51,31 @@ export class Card {
     }
   }
 
-  /** truth: the right label, where it is known. */
-  show(answer: Answer, truth: string | null, seen: Picture): void {
+  /** truth: the true label, where it is known. input: what the model was given, at its size. */
+  show(prediction: Prediction, truth: string | null, input: RawImage): void {
     this.map.hidden = false;
-    const { probabilities } = answer;
+    const { probabilities } = prediction;
     const first = likeliest(probabilities);
-    const label = this.labels[first]!;
-    const told = document.createElement("small");
-    told.append(`${percent(probabilities[first]!)} sure`);
+    const label = this.data.labels[first]!;
+    const details = document.createElement("small");
+    details.append(percent(probabilities[first]!));
     if (truth !== null) {
-      const right = truth === label;
-      told.append(", ", made("span", right ? "right" : "wrong", right ? "✓ right" : `✗ it is: ${truth}`));
+      const correct = truth === label;
+      details.append(" ", made("span", correct ? "correct" : "wrong", correct ? "✓ correct" : `✗ true label: ${truth}`));
     }
-    this.verdict.replaceChildren(label, told);
+    this.prediction.replaceChildren(label, details);
 
-    const [, answered, sure] = this.short.children;
-    answered!.textContent = label;
-    sure!.textContent = `${percent(probabilities[first]!)}${truth === null ? "" : truth === label ? " ✓" : " ✗"}`;
+    const [, predicted, share] = this.short.children;
+    predicted!.textContent = label;
+    share!.textContent = `${percent(probabilities[first]!)}${truth === null ? "" : truth === label ? " ✓" : " ✗"}`;
 
-    const order = [...this.labels.keys()];
+    const order = [...this.data.labels.keys()];
     const shown = order.length <= BARS ? order : order.sort((a, b) => probabilities[b]! - probabilities[a]!).slice(0, LIKELIEST);
     this.bars.replaceChildren(
       ...shown.map((k) => {
         const row = made("li", k === first ? "first" : "");
-        const name = made("span", "label", this.labels[k]!);
-        name.title = this.labels[k]!;
+        const name = made("span", "label", this.data.labels[k]!);
+        name.title = this.data.labels[k]!;
         const track = made("span", "track");
         track.setAttribute("aria-hidden", "true");
         const bar = document.createElement("i");
@@ -80,18 +85,18 @@ export class Card {
         return row;
       }),
     );
-    this.showMap(answer, label, seen);
+    this.showMap(prediction, label, input);
   }
 
-  private showMap({ activation }: Answer, label: string, seen: Picture): void {
+  private showMap({ activation }: Prediction, label: string, input: RawImage): void {
     this.map.querySelector("figure")?.remove();
     if (!activation) return;
     const figure = document.createElement("figure");
     const canvas = document.createElement("canvas");
     canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", `The picture, with what speaks for ${label} in orange`);
-    drawMap(canvas, seen, activation);
-    figure.append(canvas, made("figcaption", "", `Orange speaks for ${label}, blue against it`));
+    canvas.setAttribute("aria-label", `Class activation map for ${label}, over the image`);
+    drawMap(canvas, input, activation);
+    figure.append(canvas, made("figcaption", "", `Orange: evidence for ${label}; blue: against it`));
     this.map.append(figure);
   }
 
@@ -99,23 +104,23 @@ export class Card {
     this.latency.textContent = milliseconds === null ? "…" : time(milliseconds);
   }
 
-  showSamples(right: number, of: number): void {
-    this.samples.textContent = `${right} of ${of}`;
+  showSamples(correct: number, of: number): void {
+    this.samples.textContent = `${correct} of ${of}`;
   }
 
   fail(reason: string): void {
-    this.verdict.replaceChildren(made("span", "problem", `This model can’t be used: ${reason}`));
+    this.prediction.replaceChildren(made("span", "problem", `This model can’t be used: ${reason}`));
     this.bars.replaceChildren();
     this.latency.textContent = this.samples.textContent = "–";
     this.map.hidden = true;
-    const [, answered, sure] = this.short.children;
-    answered!.textContent = "can’t be used";
-    sure!.textContent = "";
+    const [, predicted, share] = this.short.children;
+    predicted!.textContent = "can’t be used";
+    share!.textContent = "";
   }
 }
 
-/** The picture in grey, and over it where the evidence for a label lies. */
-function drawMap(canvas: HTMLCanvasElement, seen: Picture, { values, height, width }: NonNullable<Answer["activation"]>): void {
+/** The image in gray, with the activation map over it. */
+function drawMap(canvas: HTMLCanvasElement, input: RawImage, { values, height, width }: NonNullable<Prediction["activation"]>): void {
   const heat = Object.assign(document.createElement("canvas"), { width, height });
   const image = new ImageData(width, height);
   const most = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0) || 1;
@@ -125,10 +130,10 @@ function drawMap(canvas: HTMLCanvasElement, seen: Picture, { values, height, wid
   });
   contextOf(heat).putImageData(image, 0, 0);
   const small = document.createElement("canvas");
-  show(seen, small);
-  const side = Math.ceil(224 / Math.max(seen.width, seen.height));
-  canvas.width = seen.width * side;
-  canvas.height = seen.height * side;
+  show(input, small);
+  const side = Math.ceil(224 / Math.max(input.width, input.height));
+  canvas.width = input.width * side;
+  canvas.height = input.height * side;
   const context = contextOf(canvas);
   context.imageSmoothingEnabled = false;
   context.filter = "grayscale(1)";
@@ -136,13 +141,6 @@ function drawMap(canvas: HTMLCanvasElement, seen: Picture, { values, height, wid
   context.filter = "none";
   context.imageSmoothingEnabled = true;
   context.drawImage(heat, 0, 0, canvas.width, canvas.height);
-}
-
-export function made(tag: string, kind = "", text = ""): HTMLElement {
-  const element = document.createElement(tag);
-  if (kind) element.className = kind;
-  element.textContent = text;
-  return element;
 }
 
 function entry(name: string, value: HTMLElement): HTMLElement {

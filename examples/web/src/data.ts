@@ -1,11 +1,11 @@
-// What `zoo demo` puts into the page, as pipelines/demo.py writes it.
+// What `zoo demo` puts into the page, as pipelines/publishing/demo.py writes it.
 
 export interface Model {
   name: string;
   family: string;
-  facts: string; // accuracy, size, and from what it learned, in words
+  facts: string; // test accuracy, size and augmentation, in words
   onnx: string; // base64
-  expected: (number[] | null)[]; // a sample each: the probabilities that Python gives, where the export holds them
+  expected: (number[] | null)[]; // for each sample Python's probabilities, where the export holds them
   first_layer: { png: string; text: string } | null;
 }
 
@@ -14,11 +14,12 @@ export interface Data {
   height: number;
   width: number;
   channels: 1 | 3;
-  ground: number; // 0 or 255: what the samples have at their edges
-  largest_picture: number; // pixels
+  background: number; // 0 or 255: what the samples have along their edges
+  largest_image: number; // pixels
   resizing: string; // base64: images [1, H, W, C] uint8 of any size -> [1, height, width, C]
   samples: { png: string; label: string }[];
   models: Model[];
+  family_colors: Record<string, string>; // "#RRGGBB"
 }
 
 /** The text of a script element that holds data. */

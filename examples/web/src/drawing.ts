@@ -1,6 +1,6 @@
 // A pad to draw on, with pointer, finger or keyboard.
 
-import { contextOf } from "./picture";
+import { contextOf } from "./image";
 
 const SIDE = 280; // pixels of the longer side: the exported file brings them to the model's size
 const PEN = 1 / 13; // of the side, about two pixels of 28
@@ -12,13 +12,13 @@ export class Pad {
   private at = { x: 0, y: 0 };
   private readonly context: CanvasRenderingContext2D;
 
-  /** changed: called after every stroke that leaves a mark. ground: 0 or 255, the paper; the ink is the other. */
+  /** changed: called after every stroke that leaves a mark. background: 0 or 255; the pen draws with the other. */
   constructor(
     private readonly canvas: HTMLCanvasElement,
     private readonly proportions: { height: number; width: number },
-    private readonly ground: number,
+    private readonly background: number,
     private readonly changed: () => void,
-    private readonly told: (text: string) => void,
+    private readonly announce: (text: string) => void,
   ) {
     this.context = contextOf(canvas);
     canvas.addEventListener("pointerdown", (event) => {
@@ -55,7 +55,7 @@ export class Pad {
     this.canvas.removeAttribute("tabindex");
     this.canvas.removeAttribute("aria-describedby");
     this.canvas.setAttribute("role", "img");
-    this.canvas.setAttribute("aria-label", "The picture as it is");
+    this.canvas.setAttribute("aria-label", "The original image");
   }
 
   clear(): void {
@@ -63,7 +63,7 @@ export class Pad {
     const longer = Math.max(height, width);
     this.canvas.width = Math.round((SIDE * width) / longer);
     this.canvas.height = Math.round((SIDE * height) / longer);
-    this.context.fillStyle = grey(this.ground);
+    this.context.fillStyle = gray(this.background);
     this.context.fillRect(0, 0, this.canvas.width, this.canvas.height);
     this.down = false;
     this.at = { x: this.canvas.width / 2, y: this.canvas.height / 2 };
@@ -82,7 +82,7 @@ export class Pad {
     if (event.key === " ") {
       this.down = !this.down;
       if (this.down) this.line(this.at);
-      this.told(this.down ? "Pen down" : "Pen lifted");
+      this.announce(this.down ? "Pen down" : "Pen lifted");
     } else if (way) {
       const step = STEP * SIDE;
       const x = Math.min(Math.max(this.at.x + step * way[0], 0), this.canvas.width);
@@ -95,7 +95,7 @@ export class Pad {
 
   private line(to: { x: number; y: number }): void {
     const { context, at } = this;
-    context.strokeStyle = context.fillStyle = grey(255 - this.ground);
+    context.strokeStyle = context.fillStyle = gray(255 - this.background);
     context.lineWidth = PEN * SIDE;
     context.lineCap = context.lineJoin = "round";
     context.beginPath();
@@ -121,4 +121,4 @@ export class Pad {
   }
 }
 
-const grey = (value: number): string => `rgb(${value} ${value} ${value})`;
+const gray = (value: number): string => `rgb(${value} ${value} ${value})`;

@@ -1,22 +1,21 @@
-// The page: a picture comes in, the sliders move its pixels, every model answers.
+// The page: an image comes in, the sliders transform it, every model predicts its label.
 
-import { Card, made, percent } from "./card";
+import { Card, percent } from "./card";
 import { fromBase64, readData, type Data } from "./data";
+import { byId, isPressed, made, press } from "./dom";
 import { Pad } from "./drawing";
-import { contextOf, fromCanvas, PictureError, readPicture, show, type Picture } from "./picture";
-import { Classifier, likeliest, measure, providers, Resizer, start, type Answer, type Provider } from "./runtime";
+import { contextOf, fromCanvas, ImageError, readImage, show, type RawImage } from "./image";
+import { Classifier, likeliest, measure, providers, Resizer, start, type Prediction, type Provider } from "./runtime";
 import { sliders } from "./sliders";
 import { inverted, isNeutral, NEUTRAL, transformed, type Settings } from "./transform";
 
 const TOLERANCE: Record<Provider, number> = { wasm: 1e-4, webgpu: 1e-3 }; // of a probability, from Python's
 const SETTLED = 250; // milliseconds without a change, after which what takes longer is done
-const SPOKEN = 800; // milliseconds without a change, after which answers are read out
-
-const byId = <T extends HTMLElement>(id: string): T => document.getElementById(id) as T;
+const SPOKEN = 800; // milliseconds without a change, after which predictions are read out
 
 interface Sample {
-  picture: Picture; // as it is
-  sized: Picture; // at the model's size
+  image: RawImage; // as it is
+  sized: RawImage; // at the model's size
   label: string;
 }
 
@@ -26,29 +25,29 @@ class Page {
   private classifiers: (Classifier | null)[] = []; // null for a model that can't be used
   private provider: Provider = "wasm";
   private samples: Sample[] = [];
-  private source: { picture: Picture; truth: string | null } | null = null;
-  private sized: { of: Picture; inverted: boolean; picture: Picture } | null = null;
+  private source: { image: RawImage; truth: string | null } | null = null;
+  private sized: { of: RawImage; inverted: boolean; image: RawImage } | null = null;
   private readonly pad: Pad;
   private changes = 0; // counts them, so that work on an old one is dropped
-  private shown = 0; // the change whose answers are shown
+  private shown = 0; // the change whose predictions are shown
   private busy = false;
-  private measured = ""; // for which size of a picture the latencies are shown
-  private given: Picture | null = null; // what the models were given last
-  private words = ""; // their answers, to be read out
+  private measured = ""; // for which size of an image the latencies are shown
+  private given: RawImage | null = null; // what the models were given last
+  private words = ""; // their predictions, to be read out
   private timers: ReturnType<typeof setTimeout>[] = [];
 
   private constructor(
     private readonly data: Data,
     private readonly resizer: Resizer,
   ) {
-    this.cards = data.models.map((model) => new Card(model, data.labels));
-    byId("answers").replaceChildren(...this.cards.map((card) => card.element));
+    this.cards = data.models.map((model) => new Card(model, data));
+    byId("predictions").replaceChildren(...this.cards.map((card) => card.element));
     byId("summary").replaceChildren(...this.cards.map((card) => card.short));
     byId("size").textContent = `${data.height} × ${data.width} pixels`;
     this.pad = new Pad(
       byId("source"),
       data,
-      data.ground,
+      data.background,
       () => this.take(fromCanvas(contextOf(byId("source")), data.channels), null),
       (text) => (byId("spoken").textContent = text),
     );
@@ -63,24 +62,24 @@ class Page {
     const possible = await providers();
     await page.run(possible.at(-1)!);
     page.listen(possible);
-    byId("answers").closest("main")!.hidden = false;
+    byId("predictions").closest("main")!.hidden = false;
     page.showSample(0);
   }
 
   // --- models --------------------------------------------------------------------------------------------------
 
-  /** Open every model on a provider, if it starts there and answers as in Python; else on the processor, and say so. */
+  /** Open every model on a provider, if it starts there and matches Python; else on the processor, and report it. */
   private async run(provider: Provider): Promise<void> {
     const before = this.classifiers;
-    this.classifiers = []; // none answers meanwhile, and what they were doing is dropped
+    this.classifiers = []; // none predicts meanwhile, and what they were doing is dropped
     this.changes++;
     await Promise.all(before.map((classifier) => classifier?.close()));
-    let told = provider === "wasm" ? "your processor (WebAssembly, one thread)" : "your graphics card (WebGPU)";
+    let device = provider === "wasm" ? "your processor (WebAssembly, one thread)" : "your graphics card (WebGPU)";
     let opened = await this.openAll(provider);
     if (provider === "webgpu") {
       const reason = opened.problems.find(Boolean) ?? "";
       if (reason) {
-        told = `your processor, as the graphics card can’t be used (${reason})`;
+        device = `your processor, as the graphics card can’t be used (${reason})`;
         provider = "wasm";
         opened = await this.openAll(provider);
       }
@@ -88,12 +87,12 @@ class Page {
     this.classifiers = opened.classifiers;
     this.cards.forEach((card, k) => {
       if (opened.problems[k]) card.fail(opened.problems[k]);
-      card.explain.hidden = !this.classifiers[k]?.explains;
+      card.mapButton.hidden = !this.classifiers[k]?.hasActivationMap;
     });
     this.provider = provider;
-    byId("state").textContent = `Runs on ${told}.`;
+    byId("state").textContent = `Runs on ${device}.`;
     byId("checked").textContent = opened.compared
-      ? `Checked at start: on ${this.samples.length} samples all models answer as they do in Python, to ${opened.largest.toExponential(0)}.`
+      ? `Checked at start: on ${this.samples.length} samples, all models match Python’s probabilities to ${opened.largest.toExponential(0)}.`
       : "";
     byId("checked").dataset["largest"] = String(opened.largest);
     this.measured = "";
@@ -116,10 +115,10 @@ class Page {
         for (const [k, sample] of this.samples.entries()) {
           const expected = model.expected[k];
           if (!expected) continue;
-          const [answer] = await classifier.answer([sample.picture]);
-          const difference = Math.max(...expected.map((value, c) => Math.abs(value - answer!.probabilities[c]!)));
+          const [prediction] = await classifier.predict([sample.image]);
+          const difference = Math.max(...expected.map((value, c) => Math.abs(value - prediction!.probabilities[c]!)));
           if (!(difference <= TOLERANCE[provider])) {
-            throw new Error(`it answers otherwise than in Python, a probability differs by ${difference.toPrecision(2)}`);
+            throw new Error(`its predictions don’t match Python’s, a probability differs by ${difference.toPrecision(2)}`);
           }
           largest = Math.max(largest, difference);
           compared++;
@@ -135,22 +134,22 @@ class Page {
     return { classifiers, problems, largest, compared };
   }
 
-  // --- pictures ------------------------------------------------------------------------------------------------
+  // --- images --------------------------------------------------------------------------------------------------
 
   private async readSamples(): Promise<void> {
     for (const { png, label } of this.data.samples) {
       const blob = new Blob([fromBase64(png)], { type: "image/png" });
-      const { picture } = await readPicture(blob, label, this.data.channels, this.data.largest_picture);
-      const sized = await this.resizer.resize(picture);
-      const place = this.samples.push({ picture, sized, label }) - 1;
+      const { image } = await readImage(blob, label, this.data.channels, this.data.largest_image);
+      const sized = await this.resizer.resize(image);
+      const place = this.samples.push({ image, sized, label }) - 1;
       const button = made("button") as HTMLButtonElement;
       button.type = "button";
       press(button, false);
-      const image = new Image();
-      image.src = `data:image/png;base64,${png}`;
-      image.alt = label;
+      const thumbnail = new Image();
+      thumbnail.src = `data:image/png;base64,${png}`;
+      thumbnail.alt = label;
       button.title = label;
-      button.append(image);
+      button.append(thumbnail);
       button.onclick = () => this.showSample(place);
       byId("samples").append(button);
     }
@@ -162,21 +161,21 @@ class Page {
     this.leavePad();
     this.mark(place);
     byId("source-text").textContent = `Sample: ${sample.label}`;
-    this.take(sample.picture, sample.label);
+    this.take(sample.image, sample.label);
   }
 
   private async readFile(file: Blob & { name?: string }): Promise<void> {
     byId("source-text").textContent = "Reading …";
     try {
-      const name = file.name ? `“${file.name}”` : "The picture";
-      const { picture, note } = await readPicture(file, name, this.data.channels, this.data.largest_picture);
+      const name = file.name ? `“${file.name}”` : "The image";
+      const { image, note } = await readImage(file, name, this.data.channels, this.data.largest_image);
       this.leavePad();
       this.mark(-1);
       byId("source-text").textContent = note;
-      this.take(picture, null);
+      this.take(image, null);
     } catch (error) {
       byId("source-text").textContent = "";
-      this.tell(error instanceof PictureError ? error.message : `The picture can’t be read: ${reasonOf(error)}.`);
+      this.report(error instanceof ImageError ? error.message : `The image can’t be read: ${reasonOf(error)}.`);
     }
   }
 
@@ -200,18 +199,18 @@ class Page {
     [...byId("samples").children].forEach((button, k) => press(button, k === place));
   }
 
-  private take(picture: Picture, truth: string | null): void {
-    this.source = { picture, truth };
-    this.tell("");
+  private take(image: RawImage, truth: string | null): void {
+    this.source = { image, truth };
+    this.report("");
     this.change();
   }
 
-  private tell(problem: string): void {
+  private report(problem: string): void {
     byId("problem").textContent = problem;
     byId("problem").hidden = !problem;
   }
 
-  // --- from the picture to the answers --------------------------------------------------------------------------
+  // --- from the image to the predictions ------------------------------------------------------------------------
 
   private change(): void {
     this.changes++;
@@ -219,13 +218,13 @@ class Page {
     if (!this.busy) void this.catchUp();
   }
 
-  /** Answer until nothing has changed in the meantime: a slider moves faster than large models think. */
+  /** Predict until nothing has changed in the meantime: a slider moves faster than large models predict. */
   private async catchUp(): Promise<void> {
     this.busy = true;
     try {
       while (this.shown < this.changes) {
         const change = this.changes;
-        await this.answer(change).catch((error: unknown) => {
+        await this.predict(change).catch((error: unknown) => {
           if (change === this.changes) throw error; // else a model was closed meanwhile
         });
         this.shown = change;
@@ -234,64 +233,64 @@ class Page {
       this.timers = [
         setTimeout(() => {
           this.settle(settled).catch((error: unknown) => {
-            if (settled === this.changes) this.tell(`The models can’t answer: ${reasonOf(error)}.`);
+            if (settled === this.changes) this.report(`The models can’t be run: ${reasonOf(error)}.`);
           });
         }, SETTLED),
         setTimeout(() => (byId("spoken").textContent = this.words), SPOKEN),
       ];
       document.body.dataset["shown"] = String(this.shown);
     } catch (error) {
-      this.tell(`The models can’t answer: ${reasonOf(error)}.`);
+      this.report(`The models can’t be run: ${reasonOf(error)}.`);
       this.shown = this.changes;
     } finally {
       this.busy = false;
     }
   }
 
-  private async answer(change: number): Promise<void> {
-    const { picture, truth } = this.source!;
-    const swapped = byId<HTMLInputElement>("invert").checked;
-    const raw = swapped ? inverted(picture) : picture;
-    if (this.sized?.of !== picture || this.sized.inverted !== swapped) {
-      this.sized = { of: picture, inverted: swapped, picture: await this.resizer.resize(raw) };
+  private async predict(change: number): Promise<void> {
+    const { image, truth } = this.source!;
+    const isInverted = byId<HTMLInputElement>("invert").checked;
+    const raw = isInverted ? inverted(image) : image;
+    if (this.sized?.of !== image || this.sized.inverted !== isInverted) {
+      this.sized = { of: image, inverted: isInverted, image: await this.resizer.resize(raw) };
     }
-    const seen = transformed(this.sized.picture, this.settings);
+    const input = transformed(this.sized.image, this.settings);
     if (!byId("source").classList.contains("pad")) {
-      show(picture, byId("source"));
-      byId("source").classList.toggle("small", Math.max(picture.height, picture.width) < 200);
+      show(image, byId("source"));
+      byId("source").classList.toggle("small", Math.max(image.height, image.width) < 200);
     }
-    show(seen, byId("seen"));
-    // The file resizes as it was trained to: what nobody moved is handed over as it is, as in any app.
-    const given = isNeutral(this.settings) ? raw : seen;
+    show(input, byId("input"));
+    // The file resizes as in training: what no slider changed is handed over as it is, as in any app.
+    const given = isNeutral(this.settings) ? raw : input;
     const words: string[] = [];
     for (const [k, classifier] of this.classifiers.entries()) {
       if (change !== this.changes) return;
       if (!classifier) continue;
-      const [answer] = await classifier.answer([given], isPressed(this.cards[k]!.explain));
-      this.cards[k]!.show(answer!, truth, seen);
-      this.cards[k]!.element.dataset["probabilities"] = JSON.stringify(answer!.probabilities);
-      words.push(`${classifier.model.name}: ${this.sentence(answer!)}`);
+      const [prediction] = await classifier.predict([given], isPressed(this.cards[k]!.mapButton));
+      this.cards[k]!.show(prediction!, truth, input);
+      this.cards[k]!.element.dataset["probabilities"] = JSON.stringify(prediction!.probabilities);
+      words.push(`${classifier.model.name}: ${this.sentence(prediction!)}`);
     }
     this.given = given;
     this.words = words.join(" ");
   }
 
-  private sentence({ probabilities }: Answer): string {
+  private sentence({ probabilities }: Prediction): string {
     const first = likeliest(probabilities);
-    return `${this.data.labels[first]!}, ${percent(probabilities[first]!)} sure.`;
+    return `${this.data.labels[first]!}, ${percent(probabilities[first]!)}.`;
   }
 
-  /** What takes longer: the other samples at the same settings, and the time of an answer. */
+  /** What takes longer: the other samples at the same settings, and the latency. */
   private async settle(change: number): Promise<void> {
     const stopped = (): boolean => change !== this.changes;
     const moved = this.samples.map((sample) => transformed(sample.sized, this.settings));
     for (const [k, classifier] of this.classifiers.entries()) {
       if (!classifier || !moved.length || stopped()) continue;
-      const answers = await classifier.answer(moved);
-      const right = answers.filter(
-        (answer, n) => this.data.labels[likeliest(answer.probabilities)] === this.samples[n]!.label,
+      const predictions = await classifier.predict(moved);
+      const correct = predictions.filter(
+        (prediction, n) => this.data.labels[likeliest(prediction.probabilities)] === this.samples[n]!.label,
       );
-      this.cards[k]!.showSamples(right.length, moved.length);
+      this.cards[k]!.showSamples(correct.length, moved.length);
     }
     const given = this.given!;
     const kind = `${given.height} × ${given.width}`;
@@ -333,8 +332,8 @@ class Page {
     }
     this.listenToDrops();
     this.cards.forEach((card) => {
-      card.explain.onclick = () => {
-        press(card.explain, !isPressed(card.explain));
+      card.mapButton.onclick = () => {
+        press(card.mapButton, !isPressed(card.mapButton));
         this.change();
       };
     });
@@ -361,7 +360,7 @@ class Page {
   private readFirst(from: DataTransfer | null, what: string): void {
     const file = from?.files[0];
     if (file) void this.readFile(file);
-    else this.tell(`${what} holds no picture: take a file, or copy the picture itself.`);
+    else this.report(`${what} holds no image: take a file, or copy the image itself.`);
   }
 
   private offer(possible: Provider[]): void {
@@ -379,14 +378,6 @@ class Page {
       this.change();
     };
   }
-}
-
-function press(button: Element, pressed: boolean): void {
-  button.setAttribute("aria-pressed", String(pressed));
-}
-
-function isPressed(button: Element): boolean {
-  return button.getAttribute("aria-pressed") === "true";
 }
 
 function reasonOf(error: unknown): string {

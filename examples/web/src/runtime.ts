@@ -2,17 +2,17 @@
 
 import * as ort from "onnxruntime-web";
 import { fromBase64, readRuntime, type Data, type Model } from "./data";
-import type { Picture } from "./picture";
+import type { RawImage } from "./image";
 
 declare const WEBGPU: boolean; // whether the runtime in the page knows the graphics card, set by the build
 
 export type Provider = "wasm" | "webgpu";
-export interface Answer {
+export interface Prediction {
   probabilities: number[];
   activation: { values: Float32Array; height: number; width: number } | null; // of the likeliest class
 }
 
-const ROUNDS = 9; // of runs whose median is told
+const ROUNDS = 9; // of runs whose median is reported
 const ROUND = 12; // milliseconds that a round takes at least: clocks of browsers tick once a millisecond
 const PATIENCE = 1500; // milliseconds for all rounds
 
@@ -47,18 +47,18 @@ export class Classifier {
     return new Classifier(model, await open(model.onnx, provider));
   }
 
-  get explains(): boolean {
+  get hasActivationMap(): boolean {
     return this.session.outputNames.includes("activation_map");
   }
 
-  /** Answers for pictures of one size; with the activation map of the first one's likeliest class on demand. */
-  async answer(pictures: Picture[], explain = false): Promise<Answer[]> {
-    const names = explain && this.explains ? ["probabilities", "activation_map"] : ["probabilities"];
-    const found = await alone(() => this.session.run({ images: tensorOf(pictures) }, names));
+  /** Predictions for images of one size; with the activation maps of their likeliest classes on demand. */
+  async predict(images: RawImage[], withMap = false): Promise<Prediction[]> {
+    const names = withMap && this.hasActivationMap ? ["probabilities", "activation_map"] : ["probabilities"];
+    const found = await alone(() => this.session.run({ images: tensorOf(images) }, names));
     const rows = found["probabilities"]!;
     const classes = rows.dims[1]!;
     const data = rows.data as Float32Array;
-    return pictures.map((_, n) => {
+    return images.map((_, n) => {
       const probabilities = Array.from(data.subarray(n * classes, (n + 1) * classes));
       const map = found["activation_map"];
       if (!map) return { probabilities, activation: null };
@@ -74,7 +74,7 @@ export class Classifier {
   }
 }
 
-/** Brings a picture to the model's size by the very operations that the exported files do it with. */
+/** Resizes an image to the model's size by the very operations that are in the exported files. */
 export class Resizer {
   private constructor(
     private readonly data: Data,
@@ -85,32 +85,32 @@ export class Resizer {
     return new Resizer(data, await open(data.resizing, "wasm"));
   }
 
-  async resize(picture: Picture): Promise<Picture> {
+  async resize(image: RawImage): Promise<RawImage> {
     const { height, width } = this.data;
-    if (picture.height === height && picture.width === width) return picture;
-    const found = await alone(() => this.session.run({ images: tensorOf([picture]) }));
+    if (image.height === height && image.width === width) return image;
+    const found = await alone(() => this.session.run({ images: tensorOf([image]) }));
     const pixels = new Uint8Array(Object.values(found)[0]!.data as Uint8Array);
-    return { ...picture, pixels, height, width };
+    return { ...image, pixels, height, width };
   }
 }
 
-/** Milliseconds that each takes for the picture, the median of rounds taken in turns; null where `stopped` says so. */
+/** Latency of each for the image, milliseconds: the median of rounds taken in turns; null where `stopped` says so. */
 export async function measure(
   classifiers: Classifier[],
-  picture: Picture,
+  image: RawImage,
   stopped: () => boolean,
 ): Promise<number[] | null> {
   const runs: number[] = [];
   for (const classifier of classifiers) {
-    await timed(classifier, picture, 1); // warm
-    runs.push(Math.ceil(ROUND / Math.max(await timed(classifier, picture, 5), 0.01)));
+    await timed(classifier, image, 1); // warm
+    runs.push(Math.ceil(ROUND / Math.max(await timed(classifier, image, 5), 0.01)));
   }
   const taken: number[][] = classifiers.map(() => []);
   const began = performance.now();
   for (let round = 0; round < ROUNDS && (round < 3 || performance.now() - began < PATIENCE); round++) {
     for (const [k, classifier] of classifiers.entries()) {
       if (stopped()) return null;
-      taken[k]!.push(await timed(classifier, picture, runs[k]!));
+      taken[k]!.push(await timed(classifier, image, runs[k]!));
       await new Promise((resolve) => setTimeout(resolve)); // the page stays responsive
     }
   }
@@ -118,9 +118,9 @@ export async function measure(
 }
 
 /** Milliseconds a run. */
-async function timed(classifier: Classifier, picture: Picture, runs: number): Promise<number> {
+async function timed(classifier: Classifier, image: RawImage, runs: number): Promise<number> {
   const began = performance.now();
-  for (let k = 0; k < runs; k++) await classifier.answer([picture]);
+  for (let k = 0; k < runs; k++) await classifier.predict([image]);
   return (performance.now() - began) / runs;
 }
 
@@ -132,11 +132,11 @@ function open(base64: string, provider: Provider): Promise<ort.InferenceSession>
   return alone(() => ort.InferenceSession.create(fromBase64(base64), { executionProviders: [provider] }));
 }
 
-function tensorOf(pictures: Picture[]): ort.Tensor {
-  const { height, width, channels, pixels } = pictures[0]!;
-  const values = new Uint8Array(pictures.length * pixels.length);
-  pictures.forEach((picture, n) => values.set(picture.pixels, n * pixels.length));
-  return new ort.Tensor("uint8", values, [pictures.length, height, width, channels]);
+function tensorOf(images: RawImage[]): ort.Tensor {
+  const { height, width, channels, pixels } = images[0]!;
+  const values = new Uint8Array(images.length * pixels.length);
+  images.forEach((image, n) => values.set(image.pixels, n * pixels.length));
+  return new ort.Tensor("uint8", values, [images.length, height, width, channels]);
 }
 
 let before: Promise<unknown> = Promise.resolve();

@@ -1,8 +1,8 @@
-// The sliders: what each of them can do to a picture of the model's size, and in words.
+// The sliders: the range of each, and its value in words.
 
 import { blocks, NEUTRAL, type Settings } from "./transform";
 
-const FAR = 1 / 3; // of the side, that a picture can be shifted
+const FAR = 1 / 3; // of the side, that an image can be shifted
 
 interface Slider {
   least: number;
@@ -19,7 +19,7 @@ export function sliders(size: { height: number; width: number }, settings: Setti
     const most = Math.max(1, Math.round(side * FAR));
     const words = (value: number): string => {
       const count = Math.abs(value);
-      return count ? `${count} pixel${count > 1 ? "s" : ""} ${value > 0 ? more : less}` : "not moved";
+      return count ? `${count} pixel${count > 1 ? "s" : ""} ${value > 0 ? more : less}` : "not shifted";
     };
     return { least: -most, most, step: 1, words };
   };
@@ -27,12 +27,12 @@ export function sliders(size: { height: number; width: number }, settings: Setti
     right: shift(size.width, "right", "left"),
     down: shift(size.height, "down", "up"),
     scale: { least: 0.5, most: 1.6, step: 0.05, words: (x) => (x === 1 ? "as it is" : `${x.toFixed(2)} times`) },
-    turn: { least: -180, most: 180, step: 5, words: (x) => (x ? `${Math.abs(x)}° ${x > 0 ? "right" : "left"}` : "upright") },
+    rotate: { least: -180, most: 180, step: 5, words: (x) => (x ? `${Math.abs(x)}° ${x > 0 ? "right" : "left"}` : "upright") },
     scramble: {
       least: 0,
       most: whole,
       step: 1,
-      words: (x) => (!x ? "off" : x === whole ? "whole picture" : `${sides[x]} × ${sides[x]} blocks`),
+      words: (x) => (!x ? "off" : x === whole ? "whole image" : `${sides[x]} × ${sides[x]} blocks`),
     },
   };
   const put = (Object.keys(all) as (keyof Settings)[]).map((name) => {

@@ -1,33 +1,33 @@
-// What the sliders do to a picture of the model's size.
+// What the sliders do to an image of the model's size.
 
-import type { Picture } from "./picture";
+import type { RawImage } from "./image";
 
 export interface Settings {
   right: number; // pixels
   down: number; // pixels
   scale: number; // times
-  turn: number; // degrees, clockwise
+  rotate: number; // degrees, clockwise
   scramble: number; // place in `blocks`; 0: not at all
 }
 
-export const NEUTRAL: Readonly<Settings> = { right: 0, down: 0, scale: 1, turn: 0, scramble: 0 };
+export const NEUTRAL: Readonly<Settings> = { right: 0, down: 0, scale: 1, rotate: 0, scramble: 0 };
 
 export function isNeutral(settings: Settings): boolean {
   return (Object.keys(NEUTRAL) as (keyof Settings)[]).every((name) => settings[name] === NEUTRAL[name]);
 }
 
-export function transformed(picture: Picture, settings: Settings): Picture {
-  const { right, down, scale, turn, scramble } = settings;
-  const moved = right || down || scale !== 1 || turn ? move(picture, right, down, scale, turn) : picture;
-  return scramble ? scrambled(moved, blocks(picture.height, picture.width)[scramble]!) : moved;
+export function transformed(image: RawImage, settings: Settings): RawImage {
+  const { right, down, scale, rotate, scramble } = settings;
+  const moved = right || down || scale !== 1 || rotate ? move(image, right, down, scale, rotate) : image;
+  return scramble ? scrambled(moved, blocks(image.height, image.width)[scramble]!) : moved;
 }
 
-/** Shifted, scaled and turned around its middle, bilinearly; its edge fills what is uncovered, as in training. */
-function move(picture: Picture, right: number, down: number, scale: number, turn: number): Picture {
-  const { height, width, channels, pixels } = picture;
+/** Shifted, scaled and rotated around its center, bilinearly; its edge fills what is uncovered, as in training. */
+function move(image: RawImage, right: number, down: number, scale: number, rotate: number): RawImage {
+  const { height, width, channels, pixels } = image;
   const result = new Uint8Array(pixels.length);
-  const cosine = Math.cos((turn * Math.PI) / 180) / scale;
-  const sine = Math.sin((turn * Math.PI) / 180) / scale;
+  const cosine = Math.cos((rotate * Math.PI) / 180) / scale;
+  const sine = Math.sin((rotate * Math.PI) / 180) / scale;
   const [middleX, middleY] = [(width - 1) / 2, (height - 1) / 2];
   for (let y = 0, to = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
@@ -45,7 +45,7 @@ function move(picture: Picture, right: number, down: number, scale: number, turn
       }
     }
   }
-  return { ...picture, pixels: result };
+  return { ...image, pixels: result };
 }
 
 /** Sides of the blocks within which pixels are scrambled, from none by those that divide both sides to the whole. */
@@ -57,14 +57,14 @@ export function blocks(height: number, width: number): number[] {
   return [...found, Math.max(height, width)];
 }
 
-/** One fixed permutation of the pixels, in which none leaves its block: the same for every picture. */
-export function scrambled(picture: Picture, block: number): Picture {
-  const { height, width, channels, pixels } = picture;
+/** One fixed permutation of the pixels, in which none leaves its block: the same for every image. */
+export function scrambled(image: RawImage, block: number): RawImage {
+  const { height, width, channels, pixels } = image;
   const result = new Uint8Array(pixels.length);
   permutation(height, width, block).forEach((from, to) => {
     for (let c = 0; c < channels; c++) result[to * channels + c] = pixels[from * channels + c]!;
   });
-  return { ...picture, pixels: result };
+  return { ...image, pixels: result };
 }
 
 const known = new Map<string, Uint32Array>();
@@ -90,7 +90,7 @@ function permutation(height: number, width: number, block: number): Uint32Array 
   return found;
 }
 
-/** The finaliser of MurmurHash3: each number gets another one of its own, in an order that looks like chance. */
+/** The finalizer of MurmurHash3: each number gets another one of its own, in an order that looks like chance. */
 function shuffled(place: number): number {
   let h = place ^ (place >>> 16);
   h = Math.imul(h, 0x85ebca6b);
@@ -99,8 +99,8 @@ function shuffled(place: number): number {
   return (h ^ (h >>> 16)) >>> 0;
 }
 
-export function inverted(picture: Picture): Picture {
-  return { ...picture, pixels: picture.pixels.map((value) => 255 - value) };
+export function inverted(image: RawImage): RawImage {
+  return { ...image, pixels: image.pixels.map((value) => 255 - value) };
 }
 
 const clamp = (value: number, most: number): number => Math.min(Math.max(value, 0), most);

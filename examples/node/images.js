@@ -1,8 +1,8 @@
-// An encoded picture -> raw pixels, the same as zoo/pictures.py makes of it.
+// An encoded image -> raw pixels, the same as zoo/images.py decodes.
 
 import sharp from "sharp";
 
-const LARGEST_PICTURE = 64_000_000; // pixels, 8,000 x 8,000: what a few kB can claim to unpack to
+const LARGEST_IMAGE = 64_000_000; // pixels, 8,000 x 8,000: what a few kB can claim to unpack to
 const FORMATS = ["JPEG", "PNG", "WebP", "GIF", "TIFF"];
 
 // Nothing but these decoders ever sees a byte: libvips has others, for SVG and PDF among them.
@@ -11,38 +11,38 @@ sharp.unblock({
   operation: ["Jpeg", "Png", "Webp", "Nsgif", "Tiff"].map((format) => `VipsForeignLoad${format}Buffer`),
 });
 
-/** What can't be read as a picture; the message is one sentence for its user. */
-export class PictureError extends Error {
-  name = "PictureError";
+/** A file that can't be read as an image; the message is one sentence. */
+export class ImageError extends Error {
+  name = "ImageError";
 }
 
 /**
- * Decode one picture: upright as EXIF says, on white where it is transparent, the first frame of an animation.
+ * Decode one image: upright as EXIF says, on white where it is transparent, the first frame of an animation.
  *
  * @param {Buffer} bytes a JPEG, PNG, WebP, GIF or TIFF
- * @param {1 | 3} channels 1: grey, the luma of ITU-R 601-2; 3: RGB
+ * @param {1 | 3} channels 1: gray, the luma of ITU-R 601-2; 3: RGB
  * @param {string} [where] what an error calls it
  * @returns {Promise<{data: Uint8Array, height: number, width: number}>} data: [height, width, channels]
  */
-export async function readPicture(bytes, channels, where = `the picture of ${bytes.length} bytes`) {
+export async function readImage(bytes, channels, where = `the image of ${bytes.length} bytes`) {
   try {
     const { pixels, height, width } = await decode(bytes);
-    return { data: channels === 1 ? grey(pixels) : rgb(pixels), height, width };
+    return { data: channels === 1 ? gray(pixels) : rgb(pixels), height, width };
   } catch (error) {
-    throw new PictureError(`${where} ${problem(error, bytes)}`);
+    throw new ImageError(`${where} ${problem(error, bytes)}`);
   }
 }
 
 /** pixels: upright and opaque, {values: [height, width, channels], channels: 1 | 3} */
 async function decode(bytes) {
-  // No colour profile is applied: models are trained on pixels as their files hold them.
-  const picture = sharp(bytes, { ignoreIcc: true, limitInputPixels: LARGEST_PICTURE }).autoOrient();
-  const { space, hasAlpha } = await picture.metadata();
+  // No color profile is applied: models are trained on pixels as their files hold them.
+  const image = sharp(bytes, { ignoreIcc: true, limitInputPixels: LARGEST_IMAGE }).autoOrient();
+  const { space, hasAlpha } = await image.metadata();
   const inks = space === "cmyk";
   const deep = space === "grey16" && !hasAlpha;
-  if (inks) picture.pipelineColourspace("cmyk").toColourspace("cmyk");
-  if (deep) picture.toColourspace("grey16");
-  const { data, info } = await picture
+  if (inks) image.pipelineColourspace("cmyk").toColourspace("cmyk");
+  if (deep) image.toColourspace("grey16");
+  const { data, info } = await image
     .raw({ depth: deep ? "ushort" : "uchar" })
     .toBuffer({ resolveWithObject: true });
   let pixels = { values: deep ? eightBits(data) : data, channels: info.channels };
@@ -54,8 +54,8 @@ async function decode(bytes) {
 function problem(error, bytes) {
   const reason = error.message.split("\n")[0];
   if (bytes.length === 0) return "is empty (0 bytes): replace it";
-  if (/unsupported image format/.test(reason)) return `is not a picture: ${FORMATS.join(", ")} are read`;
-  if (/pixel limit/.test(reason)) return `is too large, expected at most ${LARGEST_PICTURE} pixels: make it smaller`;
+  if (/unsupported image format/.test(reason)) return `is not an image: ${FORMATS.join(", ")} are read`;
+  if (/pixel limit/.test(reason)) return `is too large, expected at most ${LARGEST_IMAGE} pixels: make it smaller`;
   return `is damaged, it can't be decoded (${reason}): replace it`;
 }
 
@@ -80,8 +80,8 @@ function onWhite({ values, channels }) {
   const opaque = new Uint8Array((values.length / channels) * (channels - 1));
   for (let from = 0, to = 0; from < values.length; from += channels) {
     const alpha = values[from + channels - 1];
-    for (let colour = 0; colour < channels - 1; colour++) {
-      opaque[to++] = by255(values[from + colour] * alpha + 255 * (255 - alpha));
+    for (let channel = 0; channel < channels - 1; channel++) {
+      opaque[to++] = by255(values[from + channel] * alpha + 255 * (255 - alpha));
     }
   }
   return { values: opaque, channels: channels - 1 };
@@ -92,7 +92,7 @@ function by255(value) {
 }
 
 /** The luma of ITU-R 601-2, in the whole numbers that Pillow computes it with. */
-function grey({ values, channels }) {
+function gray({ values, channels }) {
   if (channels === 1) return values;
   const luma = new Uint8Array(values.length / 3);
   for (let to = 0; to < luma.length; to++) {

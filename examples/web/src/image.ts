@@ -1,7 +1,7 @@
-// From a file to raw pixels, as zoo/pictures.py does it: upright, what is transparent on white, grey as luma. The
-// exported file does the rest.
+// From a file to raw pixels, as zoo/images.py decodes it: upright, transparency on white, gray as luma. The exported
+// file does the rest.
 
-export interface Picture {
+export interface RawImage {
   pixels: Uint8Array<ArrayBuffer>; // [height, width, channels]
   height: number;
   width: number;
@@ -9,34 +9,34 @@ export interface Picture {
 }
 
 /** One sentence for the reader of the page. */
-export class PictureError extends Error {}
+export class ImageError extends Error {}
 
-// Safari gives canvases no more on a phone; what is larger is reduced first, and told.
+// Safari gives canvases no more on a phone; larger images are reduced first, and the page says so.
 const LARGEST_CANVAS = 16_000_000;
 
-/** Decode a file that the browser can read. Raises PictureError for another one, and for one of too many pixels. */
-export async function readPicture(
+/** Decode a file that the browser can read. Raises ImageError for another one, and for one of too many pixels. */
+export async function readImage(
   file: Blob,
   name: string,
   channels: 1 | 3,
   most: number,
-): Promise<{ picture: Picture; note: string }> {
-  if (!file.size) throw new PictureError(`${name} is empty (0 bytes): choose another picture.`);
-  const unreadable = new PictureError(
-    `${name} is not a picture that this browser can read${file.type && ` (${file.type})`}: choose a JPEG, PNG, WebP or GIF.`,
+): Promise<{ image: RawImage; note: string }> {
+  if (!file.size) throw new ImageError(`${name} is empty (0 bytes): choose another image.`);
+  const unreadable = new ImageError(
+    `${name} is not an image that this browser can read${file.type && ` (${file.type})`}: choose a JPEG, PNG, WebP or GIF.`,
   );
   const [width, height] = await sizeOf(file).catch(() => {
     throw unreadable;
   });
   if (!width || !height) throw unreadable;
   if (width * height > most) {
-    throw new PictureError(
+    throw new ImageError(
       `${name} is too large, ${count(width)} × ${count(height)} pixels: make it smaller, at most ${count(most)} are read.`,
     );
   }
   const share = Math.min(1, Math.sqrt(LARGEST_CANVAS / (width * height)));
   const size = { width: Math.floor(width * share), height: Math.floor(height * share) };
-  const image = await createImageBitmap(file, {
+  const bitmap = await createImageBitmap(file, {
     premultiplyAlpha: "none",
     colorSpaceConversion: "none",
     ...(share < 1 && { resizeWidth: size.width, resizeHeight: size.height, resizeQuality: "high" }),
@@ -44,14 +44,14 @@ export async function readPicture(
     throw unreadable;
   });
   const context = contextOf(Object.assign(document.createElement("canvas"), size));
-  context.drawImage(image, 0, 0);
-  image.close();
-  const picture = fromCanvas(context, channels);
-  const told = `${name}, ${count(width)} × ${count(height)} pixels`;
-  return { picture, note: share < 1 ? `${told}, reduced to ${count(size.width)} × ${count(size.height)} first` : told };
+  context.drawImage(bitmap, 0, 0);
+  bitmap.close();
+  const image = fromCanvas(context, channels);
+  const note = `${name}, ${count(width)} × ${count(height)} pixels`;
+  return { image, note: share < 1 ? `${note}, reduced to ${count(size.width)} × ${count(size.height)} first` : note };
 }
 
-/** Only the head of the file is read for this: browsers decode the rest when a picture is drawn. */
+/** Only the head of the file is read for this: browsers decode the rest when a image is drawn. */
 async function sizeOf(file: Blob): Promise<[number, number]> {
   const address = URL.createObjectURL(file);
   try {
@@ -69,11 +69,11 @@ async function sizeOf(file: Blob): Promise<[number, number]> {
 
 export function contextOf(canvas: HTMLCanvasElement): CanvasRenderingContext2D {
   const context = canvas.getContext("2d", { willReadFrequently: true });
-  if (!context) throw new PictureError("This browser gives the page no canvas to read pictures with.");
+  if (!context) throw new ImageError("This browser gives the page no canvas to read images with.");
   return context;
 }
 
-export function fromCanvas(context: CanvasRenderingContext2D, channels: 1 | 3): Picture {
+export function fromCanvas(context: CanvasRenderingContext2D, channels: 1 | 3): RawImage {
   const { width, height } = context.canvas;
   const { data } = context.getImageData(0, 0, width, height);
   const pixels = new Uint8Array(width * height * channels);
@@ -94,16 +94,16 @@ export function fromCanvas(context: CanvasRenderingContext2D, channels: 1 | 3): 
   return { pixels, height, width, channels };
 }
 
-export function show(picture: Picture, canvas: HTMLCanvasElement): void {
-  canvas.width = picture.width;
-  canvas.height = picture.height;
-  const image = new ImageData(picture.width, picture.height);
-  const { pixels, channels } = picture;
-  for (let from = 0, to = 0; to < image.data.length; from += channels, to += 4) {
-    for (let c = 0; c < 3; c++) image.data[to + c] = pixels[from + (channels === 3 ? c : 0)]!;
-    image.data[to + 3] = 255;
+export function show(image: RawImage, canvas: HTMLCanvasElement): void {
+  canvas.width = image.width;
+  canvas.height = image.height;
+  const shown = new ImageData(image.width, image.height);
+  const { pixels, channels } = image;
+  for (let from = 0, to = 0; to < shown.data.length; from += channels, to += 4) {
+    for (let c = 0; c < 3; c++) shown.data[to + c] = pixels[from + (channels === 3 ? c : 0)]!;
+    shown.data[to + 3] = 255;
   }
-  contextOf(canvas).putImageData(image, 0, 0);
+  contextOf(canvas).putImageData(shown, 0, 0);
 }
 
 const count = (number: number): string => number.toLocaleString("en");
