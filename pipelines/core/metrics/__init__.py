@@ -1,1 +1,1 @@
-"""What is computed from answers and labels: scores, calibration, intervals, tests."""
+"""What is computed from predictions and labels: metrics, calibration, intervals, tests."""

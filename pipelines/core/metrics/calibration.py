@@ -1,4 +1,4 @@
-"""How true probabilities are."""
+"""Calibration: how well probabilities match accuracies."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def cross_entropy(logits: NDArray[np.floating], truth: Counts) -> float:
 
 @dataclass(frozen=True)
 class CalibrationBin:
-    """The images whose answer was about equally sure. confidence: their mean; accuracy: the share that was correct."""
+    """The images with similar confidence. confidence: their mean; accuracy: the share of correct predictions."""
 
     images: int
     correct: int
@@ -34,7 +34,7 @@ class CalibrationBin:
 def calibration_bins(
     confidence: NDArray[np.floating], correct: NDArray[np.bool_], bins: int = 15
 ) -> list[CalibrationBin]:
-    """The bins, of equal width over 0..1, that hold an image. confidence: [N] of the answers given; correct: [N]."""
+    """The non-empty bins of equal width over 0..1. confidence: [N] of the predicted classes; correct: [N]."""
     place = np.minimum((confidence * bins).astype(np.int64), bins - 1)
     return [
         CalibrationBin(int(inside.sum()), int(correct[inside].sum()), float(confidence[inside].mean(dtype=np.float64)))
@@ -44,6 +44,6 @@ def calibration_bins(
 
 
 def calibration_error(bins: list[CalibrationBin]) -> float:
-    """The expected calibration error (Naeini et al. 2015; Guo et al. 2017): 0 where a 0.8 is correct 8 times of 10."""
+    """The expected calibration error (Naeini et al. 2015; Guo et al. 2017): 0 where a 0.8 is correct 8 times in 10."""
     images = sum(b.images for b in bins)
     return sum(b.images * abs(b.accuracy - b.confidence) for b in bins) / images

@@ -12,9 +12,9 @@ from pipelines.core.metrics.classification import Shares
 
 
 def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """The score interval of a share (Wilson 1927): (low, high), both 0..1; n = 0 gives (0, 1), nothing being known.
+    """The score interval of a share (Wilson 1927): (low, high), both 0..1; (0, 1) for n = 0.
 
-    Unlike accuracy ± 1.96 standard errors it stays within 0..1, and isn't empty where all answers are correct.
+    Unlike accuracy ± 1.96 standard errors it stays within 0..1, and isn't empty where all predictions are correct.
     """
     if not 0 <= correct <= n:
         raise ValueError(f"expected 0 <= correct <= n, received {correct} of {n}")
@@ -28,8 +28,8 @@ def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[flo
 
 
 def mean_interval(values: Sequence[float] | Shares, confidence: float = 0.95) -> tuple[float, float]:
-    """Of the mean of a few measured values, by Student's t (1908); of one value everything, since it has no spread."""
-    from scipy.special import stdtrit  # a wait that only who asks for it has
+    """Of the mean of a few measured values, by Student's t (1908); unbounded for a single value."""
+    from scipy.special import stdtrit  # slow to import
 
     n = len(values)
     if n < 2:
@@ -38,8 +38,8 @@ def mean_interval(values: Sequence[float] | Shares, confidence: float = 0.95) ->
     return float(np.mean(values)) - reach, float(np.mean(values)) + reach
 
 
-def _newcombe_interval(both: int, only_first: int, only_second: int, neither: int) -> tuple[float, float]:
-    """Of the difference of paired shares, 95%: Wilson's intervals of the two, joined by how much they agree.
+def newcombe_interval(both: int, only_first: int, only_second: int, neither: int) -> tuple[float, float]:
+    """Of the difference of paired shares, 95%: Wilson's intervals of the two, combined by their correlation.
 
     Newcombe 1998, method 10. Unlike the difference ± 1.96 standard errors it has a width where both are always correct.
     """

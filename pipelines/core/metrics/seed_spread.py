@@ -1,6 +1,6 @@
-"""The spread over seeds: one recipe trained from several random numbers, and how far apart the accuracies come to lie.
+"""The spread over seeds: the accuracies of one recipe trained with several seeds.
 
-An interval over the test images says how well this one model was measured; this says how lucky it was.
+An interval over the test images is the uncertainty of one model's accuracy; this is the variance of training.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-METRIC = "test_accuracy_seed_"  # and the seed: a metric of a manifest for each
+METRIC = "test_accuracy_seed_"  # followed by the seed: metrics of a manifest
 
 
 @dataclass(frozen=True)
@@ -45,5 +45,5 @@ def spread(metrics: Mapping[str, float]) -> Spread | None:
 
 
 def spread_of(accuracies: Mapping[int, float]) -> Spread | None:
-    """The same of accuracies by seed."""
+    """The same from accuracies by seed."""
     return Spread(tuple(accuracies), tuple(accuracies.values())) if len(accuracies) > 1 else None

@@ -1,1 +1,1 @@
-"""Files, locks, processes and text: helpers that know nothing of models."""
+"""Files, locks, processes and text: helpers that don't depend on models."""

@@ -14,7 +14,7 @@ _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "%": 0.01}
 
 @dataclass(frozen=True)
 class Condition:
-    """One condition. text: as it was written; value: what stands behind the sign."""
+    """One condition. text: as written; value: the text behind the sign."""
 
     text: str
     field: str
@@ -22,7 +22,7 @@ class Condition:
     value: str
 
     def holds_for_text(self, found: str) -> bool:
-        """Whether text fulfils it. Raises QueryError for another sign than =."""
+        """Whether text fulfills it. Raises QueryError for another sign than =."""
         if self.sign != "=":
             raise QueryError(
                 f"{self.field} is text, which can be compared by = alone ({self.field}=…), not by {self.text!r}"
@@ -30,7 +30,7 @@ class Condition:
         return found == self.value
 
     def holds_for(self, found: float) -> bool:
-        """Whether a number fulfils it. Raises QueryError where its value isn't one."""
+        """Whether a number fulfills it. Raises QueryError where its value isn't one."""
         limit = parse_number(self.value, self.text)
         if "accuracy" in self.field and limit > 1 and "%" not in self.value:  # accuracy>90: nothing else can be meant
             limit = round(limit / 100, 12)

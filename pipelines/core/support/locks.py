@@ -14,7 +14,7 @@ else:
 
 
 class Locked(Exception):  # noqa: N818 (an answer, not a failure)
-    """Somebody else holds it. pid: of whoever that is; None where it isn't known."""
+    """Another process holds it. pid: of that process; None where it isn't known."""
 
     def __init__(self, pid: int | None) -> None:
         super().__init__(f"process {pid}" if pid else "another process")
@@ -35,9 +35,9 @@ class FileLock:
                 _lock(self._file, wait)
             except OSError:
                 os.lseek(self._file, 0, os.SEEK_SET)
-                told = os.read(self._file, 20)
+                content = os.read(self._file, 20)
                 os.close(self._file)
-                raise Locked(int(told) if told.strip().isdigit() else None) from None
+                raise Locked(int(content) if content.strip().isdigit() else None) from None
             if _same(self._file, path):
                 break
             os.close(self._file)  # whoever held it took the file away

@@ -1,4 +1,4 @@
-"""Markdown that shows what is meant, whatever people call their classes and folders."""
+"""Markdown with escaped text, as class names and folders may hold any characters."""
 
 from __future__ import annotations
 
