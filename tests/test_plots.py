@@ -169,7 +169,7 @@ def test_a_confusion_matrix_fits_any_number_of_classes(tmp_path, classes):
     matrix = np.diag(np.full(classes, 7))
     matrix[1, 0] = 2
     text = confusion(tmp_path / "confusion.png", matrix, [f"class number {k}" for k in range(classes)])
-    assert text.endswith("2 of 'class number 1' taken for 'class number 0'.")
+    assert text.endswith("2 of 'class number 1' classified as 'class number 0'.")
     assert max(size(tmp_path / "confusion.png")) < 2000
 
 

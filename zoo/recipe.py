@@ -44,7 +44,7 @@ class Recipe:
     # are then those of the last epoch, not those of the best.
     images: str = "train"
     # none: each image once an epoch; classes: as many images of each class, drawn anew each time, so that a rare
-    # class counts as much as a common one. Right where the test, or the use, is about classes rather than images.
+    # class counts as much as a common one. For tests, or uses, that are about classes rather than images.
     balance: str = "none"
     # none; mirror: every other image, where labels allow it; light: mirror, and shifts by up to 1/14 of the side;
     # strong: light, and erased patches.

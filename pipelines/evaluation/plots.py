@@ -66,7 +66,9 @@ def _confusion_text(matrix: Counts, labels: Sequence[str], kind: str) -> str:
     if not wrong.any():
         return f"{text}."
     row, column = divmod(int(wrong.argmax()), len(labels))
-    return f"{text}; the most frequent error: {wrong[row, column]:,} of {labels[row]!r} as {labels[column]!r}."
+    return (
+        f"{text}; the most frequent error: {wrong[row, column]:,} of {labels[row]!r} classified as {labels[column]!r}."
+    )
 
 
 @drawing

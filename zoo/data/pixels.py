@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from zoo.errors import DataError
 from zoo.images import Pixels
 
-CHUNK = 256  # images that are handled at once where all of them are gone through
+CHUNK = 256  # images that are handled at once where all of them are read
 
 
 class PixelFile:

@@ -45,7 +45,7 @@ def only_answers(model: Model) -> Model:
 
 
 def weighted_layers(graph: Graph) -> tuple[str, ...]:
-    """The names of the layers that can be computed on bytes: those that multiply by constant weights."""
+    """The names of the layers that can be quantized: those that multiply by constant weights."""
     constants = {constant.name for constant in graph.initializer}
     return tuple(node.name for node in graph.node if _is_weighted(node, constants))
 
@@ -64,7 +64,7 @@ def values_to_observe(graph: Graph) -> tuple[str, ...]:
 
 
 def to_int8(model: Model, ranges: Mapping[str, Range], in_float: Collection[str] = ()) -> Model:
-    """The same model on bytes: uint8 values, int8 weights.
+    """The same model quantized: uint8 values, int8 weights.
 
     model: an exported one, float32; it stays as it is. ranges: of the `values_to_observe`. in_float: the names of
     layers, among the `weighted_layers`, that go on computing in float32.
@@ -181,7 +181,7 @@ class _Writer:
         self.bytes_of[node.output[0]] = _Bytes(moved, found.about, found.scale)
 
     def _compute(self, node: Node) -> None:
-        """An operator between dequantized values, which a runtime takes for one on bytes."""
+        """An operator between dequantized values, which a runtime takes for an integer one."""
         if node.op_type not in WEIGHTED:
             self._write(node, [self._float(name) for name in node.input])
             return

@@ -72,7 +72,7 @@ def _keras_cache() -> Path:
 
 
 def _check(published: Published, file: Path) -> None:
-    """Raise ValueError where a file isn't the published one. MD5 is what there is: it tells damage, not malice."""
+    """Raise ValueError where a file isn't the published one. MD5 is what there is: it finds damage, not malice."""
     if published.md5 is None:
         return
     with file.open("rb") as opened:
@@ -102,8 +102,8 @@ def _download(name: str, published: Published, file: Path) -> None:
         if isinstance(error, urllib.error.HTTPError):
             error.close()  # it is the server's answer, too
         reason = error.reason if type(error) is urllib.error.URLError else error
-        told = f"its MD5 is {published.md5}" if published.md5 else "no hash of it is published"
+        digest = f"its MD5 is {published.md5}" if published.md5 else "no hash of it is published"
         raise ModelError(
             f"the weights of {name} are not in {file.parent}, and can't be downloaded ({reason}): put "
-            f"{published.url} there; {told}"
+            f"{published.url} there; {digest}"
         ) from None

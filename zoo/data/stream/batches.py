@@ -1,6 +1,6 @@
-"""The stream of a training: what every step sees depends on the seed and the step's number alone, not on the past.
+"""The stream of a training: what every step is given depends on the seed and the step's number alone, not on the past.
 
-A run that goes on at epoch k therefore sees, bit for bit, what it would have seen without the interruption.
+A run that is resumed at epoch k is therefore given, bit for bit, what it would have been without the interruption.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The hybrid family: head(features(images)), with conv features and a dense head that sees all positions at once."""
+"""The hybrid family: head(features(images)), with conv features and a dense head over all positions at once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def lenet5(images: Tensor, classes: int) -> Tensor:
     images [N, H, W, C] float32 in 0..1 -> logits [N, K]
     28x28x1, K = 10: 5*5*1*6+6 + 5*5*6*16+16 + 400*120+120 + 120*84+84 + 84*10+10 = 61,706 parameters
     Original: 32x32x1, C1 6@28x28, S2 6@14x14, C3 16@10x10, S4 16@5x5, C5 120, F6 84, 10 RBF units.
-    Departures: ReLU for tanh, max pooling for trainable averages, each map of C3 sees all six of S2, linear logits
+    Departures: ReLU for tanh, max pooling for trainable averages, each map of C3 reads all six of S2, linear logits
     for RBF units; an image smaller than 32x32 is centered in a field of that size, as the paper does with its digits.
     """
     return lenet5_head(lenet5_features(images), classes)
