@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+from recipes import moved_in
 
 from pipelines.study.experiment import experiments
 from zoo.contract import MANIFEST_FILE
@@ -123,42 +124,17 @@ def test_the_docs_tell_of_providers_that_there_are_and_how_they_are_started():
 
 # --- a new file is all it takes --------------------------------------------------------------------------------------
 
-MODEL = '''
-from zoo.models import layers, model
-
-
-@model("added", family="dense")
-def added(images, classes):
-    """A model of one file.
-
-    28x28x1, K = 10: 784*10+10 = 7,850 parameters
-    """
-    return layers.Dense(classes, name="head_dense")(layers.Flatten(name="flatten")(images))
-'''
-DATA_SET = '''
-from zoo.data.known.digits import digits
-from zoo.data.registry import data_set
-
-
-@data_set("added")
-def added(folder, on_progress):
-    """The digits once more."""
-    return digits(folder, on_progress)
-'''
-CLAIM = '''
-from pipelines.study.experiment import experiment
-
-
-@experiment("added", claim="It is found.", refuted_if="It isn't.", held_equal="All.", beware="Nothing.")
-def added(lab):
-    """One file."""
-'''
-# folder -> a file for it, and a line that prints the names of what is registered
+# folder -> what CONTRIBUTING.md would put there, its name, and a line that prints the names of what is registered
 FOLDERS = {
-    "zoo/models/families": (MODEL, "from zoo.models import definitions as d; print(*(m.name for m in d()))"),
-    "zoo/data/known": (DATA_SET, "from zoo.data import data_sets; print(*data_sets())"),
+    "zoo/models/families": (
+        "my_model.py",
+        "conv-wide",
+        "from zoo.models import definitions as d; print(*(m.name for m in d()))",
+    ),
+    "zoo/data/known": ("my_data.py", "stripes", "from zoo.data import data_sets; print(*data_sets())"),
     "pipelines/study/claims": (
-        CLAIM,
+        "my_claim.py",
+        "wider-is-better",
         "from pipelines.study import experiments as e; print(*(x.name for x in e()))",
     ),
 }
@@ -169,6 +145,7 @@ def copy(tmp_path):
     """A copy of both packages."""
     for package in ("zoo", "pipelines"):
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
     return tmp_path
 
 
@@ -186,21 +163,21 @@ def listed(copy: Path, code: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_a_file_dropped_into_the_folder_is_found_and_a_broken_one_is_no_secret(copy, folder):
-    text, code = FOLDERS[folder]
-    before = listed(copy, code)
-    assert before.returncode == 0, before.stderr
-    (copy / folder / "added.py").write_text(text, encoding="utf-8")
+    recipe, name, code = FOLDERS[folder]
+    added = copy / folder / "added.py"
+    added.write_text(moved_in(recipe), encoding="utf-8")
     after = listed(copy, code)
-    assert set(after.stdout.split()) == {*before.stdout.split(), "added"}, after.stderr
-    (copy / folder / "added.py").write_text("import nothing_of_that_name\n", encoding="utf-8")
+    assert name in after.stdout.split(), after.stderr
+    for check in (["check"], ["format", "--check"]):
+        subprocess.run([Path(sys.executable).parent / "ruff", *check, added], cwd=copy, check=True)
+    shutil.copy(added, copy / folder / "again.py")
+    twice = listed(copy, code)
+    assert twice.returncode != 0
+    assert f"are called '{name}': give one of them another name" in twice.stderr
+    (copy / folder / "again.py").write_text("import nothing_of_that_name\n", encoding="utf-8")
     broken = listed(copy, code)
     assert broken.returncode != 0
     assert "No module named 'nothing_of_that_name'" in broken.stderr
-    (copy / folder / "added.py").write_text(text, encoding="utf-8")
-    (copy / folder / "again.py").write_text(text, encoding="utf-8")
-    twice = listed(copy, code)
-    assert twice.returncode != 0
-    assert "are called 'added': give one of them another name" in twice.stderr
 
 
 def test_every_file_of_these_folders_registers_something():

@@ -7,12 +7,22 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.data.dataset import Split
+
 # Apart from the recipe's seed: two runs that differ in that one are still judged on the same images.
 SPLIT_SEED = 0
 TEST_SHARE = 0.2
 VALIDATION_SHARE = 0.1
 # Of what is left once the test images are drawn: 10 of 80.
 VALIDATION_SHARE_OF_REST = VALIDATION_SHARE / (1 - TEST_SHARE)
+
+
+def draw_splits(everything: Split) -> tuple[Split, Split, Split]:
+    """Train, validation and test, drawn from all that there is: 70, 10 and 20 % of each class."""
+    places = np.arange(len(everything))
+    found = fill_splits({"train": places}, everything.labels, places)
+    train, validation, test = (everything.take(found[name]) for name in ("train", "validation", "test"))
+    return train, validation, test
 
 
 def fill_splits(

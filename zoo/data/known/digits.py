@@ -8,7 +8,7 @@ import numpy as np
 
 from zoo.data.dataset import DataSet, Split
 from zoo.data.registry import Progress, data_set
-from zoo.data.splits import TEST_SHARE, VALIDATION_SHARE_OF_REST, draw
+from zoo.data.splits import draw_splits
 from zoo.errors import DataError, MissingExtraError
 
 
@@ -29,15 +29,13 @@ def digits(folder: Path | None, on_progress: Progress) -> DataSet:
     everything = Split(images, labels, tuple(str(i) for i in range(len(labels))))
     on_progress(len(labels), len(labels))
 
-    stays, test = draw(labels, TEST_SHARE)
-    rest = everything.take(stays)
-    train, validation = draw(rest.labels, VALIDATION_SHARE_OF_REST)
+    train, validation, test = draw_splits(everything)
     return DataSet(
         name="digits",
         labels=tuple("0123456789"),
-        train=rest.take(train),
-        validation=rest.take(validation),
-        test=everything.take(test),
+        train=train,
+        validation=validation,
+        test=test,
         mirrored=False,
         origin=f"scikit-learn {sklearn.__version__}",
     )
