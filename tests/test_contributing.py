@@ -16,6 +16,7 @@ from recipes import RECIPES, TEXT
 
 import zoo
 from pipelines import tracking
+from pipelines.cli import main
 from pipelines.core.provenance.plan import make_plan
 from pipelines.publishing.describe import describe
 from pipelines.study.experiment import _experiments
@@ -27,13 +28,11 @@ DIGITS = ROOT / "tests" / "runtime" / "fixture" / "digits" / "softmax"
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(store: Path) -> Path:
     """A working folder with the recipes in it, and a store of its own."""
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.chdir(tmp_path)
     for name, code in RECIPES.items():
-        (tmp_path / name).write_text(code, encoding="utf-8")
-    return tmp_path
+        (store / name).write_text(code, encoding="utf-8")
+    return store
 
 
 @pytest.fixture
@@ -93,6 +92,9 @@ def test_the_claim_comes_to_a_verdict(folder, python, capsys):
     python(*command)
     assert "A dense model with more neurons" in (folder / "mlruns/study/report.html").read_text(encoding="utf-8")
     assert "holds" in capsys.readouterr().out
+    del _experiments["wider-is-better"]
+    assert main(["study", "--report", "--folder", "mlruns/study"]) == 1, "nothing else is in there"
+    assert "left out of the report: mlruns/study/wider-is-better.json, whose experiment" in capsys.readouterr().err
 
 
 def test_the_provider_is_one_of_those_that_can_be_asked_for(folder):

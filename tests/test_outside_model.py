@@ -11,18 +11,14 @@ import pytest
 from PIL import Image
 
 import zoo
-from pipelines import tracking
 from pipelines.cli import main
 from pipelines.core.provenance.plan import fingerprint, make_plan
 from pipelines.evaluation.evaluate import evaluate
 from pipelines.exporting.export import export
-from pipelines.publishing.describe import describe
 from pipelines.training.train import train
 from zoo.models import layers
 from zoo.models.registry import _models
 from zoo.recipe import Recipe
-
-CONTRIBUTING = Path(__file__).parent.parent / "CONTRIBUTING.md"
 
 
 @pytest.fixture
@@ -59,20 +55,6 @@ def test_one_function_is_trained_evaluated_exported_and_answers_in_an_app(folder
     )
     assert main(["describe", "one-hidden", "--input", "8x8x1"]) == 0
     assert re.search(r"hidden_dense +Dense +32 +64×32 \+ 32 +2,080", capsys.readouterr().out)
-
-
-def test_the_example_in_contributing_runs_as_it_stands(folder: Path, registered) -> None:
-    (example,) = re.findall(
-        r"```python\n(from pipelines\.run import run\n.*?)```", CONTRIBUTING.read_text("utf-8"), re.DOTALL
-    )
-    path = folder / "my_models.py"
-    path.write_text(example, encoding="utf-8")
-    found = runpy.run_path(str(path), run_name="__main__")
-    formula = re.search(r"K = 10: (.*) = ([\d,]+) parameters", found["conv_wide"].__doc__)
-    assert eval(formula[1]) == int(formula[2].replace(",", "")) == describe("conv-wide").parameters
-    classifier = zoo.load("digits/conv-wide")
-    assert classifier.predict(folder / "exports/digits/conv-wide/samples/0.png").label in set("0123456789")
-    assert tracking.find_finished(make_plan("conv-wide", "digits", settings={"epochs": 20})), "not to be trained again"
 
 
 def test_a_change_in_the_file_of_an_outside_model_makes_it_another_model(tmp_path: Path, registered) -> None:

@@ -179,21 +179,6 @@ def test_an_arm_that_an_experiment_no_longer_has_leaves_its_results(studied, pla
     assert sorted(Record(path).trainings) == [(arm, seed) for arm in ("first", "second") for seed in (1, 2, 3)]
 
 
-def test_a_claim_from_outside_is_one_function(studied, planted, capsys):
-    text = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    block = re.search(r"`my_claims.py`:\n\n```python\n(.*?)```", text, re.DOTALL)
-    (studied / "my_claims.py").write_text(block[1], encoding="utf-8")
-    try:
-        runpy.run_path("my_claims.py")
-    finally:
-        _experiments.pop("wider-is-better", None)
-    assert re.match(r"holds .*report\.html", capsys.readouterr().out)
-    assert "A dense model of more neurons" in (studied / "mlruns/study/report.html").read_text(encoding="utf-8")
-    planted(16)
-    assert main(["study", "planted", "--quick"]) == 0
-    assert "left out of the report: mlruns/study/wider-is-better.json, whose experiment" in capsys.readouterr().err
-
-
 def test_a_finding_that_nothing_could_refute_is_refused():
     with pytest.raises(StudyError, match="has no bound: give it least, most or both"):
         Effect("x", np.array([1.0, 2.0]), "points")
