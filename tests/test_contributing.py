@@ -15,9 +15,7 @@ import pytest
 from recipes import RECIPES, TEXT
 
 import zoo
-from pipelines import tracking
 from pipelines.cli import main
-from pipelines.core.provenance.plan import make_plan
 from pipelines.publishing.describe import describe
 from pipelines.study.experiment import _experiments
 from zoo.data.registry import _loaders
@@ -68,7 +66,7 @@ def test_there_is_a_recipe_for_all_that_is_registered():
     assert all(len(commands(name)) == 1 for name in RECIPES)
 
 
-def test_the_model_is_trained_exported_and_answers_in_an_app(folder, python):
+def test_the_model_is_trained_exported_and_answers_in_an_app(folder, python, capsys):
     (command,) = commands("my_model.py")
     python(*command)
     text = _models["conv-wide"].architecture.__doc__
@@ -76,7 +74,9 @@ def test_the_model_is_trained_exported_and_answers_in_an_app(folder, python):
     assert eval(formula) == int(count.replace(",", "")) == describe("conv-wide").parameters
     classifier = zoo.load("digits/conv-wide", provider="cpu")
     assert classifier.predict(folder / "exports/digits/conv-wide/samples/0.png").label in set("0123456789")
-    assert tracking.find_finished(make_plan("conv-wide", "digits", settings={"epochs": 20})), "not to be trained again"
+    capsys.readouterr()
+    assert main(command[1:]) == 0
+    assert "conv-wide, seed 1: trained before" in capsys.readouterr().err
 
 
 def test_the_data_set_is_learned(folder, python):
