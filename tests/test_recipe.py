@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from zoo.errors import RecipeError
 from zoo.models import definitions
-from zoo.recipe import Recipe, parse_settings
+from zoo.recipe import Field, Recipe, _report_old_name, parse_settings
 
 
 def test_text_from_the_command_line_becomes_numbers() -> None:
@@ -40,7 +43,7 @@ def test_a_recipe_survives_json(recipe: Recipe) -> None:
         ("=3", "--set takes field=value"),
         ("learning_rate=nan", "learning_rate must be"),
         ("learning_rate=inf", "learning_rate must be"),
-        ("seed=5000000000", r"seed must be from 0 to below 2\*\*32"),
+        ("seed=5000000000", "seed must be from 0 to below 4,294,967,296, received 5000000000"),
         ("seed=-1", "seed must be"),
     ],
 )
@@ -56,3 +59,36 @@ def test_json_of_the_wrong_type_is_told() -> None:
         Recipe.from_json({"epochs": None})
     with pytest.raises(RecipeError, match="epochs must be a whole number, received inf"):
         Recipe.from_json({"epochs": float("inf")})
+
+
+def test_a_field_that_is_called_by_its_old_name_is_set_and_reported_once(caplog) -> None:
+    _report_old_name.cache_clear()
+    for _ in range(2):
+        assert Recipe().with_values(parse_settings(["pictures=all"])).images == "all"
+    assert caplog.messages == ["the recipe field pictures is called images now: the old name is deprecated"]
+    assert Recipe.from_json({**Recipe().to_json(), "pictures": "all"}).images == "all"
+
+
+def test_each_field_is_described_with_its_value_range_and_reason() -> None:
+    found = {field.name: field for field in Recipe(warmup=0.25).described()}
+    assert list(found) == list(Recipe().to_json())
+    warmup = found["warmup"]
+    assert (warmup.value, warmup.default, warmup.type) == (0.25, 0.1, "number")
+    assert warmup.allowed == "from 0 to below 1"
+    assert found["images"].allowed == "one of train, all"
+    assert [name for name, field in found.items() if not re.fullmatch(r"\S.+\.", field.reason)] == []
+
+
+@given(st.floats(allow_nan=True), st.sampled_from([f for f in Recipe().described() if f.type == "number"]))
+def test_a_number_is_taken_exactly_where_it_is_in_the_range_in_words(value: float, field: Field) -> None:
+    low, high = (float(bound) for bound in re.findall(r"[\d.]+", field.allowed))
+    inside = low <= value <= high
+    inside &= value != low or field.allowed.startswith("from")
+    inside &= value != high or "below" not in field.allowed
+    try:
+        assert getattr(Recipe(**{field.name: value}), field.name) == value
+        taken = True
+    except RecipeError as error:
+        assert f"{field.name} must be {field.allowed}, received" in str(error)
+        taken = False
+    assert taken is inside

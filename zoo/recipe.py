@@ -1,99 +1,232 @@
-"""A recipe: how a model is trained, as one frozen dataclass with a reason behind each default."""
+"""A recipe: how a model is trained, as one frozen dataclass; each field states its range and the reason for it."""
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from functools import cache
+from typing import Annotated, Any, get_type_hints
 
-from zoo.contract import renamed
+from zoo.contract import OLD_NAMES, renamed
 from zoo.errors import RecipeError, unknown
 
-AUGMENTATIONS = ("none", "mirror", "light", "strong")
-PRECISIONS = ("auto", "float32", "mixed_bfloat16")
-IMAGES = ("train", "all")
-OPTIMIZERS = ("adamw", "muon")
-BALANCES = ("none", "classes")
-MIRRORINGS = ("auto", "yes", "no")
+logger = logging.getLogger("zoo.recipe")
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """Why a field is there, and which values it may have: one of the choices, or a number in the range."""
+
+    reason: str
+    choices: tuple[str, ...] = ()
+    at_least: float | None = None
+    above: float | None = None
+    at_most: float | None = None
+    below: float | None = None
+
+    def __contains__(self, value: Any) -> bool:
+        return (
+            (not self.choices or value in self.choices)
+            and (self.at_least is None or value >= self.at_least)
+            and (self.above is None or value > self.above)
+            and (self.at_most is None or value <= self.at_most)
+            and (self.below is None or value < self.below)
+        )
+
+    def __str__(self) -> str:
+        if self.choices:
+            return f"one of {', '.join(self.choices)}"
+        if self.at_least is not None:
+            low = f"from {self.at_least:,}" if self.below or self.at_most else f"{self.at_least:,} or more"
+            high = f" to below {self.below:,}" if self.below else f" to {self.at_most:,}" if self.at_most else ""
+            return low + high
+        if self.above is None:
+            return "any text"
+        return f"above {self.above:,} and " + (f"below {self.below:,}" if self.below else f"at most {self.at_most:,}")
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of a recipe, as `zoo describe MODEL --recipe` lists it. allowed: its values, in words."""
+
+    name: str
+    value: int | float | str
+    type: str
+    default: int | float | str
+    allowed: str
+    reason: str
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Everything that decides what weights come out of a model and a data set. A model states only what differs."""
 
-    # Passes over the training images.
-    epochs: int = 20
-    # Steps of the optimizer that a training takes at least: a small data set gets more epochs, or a folder
-    # of 500 images would be trained on in 80 steps.
-    least_updates: int = 2000
-    # Images a step. 128 keeps two cores busy; larger ones need more epochs for the same accuracy.
-    batch_size: int = 128
-    # adamw forgives a poor rate, which SGD doesn't, and nobody tunes for their own folder. muon moves a matrix in all
-    # of its directions alike: nets of convolutions learn more in the same epochs, at the same rates.
-    optimizer: str = "adamw"
-    # The peak of its rate.
-    learning_rate: float = 2e-3
-    # Share of all updates in which the rate climbs from 0 to its peak; then it falls to 0 along a cosine.
-    warmup: float = 0.1
-    # Decoupled weight decay (Loshchilov & Hutter 2019), on kernels alone: biases and norms are left free.
-    weight_decay: float = 0.02
-    # Share of the target that is spread over all classes (Szegedy et al. 2016); above 0, probabilities stay modest.
-    label_smoothing: float = 0.0
-    # train; all: the validation images too, for a recipe whose epochs were found with them. The weights that are kept
-    # are then those of the last epoch, not those of the best.
-    images: str = "train"
-    # none: each image once an epoch; classes: as many images of each class, drawn anew each time, so that a rare
-    # class counts as much as a common one. For tests, or uses, that are about classes rather than images.
-    balance: str = "none"
-    # none; mirror: every other image, where labels allow it; light: mirror, and shifts by up to 1/14 of the side;
-    # strong: light, and erased patches.
-    augmentation: str = "light"
-    # Whether a mirrored image keeps its label. auto: as the data set knows, which for a folder of images is no.
-    mirrored: str = "auto"
-    # Largest share of another image, and of its target, that is blended into each (Zhang et al. 2018, drawn evenly).
-    mixup: float = 0.0
-    # An export that the model is distilled from: its probabilities, for the very images that the model is given, are
-    # learned beside the labels (Hinton et al. 2015; Beyer et al. 2022). A folder, or a name such as
-    # fashion-mnist/conv-small; "" for none.
-    teacher: str = ""
-    # Share of the target that comes from the teacher; the label has the rest.
-    teacher_share: float = 0.9
-    # Of a training that starts from another model's features (--from): share of the epochs in which they stay as they
-    # are, while what is new learns from them. Before it has, its gradients would spoil them. With 5 images of each of
-    # five classes of clothes (four draws) and with 20 (two), from features of five others, 0.2 and a rate of 0.5 gave
-    # 88.8 % of the validation images in the mean, 0.5 and 0.5 gave 88.7 %, 0.2 and 0.2 gave 88.8 %.
-    frozen: float = 0.2
-    # Factor of the learning rate in the epochs after that, in which everything learns: what is good needs small steps.
-    fine_rate: float = 0.5
-    # auto: mixed_bfloat16 where the processor multiplies it itself, else float32. Full convolutions took a fifth less
-    # time in it, the small matrices of dense models a tenth to two fifths more, depthwise convolutions twice as long.
-    precision: str = "auto"
-    # Of initial weights, order of images, augmentation and dropout: same seed, machine and number of threads, same
-    # weights.
-    seed: int = 1
+    epochs: Annotated[int, Allowed("Passes over the training images.", at_least=1)] = 20
+    least_updates: Annotated[
+        int,
+        Allowed(
+            "Least number of optimizer steps. A small data set gets more epochs, or a folder of 500 images would be "
+            "trained on in 80 steps.",
+            at_least=0,
+        ),
+    ] = 2000
+    batch_size: Annotated[
+        int,
+        Allowed(
+            "Images a step. 128 keeps two cores busy; larger batches need more epochs for the same accuracy.",
+            at_least=1,
+        ),
+    ] = 128
+    optimizer: Annotated[
+        str,
+        Allowed(
+            "adamw forgives a poor rate, which SGD doesn't, and nobody tunes for their own folder. muon moves a matrix "
+            "in all of its directions alike: convolutional networks learn more in the same epochs, at the same rates.",
+            choices=("adamw", "muon"),
+        ),
+    ] = "adamw"
+    learning_rate: Annotated[float, Allowed("The peak of the learning rate.", above=0, below=100)] = 2e-3
+    warmup: Annotated[
+        float,
+        Allowed(
+            "Share of all updates in which the rate climbs from 0 to its peak; then it falls to 0 along a cosine.",
+            at_least=0,
+            below=1,
+        ),
+    ] = 0.1
+    weight_decay: Annotated[
+        float,
+        Allowed(
+            "Decoupled weight decay (Loshchilov & Hutter 2019), on kernels alone: biases and norms are left free.",
+            at_least=0,
+            below=1,
+        ),
+    ] = 0.02
+    label_smoothing: Annotated[
+        float,
+        Allowed(
+            "Share of the target that is spread over all classes (Szegedy et al. 2016); above 0, probabilities stay "
+            "modest.",
+            at_least=0,
+            below=1,
+        ),
+    ] = 0.0
+    images: Annotated[
+        str,
+        Allowed(
+            "all: the validation images too, for a recipe whose epochs were found with them. The weights that are kept "
+            "are then those of the last epoch, not those of the best.",
+            choices=("train", "all"),
+        ),
+    ] = "train"
+    balance: Annotated[
+        str,
+        Allowed(
+            "none: each image once an epoch. classes: as many images of each class, drawn anew each time, so that a "
+            "rare class counts as much as a common one: for tests, or uses, that are about classes, not images.",
+            choices=("none", "classes"),
+        ),
+    ] = "none"
+    augmentation: Annotated[
+        str,
+        Allowed(
+            "mirror: every other image, where labels allow it. light: mirror, and shifts by up to 1/14 of the side. "
+            "strong: light, and erased patches.",
+            choices=("none", "mirror", "light", "strong"),
+        ),
+    ] = "light"
+    mirrored: Annotated[
+        str,
+        Allowed(
+            "Whether a mirrored image keeps its label. auto: as the data set knows, which for a folder of images is "
+            "no.",
+            choices=("auto", "yes", "no"),
+        ),
+    ] = "auto"
+    mixup: Annotated[
+        float,
+        Allowed(
+            "Largest share of another image, and of its target, that is blended into each (Zhang et al. 2018, drawn "
+            "evenly).",
+            at_least=0,
+            below=1,
+        ),
+    ] = 0.0
+    teacher: Annotated[
+        str,
+        Allowed(
+            "An export that the model is distilled from: its probabilities, for the very images that the model is "
+            "given, are learned beside the labels (Hinton et al. 2015; Beyer et al. 2022). A folder, or a name such as "
+            "fashion-mnist/conv-small; empty for none."
+        ),
+    ] = ""
+    teacher_share: Annotated[
+        float,
+        Allowed(
+            "Share of the target that comes from the teacher; the label has the rest.",
+            above=0,
+            at_most=1,
+        ),
+    ] = 0.9
+    # With 5 images of each of five classes of clothes (four draws) and with 20 (two), from features of five others, 0.2
+    # and a rate of 0.5 gave 88.8 % of the validation images in the mean, 0.5 and 0.5 gave 88.7 %, 0.2 and 0.2 88.8 %.
+    frozen: Annotated[
+        float,
+        Allowed(
+            "Share of the epochs in which pretrained features (--from) stay as they are, while what is new learns from "
+            "them: before it has, its gradients would spoil them.",
+            at_least=0,
+            at_most=1,
+        ),
+    ] = 0.2
+    fine_rate: Annotated[
+        float,
+        Allowed(
+            "Factor of the learning rate in the epochs after that, in which everything learns: what is good needs "
+            "small steps.",
+            above=0,
+            at_most=1,
+        ),
+    ] = 0.5
+    precision: Annotated[
+        str,
+        Allowed(
+            "auto: mixed_bfloat16 where the processor multiplies it itself, else float32. Full convolutions took a "
+            "fifth less time in it, the small matrices of dense models a tenth to two fifths more, depthwise "
+            "convolutions twice as long.",
+            choices=("auto", "float32", "mixed_bfloat16"),
+        ),
+    ] = "auto"
+    seed: Annotated[
+        int,
+        Allowed(
+            "Of initial weights, order of images, augmentation and dropout: same seed, machine and number of threads, "
+            "same weights.",
+            at_least=0,
+            below=2**32,  # as NumPy takes it
+        ),
+    ] = 1
 
     def __post_init__(self) -> None:
-        def need(holds: bool, name: str, what: str) -> None:
-            if not holds:
-                raise RecipeError(f"{name} must be {what}, received {getattr(self, name)!r}")
+        for name, allowed in _allowed().items():
+            if getattr(self, name) not in allowed:
+                raise RecipeError(f"{name} must be {allowed}, received {getattr(self, name)!r}")
 
-        for name in ("epochs", "batch_size"):
-            need(getattr(self, name) >= 1, name, "1 or more")
-        need(self.least_updates >= 0, "least_updates", "0 or more")
-        need(0 <= self.seed < 2**32, "seed", "from 0 to below 2**32, as NumPy takes it")
-        for name in ("weight_decay", "warmup", "label_smoothing", "mixup"):
-            need(0 <= getattr(self, name) < 1, name, "from 0 to below 1")
-        need(0 <= self.frozen <= 1, "frozen", "from 0 to 1")
-        need(0 < self.fine_rate <= 1, "fine_rate", "above 0 and at most 1")
-        need(0 < self.teacher_share <= 1, "teacher_share", "above 0 and at most 1")
-        need(0 < self.learning_rate < 100, "learning_rate", "above 0 and below 100")
-        need(self.augmentation in AUGMENTATIONS, "augmentation", f"one of {', '.join(AUGMENTATIONS)}")
-        need(self.optimizer in OPTIMIZERS, "optimizer", f"one of {', '.join(OPTIMIZERS)}")
-        need(self.images in IMAGES, "images", f"one of {', '.join(IMAGES)}")
-        need(self.mirrored in MIRRORINGS, "mirrored", f"one of {', '.join(MIRRORINGS)}")
-        need(self.balance in BALANCES, "balance", f"one of {', '.join(BALANCES)}")
-        need(self.precision in PRECISIONS, "precision", f"one of {', '.join(PRECISIONS)}")
+    def described(self) -> tuple[Field, ...]:
+        """Each field with its value, type, default, range and reason."""
+        return tuple(
+            Field(
+                name=field.name,
+                value=getattr(self, field.name),
+                type=_KINDS[type(getattr(Recipe, field.name))].removeprefix("a "),
+                default=getattr(Recipe, field.name),
+                allowed=str(_allowed()[field.name]),
+                reason=_allowed()[field.name].reason,
+            )
+            for field in fields(self)
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The fields as a JSON object."""
@@ -105,17 +238,35 @@ class Recipe:
         return cls().with_values(renamed(found))
 
     def with_values(self, values: Mapping[str, Any]) -> Recipe:
-        """A copy with some fields changed; text is read as the field's type, as `--set epochs=3` gives it."""
+        """A copy with some fields changed; text is read as the field's type, as `--set epochs=3` gives it.
+
+        A field may have the name that it had before, which is a warning of the logger `zoo.recipe` once.
+        Raises RecipeError for an unknown field, or a value that it can't have.
+        """
         types = {f.name: type(getattr(self, f.name)) for f in fields(self)}
         changed: dict[str, Any] = {}
-        for name, value in values.items():
+        for given, value in values.items():
+            name = OLD_NAMES.get(given, given)
             if name not in types:
-                raise RecipeError(unknown("recipe field", name, types))
+                raise RecipeError(unknown("recipe field", given, types))
+            if name != given:
+                _report_old_name(given)
             try:
                 changed[name] = _read(value, types[name])
             except (TypeError, ValueError, OverflowError):
                 raise RecipeError(f"{name} must be {_KINDS[types[name]]}, received {value!r}") from None
         return replace(self, **changed)
+
+
+@cache
+def _allowed() -> Mapping[str, Allowed]:
+    """What is written beside the type of each field."""
+    return {name: hint.__metadata__[0] for name, hint in get_type_hints(Recipe, include_extras=True).items()}
+
+
+@cache
+def _report_old_name(name: str) -> None:
+    logger.warning("the recipe field %s is called %s now: the old name is deprecated", name, OLD_NAMES[name])
 
 
 _KINDS = {int: "a whole number", float: "a number", str: "text"}
