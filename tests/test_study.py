@@ -28,7 +28,7 @@ from pipelines.core.support.locks import FileLock
 from pipelines.plotting.svg import Chart, Series
 from pipelines.publishing.demo import demo
 from pipelines.study import Studied, claims, experiments, study
-from pipelines.study.claims.counting import EXAMPLES
+from pipelines.study.claims.counting import EXAMPLES, _layers_that_differ
 from pipelines.study.experiment import _experiments, experiment
 from pipelines.study.finding import Effect, Finding, Judgement, Verdict
 from pipelines.study.identity import code_of, digest_of
@@ -658,7 +658,8 @@ def test_what_the_repository_has_measured_is_not_trained_again():
             return Lab.train(replace(self, replay=True), arms)
 
         def observe(self, name, look):
-            if not self.record.has_seen(name, digest_of(look)):
+            counts_the_zoo = isinstance(look, partial) and look.func is _layers_that_differ  # anew with each new model
+            if not counts_the_zoo and not self.record.has_seen(name, digest_of(look)):
                 unknown.append(f"{self.name}: {name}")
             return np.array(self.record.numbers(name))
 
@@ -666,6 +667,8 @@ def test_what_the_repository_has_measured_is_not_trained_again():
         patch.chdir(root)  # where the teacher is
         for each in experiments():
             record = Record(root / "exports" / "study" / f"{each.name}.json")
+            if not record.seeds:
+                continue  # nobody has run it in full yet
             if any(record.versions[library] != versions()[library] for library in LIBRARIES):
                 pytest.skip("measured with other versions")
             each.run(Clerk(each.name, record.seeds, False, record))
