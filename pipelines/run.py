@@ -15,6 +15,7 @@ from pipelines.evaluation.comparison.compare import compare
 from pipelines.evaluation.comparison.rows import Comparison
 from pipelines.evaluation.evaluate import evaluate
 from pipelines.exporting.export import export, tested_metrics
+from pipelines.training.fingerprint import fingerprints
 from pipelines.training.train import train
 from pipelines.training.transfer.transfer import find_source, make_transfer
 from zoo.contract import MANIFEST_FILE, read_manifest
@@ -72,7 +73,7 @@ def _with_seeds(plan: Plan, seeds: int) -> list[Plan]:
 def _evaluated(plan: Plan, again: bool) -> str:
     """The id of a run of the plan, finished and evaluated, by now if it wasn't before."""
     name = f"{plan.model}, seed {plan.recipe.seed}"
-    finished = None if again else tracking.find_finished(plan)
+    finished = None if again else tracking.find_finished(plan, fingerprints(plan))
     if finished is None:
         logger.info("%s: training on %s", name, load_data(plan).name)
         finished = train(plan=plan).run

@@ -12,9 +12,10 @@ from PIL import Image
 
 import zoo
 from pipelines.cli import main
-from pipelines.core.provenance.plan import fingerprint, make_plan
+from pipelines.core.provenance.plan import make_plan
 from pipelines.evaluation.evaluate import evaluate
 from pipelines.exporting.export import export
+from pipelines.training.fingerprint import fingerprint
 from pipelines.training.train import train
 from zoo.models import layers
 from zoo.models.registry import _models

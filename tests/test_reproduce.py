@@ -24,6 +24,7 @@ from pipelines.core.provenance.machine import versions as installed
 from pipelines.core.provenance.plan import load_data
 from pipelines.core.provenance.reading import read_data
 from pipelines.maintenance.sync import sync
+from pipelines.training.fingerprint import code_of
 from pipelines.training.reproduce import reproduce
 from pipelines.training.train import train
 from zoo.errors import DataError, TrackingError
@@ -77,7 +78,7 @@ def test_on_one_machine_a_run_comes_out_the_same_bit_for_bit(run, capsys):
 
 def test_a_run_says_what_machine_it_was_trained_on(run):
     found = tracking.environment_of(tracking.load_run(run))
-    assert found == environment()
+    assert found == environment(code_of(tracking.load_run(run).plan))
     assert int(found["threads"]) >= 1
     assert found["processor"]
 
@@ -86,7 +87,7 @@ def test_each_difference_in_environment_is_a_warning_that_names_it(folder, capsy
     made = doctored({"commit": "an older one"}, {"keras": "3.0.0", "flax": "1.0"})
     assert main(["reproduce", made]) == 0, "the weights are the same all the same"
     out, err = capsys.readouterr()
-    now = environment()
+    now = environment(code_of(tracking.load_run(made).plan))
     warnings = [line for line in err.splitlines() if line.startswith("warning: ")]
     assert warnings == [
         f"warning: keras: 3.0.0 then, {now['keras']} now",

@@ -20,7 +20,8 @@ import pytest
 from servers import ask, free_port, serving
 
 from pipelines import tracking
-from pipelines.core.provenance.plan import fingerprint, load_data, make_plan
+from pipelines.core.provenance.plan import load_data, make_plan
+from pipelines.training.fingerprint import fingerprint, fingerprints
 from zoo.errors import TrackingError
 from zoo.models import build
 
@@ -46,7 +47,8 @@ def model():
 @pytest.fixture(scope="module")
 def run(folder, plan, model):
     """A run as a training and an export write it."""
-    run = tracking.start_run(plan, load_data(plan), {"arithmetic": "float32", "parameters": 650})
+    facts = {"arithmetic": "float32", "parameters": 650}
+    run = tracking.start_run(plan, load_data(plan), facts, fingerprint=fingerprint(plan))
     for epoch in (1, 2, 3):
         tracking.log_epoch(run, epoch, {**HISTORY, "train_loss": 1 / epoch})
     tracking.log_keras_model(run, model)
@@ -212,13 +214,13 @@ def test_a_run_that_is_not_there_is_told_with_the_latest_ones(run, name):
 
 
 def test_a_finished_run_of_the_same_plan_is_found(run, plan):
-    assert tracking.find_finished(plan) == run
+    assert tracking.find_finished(plan, fingerprints(plan)) == run
     other = make_plan("softmax", "digits", settings={"epochs": 4})
-    assert tracking.find_finished(other) is None
+    assert tracking.find_finished(other, fingerprints(other)) is None
 
 
 def test_a_run_of_the_same_images_in_another_place_is_not_taken_for_one_of_this_plan(run, plan):
-    assert tracking.find_finished(replace(plan, size=(8, 8))) is None
+    assert tracking.find_finished(replace(plan, size=(8, 8)), fingerprints(plan)) is None
 
 
 def test_runs_that_differ_in_their_seed_alone_are_found(folder, plan):
@@ -282,7 +284,7 @@ def test_where_nothing_was_written_nothing_is_found_or_made(plan, tmp_path, monk
     monkeypatch.chdir(tmp_path)
     with pytest.raises(TrackingError, match="there are no runs yet"):
         tracking.find_run("abc")
-    assert tracking.find_finished(plan) is None
+    assert tracking.find_finished(plan, fingerprints(plan)) is None
     assert not list(tmp_path.iterdir())
 
 

@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 
 from pipelines import tracking
-from pipelines.core.provenance.plan import Plan, fingerprint, load_data, make_plan, read_plan
+from pipelines.core.provenance.plan import Plan, load_data, make_plan, read_plan
 from pipelines.training import checkpoint
 from pipelines.training.artifacts import changes
+from pipelines.training.fingerprint import fingerprint
 from pipelines.training.fused_norms import with_fused_norms
-from pipelines.training.train import Schedule, make_learner, make_schedule, train
+from pipelines.training.learner import make_learner
+from pipelines.training.schedule import Schedule, make_schedule, make_stages
+from pipelines.training.train import train
 from zoo.errors import DataError, ExportError, ModelError, RecipeError, TrackingError, ZooError
 from zoo.models import build
 from zoo.recipe import Recipe
@@ -299,7 +302,9 @@ def test_a_schedule_reaches_its_updates_in_whole_calls(images):
 def learner_of(model: str, **settings):
     plan = make_plan(model, "digits", settings={"precision": "float32", **settings})
     data_set = load_data(plan)
-    return make_learner(plan, data_set, make_schedule(plan.recipe, data_set), "float32"), data_set
+    schedule = make_schedule(plan.recipe, data_set)
+    stage, *_ = make_stages(plan.recipe, schedule, (), new=True)
+    return make_learner(plan, data_set, schedule, stage, "float32"), data_set
 
 
 def test_weights_decay_in_kernels_alone():

@@ -13,17 +13,19 @@ from PIL import Image
 import zoo
 from pipelines import tracking
 from pipelines.cli import main
-from pipelines.core.provenance.plan import Plan, fingerprint, load_data, make_plan, parse_plan
+from pipelines.core.provenance.plan import Plan, load_data, make_plan, parse_plan
 from pipelines.evaluation.evaluate import evaluate
 from pipelines.exporting.convert import convert
 from pipelines.exporting.export import export
 from pipelines.exporting.from_onnx import rebuild
 from pipelines.run import run
 from pipelines.training import checkpoint
-from pipelines.training.schedule import Stage, make_stages
+from pipelines.training.fingerprint import fingerprint
+from pipelines.training.schedule import Schedule, Stage, make_stages
 from pipelines.training.train import train
 from pipelines.training.transfer import transfer as source
-from pipelines.training.transfer.transfer import LUMA, find_source, make_transfer
+from pipelines.training.transfer.layers import LUMA
+from pipelines.training.transfer.transfer import find_source, make_transfer
 from zoo.contract import Metadata, read_manifest
 from zoo.data import DataSet, Split
 from zoo.errors import ExportError, RecipeError, TrackingError, ZooError
@@ -147,20 +149,20 @@ def test_a_file_whose_weights_are_elsewhere_or_answer_otherwise_is_told(tmp_path
             rebuild(file)
 
 
-# --- what is taken ---------------------------------------------------------------------------------------------------
+# --- what is transferred --------------------------------------------------------------------------------------------
 
 
 def test_the_features_come_along_and_the_head_is_new(folder):
     plan = make_plan("conv-mlp-small", "digits", source=find_source("fashion-mnist/conv-small", "conv-mlp-small"))
-    taken = make_transfer(plan, load_data(plan))
-    assert (len(taken.layers), taken.of, taken.parameters) == (12, 14, 86_560)
-    assert str(taken) == "12 of 14 layers (86,560 parameters) start from fashion-mnist/conv-small"
+    transfer = make_transfer(plan, load_data(plan))
+    assert (len(transfer.layers), transfer.of, transfer.parameters) == (12, 14, 86_560)
+    assert str(transfer) == "12 of 14 layers (86,560 parameters) start from fashion-mnist/conv-small"
     images = noise(4, 8, 8, 1)
     source = rebuild(EXPORTS / "fashion-mnist/conv-small")[0]
     small = build("conv-small", 8, 8, 1, 10)
     small.set_weights(source.get_weights())
     model = build("conv-mlp-small", 8, 8, 1, 10)
-    for name, values in taken.layers.items():
+    for name, values in transfer.layers.items():
         model.get_layer(name).set_weights(values)
     answers = [np.asarray(features_of(each, "block3_unit2_relu")(images)) for each in (small, model)]
     assert answers[0].max() > 0.1
@@ -189,10 +191,10 @@ def test_an_rgb_image_has_the_features_of_its_grey_version(folder, tmp_path, mod
     file, source = exported(model, tmp_path, size=(16, 16, 1))
     plan = make_plan(model, "unused", source=find_source(str(file), model))
     color = noise(6, 16, 16, 3)
-    taken = make_transfer(plan, some_images("color", color))
-    assert "the first one made to see RGB as the gray that it knows" in str(taken)
+    transfer = make_transfer(plan, some_images("color", color))
+    assert "the first one made to see RGB as the gray that it knows" in str(transfer)
     learner = build(model, 16, 16, 3, 10)
-    for name, values in taken.layers.items():
+    for name, values in transfer.layers.items():
         learner.get_layer(name).set_weights(values)
     gray = np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in color])[..., None]
     seen, known = features_of(learner, layer)(color), features_of(source, layer)(gray)
@@ -205,10 +207,10 @@ def test_a_grey_image_has_the_features_of_its_rgb_version(folder, tmp_path):
     file, source = exported("conv-small", tmp_path, size=(16, 16, 3))
     plan = make_plan("conv-small", "unused", source=find_source(str(file), "conv-small"))
     gray = noise(6, 16, 16, 1)
-    taken = make_transfer(plan, some_images("gray", gray))
-    assert "the first one made to see gray as the RGB that it knows" in str(taken)
+    transfer = make_transfer(plan, some_images("gray", gray))
+    assert "the first one made to see gray as the RGB that it knows" in str(transfer)
     learner = build("conv-small", 16, 16, 1, 10)
-    for name, values in taken.layers.items():
+    for name, values in transfer.layers.items():
         learner.get_layer(name).set_weights(values)
     answers = [features_of(m, "block3_unit2_relu")(x) for m, x in ((learner, gray), (source, np.repeat(gray, 3, 3)))]
     np.testing.assert_allclose(*map(np.asarray, answers), atol=1e-4)
@@ -225,9 +227,9 @@ def test_the_layer_of_the_logits_comes_along_where_the_classes_are_the_same(fold
 
 def test_dense_layers_behind_features_of_another_size_are_new(folder):
     plan = make_plan("resnet-mlp", "digits", source=find_source("fashion-mnist/resnet-mlp", "resnet-mlp"))
-    taken = make_transfer(plan, load_data(plan))  # 8x8 pixels here, 28x28 there
-    assert "head_hidden_dense" not in taken.layers
-    assert taken.parameters == 678_304
+    transfer = make_transfer(plan, load_data(plan))  # 8x8 pixels here, 28x28 there
+    assert "head_hidden_dense" not in transfer.layers
+    assert transfer.parameters == 678_304
 
 
 @pytest.mark.parametrize(
@@ -272,25 +274,25 @@ def test_a_source_that_is_nowhere_is_told(folder, capsys):
 )
 def test_the_recipe_divides_the_epochs_at_a_validation(settings, stages):
     recipe = Recipe(learning_rate=1.0).with_values(settings)
-    found = make_stages(recipe, 16, 4, ["features"], new=True)
+    found = make_stages(recipe, Schedule(1, 16, 4, 4), ["features"], new=True)
     expected = [Stage(a, b, rate, frozenset({"features"} if frozen else ())) for a, b, rate, frozen in stages]
     assert found == tuple(expected)
 
 
 def test_without_a_source_or_without_anything_new_there_is_one_stage():
     recipe = Recipe(learning_rate=1.0)
-    assert make_stages(recipe, 16, 4, [], new=True) == (Stage(0, 16, 1.0),)
-    assert make_stages(recipe, 16, 4, ["all"], new=False) == (Stage(0, 16, 0.5),)
+    assert make_stages(recipe, Schedule(1, 16, 4, 4), [], new=True) == (Stage(0, 16, 1.0),)
+    assert make_stages(recipe, Schedule(1, 16, 4, 4), ["all"], new=False) == (Stage(0, 16, 0.5),)
 
 
 def test_frozen_features_do_not_move_and_then_they_do(folder, started):
     plan = tracking.load_run(started.run).plan
-    taken = make_transfer(plan, load_data(plan)).layers
+    transfer = make_transfer(plan, load_data(plan)).layers
     frozen = train(plan=replace(plan, recipe=plan.recipe.with_values({"frozen": 1})))
     kept, moved = (tracking.load_keras_model(each.run) for each in (frozen, started))
-    for name, values in taken.items():  # norms with their statistics among them
+    for name, values in transfer.items():  # norms with their statistics among them
         assert same(kept.get_layer(name).get_weights(), values), name
-    assert not same(moved.get_layer("block1_unit1_conv").get_weights(), taken["block1_unit1_conv"])
+    assert not same(moved.get_layer("block1_unit1_conv").get_weights(), transfer["block1_unit1_conv"])
     assert started.best_epoch > 8
     assert started.validation_accuracy > 0.8
 

@@ -14,21 +14,21 @@ from typing import Any
 import numpy as np
 
 from pipelines import tracking
+from pipelines.core.provenance.code import code_digest
 from pipelines.core.provenance.machine import commit, describe_machine, versions
 from pipelines.core.provenance.weights import teacher_digest
 from pipelines.core.support.progress import progress
 from pipelines.study.finding import Sample
-from pipelines.study.identity import code_of, digest_of
 from pipelines.study.keep import keep
 from pipelines.study.record import Measured, Observed, Record
 from pipelines.training.distillation import teacher_of
 from pipelines.training.fused_norms import with_fused_norms
-from pipelines.training.schedule import Stage
-from pipelines.training.train import Schedule, enter, make_schedule
+from pipelines.training.learner import enter
+from pipelines.training.schedule import Schedule, Stage, make_schedule
 from zoo.contract import LOGITS, MANIFEST_FILE
 from zoo.data import DataSet, Split
 from zoo.data.pixels import in_chunks
-from zoo.data.stream.batches import training_batches
+from zoo.data.stream.batches import Teacher, training_batches
 from zoo.errors import StudyError
 from zoo.models import build_architecture
 from zoo.models.backend import start_keras
@@ -42,7 +42,6 @@ EVALUATED = 1024  # images in a batch of an evaluation
 # `Arm.recipe`), of 2, 4, 8 and 16e-3: no arm of weight-sharing with 2,000 images is 1.3 points better at another.
 ADAMW: Mapping[str, Any] = {"optimizer": "adamw", "learning_rate": 8e-3}
 LIBRARIES = ("tensorflow", "keras", "numpy")  # whose versions change the weights
-TRAINING = 1  # to be raised where the code that trains comes to other weights: all is trained anew then
 
 Metrics = Mapping[str, float]
 Measure = Callable[[Any, DataSet], Metrics]  # the trained keras.Model and what it learned from -> metrics by name
@@ -68,7 +67,8 @@ class Arm:
     """One of the conditions that are compared: a model, its training data, its updates, and what is measured.
 
     data: seed -> data set; which images are drawn is part of the variance. updates: optimizer steps, at least.
-    settings: fields of the recipe that differ. measure: of functions, numbers and text alone, see `identity`.
+    settings: fields of the recipe that differ. measure: of functions, numbers and text alone, see
+    `core.provenance.code`.
     family: of a model that `zoo study --models` keeps as an export; "" for the others.
     """
 
@@ -177,7 +177,7 @@ class Lab:
         look: of functions, numbers and text alone, as `Arm.measure`. StudyError where a replay finds no such numbers.
         """
         if not self.replay:
-            key = digest_of(look)
+            key = _code(look)
             if not self.record.has_seen(name, key):
                 numbers = [float(value) for value in look()]
                 self.record.observe(name, Observed(key, numbers, str(describe_machine()), commit()))
@@ -198,7 +198,10 @@ class Lab:
         known = tracking.find_training(key) if export is None else None
         begin = time.monotonic()
         parameters = int(model.count_params())
-        metrics = known or {**bench.fit(model, data_set, recipe, arm.measure), "parameters": parameters}
+        metrics = known or {
+            **bench.fit(model, data_set, recipe, arm.measure, teacher_of(recipe, data_set)),
+            "parameters": parameters,
+        }
         seconds = time.monotonic() - begin
         try:
             if known is None and self.parent:
@@ -229,7 +232,9 @@ class Bench:
         self._fused: Any = None
         self._learner: Any = None
 
-    def fit(self, model: Any, data_set: DataSet, recipe: Recipe, measure: Measure) -> dict[str, float]:
+    def fit(
+        self, model: Any, data_set: DataSet, recipe: Recipe, measure: Measure, teacher: Teacher | None = None
+    ) -> dict[str, float]:
         """Train a `keras.Model` as `build_architecture` makes it, on all of the training images, and measure it.
 
         All models that one bench is given are of the same layers; only their weights differ, which stay as they are.
@@ -252,7 +257,7 @@ class Bench:
                 mirrored=data_set.mirrored,
                 first_epoch=0,
                 epochs=schedule.epochs,
-                teacher=teacher_of(recipe, data_set),
+                teacher=teacher,
             ),
             epochs=schedule.epochs // schedule.validation_interval,
             steps_per_epoch=schedule.steps * schedule.validation_interval,
@@ -270,15 +275,29 @@ def key_of(model: Any, data_set: DataSet, recipe: Recipe, measure: Measure) -> s
     Raises StudyError for a measure of which nobody can tell whether it is the same next time.
     """
     decisive = {
-        "model": model.to_json(),
+        "model": _without_modules(json.loads(model.to_json())),
         "data": data_set.digest,
         "recipe": recipe.to_json(),
         "teacher": teacher_digest(recipe),
-        "measure": code_of(measure),
-        "training": TRAINING,
+        "measure": _code(measure),
+        "training": code_digest(Bench.fit),
         "versions": {name: versions().get(name) for name in LIBRARIES},
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def _code(function: Callable[..., Any]) -> str:
+    try:
+        return code_digest(function)
+    except ValueError as error:
+        raise StudyError(str(error)) from None
+
+
+def _without_modules(config: Any) -> Any:
+    """A Keras config without the names of modules: a layer of ours is the same wherever it stands."""
+    if isinstance(config, Mapping):
+        return {name: _without_modules(value) for name, value in config.items() if name != "module"}
+    return [_without_modules(each) for each in config] if isinstance(config, list) else config
 
 
 def _minutes(seconds: float) -> str:

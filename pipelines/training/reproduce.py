@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from pipelines import tracking
 from pipelines.core.metrics.paired import PairedTest, paired_test
-from pipelines.core.provenance.environment import Difference, differences, environment, unknown
+from pipelines.core.provenance.environment import CODE, Difference, differences, environment, unknown
 from pipelines.core.provenance.machine import choose_precision
 from pipelines.core.provenance.plan import Plan, load_data
 from pipelines.core.provenance.weights import weights_sha256
 from pipelines.evaluation.predictions import BATCH
 from pipelines.tracking import TrackedRun
+from pipelines.training.fingerprint import code_of, is_code_of
 from pipelines.training.train import WEIGHTS_TAG, train
 from zoo.contract import PROBABILITIES
 from zoo.data import Split
@@ -97,7 +98,8 @@ def reproduce(run: str) -> Reproduction:
     before = first.tags.get(WEIGHTS_TAG) or weights_sha256(tracking.load_keras_model(first.run_id))
 
     then = tracking.environment_of(first)
-    found, silent = differences(then, environment()), unknown(then)
+    code = then[CODE] if is_code_of(then.get(CODE, ""), first.plan) else code_of(first.plan)
+    found, silent = differences(then, environment(code)), unknown(then)
     for difference in found:
         logger.warning("%s", difference)
     if silent:

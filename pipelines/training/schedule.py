@@ -1,13 +1,42 @@
-"""The stages of a training that starts from another model's features: first they are frozen, then everything learns."""
+"""How long a training goes on, and in which stages: epochs, updates, and when what is frozen begins to learn.
+
+Within a stage the learning rate climbs and falls: `optimizer` has the curve.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from zoo.data import DataSet
+from zoo.data.stream.batches import steps_per_epoch
 from zoo.recipe import Recipe
 
+# Steps that TensorFlow takes in one call: a call costs as much as a step of a small model. Also the least between two
+# looks at the validation images, which would otherwise cost more than the training where images are few.
+STEPS_PER_CALL = 32
+
 OF_A_SOURCE = ("frozen", "fine_rate")  # fields of a recipe that mean nothing where nothing is transfer
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long a training goes on.
+
+    steps: of the optimizer in an epoch. epochs: in all. validation_interval: epochs between two
+    validations. call: steps in a call.
+    """
+
+    steps: int
+    epochs: int
+    validation_interval: int
+    call: int
+
+    @property
+    def updates(self) -> int:
+        """Steps of the optimizer in all."""
+        return self.steps * self.epochs
 
 
 @dataclass(frozen=True)
@@ -24,24 +53,34 @@ class Stage:
     frozen: frozenset[str] = frozenset()
 
 
-def make_stages(
-    recipe: Recipe, epochs: int, validation_interval: int, transfer: Collection[str], *, new: bool
-) -> tuple[Stage, ...]:
+def make_stages(recipe: Recipe, schedule: Schedule, transferred: Collection[str], *, new: bool) -> tuple[Stage, ...]:
     """One stage for a training that starts anew; else as the recipe's `frozen` and `fine_rate` say.
 
-    epochs: in all, a multiple of `validation_interval`, the epochs between two validations, after which
-    alone a stage can end.
-    transfer: names of the layers that come trained. new: whether there are others that learn.
+    A stage ends with a validation. transferred: names of the layers that come trained. new: whether there are others.
     """
-    rate = recipe.learning_rate
-    if not transfer:
+    rate, epochs, interval = recipe.learning_rate, schedule.epochs, schedule.validation_interval
+    if not transferred:
         return (Stage(0, epochs, rate),)
-    change = round(recipe.frozen * epochs / validation_interval) * validation_interval
+    change = round(recipe.frozen * epochs / interval) * interval
     if recipe.frozen < 1:
-        change = min(
-            max(change, validation_interval if recipe.frozen else 0), epochs - validation_interval
-        )  # each stage has its validation
+        change = min(max(change, interval if recipe.frozen else 0), epochs - interval)  # each stage has its validation
     if not new:
         change = 0  # a frozen stage would have nothing to learn
-    frozen, fine = Stage(0, change, rate, frozenset(transfer)), Stage(change, epochs, rate * recipe.fine_rate)
+    frozen, fine = Stage(0, change, rate, frozenset(transferred)), Stage(change, epochs, rate * recipe.fine_rate)
     return tuple(stage for stage in (frozen, fine) if stage.first < stage.last)
+
+
+def learned_from(recipe: Recipe, data_set: DataSet) -> DataSet:
+    """The data set as the recipe divides it: with `images` "all", nothing is left to validate with."""
+    return data_set.without_validation() if recipe.images == "all" else data_set
+
+
+def make_schedule(recipe: Recipe, data_set: DataSet) -> Schedule:
+    """Epochs enough for the recipe's least number of updates, and calls that divide them."""
+    steps = steps_per_epoch(data_set.train, recipe.batch_size)
+    validation_interval = math.ceil(STEPS_PER_CALL / steps)
+    epochs = max(recipe.epochs, math.ceil(recipe.least_updates / steps))
+    epochs = math.ceil(epochs / validation_interval) * validation_interval
+    # Keras would take the rest of the last call out of the next epoch.
+    call = max(k for k in range(1, 2 * STEPS_PER_CALL) if steps * validation_interval % k == 0)
+    return Schedule(steps, epochs, validation_interval, call)

@@ -5,47 +5,39 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipelines import tracking
 from pipelines.core.provenance.environment import machine_facts
-from pipelines.core.provenance.machine import choose_precision, compiles_steps
-from pipelines.core.provenance.plan import DataOptions, Plan, fingerprint, load_data, make_plan, read_plan
+from pipelines.core.provenance.machine import choose_precision
+from pipelines.core.provenance.plan import DataOptions, Plan, load_data, make_plan, read_plan
 from pipelines.core.provenance.weights import weights_sha256
-from pipelines.core.support.progress import progress
+from pipelines.core.support.progress import Advance, progress
 from pipelines.datasets.report import log_data
 from pipelines.training import checkpoint
 from pipelines.training.artifacts import log_augmented
 from pipelines.training.checkpoint import Best, Checkpoint
 from pipelines.training.distillation import teacher_of
-from pipelines.training.fused_norms import with_fused_norms
-from pipelines.training.optimizer import make_optimizer
-from pipelines.training.schedule import Stage, make_stages
-from pipelines.training.transfer.transfer import Transfer, find_source, make_transfer
+from pipelines.training.fingerprint import code_of, fingerprint, fingerprints
+from pipelines.training.fit import VALIDATION_BATCH, fit, state_of
+from pipelines.training.learner import build_for, make_learner
+from pipelines.training.schedule import learned_from, make_schedule, make_stages
+from pipelines.training.transfer.transfer import find_source, make_transfer
 from zoo.contract import LOGITS
 from zoo.data import DataSet, Split
 from zoo.data.pixels import in_chunks
-from zoo.data.stream.batches import Teacher, plain_batches, steps_per_epoch, training_batches
-from zoo.data.tables.reading import scales
-from zoo.errors import RecipeError, TrackingError, ZooError
-from zoo.models import build, build_for_table, definition
-from zoo.models.backend import start_keras
+from zoo.errors import TrackingError, ZooError
+from zoo.models import definition
 from zoo.models.ledger import read_ledger
-from zoo.recipe import Recipe
 
 logger = logging.getLogger("zoo.training")
 
-# Steps that TensorFlow takes in one call: a call costs as much as a step of a small model. Also the least between two
-# looks at the validation images, which would otherwise cost more than the training where images are few.
-STEPS_PER_CALL = 32
-VALIDATION_BATCH = 512  # images
 WEIGHTS_TAG = "weights_sha256"  # of a run: the digest of the weights that it kept
 
 
@@ -69,25 +61,6 @@ class Trained:
     validation_accuracy: float | None
     seconds: float
     unsent: int = 0
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long a training goes on.
-
-    steps: of the optimizer in an epoch. epochs: in all. validation_interval: epochs between two
-    validations. call: steps in a call.
-    """
-
-    steps: int
-    epochs: int
-    validation_interval: int
-    call: int
-
-    @property
-    def updates(self) -> int:
-        """Steps of the optimizer in all."""
-        return self.steps * self.epochs
 
 
 def train(
@@ -136,8 +109,10 @@ def _train(
     schedule = make_schedule(plan.recipe, learned)
     precision = begin.precision if begin else choose_precision(plan.recipe.precision)
     transfer = make_transfer(plan, learned)
-    stages = stages_of(plan.recipe, schedule, transfer)
-    learner = make_learner(plan, data_set, schedule, precision, transfer)
+    layers = transfer.layers if transfer else {}
+    new = transfer is None or len(layers) < transfer.of  # whether there are layers that no other model has trained
+    stages = make_stages(plan.recipe, schedule, layers, new=new)
+    learner = make_learner(plan, data_set, schedule, stages[0], precision, layers)
     parameters = int(learner.count_params())
 
     if run_id is None:
@@ -148,7 +123,7 @@ def _train(
             **machine_facts(),
             **(transfer.facts() if transfer else {}),
         }
-        run_id = tracking.start_run(plan, data_set, facts, tags)
+        run_id = tracking.start_run(plan, data_set, facts, tags, fingerprint=fingerprint(plan), code=code_of(plan))
     else:
         tracking.reopen(run_id)
     if transfer:
@@ -162,7 +137,9 @@ def _train(
             if begin.epoch == 0:  # also where it was interrupted amid these
                 log_data(run_id, data_set)
                 log_augmented(run_id, plan.recipe, learned)
-            best = fit(learner, plan, learned, teacher, schedule, stages, begin, run_id)
+            with progress(f"{plan.model} on {learned.name}", begin.epoch) as advance:
+                recorder = _Recorder(run_id, schedule.epochs, advance)
+                best = fit(learner, plan, learned, teacher, schedule, stages, begin, recorder)
             trained = _in_float32(plan, data_set, best)
             accuracy = _accuracy(trained, learned.validation) if learned.validation else None
             tracking.log_tags(run_id, {WEIGHTS_TAG: weights_sha256(trained)})  # `zoo reproduce` asks for the same again
@@ -218,7 +195,7 @@ def _interrupted(run: str, others: tuple[Any, ...], held: ExitStack) -> tuple[st
     if tracked.status == "FINISHED":
         raise TrackingError(f"run {tracked.run_id} is finished: there is nothing to resume")
     load_data(tracked.plan, digest=tracked.data_digest)
-    if fingerprint(tracked.plan) != tracked.fingerprint:
+    if tracked.fingerprint not in fingerprints(tracked.plan):
         raise TrackingError(f"the code or its libraries have changed since run {tracked.run_id} began: train anew")
     return tracked.run_id, tracked.plan, checkpoint.load(tracked.run_id)
 
@@ -239,187 +216,28 @@ def _ended(run_id: str) -> Iterator[None]:
     tracking.finish(run_id, "FINISHED")
 
 
-# --- what is fitted ------------------------------------------------------------------------------------------------
+class _Recorder:
+    """Writes down how a training goes on: a line in the store and a checkpoint after each validation, and progress."""
 
+    def __init__(self, run_id: str, epochs: int, advance: Advance) -> None:
+        self._run_id, self._epochs, self._advance = run_id, epochs, advance
+        self._validated = time.monotonic()
 
-def learned_from(recipe: Recipe, data_set: DataSet) -> DataSet:
-    """The data set as the recipe divides it: with `images` "all", nothing is left to validate with."""
-    return data_set.without_validation() if recipe.images == "all" else data_set
+    def on_step(self, epochs: float, best: Best | None) -> None:
+        """Show how far it is."""
+        validation = "" if best is None or best.accuracy is None else f", validation accuracy {best.accuracy:.2%}"
+        self._advance(epochs, self._epochs, f"epoch {math.ceil(epochs)} of {self._epochs}{validation}")
 
-
-def make_schedule(recipe: Recipe, data_set: DataSet) -> Schedule:
-    """Epochs enough for the recipe's least number of updates, and calls that divide them."""
-    steps = steps_per_epoch(data_set.train, recipe.batch_size)
-    validation_interval = math.ceil(STEPS_PER_CALL / steps)
-    epochs = max(recipe.epochs, math.ceil(recipe.least_updates / steps))
-    epochs = math.ceil(epochs / validation_interval) * validation_interval
-    # Keras would take the rest of the last call out of the next epoch.
-    call = max(k for k in range(1, 2 * STEPS_PER_CALL) if steps * validation_interval % k == 0)
-    return Schedule(steps, epochs, validation_interval, call)
-
-
-def stages_of(recipe: Recipe, schedule: Schedule, transfer: Transfer | None) -> tuple[Stage, ...]:
-    """One, or two where layers are transferred from a source."""
-    layers = transfer.layers if transfer else {}
-    return make_stages(
-        recipe, schedule.epochs, schedule.validation_interval, layers, new=not transfer or len(layers) < transfer.of
-    )
-
-
-def make_learner(
-    plan: Plan, data_set: DataSet, schedule: Schedule, precision: str, transfer: Transfer | None = None
-) -> Any:
-    """The Keras model from images, or rows, to logits, compiled for its first stage.
-
-    Initial weights depend on the recipe's seed alone, but for those that are transfer from a source.
-    """
-    keras = start_keras()
-    keras.utils.set_random_seed(plan.recipe.seed)
-    model = with_fused_norms(_built(plan, data_set, precision))
-    learner = keras.Model(model.input, model.get_layer(LOGITS).output)
-    for name, weights in (transfer.layers if transfer else {}).items():
-        learner.get_layer(name).set_weights(weights)
-    enter(learner, plan.recipe, schedule, stages_of(plan.recipe, schedule, transfer)[0])
-    return learner
-
-
-def enter(learner: Any, recipe: Recipe, schedule: Schedule, stage: Stage) -> None:
-    """Compile a learner for a stage: what is frozen in it, and an optimizer that knows nothing yet."""
-    keras = start_keras()
-    for layer in learner.layers:
-        layer.trainable = layer.name not in stage.frozen
-    updates = schedule.steps * (stage.last - stage.first)
-    recipe = recipe.with_values({"learning_rate": stage.learning_rate})
-    learner.compile(
-        optimizer=make_optimizer(recipe, updates, learner.trainable_weights),
-        loss=keras.losses.CategoricalCrossentropy(from_logits=True),
-        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-        jit_compile=compiles_steps(),
-        steps_per_execution=schedule.call,
-    )
-    learner.optimizer.build(learner.trainable_variables)  # its variables are part of the first checkpoint
-
-
-def _built(plan: Plan, data_set: DataSet, precision: str = "float32") -> Any:
-    """The plan's model for the data set's images, or for its columns as the training rows scale them."""
-    if data_set.columns:
-        return build_for_table(plan.model, scales(data_set), data_set.classes, precision)
-    return build(plan.model, data_set.height, data_set.width, data_set.channels, data_set.classes, precision)
-
-
-# --- the fit -------------------------------------------------------------------------------------------------------
-
-
-def fit(
-    learner: Any,
-    plan: Plan,
-    data_set: DataSet,
-    teacher: Teacher | None,
-    schedule: Schedule,
-    stages: Sequence[Stage],
-    begin: Checkpoint,
-    run_id: str,
-) -> Best:
-    """Train from a checkpoint to the end of the last stage, with a learner that is compiled for the first.
-
-    After each validation a line in the store and a checkpoint.
-    Returns the best weights. Raises RecipeError where the loss stops being a number.
-    """
-    stages = [stage for stage in stages if begin.epoch < stage.last]
-    if not stages and begin.best is not None:  # it was interrupted when nothing was left but to keep what it learned
-        return begin.best
-    if stages[0].first > 0:
-        enter(learner, plan.recipe, schedule, stages[0])
-    _restore(learner, begin, stages[0])
-    best, seen, looked = begin.best, begin.epoch, time.monotonic()
-
-    def say(step: int, logs: object) -> None:  # noqa: ARG001 (Keras names it)
-        """After each call; `step` is the last in it, counted from 0 since the last validation."""
-        now = seen + (step + 1) / schedule.steps
-        said = f"epoch {math.ceil(now)} of {schedule.epochs}"
-        accuracy = best.accuracy if best else None
-        advance(now, schedule.epochs, said + (f", validation accuracy {accuracy:.2%}" if accuracy is not None else ""))
-
-    def keep(epoch: int, logs: Mapping[str, float]) -> None:  # noqa: ARG001
-        """After each validation."""
-        nonlocal best, seen, looked
-        seen, looked, seconds = seen + schedule.validation_interval, time.monotonic(), time.monotonic() - looked
-        if not math.isfinite(logs["loss"]):
-            raise RecipeError(
-                f"the training of {plan.model} diverged in epoch {seen} (its loss is {logs['loss']}): "
-                f"lower its learning rate, as with --set learning_rate={plan.recipe.learning_rate / 4:g}"
-            )
-        here = Best(seen, logs.get("val_accuracy"), logs.get("val_loss"), tuple(learner.get_weights()))
-        best = here if here.is_better_than(best) else best
-        tracking.log_epoch(run_id, seen, {**_history(logs), "learning_rate": _rate(learner), "seconds": seconds})
-        checkpoint.save(Checkpoint(seen, begin.precision, _state(learner), best), run_id)
-
-    keras = start_keras()
-    with progress(f"{plan.model} on {data_set.name}", seen) as advance:
-        for stage in stages:
-            if stage is not stages[0]:
-                enter(learner, plan.recipe, schedule, stage)
-            learner.fit(
-                training_batches(
-                    data_set.train,
-                    data_set.classes,
-                    plan.recipe,
-                    mirrored=data_set.mirrored,
-                    first_epoch=seen,
-                    epochs=stage.last - seen,
-                    teacher=teacher,
-                ),
-                initial_epoch=seen // schedule.validation_interval,
-                epochs=stage.last // schedule.validation_interval,
-                steps_per_epoch=schedule.steps * schedule.validation_interval,
-                validation_data=validation_of(data_set),
-                callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=say, on_epoch_end=keep)],
-                verbose=0,
-                shuffle=False,  # the stream is in its order already
-            )
-    assert best is not None  # noqa: S101 (a schedule has an epoch at least)
-    return best
-
-
-def validation_of(data_set: DataSet) -> Any:
-    """A tf.data.Dataset of the validation images, as `training_batches` has them; None where there are none."""
-    validation = data_set.validation
-    return plain_batches(validation, data_set.classes, VALIDATION_BATCH) if len(validation) else None
-
-
-def _history(logs: Mapping[str, float]) -> dict[str, float]:
-    """Keras' names for what an epoch measured, as ours; without a validation there is nothing of it."""
-    ours = {"loss": "train_loss", "accuracy": "train_accuracy"}
-    ours |= {"val_loss": "validation_loss", "val_accuracy": "validation_accuracy"}
-    return {ours[name]: value for name, value in logs.items() if name in ours}
-
-
-def _rate(learner: Any) -> float:
-    return float(learner.optimizer.learning_rate)
-
-
-def _variables(learner: Any) -> list[Any]:
-    """All that a step changes: weights, statistics of norms, random generators, and the optimizer's moments."""
-    return [*learner.variables, *learner.optimizer.variables]
-
-
-def _state(learner: Any) -> tuple[NDArray[Any], ...]:
-    return tuple(np.asarray(variable) for variable in _variables(learner))
-
-
-def _restore(learner: Any, begin: Checkpoint, stage: Stage) -> None:
-    """Put a checkpoint's values back. A stage begins with an optimizer of its own: that of the one before is left."""
-    variables = learner.variables if begin.epoch == stage.first else _variables(learner)
-    values = begin.variables[: len(variables)] if begin.epoch == stage.first else begin.variables
-    if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
-        raise TrackingError("the checkpoint doesn't fit the model, it is damaged: train anew")
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
+    def on_validation(self, state: Checkpoint, metrics: Mapping[str, float]) -> None:
+        """Keep what was measured, and the state to go on from."""
+        before, self._validated = self._validated, time.monotonic()
+        tracking.log_epoch(self._run_id, state.epoch, {**metrics, "seconds": self._validated - before})
+        checkpoint.save(state, self._run_id)
 
 
 def _beginning(learner: Any, precision: str, run_id: str) -> Checkpoint:
     """The checkpoint of a run that is about to begin: an interruption in its first epoch has one, too."""
-    begin = Checkpoint(0, precision, _state(learner), None)
+    begin = Checkpoint(0, precision, state_of(learner), None)
     checkpoint.save(begin, run_id)
     return begin
 
@@ -433,12 +251,9 @@ def _costs(learner: Any) -> dict[str, float]:
     }
 
 
-# --- the result ----------------------------------------------------------------------------------------------------
-
-
 def _in_float32(plan: Plan, data_set: DataSet, best: Best) -> Any:
     """The model with its best weights, computing in float32: the one that is kept, measured and exported."""
-    model = _built(plan, data_set)
+    model = build_for(plan, data_set)
     model.set_weights(best.weights)
     return model
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipelines.core.provenance.machine import card_names, commit, describe_machine, training_threads, versions
-from pipelines.core.provenance.plan import code_digest
 
 Environment = Mapping[str, str]
 
@@ -58,10 +57,10 @@ def machine_facts() -> dict[str, str | int | float]:
 MACHINE = ("processor", "instructions", "threads", "graphics", "system", "settings")  # the names of these
 
 
-def environment() -> Environment:
-    """That of this process."""
+def environment(code: str) -> Environment:
+    """That of this process. code: the digest of the code that trains, which depends on the model, too."""
     of_machine = {name: str(value) for name, value in machine_facts().items()}
-    return {**versions(), COMMIT: commit(), CODE: code_digest(), **of_machine}
+    return {**versions(), COMMIT: commit(), CODE: code, **of_machine}
 
 
 def differences(then: Environment, now: Environment) -> tuple[Difference, ...]:

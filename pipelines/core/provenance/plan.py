@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from functools import cache
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
-from pipelines.core.provenance.machine import ROOT, versions
 from pipelines.core.provenance.reading import read_data
-from pipelines.core.provenance.weights import teacher_digest
 from zoo.contract import RESIZINGS
 from zoo.data import DataSet, data_sets
 from zoo.data.folders.reading import ON_BAD
@@ -23,7 +18,6 @@ from zoo.models import check_takes_tables, definition
 from zoo.recipe import Recipe
 
 PLAN_FILE = "plan.json"
-TRAINS = ("norms", "optimizer", "source", "stages", "teacher", "train")  # of the pipelines: they decide the weights
 LEARNED_AS_THEY_ARE: Mapping[str, Any] = {"augmentation": "none", "mixup": 0}  # the rows of a table
 
 
@@ -177,48 +171,3 @@ def load_data(plan: Plan, *, digest: str | None = None) -> DataSet:
             f"(digest {data_set.digest[:12]}, expected {digest[:12]}): restore them, or train anew"
         )
     return data_set
-
-
-def fingerprint(plan: Plan) -> str:
-    """SHA-256, in hex, of all that decides the weights: model, recipe, images, code that trains, library versions.
-
-    Two runs of one fingerprint on one machine, with as many threads, have the same weights. Where the images lie
-    doesn't matter.
-    """
-    library = {name: versions().get(name) for name in ("tensorflow", "keras", "numpy", "pillow")}
-    decisive = {
-        "model": plan.model,
-        "recipe": plan.recipe.to_json(),
-        "data": load_data(plan).digest,
-        "code": code_digest(),
-        "versions": library,
-        "teacher": teacher_digest(plan.recipe),
-        "outside": _outside_digest(plan.model),
-        "source": plan.source.digest if plan.source else "",
-    }
-    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
-
-
-@cache
-def code_digest() -> str:
-    """SHA-256, in hex, of the files that decide what a plan comes to: `zoo` without its runtime, and TRAINS."""
-    digest = hashlib.sha256()
-    trains = [ROOT / "pipelines" / f"{name}.py" for name in TRAINS]
-    for path in sorted([*(ROOT / "zoo").rglob("*.py"), *trains]):
-        if path.relative_to(ROOT).parts[1] != "runtime":  # it runs what was trained
-            digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
-
-
-def _outside_digest(model: str) -> str:
-    """Of the file that a model from outside of the zoo is written in; "" for ours, which `code_digest` covers.
-
-    One that no file holds, typed at a prompt, is another model each time: nobody can say that it is the same.
-    """
-    try:
-        path = Path(inspect.getsourcefile(definition(model).architecture) or "").resolve()
-        if path.is_relative_to(ROOT / "zoo"):
-            return ""
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except (OSError, TypeError):  # TypeError: an architecture that isn't a function, but can be called
-        return os.urandom(32).hex()

@@ -6,6 +6,7 @@ import logging
 from functools import lru_cache
 from pathlib import Path
 
+from pipelines.core.provenance.code import known_by_content
 from pipelines.core.support.progress import progress
 from zoo.contract import RESIZINGS, Metadata
 from zoo.data import DataSet, Split, data_sets, load
@@ -16,6 +17,7 @@ logger = logging.getLogger("zoo.data")
 MOST_TOLD = 20  # sentences about files that were left out; `zoo data check` tells all
 
 
+@known_by_content
 @lru_cache(maxsize=2)
 def read_data(
     data: str,

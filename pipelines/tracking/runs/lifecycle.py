@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipelines.core.provenance.machine import commit, versions
-from pipelines.core.provenance.plan import PLAN_FILE, Plan, code_digest, fingerprint
+from pipelines.core.provenance.plan import PLAN_FILE, Plan
 from pipelines.core.support.process import this_process
 from pipelines.tracking.describing import run_name, update_description, update_experiment
 from pipelines.tracking.outbox import delivery
@@ -20,21 +20,27 @@ from zoo.models import definition
 
 
 def start_run(
-    plan: Plan, data_set: DataSet, facts: Mapping[str, str | int | float], more_tags: Mapping[str, str] | None = None
+    plan: Plan,
+    data_set: DataSet,
+    facts: Mapping[str, str | int | float],
+    more_tags: Mapping[str, str] | None = None,
+    *,
+    fingerprint: str = "",
+    code: str = "",
 ) -> str:
     """Open a run of a plan and write down all that is known beforehand. Returns its id, 32 hexadecimal digits.
 
     facts: what the machine decided or the model turned out to have (precision, parameters), logged beside the recipe.
-    more_tags: what else it is to be found by.
+    more_tags: what else it is to be found by. fingerprint: of all that decides the weights; code: of the code in it.
     """
     tags = {
         "model": plan.model,
         "family": definition(plan.model).family,
         "data_set": data_set.name,
         "data_digest": data_set.digest,
-        "fingerprint": fingerprint(plan),
+        "fingerprint": fingerprint,
         "commit": commit(),
-        "code": code_digest(),
+        "code": code,
         "mlflow.source.git.commit": commit(),
         "mlflow.source.type": "LOCAL",
         "mlflow.source.name": "zoo train",

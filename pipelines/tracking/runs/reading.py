@@ -10,7 +10,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-from pipelines.core.provenance.plan import PLAN_FILE, Plan, fingerprint, parse_plan
+from pipelines.core.provenance.plan import PLAN_FILE, Plan, parse_plan
 from pipelines.tracking.runs.system_metrics import SYSTEM
 from pipelines.tracking.store import (
     RUN_ID,
@@ -74,7 +74,7 @@ def find_maker(named: str) -> str:
     return find_run(named)
 
 
-def find_finished(plan: Plan) -> str | None:
+def find_finished(plan: Plan, fingerprints: Sequence[str]) -> str | None:
     """The id of the latest run of a plan that was trained to its end, with this code on these images; None if none.
 
     A run of the same images in another place isn't meant: its own plan may lead nowhere by now.
@@ -82,9 +82,11 @@ def find_finished(plan: Plan) -> str | None:
     path = database_file(store_uri())
     if path is not None and not path.is_file():
         return None
-    found = search(f"status = 'FINISHED' AND tags.fingerprint = '{fingerprint(plan)}'")
-    ids = (str(each.info.run_id) for each in found)
-    return next((run_id for run_id in ids if load_run(run_id).plan == plan), None)
+    for fingerprint in fingerprints:
+        for found in search(f"status = 'FINISHED' AND tags.fingerprint = '{fingerprint}'"):
+            if load_run(str(found.info.run_id)).plan == plan:
+                return str(found.info.run_id)
+    return None
 
 
 def latest_by_model(experiment: str) -> tuple[str, ...]:

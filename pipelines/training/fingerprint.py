@@ -1,0 +1,91 @@
+"""What the weights of a training depend on, as one digest: two runs of one fingerprint come to the same weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from pipelines.core.provenance.code import code_digest
+from pipelines.core.provenance.machine import choose_precision, compiles_steps, versions
+from pipelines.core.provenance.plan import Plan, load_data
+from pipelines.core.provenance.weights import teacher_digest
+from pipelines.training.before import FILES, fingerprint_before, is_same_since
+from pipelines.training.fit import fit
+from pipelines.training.learner import make_learner
+from pipelines.training.schedule import learned_from, make_schedule, make_stages
+from pipelines.training.transfer.layers import transfer_layers
+from zoo.models import definition
+
+LIBRARIES = ("tensorflow", "keras", "numpy", "pillow")  # whose versions change the weights
+
+
+def fingerprint(plan: Plan) -> str:
+    """SHA-256, in hex, of all that decides the weights: model, recipe, images, code that trains, library versions.
+
+    Two runs of one fingerprint on one machine, with as many threads, have the same weights. Where the images lie
+    doesn't matter, nor do comments, and where in the project the code stands: see `core.provenance.code`.
+    """
+    decisive = {
+        "model": plan.model,
+        "architecture": architecture_digest(plan.model),
+        "recipe": plan.recipe.to_json(),
+        "data": load_data(plan).digest,
+        "code": training_code(transfers=plan.source is not None),
+        "versions": library_versions(),
+        "teacher": teacher_digest(plan.recipe),
+        "source": plan.source.digest if plan.source else "",
+    }
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def fingerprints(plan: Plan) -> tuple[str, ...]:
+    """All under which a run of the plan may be found: today's first, then that of runs that are older than it."""
+    if _is_same_since(plan):
+        return fingerprint(plan), fingerprint_before(plan, library_versions())
+    return (fingerprint(plan),)
+
+
+def code_of(plan: Plan) -> str:
+    """SHA-256, in hex, of the code alone that decides the weights."""
+    parts = (training_code(transfers=plan.source is not None), architecture_digest(plan.model))
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+
+def is_code_of(run_code: str, plan: Plan) -> bool:
+    """Whether today's code is the one that a run of the plan says of itself."""
+    return run_code == code_of(plan) or (run_code == FILES and _is_same_since(plan))
+
+
+def _is_same_since(plan: Plan) -> bool:
+    training, architecture = training_code(transfers=plan.source is not None), architecture_digest(plan.model)
+    return is_same_since(plan, training, architecture)
+
+
+@cache
+def training_code(*, transfers: bool = False) -> str:
+    """Of the code that turns a model and images into weights, but for the model's own architecture.
+
+    transfers: whether layers start from another model's.
+    """
+    steps = (learned_from, make_schedule, make_stages, choose_precision, compiles_steps, make_learner, fit)
+    return code_digest(*steps, *((transfer_layers,) if transfers else ()))
+
+
+def architecture_digest(model: str) -> str:
+    """Of a registered model's function, and all that it is made of.
+
+    One that no file holds, typed at a prompt, is another model each time: nobody can tell that it is the same.
+    """
+    try:
+        return code_digest(definition(model).architecture)
+    except ValueError:
+        return os.urandom(32).hex()
+
+
+def library_versions() -> Mapping[str, Any]:
+    """Of the libraries that have a part in the weights; None for one that isn't installed."""
+    return {name: versions().get(name) for name in LIBRARIES}

@@ -1,0 +1,147 @@
+"""Whether it is the same code: what changes the part of a fingerprint that is code, and what doesn't."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ASK = """
+import json
+from pipelines.core.provenance.plan import make_plan
+from pipelines.training.fingerprint import code_of
+print(json.dumps({model: code_of(make_plan(model, "digits")) for model in ("softmax", "lenet5", "conv-small")}))
+"""
+
+
+def ask(root: Path) -> dict[str, str]:
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    done = subprocess.run(
+        [sys.executable, "-c", ASK], cwd=root, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    root = tmp_path_factory.mktemp("copy")
+    for package in ("zoo", "pipelines"):
+        shutil.copytree(ROOT / package, root / package, ignore=shutil.ignore_patterns("__pycache__", "page"))
+    return root
+
+
+@pytest.fixture(scope="module")
+def before(copy):
+    found = ask(copy)
+    assert len(set(found.values())) == 3
+    return found
+
+
+@pytest.fixture
+def edited(copy):
+    """A function that edits files of the copy, which are as before after the test."""
+    kept: dict[Path, str | None] = {}
+
+    def edit(path: str, old: str, new: str) -> None:
+        file = copy / path
+        text = file.read_text(encoding="utf-8") if file.exists() else ""
+        kept.setdefault(file, text if file.exists() else None)
+        assert old in text, f"{path} has no {old!r}"
+        file.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+    yield edit
+    for file, text in kept.items():
+        file.unlink() if text is None else file.write_text(text, encoding="utf-8")
+
+
+IN_MODEL = "    return lenet5_head(lenet5_features(images), classes)"
+NEW_MODEL = '''"""A model more."""
+
+from zoo.models import layers
+from zoo.models.registry import Tensor, model
+from zoo.recipe import Recipe
+
+
+@model("one-more", family="dense", recipe=Recipe())
+def one_more(images: Tensor, classes: int) -> Tensor:
+    """One more."""
+    return layers.Dense(classes)(layers.Flatten()(images))
+'''
+HARMLESS = {
+    "a comment where errors are": ("zoo/errors.py", "class ZooError", "# a comment\nclass ZooError"),
+    "a comment in the loop": (
+        "pipelines/training/fit.py",
+        "    keras = start_keras()",
+        "    # why\n    keras = start_keras()",
+    ),
+    "a docstring": ("pipelines/training/optimizer.py", '"""A `keras.optimizers.Optimizer` for', '"""An optimizer for'),
+    "another layout": ("pipelines/training/fused_norms.py", "is_training=learns,", "is_training=(\n    learns),"),
+    "an annotation": ("pipelines/training/optimizer.py", "weights: list[Any]) -> Any:", "weights: Any) -> object:"),
+    "the words of an error": ("pipelines/training/fit.py", "the training of {plan.model} diverged", "it diverged"),
+    "a new model": ("zoo/models/families/more.py", "", NEW_MODEL),
+    "what is shown of a run": ("pipelines/tracking/describing.py", "NOTE = ", "MORE = 1\nNOTE = "),
+    "another model's recipe": ("zoo/models/families/conv.py", 'family="conv", recipe=WIDE', 'family="conv"'),
+}
+DECISIVE = {
+    "the rule of the precision": (
+        "pipelines/core/provenance/machine.py",
+        '"mixed_bfloat16" if _has',
+        '"mixed_float16" if _has',
+    ),
+    "whether XLA compiles": ("pipelines/core/provenance/machine.py", "return bool(_graphics_cards())", "return True"),
+    "the optimizer": ("pipelines/training/optimizer.py", "self.momentum - 1)", "self.momentum - 2)"),
+    "a constant of it": ("pipelines/training/optimizer.py", "LEAST_INPUTS = 16", "LEAST_INPUTS = 17"),
+    "the norm": ("pipelines/training/fused_norms.py", "now * (1 - self.momentum)", "now * (2 - self.momentum)"),
+    "the augmentation": ("zoo/data/stream/augment.py", "SHIFT_SHARE = ", "SHIFT_SHARE = 2 * "),
+    "an augmentation's code": ("zoo/data/stream/augment.py", "if mirrored else images", "if not mirrored else images"),
+    "the order of images": (
+        "zoo/data/stream/batches.py",
+        "seed = [recipe.seed, 2 * epoch]",
+        "seed = [recipe.seed, 4 * epoch]",
+    ),
+    "the loss": (
+        "pipelines/training/learner.py",
+        "CategoricalCrossentropy(from_logits=True)",
+        "CategoricalCrossentropy()",
+    ),
+    "which weights are best": ("pipelines/training/checkpoint.py", "-self.loss) >", "self.loss) >"),
+    "the scaling of pixels": ("zoo/models/build.py", "Rescaling(1 / 255", "Rescaling(1 / 256"),
+    "how long it goes on": ("pipelines/training/schedule.py", "STEPS_PER_CALL = 32", "STEPS_PER_CALL = 16"),
+}
+
+
+@pytest.mark.parametrize("change", HARMLESS)
+def test_what_means_nothing_changes_no_fingerprint(before, edited, copy, change):
+    edited(*HARMLESS[change])
+    assert ask(copy) == before
+
+
+def test_a_moved_file_changes_no_fingerprint(before, edited, copy):
+    optimizer = (copy / "pipelines/training/optimizer.py").read_text(encoding="utf-8")
+    edited("pipelines/training/rates.py", "", optimizer)
+    edited("pipelines/training/learner.py", "pipelines.training.optimizer import", "pipelines.training.rates import")
+    edited("pipelines/training/optimizer.py", optimizer, "")
+    assert ask(copy) == before
+
+
+@pytest.mark.parametrize("change", DECISIVE)
+def test_what_decides_the_weights_changes_all_fingerprints(before, edited, copy, change):
+    edited(*DECISIVE[change])
+    after = ask(copy)
+    assert all(after[model] != before[model] for model in before)
+
+
+def test_a_models_own_code_changes_its_fingerprint_alone(before, edited, copy):
+    edited("zoo/models/families/hybrid.py", IN_MODEL, IN_MODEL.replace("images)", "images + 0)"))
+    after = ask(copy)
+    assert after["lenet5"] != before["lenet5"]
+    assert {name: after[name] for name in ("softmax", "conv-small")} == {
+        name: before[name] for name in ("softmax", "conv-small")
+    }
