@@ -225,7 +225,7 @@ def test_a_finished_run_is_not_resumed(trained):
 
 def test_a_run_without_its_checkpoint_is_not_resumed(folder):
     plan = make_plan("mlp-small", "digits", settings=SETTINGS)
-    run = tracking.start_run(plan, load_data(plan), {})
+    run = tracking.start_run(plan, load_data(plan), {}, fingerprint=fingerprint(plan))
     tracking.finish(run, "KILLED")
     with pytest.raises(TrackingError, match="left no checkpoint in"):
         train(resume=run)
