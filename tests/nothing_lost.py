@@ -26,8 +26,8 @@ from pipelines.maintenance.sync import sync
 from pipelines.training import checkpoint
 from pipelines.training.train import train
 
-# Dropout, augmentation and the schedule take part; 9 steps an epoch, 4 epochs a validation, 30 validations.
-EPOCHS = 120
+# Dropout, augmentation and the schedule take part; 9 steps an epoch, 4 epochs a validation, 12 validations.
+EPOCHS = 48
 KILLED = {
     "model": "mlp-small",
     "data": "digits",
