@@ -33,7 +33,7 @@ def serving(arguments: list[str], health: str) -> Iterator[str]:
     environment = {"PATH": path, "MLFLOW_TRACKING_URI": tracking.store_uri(), "MLFLOW_DISABLE_TELEMETRY": "true"}
     with subprocess.Popen(command, env={**os.environ, **environment}, start_new_session=True) as process:
         try:
-            for _ in range(600):
+            for _ in range(1400):
                 assert process.poll() is None, "the server ended"
                 try:
                     urllib.request.urlopen(url + health, timeout=5).close()

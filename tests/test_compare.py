@@ -7,7 +7,6 @@ import shutil
 import time
 from dataclasses import asdict
 
-import numpy as np
 import onnx
 import pytest
 from PIL import Image
@@ -20,7 +19,7 @@ from pipelines.core.metrics.paired import holm
 from pipelines.core.provenance.plan import load_data, make_plan
 from pipelines.core.support.to_json import to_json
 from pipelines.evaluation.comparison.compare import compare
-from pipelines.evaluation.latency import measure_latencies
+from pipelines.evaluation.latency import WARM_UP, measure_latencies
 from pipelines.evaluation.predictions import clean_metrics
 from pipelines.exporting.export import write_export
 from zoo.contract import MANIFEST_FILE, MODEL_FILE, Metadata, describe_file, read_manifest
@@ -151,18 +150,25 @@ def test_images_that_have_changed_are_told(exports, tmp_path):
 
 def test_the_larger_model_takes_longer(compared):
     lenet5, softmax = compared.rows
-    assert 1e-3 < softmax.latency < lenet5.latency < 100, "milliseconds"
+    assert 0 < softmax.latency < lenet5.latency, "they are timed by turns, whatever else the machine does"
 
 
 def test_latency_is_the_clocks(exports):
     classifier = zoo.load(exports / "digits" / "lenet5", threads=1)
-    image = np.zeros((1, 8, 8, 1), np.uint8)
-    rounds = 300
-    start = time.perf_counter()
-    for _ in range(rounds):
-        classifier.probabilities(image)
-    mean = 1000 * (time.perf_counter() - start) / rounds  # milliseconds
-    assert measure_latencies([classifier])[0] == pytest.approx(mean, rel=0.9), "the same order of magnitude"
+    calls = []
+
+    class Slow:
+        metadata = classifier.metadata
+
+        def probabilities(self, images):
+            calls.append(images)
+            time.sleep(0.004)
+            return classifier.probabilities(images)
+
+    began = time.perf_counter()
+    (latency,) = measure_latencies([Slow()], seconds=0.3)  # milliseconds
+    took = 1000 * (time.perf_counter() - began)
+    assert 4 < latency < 2 * took / (len(calls) - WARM_UP), "half of the calls took as long as the median, or longer"
 
 
 def test_exports_are_found_by_name(exports, monkeypatch):

@@ -53,7 +53,7 @@ def python(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
 
 def called(*command: str) -> subprocess.CompletedProcess[str]:
     """The same in a process of its own."""
-    return subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=100, check=False)
+    return subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
 
 
 def commands(name: str) -> list[list[str]]:

@@ -156,7 +156,6 @@ def listed(copy: Path, code: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "PYTHONPATH": str(copy)},
         capture_output=True,
         text=True,
-        timeout=100,
         check=False,
     )
 

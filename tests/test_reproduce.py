@@ -102,7 +102,7 @@ def test_another_number_of_threads_is_told(folder):
     run = trained()
     variables = {**os.environ, "PYTHONPATH": str(ROOT), "TF_NUM_INTRAOP_THREADS": "7"}
     command = [sys.executable, "-m", "pipelines.cli", "reproduce", run]
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=200)
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
     threads = tracking.load_run(run).facts["threads"]
     assert f"warning: threads: {threads} then, 7 now" in done.stderr
     assert "warning: settings: none then, TF_NUM_INTRAOP_THREADS=7 now" in done.stderr

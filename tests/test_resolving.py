@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -189,7 +190,8 @@ try:
 except zoo.MissingExtraError as error:
     print(error)
 """
-    environment = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:1", "PATH": ""}
+    paths = os.pathsep.join(filter(None, sys.path))
+    environment = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:1", "PATH": "", "PYTHONPATH": paths}
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )

@@ -161,7 +161,7 @@ def test_the_ui_answers_and_leaves_no_server_behind(place: tuple[Path, Compariso
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as ui:
         assert answers_within(port, 90)
         ui.terminate()
-        assert ui.wait(timeout=15) == 130
+        assert ui.wait(timeout=120) == 130
     assert not answers_within(port, 0)
 
 

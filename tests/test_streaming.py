@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from glyphs import fonts, mix_in, save_letters
 from PIL import Image
+from processes import end, start, until
 
 from pipelines import tracking
 from pipelines.core.provenance.reading import read_data
@@ -173,35 +173,32 @@ def test_a_budget_that_is_no_number_is_told(letters, monkeypatch):
 def test_killed_in_mid_training_and_resumed_it_gives_the_weights_of_a_run_in_memory(
     letters, streamed, store, monkeypatch
 ):
-    settings = [part for name, value in SETTINGS.items() for part in ("--set", f"{name}={value}")]
-    command = [sys.executable, "-m", "pipelines.cli", "train", "lenet5", "--data", str(letters), "--size", "16x16"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    process = subprocess.Popen([*command, *settings], env=environment, stderr=subprocess.DEVNULL)
-    run = _killed_after_two_epochs(process)
+    training = {"model": "lenet5", "data": str(letters), "size": (16, 16), "settings": SETTINGS}
+    run = _killed_after_two_epochs(start(store, train, **training))
     read_data.cache_clear()
     resumed = train(resume=run)
     assert resumed.run == run
 
     monkeypatch.setenv("ZOO_MEMORY", "4")
     read_data.cache_clear()
-    whole = train("lenet5", str(letters), size=(16, 16), settings=SETTINGS)
+    whole = train(**training)
     assert resumed.validation_accuracy == whole.validation_accuracy
     for some, others in zip(_weights(run), _weights(whole.run), strict=True):
         np.testing.assert_array_equal(some, others)
 
 
-def _killed_after_two_epochs(process: subprocess.Popen[bytes]) -> str:
+def _killed_after_two_epochs(process: Any) -> str:
     """The id of the run that was killed."""
-    patience = time.monotonic() + 90
-    while time.monotonic() < patience:
-        assert process.poll() is None, "it ended before it could be killed"
-        for path in Path(checkpoint.FOLDER).glob(f"*/{checkpoint.FILE}"):
-            if checkpoint.load(path.parent.name).epoch >= 2:
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-                return path.parent.name
-        time.sleep(0.02)
-    raise AssertionError("no run came so far in 90 seconds")
+
+    def so_far() -> list[str]:
+        assert process.is_alive(), "it ended before it could be killed"
+        runs = [path.parent.name for path in Path(checkpoint.FOLDER).glob(f"*/{checkpoint.FILE}")]
+        return [run for run in runs if checkpoint.load(run).epoch >= 2]
+
+    (run,) = until(so_far)
+    process.kill()
+    assert end(process) == -signal.SIGKILL
+    return run
 
 
 def _weights(run: str) -> list[np.ndarray]:

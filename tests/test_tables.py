@@ -113,7 +113,7 @@ def test_its_runs_name_columns_and_not_image_sizes(place: tuple[Path, Comparison
 def test_a_run_ends_with_a_line_that_an_app_can_run(place: tuple[Path, Comparison], capsys) -> None:
     terminal.next_steps(place[1], Path("exports"))
     (code,) = re.findall(r"load in an app: .* -c '(import json, zoo; .*)'", capsys.readouterr().out)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("Prediction(label='class_0', ")
 
 
@@ -178,7 +178,6 @@ def test_the_card_tells_of_columns_and_its_examples_run(place: tuple[Path, Compa
             cwd=own,
             capture_output=True,
             text=True,
-            timeout=60,
             check=True,
         )
         assert done.stdout.startswith(label)

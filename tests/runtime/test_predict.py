@@ -56,7 +56,6 @@ def test_what_goes_wrong_is_told_in_one_sentence(digits: Path, samples, argument
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        timeout=60,
     )
     assert done.returncode == 1, done.stderr
     assert done.stdout == ""
