@@ -1,9 +1,9 @@
-"""A tracking server of one's own: MLflow with accounts, on PostgreSQL and an S3 store, all on this machine alone.
+"""Your own tracking server: MLflow with accounts, on PostgreSQL and an S3 store, all on this machine alone.
 
     python examples/server/server.py
 
-The first start lays out a database, a bucket and passwords in a folder; later ones go on with them. Everything listens
-on 127.0.0.1: what others are to reach belongs behind a web server with TLS. Ctrl-C ends all of it.
+The first start creates databases, a bucket and passwords in a folder; later ones reuse them. Everything listens on
+127.0.0.1: to let others in, put a web server with TLS in front. Ctrl-C ends all of it.
 """
 
 from __future__ import annotations
@@ -25,16 +25,21 @@ from pathlib import Path
 from typing import Any
 
 HOST = "127.0.0.1"
-PATIENCE = 400  # seconds until a part has to answer; a second or two where nothing else runs, but for MLflow
+PATIENCE = 400  # seconds until a part has to respond; a second or two on an idle machine, more for MLflow
 DATABASES = ("mlflow", "accounts")  # of runs and models, and of who may see them
 BUCKET = "mlflow"
-KEPT = ("admin", "database", "access_key", "secret_key", "cookies", "volumes", "files")  # what is secret
+SECRETS = ("admin", "database", "access_key", "secret_key", "cookies", "volumes", "files")
 
 
 def main() -> None:
-    """Start all parts, say how a client reaches them, and wait."""
+    """Start all parts, print how a client reaches them, and wait."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--folder", type=Path, default=Path("mlruns/server"), help="what is kept (mlruns/server)")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=Path("mlruns/server"),
+        help="where databases, files and passwords are kept (mlruns/server)",
+    )
     parser.add_argument("--port", type=int, default=5000, help="of MLflow (5000)")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the parts end with us
@@ -93,7 +98,7 @@ def serve(folder: Path, port: int, parts: ExitStack) -> None:
     ]  # uvicorn ends workers that a busy machine keeps waiting
     command += ["--host", HOST, "--port", str(port), "--artifacts-destination", f"s3://{BUCKET}"]
     mlflow = start("mlflow", command, folder, parts, environment)
-    wait_for("mlflow", mlflow, lambda: answers(f"http://{HOST}:{port}/health"), folder)
+    wait_for("mlflow", mlflow, lambda: responds(f"http://{HOST}:{port}/health"), folder)
 
     client = folder / "environment"
     client.write_text(
@@ -110,7 +115,7 @@ def serve(folder: Path, port: int, parts: ExitStack) -> None:
 def read_secrets(path: Path) -> dict[str, str]:
     """The passwords and keys, made at the first start. Hexadecimal: they go into addresses and settings as they are."""
     if not path.exists():
-        path.write_text(json.dumps({name: secrets.token_hex(20) for name in KEPT}))
+        path.write_text(json.dumps({name: secrets.token_hex(20) for name in SECRETS}))
     found: dict[str, str] = json.loads(path.read_text())
     return found
 
@@ -148,7 +153,7 @@ def start_postgres(folder: Path, kept: Mapping[str, str], parts: ExitStack) -> s
                 if user
                 else ""
             )
-            sys.exit(f"PostgreSQL can't lay out {data}: {done.stderr.strip().splitlines()[-1]}{hint}")
+            sys.exit(f"PostgreSQL can't create {data}: {done.stderr.strip().splitlines()[-1]}{hint}")
     port = free_port()
     command = [programs / "postgres", "-D", data, "-p", port, "-c", f"listen_addresses={HOST}"]
     command += ["-c", "unix_socket_directories="]
@@ -192,7 +197,7 @@ def version(programs: Path) -> float:
 
 
 def postgres_user() -> str | None:
-    """Whom PostgreSQL runs as where we are root; None for ourselves."""
+    """The user that PostgreSQL runs as where we are root; None for our own."""
     return "postgres" if os.geteuid() == 0 else None
 
 
@@ -268,7 +273,7 @@ def start(
     *,
     user: str | None = None,
 ) -> subprocess.Popen[bytes]:
-    """A part in the background, whose words go to NAME.log, and which ends when we do."""
+    """A part in the background, whose output goes to NAME.log, and which ends when we do."""
     with (folder / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(  # noqa: S603
             command,
@@ -295,16 +300,16 @@ def end(process: subprocess.Popen[bytes], request: signal.Signals) -> None:
 
 
 def wait_for(name: str, process: subprocess.Popen[bytes], ready: Callable[[], bool], folder: Path) -> None:
-    """Wait until a part answers; end with a sentence where it doesn't."""
+    """Wait until a part responds; exit with an error message where it doesn't."""
     until = time.monotonic() + PATIENCE
     while not ready():
         if process.poll() is not None or time.monotonic() > until:
-            sys.exit(f"{name} doesn't answer: {folder / name}.log says why")
+            sys.exit(f"{name} doesn't respond: see {folder / name}.log")
         time.sleep(0.2)
 
 
-def answers(url: str) -> bool:
-    """Whether somebody is there."""
+def responds(url: str) -> bool:
+    """Whether a server responds there."""
     try:
         urllib.request.urlopen(url, timeout=5).close()  # noqa: S310
     except OSError:
@@ -313,7 +318,7 @@ def answers(url: str) -> bool:
 
 
 def free_port() -> int:
-    """One that nobody listens on."""
+    """A port that nothing listens on."""
     with socket.socket() as found:
         found.bind((HOST, 0))
         return int(found.getsockname()[1])
