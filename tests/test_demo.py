@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from PIL import Image
 
 from pipelines.cli import main
 from pipelines.exporting.graph.resizing import resizing_model
+from pipelines.plotting import palette
 from pipelines.publishing.demo import demo
 from pipelines.publishing.first_layer import first_weights
 from zoo.contract import INPUT, RESIZINGS, describe_file, read_manifest
@@ -63,6 +65,17 @@ def test_a_page_holds_the_files_and_the_samples_that_its_exports_share(tmp_path,
 def test_the_same_exports_give_the_same_page(tmp_path):
     first, second = (demo([DIGITS], tmp_path / name).page.read_bytes() for name in ("a.html", "b.html"))
     assert first == second
+
+
+def test_the_page_has_the_colors_of_the_plots(tmp_path):
+    assert data_in(demo([DIGITS], tmp_path / "page.html").page)["colors"]["families"] == palette.FAMILY_COLORS
+    style = (Path(__file__).parents[1] / "examples" / "web" / "src" / "page.css").read_text()
+    light, dark = (
+        dict(re.findall(r"--(\w+): (#\w{6});", block)) for block in re.findall(r":root {(.*?)}", style, re.S)
+    )
+    for name in ("ink", "quiet", "rule", "paper", "tint", "good", "bad"):
+        assert light[name] == getattr(palette, name.upper()).lower()
+        assert dark[name] == getattr(palette, f"DARK_{name.upper()}").lower()
 
 
 def test_a_manifest_with_the_names_of_before_gives_the_same_page(tmp_path):

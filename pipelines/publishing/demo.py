@@ -17,7 +17,7 @@ import onnx
 
 from pipelines.core.support.atomic import atomic_file
 from pipelines.exporting.graph.resizing import resizing_model
-from pipelines.plotting.style import FAMILY_COLORS
+from pipelines.plotting.palette import FAMILY_COLORS, NEGATIVE, POSITIVE
 from pipelines.publishing.first_layer import first_layer
 from zoo.contract import MODEL_FILE, SAMPLES_FILE, SAMPLES_FOLDER, Manifest, check_file, read_manifest
 from zoo.errors import ExportError
@@ -132,7 +132,7 @@ def _data(exports: Sequence[_Export]) -> dict[str, Any]:
             }
             for export, expected in zip(exports, probabilities, strict=True)
         ],
-        "family_colors": FAMILY_COLORS,
+        "colors": {"families": FAMILY_COLORS, "positive": POSITIVE, "negative": NEGATIVE},
     }
 
 

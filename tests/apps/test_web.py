@@ -26,6 +26,7 @@ from onnx import helper, numpy_helper
 from PIL import Image
 
 import zoo
+from pipelines.plotting import palette
 from pipelines.publishing.demo import demo
 from zoo.contract import describe_file, read_manifest
 from zoo.images import read_image
@@ -579,6 +580,15 @@ def test_text_stands_out_and_everything_has_a_name(visit, file, scheme):
     time.sleep(1)
     assert page.get_attribute("#spoken", "aria-live") == "polite"
     assert page.inner_text("#spoken").startswith("mlp-small: ")
+
+
+def test_a_family_has_its_color_everywhere(page):
+    colors = page.evaluate(
+        "[...document.querySelectorAll('article, #summary div')].map(e => "
+        "[getComputedStyle(e).borderTopColor, getComputedStyle(e).borderLeftColor])"
+    )
+    expected = [f"rgb{palette.rgb(palette.FAMILY_COLORS[family])}" for family in ("dense", "conv", "hybrid")]
+    assert [top for top, _ in colors[:3]] == [left for _, left in colors[3:]] == expected
 
 
 # --- other exports ---------------------------------------------------------------------------------------------------

@@ -23,10 +23,11 @@ export class Card {
     private readonly data: Data,
   ) {
     this.element = made("article", "card");
-    if (Object.hasOwn(data.family_colors, model.family)) {
+    const { families } = data.colors;
+    if (Object.hasOwn(families, model.family)) {
       this.element.classList.add(model.family);
       for (const element of [this.element, this.short]) {
-        element.style.setProperty("--family", data.family_colors[model.family]!);
+        element.style.setProperty("--family", families[model.family]!);
       }
     }
     this.short.append(made("span", "", model.name), made("b"), made("span"));
@@ -95,7 +96,7 @@ export class Card {
     const canvas = document.createElement("canvas");
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", `Class activation map for ${label}, over the image`);
-    drawMap(canvas, input, activation);
+    drawMap(canvas, input, activation, this.data.colors);
     figure.append(canvas, made("figcaption", "", `Orange: evidence for ${label}; blue: against it`));
     this.map.append(figure);
   }
@@ -120,12 +121,18 @@ export class Card {
 }
 
 /** The image in gray, with the activation map over it. */
-function drawMap(canvas: HTMLCanvasElement, input: RawImage, { values, height, width }: NonNullable<Prediction["activation"]>): void {
+function drawMap(
+  canvas: HTMLCanvasElement,
+  input: RawImage,
+  { values, height, width }: NonNullable<Prediction["activation"]>,
+  colors: Data["colors"],
+): void {
+  const [positive, negative] = [rgb(colors.positive), rgb(colors.negative)];
   const heat = Object.assign(document.createElement("canvas"), { width, height });
   const image = new ImageData(width, height);
   const most = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0) || 1;
   values.forEach((value, k) => {
-    image.data.set(value > 0 ? [255, 122, 26] : [0, 132, 204], 4 * k);
+    image.data.set(value > 0 ? positive : negative, 4 * k);
     image.data[4 * k + 3] = Math.round((190 * Math.abs(value)) / most);
   });
   contextOf(heat).putImageData(image, 0, 0);
@@ -152,6 +159,11 @@ function entry(name: string, value: HTMLElement): HTMLElement {
 /** Without rounding up to a certainty that no probability has. */
 export function percent(share: number): string {
   return share > 0.99 ? `${(100 * Math.min(share, 0.999)).toFixed(1)}%` : `${Math.round(100 * share)}%`;
+}
+
+/** "#RRGGBB" -> 0..255 each. */
+function rgb(color: string): number[] {
+  return [1, 3, 5].map((place) => parseInt(color.slice(place, place + 2), 16));
 }
 
 function time(milliseconds: number): string {

@@ -19,7 +19,11 @@ export interface Data {
   resizing: string; // base64: images [1, H, W, C] uint8 of any size -> [1, height, width, C]
   samples: { png: string; label: string }[];
   models: Model[];
-  family_colors: Record<string, string>; // "#RRGGBB"
+  colors: {
+    families: Record<string, string>; // "#RRGGBB"
+    positive: string; // evidence for a class
+    negative: string; // evidence against it
+  };
 }
 
 /** The text of a script element that holds data. */

@@ -43,7 +43,7 @@ class Page {
     this.cards = data.models.map((model) => new Card(model, data));
     byId("predictions").replaceChildren(...this.cards.map((card) => card.element));
     byId("summary").replaceChildren(...this.cards.map((card) => card.short));
-    byId("size").textContent = `${data.height} × ${data.width} pixels`;
+    byId("size").textContent = `${data.height} × ${data.width} px`;
     this.pad = new Pad(
       byId("source"),
       data,
