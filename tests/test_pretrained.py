@@ -24,7 +24,7 @@ from pipelines.core.provenance.weights import weights_sha256
 from pipelines.exporting.convert import convert
 from pipelines.exporting.from_onnx import rebuild
 from pipelines.run import run
-from pipelines.training.transfer.transfer import find_source, take
+from pipelines.training.transfer.transfer import find_source, make_transfer
 from zoo.contract import read_manifest
 from zoo.errors import ModelError
 from zoo.models import build, definition, definitions, pretrained_definitions, registry
@@ -141,7 +141,7 @@ def test_the_features_start_from_the_published_weights_and_the_head_is_new(publi
     plan = make_plan("mobilenet-v2", "digits", size=(32, 32), source=find_source("imagenet", "mobilenet-v2"))
     assert (plan.source.name, plan.source.title) == ("imagenet/mobilenet-v2", "imagenet/mobilenet-v2")
     data_set = load_data(plan)
-    taken = take(plan, data_set)
+    taken = make_transfer(plan, data_set)
     assert (len(taken.layers), taken.of, taken.parameters) == (104, 106, 2_257_984)
     assert "made to see gray as the RGB that it knows" in str(taken)
     model = build("mobilenet-v2", 32, 32, 1, 10)
