@@ -19,11 +19,12 @@ server: $(INSTALLED) ## Start a tracking server of one's own: MLflow with accoun
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[server]'
 	$(BIN)/python examples/server/server.py
 
+WORKERS := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder  # a process for each core, 2 GB for each
 test: check ## Check the code and run the tests that take minutes at most
-	$(BIN)/pytest
+	$(BIN)/pytest $(WORKERS)
 
 test-full: check ## The same, and the slow tests
-	$(BIN)/pytest -m "not gpu and not apps"
+	$(BIN)/pytest $(WORKERS) -m "not gpu and not apps"
 
 test-apps: $(INSTALLED) ## Run the apps in examples/ for real: needs Node.js with npm, Chromium, and the network
 	$(BIN)/pytest -m apps tests/apps

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+if "PYTEST_XDIST_WORKER" in os.environ:  # workers whose threads wait for each other's take twice as long
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 # A step of tf2onnx that fails is an error here, rather than left out: then it copies no graph, a third of its time.
 os.environ.setdefault("TF2ONNX_CATCH_ERRORS", "FALSE")
 
@@ -16,6 +18,32 @@ from pathlib import Path
 import pytest
 
 pytest.register_assert_rewrite("nothing_lost", "mlflow_pages")  # what several tests call tells what it found, too
+
+
+# The files that take longest, first: `--dist loadfile` gives a worker one after the other, and the last ones level out.
+DEAR = (
+    "test_study",
+    "test_graph",
+    "test_transfer",
+    "test_interrupted",
+    "test_run",
+    "test_reproduce",
+    "test_outbox",
+    "test_hostile_images",
+    "test_streaming",
+    "test_tables",
+    "test_train",
+    "test_contributing",
+    "test_registries",
+    "test_gallery",
+    "test_models",
+    "test_compare_runs",
+    "test_pretrained",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: DEAR.index(item.path.stem) if item.path.stem in DEAR else len(DEAR))
 
 
 @pytest.fixture(scope="session")
