@@ -34,7 +34,7 @@ def run(
     again: bool = False,
     **reading: Unpack[DataOptions],
 ) -> Comparison:
-    """Take each model the whole way and compare their exports; the comparison is also drawn as an image.
+    """Take each model the whole way and compare their exports; the comparison is also plotted.
 
     A model that was trained by the same plan, on the same images, with the same code is not trained again, and an
     export of such a run is kept, unless `again` asks for it.
@@ -61,7 +61,7 @@ def run(
             folder = export(own, exports=exports).folder
         folders.append(folder)
     logger.info("comparing")
-    return compare(folders, image=folders[0].parent / "comparison.png", data=load_data(plans[0]))
+    return compare(folders, plot=folders[0].parent / "comparison.png", data=load_data(plans[0]))
 
 
 def _with_seeds(plan: Plan, seeds: int) -> list[Plan]:

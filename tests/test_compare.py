@@ -13,7 +13,7 @@ from PIL import Image
 
 import zoo
 from pipelines.cli import main
-from pipelines.cli.console import comparison_table
+from pipelines.cli.commands.compare import comparison_table
 from pipelines.core.metrics.intervals import wilson_interval
 from pipelines.core.metrics.paired import holm
 from pipelines.core.provenance.plan import load_data, make_plan
@@ -46,7 +46,7 @@ def exports(tmp_path_factory, metadata_of):
 @pytest.fixture(scope="module")
 def compared(exports):
     return compare(
-        [exports / "digits" / "lenet5", exports / "digits" / "softmax"], image=exports / "digits" / "comparison.png"
+        [exports / "digits" / "lenet5", exports / "digits" / "softmax"], plot=exports / "digits" / "comparison.png"
     )
 
 
@@ -69,15 +69,15 @@ def test_a_row_has_the_spread_over_seeds_where_several_were_trained(compared):
     assert (lenet5.spread.seeds, softmax.spread) == ((1, 2), None)
     assert lenet5.spread.mean == pytest.approx(0.12)
     assert lenet5.spread.deviation == pytest.approx(0.02 * 2**0.5)
-    assert "12.00% ± 2.83 (2)" in list(comparison_table(compared).columns[-1].cells)
+    assert "12.00% ± 2.83 (2)" in [row[-1] for row in comparison_table(compared).rows]
     assert json.loads(to_json(compared))["rows"][0]["spread"]["mean"] == pytest.approx(0.12)
 
 
 def test_the_comparison_is_drawn(compared, exports):
-    assert compared.image == exports / "digits" / "comparison.png"
-    with Image.open(compared.image) as image:
+    assert compared.plot == exports / "digits" / "comparison.png"
+    with Image.open(compared.plot) as image:
         image.load()
-    assert compare([exports / "digits" / "softmax"]).image is None
+    assert compare([exports / "digits" / "softmax"]).plot is None
 
 
 def test_two_exports_are_compared_on_the_same_images(compared, exports):
@@ -195,4 +195,4 @@ def test_an_export_without_metrics_is_told(exports, tmp_path):
 def test_an_image_that_cannot_be_written_is_told(exports, tmp_path):
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(ExportError, match=r"comparison\.png can't be written"):
-        compare([exports / "digits" / "softmax"], image=tmp_path / "taken" / "comparison.png")
+        compare([exports / "digits" / "softmax"], plot=tmp_path / "taken" / "comparison.png")

@@ -194,12 +194,12 @@ def test_an_export_whose_run_the_store_does_not_know_says_so(exported, folder, t
 
 
 def test_the_page_is_logged_to_a_run_when_asked(exported, alone, tmp_path, capsys):
-    assert main(["compare", *exported, "--log", alone[:12], "--json"]) == 0
+    assert main(["compare", *exported, "--log-to", alone[:12], "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["logged"] == alone
     with tracking.open_client() as client:
         text = Path(client.download_artifacts(alone, PAGE_FILE, str(tmp_path))).read_text(encoding="utf-8")
     assert text.endswith("</body></html>\n")
-    assert main(["compare", *exported, "--log", "0000"]) == 1
+    assert main(["compare", *exported, "--log-to", "0000"]) == 1
     assert "begins with '0000'" in capsys.readouterr().err
 
 

@@ -48,7 +48,7 @@ def changed(export, folder, **metadata):
 def test_a_page_holds_the_files_and_the_samples_that_its_exports_share(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("ZOO_EXPORTS", str(EXPORTS))
     page = tmp_path / "page.html"
-    assert main(["demo", "digits/mlp-small", "digits/lenet5", "--out", str(page), "--json"]) == 0
+    assert main(["demo", "digits/mlp-small", "digits/lenet5", "--html", str(page), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed == {"page": str(page), "size": page.stat().st_size, "exports": ["digits/mlp-small", "digits/lenet5"]}
     data = data_in(page)
@@ -136,7 +136,7 @@ def test_another_resizing_is_refused(tmp_path):
 def test_a_damaged_export_is_refused_and_nothing_is_written(tmp_path, capsys):
     copy = shutil.copytree(DIGITS, tmp_path / "damaged")
     (copy / "model.onnx").write_bytes(b"no model")
-    assert main(["demo", str(copy), "--out", str(tmp_path / "page.html")]) == 1
+    assert main(["demo", str(copy), "--html", str(tmp_path / "page.html")]) == 1
     assert "isn't the file that manifest.json names" in capsys.readouterr().err
     with pytest.raises(ExportError, match="can't be read as an ONNX file"):
         demo([changed(copy, tmp_path)], tmp_path / "page.html")
@@ -144,8 +144,8 @@ def test_a_damaged_export_is_refused_and_nothing_is_written(tmp_path, capsys):
 
 
 def test_a_page_that_cannot_be_written_is_reported(tmp_path, capsys):
-    assert main(["demo", str(DIGITS), "--out", str(tmp_path / "nowhere" / "page.html")]) == 1
-    assert "can't be written (No such file or directory): name another file by --out" in capsys.readouterr().err
+    assert main(["demo", str(DIGITS), "--html", str(tmp_path / "nowhere" / "page.html")]) == 1
+    assert "can't be written (No such file or directory): name another file by --html" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("resizing", RESIZINGS)

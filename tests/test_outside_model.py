@@ -54,7 +54,7 @@ def test_one_function_is_trained_evaluated_exported_and_answers_in_an_app(folder
     assert re.search(
         rf"dense +one-hidden +digits .*{evaluation.accuracy:.2%} +One hidden layer", capsys.readouterr().out
     )
-    assert main(["describe", "one-hidden", "--input", "8x8x1"]) == 0
+    assert main(["describe", "one-hidden", "--size", "8x8"]) == 0
     assert re.search(r"hidden_dense +Dense +32 +64×32 \+ 32 +2,080", capsys.readouterr().out)
 
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from pipelines import tracking
-from pipelines.cli import console as terminal
 from pipelines.cli import main
+from pipelines.cli.commands.track import runs_table
+from pipelines.cli.console import show
 from pipelines.core.provenance.plan import load_data, make_plan
 from pipelines.maintenance.runs import FIELDS, ListedRun, Runs, runs
 from pipelines.tracking.runs import listing
@@ -170,7 +171,7 @@ def test_another_database_is_told(tmp_path, monkeypatch):
 
 def test_names_that_a_terminal_would_obey_are_shown_as_text(store, capsys):
     hostile = replace(runs().runs[0], name="\x1b]0;owned\x07[bold]x", data_set="\x1b[31m")
-    terminal.show(Runs((hostile,), 1), False, terminal.runs_table)
+    show(Runs((hostile,), 1), False, runs_table)
     told = capsys.readouterr().out
     assert "\x1b" not in told
     assert "[bold]x" in told

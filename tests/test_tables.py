@@ -17,8 +17,8 @@ import pytest
 
 import zoo
 from pipelines import tracking
-from pipelines.cli import console as terminal
 from pipelines.cli import main
+from pipelines.cli.commands.train import next_steps
 from pipelines.core.provenance.plan import make_plan, parse_plan
 from pipelines.evaluation.comparison.candidates import find_candidates
 from pipelines.evaluation.comparison.paired import pair_up
@@ -110,9 +110,9 @@ def test_its_runs_name_columns_and_not_image_sizes(place: tuple[Path, Comparison
     assert found.data.params["augmentation"] == "none"
 
 
-def test_a_run_ends_with_a_line_that_an_app_can_run(place: tuple[Path, Comparison], capsys) -> None:
-    terminal.next_steps(place[1], Path("exports"))
-    (code,) = re.findall(r"load in an app: .* -c '(import json, zoo; .*)'", capsys.readouterr().out)
+def test_a_run_ends_with_a_line_that_an_app_can_run(place: tuple[Path, Comparison]) -> None:
+    shown = "\n".join(next_steps(place[1], Path("exports")))
+    (code,) = re.findall(r"load in an app: .* -c '(import json, zoo; .*)'", shown)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("Prediction(label='class_0', ")
 

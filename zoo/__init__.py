@@ -57,11 +57,15 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """The runtime, imported at its first use: NumPy alone takes 0.1 s, which `zoo list` has no need to wait for."""
+    """The version and the runtime, at their first use: NumPy alone takes 0.1 s, and `zoo list` needn't wait for it."""
     if name == "PictureError":
         from zoo.errors import picture_error
 
         return picture_error()
+    if name == "__version__":
+        from importlib.metadata import version  # of the package that is installed; pyproject.toml states it
+
+        return version("classifier-zoo")
     if name not in {"Classifier", "Explanation", "Prediction", "load"}:
         raise AttributeError(f"module 'zoo' has no attribute {name!r}")
     from zoo import runtime

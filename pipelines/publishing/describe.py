@@ -6,6 +6,7 @@ from pipelines.core.provenance.reading import read_data
 from zoo.data.tables.reading import scales
 from zoo.models import build_for_table, definition
 from zoo.models.ledger import Ledger, ledger, read_ledger
+from zoo.recipe import Field
 
 
 def describe(
@@ -31,3 +32,8 @@ def describe(
         return ledger(model, data_set.height, data_set.width, data_set.channels, data_set.classes)
     entries = read_ledger(build_for_table(model, scales(data_set), data_set.classes))
     return Ledger(model, family, (len(data_set.columns),), data_set.classes, entries)
+
+
+def describe_recipe(model: str) -> tuple[Field, ...]:
+    """Each field of the model's recipe: value, type, default, range and reason. ModelError for an unknown model."""
+    return definition(model).recipe.described()

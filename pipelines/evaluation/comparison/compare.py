@@ -25,22 +25,22 @@ PAGE_FILE = "comparison.html"  # among the artifacts of a run
 
 def compare(
     named: Sequence[str | os.PathLike[str]],
-    image: Path | None = None,
+    plot: Path | None = None,
     *,
     data: str | DataSet | None = None,
     page: Path | None = None,
-    log: str | None = None,
+    log_to: str | None = None,
 ) -> Comparison:
-    """Put models side by side; draw them to `image` (a PNG) and to `page` (HTML) where these are named.
+    """Put models side by side; draw them to `plot` (a PNG) and to `page` (HTML) where these are named.
 
     named: exports (folders, or names such as digits/lenet5), runs, or experiments; see `find_candidates`. Latencies are
     measured in turns, so that what else the machine does hits all of them alike. Exports of one data set are run over
     its test images; so are those that runs hold, and a run without one is compared by what it logged.
-    data: the data set with these, as `verify` takes it. log: a run to whose artifacts the page is added.
+    data: the data set with these, as `verify` takes it. log_to: a run to whose artifacts the page is added.
     Raises ExportError for one that isn't there, is damaged or holds no test metrics, and where a file can't be
     written, and TrackingError for a run that isn't there.
     """
-    goal = tracking.find_run(log) if log else None
+    goal = tracking.find_run(log_to) if log_to else None
     with tempfile.TemporaryDirectory() as temporary:
         candidates = find_candidates(named, Path(temporary))
         exported = [each for each in candidates if each.folder is not None]
@@ -48,12 +48,12 @@ def compare(
         latencies = measure_latencies([load(folder, provider="cpu", threads=THREADS) for folder in folders])
         rows = tuple(_row(each, latency) for each, latency in zip(exported, latencies, strict=True))
         runs = tuple(_unexported(each.name, each.run) for each in candidates if each.folder is None and each.run)
-        if image is not None:
-            _draw(image, rows)
+        if plot is not None:
+            _draw(plot, rows)
         tested, notes = pair_up(exported, data)
         notes += tuple(_without_export(run) for run in runs)
         pairs = tuple(pair for group in tested for pair in group.pairs)
-        found = Comparison(rows, image, pairs, notes, runs, page, goal)
+        found = Comparison(rows, plot, pairs, notes, runs, page, goal)
         if page is not None or goal is not None:
             from pipelines.evaluation.comparison.page import render_page
 
@@ -61,15 +61,15 @@ def compare(
     return found
 
 
-def _draw(image: Path, rows: Sequence[Row]) -> None:
+def _draw(plot: Path, rows: Sequence[Row]) -> None:
     from pipelines.evaluation.comparison.plots import comparison
 
     if not rows:
-        raise ExportError(f"{image} would show nothing: none of the runs was exported; `zoo export RUN` does it")
+        raise ExportError(f"{plot} would show nothing: none of the runs was exported; `zoo export RUN` does it")
     try:
-        comparison(image, rows)
+        comparison(plot, rows)
     except OSError as error:
-        raise ExportError(f"{image} can't be written ({error.strerror}): name another file") from None
+        raise ExportError(f"{plot} can't be written ({error.strerror}): name another file") from None
 
 
 def _write(text: str, page: Path | None, run: str | None) -> None:

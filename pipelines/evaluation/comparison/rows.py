@@ -53,13 +53,13 @@ class Unexported:
 class Comparison:
     """Exports in the order in which they were named, the exports of runs among them, and the runs that have none.
 
-    image, page: where the comparison was drawn. pairs: of each data set the best export with each other one, on the
+    plot, page: where the comparison was drawn. pairs: of each data set the best export with each other one, on the
     same images. notes: a sentence about what is missing, such as what couldn't be paired. logged: the run that the
     page was added to.
     """
 
     rows: tuple[Row, ...]
-    image: Path | None
+    plot: Path | None
     pairs: tuple[Pair, ...] = ()
     notes: tuple[str, ...] = ()
     unexported: tuple[Unexported, ...] = ()

@@ -1,0 +1,221 @@
+"""Arguments that several commands share, so that one thing has one name, and one name means one thing."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pipelines.cli.registry import argument
+from zoo.contract import FLOAT16, FLOAT32, INT8, MANIFEST_FILE, RESIZINGS
+from zoo.errors import RecipeError
+from zoo.recipe import Recipe, parse_settings
+
+# --- values --------------------------------------------------------------------------------------------------------
+
+
+def count(text: str) -> int:
+    """A whole number above 0."""
+    (number,) = numbers(text, 1, "3")
+    return number
+
+
+def counts(text: str) -> list[int]:
+    """Several, with commas between them."""
+    return [count(part) for part in text.split(",")]
+
+
+def names(text: str) -> list[str]:
+    """Names with commas between them."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def positive(text: str) -> float:
+    """A number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 1e9:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, received {text!r}")
+    return number
+
+
+def size_in_bytes(text: str) -> int:
+    """Such as 500kB or 2MB."""
+    number, unit = text.strip().lower().removesuffix("b"), 1
+    for letter, factor in (("k", 1000), ("m", 1000_000)):
+        if number.endswith(letter):
+            number, unit = number.removesuffix(letter), factor
+    try:
+        return int(positive(number) * unit)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"expected a size such as 500kB or 2MB, received {text!r}") from None
+
+
+def seconds(text: str) -> float:
+    """Above 0 and below an hour."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 3600:
+        raise argparse.ArgumentTypeError(f"expected a time in seconds such as 0.5, received {text!r}")
+    return number
+
+
+def size(text: str) -> tuple[int, int]:
+    """Height and width in pixels, such as 64x64."""
+    height, width = numbers(text, 2, "64x64")
+    return height, width
+
+
+def numbers(text: str, how_many: int, example: str) -> list[int]:
+    """Whole numbers above 0, with an x between them."""
+    parts = text.lower().replace("×", "x").split("x")
+    if len(parts) != how_many or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise argparse.ArgumentTypeError(f"expected something like {example}, received {text!r}")
+    return [int(part) for part in parts]
+
+
+def setting(text: str) -> str:
+    """A field of the recipe with a value that it can have."""
+    try:
+        Recipe().with_values(parse_settings([text]))
+    except RecipeError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+# --- what a shell offers -------------------------------------------------------------------------------------------
+
+
+def _files(prefix: str) -> Iterable[str]:
+    from argcomplete.completers import FilesCompleter
+
+    found: Iterable[str] = FilesCompleter()(prefix)
+    return found
+
+
+def _models(prefix: str) -> Iterable[str]:  # noqa: ARG001 (argcomplete chooses those that begin with it)
+    from zoo.models import definitions
+
+    return [model.name for model in definitions()]
+
+
+def _data(prefix: str) -> Iterable[str]:
+    from zoo.data import data_sets
+
+    return [*data_sets(), *_files(prefix)]
+
+
+def _exports(prefix: str) -> Iterator[str]:
+    folder = Path("exports")
+    for manifest in sorted(folder.glob(f"*/*/{MANIFEST_FILE}")):
+        yield manifest.parent.relative_to(folder).as_posix()
+    yield from _files(prefix)
+
+
+def _settings(prefix: str) -> Iterable[str]:  # noqa: ARG001
+    return [f"{name}=" for name in Recipe().to_json()]
+
+
+# --- arguments -----------------------------------------------------------------------------------------------------
+
+MODEL = argument("model", metavar="MODEL", completer=_models, help="such as conv-small; `zoo list` names them all")
+RUN = argument("run", metavar="RUN", help="a run's id, or the first digits of it")
+EXPORT = argument(
+    "export",
+    metavar="EXPORT",
+    completer=_exports,
+    help="a folder, an .onnx file, or a name such as digits/lenet5",
+)
+SEVERAL_EXPORTS = argument(
+    "exports", nargs="+", metavar="EXPORT", completer=_exports, help="a folder, or a name such as digits/lenet5"
+)
+EXPORTS = argument(
+    "--exports", type=Path, default=Path("exports"), metavar="DIR", help="the folder of exports (default: exports)"
+)
+
+DATA = argument(
+    "--data",
+    metavar="DATA",
+    completer=_data,
+    help="the data set: a name such as digits or fashion-mnist, a folder with one sub-folder for each class, a .csv or "
+    ".jsonl table of images with the columns path and label, an .npz file of arrays, or a .csv table of values",
+)
+LABEL = argument("--label", metavar="COLUMN", help="of a table of values, the column that holds the class")
+SIZE = argument("--size", type=size, metavar="HxW", help="size of the images in pixels, such as 64x64")
+GROUPS = argument(
+    "--groups",
+    metavar="COLUMN",
+    help="a table's column, or 'folder' for sub-folders of a class: images that stay together when train, validation "
+    "and test are drawn (default: a column named group)",
+)
+
+# How a command that trains takes its data and its recipe.
+TRAINING = (
+    DATA,
+    LABEL,
+    argument("--data-folder", type=Path, metavar="DIR", help="where the files of a known data set are"),
+    SIZE,
+    argument(
+        "--resize",
+        dest="resizing",
+        choices=RESIZINGS,
+        help="how images of other sizes come to it: stretched, cropped to its proportions, or padded with black "
+        "(default: stretch)",
+    ),
+    GROUPS,
+    argument(
+        "--on-bad",
+        choices=("skip", "fail"),
+        help="leave out images that can't be read, up to 5%%, or train on none (default: skip)",
+    ),
+    argument(
+        "--set",
+        action="append",
+        default=[],
+        type=setting,
+        metavar="FIELD=VALUE",
+        completer=_settings,
+        help=f"change a field of the recipe: {', '.join(Recipe().to_json())}; `zoo describe MODEL --recipe` explains "
+        "each",
+    ),
+    argument(
+        "--from",
+        dest="source",
+        metavar="EXPORT|RUN|imagenet",
+        completer=_exports,
+        help="start from the features of a trained model, frozen at first: for few images; imagenet means the weights "
+        "that Keras' authors publish for mobilenet-v2, efficientnet-v2-b0 and resnet50-v2",
+    ),
+)
+SEEDS = argument("--seeds", type=count, metavar="N", help="train each model N times, to measure how accuracy varies")
+
+PROVIDER = argument(
+    "--provider", default="auto", metavar="NAME", help="where to run: auto, cpu, cuda, openvino, tensorrt"
+)
+THREADS = argument("--threads", type=count, metavar="N", help="processor threads to use")
+PRECISION = argument("--precision", metavar="NAME", help=f"precision of the weights: {FLOAT32}, {INT8} or {FLOAT16}")
+MARGIN = argument("--margin", type=positive, metavar="POINTS", help="points of accuracy that may be lost")
+
+SORT = argument("--sort", metavar="FIELD", help="the field to sort by")
+WHERE = argument(
+    "--where",
+    action="append",
+    default=[],
+    metavar="CONDITION",
+    help="only where it holds, such as 'parameters<100k'; can be given several times",
+)
+
+HTML = argument("--html", type=Path, metavar="FILE", help="write an HTML page")
+PLOT = argument("--plot", type=Path, metavar="FILE", help="save a plot as a PNG")
+ALIAS = argument("--alias", default="champion", metavar="NAME", help="the alias to move (default: champion)")
+
+
+def chosen_reading(options: argparse.Namespace) -> dict[str, Any]:
+    """How images are read, as `pipelines.core.provenance.plan.DataOptions`: what the user chose, and nothing else."""
+    chosen = {name: getattr(options, name) for name in ("data_folder", "size", "resizing", "groups", "on_bad", "label")}
+    return {name: value for name, value in chosen.items() if value is not None}

@@ -1,0 +1,111 @@
+"""Put models side by side: `zoo compare`, whose table `zoo run` ends with, too."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from typing import TYPE_CHECKING
+
+from pipelines.cli import arguments
+from pipelines.cli.console import Table, family, or_blank, show, show_lines, show_table
+from pipelines.cli.registry import argument, command
+
+if TYPE_CHECKING:
+    from pipelines.evaluation.comparison.rows import Comparison
+
+logger = logging.getLogger("zoo.cli")
+
+
+@command(
+    "compare",
+    "put models side by side: accuracy, size, latency, curves, and by image",
+    argument(
+        "models",
+        nargs="+",
+        metavar="EXPORT|RUN|EXPERIMENT",
+        completer=arguments.EXPORT.completer,
+        help="a folder or a name such as digits/lenet5; a run's id, or the first digits of it; an experiment such as "
+        "digits, for the latest finished run of each of its models",
+    ),
+    arguments.HTML,
+    argument("--log-to", formerly=["--log"], metavar="RUN", help="add that page to the artifacts of a run"),
+    arguments.PLOT.but(formerly=["--picture", "--image"]),
+    arguments.DATA.noted("default: the one that the models name"),
+    group="track",
+)
+def compare(options: argparse.Namespace) -> None:
+    """Measures latency, and runs exports of one data set on the same test images."""
+    from pipelines.evaluation.comparison.compare import compare
+
+    comparison = compare(options.models, plot=options.plot, data=options.data, page=options.html, log_to=options.log_to)
+    show(comparison, options.json, comparison_table)
+    if not options.json:
+        show_pairs(comparison)
+        if comparison.page:
+            logger.info("the page: %s", comparison.page)
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """A line a model."""
+    several_seeds = any(row.spread for row in comparison.rows)
+    table = Table(
+        "family",
+        "model",
+        ">parameters",
+        ">test accuracy",
+        ">95% interval",
+        ">size",
+        ">latency",
+        ">parity",
+        *((">over seeds",) if several_seeds else ()),
+    )
+    for row in comparison.rows:
+        table.add(
+            family(row.family),
+            row.name,
+            f"{row.parameters:,}",
+            f"{row.accuracy:.2%}",
+            f"{row.low:.2%} - {row.high:.2%}",
+            f"{row.size / 1000:,.0f} kB",
+            f"{row.latency * 1000:,.0f} µs",
+            f"{row.parity:.0e}",
+            *((f"{row.spread} ({len(row.spread.seeds)})" if row.spread else "",) if several_seeds else ()),
+        )
+    for run in comparison.unexported:
+        interval = "" if run.low is None or run.high is None else f"{run.low:.2%} - {run.high:.2%}"
+        table.add(family(run.family), run.name, or_blank(run.parameters, ","), or_blank(run.accuracy, ".2%"), interval)
+    table.caption += [
+        "latency: one image or row on one thread of onnxruntime, the median",
+        "parity: largest difference of a probability from Keras, over the whole test set",
+    ]
+    if several_seeds:
+        table.caption.append("over seeds: mean and standard deviation of the test accuracy, and of how many trainings")
+    return table
+
+
+def show_pairs(comparison: Comparison) -> None:
+    """Below it: whether the best model is better on the same images, or why nobody knows."""
+    if comparison.pairs:
+        table = Table("better", "other", ">points better", ">95% interval", ">p", ">correct alone", ">tested")
+        for pair in comparison.pairs:
+            test = pair.test
+            table.add(
+                pair.better,
+                pair.other,
+                f"{100 * test.difference:.2f}",
+                f"{100 * test.low:.2f} to {100 * test.high:.2f}",
+                f"{pair.adjusted_p:.3f}" if pair.adjusted_p >= 0.001 else "<0.001",
+                f"{test.only_first:,} to {test.only_second:,}",
+                f"{test.images:,}",
+            )
+        show_lines([""])
+        show_table(table)
+        show_lines(
+            [
+                "the best with each of the others on the same test set, in points of accuracy (Newcombe's interval)",
+                "p: of McNemar's test, for so many pairs (Holm); correct alone: images that only one classifies "
+                "correctly",
+            ],
+            "dim italic",
+        )
+    show_lines(comparison.notes)

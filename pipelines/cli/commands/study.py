@@ -1,0 +1,77 @@
+"""Test claims: `zoo study`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.cli import arguments
+from pipelines.cli.console import Table, show
+from pipelines.cli.registry import argument, command
+
+if TYPE_CHECKING:
+    from pipelines.study import Claim, Studied
+
+logger = logging.getLogger("zoo.cli")
+
+
+@command(
+    "study",
+    "test claims about dense and conv layers: experiments, verdicts, a report",
+    argument("names", nargs="*", metavar="NAME", help="an experiment, such as translation (default: all)"),
+    argument("--list", action="store_true", help="list the experiments, their claims and verdicts"),
+    arguments.SEEDS.noted("default: 5 and at least, quick: 3 and 2"),
+    argument("--quick", action="store_true", help="fewer images and updates: minutes, and wide intervals"),
+    argument("--models", action="store_true", help="keep the models that experiments mark for it, for `zoo demo`"),
+    argument("--report", action="store_true", help="train nothing, write the report of the results that there are"),
+    argument(
+        "--folder",
+        type=Path,
+        metavar="DIR",
+        help="the folder of results (default: exports/study, and mlruns/study for a quick one)",
+    ),
+    group="study",
+)
+def study(options: argparse.Namespace) -> None:
+    """What was measured before isn't measured again."""
+    from pipelines.study import claims, study
+
+    if options.list:
+        show(claims(options.names), options.json, claims_table)
+        return
+    if options.report and (options.seeds or options.models):
+        options.error("--report trains nothing: leave out --seeds and --models")
+    found = study(
+        options.names,
+        seeds=options.seeds,
+        quick=options.quick,
+        report=options.report,
+        folder=options.folder,
+        models=options.models,
+    )
+    show(found, options.json, study_table)
+    if not options.json:
+        logger.info("the report: %s", found[0].page)
+
+
+def claims_table(claims: tuple[Claim, ...]) -> Table:
+    """Each experiment's name, verdict and claim."""
+    table = Table("experiment", "verdict", "|claim")
+    for each in claims:
+        table.add(each.name, str(each.verdict or ""), each.claim)
+    return table
+
+
+def study_table(studied: tuple[Studied, ...]) -> Table:
+    """A line for each effect of each experiment."""
+    table = Table("experiment", "verdict", "effect", ">mean", ">95% interval", "claimed", "result")
+    for each in studied:
+        first = [each.name, f"{each.verdict} (in full: {each.in_full})" if each.in_full else str(each.verdict)]
+        for effect in each.effects:
+            mean = f"{effect.written(effect.mean)} {effect.unit}"
+            spread = "counted" if effect.exact else " to ".join(map(effect.written, effect.interval))
+            table.add(*first, effect.name, mean, spread, effect.prediction, str(effect.judgement))
+            first = ["", ""]
+    return table

@@ -1,0 +1,165 @@
+"""Train and evaluate: `zoo run`, `zoo train`, `zoo evaluate`, `zoo reproduce`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.cli import arguments
+from pipelines.cli.commands.compare import comparison_table, show_pairs
+from pipelines.cli.console import Table, show, show_lines
+from pipelines.cli.registry import argument, command
+from zoo.contract import SAMPLES_FILE, SAMPLES_FOLDER, read_manifest
+from zoo.errors import ReproductionError
+from zoo.recipe import parse_settings
+
+if TYPE_CHECKING:
+    from pipelines.evaluation.comparison.rows import Comparison
+    from pipelines.evaluation.evaluate import Evaluation
+    from pipelines.training.reproduce import Reproduction
+    from pipelines.training.train import Trained
+
+# --- zoo run -------------------------------------------------------------------------------------------------------
+
+
+@command(
+    "run",
+    "train, evaluate, export, verify and compare models in one go",
+    arguments.MODEL.but(names=("models",), nargs="*", default=[], one_of="models"),
+    argument(
+        "--all",
+        action="store_true",
+        one_of="models",
+        help="all of them (every model that learns from the first weight on, each by its own recipe)",
+    ),
+    *(each.but(required=True) if each is arguments.DATA else each for each in arguments.TRAINING),
+    arguments.EXPORTS,
+    arguments.SEEDS.noted("default: 1", default=1),
+    argument("--again", action="store_true", help="train anew what has been trained and exported already"),
+    group="train",
+)
+def run(options: argparse.Namespace) -> None:
+    """Ends with how to go on."""
+    from pipelines.run import run
+    from zoo.models import definitions
+
+    comparison = run(
+        [model.name for model in definitions()] if options.all else options.models,
+        options.data,
+        settings=parse_settings(options.set),
+        source=options.source,
+        exports=options.exports,
+        seeds=options.seeds,
+        again=options.again,
+        **arguments.chosen_reading(options),
+    )
+    show(comparison, options.json, comparison_table)
+    if not options.json:
+        show_pairs(comparison)
+        show_lines(next_steps(comparison, options.exports))
+
+
+def next_steps(comparison: Comparison, exports: Path) -> list[str]:
+    """The two lines that a first run ends with: how to browse, how to load."""
+    best = max(comparison.rows, key=lambda row: row.accuracy)
+    folder = exports / best.name
+    loaded = f'zoo.load("{folder.as_posix()}")'
+    if read_manifest(folder).metadata.columns:
+        row = f'json.load(open("{(folder / SAMPLES_FILE).as_posix()}", encoding="utf-8"))[0]["row"]'
+        call = f"import json, zoo; print({loaded}.predict({row}))"
+    else:
+        sample = next(iter(sorted((folder / SAMPLES_FOLDER).glob("*.png"))), "image.png")
+        call = f'import zoo; print({loaded}.predict("{sample}"))'
+    # After `make demo` nothing is on the path yet.
+    zoo, python = ("zoo", "python") if shutil.which("zoo") else map(os.path.relpath, (sys.argv[0], sys.executable))
+    plot = ["", f"plot of the comparison: {comparison.plot}"] if comparison.plot else []
+    return [*plot, f"browse the runs:  {zoo} ui", f"load in an app:   {python} -c '{call}'"]
+
+
+# --- zoo train -----------------------------------------------------------------------------------------------------
+
+
+@command(
+    "train",
+    "train a model and log the run to MLflow",
+    arguments.MODEL.but(nargs="?"),
+    *arguments.TRAINING,
+    argument("--plan", type=Path, metavar="FILE", help="make the run of a plan.json again"),
+    argument("--resume", metavar="RUN", help="go on with a run that was interrupted"),
+    group="train",
+)
+def train(options: argparse.Namespace) -> None:
+    """Ends with the id of the run, which the next commands take."""
+    from pipelines.training.train import train
+
+    trained = train(
+        options.model,
+        options.data,
+        settings=parse_settings(options.set),
+        source=options.source,
+        plan=options.plan,
+        resume=options.resume,
+        **arguments.chosen_reading(options),
+    )
+    show(trained, options.json, training_summary)
+
+
+def training_summary(trained: Trained) -> str:
+    """What came out, and the commands that go on from there."""
+    if trained.validation_accuracy is None:
+        found = f"trained on all images that are not for the test, {trained.epochs} epochs"
+    else:
+        best = f"best of {trained.epochs} epochs: {trained.best_epoch}"
+        found = f"validation accuracy {trained.validation_accuracy:.2%} ({best})"
+    return (
+        f"{trained.model} on {trained.data}: {found} in {trained.seconds:,.0f} s\n"
+        f"run {trained.run}; next: zoo evaluate {trained.run[:8]}, zoo export {trained.run[:8]}"
+    )
+
+
+# --- zoo evaluate --------------------------------------------------------------------------------------------------
+
+
+@command("evaluate", "evaluate a run on its whole test set", arguments.RUN, group="train")
+def evaluate(options: argparse.Namespace) -> None:
+    """Logs the metrics to the run."""
+    from pipelines.evaluation.evaluate import evaluate
+
+    show(evaluate(options.run), options.json, evaluation_table)
+
+
+def evaluation_table(evaluation: Evaluation) -> Table:
+    """Metrics by class, with those of the whole in the caption."""
+    kind = "rows" if evaluation.robust_accuracy is None else "images"
+    table = Table("class", f">{kind}", ">precision", ">recall", ">F1")
+    for row in evaluation.classes:
+        table.add(row.label, f"{row.images:,}", *(f"{v:.2%}" for v in (row.precision, row.recall, row.f1)))
+    corrupted = "" if evaluation.robust_accuracy is None else f", {evaluation.robust_accuracy:.2%} on corrupted ones"
+    table.caption += [
+        f"accuracy {evaluation.accuracy:.2%} ({evaluation.low:.2%} - {evaluation.high:.2%})",
+        f"on {evaluation.images:,} test {kind}{corrupted}",
+    ]
+    return table
+
+
+# --- zoo reproduce -------------------------------------------------------------------------------------------------
+
+
+@command("reproduce", "train a run again, and check whether the weights are the same", arguments.RUN, group="train")
+def reproduce(options: argparse.Namespace) -> None:
+    """Fails where they aren't, bit for bit."""
+    from pipelines.training.reproduce import reproduce
+
+    found = reproduce(options.run)
+    show(found, options.json, reproduction_summary)
+    if not found.same:
+        raise ReproductionError(f"run {found.run[:8]} was not reproduced bit for bit")
+
+
+def reproduction_summary(found: Reproduction) -> str:
+    """What came out, and the new run."""
+    return f"{found.model} on {found.data}, run {found.run[:8]} again as {found.again[:8]}: {found}"

@@ -1,0 +1,214 @@
+"""Use an export: `zoo predict`, `zoo placement`, `zoo benchmark`, `zoo demo`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.cli import arguments
+from pipelines.cli.console import Table, show, show_json, show_lines
+from pipelines.cli.registry import argument, command
+from zoo.contract import FLOAT32, MODEL_FILES
+from zoo.errors import printable
+
+if TYPE_CHECKING:
+    from pipelines.inference.results import Benchmark
+    from pipelines.publishing.demo import Demo
+
+# --- zoo predict ---------------------------------------------------------------------------------------------------
+
+
+@command(
+    "predict",
+    "classify images, or the rows of a table, with an export",
+    arguments.EXPORT,
+    argument("paths", nargs="+", type=Path, metavar="IMAGE", help="an image, or a table as CSV"),
+    arguments.PROVIDER.noted("default: auto"),
+    arguments.THREADS.noted("default: onnxruntime's choice"),
+    arguments.PRECISION.noted(
+        "`zoo quantize` makes the files of the others; default: float32", choices=tuple(MODEL_FILES), default=FLOAT32
+    ),
+    argument("--top", type=arguments.count, default=3, metavar="N", help="labels to print for each image (default: 3)"),
+    argument(
+        "--explain",
+        nargs="?",
+        type=Path,
+        const=Path("explained"),
+        metavar="DIR",
+        help="draw what in each image speaks for its label, into a folder (default: explained); put it last",
+    ),
+    group="use",
+)
+def predict(options: argparse.Namespace) -> None:
+    """Works where an onnxruntime alone is installed."""
+    from pipelines.inference.predict import predict
+
+    how = {"provider": options.provider, "threads": options.threads, "precision": options.precision}
+    results = predict(options.export, options.paths, **how, explain=options.explain)
+    if options.json:
+        show_json(results)
+        return
+    width = max((len(str(result)) for result in results), default=0)
+    for result in results:
+        ranking = "  ".join(f"{label} {probability:.1%}" for label, probability in result.ranking[: options.top])
+        file = getattr(result, "explanation", None)
+        print(f"{result!s:{width}}  {ranking}" + (f"  {file}" if file else ""))
+
+
+# --- zoo placement -------------------------------------------------------------------------------------------------
+
+
+@command(
+    "placement",
+    "show which nodes of an export run on which provider",
+    arguments.EXPORT,
+    arguments.PROVIDER.noted("default: auto"),
+    group="use",
+)
+def placement(options: argparse.Namespace) -> None:
+    """Works where an onnxruntime alone is installed."""
+    from pipelines.inference.placement import placement
+
+    found = placement(options.export, provider=options.provider)
+    if options.json:
+        show_json(found)
+        return
+    for provider, nodes in found.places.items():
+        print(f"{provider}: {len(nodes)} of {found.nodes} nodes")
+        for node in nodes:
+            print(f"  {node.operation:20} {printable(node.name)}")
+
+
+# --- zoo benchmark -------------------------------------------------------------------------------------------------
+
+
+@command(
+    "benchmark",
+    "measure latency, throughput and memory of exports on this machine, beside other libraries",
+    arguments.SEVERAL_EXPORTS,
+    arguments.PROVIDER.noted("default: cpu", type=arguments.names, default=["cpu"], metavar="NAME,…"),
+    argument(
+        "--batch",
+        type=arguments.counts,
+        default=[1, 8, 64, 256],
+        metavar="N,…",
+        help="batch sizes, in images or rows (default: 1,8,64,256)",
+    ),
+    arguments.PRECISION.noted("default: float32", type=arguments.names, default=[FLOAT32], metavar="NAME,…"),
+    arguments.THREADS.noted(
+        "the fastest number counts; default: 1, 2, 4 and so on, and all cores",
+        type=arguments.counts,
+        default=[],
+        metavar="N,…",
+    ),
+    argument(
+        "--seconds",
+        type=arguments.seconds,
+        default=1.0,
+        help="for each cell of the table (default: 1), spread over rounds",
+    ),
+    argument(
+        "--peers",
+        action="store_true",
+        help="run the same model in plain tf2onnx on onnxruntime, TensorFlow, Keras, LiteRT and OpenVINO, too",
+    ),
+    arguments.PLOT,
+    argument("--log", action="store_true", help="log the metrics to the run in MLflow that made the export"),
+    group="use",
+)
+def benchmark(options: argparse.Namespace) -> None:
+    """Ends with a sentence for each library that couldn't run."""
+    from pipelines.inference.benchmark import benchmark
+
+    if options.peers:
+        from pipelines.inference.peers import PEERS
+    result = benchmark(
+        options.exports,
+        providers=options.provider,
+        precisions=options.precision,
+        batches=options.batch,
+        threads=options.threads,
+        seconds=options.seconds,
+        peers=tuple(PEERS) if options.peers else (),
+        plot=options.plot,
+        log=options.log,
+    )
+    show(result, options.json, benchmark_table)
+    if not options.json:
+        show_lines(note for export in result.exports for note in export.notes)
+
+
+def benchmark_table(benchmark: Benchmark) -> Table:
+    """A line for each entry at each batch size; what is the same for all batch sizes is in its first line."""
+    from pipelines.inference.harness import ratio  # which imports NumPy: `zoo list` is faster without
+
+    table = Table(
+        "export",
+        "runs in",
+        "precision",
+        ">batch",
+        ">threads",
+        ">latency, ms",
+        ">rounds from .. to",
+        ">p95",
+        ">p99",
+        ">a second",
+        ">× first",
+        ">of peak",
+        ">cold start",
+        ">memory",
+        ">size",
+    )
+    for export in benchmark.exports:
+        first = export.entries[0]
+        for each in export.entries:
+            of_all = (f"{each.cold_start:.2f} s", f"{each.peak_memory / 1e6:,.0f} MB", f"{each.size / 1000:,.0f} kB")
+            for line, timing in enumerate(each.timings):
+                table.add(
+                    export.name if line == 0 and each is first else "",
+                    each.name if line == 0 else "",
+                    each.precision if line == 0 else "",
+                    f"{timing.batch:,}",
+                    f"{timing.threads}",
+                    f"{timing.median:.3g}",
+                    f"{min(timing.rounds):.3g} .. {max(timing.rounds):.3g}",
+                    f"{timing.p95:.3g}",
+                    f"{timing.p99:.3g}",
+                    f"{timing.throughput:,.0f}",
+                    "" if each is first else f"{ratio(first.at(timing.batch), timing).ratio:.2f}",
+                    "" if timing.share is None else f"{timing.share:.1%}",
+                    *(of_all if line == 0 else ()),
+                )
+    peak = max(export.peak for export in benchmark.exports) / 1e9
+    table.caption += [
+        f"{benchmark.machine}; {benchmark.date}",
+        "latency: of a batch, the median; from .. to: the medians of the rounds; × first: time over the first one's",
+        f"of peak: multiply-accumulates a second, of {peak:,.0f} billion in a matrix product in float32 on all cores",
+        "threads: the number that was fastest; cold start: a new process, from import to the first prediction",
+    ]
+    return table
+
+
+# --- zoo demo ------------------------------------------------------------------------------------------------------
+
+
+@command(
+    "demo",
+    "write a page that shows exports side by side, in one file, for any browser",
+    arguments.SEVERAL_EXPORTS,
+    arguments.HTML.noted("default: demo.html", default=Path("demo.html"), formerly=["--out"]),
+    argument("--webgpu", action="store_true", help="let the page use the graphics card, where there is one"),
+    group="use",
+)
+def demo(options: argparse.Namespace) -> None:
+    """Holds the models, the runtime and samples."""
+    from pipelines.publishing.demo import demo
+
+    show(demo(options.exports, options.html, webgpu=options.webgpu), options.json, demo_summary)
+
+
+def demo_summary(demo: Demo) -> str:
+    """Where the page is, and what to do with it."""
+    size = f"{demo.size / 1e6:.1f} MB"
+    return f"{demo.page}: {', '.join(demo.exports)}, {size}; open it in a browser, or put it online"
