@@ -54,7 +54,7 @@ lock: ## Write requirements.lock anew from pyproject.toml (needs uv)
 		--generate-hashes --no-emit-index-url --no-header --upgrade --output-file requirements.lock
 
 clean: ## Remove the environment and what tools left behind; runs and exports stay
-	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
 
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
