@@ -19,7 +19,8 @@ from servers import ask, free_port, serving
 
 from pipelines import tracking
 from pipelines.core.provenance.plan import load_data, make_plan
-from pipelines.training.fingerprint import fingerprint, fingerprints
+from pipelines.training.before import FILES, fingerprint_before
+from pipelines.training.fingerprint import fingerprint, fingerprints, is_code_of, library_versions
 from zoo.errors import TrackingError
 from zoo.models import build
 
@@ -203,6 +204,17 @@ def test_a_finished_run_of_the_same_plan_is_found(run, plan):
     assert tracking.find_finished(plan, fingerprints(plan)) == run
     other = make_plan("softmax", "digits", settings={"epochs": 4})
     assert tracking.find_finished(other, fingerprints(other)) is None
+
+
+def test_a_run_that_was_begun_when_files_were_compared_is_found_and_goes_on(folder):
+    plan = make_plan("softmax", "digits", settings={"epochs": 7})
+    if not is_code_of(FILES, plan):
+        pytest.skip("the code that trains means something else by now")
+    before = fingerprint_before(plan, library_versions())
+    run = tracking.start_run(plan, load_data(plan), {}, fingerprint=before, code=FILES)
+    tracking.finish(run, "FINISHED")
+    assert tracking.find_finished(plan, fingerprints(plan)) == run
+    assert tracking.find_finished(plan, (fingerprint(plan),)) is None
 
 
 def test_a_run_of_the_same_images_in_another_place_is_not_taken_for_one_of_this_plan(run, plan):
