@@ -34,7 +34,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from pipelines.plotting.few import few_images
+from few_images_plot import few_images
 from scipy.stats import t as student
 
 from pipelines import tracking

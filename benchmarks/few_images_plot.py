@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
-from pipelines.plotting.style import FAMILY_COLORS, FAMILY_MARKERS, PERCENT, dot, drawing
+from pipelines.plotting.palette import FAMILY_COLORS
+from pipelines.plotting.style import MARKERS, PERCENT, dot, drawing
 
 Estimate = tuple[float, float, float]  # mean, and the ends of its interval, 0..1
 
@@ -26,7 +27,7 @@ def few_images(figure: Figure, images: Sequence[int], ways: Mapping[str, Sequenc
         means, lows, highs = zip(*estimates, strict=True)
         ax.vlines(places, lows, highs, color=color, linewidth=1.6, alpha=0.5)
         ax.plot(places, means, color=color)
-        ax.plot(places, means, **dot(color, FAMILY_MARKERS[family]), label=name)
+        ax.plot(places, means, **dot(color, MARKERS[family]), label=name)
     ax.set_xscale("log")
     ax.xaxis.set_major_locator(FixedLocator(places))
     ax.xaxis.set_minor_locator(NullLocator())

@@ -86,6 +86,9 @@ def test_the_wheel_holds_the_two_packages_and_nothing_else(wheel: Path) -> None:
     assert "zoo/py.typed" in names
     page = {p.relative_to(source).as_posix() for p in (source / "pipelines" / "publishing" / "page").iterdir()}
     assert page <= set(names)  # what `zoo demo` fills
+    templates = {p.relative_to(source).as_posix() for p in (source / "pipelines").rglob("*.j2")}
+    assert "pipelines/plotting/page.html.j2" in templates
+    assert templates <= set(names)
     assert not [name for name in names if name.endswith((".onnx", ".png", ".pyc", ".db"))]
 
 

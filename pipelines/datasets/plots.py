@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from pipelines.plotting.style import FAMILY_COLORS, QUIET, drawing, short_names
+from pipelines.plotting.palette import BLUE, QUIET, SKY, VERMILION
+from pipelines.plotting.style import drawing, short_names
 from pipelines.plotting.tiles import show_image
 from zoo.data.report import ClassCount, SizeCount
 from zoo.images import Pixels
 
 CLASSES_DRAWN = 40
-SPLIT_COLORS = {"train": FAMILY_COLORS["conv"], "validation": "#56B4E9", "test": FAMILY_COLORS["dense"]}
+SPLIT_COLORS = {"train": BLUE, "validation": SKY, "test": VERMILION}
 
 
 @drawing
@@ -72,7 +73,7 @@ def image_sizes(figure: Figure, sizes: Sequence[SizeCount]) -> str:
     counts = np.array([size.images for size in sizes], float)
     area = 12 + 300 * counts / counts.max()
     widths, heights = [size.width for size in sizes], [size.height for size in sizes]
-    ax.scatter(widths, heights, area, color=FAMILY_COLORS["conv"], alpha=0.5, linewidth=0)
+    ax.scatter(widths, heights, area, color=BLUE, alpha=0.5, linewidth=0)
     if max(*widths, *heights) > 20 * min(*widths, *heights):
         ax.set_xscale("log")
         ax.set_yscale("log")

@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pipelines.plotting.style import PERCENT, QUIET, RIGHT, dot, drawing
+from pipelines.plotting.palette import CORRECT, QUIET
+from pipelines.plotting.style import PERCENT, dot, drawing
 
 
 @drawing
@@ -28,7 +29,7 @@ def curves(figure: Figure, history: Mapping[str, Sequence[float]], best_epoch: i
     for ax, name in ((losses, "loss"), (accuracies, "accuracy")):
         parts = {"training": (history[f"train_{name}"], QUIET)}
         if validated:
-            parts["validation"] = (history[f"validation_{name}"], RIGHT)
+            parts["validation"] = (history[f"validation_{name}"], CORRECT)
         for label, (values, color) in parts.items():
             lone = "o" if label == "training" and len(epochs) == 1 else None
             ax.plot(epochs, values, color=color, label=label, marker=lone)
@@ -46,7 +47,7 @@ def curves(figure: Figure, history: Mapping[str, Sequence[float]], best_epoch: i
     losses.legend(loc="upper right")
     best = f", {history['validation_accuracy'][kept]:.2%}" if validated else ", none held out"
     beside: dict[str, Any] = {"loc": "right", "fontsize": 9.5, "fontweight": "normal"}
-    accuracies.set_title(f"kept: epoch {best_epoch}{best}", color=RIGHT if validated else QUIET, **beside)
+    accuracies.set_title(f"kept: epoch {best_epoch}{best}", color=CORRECT if validated else QUIET, **beside)
     if not validated:
         return (
             f"Loss and accuracy over {epochs[-1]:.0f} epochs of training on all {kind} but those of the test: none "

@@ -12,7 +12,8 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from pipelines.core.metrics.calibration import CalibrationBin, calibration_error
 from pipelines.core.metrics.classification import Counts
 from pipelines.core.metrics.intervals import wilson_interval
-from pipelines.plotting.style import INK, PAPER, PERCENT, QUIET, RIGHT, WRONG, dot, drawing, short_names, tints
+from pipelines.plotting.palette import CORRECT, INK, PAPER, QUIET, WRONG
+from pipelines.plotting.style import PERCENT, dot, drawing, short_names, tints
 
 NUMBERED_CLASSES = 20  # of more than these, the counts in a confusion matrix are too small to read
 NAMED_CLASSES = 50  # of more than these, the names are
@@ -30,7 +31,7 @@ def confusion(figure: Figure, matrix: Counts, labels: Sequence[str], kind: str =
     # The root, so that rare errors are seen beside common ones; full color from one image in ten.
     heat = np.sqrt(errors / max(errors.max(), 0.1))
     colors = tints(heat, WRONG)
-    colors[np.diag_indices(classes)] = tints(0.55 * np.diag(shares), RIGHT)
+    colors[np.diag_indices(classes)] = tints(0.55 * np.diag(shares), CORRECT)
 
     side = float(np.clip(0.44 * classes, 2.6, 9))
     figure.set_size_inches(side + 2.2, side + 1.6)
@@ -80,11 +81,11 @@ def reliability(figure: Figure, bins: Sequence[CalibrationBin], kind: str = "ima
     accuracy = np.array([b.accuracy for b in bins])
     intervals = np.array([wilson_interval(b.correct, b.images) for b in bins]).T  # [2, bins]
     ax.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
-    ax.vlines(confidence, *intervals, color=RIGHT, linewidth=1.4, alpha=0.55)
-    ax.plot(confidence, accuracy, **dot(RIGHT))
+    ax.vlines(confidence, *intervals, color=CORRECT, linewidth=1.4, alpha=0.55)
+    ax.plot(confidence, accuracy, **dot(CORRECT))
     error = calibration_error(list(bins))
     ax.set(ylabel="accuracy", ylim=(-0.02, 1.02), title="Reliability diagram")
-    ax.text(0.97, 0.12, f"calibration error {error:.2%}", transform=ax.transAxes, ha="right", color=RIGHT)
+    ax.text(0.97, 0.12, f"calibration error {error:.2%}", transform=ax.transAxes, ha="right", color=CORRECT)
     ax.text(0.97, 0.05, "below the line: overconfident", transform=ax.transAxes, ha="right", color=QUIET)
     below.bar(confidence, [b.images for b in bins], width=0.035, color=QUIET)
     below.set(yscale="log", ylabel=kind, xlabel="probability of the answer", xlim=(-0.02, 1.03))

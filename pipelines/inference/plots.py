@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
+from pipelines.plotting.palette import INK, SERIES_COLORS
 from pipelines.plotting.style import dot, drawing
 
 if TYPE_CHECKING:
     from pipelines.inference.harness import Measured
     from pipelines.inference.results import Benchmarked
 
-# Okabe & Ito's palette; an int8 line is dashed, a float16 one dotted.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#1B1F24")
+COLORS = (*SERIES_COLORS[:6], INK)  # of entries, which are of no family
 MARKERS = ("o", "s", "D", "^", "v", "p", "X")
 LINES = {"float32": "-", "int8": "--", "float16": ":"}
 

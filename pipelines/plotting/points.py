@@ -11,7 +11,8 @@ from matplotlib.text import Annotation, Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
-from pipelines.plotting.style import FAMILY_COLORS, FAMILY_MARKERS, dot
+from pipelines.plotting.palette import FAMILY_COLORS
+from pipelines.plotting.style import MARKERS, dot
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ _FURTHER = tuple(
 def family_keys(families: Collection[str]) -> list[Line2D]:
     """What the legend shows for these families, in the order of all."""
     return [
-        Line2D([], [], **dot(color, FAMILY_MARKERS[family], 8), label=family)
+        Line2D([], [], **dot(color, MARKERS[family], 8), label=family)
         for family, color in FAMILY_COLORS.items()
         if family in families
     ]

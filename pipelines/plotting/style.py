@@ -1,4 +1,4 @@
-"""The one quiet style that every image has: its colors and fonts, how a drawing is written, and shared parts."""
+"""The one quiet style that every plot has: its fonts, how it is written, and shared parts."""
 
 from __future__ import annotations
 
@@ -16,13 +16,10 @@ from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from pipelines.core.support.atomic import atomic_file
+from pipelines.plotting.palette import FAMILY_MARKERS, INK, PAPER, QUIET, RULE, TINT
 
-# Okabe & Ito's palette, told apart by color-blind eyes, and a marker each for those who print in gray.
-FAMILY_COLORS = {"dense": "#D55E00", "conv": "#0072B2", "hybrid": "#009E73"}
-FAMILY_MARKERS = {"dense": "s", "conv": "o", "hybrid": "D"}
-
-INK, QUIET, RULE, PAPER = "#1B1F24", "#6B7280", "#E5E7EB", "#FFFFFF"
-RIGHT, WRONG = FAMILY_COLORS["conv"], FAMILY_COLORS["dense"]
+_SHAPES = {"square": "s", "circle": "o", "diamond": "D"}  # as Matplotlib calls them
+MARKERS = {family: _SHAPES[shape] for family, shape in FAMILY_MARKERS.items()}
 
 # Beside Matplotlib's own DejaVu Sans: fonts for scripts that it lacks, taken where they are installed.
 _WIDER_FONTS = ("Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans", "Arial Unicode MS", "Hiragino Sans", "Yu Gothic")
@@ -92,7 +89,7 @@ def dot(color: str, marker: str = "o", size: float = 7) -> dict[str, Any]:
 
 def tints(strength: NDArray[np.floating], color: str) -> NDArray[np.float64]:
     """From paper (0) to the color (1): [...] -> [..., 3]."""
-    paper, full = np.array(to_rgb("#F7F8FA")), np.array(to_rgb(color))
+    paper, full = np.array(to_rgb(TINT)), np.array(to_rgb(color))
     mixed: NDArray[np.float64] = paper + strength[..., np.newaxis] * (full - paper)
     return mixed
 

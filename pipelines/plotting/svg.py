@@ -1,6 +1,6 @@
 """Charts as SVG text: for pages that show a number under the pointer, print well, and load nothing.
 
-Matplotlib's drawings, in `metrics`, are images; these are text that a page can hold.
+Matplotlib's plots are images; these are text that a page can hold.
 """
 
 from __future__ import annotations
@@ -9,19 +9,32 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import cycle
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.core.metrics.intervals import mean_interval
+from pipelines.plotting.palette import (
+    DARK_INK,
+    DARK_PAPER,
+    DARK_QUIET,
+    DARK_RULE,
+    FAMILY_COLORS,
+    FAMILY_MARKERS,
+    GRAY,
+    INK,
+    PAPER,
+    QUIET,
+    RULE,
+    SERIES_COLORS,
+    shade,
+)
 
 WIDTH, HEIGHT = 560, 360  # narrow, so that what is written is still read on a phone
 LEFT, RIGHT, TOP, BOTTOM = 70, 20, 14, 60  # margins, where the axes are written
 SIZE = 15  # of letters, pixels
-# Okabe & Ito's palette, told apart by color-blind eyes; the families have the same colors everywhere.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A7A7A", "#B8A900")
-FAMILIES = {"conv": 0, "dense": 1, "hybrid": 2}
 MARKERS = ("circle", "square", "diamond", "triangle")
 DASHES = ("", "6 4", "2 3")
 TICKS = 6
@@ -35,9 +48,9 @@ LEGEND, LETTER = 26, 7.6  # letters of a name that there is room for, two in a l
 class Series:
     """One line. x: [P]. y: [P, R], the values of R seeds or rounds at each place; their mean and interval are drawn.
 
-    family: whose color it has, which all lines of it share; "" for a color of its own. dash: 0 to 2, which tells
-    lines of one color apart, as hollow markers do. key: a class of its group in the drawing, for a page that hides
-    some.
+    family: whose color it has, which all lines of it share; "" for a color of its own. dash, shade: 0 to 2 each, which
+    tell lines of one color apart, as hollow markers do. key: a class of its group in the drawing, for a page that
+    hides some.
     """
 
     name: str
@@ -45,6 +58,7 @@ class Series:
     y: Sequence[Sequence[float] | NDArray[np.float64]]
     family: str = ""
     dash: int = 0
+    shade: int = 0
     key: str = ""
 
     def points(self) -> list[tuple[float, float, float, float]]:
@@ -107,7 +121,7 @@ class Chart:
         for place, (line, color) in enumerate(zip(self.series, colors, strict=True)):
             parts.append(f'<g class="{" ".join(["line", *filter(None, [line.key])])}">')
             aside = 0.0 if self.joined else BESIDE * (place - (len(self.series) - 1) / 2)
-            marker = MARKERS[FAMILIES.get(line.family, place) % len(MARKERS)]
+            marker = FAMILY_MARKERS.get(line.family, MARKERS[place % len(MARKERS)])
             parts += self._line(line, color, marker, across, down, aside)
             row, column = divmod(place, in_line)
             x, y = LEFT + column * (WIDTH - LEFT - RIGHT) / in_line, HEIGHT + 14 + 24 * row
@@ -120,15 +134,15 @@ class Chart:
         return "\n".join([*parts, "</svg>"])
 
     def _colors(self) -> list[str]:
-        free = [c for k, c in enumerate(COLORS) if not any(FAMILIES.get(s.family) == k for s in self.series)]
-        own = iter(free + list(COLORS) * 3)
-        taken = {family: COLORS[place] for family, place in FAMILIES.items()}
+        taken = dict(FAMILY_COLORS)
+        families = any(line.family in FAMILY_COLORS for line in self.series)  # nothing else has their colors then
+        own = cycle([c for c in SERIES_COLORS if not families or c not in FAMILY_COLORS.values()])
         found = []
         for line in self.series:
             color = taken.get(line.family) or next(own)
             if line.family:
                 taken[line.family] = color
-            found.append(color)
+            found.append(shade(color, line.shade))
         return found
 
     def _line(self, line: Series, color: str, marker: str, across: _Axis, down: _Axis, aside: float) -> list[str]:
@@ -199,12 +213,12 @@ class Front:
         parts.append(f'<path class="front" d="{start}{steps}H{WIDTH - RIGHT}"/>')
         places = [(across.at(p.x), down.at(p.y)) for p in self.points]
         for p, (x, y) in zip(self.points, places, strict=True):
-            family = FAMILIES.get(p.family, len(COLORS) - 2)
+            color, marker = FAMILY_COLORS.get(p.family, GRAY), FAMILY_MARKERS.get(p.family, "triangle")
             told = f"{p.name}: {p.y:.2f} (95 %: {p.low:.2f} to {p.high:.2f}), {self.x} {_number(p.x)}"
             told += "; none is better in both" if p in best else ""
             ends = f"M{x:.1f} {down.at(p.low):.1f}V{down.at(p.high):.1f}"
-            parts.append(f'<path d="{ends}" stroke="{COLORS[family]}" stroke-width="1.2"/>')
-            parts.append(_marker(MARKERS[family % len(MARKERS)], x, y, COLORS[family], told))
+            parts.append(f'<path d="{ends}" stroke="{color}" stroke-width="1.2"/>')
+            parts.append(_marker(marker, x, y, color, told))
         return "\n".join([*parts, *_names([p.name for p in self.points], places), "</svg>"])
 
 
@@ -286,12 +300,13 @@ def _short(name: str, letters: int = LEGEND) -> str:
 
 # Public, since a page that allows its own styles alone has to name this one.
 STYLE = (
-    "text{fill:#1b1f24}.quiet{fill:#6b7280}.rule{stroke:#e5e7eb}.name{font-size:14px;paint-order:stroke;stroke:#fff;stroke-width:4px}"
-    ".front{fill:none;stroke:#7a7a7a;stroke-width:1.5;stroke-dasharray:5 4}"
-    ".hollow{fill:#fff;stroke-width:1.8}.spot{fill-opacity:0}.spot:hover{fill-opacity:1}.line:hover>path{stroke-width:3.5}"
-    "@media(prefers-color-scheme:dark){text{fill:#e6e8eb}.quiet{fill:#9aa3af}.rule{stroke:#374151}.name{stroke:#14171b}"
-    ".hollow{fill:#14171b}}"
-    "@media print{text{fill:#000}.quiet{fill:#444}.name{stroke:#fff}}"
+    f"text{{fill:{INK}}}.quiet{{fill:{QUIET}}}.rule{{stroke:{RULE}}}"
+    f".name{{font-size:14px;paint-order:stroke;stroke:{PAPER};stroke-width:4px}}"
+    f".front{{fill:none;stroke:{GRAY};stroke-width:1.5;stroke-dasharray:5 4}}.hollow{{fill:{PAPER};stroke-width:1.8}}"
+    ".spot{fill-opacity:0}.spot:hover{fill-opacity:1}.line:hover>path{stroke-width:3.5}"
+    f"@media(prefers-color-scheme:dark){{text{{fill:{DARK_INK}}}.quiet{{fill:{DARK_QUIET}}}.rule{{stroke:{DARK_RULE}}}"
+    f".name{{stroke:{DARK_PAPER}}}.hollow{{fill:{DARK_PAPER}}}}}"
+    f"@media print{{text{{fill:#000}}.quiet{{fill:#444}}.name{{stroke:{PAPER}}}}}"
 )
 
 

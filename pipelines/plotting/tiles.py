@@ -14,14 +14,15 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pipelines.core.metrics.classification import Counts
-from pipelines.plotting.style import INK, QUIET, RIGHT, WRONG, drawing, short_names
+from pipelines.plotting.palette import INK, NEGATIVE, NEUTRAL, POSITIVE, QUIET, WRONG
+from pipelines.plotting.style import drawing, short_names
 from zoo.data.pixels import Images
 from zoo.images import Pixels
 
 MISTAKES_DRAWN = 24
 TILES_DRAWN = 64
 
-_SIGNED = LinearSegmentedColormap.from_list("signed", [RIGHT, "#F7F7F7", WRONG])
+_SIGNED = LinearSegmentedColormap.from_list("signed", [NEGATIVE, NEUTRAL, POSITIVE])
 
 
 @drawing

@@ -12,16 +12,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 from numpy.typing import NDArray
 
+from pipelines.plotting.palette import FAMILY_COLORS, QUIET
 from pipelines.plotting.points import Point, cost_axis, family_keys, label_points, plot_points
-from pipelines.plotting.style import (
-    FAMILY_COLORS,
-    FAMILY_MARKERS,
-    PERCENT,
-    QUIET,
-    dot,
-    drawing,
-    short_names,
-)
+from pipelines.plotting.style import MARKERS, PERCENT, dot, drawing, short_names
 
 if TYPE_CHECKING:
     from pipelines.publishing.catalog import Shipped
@@ -96,7 +89,7 @@ def costs(figure: Figure, shipped: Sequence[Shipped], published: Sequence[Publis
 
 def _point(export: Shipped, cost: int) -> Point:
     low, high = export.low or export.accuracy, export.high or export.accuracy
-    return Point(cost, export.accuracy, low, high, FAMILY_COLORS[export.family], FAMILY_MARKERS[export.family])
+    return Point(cost, export.accuracy, low, high, FAMILY_COLORS[export.family], MARKERS[export.family])
 
 
 def _published(result: Published) -> Point:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import TypeAlias
 
 from pipelines.core.support import markdown
 from pipelines.core.support.atomic import atomic_file
+from pipelines.plotting.html import render
 from pipelines.plotting.svg import Drawing
 from pipelines.study.experiment import QUICK_SEEDS, SEEDS, Experiment
 from pipelines.study.finding import Effect, Finding, Judgement, Verdict
@@ -21,7 +21,7 @@ QUICK = (
     "models. Its intervals are wide, and conv models, which learn more slowly at first, are behind where they are "
     "ahead after more updates. It shows how an experiment works; results are those of the full study."
 )
-_TOLD = {  # of one claim, and of several
+_WORDS = {  # of one claim, and of several
     Verdict.HOLDS: ("holds", "hold"),
     Verdict.LIMITS: ("holds with limits", "hold with limits"),
     Verdict.REFUTED: ("is refuted", "are refuted"),
@@ -29,33 +29,6 @@ _TOLD = {  # of one claim, and of several
 }
 
 Found: TypeAlias = tuple[Experiment, Finding, Record]
-
-# Nothing is loaded and nothing runs.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-_MARKS = {Verdict.HOLDS: "holds", Verdict.LIMITS: "limits", Verdict.REFUTED: "refuted", Verdict.OPEN: "open"}
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1b1f24; --quiet: #5b6470; --rule: #e5e7eb; --paper: #fff; --card: #f7f8fa; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e8eb; --quiet: #9aa3af; --rule: #374151; --paper: #14171b; --card: #1d2126; } }
-body { font: 17px/1.55 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 50rem;
-  margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.7rem; line-height: 1.2; } h2 { font-size: 1.25rem; margin-top: 3rem; }
-a { color: inherit; } table { border-collapse: collapse; width: 100%; font-size: .92em; }
-td, th { text-align: left; vertical-align: top; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid var(--rule); }
-.scroll { overflow-x: auto; } figure { margin: 0; } svg { width: 100%; max-width: 42rem; height: auto; }
-.quiet { color: var(--quiet); font-size: .92em; }
-.verdict { display: inline-block; padding: .1rem .6rem; border-radius: 1rem; font-weight: 600; white-space: nowrap;
-  border: 2px solid; }
-.holds { color: #00795a; } .limits { color: #9a6700; } .refuted { color: #c0392b; } .open { color: var(--quiet); }
-@media (prefers-color-scheme: dark) {
-  .holds { color: #3ecf9e; } .limits { color: #f0b429; } .refuted { color: #ff8a7a; } }
-code { background: var(--card); padding: .1rem .3rem; } summary { cursor: pointer; } dt { font-weight: 600; }
-dd { margin: 0 0 .5rem; } .whole { white-space: nowrap; }
-@media (max-width: 40rem) { .rows thead { display: none; } .rows td { display: block; border: 0; padding: 0; }
-  .rows tr { display: block; border-bottom: 1px solid var(--rule); padding: .6rem 0; }
-  .claimed::before { content: "claimed: "; } .full::before { content: "in full: "; } }
-@media print { h2 { break-before: page; } details { display: none; } }
-"""
 
 
 def write_report(folder: Path, found: Sequence[Found], in_full: Mapping[str, Verdict]) -> None:
@@ -71,78 +44,34 @@ def write_report(folder: Path, found: Sequence[Found], in_full: Mapping[str, Ver
             partial.write_text(content, encoding="utf-8")
 
 
-# --- the page ------------------------------------------------------------------------------------------------------
-
-
 def page(found: Sequence[Found], in_full: Mapping[str, Verdict]) -> str:
     """HTML: the summary, then a section for each experiment."""
     made = _made_by(found)
-    summary = "".join(
-        f'<tr><td><a href="#{e.name}">{e.name}</a><br>{escape(e.claim)}</td>'
-        f'<td>{escape(f.effects[0].name)}:<br><span class="whole">{escape(_told(f.effects[0]))}</span></td>'
-        f'<td>{_badge(f.verdict)}<br><span class="quiet">{"<br>".join(map(escape, _limits(f)))}</span></td>'
-        + (
-            f'<td class="full">{_badge(in_full[e.name]) if e.name in in_full else "–"}</td></tr>'
-            if in_full
-            else "</tr>"
-        )
-        for e, f, _ in found
-    )
-    return "\n".join(
-        [
-            f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{TITLE}</title>',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}"><style>{_STYLE}</style></head><body>',
-            f"<h1>{TITLE}</h1>",
-            f"<p><strong>{QUICK}</strong></p>" if is_quick(found) else "",
-            f"<p>{escape(_foreword(found))}</p>",
-            f"<p>{' '.join(_badge(verdict, told) for verdict, told in _tally(found))}</p>",
-            '<table class="rows"><thead><tr><th>claim</th><th>main effect (95 % interval)</th><th>verdict</th>'
-            f"{'<th>in full</th>' if in_full else ''}</tr></thead><tbody>{summary}</tbody></table>",
-            *(_section(e, f, r, made) for e, f, r in found),
-            "</body></html>\n",
-        ]
+    return render(
+        "study/report.html.j2",
+        title=TITLE,
+        quick=QUICK if is_quick(found) else "",
+        foreword=_foreword(found),
+        tally=_tally(found),
+        sections=[
+            {
+                "experiment": experiment,
+                "finding": finding,
+                "limits": _limits(finding),
+                "charts": [chart for _, chart in _charts(experiment, finding)],
+                "facts": list(_facts(experiment, record, made)),
+                "command": _command(experiment, record),
+            }
+            for experiment, finding, record in found
+        ],
+        in_full=in_full,
+        measured=_measured,
+        has_intervals=_has_intervals,
     )
 
 
-def _section(experiment: Experiment, finding: Finding, record: Record, made: _Made) -> str:
-    effects = "".join(
-        f'<tr><td>{escape(effect.name)}</td><td class="whole">{escape(_told(effect))}</td>'
-        f'<td class="claimed">{escape(effect.prediction)}</td>'
-        f"<td>{escape(effect.judgement)}</td></tr>"
-        for effect in finding.effects
-    )
-    facts = "".join(f"<dt>{name}</dt><dd>{escape(fact)}</dd>" for name, fact in _facts(experiment, record, made))
-    metrics = "".join(
-        f'<figure>{chart.svg()}<figcaption class="quiet">{escape(chart.title)}.{_bars(chart)}</figcaption></figure>'
-        f"{_as_table(chart)}"
-        for _, chart in _charts(experiment, finding)
-    )
-    return (
-        f'<section id="{experiment.name}"><h2>{escape(experiment.name)} {_badge(finding.verdict)}</h2>'
-        f"<p><strong>Claim:</strong> {escape(experiment.claim)}</p>{metrics}"
-        '<table class="rows"><thead><tr><th>effect</th><th>measured (95 % interval)</th><th>claimed</th><th>result</th>'
-        f"</tr></thead><tbody>{effects}</tbody></table><dl>{facts}</dl>"
-        f"<p><code>{_command(experiment, record)}</code></p></section>"
-    )
-
-
-def _as_table(chart: Drawing) -> str:
-    head, *body = chart.rows()
-    cells = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in body)
-    names = "".join(f"<th>{escape(name)}</th>" for name in head)
-    return (
-        f'<details><summary class="quiet">The chart as a table</summary><div class="scroll"><table><thead><tr>{names}'
-        f"</tr></thead><tbody>{cells}</tbody></table></div></details>"
-    )
-
-
-def _bars(chart: Drawing) -> str:
-    return " Bars: 95 % intervals." if any(interval for _, _, _, interval, *_ in chart.rows()[1:]) else ""
-
-
-def _badge(verdict: Verdict, told: str = "") -> str:
-    return f'<span class="verdict {_MARKS[verdict]}">{told or verdict}</span>'
+def _has_intervals(chart: Drawing) -> bool:
+    return any(interval for _, _, _, interval, *_ in chart.rows()[1:])
 
 
 # --- the text ------------------------------------------------------------------------------------------------------
@@ -157,7 +86,7 @@ def text(found: Sequence[Found], in_full: Mapping[str, Verdict]) -> str:
             (
                 f"[{e.name}](#{e.name})",
                 plain(e.claim),
-                plain(f"{f.effects[0].name}: {_told(f.effects[0])}"),
+                plain(f"{f.effects[0].name}: {_measured(f.effects[0])}"),
                 "; ".join([f"**{f.verdict}**", *map(plain, _limits(f))]),
                 *((in_full.get(e.name, "–"),) if in_full else ()),
             )
@@ -168,14 +97,14 @@ def text(found: Sequence[Found], in_full: Mapping[str, Verdict]) -> str:
         f"# {TITLE}",
         f"**{QUICK}**" if is_quick(found) else "",
         markdown.filled(plain(_foreword(found))),
-        ", ".join(f"**{told}**" for _, told in _tally(found)),
+        ", ".join(f"**{text}**" for _, text in _tally(found)),
         markdown.table(
             ("experiment", "claim", "main effect (95 % interval)", "verdict", *(("in full",) if in_full else ())), rows
         ),
     ]
     for e, f, r in found:
         effects = (
-            markdown.row((plain(effect.name), plain(_told(effect)), plain(effect.prediction), effect.judgement))
+            markdown.row((plain(effect.name), plain(_measured(effect)), plain(effect.prediction), effect.judgement))
             for effect in f.effects
         )
         parts += [
@@ -253,7 +182,7 @@ def _tally(found: Sequence[Found]) -> Sequence[tuple[Verdict, str]]:
     """How many claims have each verdict that occurs, as text."""
     verdicts = [finding.verdict for _, finding, _ in found]
     counts = {verdict: verdicts.count(verdict) for verdict in Verdict}
-    return [(verdict, f"{count} {_TOLD[verdict][count > 1]}") for verdict, count in counts.items() if count]
+    return [(verdict, f"{count} {_WORDS[verdict][count > 1]}") for verdict, count in counts.items() if count]
 
 
 def _facts(experiment: Experiment, record: Record, made: _Made) -> Iterable[tuple[str, str]]:
@@ -268,8 +197,8 @@ def _facts(experiment: Experiment, record: Record, made: _Made) -> Iterable[tupl
         others = sorted({made[key][0] for key in keys} - {experiment.name})
         parts = [f"{len(own)} of its own in {_time(sum(own))}"] if own else []
         parts += [f"{len(keys) - len(own)} shared with {', '.join(others)}"] if others else []
-        told = f"{_many(len(keys), 'training')}, seeds 1 to {len(record.seeds)}"
-        yield "Trainings", f"{told}: {'; '.join(parts)}"
+        text = f"{_many(len(keys), 'training')}, seeds 1 to {len(record.seeds)}"
+        yield "Trainings", f"{text}: {'; '.join(parts)}"
     if record.observed:
         yield "Machine", "; ".join(sorted({each.machine for each in record.observed.values()}))
 
@@ -280,6 +209,6 @@ def _command(experiment: Experiment, record: Record) -> str:
     return f"zoo study {experiment.name}{quick}{seeds}"
 
 
-def _told(effect: Effect) -> str:
-    told = f"{effect.written(effect.mean)} {effect.unit}"
-    return told if effect.exact else f"{told} ({' to '.join(map(effect.written, effect.interval))})"
+def _measured(effect: Effect) -> str:
+    text = f"{effect.written(effect.mean)} {effect.unit}"
+    return text if effect.exact else f"{text} ({' to '.join(map(effect.written, effect.interval))})"

@@ -107,7 +107,7 @@ def _recalls(name: str, run: TrackedRun | None, tested: Sequence[Tested]) -> dic
     """Label -> (test images, recall), as just found, or as the run's evaluation says."""
     for group in tested:
         if name in group.answers:
-            truth, right = group.data_set.test.labels, group.right(name)
+            truth, right = group.data_set.test.labels, group.correct(name)
             counts = np.bincount(truth, minlength=group.data_set.classes)
             found = np.bincount(truth[right], minlength=group.data_set.classes)
             shares = (found / np.maximum(counts, 1)).tolist()

@@ -35,7 +35,7 @@ class Pair:
 
 @dataclass(frozen=True, eq=False)
 class Answered:
-    """What an export said to each of N test images: the likeliest class, [N] int64, and its probability, [N]."""
+    """An export's answer to each of N test images: the likeliest class, [N] int64, and its probability, [N]."""
 
     answer: NDArray[np.int64]
     confidence: NDArray[np.float32]
@@ -43,16 +43,16 @@ class Answered:
 
 @dataclass(frozen=True, eq=False)
 class Tested:
-    """Exports that were asked about the same test images. answers: by their names. pairs: the best with each."""
+    """Exports that ran on the same test images. answers: by their names. pairs: the best with each."""
 
     data_set: DataSet
     answers: dict[str, Answered]
     pairs: tuple[Pair, ...]
 
-    def right(self, name: str) -> NDArray[np.bool_]:
+    def correct(self, name: str) -> NDArray[np.bool_]:
         """[N]: whether an export's likeliest class is the image's."""
-        right: NDArray[np.bool_] = self.answers[name].answer == self.data_set.test.labels
-        return right
+        correct: NDArray[np.bool_] = self.answers[name].answer == self.data_set.test.labels
+        return correct
 
 
 def pair_up(
@@ -100,17 +100,17 @@ def _data_set(group: Sequence[Candidate], data: str | DataSet | None) -> DataSet
 
 def _paired(group: Sequence[Candidate], data_set: DataSet) -> Tested:
     answers: dict[str, Answered] = {}
-    with progress("asking each export about the test images") as advance:
+    with progress("running each export on the test images") as advance:
         for done, candidate in enumerate(group):
             classifier = load(candidate.exported()[0], provider="cpu")
             _, probabilities = answers_of(classifier, data_set.test.inputs)
             answers[candidate.name] = Answered(probabilities.argmax(axis=1), probabilities.max(axis=1))
             advance(done + 1, len(group), candidate.name)
     tested = Tested(data_set, answers, ())
-    right = {name: tested.right(name) for name in answers}
-    best = max(right, key=lambda name: right[name].sum())  # of equals the first that was named
-    others = [name for name in right if name != best]
-    found = [paired_test(right[best], right[name]) for name in others]
+    correct = {name: tested.correct(name) for name in answers}
+    best = max(correct, key=lambda name: correct[name].sum())  # of equals the first that was named
+    others = [name for name in correct if name != best]
+    found = [paired_test(correct[best], correct[name]) for name in others]
     adjusted = holm([paired.p for paired in found])
     pairs = (Pair(best, name, paired, p) for name, paired, p in zip(others, found, adjusted, strict=True))
     return Tested(data_set, answers, tuple(pairs))

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
+from pipelines.plotting.palette import FAMILY_COLORS, INK
 from pipelines.plotting.points import Point, cost_axis, family_keys, label_points, plot_points
-from pipelines.plotting.style import FAMILY_COLORS, FAMILY_MARKERS, INK, PERCENT, dot, drawing, short_names
+from pipelines.plotting.style import MARKERS, PERCENT, dot, drawing, short_names
 
 if TYPE_CHECKING:
     from pipelines.evaluation.comparison.rows import Row
@@ -23,7 +24,7 @@ def comparison(figure: Figure, rows: Sequence[Row]) -> str:
     names = short_names(_told_apart(rows), 26)
 
     points = [
-        Point(row.parameters, row.accuracy, row.low, row.high, FAMILY_COLORS[row.family], FAMILY_MARKERS[row.family])
+        Point(row.parameters, row.accuracy, row.low, row.high, FAMILY_COLORS[row.family], MARKERS[row.family])
         for row in rows
     ]
     plot_points(scatter, points)
@@ -40,7 +41,7 @@ def comparison(figure: Figure, rows: Sequence[Row]) -> str:
     colors = [FAMILY_COLORS[rows[k].family] for k in fastest]
     bars.hlines(places, 0, latencies, color=colors, linewidth=2.5)
     for place, k in zip(places, fastest, strict=True):
-        color, marker = FAMILY_COLORS[rows[k].family], FAMILY_MARKERS[rows[k].family]
+        color, marker = FAMILY_COLORS[rows[k].family], MARKERS[rows[k].family]
         bars.plot(latencies[place], place, **dot(color, marker, 8))
         told = f"{latencies[place]:,.0f} µs"
         bars.annotate(told, (latencies[place], place), (9, 0), textcoords="offset points", va="center")
