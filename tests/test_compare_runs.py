@@ -199,9 +199,7 @@ def test_the_page_is_logged_to_a_run_when_asked(exported, alone, tmp_path, capsy
     assert json.loads(capsys.readouterr().out)["logged"] == alone
     with tracking.open_client() as client:
         text = Path(client.download_artifacts(alone, PAGE_FILE, str(tmp_path))).read_text(encoding="utf-8")
-    assert text.endswith("</body>
-</html>
-")
+    assert text.endswith("</body>\n</html>\n")
     assert main(["compare", *exported, "--log-to", "0000"]) == 1
     assert "begins with '0000'" in capsys.readouterr().err
 
