@@ -15,7 +15,7 @@ import builtins
 import hashlib
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
 from importlib.util import find_spec
@@ -25,13 +25,21 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from pipelines.core.provenance.syntax import (
+    Function,
+    dump,
+    header_of,
+    meaningful,
+    members_used,
+    names_bound,
+    names_imported,
+    names_in,
+    statements,
+)
+
 OURS = ("zoo", "pipelines")
 PLAIN = (str, int, float, bool, bytes, type(None))
-# What a member's value says to people, not to other code.
-SHOWN = frozenset({"__repr__", "__str__", "__doc__", "__all__"})
-LOGGERS = frozenset({"log", "logger"})  # what a module calls its logger: what it writes decides nothing
 
-Function = ast.FunctionDef | ast.AsyncFunctionDef
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -40,12 +48,12 @@ def code_digest(*things: Any) -> str:
 
     things: functions, `functools.partial` of them, and plain data (numbers, text, arrays, tuples, mappings), which
     functions may also hold. Raises ValueError for anything else, of which nobody can tell whether it is the same next
-    time: a lambda, which can't be told from another on its line, a function that no file holds, an object.
+    time: a lambda, which looks like any other on its line, a function that no file holds, an object.
     """
     closure = _Closure()
-    told = [closure.value(thing) for thing in things]
+    values = [closure.value(thing) for thing in things]
     closure.finish()
-    text = "\n".join([*told, *sorted(closure.described())])
+    text = "\n".join([*values, *sorted(closure.described())])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -76,9 +84,9 @@ def _parsed(text: str, name: str) -> _Module:
     tree = ast.parse(text)
     bound: dict[str, tuple[ast.stmt, ...]] = {}
     imported: dict[str, tuple[str, str]] = {}
-    for statement in _at_top(tree.body):
-        imported |= _imports(statement)
-        for each in _binds(statement):
+    for statement in statements(tree.body):
+        imported |= names_imported(statement)
+        for each in names_bound(statement):
             bound[each] = (*bound.get(each, ()), statement)
     return _Module(name, tree, bound, imported)
 
@@ -109,37 +117,6 @@ def _module_of(function: FunctionType) -> _Module | None:
         return _module_in(path.resolve(), name)
     except (OSError, SyntaxError):
         raise ValueError(f"no file holds the function {function.__qualname__}: write it into one") from None
-
-
-def _at_top(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
-    """The statements of a module, those in its `if`, `try` and `with` among them."""
-    for statement in body:
-        yield statement
-        if isinstance(statement, ast.If | ast.Try | ast.With):
-            for part in ("body", "orelse", "finalbody"):
-                yield from _at_top(getattr(statement, part, ()))
-            for handler in getattr(statement, "handlers", ()):
-                yield from _at_top(handler.body)
-
-
-def _binds(statement: ast.stmt) -> list[str]:
-    if isinstance(statement, Function | ast.ClassDef):
-        return [statement.name]
-    if isinstance(statement, ast.Assign | ast.AugAssign | ast.AnnAssign):
-        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-        return [node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)]
-    return []
-
-
-def _imports(statement: ast.AST) -> dict[str, tuple[str, str]]:
-    if isinstance(statement, ast.ImportFrom) and statement.module and not statement.level:
-        return {each.asname or each.name: (statement.module, each.name) for each in statement.names}
-    if isinstance(statement, ast.Import):
-        return {
-            each.asname or each.name.partition(".")[0]: (each.name if each.asname else each.name.partition(".")[0], "")
-            for each in statement.names
-        }
-    return {}
 
 
 # --- what is followed ----------------------------------------------------------------------------------------------
@@ -204,7 +181,7 @@ class _Closure:
         if "<locals>" not in function.__qualname__ and function.__name__ in module.bound:
             self._meet(_Symbol(module, function.__name__), called=True)
             node = module.bound[function.__name__][-1]
-            return f"{function.__name__} {_sha256(_dump(node).encode())}{given}"
+            return f"{function.__name__} {_sha256(dump(node).encode())}{given}"
         node = _definition(module, function)
         held = self.value(inspect.getclosurevars(function).nonlocals)
         return f"{self._text(node, module, outside=set(inspect.getclosurevars(function).nonlocals))}{held}{given}"
@@ -216,7 +193,7 @@ class _Closure:
             todo = [
                 (symbol, name, statement)
                 for symbol, made in list(self._classes.items())
-                for name, statement in _members(symbol.its_class, made, self._attributes)
+                for name, statement in members_used(symbol.its_class, made, self._attributes)
                 if (symbol, name, made) not in done
             ]
             if not todo:
@@ -236,16 +213,16 @@ class _Closure:
                 return
             self._classes[symbol] = called
             self._parts[symbol, ""] = ""
-            self._parts[symbol, ""] = self._text(_header(symbol.its_class), symbol.module)
+            self._parts[symbol, ""] = self._text(header_of(symbol.its_class), symbol.module)
         elif called and (symbol, "") not in self._parts:
             self._parts[symbol, ""] = ""  # so that one which calls itself comes to an end
             self._parts[symbol, ""] = "; ".join(self._text(each, symbol.module) for each in symbol.statements)
 
     def _text(self, node: ast.AST, module: _Module, outside: set[str] | None = None) -> str:
         """A node as text: what it says, and which thing each of its names is. outside: names that are held values."""
-        used, annotated, local = _names(node)
-        imported = {name: origin for each in ast.walk(node) for name, origin in _imports(each).items()}
-        self._attributes |= {each.attr for each in _kept(node) if isinstance(each, ast.Attribute)}
+        used, annotated, local = names_in(node)
+        imported = {name: origin for each in ast.walk(node) for name, origin in names_imported(each).items()}
+        self._attributes |= {each.attr for each in meaningful(node) if isinstance(each, ast.Attribute)}
         references = {}
         for called, names in ((True, used), (False, annotated - used)):
             for name in sorted(names):
@@ -255,8 +232,8 @@ class _Closure:
                     if symbol is not None and symbol.statements != (node,) and not symbol.by_content:
                         self._meet(symbol, called=called)
                         if called:
-                            references[name] = _sha256("; ".join(map(_dump, symbol.statements)).encode())[:16]
-        return f"{_dump(node)} {references}" if references else _dump(node)
+                            references[name] = _sha256("; ".join(map(dump, symbol.statements)).encode())[:16]
+        return f"{dump(node)} {references}" if references else dump(node)
 
 
 def _resolve(module: _Module, name: str, imported: Mapping[str, tuple[str, str]]) -> _Symbol | None:
@@ -290,119 +267,6 @@ def _definition(module: _Module, function: FunctionType) -> Function:
             if first <= line <= node.lineno:
                 return node
     raise ValueError(f"the function {function.__qualname__} isn't in its file any more: start anew")
-
-
-# --- syntax --------------------------------------------------------------------------------------------------------
-
-
-def _header(definition: ast.ClassDef) -> ast.ClassDef:
-    return ast.ClassDef(definition.name, definition.bases, definition.keywords, [], definition.decorator_list)
-
-
-def _members(definition: ast.ClassDef | None, made: bool, attributes: set[str]) -> Iterator[tuple[str, ast.stmt]]:
-    """Of a class what is used: where it is only annotated, somebody else makes it, and its fields are given."""
-    for statement in definition.body if definition else ():
-        for name in _binds(statement):
-            special = name.startswith("__") and name not in SHOWN and isinstance(statement, Function)
-            if special and not made and name in ("__init__", "__post_init__", "__new__"):
-                continue
-            if special or (name in attributes and (made or isinstance(statement, Function))):
-                yield name, statement
-
-
-def _names(node: ast.AST) -> tuple[set[str], set[str], set[str]]:
-    """The dotted names that a node looks up; those in its annotations; those that it binds itself."""
-    used: set[str] = set()
-    local: set[str] = set()
-    for each in _kept(node):
-        if isinstance(each, ast.Name):
-            (used if isinstance(each.ctx, ast.Load) else local).add(each.id)
-        elif isinstance(each, ast.Attribute) and (dotted := _dotted(each)):
-            used.add(dotted)
-        elif isinstance(each, ast.arg):
-            local.add(each.arg)
-        elif isinstance(each, Function | ast.ClassDef) and each is not node:
-            local.add(each.name)
-    annotations = (
-        annotation
-        for each in ast.walk(node)
-        for name in ("annotation", "returns")
-        if isinstance(annotation := getattr(each, name, None), ast.expr)
-    )
-    annotated = {
-        _dotted(each) or ""
-        for found in annotations
-        for each in ast.walk(found)
-        if isinstance(each, ast.Name | ast.Attribute)
-    }
-    if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
-        local = set()
-    return used, annotated - {""}, local
-
-
-def _dotted(node: ast.expr) -> str | None:
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute) and (before := _dotted(node.value)):
-        return f"{before}.{node.attr}"
-    return None
-
-
-def _kept(node: ast.AST) -> Iterator[ast.AST]:
-    """A node and all below it that means something."""
-    yield node
-    for _, value in _fields(node):
-        for each in value if isinstance(value, list) else [value]:
-            if isinstance(each, ast.AST):
-                yield from _kept(each)
-
-
-def _fields(node: ast.AST) -> Iterator[tuple[str, Any]]:
-    """The fields of a node that mean something. Empty ones are left out: newer versions of Python have more of them."""
-    if isinstance(node, ast.Raise):
-        return  # that it ends here means something, in which words it doesn't
-    for name, value in ast.iter_fields(node):
-        if name in ("annotation", "returns", "type_comment", "type_params", "kind", "ctx"):
-            continue
-        if isinstance(node, ast.Assert) and name == "msg":
-            continue
-        if isinstance(value, list):
-            if name == "body" and isinstance(node, Function | ast.ClassDef) and ast.get_docstring(node) is not None:
-                value = value[1:]
-            if name == "decorator_list":
-                value = [each for each in value if not _registers(each)]
-            value = [each for each in value if not _says(each)]
-        if value is not None and value != []:
-            yield name, value
-
-
-def _says(node: Any) -> bool:
-    """Whether a statement writes to a log, and nothing more."""
-    call = node.value if isinstance(node, ast.Expr) else None
-    function = call.func if isinstance(call, ast.Call) else None
-    return isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name) and function.value.id in LOGGERS
-
-
-def _registers(decorator: ast.expr) -> bool:
-    """Whether a decorator lists a function under a name, as `@model("lenet5", …)` does, and gives it back as it is."""
-    return (
-        isinstance(decorator, ast.Call)
-        and bool(decorator.args)
-        and isinstance(decorator.args[0], ast.Constant)
-        and isinstance(decorator.args[0].value, str)
-    )
-
-
-def _dump(node: ast.AST) -> str:
-    """A node as text that all versions of Python agree on."""
-    inside = ", ".join(f"{name}={_dumped(value)}" for name, value in _fields(node))
-    return f"{type(node).__name__}({inside})"
-
-
-def _dumped(value: Any) -> str:
-    if isinstance(value, ast.AST):
-        return _dump(value)
-    return f"[{', '.join(map(_dumped, value))}]" if isinstance(value, list) else repr(value)
 
 
 def _sha256(data: bytes) -> str:
