@@ -24,6 +24,7 @@ _FUNCTIONS = {
     "demo": "publishing.demo",
     "demote": "publishing.promote",
     "describe": "publishing.describe",
+    "describe_recipe": "publishing.describe",  # zoo describe --recipe
     "evaluate": "evaluation.evaluate",
     "export": "exporting.export",
     "gallery": "publishing.gallery",

@@ -52,6 +52,7 @@ __all__ = [
     "TrackingError",
     "VerificationError",
     "ZooError",
+    "__version__",
     "load",
 ]
 

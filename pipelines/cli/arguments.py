@@ -189,13 +189,13 @@ TRAINING = (
         metavar="EXPORT|RUN|imagenet",
         completer=_exports,
         help="start from the features of a trained model, frozen at first: for few images; imagenet means the weights "
-        "that Keras' authors publish for mobilenet-v2, efficientnet-v2-b0 and resnet50-v2",
+        "that Keras' authors publish, for models such as mobilenet-v2",
     ),
 )
 SEEDS = argument("--seeds", type=count, metavar="N", help="train each model N times, to measure how accuracy varies")
 
 PROVIDER = argument(
-    "--provider", default="auto", metavar="NAME", help="where to run: auto, cpu, cuda, openvino, tensorrt"
+    "--provider", default="auto", metavar="NAME", help="where to run: auto, or a provider such as cpu or cuda"
 )
 THREADS = argument("--threads", type=count, metavar="N", help="processor threads to use")
 PRECISION = argument("--precision", metavar="NAME", help=f"precision of the weights: {FLOAT32}, {INT8} or {FLOAT16}")
