@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psutil
+
+TOLERANCE = 2  # seconds: a system that corrects its clock moves the time of its boot by up to one
 
 
 @dataclass(frozen=True)
@@ -16,7 +21,8 @@ class Process:
     """A process.
 
     host: the machine's name. space: within which process ids tell processes apart: one start of a machine, and of a
-    container on it. pid: its id. started: when, as the system counts: an id is given again, the two together aren't.
+    container on it. pid: its id. started: when, a number as `_start_of` has it, "" where that isn't known: an id is
+    given again, the two together aren't.
     """
 
     host: str
@@ -29,15 +35,27 @@ class Process:
         return {f"process.{name}": str(value) for name, value in vars(self).items()}
 
     def is_gone(self) -> bool | None:
-        """Whether it has ended; None where that can't be told from here."""
+        """Whether it has ended; None where that can't be known from here."""
+        import psutil
+
         if self.space != _space() or not self.started:
             return None
-        return _start_of(self.pid) != self.started
+        try:
+            found = psutil.Process(self.pid)
+            if found.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):  # ended, and its parent hasn't looked
+                return True
+            return abs(_start_of(found) - int(self.started)) > TOLERANCE * _per_second()
+        except psutil.NoSuchProcess:
+            return True
+        except (psutil.AccessDenied, ValueError):  # ValueError: on macOS, earlier runs stored a date
+            return None
 
 
 def this_process() -> Process:
     """The one that asks."""
-    return Process(platform.node(), _space(), os.getpid(), _start_of(os.getpid()))
+    import psutil
+
+    return Process(platform.node(), _space(), os.getpid(), str(_start_of(psutil.Process())))
 
 
 def process_of(tags: Mapping[str, str]) -> Process | None:
@@ -58,17 +76,19 @@ def _space() -> str:
         return platform.node()
 
 
-def _start_of(pid: int) -> str:
-    """When a process began; "" where there is none of that id, or it can't be asked."""
-    if Path("/proc/self/stat").exists():
-        try:
-            told = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return ""
-        fields = told.rpartition(")")[2].split()  # the name before it may hold anything
-        return "" if fields[0] in "ZX" else fields[19]  # a zombie has ended, its parent hasn't looked
-    try:
-        asked = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S603, S607
-    except OSError:  # Windows
-        return ""
-    return asked.stdout.strip()
+def _start_of(process: psutil.Process) -> int:
+    """When a process began: on Linux in clock ticks since the boot, as the kernel counts; elsewhere in Unix seconds.
+
+    A clock that is set anew changes neither. Psutil's own time is the kernel's with the boot's, by that clock, added.
+    """
+    import psutil
+
+    seconds: float = process.create_time() - (psutil.boot_time() if psutil.LINUX else 0)
+    return round(seconds * _per_second())
+
+
+def _per_second() -> int:
+    import psutil
+
+    ticks: int = os.sysconf("SC_CLK_TCK") if psutil.LINUX else 1
+    return ticks
