@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help demo exports server test test-full test-apps test-server test-gpu check format lock clean
+.PHONY: help demo exports server test coverage test-full test-apps test-server test-gpu check format lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-10s %s\n", $$1, $$2 }'
@@ -22,6 +22,12 @@ server: $(INSTALLED) ## Start a tracking server of one's own: MLflow with accoun
 WORKERS := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder  # a process for each core, 2 GB for each
 test: check ## Check the code and run the tests that take minutes at most
 	$(BIN)/pytest $(WORKERS)
+
+coverage: $(INSTALLED) ## The same tests, and which branches of zoo and pipelines they take: it fails below the floor in pyproject.toml
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(WORKERS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 test-full: check ## The same, and the slow tests
 	$(BIN)/pytest $(WORKERS) -m "not gpu and not apps"
@@ -54,7 +60,7 @@ lock: ## Write requirements.lock anew from pyproject.toml (needs uv)
 		--generate-hashes --no-emit-index-url --no-header --upgrade --output-file requirements.lock
 
 clean: ## Remove the environment and what tools left behind; runs and exports stay
-	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-* build dist *.egg-info .coverage* .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
 
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \

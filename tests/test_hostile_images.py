@@ -100,7 +100,7 @@ def test_large_images_are_decoded_one_at_a_time(clean, tmp_path):
     save_letters(tmp_path, fonts()[:3], 3)
     side = int(LARGEST_IMAGE**0.5)
     Image.new("LA", (side, side)).save(tmp_path / "a" / "0.png", compress_level=1)
-    for k in range(1, 5):
+    for k in range(1, 3):
         (tmp_path / "a" / f"{k}.png").hardlink_to(tmp_path / "a" / "0.png")
     files, readable, memory = measured(clean, tmp_path)
     assert files == readable
