@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from time import perf_counter
+from functools import partial
 from typing import Any
 
 import numpy as np
 import onnxruntime
 
+from pipelines.core.metrics.turns import seconds_in_turns
 from pipelines.exporting.convert import convert
 from pipelines.inference.peers import plain_onnx
 from zoo.contract import INPUT, PROBABILITIES
@@ -93,15 +94,9 @@ def answer(session: Any, images: Any) -> Any:
 
 
 def in_turns(first: Any, second: Any, images: Any, seconds: float) -> Any:
-    rounds: list[Any] = []
-    end = perf_counter() + seconds
-    while perf_counter() < end or len(rounds) < 20:
-        marks = [perf_counter()]
-        for session in (first, second):
-            answer(session, images)
-            marks.append(perf_counter())
-        rounds.append(np.diff(marks))
-    return np.array(rounds[len(rounds) // 10 :])  # the first tenth warms up
+    calls = [partial(answer, session, images) for session in (first, second)]
+    rounds = seconds_in_turns(calls, 1_000_000, limit=seconds)[..., 0]
+    return rounds[len(rounds) // 10 :]  # the first tenth warms up
 
 
 if __name__ == "__main__":

@@ -10,12 +10,12 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
-from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
 
 import zoo
+from pipelines.core.metrics.turns import seconds_in_turns
 from zoo.contract import INPUT, PROBABILITIES
 
 BARE, WARMING = "session.run", 200
@@ -47,13 +47,8 @@ def microseconds(classifier: zoo.Classifier, turns: int) -> dict[str, float]:
         "probabilities": lambda: classifier.probabilities(images),
         "predict": lambda: classifier.predict(image),
     }
-    times: dict[str, list[int]] = {name: [] for name in ways}
-    for _ in range(turns + WARMING):
-        for name, ask in ways.items():
-            start = perf_counter_ns()
-            ask()
-            times[name].append(perf_counter_ns() - start)
-    return {name: float(np.median(taken[WARMING:])) / 1000 for name, taken in times.items()}
+    medians = np.median(seconds_in_turns(list(ways.values()), turns, warm_up=WARMING), axis=(0, 2))
+    return dict(zip(ways, (1e6 * medians).tolist(), strict=True))
 
 
 if __name__ == "__main__":

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from statistics import median
+from functools import partial
 
+import numpy as np
+
+from pipelines.core.metrics.turns import seconds_in_turns
 from pipelines.evaluation.predictions import made_up
 from zoo.runtime import Classifier
 
@@ -18,14 +20,7 @@ PATIENCE = 10.0  # seconds for all rounds, of which large models get fewer
 def measure_latencies(classifiers: Sequence[Classifier], seconds: float = PATIENCE) -> list[float]:
     """The median milliseconds that each needs for one image or row, taken in turns, for so many seconds at most."""
     inputs = [made_up(classifier.metadata, 1) for classifier in classifiers]
-    times: list[list[float]] = [[] for _ in classifiers]
-    began = time.perf_counter()
-    for turn in range(WARM_UP + ROUNDS):
-        for classifier, one, taken in zip(classifiers, inputs, times, strict=True):
-            start = time.perf_counter()
-            classifier.probabilities(one)
-            if turn >= WARM_UP:
-                taken.append(time.perf_counter() - start)
-        if turn >= WARM_UP and time.perf_counter() - began > seconds:
-            break
-    return [1000 * median(taken) for taken in times]
+    calls = [partial(classifier.probabilities, one) for classifier, one in zip(classifiers, inputs, strict=True)]
+    times = seconds_in_turns(calls, ROUNDS, warm_up=WARM_UP, limit=seconds)  # [rounds, classifiers, 1]
+    medians: list[float] = (1000 * np.median(times[..., 0], axis=0)).tolist()
+    return medians

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
 import onnx
 
 from pipelines.core.metrics.paired import PairedTest, paired_test
+from pipelines.core.metrics.turns import seconds_in_turns
 from pipelines.evaluation.predictions import Answers, made_up
 from pipelines.exporting.quantization.answers import allowed_losses, answers_in_memory, correct
 from pipelines.exporting.quantization.int8 import QuantizedModel
@@ -118,19 +118,9 @@ def speedup(before: Path, after: Path, batch: int) -> float:
     """
     classifiers = [load_classifier(file, provider="cpu", threads=1) for file in (before, after)]
     inputs = made_up(classifiers[0].metadata, batch)
-    ratios: list[float] = []
-    began = time.perf_counter()
-    for turn in range(WARM_UP + ROUNDS):
-        seconds = []
-        for classifier in classifiers:
-            start = time.perf_counter()
-            classifier.probabilities(inputs)
-            seconds.append(time.perf_counter() - start)
-        if turn >= WARM_UP:
-            ratios.append(seconds[0] / seconds[1])
-            if time.perf_counter() - began > PATIENCE:
-                break
-    return round(median(ratios), 2)
+    calls = [partial(classifier.probabilities, inputs) for classifier in classifiers]
+    times = seconds_in_turns(calls, ROUNDS, warm_up=WARM_UP, limit=PATIENCE)[..., 0]  # [rounds, 2]
+    return round(float(np.median(times[:, 0] / times[:, 1])), 2)
 
 
 def metrics_of(found: QuantizedFile) -> dict[str, float]:

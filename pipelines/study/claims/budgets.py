@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 
+from pipelines.core.metrics.turns import seconds_in_turns
 from pipelines.plotting.svg import Chart, Series
 from pipelines.study.experiment import experiment
 from pipelines.study.finding import Effect, Finding, Sample
@@ -227,12 +227,7 @@ def _interleaved_seconds(architectures: Sequence[Architecture], count: int, upda
         recipe = Arm(architecture, partial(subset, "fashion-mnist", count), updates).recipe(1)
         trainings.append(partial(Bench().fit, model, data_set, recipe, lambda *_: {}))
         trainings[-1]()  # compiles
-    seconds = []
-    for _ in range(5):
-        for training in trainings:
-            begin = perf_counter()
-            training()
-            seconds.append(perf_counter() - begin)
+    seconds: list[float] = seconds_in_turns(trainings, rounds=5).ravel().tolist()
     return seconds
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 
+from pipelines.core.metrics.turns import seconds_in_turns
 from pipelines.plotting.svg import Chart, Series
 from pipelines.study.experiment import experiment
 from pipelines.study.finding import Effect, Finding, Sample
@@ -194,14 +194,8 @@ def _seconds(kind: str, side: int) -> Sequence[float]:
     count = TIMED[kind] * (SIDES[-1] // side) ** 2
     images = tf.random.stateless_uniform([count, side, side, 1], [1, 2])
     run(images)
-    rounds = []
-    for _ in range(ROUNDS):
-        times = []
-        for _ in range(3):
-            begin = perf_counter()
-            run(images)
-            times.append(perf_counter() - begin)
-        rounds.append(min(times) / count)
+    seconds = seconds_in_turns([partial(run, images)], ROUNDS, in_a_row=3).min(axis=2)  # [rounds, 1]
+    rounds: list[float] = (seconds[:, 0] / count).tolist()
     return rounds
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from time import perf_counter
 
 import numpy as np
 
 from pipelines.core.metrics.intervals import mean_interval
+from pipelines.core.metrics.turns import seconds_in_turns
 from pipelines.plotting.svg import Chart, Front, Point, Series
 from pipelines.study.experiment import experiment
 from pipelines.study.finding import Effect, Finding, Sample
@@ -46,15 +46,9 @@ def latencies(architectures: Sequence[Architecture]) -> Sequence[float]:
         file = convert(build_architecture(architecture, "study", 28, 28, 1, 10)).SerializeToString()
         sessions.append(onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"]))
     image = {INPUT: np.zeros((1, 28, 28, 1), np.uint8)}
-    found = []
-    for _ in range(ROUNDS):
-        for session in sessions:
-            times = []
-            for _ in range(200):
-                begin = perf_counter()
-                session.run([LOGITS], image)
-                times.append(perf_counter() - begin)
-            found.append(1000 * float(np.median(times)))
+    calls = [partial(session.run, [LOGITS], image) for session in sessions]
+    milliseconds = 1000 * np.median(seconds_in_turns(calls, ROUNDS, in_a_row=200), axis=2)  # [rounds, sessions]
+    found: list[float] = milliseconds.ravel().tolist()
     return found
 
 
