@@ -192,7 +192,7 @@ def test_an_rgb_image_has_the_features_of_its_grey_version(folder, tmp_path, mod
     plan = make_plan(model, "unused", source=find_source(str(file), model))
     color = noise(6, 16, 16, 3)
     transfer = make_transfer(plan, some_images("color", color))
-    assert "the first one made to see RGB as the gray that it knows" in str(transfer)
+    assert "the first one reads RGB as its luma" in str(transfer)
     learner = build(model, 16, 16, 3, 10)
     for name, values in transfer.layers.items():
         learner.get_layer(name).set_weights(values)
@@ -208,7 +208,7 @@ def test_a_grey_image_has_the_features_of_its_rgb_version(folder, tmp_path):
     plan = make_plan("conv-small", "unused", source=find_source(str(file), "conv-small"))
     gray = noise(6, 16, 16, 1)
     transfer = make_transfer(plan, some_images("gray", gray))
-    assert "the first one made to see gray as the RGB that it knows" in str(transfer)
+    assert "the first one reads gray as three equal channels" in str(transfer)
     learner = build("conv-small", 16, 16, 1, 10)
     for name, values in transfer.layers.items():
         learner.get_layer(name).set_weights(values)

@@ -1,4 +1,4 @@
-"""What a training sees: a few images beside what the recipe makes of them, logged with the run before it begins."""
+"""What a model is trained on: a few images beside what the recipe makes of them, logged before a run begins."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def log_augmented(run_id: str, recipe: Recipe, data_set: DataSet) -> None:
 def changes(recipe: Recipe, data_set: DataSet) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Some images [P, H, W, C], of different classes first, and what they become [CHANGES, P, H, W, C], both uint8.
 
-    They come through the stream that trains, each as a class of its own, which tells them apart once they are shuffled.
+    They come through the stream that trains, each as a class of its own, to be found after the shuffle.
     """
     labels = data_set.train.labels
     earlier = np.array([np.count_nonzero(labels[:i] == label) for i, label in enumerate(labels[:SEARCHED])])

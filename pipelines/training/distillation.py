@@ -1,4 +1,4 @@
-"""A teacher is an export: distillation asks its file, through onnxruntime, about each batch that the student sees."""
+"""A teacher is an export: distillation asks its file, through onnxruntime, about each batch of the student."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def teacher_of(recipe: Recipe, data_set: DataSet) -> Teacher | None:
     same_input = (classifier.channels, classifier.columns) == (data_set.channels, data_set.columns)
     if classifier.labels != data_set.labels or not same_input:
         raise RecipeError(
-            f"the teacher {recipe.teacher} tells {', '.join(classifier.labels[:5])}… apart on "
+            f"the teacher {recipe.teacher} was trained on the classes {', '.join(classifier.labels[:5])}… of "
             f"{_described(classifier)}, expected the classes and {'columns' if data_set.columns else 'channels'} of "
             f"{data_set.name}: name another"
         )

@@ -78,7 +78,7 @@ def training_code(*, transfers: bool = False) -> str:
 def architecture_digest(model: str) -> str:
     """Of a registered model's function, and all that it is made of.
 
-    One that no file holds, typed at a prompt, is another model each time: nobody can tell that it is the same.
+    One that no file holds, typed at a prompt, is another model each time: nothing says that it is the same.
     """
     try:
         return code_digest(definition(model).architecture)

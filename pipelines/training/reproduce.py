@@ -58,12 +58,12 @@ class Reproduction:
         """What came out, in a sentence or two."""
         if self.same:
             return "the weights are the same, bit for bit"
-        told = f"the weights differ; {self._accuracies()}"
+        outcome = f"the weights differ; {self._accuracies()}"
         if self.differences:
-            return f"{told}: the environment differs"
+            return f"{outcome}: the environment differs"
         if self.unknown:
-            return f"{told}: what is known of the environment is the same"
-        return f"{told}, although the environment is the same"
+            return f"{outcome}: what is known of the environment is the same"
+        return f"{outcome}, although the environment is the same"
 
     def _accuracies(self) -> str:
         if self.test is not None:

@@ -206,7 +206,7 @@ def _ended(run_id: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        with suppress(TrackingError):  # what ended the run is the thing to tell
+        with suppress(TrackingError):  # what ended the run is the error to report
             tracking.finish(run_id, "KILLED")
         raise KeyboardInterrupt(f"interrupted; to go on: zoo train --resume {run_id[:8]}") from None
     except BaseException:

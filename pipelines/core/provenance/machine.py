@@ -74,12 +74,12 @@ INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "am
 
 @cache
 def describe_machine() -> Machine:
-    """This machine, as far as its system tells."""
+    """This machine, as far as its system says."""
     try:
-        told = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:  # not Linux
-        told = ""
-    fields: dict[str, str] = dict(re.findall(r"^(.+?)[ \t]*: (.*)$", told, re.MULTILINE))
+        cpuinfo = ""
+    fields: dict[str, str] = dict(re.findall(r"^(.+?)[ \t]*: (.*)$", cpuinfo, re.MULTILINE))
     flags = fields.get("flags", fields.get("Features", "")).split()
     return Machine(
         processor=fields.get("model name", "") or platform.processor() or platform.machine(),

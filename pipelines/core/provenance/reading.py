@@ -14,7 +14,7 @@ from zoo.errors import VerificationError
 
 logger = logging.getLogger("zoo.data")
 
-MOST_TOLD = 20  # sentences about files that were left out; `zoo data check` tells all
+MOST_LISTED = 20  # sentences about files that were left out; `zoo data check` lists all
 
 
 @known_by_content
@@ -43,10 +43,10 @@ def read_data(
             label=label,
             on_progress=lambda done, in_all: advance(done, in_all, f"{done:,} of {in_all:,}"),
         )
-    for sentence in found.skipped[:MOST_TOLD]:
+    for sentence in found.skipped[:MOST_LISTED]:
         logger.warning("left out: %s", sentence)
-    if len(found.skipped) > MOST_TOLD:
-        logger.warning("and %s more: `zoo data check` lists them all", f"{len(found.skipped) - MOST_TOLD:,}")
+    if len(found.skipped) > MOST_LISTED:
+        logger.warning("and %s more: `zoo data check` lists them all", f"{len(found.skipped) - MOST_LISTED:,}")
     return found
 
 

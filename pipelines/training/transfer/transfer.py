@@ -48,12 +48,12 @@ class Transfer:
 
     def __str__(self) -> str:
         """One line for the terminal."""
-        told = f"{len(self.layers)} of {self.of} layers ({self.parameters:,} parameters) start from {self.origin.title}"
+        text = f"{len(self.layers)} of {self.of} layers ({self.parameters:,} parameters) start from {self.origin.title}"
         if self.channels == (1, 3):
-            told += ", the first one made to see RGB as the gray that it knows"
+            text += ", the first one reads RGB as its luma"
         elif self.channels == (3, 1):
-            told += ", the first one made to see gray as the RGB that it knows"
-        return told
+            text += ", the first one reads gray as three equal channels"
+        return text
 
 
 def find_source(name: str, model: str) -> Origin:
