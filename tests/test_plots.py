@@ -22,7 +22,7 @@ from pipelines.evaluation.learning_curves import curves
 from pipelines.evaluation.plots import confusion, reliability
 from pipelines.plotting.points import Point, label_points
 from pipelines.plotting.style import short_names
-from pipelines.plotting.tiles import augmented, first_layer, mistakes
+from pipelines.plotting.tiles import augmented, errors, first_layer
 from pipelines.publishing.catalog import Shipped
 from pipelines.publishing.literature import Published
 from pipelines.publishing.plots import costs
@@ -70,7 +70,7 @@ DRAWINGS = {
     "curves": (curves, (HISTORY, 4)),
     "curves of training alone": (curves, (UNVALIDATED, 6)),
     "confusion": (confusion, (confusion_matrix(TRUTH, ANSWER, 3), LABELS)),
-    "mistakes": (mistakes, (IMAGES, LABELS, TRUTH, ANSWER, CONFIDENCE)),
+    "errors": (errors, (IMAGES, LABELS, TRUTH, ANSWER, CONFIDENCE)),
     "augmented": (augmented, (IMAGES[:8], np.stack([IMAGES[8:16]] * 2), "light")),
     "filters": (first_layer, (random.normal(size=(3, 3, 1, 24)), "filter")),
     "neurons": (first_layer, (random.normal(size=(12, 9, 3, 3)), "neuron", LABELS)),
@@ -130,7 +130,7 @@ def test_any_class_name_can_be_drawn(tmp_path):
     matrix = confusion_matrix(truth, (truth + (np.arange(100) < 9)) % 10, 10)
     assert "'$5 to $10'" in confusion(tmp_path / "confusion.png", matrix, odd)
     images = np.zeros((100, 8, 8, 1), np.uint8)
-    mistakes(tmp_path / "mistakes.png", images, odd, truth, (truth + 1) % 10, np.full(100, 0.5, np.float32))
+    errors(tmp_path / "errors.png", images, odd, truth, (truth + 1) % 10, np.full(100, 0.5, np.float32))
 
 
 def test_long_names_keep_their_beginning_and_their_end():
@@ -148,21 +148,21 @@ def test_latency_is_told_in_microseconds(tmp_path):
     )
 
 
-def test_the_surest_mistake_is_named_first(tmp_path):
+def test_the_most_confident_error_is_named_first(tmp_path):
     confidence = np.linspace(0.5, 0.6, 200).astype(np.float32)
     wrong = np.flatnonzero(TRUTH != ANSWER)
     confidence[wrong[3]] = 0.987
-    confidence[np.flatnonzero(TRUTH == ANSWER)[0]] = 0.999  # right: no mistake, however sure
-    text = mistakes(tmp_path / "mistakes.png", IMAGES, LABELS, TRUTH, ANSWER, confidence)
-    assert f"The 24 most confident of {len(wrong)} mistakes in 200 test images" in text
-    named = f"{LABELS[TRUTH[wrong[3]]]!r} taken for {LABELS[ANSWER[wrong[3]]]!r} with probability 0.987"
+    confidence[np.flatnonzero(TRUTH == ANSWER)[0]] = 0.999  # correct, however confident
+    text = errors(tmp_path / "errors.png", IMAGES, LABELS, TRUTH, ANSWER, confidence)
+    assert f"The 24 most confident of {len(wrong)} errors on 200 test images" in text
+    named = f"{LABELS[TRUTH[wrong[3]]]!r} as {LABELS[ANSWER[wrong[3]]]!r} with probability 0.987"
     assert named in text
 
 
-def test_no_mistake_is_something_to_say(tmp_path):
-    text = mistakes(tmp_path / "mistakes.png", IMAGES, LABELS, TRUTH, TRUTH, CONFIDENCE)
-    assert text == "None of the 200 test images was taken for another class."
-    assert size(tmp_path / "mistakes.png")[1] < 200
+def test_no_error_is_something_to_report(tmp_path):
+    text = errors(tmp_path / "errors.png", IMAGES, LABELS, TRUTH, TRUTH, CONFIDENCE)
+    assert text == "None of the 200 test images was misclassified."
+    assert size(tmp_path / "errors.png")[1] < 200
 
 
 @pytest.mark.parametrize("classes", [2, 21, 60])

@@ -20,7 +20,7 @@ from pipelines.evaluation.corruptions import Corruption
 from pipelines.evaluation.learning_curves import curves
 from pipelines.evaluation.plots import confusion, reliability
 from pipelines.evaluation.predictions import BATCH, Answers, ask_all, clean_metrics, corrupted_accuracies, robust_metric
-from pipelines.plotting.tiles import first_layer, mistakes
+from pipelines.plotting.tiles import errors, first_layer
 from pipelines.tracking import TrackedRun
 from zoo.contract import LOGITS, PROBABILITIES, renamed
 from zoo.data import DataSet, Split
@@ -168,7 +168,7 @@ def draw(
     }
     if data_set.columns:
         return drawn
-    drawn["errors.png"] = mistakes(path("errors.png"), test.inputs, labels, test.labels, answer, confidence)
+    drawn["errors.png"] = errors(path("errors.png"), test.inputs, labels, test.labels, answer, confidence)
     weights = first_weights(model)
     if weights is not None:
         unit = "neuron" if weights.shape[:2] == test.inputs.shape[1:3] else "filter"

@@ -1,4 +1,4 @@
-"""Small images in rows: what is learned, the worst mistakes, and what the first layer looks for."""
+"""Small images in rows: training images with augmentation, the most confident errors, and first-layer weights."""
 
 from __future__ import annotations
 
@@ -9,24 +9,21 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pipelines.core.metrics.classification import Counts
-from pipelines.plotting.palette import INK, NEGATIVE, NEUTRAL, POSITIVE, QUIET, WRONG
+from pipelines.plotting.first_layer import colored, legend, strongest
+from pipelines.plotting.palette import INK, QUIET, WRONG
 from pipelines.plotting.style import drawing, short_names
 from zoo.data.pixels import Images
 from zoo.images import Pixels
 
-MISTAKES_DRAWN = 24
-TILES_DRAWN = 64
-
-_SIGNED = LinearSegmentedColormap.from_list("signed", [NEGATIVE, NEUTRAL, POSITIVE])
+ERRORS_DRAWN = 24
 
 
 @drawing
-def mistakes(
+def errors(
     figure: Figure,
     images: Images,
     labels: Sequence[str],
@@ -34,67 +31,66 @@ def mistakes(
     answer: Counts,
     confidence: NDArray[np.floating],
 ) -> str:
-    """The wrong answers that were most sure of themselves, surest first.
+    """The most confident wrong answers, the most confident first.
 
     images: [N, H, W, C] uint8, all of the test. truth, answer: [N]. confidence: [N], the probability of the answer.
     """
     wrong = np.flatnonzero(truth != answer)
-    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES_DRAWN]
+    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:ERRORS_DRAWN]
     tall = min(images.shape[1] / images.shape[2], 2)
     tiles = _tiles(
-        figure, len(worst), 8, (1.0, tall), above=0.42, title=_mistakes_title(len(worst), len(wrong), len(truth))
+        figure, len(worst), 8, (1.0, tall), above=0.42, title=_errors_title(len(worst), len(wrong), len(truth))
     )
     if not len(worst):
-        return f"None of the {len(truth):,} test images was taken for another class."
+        return f"None of the {len(truth):,} test images was misclassified."
 
     names = short_names(labels, 11)
     for tile, image in zip(tiles, worst, strict=True):
         tile.show(images[image])
-        told = f"→ {names[answer[image]]}  {_percent(confidence[image])}"
+        text = f"→ {names[answer[image]]}  {_percent(confidence[image])}"
         tile.write(names[truth[image]], 19, color=INK, fontsize=7.5)
-        tile.write(told, 6, color=WRONG, fontsize=7.5)
+        tile.write(text, 6, color=WRONG, fontsize=7.5)
     first = worst[0]
-    taken = f"{labels[truth[first]]!r} taken for {labels[answer[first]]!r} with probability {confidence[first]:.3f}"
-    return f"The {len(worst)} most confident of {len(wrong):,} mistakes in {len(truth):,} test images; first {taken}."
+    example = (
+        f"{labels[truth[first]]!r} as {labels[answer[first]]!r} with probability {confidence[first]:.3f}"
+    )
+    return f"The {len(worst)} most confident of {len(wrong):,} errors on {len(truth):,} test images; first {example}."
 
 
 @drawing
 def augmented(figure: Figure, images: Pixels, changed: Pixels, augmentation: str) -> str:
-    """Images in a row, and below each what it becomes, another time in each row.
+    """Images in a row, and below each what augmentation makes of it, anew in each row.
 
     images: [P, H, W, C] uint8. changed: [K, P, H, W, C] uint8. augmentation: its name in the recipe.
     """
     tall = min(images.shape[1] / images.shape[2], 2)
-    title = f"Images as they are (above), and as they are learned: augmentation {augmentation!r}"
+    title = f"Training images (top row), and with augmentation {augmentation!r}"
     rows = np.concatenate([images[np.newaxis], changed])  # [1 + K, P, H, W, C]
     tiles = _tiles(figure, rows.shape[0] * rows.shape[1], rows.shape[1], (0.8, 0.8 * tall), above=0, title=title)
     for tile, image in zip(tiles, rows.reshape(-1, *rows.shape[2:]), strict=True):
         tile.show(image)
-    return (
-        f"{len(images)} training images, and each {len(changed)} times as the augmentation {augmentation} changes it."
-    )
+    return f"{len(images)} training images, and each {len(changed)} times with the augmentation {augmentation}."
 
 
-def _mistakes_title(drawn: int, wrong: int, images: int) -> str:
+def _errors_title(drawn: int, wrong: int, images: int) -> str:
     if not wrong:
-        return f"No mistake in {images:,} test images"
+        return f"No errors on {images:,} test images"
     if wrong == 1:
-        return f"The only mistake in {images:,} test images: class → answer"
+        return f"The only error on {images:,} test images: class → answer"
     if drawn == wrong:
-        return f"All {wrong:,} mistakes in {images:,} test images: class → answer"
-    return f"The {drawn} surest of {wrong:,} mistakes in {images:,} test images: class → answer"
+        return f"All {wrong:,} errors on {images:,} test images: class → answer"
+    return f"The {drawn} most confident of {wrong:,} errors on {images:,} test images: class → answer"
 
 
 @drawing
 def first_layer(figure: Figure, weights: NDArray[np.floating], unit: str, labels: Sequence[str] | None = None) -> str:
-    """What the first layer looks for: the weights of each filter of a convolution, or of each neuron, as an image.
+    """The weights of each filter of a first conv layer, or of each neuron of a dense one, as an image.
 
     weights: [H, W, C, F]. One channel: on one scale for all. Three: each on its own, around gray.
     unit: "filter" or "neuron". labels: F names, where the first layer is the last one too.
     """
     height, width, channels, units = weights.shape
-    strength = np.sqrt((weights.astype(np.float64) ** 2).sum(axis=(0, 1, 2)))
-    shown = np.sort(np.argsort(-strength, kind="stable")[:TILES_DRAWN])
+    shown = strongest(weights)
     all_of_them = len(shown) == units
     title = f"The {'' if all_of_them else f'{len(shown)} strongest of the '}first layer's {units} {unit}s"
     named = labels is not None and all_of_them
@@ -103,15 +99,10 @@ def first_layer(figure: Figure, weights: NDArray[np.floating], unit: str, labels
     tiles = _tiles(
         figure, len(shown), columns, (side, side * height / width), above=0.24 if named else 0.0, title=title
     )
-    told = "orange raises the output, blue lowers it" if channels == 1 else "gray: no weight"
-    figure.text(0.99, figure.texts[0].get_position()[1], told, ha="right", va="top", color=QUIET)
+    figure.text(0.99, figure.texts[0].get_position()[1], legend(channels), ha="right", va="top", color=QUIET)
 
-    scale = float(np.quantile(np.abs(weights), 0.995)) or 1.0  # a few extremes would pale all others
-    for k, (tile, values) in enumerate(zip(tiles, np.moveaxis(weights, -1, 0)[shown], strict=True)):
-        if channels == 1:
-            tile.draw(values[..., 0], cmap=_SIGNED, vmin=-scale, vmax=scale, interpolation="nearest")
-        else:
-            tile.draw(0.5 + values / (2 * (np.abs(values).max() or 1)), interpolation="nearest")
+    for k, (tile, pixels) in enumerate(zip(tiles, colored(weights[..., shown]), strict=True)):
+        tile.draw(pixels, interpolation="nearest")
         if labels is not None and named:
             tile.write(short_names(labels, 16)[k], 4, fontsize=8.5)
     return f"{title}: their weights, as images of {height}x{width} pixels."

@@ -1,4 +1,4 @@
-"""What the first layer of an exported file looks for: its own weights, as images in one PNG for a page."""
+"""The first layer of an exported file: its weights, as images in one PNG for a page."""
 
 from __future__ import annotations
 
@@ -12,16 +12,13 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from pipelines.exporting.graph.edit import Model
+from pipelines.plotting.first_layer import colored, legend, strongest
 from zoo.contract import Metadata
 from zoo.images import Pixels
 
-TILES = 64  # the strongest, of more
 COLUMNS = 8
 TILE = 28  # pixels of a tile's side, at least: filters are a few pixels wide
 GAP = 3  # pixels between tiles, clear
-
-# As in the metrics: orange raises the output, blue lowers it, and what has no weight is nearly white.
-_RAISES, _NOTHING, _LOWERS = (np.array(color) for color in ((213, 94, 0), (247, 247, 247), (0, 114, 178)))
 
 
 @dataclass(frozen=True)
@@ -38,11 +35,10 @@ def first_layer(model: Model, metadata: Metadata) -> FirstLayer | None:
     if weights is None:
         return None
     units, unit = weights.shape[3], "neuron" if weights.shape[:2] == (metadata.height, metadata.width) else "filter"
-    strength = (weights.astype(np.float64) ** 2).sum(axis=(0, 1, 2))
-    shown = np.sort(np.argsort(-strength, kind="stable")[:TILES])
+    shown = strongest(weights)
     which = f"the {len(shown)} strongest of {units}" if len(shown) < units else f"its {units}"
-    told = "orange raises the output, blue lowers it" if metadata.channels == 1 else "gray: no weight"
-    return FirstLayer(_sheet(_colored(weights[..., shown])), f"First layer, {which} {unit}s ({told})")
+    text = f"First layer, {which} {unit}s ({legend(metadata.channels)})"
+    return FirstLayer(_sheet(colored(weights[..., shown])), text)
 
 
 def first_weights(model: Model, metadata: Metadata) -> NDArray[np.float32] | None:
@@ -62,23 +58,6 @@ def first_weights(model: Model, metadata: Metadata) -> NDArray[np.float32] | Non
         fits = kernel.ndim == 2 and len(kernel) == height * width * channels
         return kernel.reshape(height, width, channels, -1) if fits else None
     return None
-
-
-def _colored(weights: NDArray[np.float32]) -> Pixels:
-    """[H, W, C, F] -> [F, H, W, 3]. One channel: on one scale for all. Three: each tile on its own, around gray."""
-    tiles = np.moveaxis(np.nan_to_num(weights.astype(np.float64)), -1, 0)
-    if tiles.shape[3] == 3:
-        most = np.abs(tiles).max(axis=(1, 2, 3), keepdims=True).clip(1e-12)
-        return _bytes(255 * (0.5 + tiles / (2 * most)))
-    scale = np.quantile(np.abs(tiles), 0.995) or 1.0  # a few extremes would pale all others
-    shares = np.clip(tiles / scale, -1, 1)  # [F, H, W, 1]
-    ends = np.where(shares > 0, _RAISES, _LOWERS)
-    return _bytes(_NOTHING + np.abs(shares) * (ends - _NOTHING))
-
-
-def _bytes(values: NDArray[np.float64]) -> Pixels:
-    rounded: Pixels = np.rint(values).astype(np.uint8)
-    return rounded
 
 
 def _sheet(tiles: Pixels) -> bytes:
