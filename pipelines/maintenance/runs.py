@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
-from pipelines.core.support.conditions import Condition, parse_condition
+from pipelines.core.support.conditions import Value, matching, parse_condition, sorted_by
 from pipelines.tracking.runs.listing import RunRecord, read_runs
 from zoo.errors import QueryError, unknown
 from zoo.recipe import Recipe
@@ -77,7 +77,7 @@ def runs(
     """The trainings in the store, the latest first.
 
     model, data, status: only those. where: conditions that all must hold, such as "test_accuracy>90%", "seed=2" or
-    "parameters<100k": of FIELDS, fields of the recipe, and any other figure of a run; a blank fulfils none. sort: one
+    "parameters<100k": of FIELDS, fields of the recipe, and any other metric of a run; a blank fulfills none. sort: one
     of these; accuracies and times of start from high to low, other numbers from low to high, blanks last. most: rows
     at most, None for all.
     Raises TrackingError where there is no store, QueryError for a status or a condition that there isn't, or a name
@@ -99,10 +99,9 @@ def runs(
     for field, value in exact.items():
         if value is not None:
             found = [row for row in found if getattr(row, field) == value]
-    for condition in conditions:
-        found = [row for row in found if _holds(condition, _value(row, condition.field))]
+    found = matching(found, conditions, _value)
     if sort is not None:
-        found = _sorted(found, sort)
+        found = sorted_by(found, sort, _value, descending="accuracy" in sort or sort == "started")
     return Runs(tuple(found[:most]), len(found))
 
 
@@ -139,25 +138,6 @@ def _read(value: str) -> float | str:
         return value
 
 
-def _value(row: ListedRun, field: str) -> float | str | None:
-    value: float | str | None = getattr(row, field) if field in FIELDS else row.asked.get(field)
+def _value(row: ListedRun, field: str) -> Value:
+    value: Value = getattr(row, field) if field in FIELDS else row.asked.get(field)
     return value
-
-
-def _holds(condition: Condition, value: float | str | None) -> bool:
-    if value is None:
-        return False
-    return condition.holds_for_text(value) if isinstance(value, str) else condition.holds_for(value)
-
-
-def _sorted(rows: Sequence[ListedRun], field: str) -> list[ListedRun]:
-    filled = [row for row in rows if _value(row, field) is not None]
-    blank = [row for row in rows if _value(row, field) is None]
-    texts = [row for row in filled if isinstance(_value(row, field), str)]
-    numbers = [row for row in filled if not isinstance(_value(row, field), str)]
-    key: Callable[[ListedRun], float] = lambda row: float(_value(row, field) or 0)  # noqa: E731
-    return [
-        *sorted(numbers, key=key, reverse="accuracy" in field),
-        *sorted(texts, key=lambda row: str(_value(row, field)), reverse=field == "started"),
-        *blank,
-    ]

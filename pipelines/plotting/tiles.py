@@ -51,9 +51,7 @@ def errors(
         tile.write(names[truth[image]], 19, color=INK, fontsize=7.5)
         tile.write(text, 6, color=WRONG, fontsize=7.5)
     first = worst[0]
-    example = (
-        f"{labels[truth[first]]!r} as {labels[answer[first]]!r} with probability {confidence[first]:.3f}"
-    )
+    example = f"{labels[truth[first]]!r} as {labels[answer[first]]!r} with probability {confidence[first]:.3f}"
     return f"The {len(worst)} most confident of {len(wrong):,} errors on {len(truth):,} test images; first {example}."
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from pipelines.core.support.conditions import parse_condition
+from pipelines.core.support.conditions import Value, matching, parse_condition, sorted_by
 from pipelines.publishing.catalog import Shipped, read_shipped
 from zoo.contract import INT8
 from zoo.errors import QueryError, unknown
@@ -20,7 +20,7 @@ from zoo.models.registry import Family
 class ListedModel:
     """A registered model and one export of it; a model that isn't shipped has None for all that an export says.
 
-    receptive_field: side in pixels of what one feature sees, 0 for the whole image. accuracy: of the shipped file on
+    receptive_field: of one feature, the side in pixels, 0 for the whole image. accuracy: of the shipped file on
     the whole test set, 0..1. mean_accuracy, spread: over so many seeds, where there are several. size: of the file in
     bytes. int8_accuracy, int8_size: of its int8 file, where there is one; int8_speedup: how many times as fast as
     float32 that one is for 64 images at once. summary: what it is, empty for an export of a model that is defined
@@ -63,7 +63,7 @@ def list_models(
     """All registered models, dense before conv before hybrid, a row for each export of one.
 
     sort: one of FIELDS; qualities from high to low, costs from low to high, blanks last. family, data: only those.
-    where: conditions that all must hold, such as "parameters<100k" or "accuracy>=93%"; a blank fulfils none.
+    where: conditions that all must hold, such as "parameters<100k" or "accuracy>=93%"; a blank fulfills none.
     Raises QueryError for a field, family, data set or condition that there isn't, ExportError for a damaged manifest.
     """
     rows = _all_rows(read_shipped(exports))
@@ -78,9 +78,12 @@ def list_models(
                 f"no export in {exports} is of the data set {data!r}, there are those of {', '.join(there) or 'none'}"
             )
         rows = [row for row in rows if row.data_set == data]
-    for condition in where:
-        rows = _chosen(rows, condition)
-    return tuple(rows if sort is None else _sorted(rows, sort))
+    conditions = [parse_condition(condition) for condition in where]
+    for field in (*(condition.field for condition in conditions), *([sort] if sort else [])):
+        if field not in FIELDS:
+            raise QueryError(f"a list has no field {field!r}: there are {', '.join(FIELDS)}")
+    rows = matching(rows, conditions, _value)
+    return tuple(rows if sort is None else sorted_by(rows, sort, _value, descending=sort in QUALITIES))
 
 
 def _all_rows(shipped: Sequence[Shipped]) -> list[ListedModel]:
@@ -119,38 +122,6 @@ def _row(export: Shipped, family: str, summary: str) -> ListedModel:
     )
 
 
-def _sorted(rows: Iterable[ListedModel], field: str) -> list[ListedModel]:
-    _check_field(field)
-    filled, blank = _split(rows, field)
-    if field in TEXTS:
-        return sorted(filled, key=lambda row: str(getattr(row, field))) + blank
-    return sorted(filled, key=lambda row: _number(row, field) * (-1 if field in QUALITIES else 1)) + blank
-
-
-def _chosen(rows: Iterable[ListedModel], condition: str) -> list[ListedModel]:
-    """The rows for which "FIELD OPERATOR VALUE" holds."""
-    asked = parse_condition(condition)
-    _check_field(asked.field)
-    filled, _ = _split(rows, asked.field)
-    if asked.field in TEXTS:
-        return [row for row in filled if asked.holds_for_text(getattr(row, asked.field))]
-    return [row for row in filled if asked.holds_for(_number(row, asked.field))]
-
-
-def _number(row: ListedModel, field: str) -> float:
-    value = float(getattr(row, field))
+def _value(row: ListedModel, field: str) -> Value:
+    value: Value = getattr(row, field)
     return math.inf if field == "receptive_field" and value == 0 else value  # the whole image, however large
-
-
-def _split(rows: Iterable[ListedModel], field: str) -> tuple[list[ListedModel], list[ListedModel]]:
-    """Rows that have the field, and rows that have a blank there."""
-    filled: list[ListedModel] = []
-    blank: list[ListedModel] = []
-    for row in rows:
-        (blank if getattr(row, field) is None else filled).append(row)
-    return filled, blank
-
-
-def _check_field(field: str) -> None:
-    if field not in FIELDS:
-        raise QueryError(f"a list has no field {field!r}: there are {', '.join(FIELDS)}")
