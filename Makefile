@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help demo exports server test coverage test-full test-apps test-server test-gpu check format lock clean
+.PHONY: help demo exports server test coverage test-full test-apps test-server test-gpu check format docs lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-10s %s\n", $$1, $$2 }'
@@ -12,7 +12,7 @@ help: ## List the commands
 demo: $(INSTALLED) ## Train, export and compare a dense, a conv and a hybrid classifier on handwritten digits
 	@$(BIN)/zoo run mlp-small conv-small lenet5 --data digits --exports mlruns/exports
 
-exports: $(INSTALLED) ## Train, evaluate and export the whole roster again from its recipes: hours
+exports: $(INSTALLED) ## Train, evaluate and export all models again from its recipes: hours
 	$(BIN)/zoo run --all --data fashion-mnist
 
 server: $(INSTALLED) ## Start a tracking server of one's own: MLflow with accounts, PostgreSQL, SeaweedFS; on this machine alone
@@ -54,6 +54,9 @@ check: $(INSTALLED) ## Format, lint, types, and imports that run one way
 format: $(INSTALLED) ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(INSTALLED) ## Write docs/commands.md: every command with its options, and every field of a recipe
+	$(BIN)/python -m pipelines.cli.markdown > docs/commands.md
 
 lock: ## Write requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra cpu --extra train --extra dev --universal --python-version 3.11 \

@@ -49,7 +49,7 @@ def run(
         for model, origin in zip(models, origins, strict=True)
     ]
     for plan in plans:
-        make_transfer(plan, load_data(plan))  # a source that doesn't fit one of them is told before anything is trained
+        make_transfer(plan, load_data(plan))  # a source that doesn't fit is refused before anything is trained
     folders = []
     for plan in plans:
         own, *others = [_evaluated(each, again) for each in _with_seeds(plan, seeds)]

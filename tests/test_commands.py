@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from recipes import moved_in
 
 import zoo
 from pipelines.cli import main
@@ -24,6 +25,7 @@ from pipelines.cli.registry import GROUPS, Command, command, commands
 from zoo.recipe import Recipe
 
 ROOT = Path(__file__).parent.parent
+DIGITS = ROOT / "tests" / "runtime" / "fixture" / "digits" / "softmax"
 each_command = pytest.mark.parametrize("one", commands(), ids=lambda one: one.name)
 
 
@@ -97,41 +99,45 @@ def test_make_docs_writes_it():
     assert (done.returncode, done.stdout) == (0, commands_page())
 
 
+def written_commands() -> list[tuple[str, str]]:
+    """Each `zoo ...` that a page for people names: the page, and the words."""
+    pages = [ROOT / name for name in ("README.md", "CONTRIBUTING.md")] + sorted((ROOT / "docs").glob("*.md"))
+    found = []
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        spans = re.findall(r"(?<!`)`(zoo [a-z][^`]*)`", text, re.DOTALL) + re.findall(r"^(zoo [a-z].*)$", text, re.M)
+        found += [(page.name, " ".join(span.split())) for span in spans]
+    return found
+
+
+def test_pages_name_commands_and_options_that_there_are():
+    parsers = make_parser().commands
+    assert len(written_commands()) > 50
+    for page, span in written_commands():
+        words = span.partition("#")[0].split()[1:]
+        name = next((n for n in (" ".join(words[:2]), words[0].rstrip(",.")) if n in parsers), None)
+        assert name, f"{page}: {span}"
+        for option in (word.partition("=")[0].strip("[],.") for word in words if word.startswith("--")):
+            assert option in parsers[name]._option_string_actions, f"{page}: {span}"
+
+
 # --- a new one -----------------------------------------------------------------------------------------------------
-
-HELLO = '''
-import argparse
-
-from pipelines.cli.console import Table, show
-from pipelines.cli.registry import argument, command
-
-
-@command("hello", "greet someone", argument("name", metavar="NAME", help="who"), group="use")
-def hello(options: argparse.Namespace) -> None:
-    """Friendly."""
-    show({"greeting": f"Hello {options.name}"}, options.json, hello_table)
-
-
-def hello_table(found) -> Table:
-    table = Table("greeting")
-    table.add(found["greeting"])
-    return table
-'''
 
 
 def test_a_new_command_is_one_file(tmp_path: Path):
-    (tmp_path / "hello.py").write_text(HELLO, encoding="utf-8")
-    script = tmp_path / "program.py"
-    script.write_text(
-        f"import sys; import pipelines.cli.commands as folder; folder.__path__.append({str(tmp_path)!r})\n"
-        "from pipelines.cli import main; sys.argv[0] = 'zoo'; sys.exit(main())",
+    folder = tmp_path / "commands"
+    folder.mkdir()
+    (folder / "classes.py").write_text(moved_in("my_command.py"), encoding="utf-8")
+    program = tmp_path / "program.py"
+    program.write_text(
+        f"import sys; import pipelines.cli.commands as package; package.__path__.append({str(folder)!r})\n"
+        "from pipelines.cli import main; sys.exit(main())",
         encoding="utf-8",
     )
-    zoo_ = (sys.executable, str(script))
-    assert run(*zoo_, "hello", "you\x1b[31m").stdout.split() == ["greeting", "Hello", r"you\x1b[31m"]
-    assert json.loads(run(*zoo_, "hello", "you", "--json").stdout) == {"greeting": "Hello you"}
-    assert re.search(r"^  hello +greet someone$", run(*zoo_, "--help").stdout, re.MULTILINE)
-    assert "did you mean hello?" in run(*zoo_, "helo", "you").stderr
+    python = (sys.executable, str(program))
+    assert json.loads(run(*python, "classes", str(DIGITS), "--json").stdout) == list("0123456789")
+    assert re.search(r"^  classes +list the classes of an export", run(*python, "--help").stdout, re.MULTILINE)
+    assert "did you mean classes?" in run(*python, "clases", "x").stderr
 
 
 def test_a_name_is_given_once_and_a_group_is_one_of_those():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import subprocess
@@ -62,7 +63,7 @@ def commands(name: str) -> list[list[str]]:
 
 
 def test_there_is_a_recipe_for_all_that_is_registered():
-    assert list(RECIPES) == ["my_model.py", "my_data.py", "my_claim.py", "my_provider.py"]
+    assert list(RECIPES) == ["my_model.py", "my_data.py", "my_claim.py", "my_provider.py", "my_command.py"]
     assert all(len(commands(name)) == 1 for name in RECIPES)
 
 
@@ -106,6 +107,14 @@ def test_the_provider_is_one_of_those_that_can_be_asked_for(folder):
     assert "install onnxruntime built with --use_xnnpack" in done.stderr
     assert called(*words[:-1], "cpu").returncode == 0
     assert "did you mean xnnpack" in called(*words[:-1], "xnnpak").stderr
+
+
+def test_the_command_is_listed_and_has_json(folder):
+    (command,) = commands("my_command.py")
+    words = [str(DIGITS) if word == "digits/lenet5" else word for word in command]
+    assert json.loads(called(*words).stdout) == list("0123456789")
+    assert re.search(r"^ +9  9 *$", called(*words[:-1]).stdout, re.MULTILINE)
+    assert "  classes     list the classes of an export" in called(words[0], "--help").stdout
 
 
 def test_the_map_of_the_code_is_the_order_that_is_enforced():

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     arguments.EXPORT,
     argument("paths", nargs="+", type=Path, metavar="IMAGE", help="an image, or a table as CSV"),
     arguments.PROVIDER.noted("default: auto"),
-    arguments.THREADS.noted("default: onnxruntime's choice"),
+    arguments.THREADS.noted("default: onnxruntime's choice", type=int),
     arguments.PRECISION.noted(
         "`zoo quantize` makes the files of the others; default: float32", choices=tuple(MODEL_FILES), default=FLOAT32
     ),
