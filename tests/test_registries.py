@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from recipes import moved_in
+from recipes import RECIPES, moved_in
 
+from pipelines.cli.registry import commands
 from pipelines.study.experiment import experiments
 from zoo.contract import MANIFEST_FILE
 from zoo.data import data_sets, load
@@ -137,7 +138,13 @@ FOLDERS = {
         "wider-is-better",
         "from pipelines.study import experiments as e; print(*(x.name for x in e()))",
     ),
+    "pipelines/cli/commands": (
+        "my_command.py",
+        "classes",
+        "from pipelines.cli.registry import commands as c; print(*(x.name for x in c()))",
+    ),
 }
+PROVIDER_LINE = re.search(r"^add_provider.*\n", RECIPES["my_provider.py"], re.MULTILINE).group()
 
 
 @pytest.fixture
@@ -172,11 +179,41 @@ def test_a_file_dropped_into_the_folder_is_found_and_a_broken_one_is_no_secret(c
     shutil.copy(added, copy / folder / "again.py")
     twice = listed(copy, code)
     assert twice.returncode != 0
-    assert f"are called '{name}': give one of them another name" in twice.stderr
+    assert f"are called '{name}'" in twice.stderr
     (copy / folder / "again.py").write_text("import nothing_of_that_name\n", encoding="utf-8")
     broken = listed(copy, code)
     assert broken.returncode != 0
     assert "No module named 'nothing_of_that_name'" in broken.stderr
+
+
+@pytest.mark.slow
+def test_all_tests_of_what_is_registered_pass_with_one_more_of_each(copy):
+    """A model, a data set, a claim and a command are a file each, a provider is a line; nothing else has changed."""
+    for path in ("tests", "docs", "README.md", "CONTRIBUTING.md"):
+        whole = shutil.copytree if (ROOT / path).is_dir() else shutil.copy
+        whole(ROOT / path, copy / path)
+    (copy / "exports").symlink_to(ROOT / "exports")
+    for folder, (recipe, name, _) in FOLDERS.items():
+        text = moved_in(recipe)  # under another name, as the recipe itself is tried there, too
+        for old in (name, name.replace("-", "_")):
+            text = text.replace(f'"{old}"', f'"{old}-too"').replace(f"def {old}(", f"def {old}_too(")
+        (copy / folder / "added.py").write_text(text, encoding="utf-8")
+    providers = copy / "zoo" / "runtime" / "providers.py"
+    text = providers.read_text(encoding="utf-8")
+    last = re.findall(r"^add_provider\(Provider\(.*\n", text, re.MULTILINE)[-1]
+    providers.write_text(text.replace(last, last + PROVIDER_LINE.replace("xnnpack", "other").replace("Xnnpack", "QNN")))
+    names = ("models", "registries", "commands", "cli", "public_surface", "ledger")
+    files = [*(f"tests/test_{name}.py" for name in names), "tests/runtime/test_providers.py"]
+    others = "not dropped and not bash_completes and not version_is_that"  # of copies, and of what is installed
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files, "-k", others],
+        cwd=copy,
+        env={**os.environ, "PYTHONPATH": str(copy)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
 
 
 def test_every_file_of_these_folders_registers_something():
@@ -185,6 +222,7 @@ def test_every_file_of_these_folders_registers_something():
     from zoo.data.registry import _loaders
 
     loaders = {loader.__module__ for loader in _loaders.values()}
-    for folder, found in zip(FOLDERS, (models, loaders, claims), strict=True):
+    called = {each.call.__module__ for each in commands()}
+    for folder, found in zip(FOLDERS, (models, loaders, claims, called), strict=True):
         files = {path.stem for path in (ROOT / folder).glob("*.py")} - {"__init__"}
         assert files <= {module.rpartition(".")[2] for module in found}
