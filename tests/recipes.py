@@ -13,4 +13,4 @@ RECIPES: dict[str, str] = dict(re.findall(r"^`(my_\w+\.py)`.*?:\n\n```python\n(.
 def moved_in(name: str) -> str:
     """A recipe as it moves into the package: without the two lines about `main`, and the import that they need."""
     code = RECIPES[name].replace("from pipelines.cli import main\n", "").replace("\n\nsys.exit(main())\n", "")
-    return re.sub(r"^import sys\n\n?", "", code, count=1, flags=re.M)
+    return re.sub(r"\n{3,}(?=from )", "\n\n", code.replace("import sys\n", "", 1))

@@ -196,7 +196,7 @@ def test_all_tests_of_what_is_registered_pass_with_one_more_of_each(copy):
     for folder, (recipe, name, _) in FOLDERS.items():
         text = moved_in(recipe)  # under another name, as the recipe itself is tried there, too
         for old in (name, name.replace("-", "_")):
-            text = text.replace(f'"{old}"', f'"{old}-too"').replace(f"def {old}(", f"def {old}_too(")
+            text = text.replace(f'"{old}"', f'"another-{old}"').replace(f"def {old}(", f"def another_{old}(")
         (copy / folder / "added.py").write_text(text, encoding="utf-8")
     providers = copy / "zoo" / "runtime" / "providers.py"
     text = providers.read_text(encoding="utf-8")
