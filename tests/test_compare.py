@@ -188,7 +188,7 @@ def test_an_export_without_metrics_is_told(exports, tmp_path):
     manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
     del manifest["metrics"]["test_accuracy_low"]
     (folder / MANIFEST_FILE).write_text(json.dumps(manifest), encoding="utf-8")
-    with pytest.raises(ExportError, match="lacks the figure 'test_accuracy_low'"):
+    with pytest.raises(ExportError, match="lacks the metric 'test_accuracy_low'"):
         compare([folder])
 
 

@@ -28,7 +28,7 @@ SOFTMAX = ROOT / "tests" / "runtime" / "fixture" / "digits" / "softmax"
 TRAINED = {
     "softmax": ("dense", 0.845, 7_850.0),
     "mlp-small": ("dense", 0.901, 235_146.0),
-    "mlp-taught": ("dense", 0.915, 235_146.0),
+    "mlp-distilled": ("dense", 0.915, 235_146.0),
     "conv-small": ("conv", 0.9455, 87_050.0),
     "lenet5": ("hybrid", 0.917, 61_706.0),
 }
@@ -59,7 +59,7 @@ def _own(model):
 def exports(tmp_path):
     folder = tmp_path / "exports"
     for model, (family, accuracy, parameters) in TRAINED.items():
-        recipe = {"teacher": "conv-small"} if model == "mlp-taught" else None
+        recipe = {"teacher": "conv-small"} if model == "mlp-distilled" else None
         put(
             folder,
             model,
@@ -171,12 +171,12 @@ def test_the_best_of_ours_stands_beside_the_published(exports):
     assert cells(page, "DenseNet-BC")[3:7] == ["[conv-small](fashion-mnist/conv-small/)", "87,050", "94.55%", "-0.85"]
 
 
-def test_a_taught_model_is_marked_and_does_not_hide_the_best_that_was_not(exports):
+def test_a_distilled_model_is_marked_and_does_not_hide_the_best_that_was_not(exports):
     page = page_of(exports)
-    assert cells(page, "dense | [mlp-taught]")[11] == "conv-small"
-    taught, alone = cells(page, "dense, 1 M parameters |"), cells(page, "dense, 1 M parameters, no teacher")
-    assert taught[4].endswith(", taught by conv-small")
-    assert (taught[6:9], alone[6:9]) == (
+    assert cells(page, "dense | [mlp-distilled]")[11] == "conv-small"
+    distilled, alone = cells(page, "dense, 1 M parameters |"), cells(page, "dense, 1 M parameters, not distilled")
+    assert distilled[4].endswith(", distilled from conv-small")
+    assert (distilled[6:9], alone[6:9]) == (
         ["91.50%", "+1.50", "yes"],
         ["90.10%", "+0.10, within the interval", "no, 0.90 short"],
     )
@@ -192,7 +192,7 @@ def test_each_data_set_has_a_chart_with_words(exports):
             assert image.width > 1000
     words = re.findall(r"!\[(.+?)\]\((\S+)\)", made.page.read_text(encoding="utf-8"))
     assert [file for _, file in words] == ["fashion-mnist/accuracy.png", "digits/accuracy.png"]
-    assert "dense from softmax 84.50% with 7,850 parameters to mlp-taught 91.50%" in words[0][0]
+    assert "dense from softmax 84.50% with 7,850 parameters to mlp-distilled 91.50%" in words[0][0]
     assert "of 1 model against" in words[1][0]
 
 

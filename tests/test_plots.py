@@ -142,8 +142,8 @@ def test_names_that_no_font_has_become_numbers():
     assert short_names(["a", "\U000f0000", "  "], 12) == ["a", "class 1", "class 2"]
 
 
-def test_latency_is_told_in_microseconds(tmp_path):
-    assert "lenet5 (hybrid): 91.00% (90.00% to 92.00%) with 61,706 parameters, 40 µs an answer" in comparison(
+def test_latency_is_in_microseconds(tmp_path):
+    assert "lenet5 (hybrid): 91.00% (90.00% to 92.00%) with 61,706 parameters, 40 µs per image" in comparison(
         tmp_path / "comparison.png", [ROW]
     )
 

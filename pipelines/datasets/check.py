@@ -16,7 +16,7 @@ from zoo.errors import DataError
 def data_check(
     path: Path, *, label: str | None = None, groups: str | None = None, page: Path | None = None
 ) -> Report | TableReport:
-    """Look at every image of a folder, a table of files or a file of arrays, or at every row of a table, and tell.
+    """Check every image of a folder, a table of files or a file of arrays, or every row of a table of values.
 
     label: of a table of values, the column that holds the class. groups: as `train` takes it. page: where to write the
     report on images as HTML, too.

@@ -1,4 +1,4 @@
-"""`zoo gc`: what nobody needs any more, told first, and removed only when asked to."""
+"""`zoo gc`: what nobody needs any more: listed first, and removed only on request."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Leftover:
 
 @dataclass(frozen=True)
 class Collected:
-    """What may go and what stays, and whether the former was removed (removed) or only told."""
+    """What may go and what stays, and whether the former was removed (removed) or only listed."""
 
     removed: bool
     leftovers: tuple[Leftover, ...]
@@ -90,7 +90,7 @@ def _checkpoints(deleted: set[str], days: float) -> Iterator[tuple[Leftover, boo
         elif status[run_id] == "FINISHED":
             reason, goes = "its run is finished", True
         elif status[run_id] == "RUNNING":
-            continue  # or killed: `zoo runs --stale` tells
+            continue  # or killed: `zoo runs --stale` finds out
         else:
             reason, goes = f"its run was {status[run_id].lower()} {age:.0f} days ago", age > days
         yield Leftover("checkpoint", run_id, (folder,), _size(folder), reason), goes

@@ -18,7 +18,7 @@ class Synced:
 
 
 def sync() -> tuple[Synced, ...]:
-    """Send what waits in mlruns/outbox, each run's records in order, and say what became of each.
+    """Send what waits in mlruns/outbox, each run's records in order, and report what became of each.
 
     A run that is being trained sends its own. Raises TrackingError where the store is away.
     """

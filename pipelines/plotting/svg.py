@@ -90,7 +90,7 @@ class Chart:
     joined: bool = True
 
     def rows(self) -> list[list[str]]:
-        """The same as a table, for who can't see it: a head, then a row for each point."""
+        """The same as a table, for those who can't see it: a head, then a row for each point."""
         head = ["", self.x, self.y, "95 % interval"]
         body = [
             [line.name, self._place(x), _number(mean), f"{_number(low)} to {_number(high)}" if low < high else ""]
@@ -151,16 +151,16 @@ class Chart:
         dash = f' stroke-dasharray="{DASHES[line.dash]}"' if line.dash else ""
         parts = [f'<path d="M{path}" fill="none" stroke="{color}" stroke-width="2"{dash}/>'] if self.joined else []
         for x, mean, low, high in points:
-            left, told = across.at(x) + aside, f"{line.name}, {self._place(x)}: {_number(mean)}"
+            left, text = across.at(x) + aside, f"{line.name}, {self._place(x)}: {_number(mean)}"
             if low < high:
-                told += f" (95 %: {_number(low)} to {_number(high)})"
+                text += f" (95 %: {_number(low)} to {_number(high)})"
                 bottom = max(low, down.low) if self.log_y else low
                 parts.append(
                     f'<path d="M{left:.1f} {down.at(bottom):.1f}V{down.at(high):.1f}" stroke="{color}" '
                     'stroke-width="1.2"/>'
                 )
             kind = marker if len(points) <= MARKED else "spot"
-            parts.append(_marker(kind, left, down.at(mean), color, told, hollow=line.dash > 0))
+            parts.append(_marker(kind, left, down.at(mean), color, text, hollow=line.dash > 0))
         return parts
 
 
@@ -214,11 +214,11 @@ class Front:
         places = [(across.at(p.x), down.at(p.y)) for p in self.points]
         for p, (x, y) in zip(self.points, places, strict=True):
             color, marker = FAMILY_COLORS.get(p.family, GRAY), FAMILY_MARKERS.get(p.family, "triangle")
-            told = f"{p.name}: {p.y:.2f} (95 %: {p.low:.2f} to {p.high:.2f}), {self.x} {_number(p.x)}"
-            told += "; none is better in both" if p in best else ""
+            text = f"{p.name}: {p.y:.2f} (95 %: {p.low:.2f} to {p.high:.2f}), {self.x} {_number(p.x)}"
+            text += "; none is better in both" if p in best else ""
             ends = f"M{x:.1f} {down.at(p.low):.1f}V{down.at(p.high):.1f}"
             parts.append(f'<path d="{ends}" stroke="{color}" stroke-width="1.2"/>')
-            parts.append(_marker(marker, x, y, color, told))
+            parts.append(_marker(marker, x, y, color, text))
         return "\n".join([*parts, *_names([p.name for p in self.points], places), "</svg>"])
 
 
@@ -346,9 +346,9 @@ class _Axis:
         return [k * step for k in range(math.ceil(self.low / step), math.floor(self._high / step) + 1)]
 
 
-def _marker(kind: str, x: float, y: float, color: str, told: str = "", *, hollow: bool = False) -> str:
-    """A shape. told: under the pointer."""
-    title = f"<title>{escape(told)}</title>" if told else ""
+def _marker(kind: str, x: float, y: float, color: str, text: str = "", *, hollow: bool = False) -> str:
+    """A shape. text: under the pointer."""
+    title = f"<title>{escape(text)}</title>" if text else ""
     if kind in ("circle", "spot"):
         shape = f'circle cx="{x:.1f}" cy="{y:.1f}" r="4.5"' + (' class="spot"' if kind == "spot" else "")
     else:

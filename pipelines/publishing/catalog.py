@@ -1,4 +1,4 @@
-"""What each export in a folder says of itself, flat: one row a manifest. Nothing is measured, no model is loaded."""
+"""What each export in a folder records, flat: one row a manifest. Nothing is measured, no model is loaded."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from zoo.contract import CARD_FILE, FLOAT32, MANIFEST_FILE, MODEL_FILE, MODEL_FI
 
 
 @dataclass(frozen=True)
-class FewerBits:
-    """An export's file of another precision, by the manifest; None for a figure that it doesn't hold.
+class Quantized:
+    """An export's file of another precision, by the manifest; None for a metric that it doesn't hold.
 
     accuracy: on the whole test set, 0..1. difference: of it from the float32 file's, on the same images; low, high:
     its 95% interval. same: share of the test images with the same answer. size: bytes. speedups: how many times as
@@ -31,13 +31,13 @@ class FewerBits:
 
 @dataclass(frozen=True)
 class Shipped:
-    """An export by its manifest; None for a figure that the manifest doesn't hold.
+    """An export by its manifest; None for a metric that the manifest doesn't hold.
 
-    folder: where it lies. receptive_field: side in pixels of what one feature sees, 0 for the whole image. accuracy:
+    folder: where it lies. receptive_field: of one feature, the side in pixels, 0 for the whole image. accuracy:
     of the shipped file on the whole test set, 0..1; low, high: its 95% interval. seeds: accuracy by seed, where several
     were trained. robust_accuracy: mean over corrupted test images, 0..1. size: of model.onnx, bytes. teacher: the
-    model whose answers it learned from. card: whether there is one in the folder. label_column: of a table, the column
-    that held the class. source: the trained model that it started from, "" for none. fewer_bits: its files of other
+    model that it was distilled from. card: whether there is one in the folder. label_column: of a table, the column
+    that held the class. source: the trained model that it started from, "" for none. quantized: its files of other
     precisions.
     """
 
@@ -60,7 +60,7 @@ class Shipped:
     card: bool
     label_column: str = ""
     source: str = ""
-    fewer_bits: tuple[FewerBits, ...] = ()
+    quantized: tuple[Quantized, ...] = ()
 
     @property
     def name(self) -> str:
@@ -103,27 +103,27 @@ def _shipped(folder: Path, manifest: Manifest) -> Shipped:
         card=manifest.file(CARD_FILE) is not None,
         label_column=metadata.label_column,
         source=str(metadata.source.get("name", "")),
-        fewer_bits=tuple(_fewer_bits(manifest, precision) for precision in manifest.precisions if precision != FLOAT32),
+        quantized=tuple(_quantized(manifest, precision) for precision in manifest.precisions if precision != FLOAT32),
     )
 
 
-def _fewer_bits(manifest: Manifest, precision: str) -> FewerBits:
+def _quantized(manifest: Manifest, precision: str) -> Quantized:
     file = manifest.file(MODEL_FILES[precision])
 
-    def figure(name: str) -> float | None:
+    def metric(name: str) -> float | None:
         return manifest.metrics.get(f"{precision}_{name}")
 
-    return FewerBits(
+    return Quantized(
         precision=precision,
         size=file.size if file else 0,
-        accuracy=figure("accuracy"),
-        difference=figure("accuracy_difference"),
-        low=figure("accuracy_difference_low"),
-        high=figure("accuracy_difference_high"),
-        same=figure("same_top_class"),
-        speedups=(figure("speedup_1"), figure("speedup_64")),
+        accuracy=metric("accuracy"),
+        difference=metric("accuracy_difference"),
+        low=metric("accuracy_difference_low"),
+        high=metric("accuracy_difference_high"),
+        same=metric("same_top_class"),
+        speedups=(metric("speedup_1"), metric("speedup_64")),
     )
 
 
-def _whole(figure: float | None) -> int | None:
-    return None if figure is None else int(figure)
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)

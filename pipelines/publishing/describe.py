@@ -24,7 +24,7 @@ def describe(
     Raises ModelError for an unknown model, or one that can't be built for the images or the table; DataError where
     the data can't be read.
     """
-    family = definition(model).family  # before anything is read: a mistyped name is told at once
+    family = definition(model).family  # before anything is read: a mistyped name is reported at once
     if data is None:
         return ledger(model, *size, channels, classes)
     data_set = read_data(data, label=label)

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from pipelines.core.provenance.plan import LEARNED_AS_THEY_ARE
 from pipelines.core.support.markdown import filled, plain, points, row, table
-from pipelines.publishing.catalog import FewerBits, Shipped, read_shipped
+from pipelines.publishing.catalog import Quantized, Shipped, read_shipped
 from pipelines.publishing.literature import PUBLISHED, TARGETS, Published, Target
 from pipelines.training.schedule import OF_A_SOURCE
 from zoo.contract import CARD_FILE
@@ -39,7 +39,7 @@ class Gallery:
 
 
 def gallery(exports: Path = Path("exports")) -> Gallery:
-    """Write the page and its charts into the folder of exports; they show what the manifests there say.
+    """Write the page and its charts into the folder of exports; they show what the manifests there record.
 
     Same manifests, same bytes, whole or not at all. Raises ExportError where there is no export, a damaged one, or one
     of an unknown family, and where the folder can't be written.
@@ -72,7 +72,7 @@ def export_row(export: Shipped) -> str:
 
 def precision_rows(export: Shipped) -> list[str]:
     """The lines of the page that an export's files of other precisions have."""
-    return [row(read(export, found) for _, read in _PRECISION_COLUMNS) for found in export.fewer_bits]
+    return [row(read(export, found) for _, read in _PRECISION_COLUMNS) for found in export.quantized]
 
 
 _HEAD = "\n\n".join(
@@ -84,21 +84,21 @@ _HEAD = "\n\n".join(
             to its card: how to load it, where it fails, how it was made.
         """),
         filled("""
-            Sees: the square of pixels that one feature can depend on, in theory; all, where it is the whole image.
-            95% interval: Wilson's, over the test images. Over seeds: mean and standard deviation of the test accuracy
-            of so many trainings, of which one is shipped. Robust: accuracy on corrupted test images. Calibration
-            error: expected, in 15 bins. Taught by: the model learned from that one's answers, too (distillation).
+            Receptive field: the square of pixels that one feature can depend on, in theory; all, where it is the whole
+            image. 95% interval: Wilson's, over the test images. Over seeds: mean and standard deviation of the test
+            accuracy of so many trainings, of which one is shipped. Robust: accuracy on corrupted test images.
+            Calibration error: expected, in 15 bins. Distilled from: the model also learned from that one's predictions.
         """),
     ]
 )
 
 
-_FEWER_BITS = filled("""
+_QUANTIZED = filled("""
     Files that `zoo quantize` made beside the float32 ones, under the same contract. Points: of accuracy, against
-    float32 on the same test images, with Newcombe's interval for pairs. Same answer: as the float32 file's. Speed:
-    how many times as fast as it in onnxruntime, in turns on one thread of a processor with AVX-512 VNNI. A model with
-    fewer than a million multiply-accumulates has none: gathering bytes takes longer there than multiplying them saves,
-    and it is slower than in float32.
+    float32 on the same test images, with Newcombe's interval for pairs. Same class: predicted as by the float32 file.
+    Speed: how many times as fast as it in onnxruntime, in turns on one thread of a processor with AVX-512 VNNI. A model
+    with fewer than a million multiply-accumulates has none: gathering bytes takes longer there than multiplying them
+    saves, and it is slower than in float32.
 """)
 
 
@@ -127,9 +127,9 @@ def _section(name: str, shipped: Sequence[Shipped], chart: Path, words: str) -> 
         f"![{plain(words)}]({quote(chart.as_posix())})",
         table([column for column, _ in _COLUMNS], map(export_row, shipped)),
     ]
-    fewer = [row for export in shipped for row in precision_rows(export)]
-    if fewer:
-        parts += ["### In fewer bits", _FEWER_BITS, table([column for column, _ in _PRECISION_COLUMNS], fewer)]
+    quantized = [row for export in shipped for row in precision_rows(export)]
+    if quantized:
+        parts += ["### Quantized", _QUANTIZED, table([column for column, _ in _PRECISION_COLUMNS], quantized)]
     if name in TARGETS:
         parts += ["### What we aim at", _targets(TARGETS[name], PUBLISHED[name], shipped)]
     if name in PUBLISHED:
@@ -153,7 +153,7 @@ def _link(export: Shipped) -> str:
     return f"[{plain(export.model)}]({folder}/{CARD_FILE if export.card else ''})"
 
 
-def _sight(export: Shipped) -> str:
+def _receptive_field(export: Shipped) -> str:
     if export.receptive_field is None:
         return ""
     return f"{export.receptive_field}×{export.receptive_field}" if export.receptive_field else "all"
@@ -203,14 +203,14 @@ _COLUMNS: tuple[tuple[str, Callable[[Shipped], str]], ...] = (
     ("model", _link),
     (">parameters", lambda export: _count(export.parameters)),
     (">multiply-accumulates", lambda export: _count(export.multiply_accumulates)),
-    (">sees", _sight),
+    (">receptive field", _receptive_field),
     (">test accuracy", lambda export: _share(export.accuracy)),
     (">95% interval", _interval),
     (">over seeds", _over_seeds),
     (">robust", lambda export: _share(export.robust_accuracy)),
     (">calibration error", lambda export: _share(export.calibration_error)),
     (">size", lambda export: f"{export.size / 1000:,.0f} kB"),
-    ("taught by", lambda export: plain(export.teacher or "")),
+    ("distilled from", lambda export: plain(export.teacher or "")),
     ("made by", _command),
 )
 
@@ -219,17 +219,17 @@ def _speed(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}×"
 
 
-def _span(found: FewerBits) -> str:
+def _span(found: Quantized) -> str:
     return "" if found.low is None else f"{points(found.low)} to {points(found.high)}"
 
 
-_PRECISION_COLUMNS: tuple[tuple[str, Callable[[Shipped, FewerBits], str]], ...] = (
+_PRECISION_COLUMNS: tuple[tuple[str, Callable[[Shipped, Quantized], str]], ...] = (
     ("model", lambda export, _: _link(export)),
     ("precision", lambda _, found: found.precision),
     (">test accuracy", lambda _, found: _share(found.accuracy)),
     (">points", lambda _, found: points(found.difference)),
     (">95% interval", lambda _, found: _span(found)),
-    (">same answer", lambda _, found: _share(found.same)),
+    (">same class", lambda _, found: _share(found.same)),
     (">size", lambda _, found: f"{found.size / 1000:,.0f} kB"),
     (">of float32", lambda export, found: f"{found.size / export.size:.0%}" if export.size else ""),
     (">speed, one image", lambda _, found: _speed(found.speedups[0])),
@@ -241,7 +241,7 @@ _PRECISION_COLUMNS: tuple[tuple[str, Callable[[Shipped, FewerBits], str]], ...] 
 
 
 def _targets(targets: Sequence[Target], published: Sequence[Published], shipped: Sequence[Shipped]) -> str:
-    """A line for each budget: the best of ours in it; where that one was taught, the best that wasn't as well."""
+    """A line for each budget: the best of ours in it; where that one was distilled, the best that wasn't as well."""
     results = {result.name: result for result in published}
     lines = []
     for target in targets:
@@ -251,7 +251,7 @@ def _targets(targets: Sequence[Target], published: Sequence[Published], shipped:
         lines.append(_target_row(budget, target, results.get(target.published or ""), best))
         if best is not None and best.teacher:
             alone = _best([export for export in ours if not export.teacher], target.parameters)
-            lines.append(_target_row(f"{budget}, no teacher", target, results.get(target.published or ""), alone))
+            lines.append(_target_row(f"{budget}, not distilled", target, results.get(target.published or ""), alone))
     columns = (
         "at most",
         "published",
@@ -274,7 +274,7 @@ def _target_row(budget: str, target: Target, result: Published | None, best: Shi
         reached = "stretch"
     else:
         reached = "yes" if best.accuracy >= target.least else f"no, {100 * (target.least - best.accuracy):.2f} short"
-    link = f"{_link(best)}, taught by {plain(best.teacher)}" if best.teacher else _link(best)
+    link = f"{_link(best)}, distilled from {plain(best.teacher)}" if best.teacher else _link(best)
     metrics = (_count(best.parameters), f"{best.accuracy:.2%}", _ahead(best, result) if result else "")
     return row((budget, anchor, *aims, link, *metrics, reached, _command(best)))
 
@@ -301,10 +301,10 @@ def _best(shipped: Sequence[Shipped], parameters: int) -> Shipped | None:
 
 
 def _ahead(best: Shipped, result: Published) -> str:
-    """Points of accuracy, and whether the test images are enough to tell the two apart."""
-    told = f"{100 * (best.accuracy - result.accuracy):+.2f}"
+    """Points of accuracy, and whether the test images are enough to distinguish the two."""
+    difference = f"{100 * (best.accuracy - result.accuracy):+.2f}"
     inside = best.low is not None and best.high is not None and best.low <= result.accuracy <= best.high
-    return f"{told}, within the interval" if inside else told
+    return f"{difference}, within the interval" if inside else difference
 
 
 def _short(number: int | None) -> str:

@@ -18,7 +18,7 @@ from zoo.models.registry import Family
 
 @dataclass(frozen=True)
 class ListedModel:
-    """A registered model and one export of it; a model that isn't shipped has None for all that an export says.
+    """A registered model and one export of it; a model that isn't shipped has None for all that an export records.
 
     receptive_field: of one feature, the side in pixels, 0 for the whole image. accuracy: of the shipped file on
     the whole test set, 0..1. mean_accuracy, spread: over so many seeds, where there are several. size: of the file in
@@ -100,7 +100,7 @@ def _all_rows(shipped: Sequence[Shipped]) -> list[ListedModel]:
 
 
 def _row(export: Shipped, family: str, summary: str) -> ListedModel:
-    int8 = next((found for found in export.fewer_bits if found.precision == INT8), None)
+    int8 = next((found for found in export.quantized if found.precision == INT8), None)
     return ListedModel(
         name=export.model,
         family=family,

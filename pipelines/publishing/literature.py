@@ -11,7 +11,7 @@ from zoo.models.registry import Family
 class Published:
     """A result that somebody reported.
 
-    parameters: None where nobody said how many, 0 for people. accuracy: on the test set, 0..1. source: as Markdown.
+    parameters: None where they weren't published, 0 for people. accuracy: on the test set, 0..1. source: as Markdown.
     """
 
     name: str

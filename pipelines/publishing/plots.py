@@ -55,10 +55,10 @@ def costs(figure: Figure, shipped: Sequence[Shipped], published: Sequence[Publis
     known = [result for result in published if result.parameters]
     sized = [
         *((_published(result), result.name) for result in known),
-        *((_point(export, export.parameters), _told(export)) for export in shipped if export.parameters),
+        *((_point(export, export.parameters), _label(export)) for export in shipped if export.parameters),
     ]
     counted = [
-        (_point(export, export.multiply_accumulates), _told(export))
+        (_point(export, export.multiply_accumulates), _label(export))
         for export in shipped
         if export.multiply_accumulates
     ]
@@ -68,9 +68,9 @@ def costs(figure: Figure, shipped: Sequence[Shipped], published: Sequence[Publis
         ax.margins(x=0.1)
         for people in (result for result in published if result.parameters == 0):
             ax.axhline(people.accuracy, color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
-            told, place = f"{people.name} {people.accuracy:.1%}", (1, people.accuracy)
+            text, place = f"{people.name} {people.accuracy:.1%}", (1, people.accuracy)
             beside: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "color": QUIET, "fontsize": 8}
-            ax.annotate(told, place, (0, 4), ("axes fraction", "data"), **beside)
+            ax.annotate(text, place, (0, 4), ("axes fraction", "data"), **beside)
     drawn = [point for points in (sized, counted) for point, _ in points]
     _accuracy_axis(left, [*(a for point in drawn for a in (point.low, point.high)), *(r.accuracy for r in published)])
     left.set(xlabel="parameters", title="Test accuracy, with 95% intervals; errors on a log scale")
@@ -96,8 +96,8 @@ def _published(result: Published) -> Point:
     return Point(result.parameters or 0, result.accuracy, result.accuracy, result.accuracy, QUIET, "o", 5)
 
 
-def _told(export: Shipped) -> str:
-    return f"{export.model}, taught" if export.teacher else export.model
+def _label(export: Shipped) -> str:
+    return f"{export.model}, distilled" if export.teacher else export.model
 
 
 def _accuracy_axis(ax: Axes, accuracies: Sequence[float]) -> None:
@@ -132,7 +132,7 @@ def _accuracy(weight: NDArray[np.floating]) -> NDArray[np.floating]:
 
 def _words(shipped: Sequence[Shipped], known: Sequence[Published]) -> str:
     """The smallest and the best model of each family, in numbers."""
-    told = []
+    parts = []
     for family in FAMILY_COLORS:
         ours = [export for export in shipped if export.family == family and export.parameters]
         if ours:
@@ -141,8 +141,8 @@ def _words(shipped: Sequence[Shipped], known: Sequence[Published]) -> str:
             ends = dict.fromkeys(
                 f"{e.model} {e.accuracy:.2%} with {e.parameters:,} parameters" for e in (smallest, best)
             )
-            told.append(f"{family} from {' to '.join(ends)}" if len(ends) > 1 else f"{family}: {next(iter(ends))}")
+            parts.append(f"{family} from {' to '.join(ends)}" if len(ends) > 1 else f"{family}: {next(iter(ends))}")
     models = f"{len(shipped)} model{'s' * (len(shipped) > 1)}"
     beside = f", beside {len(known)} published results" if known else ""
     axes = "against parameters and against multiply-accumulates"
-    return f"Test accuracy of {models} {axes}{beside}; {'; '.join(told)}."
+    return f"Test accuracy of {models} {axes}{beside}; {'; '.join(parts)}."

@@ -2,9 +2,9 @@
 
 The gates, all of which have to be passed before anything is written:
 
-parity    the export keeps each promise that `zoo verify` checks, and answers as Keras does on every test image
-accuracy  on the same test images as the version that holds the alias: refused where fewer are right, and McNemar's
-          test says that this is no chance (p < 0.05). With a margin: where the lower end of the difference's 95 %
+parity    the export keeps each promise that `zoo verify` checks, and predicts what Keras does on every test image
+accuracy  on the same test images as the version that holds the alias: refused where fewer are correct, and McNemar's
+          test shows that this is no chance (p < 0.05). With a margin: where the lower end of the difference's 95 %
           interval (Newcombe) is below it, so that what isn't known well enough is refused, too
 latency   the median for one image, or row, on one thread, within the budget, if there is one
 size      of model.onnx, within the budget, if there is one
@@ -219,10 +219,10 @@ def _parity(folder: Path, manifest: Manifest, data: str | None) -> Gate:
     except VerificationError as error:
         return Gate("parity", str(error).replace(f"{folder}/", "").replace(f"{folder}", "the export"), wanted, False)
     if found.accuracy is None:
-        told = f"not checked: {manifest.metadata.data_set!r} is no known data set, name where it lies by --data"
-        return Gate("parity", told, wanted, False)
-    told = f"{len(found.checks)} checks kept, {largest:.0e} from Keras"
-    return Gate("parity", told, wanted, largest <= PARITY_TOLERANCE)
+        result = f"not checked: {manifest.metadata.data_set!r} is no known data set, name where it lies by --data"
+        return Gate("parity", result, wanted, False)
+    result = f"{len(found.checks)} checks kept, {largest:.0e} from Keras"
+    return Gate("parity", result, wanted, largest <= PARITY_TOLERANCE)
 
 
 def _accuracy(
@@ -231,7 +231,7 @@ def _accuracy(
     if old is None or before is None:
         return Gate("accuracy", f"{new.metadata.test_accuracy:.2%}", "none to compare with: the first one", True)
     holder = f"version {before.number}"
-    wanted = f"not fewer right than {holder}, beyond chance (p < {SIGNIFICANT})"
+    wanted = f"not fewer correct than {holder}, beyond chance (p < {SIGNIFICANT})"
     if margin is not None:
         wanted = f"at most {margin:g} points below {holder}, for sure (95% interval)"
     try:
@@ -242,17 +242,17 @@ def _accuracy(
         reason = f"{holder} knows other classes, or was tested on other images: take the alias from it in `zoo ui`"
     if tests is None:
         return Gate("accuracy", f"can't be compared ({reason})", wanted, False)
-    right = [
+    correct = [
         answers_of(classifier, test.inputs)[1].argmax(axis=1) == test.labels
         for classifier, test in zip((new, old), tests, strict=True)
     ]
-    found = paired_test(*right)
-    told = (
-        f"{right[0].mean():.2%} against {right[1].mean():.2%}: {100 * found.difference:+.2f} points "
+    found = paired_test(*correct)
+    result = (
+        f"{correct[0].mean():.2%} against {correct[1].mean():.2%}: {100 * found.difference:+.2f} points "
         f"({100 * found.low:+.2f} to {100 * found.high:+.2f}), p = {found.p:.2g}, {found.images:,} images"
     )
     worse = found.difference < 0 and found.p < SIGNIFICANT
-    return Gate("accuracy", told, wanted, not worse if margin is None else found.low >= -margin / 100)
+    return Gate("accuracy", result, wanted, not worse if margin is None else found.low >= -margin / 100)
 
 
 def _same_test(new: Metadata, old: Metadata, data: str | None) -> tuple[Split, Split] | None:

@@ -72,7 +72,7 @@ def _export_of(name: str | os.PathLike[str], exports: Path) -> Path:
         from pipelines.exporting.export import export  # TensorFlow, seconds
 
         return export(os.fspath(name), exports=exports).folder
-    # `--exports` says where names are looked up, as ZOO_EXPORTS does.
+    # `--exports` is where names are looked up, as ZOO_EXPORTS does.
     return exports / name if (exports / name).is_dir() and not Path(name).exists() else find_export(name)
 
 
@@ -151,14 +151,14 @@ def _notes(name: str, metadata: Metadata) -> str:
     if metadata.columns:
         imports, shape = "import json, urllib.request", [1, len(metadata.columns)]
         made = f"values = [0.0] * {len(metadata.columns)}  # one for each column"
-        asked = f'"datatype": "FP32", "shape": {shape}, "data": values'
+        request = f'"datatype": "FP32", "shape": {shape}, "data": values'
         columns = ", ".join(plain(column.name) for column in metadata.columns)
         takes = f"It takes `features`, in this order: {columns}."
     else:
         imports = "import json, urllib.request\nimport numpy, PIL.Image"
         mode, axes = ("L", "[None, ..., None]") if metadata.channels == 1 else ("RGB", "[None]")
         made = f'image = numpy.asarray(PIL.Image.open("image.png").convert("{mode}")){axes}  # [1, H, W, C] uint8'
-        asked = '"datatype": "UINT8", "shape": image.shape, "data": image.ravel().tolist()'
+        request = '"datatype": "UINT8", "shape": image.shape, "data": image.ravel().tolist()'
         size = f"{metadata.height}x{metadata.width}"
         takes = (
             "It takes `images`, raw pixels, and scales them by itself. On a processor they may have any size and are "
@@ -182,12 +182,12 @@ differ from the verified ones by more than 1e-4.
 {imports}
 
 {made}
-asked = {{
-    "inputs": [{{"name": "{metadata.input.name}", {asked}}}],
+request = {{
+    "inputs": [{{"name": "{metadata.input.name}", {request}}}],
     "outputs": [{{"name": "{PROBABILITIES}", "parameters": {{"classification": 3}}}}],
 }}
 url = "http://localhost:8000/v2/models/{name}/infer"
-answer = json.load(urllib.request.urlopen(url, json.dumps(asked).encode()))
+answer = json.load(urllib.request.urlopen(url, json.dumps(request).encode()))
 print(answer["outputs"][0]["data"])  # the three likeliest, each as "probability:index:label"
 ```
 

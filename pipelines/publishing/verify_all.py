@@ -1,4 +1,4 @@
-"""`zoo verify --all`: every shipped figure of accuracy is found again by running the shipped file."""
+"""`zoo verify --all`: every shipped accuracy is measured again by running the shipped file."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def check_page(export: Shipped, page: Path, lines: list[str]) -> str:
     for line in precision_rows(export):
         if line not in lines:
             raise VerificationError(
-                f"{page} has no line for a file of {export.name} in fewer bits with the metrics of its manifest: write "
+                f"{page} has no line for a quantized file of {export.name} with the metrics of its manifest: write "
                 "it again by `zoo gallery`"
             )
     return f"{page.name} beside it has the same metrics"
@@ -86,8 +86,8 @@ def check_nothing_else(shipped: tuple[Shipped, ...], page: Path, lines: list[str
     """The page lists no export that isn't there, and each once."""
     expected = {line for export in shipped for line in (export_row(export), *precision_rows(export))}
     a_model = rf"\| ({'|'.join(FAMILIES)}) \| \["
-    in_fewer_bits = rf"\| \[[^|]* \| ({'|'.join(MODEL_FILES)}) \|"
-    listed = [line for line in lines if re.match(f"{a_model}|{in_fewer_bits}", line)]
+    quantized = rf"\| \[[^|]* \| ({'|'.join(MODEL_FILES)}) \|"
+    listed = [line for line in lines if re.match(f"{a_model}|{quantized}", line)]
     for line in listed:
         if line not in expected or listed.count(line) > 1:
             name = re.sub(r".*?\[(.*?)\]\((.*?)\).*", r"\2", line)

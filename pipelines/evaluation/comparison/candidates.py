@@ -52,7 +52,7 @@ def find_candidates(named: Sequence[str | os.PathLike[str]], into: Path) -> list
     into: a folder for the exports that runs hold.
     Raises ExportError or TrackingError where nothing is found, or what is found is damaged.
     """
-    return _told_apart([found for each in named for found in _meant(each, into)])
+    return _distinct([found for each in named for found in _meant(each, into)])
 
 
 def run_of(candidate: Candidate) -> TrackedRun | None:
@@ -109,7 +109,7 @@ def _of_run(run: TrackedRun, into: Path) -> Candidate:
     return replace(exported, run=run)
 
 
-def _told_apart(found: Sequence[Candidate]) -> list[Candidate]:
+def _distinct(found: Sequence[Candidate]) -> list[Candidate]:
     names = [each.name for each in found]
     if len(set(names)) < len(names):
         several = {name for name, count in Counter(names).items() if count > 1}

@@ -103,7 +103,7 @@ def _row(candidate: Candidate, latency: float) -> Row:
             spread=spread(metrics),
         )
     except KeyError as error:
-        raise ExportError(f"{folder} lacks the figure {error}, there is nothing to compare: export it again") from None
+        raise ExportError(f"{folder} lacks the metric {error}, there is nothing to compare: export it again") from None
 
 
 def _unexported(name: str, run: TrackedRun) -> Unexported:
@@ -122,9 +122,9 @@ def _unexported(name: str, run: TrackedRun) -> Unexported:
 
 
 def _without_export(run: Unexported) -> str:
-    told = f"{run.name} has no export, so that its latency, its size and its pairs are missing: "
+    missing = f"{run.name} has no export, so that its latency, its size and its pairs are missing: "
     if run.status != "FINISHED":
-        return f"{told}it is {run.status}, `zoo train --resume {run.run[:8]}` goes on with it"
+        return f"{missing}it is {run.status}, `zoo train --resume {run.run[:8]}` goes on with it"
     if run.accuracy is None:
-        return f"{told}`zoo evaluate {run.run[:8]}` and `zoo export {run.run[:8]}` bring them, and its test accuracy"
-    return f"{told}`zoo export {run.run[:8]}` brings them"
+        return f"{missing}`zoo evaluate {run.run[:8]}` and `zoo export {run.run[:8]}` bring them, and its test accuracy"
+    return f"{missing}`zoo export {run.run[:8]}` brings them"

@@ -7,20 +7,18 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from pipelines import tracking
 from pipelines.evaluation.comparison.candidates import Candidate, run_of
 from pipelines.evaluation.comparison.paired import Tested
+from pipelines.evaluation.comparison.rows import Comparison, Row, Unexported
 from pipelines.evaluation.evaluate import EVALUATION_FOLDER, read_evaluation
 from pipelines.tracking import TrackedRun
 from zoo.contract import Metadata
 from zoo.errors import TrackingError
-
-if TYPE_CHECKING:
-    from pipelines.evaluation.comparison.rows import Comparison, Row, Unexported
 
 
 @dataclass(frozen=True)
@@ -69,8 +67,8 @@ def _model(candidate: Candidate, run: TrackedRun | None, comparison: Comparison,
         metrics={name: value for name, value in _metrics(candidate, comparison).items() if value is not None},
         history=run.history if run else {},
         classes=_recalls(candidate.name, run, tested),
-        recipe={name: _said(value) for name, value in recipe.items()},
-        environment={name: _said(value) for name, value in environment.items()},
+        recipe={name: _text(value) for name, value in recipe.items()},
+        environment={name: _text(value) for name, value in environment.items()},
     )
 
 
@@ -99,17 +97,17 @@ def _recipe_of_export(metadata: Metadata) -> dict[str, Any]:
     return {**metadata.recipe, **reading, "source": metadata.source.get("name", "")}
 
 
-def _said(value: Any) -> str:
+def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def _recalls(name: str, run: TrackedRun | None, tested: Sequence[Tested]) -> dict[str, tuple[int, float]]:
-    """Label -> (test images, recall), as just found, or as the run's evaluation says."""
+    """Label -> (test images, recall), as just measured, or as the run's evaluation recorded."""
     for group in tested:
         if name in group.answers:
-            truth, right = group.data_set.test.labels, group.correct(name)
+            truth, correct = group.data_set.test.labels, group.correct(name)
             counts = np.bincount(truth, minlength=group.data_set.classes)
-            found = np.bincount(truth[right], minlength=group.data_set.classes)
+            found = np.bincount(truth[correct], minlength=group.data_set.classes)
             shares = (found / np.maximum(counts, 1)).tolist()
             return dict(zip(group.data_set.labels, zip(counts.tolist(), shares, strict=True), strict=True))
     if run is None or "test_accuracy" not in run.metrics:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from io import BytesIO
 from itertools import accumulate, product
 from math import isfinite
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -21,12 +20,10 @@ from pipelines.core.metrics.paired import PairedTest, paired_test
 from pipelines.evaluation.comparison.candidates import Candidate
 from pipelines.evaluation.comparison.details import Model, gather
 from pipelines.evaluation.comparison.paired import Pair, Tested
+from pipelines.evaluation.comparison.rows import Comparison, short
 from pipelines.plotting.html import data_uri, render
 from pipelines.plotting.svg import DASHES, Chart, Drawing, Front, Point, Series
 from zoo.images import Pixels
-
-if TYPE_CHECKING:
-    from pipelines.evaluation.comparison.rows import Comparison
 
 IMAGES = 12  # that one of a pair alone classifies correctly, and as many of the other
 SIDE = 96  # pixels at most of such an image
@@ -52,7 +49,8 @@ def render_page(candidates: Sequence[Candidate], comparison: Comparison, tested:
     Raises TrackingError where the store fails, and ExportError where an evaluation in it is damaged.
     """
     models = gather(candidates, comparison, tested)
-    shown = _shown([model.name for model in models])
+    names = [model.name for model in models]
+    shown = dict(zip(names, short(names), strict=True))
     models = [replace(model, name=shown[model.name]) for model in models]
     sets = dict.fromkeys(name.partition("/")[0] for name in shown)
     return render(
@@ -70,12 +68,6 @@ def render_page(candidates: Sequence[Candidate], comparison: Comparison, tested:
         ],
         panes=[(len(COSTS), 1), (len(CURVES), len(AXES))],
     )
-
-
-def _shown(names: Sequence[str]) -> dict[str, str]:
-    """What each is called on the page: without the data set where all share one."""
-    shared = len({name.partition("/")[0] for name in names}) == 1
-    return {name: name.partition("/")[2] if shared else name for name in names}
 
 
 def _unknown_runs(models: Sequence[Model]) -> list[str]:
@@ -259,8 +251,8 @@ def _shots(tested: Tested, name: str, other: str, shown: Mapping[str, str]) -> S
         label, answer = (data_set.labels[k] for k in (data_set.test.labels[index], of_other.answer[index]))
         confident = f"{of_other.confidence[index]:.0%}"
         text = (
-            f"test image {data_set.test.names[index]}, {label}: {shown[name]} answers that "
-            f"({of_one.confidence[index]:.0%}), {shown[other]} answers {answer} ({confident})"
+            f"test image {data_set.test.names[index]}, {label}: {shown[name]} predicts it "
+            f"({of_one.confidence[index]:.0%}), {shown[other]} predicts {answer} ({confident})"
         )
         image = data_uri(_png(np.asarray(data_set.test.inputs[index])))
         images.append((image, label, answer, confident, text))
@@ -316,7 +308,7 @@ class Differences:
 
 
 def _differences(title: str, kind: str, of_models: Mapping[str, Mapping[str, str]]) -> list[Differences]:
-    """None where fewer than two models say something."""
+    """None where it is known of fewer than two models."""
     known = {name: fields for name, fields in of_models.items() if fields}
     if len(known) < 2:
         return []

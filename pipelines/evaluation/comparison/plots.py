@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from pipelines.evaluation.comparison.rows import Row, short
 from pipelines.plotting.palette import FAMILY_COLORS, INK
 from pipelines.plotting.points import Point, cost_axis, family_keys, label_points, plot_points
 from pipelines.plotting.style import MARKERS, PERCENT, dot, drawing, short_names
 
-if TYPE_CHECKING:
-    from pipelines.evaluation.comparison.rows import Row
-
 
 @drawing
 def comparison(figure: Figure, rows: Sequence[Row]) -> str:
-    """Accuracy with its 95 % interval against parameters, and the latency of one answer; a color for each family."""
+    """Accuracy with its 95 % interval against parameters, and the latency of one image; a color for each family."""
     figure.set_size_inches(10, max(3.6, 0.36 * len(rows) + 1.6))
     scatter, bars = figure.subplots(1, 2, width_ratios=(3, 2))
-    names = short_names(_told_apart(rows), 26)
+    names = short_names(short([row.name for row in rows]), 26)
 
     points = [
         Point(row.parameters, row.accuracy, row.low, row.high, FAMILY_COLORS[row.family], MARKERS[row.family])
@@ -43,9 +40,9 @@ def comparison(figure: Figure, rows: Sequence[Row]) -> str:
     for place, k in zip(places, fastest, strict=True):
         color, marker = FAMILY_COLORS[rows[k].family], MARKERS[rows[k].family]
         bars.plot(latencies[place], place, **dot(color, marker, 8))
-        told = f"{latencies[place]:,.0f} µs"
-        bars.annotate(told, (latencies[place], place), (9, 0), textcoords="offset points", va="center")
-    bars.set_title("Latency of one answer, one thread")
+        text = f"{latencies[place]:,.0f} µs"
+        bars.annotate(text, (latencies[place], place), (9, 0), textcoords="offset points", va="center")
+    bars.set_title("Latency of one image, one thread")
     bars.set_yticks(places, [names[k] for k in fastest], color=INK)
     bars.set(ylim=(len(rows) - 0.4, -0.6), xlim=(0, 1.25 * max(latencies)), xlabel="microseconds, median")
     bars.grid(visible=False, axis="y")
@@ -58,12 +55,6 @@ def comparison(figure: Figure, rows: Sequence[Row]) -> str:
     label_points(scatter, points, names)
     return "; ".join(
         f"{row.name} ({row.family}): {row.accuracy:.2%} ({row.low:.2%} to {row.high:.2%}) with {row.parameters:,} "
-        f"parameters, {row.latency * 1e3:,.0f} µs an answer"
+        f"parameters, {row.latency * 1e3:,.0f} µs per image"
         for row in rows
     )
-
-
-def _told_apart(rows: Sequence[Row]) -> list[str]:
-    """Names without the data set where all share one."""
-    shared = len({row.name.rpartition("/")[0] for row in rows}) == 1
-    return [row.name.rpartition("/")[2] if shared else row.name for row in rows]

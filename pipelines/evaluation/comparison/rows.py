@@ -1,12 +1,19 @@
-"""What a comparison holds, for those who draw it."""
+"""The results of a comparison, for its plot, its page and its table."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.core.metrics.seed_spread import Spread
 from pipelines.evaluation.comparison.paired import Pair
+
+
+def short(names: Sequence[str]) -> list[str]:
+    """DATA SET/MODEL without the data set, where all share one."""
+    shared = len({name.partition("/")[0] for name in names}) == 1
+    return [name.partition("/")[2] if shared else name for name in names]
 
 
 @dataclass(frozen=True)
