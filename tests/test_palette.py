@@ -1,4 +1,4 @@
-"""One palette: a family has the same color in plots, in charts as SVG, on pages and in explanations."""
+"""One palette: a family has the same color in plots, in charts as SVG, on pages and in the console."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from matplotlib.colors import to_hex
 from PIL import Image
 
+from pipelines.cli import console
 from pipelines.evaluation.comparison.details import Model
 from pipelines.evaluation.comparison.page import cost_fronts, learning_curves
 from pipelines.evaluation.comparison.plots import comparison
@@ -61,6 +62,7 @@ def test_a_family_has_its_color_wherever_it_is_drawn(family, tmp_path):
     assert counts[family] > 100
     assert sum(counts.values()) == counts[family]
     assert f"--{family}: {color};" in render("plotting/page.css.j2")
+    assert console.family(family).style == color
 
 
 def test_lines_of_one_family_share_its_color_and_are_told_apart():

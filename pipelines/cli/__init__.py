@@ -18,7 +18,18 @@ from zoo.errors import MissingExtraError, ZooError
 # What TensorFlow logs at its start (instruction sets, absent CUDA) is nothing that a user of ours can act on.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-_TRAINING_PACKAGES = {"tensorflow", "keras", "tf2onnx", "onnx", "mlflow", "matplotlib", "sklearn", "psutil", "rich"}
+_TRAINING_PACKAGES = {
+    "tensorflow",
+    "keras",
+    "tf2onnx",
+    "onnx",
+    "mlflow",
+    "matplotlib",
+    "sklearn",
+    "psutil",
+    "jinja2",
+    "rich",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

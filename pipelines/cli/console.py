@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.plotting.palette import FAMILY_COLORS
 from zoo.errors import printable
-
-FAMILY_STYLES = {"dense": "dark_orange", "conv": "dodger_blue2", "hybrid": "green4"}
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def show_table(table: Table) -> None:
 
 def family(name: str) -> Styled:
     """A family's name in its color."""
-    return Styled(name, FAMILY_STYLES.get(name, ""))
+    return Styled(name, FAMILY_COLORS.get(name, ""))
 
 
 def or_blank(value: float | None, form: str) -> str:
