@@ -137,7 +137,7 @@ def test_a_new_command_is_one_file(tmp_path: Path):
     python = (sys.executable, str(program))
     assert json.loads(run(*python, "classes", str(DIGITS), "--json").stdout) == list("0123456789")
     assert re.search(r"^  classes +list the classes of an export", run(*python, "--help").stdout, re.MULTILINE)
-    assert "did you mean classes?" in run(*python, "clases", "x").stderr
+    assert "did you mean classes" in run(*python, "clases", "x").stderr
 
 
 def test_a_name_is_given_once_and_a_group_is_one_of_those():
