@@ -149,8 +149,8 @@ def _failures(evaluation: Evaluation, kind: str) -> str:
         for count, images, row, column in _frequent_errors(evaluation)
     )
     beyond = f"""
-        It knows these {len(evaluation.classes)} classes and nothing else: a {kind[:-1]} of something else gets one of
-        these labels too, at times with a high probability. It was tested on {kind} of the same origin as those that it
+        It knows these {len(evaluation.classes)} classes and nothing else: {kind} of anything else get one of these
+        labels too, at times with a high probability. It was tested on {kind} of the same origin as those that it
         was trained on; its accuracy on others is unknown.
     """
     return f"""## Where it fails
