@@ -183,8 +183,7 @@ def test_a_provider_that_the_machine_lacks_is_told_before_anything_is_measured()
         benchmark([SOFTMAX], providers=("cpu", "directml"))
 
 
-def test_metrics_go_to_the_run_that_made_the_export_or_a_note_says_why_not(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+def test_metrics_go_to_the_run_that_made_the_export_or_a_note_says_why_not(store: Path, tmp_path: Path) -> None:
     told = benchmark([SOFTMAX], **QUICK, log=True).exports[0].notes
     assert len(told) == 1
     assert told[0].startswith("digits/softmax isn't logged: ")

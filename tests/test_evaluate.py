@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 
 import numpy as np
 import pytest
@@ -44,17 +43,15 @@ def model(digits):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, digits, model):
+def run(shared_store, digits, model):
     """The id of a finished run in a store of its own, not evaluated yet."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(os.environ, "MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}")
-        run_id = tracking.start_run(make_plan("softmax", "digits"), digits, {"parameters": 650})
-        for epoch in (2, 4, 6):
-            tracking.log_epoch(run_id, epoch, {name: value / epoch for name, value in HISTORY.items()})
-        tracking.log_metrics(run_id, {"best_epoch": 4})
-        tracking.log_keras_model(run_id, model)
-        tracking.finish(run_id, "FINISHED")
-        yield run_id
+    run_id = tracking.start_run(make_plan("softmax", "digits"), digits, {"parameters": 650})
+    for epoch in (2, 4, 6):
+        tracking.log_epoch(run_id, epoch, {name: value / epoch for name, value in HISTORY.items()})
+    tracking.log_metrics(run_id, {"best_epoch": 4})
+    tracking.log_keras_model(run_id, model)
+    tracking.finish(run_id, "FINISHED")
+    return run_id
 
 
 @pytest.fixture(scope="module")

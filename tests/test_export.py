@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 
 import numpy as np
@@ -55,9 +54,8 @@ def accuracy(metadata):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, digits, model, accuracy):
+def run(shared_store, digits, model, accuracy):
     """The id of a finished and evaluated run in a store of its own."""
-    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}"
     plan = make_plan("softmax", "digits")
     run_id = tracking.start_run(plan, digits, {"parameters": model.count_params()})
     tracking.log_keras_model(run_id, model)
@@ -65,8 +63,7 @@ def run(tmp_path_factory, digits, model, accuracy):
     tracking.log_epoch(run_id, 1, dict.fromkeys(tracking.HISTORY, 0.5))
     tracking.log_metrics(run_id, {"best_epoch": 1})
     evaluate(run_id)
-    yield run_id
-    del os.environ["MLFLOW_TRACKING_URI"]
+    return run_id
 
 
 @pytest.fixture(scope="module")
@@ -126,11 +123,11 @@ def test_samples_are_test_images_of_each_class(exported, digits):
 def test_the_run_holds_the_same_onnx_model(exported, run):
     import mlflow
 
-    client = mlflow.MlflowClient()
-    (logged,) = client.search_logged_models(
-        [client.get_run(run).info.experiment_id], f"source_run_id = '{run}' AND name = '{tracking.ONNX_MODEL}'"
-    )
-    from_run = mlflow.onnx.load_model(logged.model_uri)
+    with tracking.open_client() as client:
+        (logged,) = client.search_logged_models(
+            [client.get_run(run).info.experiment_id], f"source_run_id = '{run}' AND name = '{tracking.ONNX_MODEL}'"
+        )
+    from_run = mlflow.onnx.load_model(logged.artifact_location)
     assert from_run.graph == onnx.load(exported.folder / MODEL_FILE).graph
     assert tracking.load_run(run).metrics["largest_difference"] == exported.metadata.parity["largest_difference"]
 

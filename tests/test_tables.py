@@ -230,7 +230,10 @@ def test_mlflow_serves_the_rows(place: tuple[Path, Comparison]) -> None:
     test = load("wine.csv", label="cultivar").test
     classifier = zoo.load("wine/softmax")
     mlflow.set_tracking_uri(tracking.store_uri())
-    served = mlflow.pyfunc.load_model(f"runs:/{classifier.metadata.run_id}/onnx")
+    try:
+        served = mlflow.pyfunc.load_model(f"runs:/{classifier.metadata.run_id}/onnx")
+    finally:
+        mlflow.set_tracking_uri(None)  # or it would be that of the tests that follow
     assert str(served.metadata.get_input_schema().inputs[0].shape) == "(-1, 13)"
     found = served.predict({"features": test.inputs})["probabilities"]
     np.testing.assert_allclose(found, classifier.probabilities(test.inputs), atol=1e-6)

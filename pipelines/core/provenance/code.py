@@ -27,9 +27,10 @@ import numpy as np
 
 from pipelines.core.provenance.syntax import (
     Function,
+    attributes_in,
     dump,
     header_of,
-    meaningful,
+    imports_in,
     members_used,
     names_bound,
     names_imported,
@@ -221,8 +222,8 @@ class _Closure:
     def _text(self, node: ast.AST, module: _Module, outside: set[str] | None = None) -> str:
         """A node as text: what it says, and which thing each of its names is. outside: names that are held values."""
         used, annotated, local = names_in(node)
-        imported = {name: origin for each in ast.walk(node) for name, origin in names_imported(each).items()}
-        self._attributes |= {each.attr for each in meaningful(node) if isinstance(each, ast.Attribute)}
+        imported = imports_in(node)
+        self._attributes |= attributes_in(node)
         references = {}
         for called, names in ((True, used), (False, annotated - used)):
             for name in sorted(names):

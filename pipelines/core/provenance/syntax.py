@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any
 
 # What a member's value says to people, not to other code.
@@ -49,6 +50,7 @@ def names_imported(statement: ast.AST) -> dict[str, tuple[str, str]]:
     return {}
 
 
+@cache
 def header_of(definition: ast.ClassDef) -> ast.ClassDef:
     """A class without its body."""
     return ast.ClassDef(definition.name, definition.bases, definition.keywords, [], definition.decorator_list)
@@ -65,6 +67,7 @@ def members_used(definition: ast.ClassDef | None, made: bool, attributes: set[st
                 yield name, statement
 
 
+@cache
 def names_in(node: ast.AST) -> tuple[set[str], set[str], set[str]]:
     """The dotted names that a node looks up; those in its annotations; those that it binds itself."""
     used: set[str] = set()
@@ -93,6 +96,18 @@ def names_in(node: ast.AST) -> tuple[set[str], set[str], set[str]]:
     if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
         local = set()
     return used, annotated - {""}, local
+
+
+@cache
+def imports_in(node: ast.AST) -> dict[str, tuple[str, str]]:
+    """What a node imports itself, as `names_imported` gives it."""
+    return {name: origin for each in ast.walk(node) for name, origin in names_imported(each).items()}
+
+
+@cache
+def attributes_in(node: ast.AST) -> set[str]:
+    """The names that a node looks up in objects."""
+    return {each.attr for each in meaningful(node) if isinstance(each, ast.Attribute)}
 
 
 def _dotted(node: ast.expr) -> str | None:
@@ -148,13 +163,16 @@ def _registers(decorator: ast.expr) -> bool:
     )
 
 
+@cache
 def dump(node: ast.AST) -> str:
     """A node as text that all versions of Python agree on."""
-    inside = ", ".join(f"{name}={_dumped(value)}" for name, value in _fields(node))
-    return f"{type(node).__name__}({inside})"
+    return _dumped(node)
 
 
 def _dumped(value: Any) -> str:
-    if isinstance(value, ast.AST):
-        return dump(value)
-    return f"[{', '.join(map(_dumped, value))}]" if isinstance(value, list) else repr(value)
+    if isinstance(value, list):
+        return f"[{', '.join(map(_dumped, value))}]"
+    if not isinstance(value, ast.AST):
+        return repr(value)
+    inside = ", ".join(f"{name}={_dumped(value)}" for name, value in _fields(value))
+    return f"{type(value).__name__}({inside})"
