@@ -143,7 +143,7 @@ def test_the_features_start_from_the_published_weights_and_the_head_is_new(publi
     data_set = load_data(plan)
     taken = make_transfer(plan, data_set)
     assert (len(taken.layers), taken.of, taken.parameters) == (104, 106, 2_257_984)
-    assert "made to see gray as the RGB that it knows" in str(taken)
+    assert "the first one reads gray as three equal channels" in str(taken)
     model = build("mobilenet-v2", 32, 32, 1, 10)
     for name, values in taken.layers.items():
         model.get_layer(name).set_weights(values)
