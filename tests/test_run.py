@@ -24,7 +24,7 @@ from zoo.contract import read_manifest
 from zoo.models import definitions
 from zoo.models.registry import _models
 
-MODELS = ["softmax", "separable-small", "lenet5"]  # one of each family, the quickest
+MODELS = ["softmax", "conv-tiny", "lenet5"]  # one of each family, the quickest
 SETTINGS = {"epochs": 1, "least_updates": 150}
 
 
