@@ -87,6 +87,11 @@ HARMLESS = {
     "the words of an error": ("pipelines/training/fit.py", "the training of {plan.model} diverged", "it diverged"),
     "a new model": ("zoo/models/families/more.py", "", NEW_MODEL),
     "what is shown of a run": ("pipelines/tracking/describing.py", "NOTE = ", "MORE = 1\nNOTE = "),
+    "a method more of a class": (
+        "zoo/data/dataset.py",
+        "    def take(self, indices",
+        "    def half(self) -> int:\n        return len(self) // 2\n\n    def take(self, indices",
+    ),
     "another model's recipe": ("zoo/models/families/conv.py", 'family="conv", recipe=WIDE', 'family="conv"'),
 }
 DECISIVE = {
@@ -113,6 +118,12 @@ DECISIVE = {
     ),
     "which weights are best": ("pipelines/training/checkpoint.py", "-self.loss) >", "self.loss) >"),
     "the scaling of pixels": ("zoo/models/build.py", "Rescaling(1 / 255", "Rescaling(1 / 256"),
+    "what a function of a library is called": (
+        "pipelines/training/optimizer.py",
+        "from zoo.models.backend import start_keras",
+        "import cmath as math\nfrom zoo.models.backend import start_keras",
+    ),
+    "a method that Keras calls": ("zoo/models/preprocessing.py", "return input_shape[0], len", "return None, len"),
     "how long it goes on": ("pipelines/training/schedule.py", "STEPS_PER_CALL = 32", "STEPS_PER_CALL = 16"),
 }
 
@@ -136,6 +147,13 @@ def test_what_decides_the_weights_changes_all_fingerprints(before, edited, copy,
     edited(*DECISIVE[change])
     after = ask(copy)
     assert all(after[model] != before[model] for model in before)
+
+
+def test_a_moved_layer_that_a_function_imports_changes_no_fingerprint(before, edited, copy):
+    layer = (copy / "zoo/models/preprocessing.py").read_text(encoding="utf-8")
+    edited("zoo/models/scaling.py", "", layer)
+    edited("zoo/models/build.py", "from zoo.models.preprocessing import", "from zoo.models.scaling import")
+    assert ask(copy) == before
 
 
 def test_a_models_own_code_changes_its_fingerprint_alone(before, edited, copy):

@@ -9,7 +9,7 @@ import runpy
 import shutil
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial, wraps
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -28,12 +28,12 @@ from pipelines.core.provenance.machine import versions
 from pipelines.core.support.locks import FileLock
 from pipelines.plotting.svg import Chart, Series
 from pipelines.publishing.demo import demo
-from pipelines.study import Studied, claims, experiments, study
+from pipelines.study import Studied, claims, experiments, lab, study
 from pipelines.study.claims.counting import EXAMPLES, _layers_that_differ
 from pipelines.study.experiment import _experiments, experiment
 from pipelines.study.finding import Effect, Finding, Judgement, Verdict
 from pipelines.study.images import changed, scrambled, shifted, subset, with_wrong_labels
-from pipelines.study.lab import LIBRARIES, Arm, Bench, Lab, Results, key_of
+from pipelines.study.lab import LIBRARIES, Arm, Lab, Results, key_of
 from pipelines.study.models import CONV, DENSE, HYBRID, dense, unshared
 from pipelines.study.record import Measured, Observed, Record
 from zoo.data.known.fashion_mnist import DEBIAN_FOLDER
@@ -52,9 +52,8 @@ def right_on_test(model, data_set):
 
 
 def before(function, look):
-    """The same function, to which something happens first: for whoever asks what its code is, it is the same."""
+    """The same function, to which something happens first."""
 
-    @wraps(function)
     def looked_at(*given):
         look(*given)
         return function(*given)
@@ -98,7 +97,7 @@ def planting():
         return trained
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Bench, "fit", before(Bench.fit, lambda *given: trained.append(given)))
+        patch.setattr(lab, "make_schedule", before(lab.make_schedule, lambda *given: trained.append(given)))
         yield plant
     _experiments.pop("planted", None)
 
@@ -407,7 +406,8 @@ def test_an_interrupted_study_goes_on(store, planted, monkeypatch, capsys):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as context:
-        context.setattr(Bench, "fit", before(Bench.fit, lambda *given: len(trained) == 2 and stop()))
+        third = before(lab.make_schedule, lambda *_: len(trained) == 2 and stop())
+        context.setattr(lab, "make_schedule", third)
         assert main(["study", "planted", "--quick", "--seeds", "2"]) == 130
     assert "the same command goes on from there" in capsys.readouterr().err
     assert len(Record(store / "mlruns/study/planted.json").trainings) == 2
@@ -709,3 +709,14 @@ def test_the_readme_quotes_the_report_as_it_is():
     count, tally = told.removesuffix(" Among them:").split(" claims that courses make: ")
     assert f"\n{count} claims, tested" in report
     assert f"\n{tally.removesuffix('.')}\n" in report
+
+
+def test_the_code_of_a_layer_of_ones_own_is_in_the_key(monkeypatch):
+    """Its configuration isn't all of it."""
+    data_set = subset("digits", 100, 1)
+    model = build_architecture(unshared(4), "study", 8, 8, 1, 10)
+    recipe = Arm(unshared(4), lambda _: data_set, 10).recipe(1)
+    key = lab.key_of(model, data_set, recipe, right_on_test)
+    assert lab.key_of(model, data_set, recipe, right_on_test) == key
+    monkeypatch.setattr(lab, "_own_layers", lambda _: [])
+    assert lab.key_of(model, data_set, recipe, right_on_test) != key

@@ -280,15 +280,21 @@ def key_of(model: Any, data_set: DataSet, recipe: Recipe, measure: Measure) -> s
         "recipe": recipe.to_json(),
         "teacher": teacher_digest(recipe),
         "measure": _code(measure),
-        "training": code_digest(Bench.fit),
+        "training": _code(Bench.fit, *_own_layers(model)),
         "versions": {name: versions().get(name) for name in LIBRARIES},
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
-def _code(function: Callable[..., Any]) -> str:
+def _own_layers(model: Any) -> list[type]:
+    """The classes of a model's layers that aren't Keras': of those, the configuration isn't all."""
+    kinds = {type(layer) for layer in model._flatten_layers(include_self=False)}
+    return sorted((kind for kind in kinds if not kind.__module__.startswith("keras.")), key=lambda kind: kind.__name__)
+
+
+def _code(*things: Any) -> str:
     try:
-        return code_digest(function)
+        return code_digest(*things)
     except ValueError as error:
         raise StudyError(str(error)) from None
 

@@ -19,36 +19,39 @@ from zoo.contract import OLD_NAMES
 from zoo.models import definition
 
 FILES = "1be5356fda5a8494cf2c350e6df04d01d6898d69893db6aa50798d666039e56e"  # of the files, at commit 683047b
-# What the same code meant then: of the training, with a transfer and without, and of each model of the zoo.
+# What the same code meant then: of the training, by what it starts and learns from, and of each model of the zoo.
 MEANINGS: Mapping[str, str] = {
-    "training": "a85c8b11a2675c0c5b4e16d57c8a52f11dbb261c41699498734994db08af1927",
-    "transfer": "3f1d9c4c7c7cad2dcee316b45e6c00dee7994bbcd9d7284889dce480c29ef80c",
-    "softmax": "a4cf40e52a8c2cdb16e72e4679892212c0dd539f93df273537aa0ac98a8f2108",
-    "mlp-small": "d38af530ae898274142d5fc41443cfc598d040e65ce90d183ec25b1eb6f5ebac",
-    "mlp-large": "54031d8f76a5bbb2f185f2d9f2ea893bb6904c64e4f945730b775cf352c8a404",
-    "mlp-residual": "7ca757e499c3a5781b09f202c7c5cdd9694034975e19050c5b224645ae7a0f92",
-    "mlp-mixer-tiny": "ecda34679854b836da72f8da18a5d1a14693a33cd9abc6bec88322675e119fe5",
-    "conv-tiny": "63074cf044b26839f29ac588fb49bff85723423b34d3e8b017ec0697e94bafa2",
-    "conv-small": "4a9ba7dbaeebdb0f473fc534a88d42a4b8f6540ee7c346ae4e12a747e410254e",
-    "separable-small": "443c48808fbb99710113386180327fc6d2487fe94f12d5b266ed214ba9c15a3c",
-    "resnet20": "1429ba2ca72107e822164e7c485237f933f46d1896309be85f7de68727448ed2",
-    "wide-resnet-small": "7dc7b45bc5c83c8e2fc05226b94a96da66f99762865d6cd46811f07247960ddd",
-    "convnext-mini": "ea1daef3d8bf49c5712028d6ee76433309d3ea787378fb3f7ab907ed10ce1f6b",
-    "lenet5": "70f147bca85a9ebee3ca0059ac7ce6f06f92ca278b3c77bf8f01cf7b42f56ff8",
-    "conv-mlp-small": "89d8271b6f71c1c1d27f0d91a1c3bc7864cab71564935ab5af38d8a68e33d253",
-    "lenet5-modern": "075c61afcb6018206b5eb758e213a1bc5ead0d40975cc3acc9ed031dac70be55",
-    "alexnet-mini": "7a56393e990e3c79d722aac0ab07b10b39086046de56db58f834bbfb4d8baabf",
-    "vgg-mini": "264585ccaff5eb7dce75f47fa5d40555bc57ece67ba04a197d9f37f1b765e9d0",
-    "resnet-mlp": "7a9eeca16dfbed34fa18c1a5c6b61357c5ebb70546718e13af482a92e8033177",
-    "mobilenet-v2": "818bda69890086b0d09c32e6c8466974d06a84d4a07f6e8aa6e48f26c5ec38ec",
-    "efficientnet-v2-b0": "454b00956a98102a0cce20823a6c2c56a992cf04824df71f55945a89618257cb",
-    "resnet50-v2": "37848e76fb947921c6e7e7eccdfc0d333c069ce66d6977a84dcfca662182f883",
+    "training": "80381276cf09b243f7c80cf7bfe9666d8b9d2c0a6012dcd3a954940ef9c6d90a",
+    "transfer": "2135858e5453616285483286f6209fcb5206cf1c4a6b54a67853d564a055a038",
+    "distillation": "ad990bc9d4f0eb4329669a0fc40907c423c764d9c4a4126a60ff2ff27c2cc0e4",
+    "transfer and distillation": "e1f7af9e168849908e75f1e5bc562f2673553295e45320a630d24375b3795403",
+    "softmax": "8dd97dde5a2ef4facf4a1da05826bdbabe11e7476c5dbffdc990b1c9871bcabb",
+    "mlp-small": "92366cc15176101bfd50b029af8af370f078cd3c9a387b3170e020618fae524d",
+    "mlp-large": "628840a5af930efd86e38d50257a628c760c7ee3603d67f7877d826b1718fb83",
+    "mlp-residual": "afb97cd0071297d454f0d14783e4c931f1cfc052b69c70e3630e96e7bd534341",
+    "mlp-mixer-tiny": "4e1f2e5a7876f60769e387f52543ba89e8a87ef4d3e97075a7acdb79fe6a182d",
+    "conv-tiny": "fae781b4e6f5adbe7207b9bac0b0c9195f8753938840efb121d2101d2be66704",
+    "conv-small": "00d458da9bca73d6c115f59130e5587025ea5787c50afea1dfc3aa5cb0e7b2fd",
+    "separable-small": "d9ccaa95d097e6486d4969f055118d863bb76c18f565ecb29f540221ae80876a",
+    "resnet20": "12639db704501cb361f0714e330287aa4179f8dca89e131502dd3df6e2adf09f",
+    "wide-resnet-small": "c99f1e3b2a677c9fb44ee621bc025006c03848e864c2aa532b0bbb4f15d75aad",
+    "convnext-mini": "48a42674aafb27937e4cf5ac9f4bcea2d9f1455c9d5ed237ec37da57336c4719",
+    "lenet5": "c2c08f7e87b91e96ba4c7b75fbb6c80187e262b69cd14210010e95665e037ae9",
+    "conv-mlp-small": "d41a715f9e6048d315c8e7ab1b165fb67a2850cacc07fb593b77506212f15212",
+    "lenet5-modern": "d9d84d3057519bc6d6f72f4033587a1513d31f13b6428f82b484bb5ce4a19357",
+    "alexnet-mini": "3699599ecfbea994cfd1253c92b718fcdaf100377075c71a440e53df6a759845",
+    "vgg-mini": "ce64d142813318f9609234f1f4db2f919f0d64ec2079278ca9c47ab3d00778bb",
+    "resnet-mlp": "c33586ef22fca53e0f1ae4c43c31a923c513fbd3a7108d5e591fa29e439ba754",
+    "mobilenet-v2": "74f4de68cd1e006d3736fcdc2746d12f4a2e3686ddc091e33bea1557aaf4bbeb",
+    "efficientnet-v2-b0": "2b18528dad1999c17f4c247765881803e1f6a6fbd5c47aa337bd49d55d724ea5",
+    "resnet50-v2": "f87adcd67fb9c8324b779138cf5ee1c5893c14fdfe464840af7a64262c2ca199",
 }
 
 
 def is_same_since(plan: Plan, training: str, architecture: str) -> bool:
     """Whether the code that trains a plan means what it meant. training, architecture: the digests of today's code."""
-    kind = "transfer" if plan.source else "training"
+    kinds = {"transfer": plan.source is not None, "distillation": bool(plan.recipe.teacher)}
+    kind = " and ".join(name for name, whether in kinds.items() if whether) or "training"
     known = MEANINGS.get(plan.model) == architecture or bool(_file_outside(plan.model))
     return known and MEANINGS.get(kind) == training
 

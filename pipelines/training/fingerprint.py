@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -17,8 +17,9 @@ from pipelines.training.before import FILES, fingerprint_before, is_same_since
 from pipelines.training.fit import fit
 from pipelines.training.learner import make_learner
 from pipelines.training.schedule import learned_from, make_schedule, make_stages
-from pipelines.training.transfer.layers import transfer_layers
+from pipelines.training.transfer.transfer import with_weights_of
 from zoo.models import definition
+from zoo.runtime import Classifier
 
 LIBRARIES = ("tensorflow", "keras", "numpy", "pillow")  # whose versions change the weights
 
@@ -29,12 +30,14 @@ def fingerprint(plan: Plan) -> str:
     Two runs of one fingerprint on one machine, with as many threads, have the same weights. Where the images lie
     doesn't matter, nor do comments, and where in the project the code stands: see `core.provenance.code`.
     """
+    data_set = load_data(plan)
     decisive = {
         "model": plan.model,
         "architecture": architecture_digest(plan.model),
         "recipe": plan.recipe.to_json(),
-        "data": load_data(plan).digest,
-        "code": training_code(transfers=plan.source is not None),
+        "data": data_set.digest,
+        "mirrored": data_set.mirrored and plan.recipe.mirrored == "auto",
+        "code": _training_code_of(plan),
         "versions": library_versions(),
         "teacher": teacher_digest(plan.recipe),
         "source": plan.source.digest if plan.source else "",
@@ -51,7 +54,7 @@ def fingerprints(plan: Plan) -> tuple[str, ...]:
 
 def code_of(plan: Plan) -> str:
     """SHA-256, in hex, of the code alone that decides the weights."""
-    parts = (training_code(transfers=plan.source is not None), architecture_digest(plan.model))
+    parts = (_training_code_of(plan), architecture_digest(plan.model))
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 
@@ -61,18 +64,24 @@ def is_code_of(run_code: str, plan: Plan) -> bool:
 
 
 def _is_same_since(plan: Plan) -> bool:
-    training, architecture = training_code(transfers=plan.source is not None), architecture_digest(plan.model)
-    return is_same_since(plan, training, architecture)
+    return is_same_since(plan, _training_code_of(plan), architecture_digest(plan.model))
+
+
+def _training_code_of(plan: Plan) -> str:
+    return training_code(transfers=plan.source is not None, distills=bool(plan.recipe.teacher))
 
 
 @cache
-def training_code(*, transfers: bool = False) -> str:
+def training_code(*, transfers: bool = False, distills: bool = False) -> str:
     """Of the code that turns a model and images into weights, but for the model's own architecture.
 
-    transfers: whether layers start from another model's.
+    transfers: whether layers start from another model's. distills: whether a teacher's answers are learned.
     """
-    steps = (learned_from, make_schedule, make_stages, choose_precision, compiles_steps, make_learner, fit)
-    return code_digest(*steps, *((transfer_layers,) if transfers else ()))
+    steps: list[Callable[..., Any]]
+    steps = [learned_from, make_schedule, make_stages, choose_precision, compiles_steps, make_learner, fit]
+    steps += [with_weights_of] if transfers else []
+    steps += [Classifier.probabilities] if distills else []
+    return code_digest(*steps)
 
 
 def architecture_digest(model: str) -> str:

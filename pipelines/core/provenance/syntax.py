@@ -7,47 +7,72 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
 
+OURS = ("zoo", "pipelines")
 # What a member's value says to people, not to other code.
 SHOWN = frozenset({"__repr__", "__str__", "__doc__", "__all__"})
-
-
 LOGGERS = frozenset({"log", "logger"})  # what a module calls its logger: what it writes decides nothing
-
+LEVELS = frozenset({"debug", "info", "warning", "error", "exception", "critical"})
+LISTING = frozenset({"model", "data_set", "command", "experiment"})  # decorators that give back what they list
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
+Origin = tuple[str, str]  # what an import names: a module, and a name in it or ""
 
 
-def statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
-    """The statements of a module, those in its `if`, `try` and `with` among them."""
-    for statement in body:
-        yield statement
-        if isinstance(statement, ast.If | ast.Try | ast.With):
-            for part in ("body", "orelse", "finalbody"):
-                yield from statements(getattr(statement, part, ()))
-            for handler in getattr(statement, "handlers", ()):
-                yield from statements(handler.body)
+def names_bound(node: ast.AST) -> set[str]:
+    """The names that a node gives something to; those within a function or a comprehension are its own."""
+    if isinstance(node, Function | ast.ClassDef):
+        return {node.name}
+    if isinstance(node, ast.Lambda):
+        return set()
+    if isinstance(node, Comprehension):
+        return set().union(*(names_bound(each.target) for each in ast.walk(node) if isinstance(each, ast.NamedExpr)))
+    found: set[str] = set()
+    if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+        found = {node.id}
+    elif isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar | ast.MatchMapping):
+        name = node.rest if isinstance(node, ast.MatchMapping) else node.name
+        found = {name} if name else set()
+    return found.union(*map(names_bound, ast.iter_child_nodes(node)))
 
 
-def names_bound(statement: ast.stmt) -> list[str]:
-    """The names that a statement gives something to: of a function, a class, an assignment."""
+def names_changed(statement: ast.stmt) -> set[str]:
+    """The names of what a statement at the top of a module changes: TABLE[…] = …, TABLE.update(…)."""
     if isinstance(statement, Function | ast.ClassDef):
-        return [statement.name]
-    if isinstance(statement, ast.Assign | ast.AugAssign | ast.AnnAssign):
-        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-        return [node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)]
-    return []
+        return set()
+    targets = [each for each in ast.walk(statement) if isinstance(each, ast.Attribute | ast.Subscript)]
+    calls = [
+        each.value.func
+        for each in ast.walk(statement)
+        if isinstance(each, ast.Expr) and isinstance(each.value, ast.Call)
+    ]
+    changed = [*(each for each in targets if not isinstance(each.ctx, ast.Load)), *calls]
+    return {found for each in changed if (found := _base(each))}
 
 
-def names_imported(statement: ast.AST) -> dict[str, tuple[str, str]]:
-    """Name -> (module, name in it, or "" for the module itself), of an import that isn't relative; else none."""
-    if isinstance(statement, ast.ImportFrom) and statement.module and not statement.level:
-        return {each.asname or each.name: (statement.module, each.name) for each in statement.names}
-    if isinstance(statement, ast.Import):
-        return {
-            each.asname or each.name.partition(".")[0]: (each.name if each.asname else each.name.partition(".")[0], "")
-            for each in statement.names
-        }
-    return {}
+def _base(node: ast.expr) -> str | None:
+    """Of `a.b[c].d` the a."""
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else None
+
+
+def names_imported(node: ast.AST, package: str) -> Iterator[tuple[str, Origin]]:
+    """What the imports in a node, but not in its functions, bind: names, or "*", and their origins.
+
+    package: that relative imports start from.
+    """
+    if isinstance(node, ast.ImportFrom):
+        above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+        module = ".".join(filter(None, [*above, node.module or ""]))
+        yield from ((each.asname or each.name, (module, each.name)) for each in node.names)
+    elif isinstance(node, ast.Import):
+        for each in node.names:
+            first = each.name.partition(".")[0]
+            yield each.asname or first, (each.name if each.asname else first, "")
+    for below in ast.iter_child_nodes(node):
+        if not isinstance(below, Function | ast.ClassDef):
+            yield from names_imported(below, package)
 
 
 @cache
@@ -56,61 +81,88 @@ def header_of(definition: ast.ClassDef) -> ast.ClassDef:
     return ast.ClassDef(definition.name, definition.bases, definition.keywords, [], definition.decorator_list)
 
 
-def members_used(definition: ast.ClassDef | None, made: bool, attributes: set[str]) -> Iterator[tuple[str, ast.stmt]]:
-    """Of a class what is used: where it is only annotated, somebody else makes it, and its fields are given."""
+def members(definition: ast.ClassDef | None) -> Iterator[tuple[str, ast.stmt, str]]:
+    """Name, statement and place of each member of a class. The place means something of fields, which have an order."""
+    place = 0
     for statement in definition.body if definition else ():
-        for name in names_bound(statement):
-            special = name.startswith("__") and name not in SHOWN and isinstance(statement, Function)
-            if special and not made and name in ("__init__", "__post_init__", "__new__"):
-                continue
-            if special or (name in attributes and (made or isinstance(statement, Function))):
-                yield name, statement
+        place += isinstance(statement, ast.AnnAssign)
+        for name in sorted(names_bound(statement)):
+            yield name, statement, f"{place} " if isinstance(statement, ast.AnnAssign) else ""
+
+
+def is_used(name: str, statement: ast.stmt, made: bool, attributes: set[str]) -> bool:
+    """Whether a member of a class is: where it is only annotated, somebody else makes it, and its fields are given."""
+    if name.startswith("__") and name not in SHOWN:
+        return made or (isinstance(statement, Function) and name not in ("__init__", "__post_init__", "__new__"))
+    return name in attributes and (made or not isinstance(statement, ast.Assign | ast.AnnAssign))
 
 
 @cache
-def names_in(node: ast.AST) -> tuple[set[str], set[str], set[str]]:
-    """The dotted names that a node looks up; those in its annotations; those that it binds itself."""
-    used: set[str] = set()
-    local: set[str] = set()
-    for each in meaningful(node):
-        if isinstance(each, ast.Name):
-            (used if isinstance(each.ctx, ast.Load) else local).add(each.id)
-        elif isinstance(each, ast.Attribute) and (dotted := _dotted(each)):
-            used.add(dotted)
-        elif isinstance(each, ast.arg):
-            local.add(each.arg)
-        elif isinstance(each, Function | ast.ClassDef) and each is not node:
-            local.add(each.name)
+def names_in(node: ast.AST) -> tuple[set[str], set[str]]:
+    """The dotted names that a node looks up outside of itself, and those in its annotations."""
     annotations = (
         annotation
         for each in ast.walk(node)
         for name in ("annotation", "returns")
         if isinstance(annotation := getattr(each, name, None), ast.expr)
     )
-    annotated = {
-        _dotted(each) or ""
-        for found in annotations
-        for each in ast.walk(found)
-        if isinstance(each, ast.Name | ast.Attribute)
+    return set(_looked_up(node, frozenset())), {
+        name for found in annotations for name in _looked_up(found, frozenset())
     }
-    if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
-        local = set()
-    return used, annotated - {""}, local
 
 
 @cache
-def imports_in(node: ast.AST) -> dict[str, tuple[str, str]]:
-    """What a node imports itself, as `names_imported` gives it."""
-    return {name: origin for each in ast.walk(node) for name, origin in names_imported(each).items()}
+def imports_in(node: ast.AST, package: str) -> dict[str, tuple[Origin, ...]]:
+    """What a node, and all functions in it, import: names, each with its origins, as `names_imported` gives them."""
+    found: dict[str, tuple[Origin, ...]] = {}
+    for each in ast.walk(node):
+        if isinstance(each, ast.Import | ast.ImportFrom):
+            for name, origin in names_imported(each, package):
+                found[name] = (*found.get(name, ()), origin)
+    return found
 
 
 @cache
 def attributes_in(node: ast.AST) -> set[str]:
-    """The names that a node looks up in objects."""
-    return {each.attr for each in meaningful(node) if isinstance(each, ast.Attribute)}
+    """The names that a node may look up in objects; any text may be one: getattr(…, "name")."""
+    found = list(meaningful(node))
+    text = {each.value for each in found if isinstance(each, ast.Constant) and isinstance(each.value, str)}
+    return text | {each.attr for each in found if isinstance(each, ast.Attribute)}
 
 
-def _dotted(node: ast.expr) -> str | None:
+def _looked_up(node: ast.AST, local: frozenset[str]) -> Iterator[str]:
+    """local: names that functions around the node have as their own."""
+    dotted = _dotted(node)
+    if dotted is not None:
+        if dotted.partition(".")[0] not in local and (not isinstance(node, ast.Name) or isinstance(node.ctx, ast.Load)):
+            yield dotted
+    elif isinstance(node, ast.Global):
+        yield from node.names
+    elif isinstance(node, Function | ast.Lambda):
+        arguments = node.args
+        outside = [*arguments.defaults, *arguments.kw_defaults, *getattr(node, "decorator_list", ())]
+        yield from _all_looked_up((each for each in outside if each is not None and not _lists(each)), local)
+        body = [*node.body] if isinstance(node.body, list) else [node.body]
+        shared = {name for each in ast.walk(node) if isinstance(each, ast.Global) for name in each.names}
+        own = {each.arg for each in ast.iter_child_nodes(arguments) if isinstance(each, ast.arg)}
+        own = own.union(*map(names_bound, body))
+        for each in body:
+            if not _says(each):
+                yield from _looked_up(each, local | (own - shared))
+    elif isinstance(node, Comprehension):
+        yield from _looked_up(node.generators[0].iter, local)
+        own = set().union(*(names_bound(each.target) for each in node.generators))
+        yield from _all_looked_up(_below(node), local | own)
+    else:
+        yield from _all_looked_up(_below(node), local)
+
+
+def _all_looked_up(nodes: Iterable[ast.AST], local: frozenset[str]) -> Iterator[str]:
+    for node in nodes:
+        yield from _looked_up(node, local)
+
+
+def _dotted(node: ast.AST) -> str | None:
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.Attribute) and (before := _dotted(node.value)):
@@ -121,10 +173,13 @@ def _dotted(node: ast.expr) -> str | None:
 def meaningful(node: ast.AST) -> Iterator[ast.AST]:
     """A node and all below it that means something."""
     yield node
+    for each in _below(node):
+        yield from meaningful(each)
+
+
+def _below(node: ast.AST) -> Iterator[ast.AST]:
     for _, value in _fields(node):
-        for each in value if isinstance(value, list) else [value]:
-            if isinstance(each, ast.AST):
-                yield from meaningful(each)
+        yield from (each for each in (value if isinstance(value, list) else [value]) if isinstance(each, ast.AST))
 
 
 def _fields(node: ast.AST) -> Iterator[tuple[str, Any]]:
@@ -136,11 +191,13 @@ def _fields(node: ast.AST) -> Iterator[tuple[str, Any]]:
             continue
         if isinstance(node, ast.Assert) and name == "msg":
             continue
+        if isinstance(node, ast.ImportFrom) and name == "module" and str(value).partition(".")[0] in OURS:
+            continue
         if isinstance(value, list):
             if name == "body" and isinstance(node, Function | ast.ClassDef) and ast.get_docstring(node) is not None:
                 value = value[1:]
             if name == "decorator_list":
-                value = [each for each in value if not _registers(each)]
+                value = [each for each in value if not _lists(each)]
             value = [each for each in value if not _says(each)]
         if value is not None and value != []:
             yield name, value
@@ -150,17 +207,13 @@ def _says(node: Any) -> bool:
     """Whether a statement writes to a log, and nothing more."""
     call = node.value if isinstance(node, ast.Expr) else None
     function = call.func if isinstance(call, ast.Call) else None
-    return isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name) and function.value.id in LOGGERS
+    return isinstance(function, ast.Attribute) and function.attr in LEVELS and _dotted(function.value) in LOGGERS
 
 
-def _registers(decorator: ast.expr) -> bool:
+def _lists(decorator: ast.expr) -> bool:
     """Whether a decorator lists a function under a name, as `@model("lenet5", …)` does, and gives it back as it is."""
-    return (
-        isinstance(decorator, ast.Call)
-        and bool(decorator.args)
-        and isinstance(decorator.args[0], ast.Constant)
-        and isinstance(decorator.args[0].value, str)
-    )
+    name = _dotted(decorator.func) if isinstance(decorator, ast.Call) else None
+    return name is not None and name.rpartition(".")[2] in LISTING
 
 
 @cache

@@ -86,9 +86,7 @@ def make_transfer(plan: Plan, data_set: DataSet) -> Transfer | None:
             f"{plan.source.name} holds other weights than when the plan was made "
             f"(digest {origin.digest[:12]}, expected {plan.source.digest[:12]}): restore it, or train anew"
         )
-    start_keras().utils.set_random_seed(plan.recipe.seed)  # the size of new kernels is part of what is transferred
-    model = build(plan.model, data_set.height, data_set.width, data_set.channels, data_set.classes)
-    layers = transfer_layers(source, model, data_set.train.inputs, same_classes=labels == data_set.labels)
+    model, layers = with_weights_of(source, labels, plan, data_set)
     if not layers:
         raise RecipeError(
             f"{origin.title} has no features for {plan.model}: expected {first_layer(model)} next to the images, "
@@ -101,6 +99,15 @@ def make_transfer(plan: Plan, data_set: DataSet) -> Transfer | None:
         parameters=sum(model.get_layer(name).count_params() for name in layers),
         channels=(int(source.input_shape[-1]), data_set.channels),
     )
+
+
+def with_weights_of(
+    source: Any, labels: tuple[str, ...], plan: Plan, data_set: DataSet
+) -> tuple[Any, dict[str, Weights]]:
+    """The plan's new model, and the weights by layer that it takes from the source, whose class names are `labels`."""
+    start_keras().utils.set_random_seed(plan.recipe.seed)  # the size of new kernels is part of what is transferred
+    model = build(plan.model, data_set.height, data_set.width, data_set.channels, data_set.classes)
+    return model, transfer_layers(source, model, data_set.train.inputs, same_classes=labels == data_set.labels)
 
 
 def _read(name: str) -> tuple[Origin, Any, tuple[str, ...]]:
