@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import html
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Barrier
 
 import numpy as np
 import pytest
 
 from pipelines import tracking
 from pipelines.core.provenance.plan import Origin, load_data, make_plan
-from pipelines.tracking.describing import BEGIN, END, NOTE, RESULTS, describe_data, run_name
+from pipelines.tracking.describing import BEGIN, END, NOTE, RESULTS, describe_data, run_name, update_experiment
 from pipelines.tracking.runs.seed_spread import log_seeds
+from pipelines.tracking.store import experiment_id
 from zoo.models import build
 
 TESTED = {"test_accuracy": 0.75, "test_accuracy_low": 0.7, "test_accuracy_high": 0.8, "test_images": 359}
@@ -38,6 +41,25 @@ def stored(run):
 
 def note(run):
     return stored(run).data.tags[NOTE]
+
+
+def test_trainings_that_describe_a_new_experiment_at_once_all_go_on(store, plan):
+    data_set, together = load_data(plan), Barrier(6)
+
+    def describe(name):
+        with tracking.open_client() as client:
+            experiment = client.get_experiment_by_name(name).experiment_id
+            together.wait(timeout=60)
+            update_experiment(client, experiment, data_set)
+            return client.get_experiment(experiment).tags
+
+    tracking.check_store()
+    for name in map(str, range(5)):
+        with tracking.open_client() as client:
+            experiment_id(client, name)
+        with ThreadPoolExecutor(6) as several:
+            for tags in several.map(describe, [name] * 6):
+                assert {RESULTS, NOTE} <= tags.keys()
 
 
 # --- names ---------------------------------------------------------------------------------------------------------

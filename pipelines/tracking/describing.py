@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from pipelines.core.provenance.plan import LEARNED_AS_THEY_ARE, Plan
+from pipelines.tracking.store import import_mlflow
 from zoo.contract import renamed
 from zoo.data import DataSet
 from zoo.models import definition
@@ -80,9 +81,18 @@ def update_experiment(client: Any, experiment: str, data_set: DataSet) -> None:
     """Give an experiment its description and its table of results, where it has none yet."""
     tags = client.get_experiment(experiment).tags
     if RESULTS not in tags:
-        client.set_experiment_tag(experiment, RESULTS, json.dumps(_results()))
+        _tag(client, experiment, RESULTS, json.dumps(_results()))
     if BEGIN not in tags.get(NOTE, ""):
-        client.set_experiment_tag(experiment, NOTE, _around(tags.get(NOTE, ""), describe_data(data_set, experiment)))
+        _tag(client, experiment, NOTE, _around(tags.get(NOTE, ""), describe_data(data_set, experiment)))
+
+
+def _tag(client: Any, experiment: str, key: str, value: str) -> None:
+    """Set a tag of an experiment. Where another training sets it first at the same moment, that one is enough."""
+    try:
+        client.set_experiment_tag(experiment, key, value)
+    except import_mlflow().MlflowException:
+        if key not in client.get_experiment(experiment).tags:
+            raise
 
 
 def results_page(experiment: str) -> str:
