@@ -12,7 +12,7 @@ help: ## List the commands
 demo: $(INSTALLED) ## Train, export and compare a dense, a conv and a hybrid classifier on handwritten digits
 	@$(BIN)/zoo run mlp-small conv-small lenet5 --data digits --exports mlruns/exports
 
-exports: $(INSTALLED) ## Train, evaluate and export all models again from its recipes: hours
+exports: $(INSTALLED) ## Train, evaluate and export all models again from their recipes: hours
 	$(BIN)/zoo run --all --data fashion-mnist
 
 server: $(INSTALLED) ## Start a tracking server of one's own: MLflow with accounts, PostgreSQL, SeaweedFS; on this machine alone

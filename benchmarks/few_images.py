@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, nargs="+", default=[5, 20, 100], metavar="N", help="a class")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=1, metavar="S", help="the others follow it (default: 1)")
-    parser.add_argument("--judge", choices=("test", "validation"), default="test", help="images that tell accuracy")
+    parser.add_argument("--judge", choices=("test", "validation"), default="test", help="images to measure accuracy on")
     parser.add_argument("--updates", type=int, default=400, help="steps of the optimizer (default: 400)")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="of the model's recipe")
     parser.add_argument("--image", type=Path, default=Path("few-images.png"), metavar="FILE")
@@ -180,11 +180,11 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def table(result: dict[str, Any]) -> str:
-    told = (
+    heading = (
         f"{result['model']} on {result['data']}, features of {result['source']}: {result['seeds']} seeds, "
         f"{result['updates']} updates, {result['images']:,} {result['judge']} images, means with 95 % t-intervals"
     )
-    lines = [told, "", f"{'images a class':>16}  {WAYS[0]:>24}  {WAYS[1]:>24}  {'difference, points':>24}"]
+    lines = [heading, "", f"{'images a class':>16}  {WAYS[0]:>24}  {WAYS[1]:>24}  {'difference, points':>24}"]
     for each in result["rows"]:
         cells = [f"{m:.2%} ({low:.1%} - {high:.1%})" for m, low, high in (each[way] for way in WAYS)]
         mean, low, high = (100 * value for value in each["difference"])

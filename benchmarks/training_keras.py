@@ -42,7 +42,7 @@ def random_pixels(folder: Any, on_progress: Any) -> DataSet:  # noqa: ARG001 (wh
 def main() -> None:
     settings = json.loads(sys.argv[1])
     plan = make_plan(settings["model"], settings["data"], settings=settings["recipe"])
-    CONTESTANTS[settings["entry"]](plan, settings)
+    ENTRIES[settings["entry"]](plan, settings)
     wait_for_the_end()
 
 
@@ -193,7 +193,7 @@ def _accuracy(model: Any, data: DataSet) -> float:
     return float(np.mean(logits.argmax(1) == data.validation.labels))
 
 
-CONTESTANTS: dict[str, Callable[[Plan, Any], None]] = {
+ENTRIES: dict[str, Callable[[Plan, Any], None]] = {
     "keras": keras_defaults,
     "keras without XLA": keras_without_xla,
     "bare": bare,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import runpy
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from pipelines.cli import main
 from pipelines.core.provenance.plan import make_plan
 from pipelines.evaluation.evaluate import evaluate
 from pipelines.exporting.export import export
-from pipelines.training.fingerprint import fingerprint
+from pipelines.training.fingerprint import fingerprint, fingerprints
 from pipelines.training.train import train
 from zoo.models import layers
 from zoo.models.registry import _models
@@ -76,3 +78,28 @@ def test_a_change_in_the_file_of_an_outside_model_makes_it_another_model(tmp_pat
     first = written(code)
     assert written(code) == first
     assert written(code.replace("Dense(classes)", "Dense(classes, use_bias=False)")) != first
+
+
+class Called:
+    """One hidden layer, as an object."""
+
+    __name__ = "called"
+
+    def __call__(self, images, classes):
+        return layers.Dense(classes)(layers.Flatten()(images))
+
+
+def typed() -> Callable[..., object]:
+    """A function that no file holds, as one at a prompt."""
+    names = {"layers": layers}
+    exec("def typed(images, classes):\n    return layers.Dense(classes)(layers.Flatten()(images))\n", names)
+    return names["typed"]
+
+
+@pytest.mark.parametrize("architecture", [Called(), typed(), partial(Called())], ids=["object", "typed", "partial"])
+def test_a_model_that_no_file_holds_is_another_each_time(registered, architecture) -> None:
+    registered("nowhere", family="dense")(architecture)
+    plan = make_plan("nowhere", "digits")
+    (first,) = fingerprints(plan)
+    (second,) = fingerprints(plan)
+    assert first != second

@@ -33,13 +33,7 @@ def names(text: str) -> list[str]:
 
 def positive(text: str) -> float:
     """A number above 0."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < 1e9:
-        raise argparse.ArgumentTypeError(f"expected a number above 0, received {text!r}")
-    return number
+    return _above_zero(text, 1e9, "a number above 0")
 
 
 def size_in_bytes(text: str) -> int:
@@ -56,12 +50,16 @@ def size_in_bytes(text: str) -> int:
 
 def seconds(text: str) -> float:
     """Above 0 and below an hour."""
+    return _above_zero(text, 3600, "a time in seconds such as 0.5")
+
+
+def _above_zero(text: str, below: float, expected: str) -> float:
     try:
         number = float(text)
     except ValueError:
         number = 0.0
-    if not 0 < number < 3600:
-        raise argparse.ArgumentTypeError(f"expected a time in seconds such as 0.5, received {text!r}")
+    if not 0 < number < below:
+        raise argparse.ArgumentTypeError(f"expected {expected}, received {text!r}")
     return number
 
 

@@ -25,20 +25,21 @@ logger = logging.getLogger("zoo.cli")
 
 def make_parser() -> Parser:
     """The parser of `zoo`. What it parses has the `Command` to call as `command`."""
+    every = commands()
     parser = Parser(
         prog="zoo",
         usage="zoo COMMAND ...",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description=f"{DESCRIPTION}\n\n{_listing(commands(), by_group=True)}",
+        description=f"{DESCRIPTION}\n\n{_listing(every, by_group=True)}",
         epilog="\n".join(["examples:", *(f"  {line:51} # {what}" for what, line in EXAMPLES), "", _MORE]),
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     below: dict[str, Any] = {"": _add_commands(parser)}
-    for each in commands():
+    for each in every:
         *parents, name = each.name.split()
         parent = " ".join(parents)
         if parent not in below:
-            together = [other for other in commands() if other.name.startswith(f"{parent} ")]
+            together = [other for other in every if other.name.startswith(f"{parent} ")]
             text = f"commands:\n{_listing(together)}"
             raw = argparse.RawDescriptionHelpFormatter
             below[parent] = _add_commands(below[""].add_parser(parent, description=text, formatter_class=raw))

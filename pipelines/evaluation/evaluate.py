@@ -206,10 +206,9 @@ def read_evaluation(folder: Path) -> Evaluation:
     """What `evaluate` wrote into a folder. Raises ExportError where it isn't there or doesn't fit."""
     path = folder / EVALUATION_FILE
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        for old, new in (("figures", "plots"), ("pictures", "images")):  # as evaluations were written before
-            if old in found:
-                found[new] = found.pop(old)
+        found = renamed(json.loads(path.read_text(encoding="utf-8")))
+        if "figures" in found:  # as plots were called before
+            found["plots"] = found.pop("figures")
         if any(Path(name).name != name for name in found["plots"]):  # it came from the store, and is copied from
             raise ValueError("it names plots outside of its folder")
         classes = tuple(ClassMetrics(**renamed(metrics)) for metrics in found.pop("classes"))

@@ -1,6 +1,6 @@
 """The colors of all that is drawn: plots, charts in SVG, and pages. A family has the same ones everywhere.
 
-Okabe & Ito's palette, told apart by color-blind eyes. Nothing is imported here, so that anybody can import it.
+Okabe & Ito's palette, which color-blind people distinguish. Nothing is imported here, so that anybody can import it.
 """
 
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, GRAY, OLIVE = (
@@ -37,6 +37,6 @@ def rgb(color: str) -> tuple[int, int, int]:
 
 
 def shade(color: str, step: int) -> str:
-    """A color itself (0), or lighter (1) or darker (2), which tells things of one color apart."""
+    """A color itself (0), or lighter (1) or darker (2), to distinguish things of one color."""
     target, share = ((0, 0.0), (255, 0.45), (0, 0.35))[step]
     return "#" + "".join(f"{round(part + share * (target - part)):02X}" for part in rgb(color))

@@ -49,7 +49,7 @@ class Series:
     """One line. x: [P]. y: [P, R], the values of R seeds or rounds at each place; their mean and interval are drawn.
 
     family: whose color it has, which all lines of it share; "" for a color of its own. dash, shade: 0 to 2 each, which
-    tell lines of one color apart, as hollow markers do. key: a class of its group in the drawing, for a page that
+    distinguish lines of one color, as hollow markers do. key: a class of its group in the drawing, for a page that
     hides some.
     """
 

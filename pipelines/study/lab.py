@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import time
@@ -18,6 +17,7 @@ from pipelines.core.provenance.code import code_digest
 from pipelines.core.provenance.machine import commit, describe_machine, versions
 from pipelines.core.provenance.weights import teacher_digest
 from pipelines.core.support.progress import progress
+from pipelines.core.support.to_json import digest_of
 from pipelines.study.finding import Sample
 from pipelines.study.keep import keep
 from pipelines.study.record import Measured, Observed, Record
@@ -283,7 +283,7 @@ def key_of(model: Any, data_set: DataSet, recipe: Recipe, measure: Measure) -> s
         "training": _code(Bench.fit, *_own_layers(model)),
         "versions": {name: versions().get(name) for name in LIBRARIES},
     }
-    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+    return digest_of(decisive)
 
 
 def _own_layers(model: Any) -> list[type]:

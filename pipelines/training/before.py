@@ -6,16 +6,15 @@ when the two ways were laid side by side, which MEANINGS says. Whatever changes 
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import zoo
 from pipelines.core.provenance.plan import Plan, load_data
 from pipelines.core.provenance.weights import teacher_digest
-from zoo.contract import OLD_NAMES
+from pipelines.core.support.to_json import digest_of
+from zoo.contract import OLD_NAMES, sha256
 from zoo.models import definition
 
 FILES = "1be5356fda5a8494cf2c350e6df04d01d6898d69893db6aa50798d666039e56e"  # of the files, at commit 683047b
@@ -52,7 +51,7 @@ def is_same_since(plan: Plan, training: str, architecture: str) -> bool:
     """Whether the code that trains a plan means what it meant. training, architecture: the digests of today's code."""
     kinds = {"transfer": plan.source is not None, "distillation": bool(plan.recipe.teacher)}
     kind = " and ".join(name for name, whether in kinds.items() if whether) or "training"
-    known = MEANINGS.get(plan.model) == architecture or bool(_file_outside(plan.model))
+    known = MEANINGS.get(plan.model) == architecture or bool(_file_outside(plan.model))  # "" is ours, None is nowhere
     return known and MEANINGS.get(kind) == training
 
 
@@ -69,12 +68,13 @@ def fingerprint_before(plan: Plan, versions: Mapping[str, str | None]) -> str:
         "outside": _file_outside(plan.model),
         "source": plan.source.digest if plan.source else "",
     }
-    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+    return digest_of(decisive)
 
 
-def _file_outside(model: str) -> str:
-    """The SHA-256 of the file of a model that isn't the zoo's; "" for one that is."""
-    path = inspect.getsourcefile(inspect.unwrap(definition(model).architecture)) or ""
-    if Path(path).is_relative_to(Path(zoo.__file__).parent):
-        return ""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+def _file_outside(model: str) -> str | None:
+    """The SHA-256 of the file of a model that isn't the zoo's; "" for one that is, None for one that no file holds."""
+    try:
+        path = Path(inspect.getsourcefile(inspect.unwrap(definition(model).architecture)) or "")
+        return "" if path.is_relative_to(Path(zoo.__file__).parent) else sha256(path)
+    except (OSError, TypeError):  # TypeError: it isn't a function, but can be called
+        return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -13,6 +12,7 @@ from pipelines.core.provenance.code import code_digest
 from pipelines.core.provenance.machine import choose_precision, compiles_steps, versions
 from pipelines.core.provenance.plan import Plan, load_data
 from pipelines.core.provenance.weights import teacher_digest
+from pipelines.core.support.to_json import digest_of
 from pipelines.training.before import FILES, fingerprint_before, is_same_since
 from pipelines.training.fit import fit
 from pipelines.training.learner import make_learner
@@ -42,7 +42,7 @@ def fingerprint(plan: Plan) -> str:
         "teacher": teacher_digest(plan.recipe),
         "source": plan.source.digest if plan.source else "",
     }
-    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+    return digest_of(decisive)
 
 
 def fingerprints(plan: Plan) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from zoo.runtime.prediction import Prediction
 
-# Of Okabe & Ito's palette, which color-blind people can tell apart.
+# Of Okabe & Ito's palette, which color-blind people distinguish.
 FOR, AGAINST = (213, 94, 0), (0, 114, 178)
 DARKEST, LIGHTEST = 60, 220  # the grays that black and white are drawn in
 UNSEEN, PAPER, INK = (160, 160, 160), (255, 255, 255), (27, 31, 36)

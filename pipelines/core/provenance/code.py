@@ -123,16 +123,17 @@ def _module_called(name: str) -> _Module | None:
     # By path: to look a module up in the usual way imports what it lies in, which may be Keras.
     places = list(found.submodule_search_locations or ())
     place = Path(places[0]).joinpath(*rest) if places else Path(found.origin or "")
-    if _is_library(place) or (rest and not places):
-        return None
-    path = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
-    return _module_in(path, name) if path.is_file() else None
+    return None if _is_library(place) or (rest and not places) else _module_at(place, name)
 
 
 @cache
 def _ours(name: str) -> _Module | None:
     """Read once: what is edited while a process runs is not what it runs."""
-    place = Path(__file__).parents[3].joinpath(*name.split("."))
+    return _module_at(Path(__file__).parents[3].joinpath(*name.split(".")), name)
+
+
+def _module_at(place: Path, name: str) -> _Module | None:
+    """The package in a folder, or the module in a file; None where there is neither. place: with or without .py."""
     path = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
     return _module_in(path, name) if path.is_file() else None
 

@@ -1,4 +1,4 @@
-"""Which process a run is trained by, written down such that anybody can tell later whether it still lives."""
+"""Which process a run is trained by, written down so that it is known later whether it still lives."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TOLERANCE = 2  # seconds: a system that corrects its clock moves the time of its
 class Process:
     """A process.
 
-    host: the machine's name. space: within which process ids tell processes apart: one start of a machine, and of a
+    host: the machine's name. space: within which process ids are unique: one start of a machine, and of a
     container on it. pid: its id. started: when, a number as `_start_of` has it, "" where that isn't known: an id is
     given again, the two together aren't.
     """

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -27,3 +29,8 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):  # NumPy arrays and scalars
         return value.tolist()
     return value
+
+
+def digest_of(found: Mapping[str, Any]) -> str:
+    """SHA-256, in hex, of what JSON can hold, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()

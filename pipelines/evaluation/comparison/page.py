@@ -149,7 +149,7 @@ def _measured(model: Model, metric: str, x: str) -> tuple[list[float], list[list
 
 
 def _looks(models: Sequence[Model]) -> list[tuple[int, int]]:
-    """The dash and the shade of each model's lines, by which those of one family are told apart."""
+    """The dash and the shade of each model's lines, by which those of one family differ."""
     before: Counter[str] = Counter()
     looks = []
     for model in models:

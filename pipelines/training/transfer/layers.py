@@ -17,7 +17,7 @@ from zoo.models.backend import start_keras
 Weights = list[NDArray[np.float32]]  # of a layer, in Keras' order
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601-2: how `zoo.images` makes an image gray
-NORM_IMAGES = 512  # that tell a norm its statistics: with all their positions, numbers enough
+NORM_IMAGES = 512  # that give a norm its statistics: with all their positions, numbers enough
 NORM_BATCH = 16  # images: what all norms are given at once, of large ones, has to fit into memory
 ALIKE = ("kernel_size", "strides", "padding", "dilation_rate", "groups", "activation", "epsilon", "axis")
 
