@@ -100,6 +100,13 @@ def test_the_app_environment_holds_nothing_of_training(app: Path) -> None:
     assert where.is_relative_to(app / "venv")
 
 
+def test_an_export_is_loaded_there(app: Path) -> None:
+    fixture = app / "runtime" / "fixture" / "digits" / "softmax"
+    code = f"import zoo; print(zoo.load({str(fixture)!r}).predict({str(fixture / 'samples' / '3.png')!r}).label)"
+    assert run([app / "venv" / "bin" / "python", "-I", "-W", "error", "-c", code], app).strip() == "3"
+
+
+@pytest.mark.slow  # they pass in the environment that runs the tests, too, which loads an export by the same files
 def test_the_runtime_s_tests_pass_there(app: Path) -> None:
     python = app / "venv" / "bin" / "python"
     start = "import sys; sys.path.append('pytest'); import pytest; sys.exit(pytest.main(sys.argv[1:]))"

@@ -124,7 +124,7 @@ DECISIVE = {
         "import cmath as math\nfrom zoo.models.backend import start_keras",
     ),
     "a method that Keras calls": ("zoo/models/preprocessing.py", "return input_shape[0], len", "return None, len"),
-    "how long it goes on": ("pipelines/training/schedule.py", "STEPS_PER_CALL = 32", "STEPS_PER_CALL = 16"),
+    "how long it goes on": ("pipelines/training/stages.py", "STEPS_PER_CALL = 32", "STEPS_PER_CALL = 16"),
 }
 
 

@@ -93,7 +93,14 @@ def made(name, channels):
     return model, convert(model)
 
 
-@pytest.fixture(params=[(name, channels) for name in MODELS for channels in (1, 3)], ids=str)
+# Grey images have one Transpose less. `zoo verify` runs exports of them, so that most can wait for the slow tests.
+GREY = ("mlp-small", "conv-small", "lenet5")
+PAIRS = [(name, 3) for name in MODELS] + [
+    pytest.param((name, 1), marks=() if name in GREY else pytest.mark.slow) for name in MODELS
+]
+
+
+@pytest.fixture(params=PAIRS, ids=str)
 def pair(request):
     name, channels = request.param
     return *made(name, channels), channels
@@ -200,7 +207,10 @@ def test_each_layer_with_weights_is_a_node_of_its_name(pair):
     }
 
 
-@pytest.mark.parametrize("name", ["separable-small", "mlp-mixer-tiny", "convnext-mini"])
+@pytest.mark.parametrize(
+    "name",
+    ["separable-small", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mlp-mixer-tiny", "convnext-mini"))],
+)
 def test_same_weights_same_bytes(name):
     keras = start_keras()
     _, first = made(name, 3)
@@ -214,7 +224,7 @@ def test_average_over_positions_stays_one_node():
     assert "GlobalAveragePool" in operators(convert(build("conv-small", SIDE, SIDE, 1, 3)))
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [pytest.param(1, marks=pytest.mark.slow), 3])
 @pytest.mark.parametrize("name", ["mlp-small", "separable-small", "lenet5", "mlp-mixer-tiny", "convnext-mini"])
 def test_reference_evaluator_and_openvino_give_the_same_answers(name, channels):
     import openvino

@@ -28,6 +28,7 @@ def expected(folder):
     return undisturbed(folder)
 
 
+@pytest.mark.slow  # one kill is in test_streaming
 @pytest.mark.timeout(600)
 def test_a_run_that_is_killed_three_times_comes_to_the_same_weights_and_curves(folder, expected):
     killed_again_and_again(folder, expected, kills=3, seed=1)

@@ -147,6 +147,7 @@ def deaf_at_first(port: int) -> Iterator[tuple[int, list[str]]]:
         way.shutdown()
 
 
+@pytest.mark.slow  # what is sent again from the journal is in the tests below
 @pytest.mark.timeout(600)
 def test_what_was_received_without_an_answer_is_not_written_twice(folder, empty_database, monkeypatch):
     """The server may die between taking a record and saying so: all is sent again, and there once."""

@@ -148,6 +148,7 @@ def test_a_verdict_follows_from_the_effects_and_the_first_is_the_main_effect():
     assert Finding((open_, right), chart).verdict is Verdict.OPEN
 
 
+@pytest.mark.slow  # 18 trainings; the verdicts that follow from effects are tested above
 def test_the_same_model_twice_shows_no_effect_and_a_handicap_is_found(studied, planted):
     planted(32, by=100)  # or the second would be the first, looked up
     (same,) = study(["planted"], quick=True, seeds=6)

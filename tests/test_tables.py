@@ -183,7 +183,9 @@ def test_the_card_tells_of_columns_and_its_examples_run(place: tuple[Path, Compa
         assert done.stdout.startswith(label)
 
 
-@pytest.mark.parametrize("name", LABELS)
+@pytest.mark.parametrize(
+    "name", ["iris", *(pytest.param(name, marks=pytest.mark.slow) for name in LABELS if name != "iris")]
+)
 def test_real_tables_are_learned(name: str, store: Path) -> None:
     write(store / f"{name}.csv", *real(name))
     trained = train("softmax", f"{name}.csv", label=LABELS[name], settings=QUICK)

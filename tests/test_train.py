@@ -17,7 +17,7 @@ from pipelines.training.artifacts import changes
 from pipelines.training.fingerprint import fingerprint
 from pipelines.training.fused_norms import with_fused_norms
 from pipelines.training.learner import make_learner
-from pipelines.training.schedule import Schedule, make_schedule, make_stages
+from pipelines.training.stages import Schedule, make_schedule, make_stages
 from pipelines.training.train import train
 from zoo.errors import DataError, ExportError, ModelError, RecipeError, TrackingError, ZooError
 from zoo.models import build

@@ -21,7 +21,7 @@ from pipelines.exporting.from_onnx import rebuild
 from pipelines.run import run
 from pipelines.training import checkpoint
 from pipelines.training.fingerprint import fingerprint
-from pipelines.training.schedule import Schedule, Stage, make_stages
+from pipelines.training.stages import Schedule, Stage, make_stages
 from pipelines.training.train import train
 from pipelines.training.transfer import transfer as source
 from pipelines.training.transfer.layers import LUMA
@@ -306,6 +306,7 @@ def test_a_run_can_be_a_source_too(folder, started):
     assert tracking.load_run(again.run).plan.source.name == f"runs:/{started.run}"
 
 
+@pytest.mark.slow  # an interruption in a single stage is in test_train
 def test_interruptions_between_the_stages_and_later_change_nothing(folder, started, monkeypatch):
     save, interrupted = checkpoint.save, []
 

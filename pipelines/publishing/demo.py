@@ -1,4 +1,7 @@
-"""`zoo demo EXPORT…`: a page that shows exports side by side, as one file that needs no server and no network."""
+"""`zoo demo EXPORT…`: a page that shows exports side by side, as one file that needs no server and no network.
+
+What fills it is collected here; its HTML, CSS and TypeScript are in examples/web/src, built into `page` beside this.
+"""
 
 from __future__ import annotations
 

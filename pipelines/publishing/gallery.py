@@ -15,7 +15,7 @@ from pipelines.core.provenance.plan import LEARNED_AS_THEY_ARE
 from pipelines.core.support.markdown import filled, plain, points, row, table
 from pipelines.publishing.catalog import Quantized, Shipped, read_shipped
 from pipelines.publishing.literature import PUBLISHED, TARGETS, Published, Target
-from pipelines.training.schedule import OF_A_SOURCE
+from pipelines.training.stages import OF_A_SOURCE
 from zoo.contract import CARD_FILE
 from zoo.data import data_sets
 from zoo.errors import ExportError

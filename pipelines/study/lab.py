@@ -24,7 +24,7 @@ from pipelines.study.record import Measured, Observed, Record
 from pipelines.training.distillation import teacher_of
 from pipelines.training.fused_norms import with_fused_norms
 from pipelines.training.learner import enter
-from pipelines.training.schedule import Schedule, Stage, make_schedule
+from pipelines.training.stages import Schedule, Stage, make_schedule
 from zoo.contract import LOGITS, MANIFEST_FILE
 from zoo.data import DataSet, Split
 from zoo.data.pixels import in_chunks

@@ -16,7 +16,7 @@ from pipelines.core.support.to_json import digest_of
 from pipelines.training.before import FILES, fingerprint_before, is_same_since
 from pipelines.training.fit import fit
 from pipelines.training.learner import make_learner
-from pipelines.training.schedule import learned_from, make_schedule, make_stages
+from pipelines.training.stages import learned_from, make_schedule, make_stages
 from pipelines.training.transfer.transfer import with_weights_of
 from zoo.models import definition
 from zoo.runtime import Classifier

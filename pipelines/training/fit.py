@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipelines.core.provenance.plan import Plan
 from pipelines.training.checkpoint import Best, Checkpoint
 from pipelines.training.learner import enter
-from pipelines.training.schedule import Schedule, Stage
+from pipelines.training.stages import Schedule, Stage
 from zoo.data import DataSet
 from zoo.data.stream.batches import Teacher, plain_batches, training_batches
 from zoo.errors import RecipeError, TrackingError

@@ -1,4 +1,4 @@
-"""What moves the weights: AdamW or Muon, its rate climbing to the peak and falling to 0 along a cosine."""
+"""The optimizer, AdamW or Muon, and the schedule of its learning rate: up to the peak, and down to 0 along a cosine."""
 
 from __future__ import annotations
 

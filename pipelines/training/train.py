@@ -27,7 +27,7 @@ from pipelines.training.distillation import teacher_of
 from pipelines.training.fingerprint import code_of, fingerprint, fingerprints
 from pipelines.training.fit import VALIDATION_BATCH, fit, state_of
 from pipelines.training.learner import build_for, make_learner
-from pipelines.training.schedule import learned_from, make_schedule, make_stages
+from pipelines.training.stages import learned_from, make_schedule, make_stages
 from pipelines.training.transfer.transfer import find_source, make_transfer
 from zoo.contract import LOGITS
 from zoo.data import DataSet, Split
