@@ -96,6 +96,7 @@ def test_a_thousand_mutated_images_are_checked_in_bounded_memory(mutated, clean)
     assert memory < MEMORY_BOUND
 
 
+@pytest.mark.slow  # 8 seconds; the bound itself is tested on small files above
 def test_large_images_are_decoded_one_at_a_time(clean, tmp_path):
     save_letters(tmp_path, fonts()[:3], 3)
     side = int(LARGEST_IMAGE**0.5)

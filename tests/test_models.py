@@ -15,7 +15,7 @@ NAMES = [m.name for m in definitions()]
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("size", [(28, 28, 1), (8, 8, 1), (33, 40, 3)], ids=str)
+@pytest.mark.parametrize("size", [pytest.param((28, 28, 1), marks=pytest.mark.slow), (8, 8, 1), (33, 40, 3)], ids=str)
 def test_every_model_takes_raw_pixels_of_any_size_and_gives_probabilities(
     name: str, size: tuple[int, int, int]
 ) -> None:
@@ -47,19 +47,16 @@ def test_every_model_trains_in_bfloat16_and_still_gives_float32(name: str) -> No
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_layer_names_are_the_same_each_time(name: str) -> None:
-    first, second = (build(name, 28, 28, 1, 10) for _ in range(2))
-    assert [layer.name for layer in first.layers] == [layer.name for layer in second.layers]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_same_seed_gives_the_same_initial_weights(name: str) -> None:
-    weights = []
+def test_layer_names_are_the_same_each_time_and_the_seed_decides_the_initial_weights(name: str) -> None:
+    models = []
     for seed in (7, 7, 8):
         keras.utils.set_random_seed(seed)
-        weights.append(build(name, 8, 8, 1, 3).get_weights())
-    assert all(np.array_equal(a, b) for a, b in zip(weights[0], weights[1], strict=True))
-    assert any(not np.array_equal(a, b) for a, b in zip(weights[0], weights[2], strict=True))
+        models.append(build(name, 8, 8, 1, 3))
+    names = [[layer.name for layer in model.layers] for model in models]
+    first, same, other = (model.get_weights() for model in models)
+    assert names[0] == names[1] == names[2]
+    assert all(np.array_equal(a, b) for a, b in zip(first, same, strict=True))
+    assert any(not np.array_equal(a, b) for a, b in zip(first, other, strict=True))
 
 
 def test_each_family_is_there_and_says_what_it_is() -> None:

@@ -118,6 +118,7 @@ def test_other_weights_in_the_same_environment_are_told_and_are_a_failure(folder
     assert err.endswith(f"zoo: run {made[:8]} was not reproduced bit for bit\n")
 
 
+@pytest.mark.slow  # three trainings; that others are told is tested above
 def test_other_weights_are_measured_by_what_they_cost(folder):
     other = doctored({"code": "of another day"})
     recipe = tracking.load_run(other).plan.recipe.with_values({"seed": 2, "epochs": 30})

@@ -196,6 +196,7 @@ def test_a_finding_that_nothing_could_refute_is_refused():
         Finding((), Chart("", "", "", ()))
 
 
+@pytest.mark.slow  # two more trainings; that a seed decides is in test_train
 def test_another_seed_changes_the_metrics_within_their_interval(studied, planted):
     planted(16)
     (each,) = experiments(["planted"])
@@ -259,6 +260,7 @@ def test_the_report_is_drawn_from_the_results_alone(store, planted, capsys):
     assert page.read_text(encoding="utf-8").count("<svg") == first.count("<svg") == 1
 
 
+@pytest.mark.slow  # seven trainings; a report of a full study is in test_the_report_is_drawn
 def test_a_quick_study_says_what_the_full_one_found(store, planted, capsys):
     planted(32)  # the second model is the first again, and looked up
     study(["planted"])
@@ -422,7 +424,7 @@ def test_an_interrupted_study_goes_on(store, planted, monkeypatch, capsys):
 
 
 def test_a_store_that_fails_costs_no_training(store, planted, monkeypatch, capsys):
-    trained = planted(16)
+    trained = planted(32)  # the second model is the first again, and looked up
 
     def fail(*_):
         raise TrackingError("the store is away")
@@ -433,7 +435,7 @@ def test_a_store_that_fails_costs_no_training(store, planted, monkeypatch, capsy
     assert "the store is away" in capsys.readouterr().err
     assert len(trained) == len(Record(store / "mlruns/study/planted.json").trainings) == 1
     study(["planted"], quick=True, seeds=2)
-    assert len(trained) == 4
+    assert len(trained) == 2
 
 
 def twice_as_right(model, data_set):

@@ -280,8 +280,11 @@ def test_numbers_come_to_one_scale_and_categories_to_switches() -> None:
     assert model.count_params() == 5 * 2 + 2
 
 
+KINDS = [SCALES, *(pytest.param(kinds, marks=pytest.mark.slow) for kinds in ([(0.0, 0.0, 1.0)] * 3, [3, 2, 4]))]
+
+
 @pytest.mark.parametrize("name", DENSE)
-@pytest.mark.parametrize("kinds", [SCALES, [(0.0, 0.0, 1.0)] * 3, [3, 2, 4]], ids=["mixed", "numbers", "categories"])
+@pytest.mark.parametrize("kinds", KINDS, ids=["mixed", "numbers", "categories"])
 def test_dense_models_convert_with_their_columns(name: str, kinds: list, tmp_path: Path) -> None:
     import keras
     import onnxruntime

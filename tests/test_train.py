@@ -105,6 +105,7 @@ def test_a_finished_run_leaves_no_checkpoint(trained, folder):
     assert not (folder / checkpoint.FOLDER / trained.run).exists()
 
 
+@pytest.mark.slow  # `zoo reproduce` does the same, in test_reproduce
 def test_the_plan_of_a_run_makes_the_same_weights_again(trained, folder):
     run = tracking.load_run(trained.run)
     path = folder / "plan.json"
@@ -203,6 +204,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(trained, folder, monkeyp
     assert not state.exists()
 
 
+@pytest.mark.slow  # an interruption later is tested above
 def test_a_run_that_is_interrupted_before_it_learns_goes_on_too(trained, folder, monkeypatch):
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

@@ -285,6 +285,7 @@ def test_without_a_source_or_without_anything_new_there_is_one_stage():
     assert make_stages(recipe, Schedule(1, 16, 4, 4), ["all"], new=False) == (Stage(0, 16, 0.5),)
 
 
+@pytest.mark.slow  # a training more; the stages are tested above, the card below
 def test_frozen_features_do_not_move_and_then_they_do(folder, started):
     plan = tracking.load_run(started.run).plan
     transfer = make_transfer(plan, load_data(plan)).layers
@@ -297,6 +298,7 @@ def test_frozen_features_do_not_move_and_then_they_do(folder, started):
     assert started.validation_accuracy > 0.8
 
 
+@pytest.mark.slow  # exports as sources are tested above
 def test_a_run_can_be_a_source_too(folder, started):
     again = train("conv-small", "digits", source=started.run[:10], settings={"epochs": 4, "frozen": 1})
     model, source = (tracking.load_keras_model(each.run) for each in (again, started))

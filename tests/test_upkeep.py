@@ -92,6 +92,7 @@ def test_gc_leaves_the_checkpoint_of_a_run_in_another_store_to_be_resumed_from(f
     assert checkpoint.exists(run)
 
 
+@pytest.mark.slow  # two processes of MLflow; one is in the test above
 def test_gc_forgets_more_runs_than_one_command_takes(folder, monkeypatch):
     monkeypatch.setattr("pipelines.tracking.runs.deletion.AT_ONCE", 2)
     runs = [a_run() for _ in range(3)]
