@@ -38,7 +38,8 @@ from turns import Entry
 from pipelines import tracking
 from pipelines.core.provenance.plan import load_data, make_plan
 from pipelines.evaluation.evaluate import evaluate
-from pipelines.training.train import make_schedule, train
+from pipelines.training.stages import schedule_for
+from pipelines.training.train import train
 from zoo.recipe import parse_settings
 
 OURS = "ours, bare fit"
@@ -201,7 +202,7 @@ class Bench:
         """
         recipe = {**self.recipe, **common, "epochs": turns}
         plan = make_plan(self.model, self.data, settings=recipe)
-        schedule = make_schedule(plan.recipe, self._images())
+        schedule = schedule_for(plan.recipe, self._images())
         warming = 0 if asked else schedule.call
         calls = max(1, round(steps / schedule.call)) if steps else (schedule.steps - warming) // schedule.call
         return {

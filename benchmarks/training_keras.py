@@ -19,7 +19,9 @@ from turns import Turns, tell, wait_for_the_end
 import pipelines.training.train
 from pipelines.core.provenance.machine import choose_precision
 from pipelines.core.provenance.plan import Plan, load_data, make_plan
-from pipelines.training.train import VALIDATION_BATCH, make_learner, make_schedule, validation_of
+from pipelines.training.fit import VALIDATION_BATCH, validation_of
+from pipelines.training.learner import make_learner
+from pipelines.training.stages import schedule_for
 from zoo.contract import LOGITS
 from zoo.data import DataSet, Split, data_set
 from zoo.data.stream.batches import training_batches
@@ -71,7 +73,7 @@ def keras_without_xla(plan: Plan, settings: Any) -> None:
 
 def _plain(plan: Plan, settings: Any, **compiling: Any) -> None:
     keras, data, recipe = start_keras(), load_data(plan), plan.recipe
-    ours = make_learner(plan, data, make_schedule(recipe, data), "float32").optimizer
+    ours = make_learner(plan, data, schedule_for(recipe, data), "float32").optimizer
     keras.utils.set_random_seed(recipe.seed)
     model = build(plan.model, data.height, data.width, data.channels, data.classes)
     model = keras.Model(model.input, model.get_layer(LOGITS).output)
@@ -112,7 +114,7 @@ def bare_with_validation(plan: Plan, settings: Any) -> None:
 
 def _bare(plan: Plan, settings: Any, options: dict[str, Any]) -> tuple[Any, DataSet]:
     data, recipe = load_data(plan), plan.recipe
-    schedule = make_schedule(recipe, data)
+    schedule = schedule_for(recipe, data)
     learner = make_learner(plan, data, schedule, choose_precision(recipe.precision))
     stream = training_batches(
         data.train, data.classes, recipe, mirrored=data.mirrored, first_epoch=0, epochs=schedule.epochs

@@ -17,7 +17,7 @@ from pipelines.training.artifacts import changes
 from pipelines.training.fingerprint import fingerprint
 from pipelines.training.fused_norms import with_fused_norms
 from pipelines.training.learner import make_learner
-from pipelines.training.stages import Schedule, make_schedule, make_stages
+from pipelines.training.stages import Schedule, make_schedule, make_stages, schedule_for
 from pipelines.training.train import train
 from zoo.errors import DataError, ExportError, ModelError, RecipeError, TrackingError, ZooError
 from zoo.models import build
@@ -114,6 +114,46 @@ def test_the_plan_of_a_run_makes_the_same_weights_again(trained, folder):
     again = train(plan=path)
     assert again.run != trained.run
     assert same(weights(again.run), weights(trained.run))
+
+
+@pytest.mark.parametrize(("epochs", "validated"), [(1, [1]), (5, [1, 2, 3, 4, 5]), (6, [3, 6]), (8, [4, 8])])
+def test_the_epochs_that_are_stated_are_those_that_are_trained(epochs, validated):
+    digits = load_data(make_plan("softmax", "digits"))
+    schedule = schedule_for(make_plan("softmax", "digits", settings={"epochs": epochs}).recipe, digits)
+    assert list(range(schedule.validation_interval, schedule.epochs + 1, schedule.validation_interval)) == validated
+    assert schedule.steps * schedule.validation_interval % schedule.call == 0
+    least = schedule_for(Recipe(epochs=1, least_updates=10), digits)
+    assert least == make_schedule(Recipe(epochs=1, least_updates=10), digits), "who asks for updates gets them at least"
+
+
+AS_STATED = {"least_updates", "optimizer", "learning_rate", "weight_decay", "label_smoothing", "images", "balance"}
+AS_STATED |= {"mixup", "teacher", "seed"}
+
+
+def test_the_record_of_a_run_equals_what_ran(folder):
+    settings = {"epochs": 1, "batch_size": 5000, "augmentation": "mirror", "frozen": 0.5, "fine_rate": 0.1}
+    done = train("softmax", "digits", settings=settings)
+    tracked = tracking.load_run(done.run)
+    with tracking.open_client() as client:
+        params = client.get_run(done.run).data.params
+    assert (done.epochs, tracked.history["epoch"]) == (1, (1,))
+    recipe = {name: str(value) for name, value in tracked.plan.recipe.to_json().items()}
+    images = len(load_data(tracked.plan).train)
+    expected = {
+        "epochs": "1",
+        "batch_size": str(images),  # no more than there are
+        "warmup": "0.0",  # one update is the peak's
+        "augmentation": "none",  # no digit is the same mirrored
+        "mirrored": "no",
+        "teacher_share": "0.0",
+        "frozen": "0.0",  # nothing came trained
+        "fine_rate": "1.0",
+        "precision": params["arithmetic"],
+    }
+    assert {name: params[name] for name in expected} == expected
+    assert {name: params[name] for name in AS_STATED} == {name: recipe[name] for name in AS_STATED}
+    assert expected.keys() | AS_STATED == recipe.keys(), "a new field is recorded as it was carried out, too"
+    assert params["updates"] == "1"
 
 
 # --- what a recipe can ask for -------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import cache
 from typing import Any
 
@@ -16,7 +17,7 @@ from pipelines.core.support.to_json import digest_of
 from pipelines.training.before import FILES, fingerprint_before, is_same_since
 from pipelines.training.fit import fit
 from pipelines.training.learner import make_learner
-from pipelines.training.stages import learned_from, make_schedule, make_stages
+from pipelines.training.stages import learned_from, make_schedule, make_stages, schedule_for
 from pipelines.training.transfer.transfer import with_weights_of
 from zoo.models import definition
 from zoo.runtime import Classifier
@@ -42,12 +43,12 @@ def fingerprint(plan: Plan) -> str:
         "teacher": teacher_digest(plan.recipe),
         "source": plan.source.digest if plan.source else "",
     }
-    return digest_of(decisive)
+    return digest_of({**decisive, **_exact_schedule(plan)})
 
 
 def fingerprints(plan: Plan) -> tuple[str, ...]:
     """All under which a run of the plan may be found: today's first, then that of runs that are older than it."""
-    if _is_same_since(plan):
+    if _is_same_since(plan) and not _exact_schedule(plan):
         return fingerprint(plan), fingerprint_before(plan, library_versions())
     return (fingerprint(plan),)
 
@@ -61,6 +62,13 @@ def code_of(plan: Plan) -> str:
 def is_code_of(run_code: str, plan: Plan) -> bool:
     """Whether today's code is the one that a run of the plan says of itself."""
     return run_code == code_of(plan) or (run_code == FILES and _is_same_since(plan))
+
+
+def _exact_schedule(plan: Plan) -> Mapping[str, Any]:
+    """Of a plan whose epochs were rounded up in runs before there was `schedule_for`; of others nothing."""
+    learned = learned_from(plan.recipe, load_data(plan))
+    schedule = schedule_for(plan.recipe, learned)
+    return {} if schedule == make_schedule(plan.recipe, learned) else {"schedule": asdict(schedule)}
 
 
 def _is_same_since(plan: Plan) -> bool:

@@ -84,3 +84,16 @@ def make_schedule(recipe: Recipe, data_set: DataSet) -> Schedule:
     # Keras would take the rest of the last call out of the next epoch.
     call = max(k for k in range(1, 2 * STEPS_PER_CALL) if steps * validation_interval % k == 0)
     return Schedule(steps, epochs, validation_interval, call)
+
+
+def schedule_for(recipe: Recipe, data_set: DataSet) -> Schedule:
+    """The schedule of a training, with exactly the epochs that a recipe states where it asks for no number of updates.
+
+    Validations then are as far apart as divides them, at most as far as in `make_schedule`, and calls within.
+    """
+    schedule = make_schedule(recipe, data_set)
+    if recipe.least_updates or schedule.epochs == recipe.epochs:
+        return schedule
+    interval = max(k for k in range(1, schedule.validation_interval + 1) if recipe.epochs % k == 0)
+    call = max(k for k in range(1, 2 * STEPS_PER_CALL) if schedule.steps * interval % k == 0)
+    return Schedule(schedule.steps, recipe.epochs, interval, call)

@@ -22,12 +22,13 @@ from pipelines.core.support.progress import Advance, progress
 from pipelines.datasets.report import log_data
 from pipelines.training import checkpoint
 from pipelines.training.artifacts import log_augmented
+from pipelines.training.carried_out import carried_out
 from pipelines.training.checkpoint import Best, Checkpoint
 from pipelines.training.distillation import teacher_of
 from pipelines.training.fingerprint import code_of, fingerprint, fingerprints
 from pipelines.training.fit import VALIDATION_BATCH, fit, state_of
 from pipelines.training.learner import build_for, make_learner
-from pipelines.training.stages import learned_from, make_schedule, make_stages
+from pipelines.training.stages import learned_from, make_stages, schedule_for
 from pipelines.training.transfer.transfer import find_source, make_transfer
 from zoo.contract import LOGITS
 from zoo.data import DataSet, Split
@@ -106,7 +107,7 @@ def _train(
     data_set = load_data(plan)
     learned = learned_from(plan.recipe, data_set)
     teacher = teacher_of(plan.recipe, learned)
-    schedule = make_schedule(plan.recipe, learned)
+    schedule = schedule_for(plan.recipe, learned)
     precision = begin.precision if begin else choose_precision(plan.recipe.precision)
     transfer = make_transfer(plan, learned)
     layers = transfer.layers if transfer else {}
@@ -117,6 +118,7 @@ def _train(
 
     if run_id is None:
         facts: dict[str, str | int | float] = {
+            **carried_out(plan.recipe, learned, schedule, stages, precision),
             "arithmetic": precision,
             "parameters": parameters,
             "updates": schedule.updates,

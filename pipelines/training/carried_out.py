@@ -1,0 +1,38 @@
+"""A recipe as it was carried out: what a run records of each field, where that isn't what the recipe says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from pipelines.training.stages import Schedule, Stage
+from zoo.data import DataSet
+from zoo.recipe import Recipe
+
+
+def carried_out(
+    recipe: Recipe, data_set: DataSet, schedule: Schedule, stages: Sequence[Stage], precision: str
+) -> dict[str, str | int | float]:
+    """The fields of a recipe that data and machine decide, as they decided; the others happen as they are stated.
+
+    data_set: what is learned from. A field that has no part in the training has the value that changes nothing.
+    """
+    frozen = sum(stage.last - stage.first for stage in stages if stage.frozen)
+    mirrored = data_set.mirrored if recipe.mirrored == "auto" else recipe.mirrored == "yes"
+    mirrored = mirrored and recipe.augmentation != "none" and not data_set.columns
+    return {
+        "epochs": schedule.epochs,
+        "batch_size": min(recipe.batch_size, len(data_set.train)),
+        "warmup": recipe.warmup if all(_warms_up(recipe, schedule, stage) for stage in stages) else 0.0,
+        "augmentation": "none" if recipe.augmentation == "mirror" and not mirrored else recipe.augmentation,
+        "mirrored": "yes" if mirrored else "no",
+        "teacher_share": recipe.teacher_share if recipe.teacher else 0.0,
+        "frozen": frozen / schedule.epochs,
+        "fine_rate": stages[-1].learning_rate / recipe.learning_rate,
+        "precision": precision,
+    }
+
+
+def _warms_up(recipe: Recipe, schedule: Schedule, stage: Stage) -> bool:
+    """Whether a stage has an update in which the rate climbs."""
+    return math.floor((stage.last - stage.first) * schedule.steps * recipe.warmup) > 0
