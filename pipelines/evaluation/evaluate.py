@@ -61,7 +61,9 @@ class Evaluation:
     images whose class is among the three likeliest. confidence: mean probability of the answers; calibration_error:
     expected difference between a probability and how often the answer is correct, in 15 bins. robust_accuracy: the mean
     over all corruptions of the images. confusion: [K][K] counts, a row for each class, a column for each answer. plots:
-    file name -> alternative text. A table's rows aren't corrupted: robust_accuracy is None.
+    file name -> alternative text. A table's rows aren't corrupted: robust_accuracy is None. balanced_accuracy and
+    macro_f1: means over the classes of recall and F1, 0..1; None where the classes have about as many test images.
+    findings: what the check of the data set found, a sentence each.
     """
 
     run: str
@@ -80,6 +82,9 @@ class Evaluation:
     classes: tuple[ClassMetrics, ...]
     confusion: tuple[tuple[int, ...], ...]
     plots: Mapping[str, str]
+    balanced_accuracy: float | None = None
+    macro_f1: float | None = None
+    findings: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """The text of evaluation.json."""
@@ -150,6 +155,9 @@ def judge(
         classes=tuple(map(ClassMetrics, data_set.labels, counts, precision, recall, f1)),
         confusion=tuple(map(tuple, confusion.tolist())),
         plots=drawn,
+        balanced_accuracy=measured.get("test_balanced_accuracy"),
+        macro_f1=measured.get("test_macro_f1"),
+        findings=tuple(finding.sentence for finding in data_set.report.findings) if data_set.report else (),
     )
 
 
@@ -214,7 +222,8 @@ def read_evaluation(folder: Path) -> Evaluation:
         classes = tuple(ClassMetrics(**renamed(metrics)) for metrics in found.pop("classes"))
         corrupted = tuple(CorruptedMetrics(**metrics) for metrics in found.pop("corrupted"))
         confusion = tuple(map(tuple, found.pop("confusion")))
-        return Evaluation(classes=classes, corrupted=corrupted, confusion=confusion, **found)
+        findings = tuple(map(str, found.pop("findings", ())))
+        return Evaluation(classes=classes, corrupted=corrupted, confusion=confusion, findings=findings, **found)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ExportError(f"{path} can't be read as an evaluation ({error!r}): `zoo evaluate` the run again") from None
 

@@ -10,7 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.core.metrics.calibration import calibration_bins, calibration_error, cross_entropy
-from pipelines.core.metrics.classification import top_accuracy
+from pipelines.core.metrics.classification import (
+    Counts,
+    balanced_accuracy,
+    confusion_matrix,
+    macro_f1,
+    top_accuracy,
+)
 from pipelines.core.metrics.intervals import wilson_interval
 from pipelines.evaluation.corruptions import CORRUPTIONS, Corruption
 from zoo.contract import LOGITS, PROBABILITIES, Metadata
@@ -24,6 +30,8 @@ Answers = tuple[NDArray[np.float32], NDArray[np.float32]]  # logits [N, K], prob
 Ask = Callable[[Pixels], Answers]  # of some images [B, H, W, C]
 
 BATCH = 256  # images at a time
+# Test images of the largest class for one of the smallest: above it, accuracy alone says little of the smallest.
+IMBALANCE = 2.0
 
 
 def made_up(metadata: Metadata, count: int) -> Any:
@@ -53,9 +61,10 @@ def ask_all(ask: Ask, batches: Iterable[Any]) -> Answers:
 def clean_metrics(test: Split, answers: Answers) -> dict[str, float]:
     """The metrics that an export's manifest has of its test, but for those of corrupted images."""
     logits, probabilities = answers
-    correct = probabilities.argmax(axis=1) == test.labels
+    answer = probabilities.argmax(axis=1)
+    correct = answer == test.labels
     low, high = wilson_interval(int(correct.sum()), len(correct))
-    return {
+    found = {
         "test_accuracy": float(correct.mean()),
         "test_accuracy_low": low,
         "test_accuracy_high": high,
@@ -64,6 +73,16 @@ def clean_metrics(test: Split, answers: Answers) -> dict[str, float]:
         "test_top3": top_accuracy(logits, test.labels, 3),
         "test_calibration_error": calibration_error(calibration_bins(probabilities.max(axis=1), correct)),
     }
+    confusion = confusion_matrix(test.labels, answer, probabilities.shape[1])
+    if is_imbalanced(confusion):
+        found |= {"test_balanced_accuracy": balanced_accuracy(confusion), "test_macro_f1": macro_f1(confusion)}
+    return found
+
+
+def is_imbalanced(confusion: Counts) -> bool:
+    """Whether a class has so many more test images than another that accuracy is about the one."""
+    images = confusion.sum(axis=1)
+    return bool(images.max() > IMBALANCE * images.min())
 
 
 def corrupted_accuracies(test: Split, ask: Ask) -> list[tuple[Corruption, float]]:

@@ -55,6 +55,7 @@ def render_card(manifest: Manifest, evaluation: Evaluation, sample: str, size: i
         _classes(evaluation, kind),
         _failures(evaluation, kind),
         *([] if of_table else [_corruptions(evaluation)]),
+        *([_findings(evaluation, kind)] if evaluation.findings else []),
         _making(metadata, evaluation),
     )
     return "\n\n".join(sections) + "\n"
@@ -98,6 +99,7 @@ def _metrics(manifest: Manifest, evaluation: Evaluation, size: int, kind: str) -
     rows = [
         ("test accuracy", f"{evaluation.accuracy:.2%}", f"95% interval {interval}, {evaluation.images:,} {kind}"),
         *_over_seeds(manifest),
+        *_over_classes(evaluation),
         ("among the first three", f"{evaluation.top3:.2%}", ""),
         *(
             []
@@ -119,6 +121,12 @@ def _metrics(manifest: Manifest, evaluation: Evaluation, size: int, kind: str) -
         ("same answer as Keras", f"{parity['same_top_class']:.2%}", f"of the test {kind}"),
     ]
     return "## Metrics\n\n" + _table(("metric", ">value", ""), rows)
+
+
+def _over_classes(evaluation: Evaluation) -> list[tuple[str, str, str]]:
+    """What the accuracy hides where a class has many more images than another."""
+    found = (("balanced accuracy", evaluation.balanced_accuracy, "recall"), ("macro F1", evaluation.macro_f1, "F1"))
+    return [(name, f"{value:.2%}", f"mean {of} of the classes") for name, value, of in found if value is not None]
 
 
 def _over_seeds(manifest: Manifest) -> list[tuple[str, str, str]]:
@@ -230,6 +238,11 @@ The run keeps it in its `plan.json`; with that, `zoo train --plan plan.json` mak
 with as many threads.
 
 {_plots(evaluation, "curves.png", "first_layer.png")}"""
+
+
+def _findings(evaluation: Evaluation, kind: str) -> str:
+    about = filled(f"Before it learned from them, the check of its {kind} (`zoo data check`) found:")
+    return "\n".join([f"## The data\n\n{about}\n", *(f"- {plain(sentence)}" for sentence in evaluation.findings)])
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -48,6 +48,7 @@ def compare(options: argparse.Namespace) -> None:
 def comparison_table(comparison: Comparison) -> Table:
     """A line a model."""
     several_seeds = any(row.spread for row in comparison.rows)
+    imbalanced = any(row.balanced_accuracy is not None for row in comparison.rows)
     table = Table(
         "family",
         "model",
@@ -58,6 +59,7 @@ def comparison_table(comparison: Comparison) -> Table:
         ">latency",
         ">parity",
         *((">over seeds",) if several_seeds else ()),
+        *((">balanced", ">macro F1") if imbalanced else ()),
     )
     for row in comparison.rows:
         table.add(
@@ -70,6 +72,7 @@ def comparison_table(comparison: Comparison) -> Table:
             f"{row.latency * 1000:,.0f} µs",
             f"{row.parity:.0e}",
             *((f"{row.spread} ({len(row.spread.seeds)})" if row.spread else "",) if several_seeds else ()),
+            *((or_blank(row.balanced_accuracy, ".2%"), or_blank(row.macro_f1, ".2%")) if imbalanced else ()),
         )
     for run in comparison.unexported:
         interval = "" if run.low is None or run.high is None else f"{run.low:.2%} - {run.high:.2%}"
@@ -78,6 +81,8 @@ def comparison_table(comparison: Comparison) -> Table:
         "latency: one image or row on one thread of onnxruntime, the median",
         "parity: largest difference of a probability from Keras, over the whole test set",
     ]
+    if imbalanced:
+        table.caption.append("balanced: mean recall of the classes, where some have many more test images than others")
     if several_seeds:
         table.caption.append("over seeds: mean and standard deviation of the test accuracy, and of how many trainings")
     return table

@@ -143,6 +143,10 @@ def evaluation_table(evaluation: Evaluation) -> Table:
         f"accuracy {evaluation.accuracy:.2%} ({evaluation.low:.2%} - {evaluation.high:.2%})",
         f"on {evaluation.images:,} test {kind}{corrupted}",
     ]
+    if evaluation.balanced_accuracy is not None:
+        table.caption.append(
+            f"classes alike: balanced accuracy {evaluation.balanced_accuracy:.2%}, macro F1 {evaluation.macro_f1:.2%}"
+        )
     return table
 
 

@@ -25,6 +25,18 @@ def precision_recall_f1(confusion: Counts) -> tuple[Shares, Shares, Shares]:
     return _share(correct, predictions), _share(correct, images), _share(2 * correct, predictions + images)
 
 
+def balanced_accuracy(confusion: Counts) -> float:
+    """The mean of the classes' recalls, those without an image left out (Brodersen et al. 2010): all count alike."""
+    images = confusion.sum(axis=1)
+    return float(_share(np.diag(confusion).astype(np.float64), images)[images > 0].mean())
+
+
+def macro_f1(confusion: Counts) -> float:
+    """The mean of the classes' F1, of those that have an image or a prediction."""
+    _, _, f1 = precision_recall_f1(confusion)
+    return float(f1[confusion.sum(axis=0) + confusion.sum(axis=1) > 0].mean())
+
+
 def top_accuracy(scores: NDArray[np.floating], truth: Counts, k: int) -> float:
     """The share of images whose class is among the k highest scores. scores: [N, K] logits or probabilities."""
     own = np.take_along_axis(scores, truth[:, np.newaxis], axis=1)

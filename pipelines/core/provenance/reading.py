@@ -14,6 +14,7 @@ from zoo.errors import VerificationError
 
 logger = logging.getLogger("zoo.data")
 
+MOST_FINDINGS = 6
 MOST_LISTED = 20  # sentences about files that were left out; `zoo data check` lists all
 
 
@@ -28,7 +29,8 @@ def read_data(
     on_bad: str = "skip",
     label: str | None = None,
 ) -> DataSet:
-    """A data set as `zoo.data.load` reads it, with progress; what was left out is a warning of `zoo.data`.
+    """A data set as `zoo.data.load` reads it, with progress; what was found in it, and left out of it, is a
+    warning of `zoo.data`: whoever learns from it is to see what the check knows.
 
     Raises what that raises.
     """
@@ -43,6 +45,11 @@ def read_data(
             label=label,
             on_progress=lambda done, in_all: advance(done, in_all, f"{done:,} of {in_all:,}"),
         )
+    findings = [finding.sentence for finding in found.report.findings] if found.report else []
+    for sentence in findings[:MOST_FINDINGS]:
+        logger.warning("%s: %s", found.name, sentence)
+    if len(findings) > MOST_FINDINGS:
+        logger.warning("%s: %d findings more, which `zoo data check` lists", found.name, len(findings) - MOST_FINDINGS)
     for sentence in found.skipped[:MOST_LISTED]:
         logger.warning("left out: %s", sentence)
     if len(found.skipped) > MOST_LISTED:

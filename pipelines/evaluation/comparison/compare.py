@@ -101,6 +101,8 @@ def _row(candidate: Candidate, latency: float) -> Row:
             latency=latency,
             parity=metadata.parity["largest_difference"],
             spread=spread(metrics),
+            balanced_accuracy=metrics.get("test_balanced_accuracy"),
+            macro_f1=metrics.get("test_macro_f1"),
         )
     except KeyError as error:
         raise ExportError(f"{folder} lacks the metric {error}, there is nothing to compare: export it again") from None

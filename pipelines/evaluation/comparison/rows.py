@@ -22,7 +22,8 @@ class Row:
 
     name: DATA SET/MODEL. accuracy, low, high: on the test set, with the 95% interval, 0..1. size: of model.onnx, bytes.
     latency: milliseconds for one image of the model's own size, the median. parity: largest difference of a
-    probability from Keras. spread: of the accuracy over seeds, where several were trained.
+    probability from Keras. spread: of the accuracy over seeds, where several were trained. balanced_accuracy, macro_f1:
+    0..1, where a class has many more test images than another.
     """
 
     name: str
@@ -35,6 +36,8 @@ class Row:
     latency: float
     parity: float
     spread: Spread | None = None
+    balanced_accuracy: float | None = None
+    macro_f1: float | None = None
 
 
 @dataclass(frozen=True)
