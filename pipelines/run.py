@@ -11,6 +11,7 @@ from typing import Any, Unpack
 
 from pipelines import tracking
 from pipelines.core.provenance.plan import DataOptions, Plan, load_data, make_plan
+from pipelines.evaluation.comparison.candidates import COMPARISON_FILE
 from pipelines.evaluation.comparison.compare import compare
 from pipelines.evaluation.comparison.rows import Comparison
 from pipelines.evaluation.evaluate import evaluate
@@ -61,7 +62,7 @@ def run(
             folder = export(own, exports=exports).folder
         folders.append(folder)
     logger.info("comparing")
-    return compare(folders, plot=folders[0].parent / "comparison.png", data=load_data(plans[0]))
+    return compare(folders, plot=folders[0].parent / COMPARISON_FILE, data=load_data(plans[0]))
 
 
 def _with_seeds(plan: Plan, seeds: int) -> list[Plan]:

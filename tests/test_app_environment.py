@@ -106,6 +106,18 @@ def test_an_export_is_loaded_there(app: Path) -> None:
     assert run([app / "venv" / "bin" / "python", "-I", "-W", "error", "-c", code], app).strip() == "3"
 
 
+def test_a_model_of_a_store_names_what_is_missing_and_where_it_is_installed_from(app: Path, wheel: Path) -> None:
+    code = """
+import zoo
+try:
+    zoo.load("models:/digits@champion")
+except zoo.MissingExtraError as error:
+    print(error)
+"""
+    told = run([app / "venv" / "bin" / "python", "-I", "-c", code], app).strip()
+    assert told.endswith(f" is not installed: pip install '{wheel}[train]'"), told
+
+
 @pytest.mark.slow  # they pass in the environment that runs the tests, too, which loads an export by the same files
 def test_the_runtime_s_tests_pass_there(app: Path) -> None:
     python = app / "venv" / "bin" / "python"

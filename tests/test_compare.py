@@ -73,6 +73,15 @@ def test_a_row_has_the_spread_over_seeds_where_several_were_trained(compared):
     assert json.loads(to_json(compared))["rows"][0]["spread"]["mean"] == pytest.approx(0.12)
 
 
+def test_what_lies_beside_exports_is_no_model(compared, exports):
+    (exports / "digits" / "accuracy.png").write_bytes(b"a chart")
+    named = sorted((exports / "digits").iterdir())  # as a shell's exports/digits/* names them
+    assert {"comparison.png", "accuracy.png"} < {path.name for path in named}
+    assert [row.name for row in compare(named).rows] == ["digits/lenet5", "digits/softmax"]
+    with pytest.raises(ExportError, match="is a file, expected an export's folder"):
+        compare([exports / "digits" / "comparison.png"])
+
+
 def test_the_comparison_is_drawn(compared, exports):
     assert compared.plot == exports / "digits" / "comparison.png"
     with Image.open(compared.plot) as image:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
+import shlex
 import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from PIL import Image
+from processes import until
+from servers import ask, free_port
 
 import zoo
 from pipelines import tracking
@@ -274,3 +284,53 @@ def test_images_of_ones_own_are_compared_at_the_size_of_each(folder_export, stor
         model = client.get_registered_model("my-img-src-x-images")
         told = [model.description, client.get_model_version(model.name, "1").description]
     assert all("images" in each and "<" not in each for each in told)
+
+
+# --- what it prints ------------------------------------------------------------------------------------------------
+
+
+def printed_lines(capsys) -> list[str]:
+    """The lines in which `zoo promote` says how the champion is loaded and served."""
+    capsys.readouterr()
+    assert main(["promote", str(SOFTMAX)]) == 0
+    found = [line.partition(" it:") for line in capsys.readouterr().out.splitlines()]
+    return [command.strip() for does, _, command in found if does in {"load", "serve"}]
+
+
+def test_what_it_prints_names_the_store(store, capsys):
+    load_line, serve_line = printed_lines(capsys)
+    assert load_line == 'zoo.load("models:/digits@champion")'
+    setting, *command = shlex.split(serve_line)
+    assert setting == f"MLFLOW_TRACKING_URI=sqlite:///{store}/mlruns/mlflow.db"
+    assert command == ["mlflow", "models", "serve", "-m", "models:/digits@champion", "--env-manager", "local"]
+
+
+@pytest.mark.slow  # MLflow's server takes ten seconds to start
+@pytest.mark.timeout(300)
+def test_the_line_that_serves_it_works_in_another_folder(store, capsys, tmp_path_factory):
+    line = printed_lines(capsys)[1]
+    elsewhere, port = tmp_path_factory.mktemp("elsewhere"), free_port()
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path}
+    process = subprocess.Popen(
+        f"{line} --port {port}", shell=True, cwd=elsewhere, env=environment, start_new_session=True
+    )
+    sample = sorted((SOFTMAX / "samples").glob("*.png"))[0]
+
+    def answers() -> bool:
+        assert process.poll() is None, "the server ended"
+        with suppress(OSError):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5).close()
+            return True
+        return False
+
+    try:
+        until(answers, every=0.2)
+        image = base64.b64encode(sample.read_bytes()).decode()
+        answer = ask(f"http://127.0.0.1:{port}/invocations", {"inputs": {"images": [image]}})["predictions"]
+        assert answer["label"] == [zoo.load(SOFTMAX).predict(sample).label]
+        assert list(elsewhere.iterdir()) == [], "no store of MLflow's own"
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait(60)

@@ -23,6 +23,8 @@ import warnings
 from collections.abc import Iterable
 from typing import Any
 
+PROJECT = "classifier-zoo"  # as pip knows it
+
 
 class ZooError(Exception):
     """The base of every error that this project raises on purpose."""
@@ -101,7 +103,23 @@ class MissingExtraError(ZooError):
     """A part of the project that isn't installed."""
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"{package} is not installed: pip install 'classifier-zoo[{extra}]'")
+        super().__init__(f"{package} is not installed: pip install '{_installed_from()}[{extra}]'")
+
+
+def _installed_from() -> str:
+    """What pip takes to install the project again: the folder or wheel that it came from (PEP 610), else its name."""
+    import json  # an error has the time
+    from importlib.metadata import PackageNotFoundError, distribution
+    from pathlib import Path
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
+    try:
+        url = urlsplit(json.loads(distribution(PROJECT).read_text("direct_url.json") or "{}")["url"])
+    except (PackageNotFoundError, ValueError, KeyError, TypeError):  # from an index, or not installed at all
+        return PROJECT
+    path = url2pathname(url.path)
+    return path if url.scheme == "file" and Path(path).exists() else PROJECT
 
 
 def printable(text: str) -> str:

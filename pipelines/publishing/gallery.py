@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from pipelines.core.provenance.plan import LEARNED_AS_THEY_ARE
 from pipelines.core.support.markdown import filled, plain, points, row, table
+from pipelines.evaluation.comparison.candidates import CHART_FILE
 from pipelines.publishing.catalog import Quantized, Shipped, read_shipped
 from pipelines.publishing.literature import PUBLISHED, TARGETS, Published, Target
 from pipelines.training.stages import OF_A_SOURCE
@@ -24,7 +25,6 @@ from zoo.models.registry import Family
 from zoo.recipe import Recipe
 
 PAGE_FILE = "README.md"
-CHART_FILE = "accuracy.png"
 
 FAMILIES = get_args(Family)
 

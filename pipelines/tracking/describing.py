@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from pipelines.core.provenance.plan import LEARNED_AS_THEY_ARE, Plan
-from pipelines.tracking.store import import_mlflow
+from pipelines.tracking.store import import_mlflow, serving_command
 from zoo.contract import renamed
 from zoo.data import DataSet
 from zoo.models import definition
@@ -209,7 +209,7 @@ def _next_steps(run: Any, metrics: Mapping[str, float], tags: Mapping[str, str])
         name = f"{tags['data_set']}/{tags['model']}"
         # The name of somebody's folder may hold what ends a span of code.
         code = f'`zoo.load("exports/{name}")`' if re.fullmatch(r"[\w./-]+", name) else "`zoo.load` of its export"
-        steps += [f"load it in an app: {code}", f"serve it: `mlflow models serve -m runs:/{run.info.run_id}/onnx`"]
+        steps += [f"load it in an app: {code}", f"serve it: `{serving_command(f'runs:/{run.info.run_id}/onnx')}`"]
         steps.append(f"write it again: `zoo export {short}`")
     info = run.info
     plan = f"#/experiments/{info.experiment_id}/runs/{info.run_id}/artifacts/plan.json"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
 import socket
 import sqlite3
 import tempfile
@@ -42,6 +43,12 @@ def existing_store() -> str:
     if path is not None and not os.path.isfile(path):  # noqa: PTH113 (it never raises)
         raise TrackingError(f"there are no runs yet: {path} doesn't exist; `zoo train` writes it")
     return uri
+
+
+def serving_command(model: str) -> str:
+    """What serves a model of the store, by its address there, from any folder."""
+    store = shlex.quote(without_secrets(store_uri()))
+    return f"MLFLOW_TRACKING_URI={store} mlflow models serve -m {model} --env-manager local"
 
 
 def without_secrets(uri: str) -> str:

@@ -86,7 +86,11 @@ def _fetch(scheme: str, address: str) -> Path:
     from importlib.metadata import entry_points  # 10 ms, which only an address has to wait for
 
     for resolver in entry_points(group=RESOLVERS, name=scheme):
-        fetched: Path = resolver.load()(address)
+        try:
+            fetch = resolver.load()
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(error.name or "a package", "train") from None
+        fetched: Path = fetch(address)
         return fetched
     raise MissingExtraError("what fetches models from MLflow", "train")
 

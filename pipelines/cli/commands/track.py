@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from pipelines.cli import arguments
-from pipelines.cli.console import Styled, Table, family, or_blank, show
+from pipelines.cli.console import Styled, Table, family, or_blank, show, show_lines
 from pipelines.cli.registry import argument, command
 from zoo.errors import PromotionError, TrackingError
 
@@ -148,6 +148,7 @@ def stale_table(stale: tuple[StaleRun, ...]) -> Table | str:
 def promote(options: argparse.Namespace) -> None:
     """Fails where a gate isn't passed."""
     from pipelines.publishing.promote import promote
+    from pipelines.tracking.store import serving_command
 
     promotion = promote(
         options.name,
@@ -158,6 +159,9 @@ def promote(options: argparse.Namespace) -> None:
         data=options.data,
     )
     show(promotion, options.json, promotion_table)
+    if not options.json and promotion.version is not None:  # below the table, whose caption would break the lines
+        uri = f"models:/{promotion.registered}@{promotion.alias}"
+        show_lines([f'load it:   zoo.load("{uri}")', f"serve it:  {serving_command(uri)}"])
     if promotion.refusal:
         raise PromotionError(promotion.refusal)
 
@@ -174,9 +178,6 @@ def promotion_table(promotion: Promotion) -> Table:
         else f"version {promotion.version} of {promotion.registered}, now {promotion.alias} (before: {before})"
     )
     table.title = f"{promotion.model}: {became}"
-    if promotion.version is not None:
-        uri = f"models:/{promotion.registered}@{promotion.alias}"
-        table.caption += [f'zoo.load("{uri}")', f"mlflow models serve -m {uri} --env-manager local"]
     return table
 
 

@@ -15,6 +15,7 @@ from zoo.contract import Manifest, read_manifest
 from zoo.errors import ExportError, TrackingError, printable
 from zoo.runtime.loading import find_export
 
+COMPARISON_FILE, CHART_FILE = "comparison.png", "accuracy.png"  # beside the exports of a data set
 EXPORT_FOLDER = "export"  # among the artifacts of a run that was exported
 
 
@@ -52,7 +53,14 @@ def find_candidates(named: Sequence[str | os.PathLike[str]], into: Path) -> list
     into: a folder for the exports that runs hold.
     Raises ExportError or TrackingError where nothing is found, or what is found is damaged.
     """
-    return _distinct([found for each in named for found in _meant(each, into)])
+    models = [each for each in named if not _lies_beside(each)]
+    return _distinct([found for each in models or named for found in _meant(each, into)])
+
+
+def _lies_beside(name: str | os.PathLike[str]) -> bool:
+    """Whether it is what `zoo run` and `zoo gallery` write beside exports, which exports/digits/* names, too."""
+    path = Path(name)
+    return path.name in {COMPARISON_FILE, CHART_FILE} and path.is_file()
 
 
 def run_of(candidate: Candidate) -> TrackedRun | None:
