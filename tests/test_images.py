@@ -233,7 +233,7 @@ def test_floating_point_images_are_told_to_be_scaled():
         (np.zeros((4, 4), np.int64), "received int64 0..0"),
         (np.zeros((4, 4), bool), "received bool"),
         (np.zeros((3, 4, 5), np.uint8), r"shape \[3, 4, 5\]"),
-        (np.zeros((4, 4, 4), np.uint8), r"shape \[4, 4, 4\]"),
+        (np.zeros((4, 4, 2), np.uint8), r"shape \[4, 4, 2\]"),
         (np.zeros((2, 4, 4, 3), np.uint8), r"shape \[2, 4, 4, 3\]"),
         (np.zeros((0, 4), np.uint8), r"shape \[0, 4\]"),
         (np.zeros(4, np.uint8), r"shape \[4\]"),

@@ -15,8 +15,9 @@ from pipelines.core.provenance.reading import find_test_set
 from zoo.contract import Metadata
 from zoo.data import load
 from zoo.data.folders.layouts import list_images
-from zoo.data.listing import Names, natural
+from zoo.data.listing import Names
 from zoo.errors import DataError, VerificationError
+from zoo.files import natural
 
 SHAPES = ("round", "square")
 

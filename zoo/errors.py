@@ -35,7 +35,10 @@ class DataError(ZooError):
 
 
 class ImageError(DataError):
-    """One image that can't be read. kind: missing, unreachable, empty, not an image, too large or damaged."""
+    """One image that can't be read.
+
+    kind: missing, unreachable, empty, not an image, unsupported, too large or damaged.
+    """
 
     def __init__(self, message: str, kind: str = "damaged") -> None:
         super().__init__(message)

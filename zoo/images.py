@@ -4,45 +4,32 @@ from __future__ import annotations
 
 import os
 import stat
-import struct
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from importlib import import_module
 from io import BytesIO
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zoo.contract import RESIZINGS
 from zoo.errors import ImageError, InputError, printable
+from zoo.formats import is_address, is_base64, open_header
 
 if TYPE_CHECKING:  # an app that hands over arrays never waits for Pillow
     from PIL.Image import Image
 
 Pixels: TypeAlias = NDArray[np.uint8]
 Part: TypeAlias = tuple[slice, slice]  # of an image, by rows and columns
-Source: TypeAlias = "str | os.PathLike[str] | bytes | Image | NDArray[np.uint8]"
+Source: TypeAlias = "str | os.PathLike[str] | bytes | IO[bytes] | Image | NDArray[np.uint8]"
 
+MOST_NAMED = 300  # letters of a path in an error
+LARGEST_STREAM = 512 * 2**20  # bytes of a file that is no file of the disk: it may have no end
 # Pixels in one image, 8,000 x 8,000: what a few kB can claim to unpack to. Below Pillow's own limit of 89 million.
 LARGEST_IMAGE = 64_000_000
-# As Pillow names them. Of its others, some start programs of the machine (EPS), and none is a format of photographs.
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-# What a file begins with -> its format, and the module of PIL that reads it. `Image.open` imports five at least,
-# and all 45 where one for the formats that it is given isn't there yet: a quarter of the time to a first answer.
-_BEGINNINGS = (
-    (b"\xff\xd8\xff", "JPEG", "JpegImagePlugin"),
-    (b"\x89PNG", "PNG", "PngImagePlugin"),
-    (b"RIFF", "WEBP", "WebPImagePlugin"),
-    (b"GIF8", "GIF", "GifImagePlugin"),
-    (b"BM", "BMP", "BmpImagePlugin"),
-    (b"II", "TIFF", "TiffImagePlugin"),
-    (b"MM", "TIFF", "TiffImagePlugin"),
-    (b"P", "PPM", "PpmImagePlugin"),
-)
 
 _EXIF_ORIENTATION = 0x0112
 # Tag value -> the name in PIL.Image.Transpose that turns the image upright; 1 is upright.
@@ -63,7 +50,8 @@ _decoding_large = threading.RLock()
 def read_image(source: Source, channels: int) -> Pixels:
     """Decode one image: uint8 [H, W, channels], upright, opaque; the first frame of an animation.
 
-    source: a path, encoded bytes, a PIL image, or an array [H, W], [H, W, 1] or [H, W, 3] of uint8.
+    source: a path, encoded bytes, a file that is open for reading bytes (it is read from its beginning, and stays
+    open), a PIL image, or an array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] (RGBA) of uint8.
     channels: 1 (gray, the luma of ITU-R 601-2) or 3 (RGB). What is transparent lies on white; 16 bits become 8.
     The array may be read-only, and may be the one that was handed in.
     Raises ImageError for an image that can't be read, InputError for an array or a type that isn't taken.
@@ -78,7 +66,7 @@ def read_image(source: Source, channels: int) -> Pixels:
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """An image and what its file was. format: one of FORMATS; mode: as Pillow names it, such as CMYK.
+    """An image and what its file was. format: one of zoo.formats.FORMATS; mode: as Pillow names it, such as CMYK.
 
     pixels: uint8 [H, W, 1] where the image shows no color, however it was saved, else [H, W, 3].
     """
@@ -187,30 +175,25 @@ def _stretched(image: Pixels, height: int, width: int) -> Pixels:
 
 
 @contextmanager
-def _opened(source: str | os.PathLike[str] | bytes | Image) -> Iterator[tuple[Image, str]]:
+def _opened(source: str | os.PathLike[str] | bytes | IO[bytes] | Image) -> Iterator[tuple[Image, str]]:
     """The PIL image with only its header read, and the words that name it in an error."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
-    file: Path | BytesIO
     if isinstance(source, Image.Image):
         yield _not_too_large(source, "the PIL image"), "the PIL image"
         return
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        file, size, where = BytesIO(source), len(source), f"the image of {len(source):,} bytes"
-    elif isinstance(source, (str, os.PathLike)):
-        file = Path(source)
-        size, where = _file_size(file), printable(str(source))
-    else:
-        received = type(source).__name__
-        raise InputError(f"expected an image as path, bytes, PIL image or array of uint8, received {received}")
-    if size == 0:
-        raise ImageError(f"{where} is empty (0 bytes): replace it", "empty")
+    where = _where(source)
     with ExitStack() as opened:
         try:
-            stream: IO[bytes] = opened.enter_context(file.open("rb") if isinstance(file, Path) else file)
-            image = opened.enter_context(_open_header(stream))
-        except UnidentifiedImageError:
-            raise ImageError(f"{where} is not an image: {', '.join(FORMATS)} are read", "not an image") from None
+            stream = _stream(source, where, opened)
+            if not stream.read(1):
+                raise ImageError("is empty (0 bytes): replace it", "empty")
+            stream.seek(0)
+            image = opened.enter_context(open_header(stream))
+        except InputError:
+            raise
+        except ImageError as error:
+            raise ImageError(f"{where} {error}", error.kind) from None
         except OSError as error:
             if error.errno is None:  # Pillow's own, of a file that isn't whole
                 raise ImageError(f"{where} can't be opened as an image ({_reason(error)}): replace it") from None
@@ -220,32 +203,60 @@ def _opened(source: str | os.PathLike[str] | bytes | Image) -> Iterator[tuple[Im
         yield _not_too_large(image, where), where
 
 
-def _file_size(path: Path) -> int:
+def _where(source: object) -> str:
+    """The words that name an image in an error. InputError for what is none."""
+    if isinstance(source, (str, os.PathLike)):
+        named = printable(str(source)[: MOST_NAMED + 1])
+        return named if len(named) <= MOST_NAMED else f"{named[:MOST_NAMED]}..."
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return f"the image of {len(source):,} bytes"
+    if hasattr(source, "read"):
+        name = getattr(source, "name", None)
+        return _where(name) if isinstance(name, str) and name else "the open file"
+    received = type(source).__name__
+    raise InputError(f"expected an image as path, bytes, open file, PIL image or array of uint8, received {received}")
+
+
+def _stream(source: Any, where: str, opened: ExitStack) -> IO[bytes]:
+    """The bytes of an image from the first on, and with a way back. A file that somebody else opened stays open."""
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return opened.enter_context(BytesIO(source))
+    if isinstance(source, (str, os.PathLike)):
+        path = Path(source)
+        _check_is_file(path, str(source))
+        return opened.enter_context(path.open("rb"))
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            raise ImageError(f"{printable(str(path))} is not a file: expected an image", "not an image")
-        return found.st_size
-    except FileNotFoundError:
-        raise ImageError(f"there is no image at {printable(str(path))}", "missing") from None
-    except (OSError, ValueError) as error:  # no permission, a name too long, a null byte
-        raise ImageError(f"{printable(str(path))} can't be read ({_reason(error)})", "unreachable") from None
+        if not isinstance(source.read(0), bytes):
+            raise InputError(f"{where} is open for reading text, expected bytes: open it with 'rb'")
+        if source.seekable():
+            source.seek(0)
+            stream: IO[bytes] = source
+            return stream
+    except (AttributeError, ValueError, TypeError) as error:  # closed, or without one of these methods
+        raise InputError(f"{where} can't be read as a file ({_reason(error)}): open it with 'rb'") from None
+    found = source.read(LARGEST_STREAM + 1)  # such as an answer from a server
+    if len(found) > LARGEST_STREAM:
+        raise ImageError(f"holds more than {LARGEST_STREAM // 2**20} MiB: save it, and give its path", "too large")
+    return BytesIO(found)
 
 
-def _open_header(stream: IO[bytes]) -> Image:
-    """`Image.open` for our formats alone, and without its limit: `_not_too_large` has the last word."""
-    from PIL import Image, UnidentifiedImageError
-
-    start = stream.read(16)
-    for beginning, kind, module in _BEGINNINGS:
-        if start.startswith(beginning):
-            import_module(f"PIL.{module}")
-            open_it, accepts = Image.OPEN[kind]
-            if accepts is None or accepts(start):
-                stream.seek(0)
-                with suppress(SyntaxError, IndexError, TypeError, struct.error):  # what they mean by "it isn't mine"
-                    return open_it(stream, "")
-    raise UnidentifiedImageError
+def _check_is_file(path: Path, given: str) -> None:
+    """Raise ImageError, about the file without its name, where there is none."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ImageError("is not a file: expected an image", "not an image")
+    except (OSError, ValueError) as error:  # not there, no permission, a name too long, a null byte
+        if is_address(given):
+            reason = ImageError("is an address: download it, and give the file or its bytes", "missing")
+        elif is_base64(given):
+            reason = ImageError("is an image as base64: decode it, by base64.b64decode, and give the bytes", "missing")
+        elif not isinstance(error, FileNotFoundError):
+            reason = ImageError(f"can't be read ({_reason(error)})", "unreachable")
+        elif path.is_symlink():
+            reason = ImageError("is a link to where nothing is: fetch it (`git annex get`, `dvc pull`)", "missing")
+        else:
+            reason = ImageError("is missing: there is no image at this path", "missing")
+        raise reason from None
 
 
 def _not_too_large(image: Image, where: str) -> Image:
@@ -270,6 +281,8 @@ def _orientation(image: Image) -> int:
 def _upright(image: Image) -> Image:
     from PIL import Image
 
+    # First: Pillow turns a TIFF while it loads it, and removes the tag; of a PNG, the tag may lie behind the pixels.
+    image.load()
     turn = _TURNS.get(_orientation(image))
     return image.transpose(Image.Transpose[turn]) if turn else image
 
@@ -285,7 +298,6 @@ def _on_white(image: Image) -> Image:
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-    image.load()
     return _in_mode(image, "L" if image.mode in ("1", "L") else "RGB")
 
 
@@ -308,11 +320,14 @@ def _read_array(array: Pixels, channels: int) -> Pixels:
     array = np.asarray(array)  # a matrix would have two dimensions, whatever it is indexed with
     if array.dtype != np.uint8:
         raise InputError(f"expected uint8 0..255, received {array.dtype} {_range(array)}: scale and convert")
-    if array.ndim not in (2, 3) or array.shape[2:] not in ((), (1,), (3,)) or not array.size:
+    if array.ndim not in (2, 3) or array.shape[2:] not in ((), (1,), (3,), (4,)) or not array.size:
         raise InputError(
-            f"expected an image [H, W], [H, W, 1] or [H, W, 3], received an array of shape {list(array.shape)}"
+            "expected an image [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], received an array of shape "
+            f"{list(array.shape)}"
         )
     image = array.reshape(*array.shape[:2], -1)
+    if image.shape[2] == 4:
+        return _as_pixels(_on_white(_as_image(image)), channels)
     return image if image.shape[2] == channels else _as_pixels(_as_image(image), channels)
 
 

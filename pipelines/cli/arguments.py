@@ -152,6 +152,8 @@ GROUPS = argument(
     "and test are drawn (default: a column named group)",
 )
 
+ON_BAD = argument("--on-bad", choices=("skip", "fail"), help="skip images that can't be read, or fail because of them")
+
 # How a command that trains takes its data and its recipe.
 TRAINING = (
     DATA,
@@ -166,11 +168,7 @@ TRAINING = (
         "(default: stretch)",
     ),
     GROUPS,
-    argument(
-        "--on-bad",
-        choices=("skip", "fail"),
-        help="leave out images that can't be read, up to 5%%, or train on none (default: skip)",
-    ),
+    ON_BAD.noted("at most 5%% of them are skipped; default: skip"),
     argument(
         "--set",
         action="append",

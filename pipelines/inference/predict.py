@@ -1,10 +1,10 @@
-"""`zoo predict EXPORT IMAGE…`: classify images, or a table's rows. The app's part is all that it needs."""
+"""`zoo predict EXPORT IMAGE…`: classify images, folders of them, or a table's rows. Needs the app's part alone."""
 
 from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +12,14 @@ import numpy as np
 
 from pipelines.core.support.atomic import atomic_file
 from zoo.contract import FLOAT32
-from zoo.errors import InputError
+from zoo.errors import ImageError, InputError, printable
+from zoo.files import image_files
+from zoo.formats import IMAGE_ENDINGS
+from zoo.images import Pixels
 from zoo.runtime import Classifier, load
 from zoo.tables import SPLIT_COLUMN, encode, read_text_table, row_of
+
+ON_BAD = ("skip", "fail")
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,17 @@ class PredictedImage:
     probability: float
     ranking: tuple[tuple[str, float], ...]
     explanation: Path | None = None
+
+    def __str__(self) -> str:
+        return str(self.image)
+
+
+@dataclass(frozen=True)
+class BadImage:
+    """An image that can't be read, and why, in a sentence that names it."""
+
+    image: Path
+    error: str
 
     def __str__(self) -> str:
         return str(self.image)
@@ -55,28 +71,64 @@ def predict(
     provider: str = "auto",
     threads: int | None = None,
     precision: str = FLOAT32,
+    on_bad: str = ON_BAD[0],
     explain: Path | None = None,
-) -> list[PredictedImage] | list[PredictedRow]:
-    """The answer for each of the image files, or for each row of the tables, in their order.
+) -> list[PredictedImage | BadImage] | list[PredictedRow]:
+    """The answer for each of the images, or for each row of the tables, in their order.
 
-    export, provider, threads, precision: as `zoo.load` takes them. A table's columns may be in any order, with its
-    label and its splits among them.
+    export, provider, threads, precision: as `zoo.load` takes them. paths: images, and folders, of which all images are
+    taken, at any depth and in natural order. A table's columns may be in any order, with its label and its splits
+    among them.
+    on_bad: skip gives a BadImage in the place of one that can't be read; fail raises its ImageError.
     explain: a folder for PNGs, NAME.explained.png for each image, that show what in it speaks for the answer.
-    Raises what `zoo.load` raises, ImageError for the first image that can't be read, DataError for a table that
-    can't, InputError, with the line, for a row that the classifier doesn't take, or where `explain` is no folder that
-    can be written to, and ExportError where answers can't be explained; then nothing has been written.
+    Raises what `zoo.load` raises, DataError for a table that can't be read, InputError for a folder without images,
+    with the line, for a row that the classifier doesn't take, or where `explain` is no folder that can be written to,
+    and ExportError where answers can't be explained; then nothing has been written.
     """
+    if on_bad not in ON_BAD:
+        raise InputError(f"on_bad is one of {', '.join(ON_BAD)}, received {on_bad!r}")
     classifier = load(export, provider, threads, precision)
     if explain is not None:
         classifier.check_explains()
     if classifier.columns:
         return [row for path in paths for row in _rows(classifier, Path(path))]
-    predictions = classifier.predict_batch(paths)
-    files = [None] * len(paths) if explain is None else _explained(classifier, paths, explain)
-    return [
-        PredictedImage(Path(path), found.label, found.probability, found.ranking, file)
-        for path, found, file in zip(paths, predictions, files, strict=True)
-    ]
+    images = [image for path in paths for image in _images(Path(path))]
+    bad: dict[int, str] = {}
+    answers = iter(classifier.predict_batch(_read(classifier, images, bad, on_bad)))
+    read = [image for place, image in enumerate(images) if place not in bad]
+    files = iter([None] * len(read) if explain is None else _explained(classifier, read, explain))
+    results: list[PredictedImage | BadImage] = []
+    for place, image in enumerate(images):
+        if place in bad:
+            results.append(BadImage(image, bad[place]))
+        else:
+            found = next(answers)
+            results.append(PredictedImage(image, found.label, found.probability, found.ranking, next(files)))
+    return results
+
+
+def _images(path: Path) -> Iterable[Path]:
+    if not path.is_dir():
+        return (path,)
+    found = list(image_files(path))
+    if not found:
+        raise InputError(
+            f"{printable(str(path))} holds no images: expected files that end in {' '.join(IMAGE_ENDINGS)}"
+        )
+    return found
+
+
+def _read(classifier: Classifier, images: Iterable[Path], bad: dict[int, str], on_bad: str) -> Iterator[Pixels]:
+    """The images that can be read, one after the other; of the others, the reason by their place is put into `bad`."""
+    for place, image in enumerate(images):
+        try:
+            pixels = classifier.read(image)
+        except ImageError as error:
+            if on_bad == "fail":
+                raise
+            bad[place] = str(error)
+        else:
+            yield pixels
 
 
 def _explained(classifier: Classifier, paths: Sequence[str | os.PathLike[str]], folder: Path) -> Sequence[Path | None]:

@@ -161,7 +161,7 @@ def test_explain_without_a_folder_makes_one(pooled: Path, three: Path, tmp_path:
 
 def test_nothing_is_drawn_where_one_image_cannot_be_read(pooled: Path, three: Path, tmp_path: Path) -> None:
     with pytest.raises(zoo.ImageError, match="no image at"):
-        predict(pooled, [three, tmp_path / "missing.png"], explain=tmp_path / "why")
+        predict(pooled, [three, tmp_path / "missing.png"], on_bad="fail", explain=tmp_path / "why")
     assert not (tmp_path / "why").exists()
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import zoo
 from pipelines.cli import main
@@ -37,6 +40,63 @@ def test_the_command_prints_json(digits: Path, samples, capsys) -> None:
     assert result["image"] == str(samples[3][0])
     assert result["label"] == result["ranking"][0][0] == "3"
     assert len(result["ranking"]) == 10
+
+
+def test_a_bad_image_among_good_ones_has_its_reason_in_its_place(digits: Path, samples, tmp_path, capsys) -> None:
+    (tmp_path / "notes.png").write_text("milk")
+    files = [str(samples[3][0]), str(tmp_path / "notes.png"), str(samples[7][0])]
+    assert main(["predict", str(digits), *files]) == 1
+    printed = capsys.readouterr()
+    assert [line.split()[:2] for line in printed.out.splitlines()] == [
+        [files[0], "3"],
+        [files[1], "no"],
+        [files[2], "7"],
+    ]
+    assert f"no answer: {files[1]} is not an image" in printed.out
+    assert printed.err.startswith(f"zoo: {files[1]} is not an image")
+    assert main(["predict", str(digits), *files, "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert [sorted(each) for each in found][1] == ["error", "image"]
+    assert [each.get("label") for each in found] == ["3", None, "7"]
+    assert main(["predict", str(digits), *files, "--on-bad", "fail"]) == 1
+    assert capsys.readouterr().out == ""
+    assert main(["predict", str(digits), files[1], str(tmp_path / "missing.png")]) == 1
+    assert "2 of 2 images can't be read" in capsys.readouterr().err
+
+
+def test_a_folder_stands_for_the_images_in_it(digits: Path, samples, tmp_path, capsys) -> None:
+    for name, k in {"2.png": 2, "10.PNG": 1, "deep/er/3.png": 3, ".hidden.png": 4, "@eaDir/5.png": 5}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(samples[k][0].read_bytes())
+    (tmp_path / "notes.txt").write_text("milk")
+    results = predict(digits, [tmp_path, samples[7][0]])
+    assert [str(result) for result in results] == [
+        *(str(tmp_path / name) for name in ("2.png", "10.PNG", "deep/er/3.png")),
+        str(samples[7][0]),
+    ]
+    assert [result.label for result in results] == ["2", "1", "3", "7"]
+    assert main(["predict", str(digits), str(tmp_path / "@eaDir" / "..")]) == 0
+    assert capsys.readouterr().out.count("\n") == 3
+    (tmp_path / "none").mkdir()
+    assert main(["predict", str(digits), str(tmp_path / "none")]) == 1
+    assert "none holds no images: expected files that end in .avif .bmp" in capsys.readouterr().err
+
+
+def test_an_address_is_named_with_what_to_do(digits: Path, capsys) -> None:
+    assert main(["predict", str(digits), "https://example.org/cat.png"]) == 1
+    assert "is an address: download it" in capsys.readouterr().err
+
+
+def test_open_files_and_arrays_with_transparency_are_images(classifier, samples) -> None:
+    path = samples[3][0]
+    with path.open("rb") as file:
+        assert classifier.predict(file).label == "3"
+        assert [found.label for found in classifier.predict_batch([file, io.BytesIO(path.read_bytes())])] == ["3", "3"]
+        with pytest.raises(zoo.InputError, match="received one BufferedReader: predict takes a single image"):
+            classifier.predict_batch(file)
+    gray = np.asarray(Image.open(path).convert("L"))
+    opaque = np.dstack([gray, gray, gray, np.full_like(gray, 255)])
+    assert classifier.predict(opaque) == classifier.predict(np.dstack([gray, gray, gray]))
 
 
 @pytest.mark.parametrize(

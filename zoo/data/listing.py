@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -81,8 +80,3 @@ class Listing:
     def where(self, place: int) -> str:
         """The same image, in words."""
         return printable(str(self.root / self.files[place]))
-
-
-def natural(name: str) -> tuple[str, str]:
-    """Sorts numbers inside of names by their value: image2 before image10."""
-    return re.sub(r"\d+", lambda digits: digits[0].lstrip("0").rjust(20, "0"), name.casefold()), name

@@ -79,10 +79,11 @@ class Classifier:
         return placement(self.session)
 
     def predict(self, image: Source | Row) -> Prediction:
-        """Label, probability and ranking of one image of any size: a path, encoded bytes, a PIL image or an array.
+        """Label, probability and ranking of one image of any size, as `zoo.images.read_image` takes it.
 
-        An array is uint8, [H, W], [H, W, 1] or [H, W, 3]. A classifier of tables takes a row instead, a mapping from
-        each of its columns to a number, a category, or None where the value is missing.
+        That is a path, encoded bytes, a file open for reading bytes, a PIL image, or an array of uint8: [H, W],
+        [H, W, 1], [H, W, 3] (RGB) or [H, W, 4] (RGBA, laid on white). A classifier of tables takes a row instead, a
+        mapping from each of its columns to a number, a category, or None where the value is missing.
         Raises ImageError for a file that can't be read, InputError for an array of another type or shape, and for a
         row with a column too few or too many, or a value that the column doesn't take.
         """
@@ -115,7 +116,8 @@ class Classifier:
                 )
             starts = range(0, len(images), batch_size)
             return [p for k in starts for p in self._predictions(self.probabilities(images[k : k + batch_size]))]
-        if isinstance(images, (str, bytes, os.PathLike)) or not isinstance(images, Iterable):
+        one = isinstance(images, (str, bytes, bytearray, memoryview, os.PathLike)) or hasattr(images, "read")
+        if one or not isinstance(images, Iterable):
             raise InputError(
                 f"expected a list of images, received one {type(images).__name__}: predict takes a single image"
             )

@@ -10,9 +10,10 @@ from pipelines.cli import arguments
 from pipelines.cli.console import Table, show, show_json, show_lines
 from pipelines.cli.registry import argument, command
 from zoo.contract import FLOAT32, MODEL_FILES
-from zoo.errors import printable
+from zoo.errors import ImageError, printable
 
 if TYPE_CHECKING:
+    from pipelines.inference.predict import BadImage, PredictedImage, PredictedRow
     from pipelines.inference.results import Benchmark
     from pipelines.publishing.demo import Demo
 
@@ -23,12 +24,13 @@ if TYPE_CHECKING:
     "predict",
     "classify images, or the rows of a table, with an export",
     arguments.EXPORT,
-    argument("paths", nargs="+", type=Path, metavar="IMAGE", help="an image, or a table as CSV"),
+    argument("paths", nargs="+", type=Path, metavar="IMAGE", help="an image, a folder of images, or a table as CSV"),
     arguments.PROVIDER.noted("default: auto"),
     arguments.THREADS.noted("default: onnxruntime's choice", type=int),
     arguments.PRECISION.noted(
         "`zoo quantize` makes the files of the others; default: float32", choices=tuple(MODEL_FILES), default=FLOAT32
     ),
+    arguments.ON_BAD.noted("the reason is printed in its place, the exit code is 1; default: skip", default="skip"),
     argument("--top", type=arguments.count, default=3, metavar="N", help="labels to print for each image (default: 3)"),
     argument(
         "--explain",
@@ -42,18 +44,31 @@ if TYPE_CHECKING:
 )
 def predict(options: argparse.Namespace) -> None:
     """Works where an onnxruntime alone is installed."""
-    from pipelines.inference.predict import predict
+    from pipelines.inference.predict import BadImage, predict
 
     how = {"provider": options.provider, "threads": options.threads, "precision": options.precision}
-    results = predict(options.export, options.paths, **how, explain=options.explain)
+    results = predict(options.export, options.paths, **how, on_bad=options.on_bad, explain=options.explain)
+    bad = [result for result in results if isinstance(result, BadImage)]
     if options.json:
         show_json(results)
-        return
-    width = max((len(str(result)) for result in results), default=0)
-    for result in results:
-        ranking = "  ".join(f"{label} {probability:.1%}" for label, probability in result.ranking[: options.top])
-        file = getattr(result, "explanation", None)
-        print(f"{result!s:{width}}  {ranking}" + (f"  {file}" if file else ""))
+    elif len(results) > len(bad) or len(bad) > 1:
+        width = max(len(printable(str(result))) for result in results)
+        for result in results:
+            print(f"{printable(str(result)):{width}}  {_answer(result, options.top)}")
+    if len(bad) == 1:
+        raise ImageError(bad[0].error)
+    if bad:
+        raise ImageError(f"{len(bad):,} of {len(results):,} images can't be read: {bad[0].error} is the first")
+
+
+def _answer(result: PredictedImage | BadImage | PredictedRow, top: int) -> str:
+    from pipelines.inference.predict import BadImage
+
+    if isinstance(result, BadImage):
+        return f"no answer: {result.error}"
+    ranking = "  ".join(f"{label} {probability:.1%}" for label, probability in result.ranking[:top])
+    file = getattr(result, "explanation", None)
+    return ranking + (f"  {file}" if file else "")
 
 
 # --- zoo placement -------------------------------------------------------------------------------------------------

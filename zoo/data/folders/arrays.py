@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data.listing import SPLITS, Listing, Names, Problem, natural
+from zoo.data.listing import SPLITS, Listing, Names, Problem
 from zoo.errors import DataError
+from zoo.files import natural
 from zoo.images import Decoded, Pixels
 
 ARRAYS_ENDING = ".npz"

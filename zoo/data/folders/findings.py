@@ -12,7 +12,7 @@ from zoo.data.folders.duplicates import Duplicates, connected
 from zoo.data.folders.inspection import ARRAY, Inspection
 from zoo.data.listing import SPLITS, Listing
 from zoo.data.report import ClassCount, Finding, Report, Same, SizeCount
-from zoo.images import FORMATS
+from zoo.formats import FORMATS
 
 LARGEST_UNREADABLE_SHARE = 0.05  # above it, something is wrong with the folder rather than with a few files
 # Images of the largest class for one of the smallest: above it, accuracy is about the largest.

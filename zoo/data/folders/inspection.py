@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from zoo.data.listing import Listing, Problem
 from zoo.errors import DataError, ImageError
-from zoo.images import FORMATS, Decoded, Pixels
+from zoo.formats import ENDINGS, FORMATS
+from zoo.images import Decoded, Pixels
 
 Progress = Callable[[int, int], None]  # done, in all
 
@@ -27,22 +28,13 @@ LARGEST_WITH_THUMBS = 200_000
 # images of 64 million pixels took 5 GB, one after the other. Blocks above 32 MiB go back to the system.
 BLOCK = 64 * 2**20
 AHEAD = 256  # images that are decoded before the first of them is taken
-ENDINGS = {
-    "BMP": (".bmp",),
-    "GIF": (".gif",),
-    "JPEG": (".jpg", ".jpeg", ".jfif"),
-    "PNG": (".png",),
-    "PPM": (".pbm", ".pgm", ".pnm", ".ppm"),
-    "TIFF": (".tif", ".tiff"),
-    "WEBP": (".webp",),
-}
 
 
 @dataclass(frozen=True, eq=False)
 class Inspection:
     """What was found in N files.
 
-    formats: [N] int8, indices into zoo.images.FORMATS; -1 where it can't be read, ARRAY where it was one. modes: [N]
+    formats: [N] int8, indices into zoo.formats.FORMATS; -1 where it can't be read, ARRAY where it was one. modes: [N]
     Pillow's names, such as RGB. colors: [N] bool, whether it shows any. heights, widths: [N] int32, in pixels,
     upright. digests: [N] 16 bytes each, of the decoded pixels: equal ones are the same image. thumbs: [N, 16, 16]
     uint8, gray; None where they are too many. problems: of those that can't be read, in their order.

@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from zoo.data.folders.arrays import ARRAYS_ENDING, list_arrays
-from zoo.data.listing import SPLITS, Listing, Names, Problem, natural
+from zoo.data.listing import SPLITS, Listing, Names, Problem
 from zoo.errors import DataError, printable, unknown
+from zoo.files import natural
+from zoo.formats import IMAGE_ENDINGS
 
-ENDINGS = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
 SPLIT_NAMES = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 TABLE_ENDINGS = (".csv", ".jsonl")
 PATH, LABEL, SPLIT, GROUP = "path", "label", "split", "group"  # the columns of a table
@@ -114,7 +115,7 @@ def _list_folder(root: Path, *, by_folder: bool) -> Listing:
             for file in _images(root, base, found.left_out):
                 folder = file[len(base) + 1 :].rpartition("/")[0].partition("/")[0]
                 found.add(file, label, split, f"{label}/{folder}" if by_folder and folder else "")
-    expected = f"a sub-folder for each class, with files in it that end in {' '.join(ENDINGS)}"
+    expected = f"a sub-folder for each class, with files in it that end in {' '.join(IMAGE_ENDINGS)}"
     return found.listing(root.resolve().name or "images", root, labels, given, expected)
 
 
@@ -149,7 +150,7 @@ def _images(root: Path, base: str, left_out: list[Problem]) -> Iterator[str]:
             file = f"{base}/{entry.name}"
             if _is_folder(entry):
                 continue
-            if not entry.name.lower().endswith(ENDINGS):
+            if not entry.name.lower().endswith(IMAGE_ENDINGS):
                 left_out.append(
                     Problem(file, "not called an image", f"{printable(entry.path)} doesn't end as images do")
                 )
@@ -165,7 +166,7 @@ def _images(root: Path, base: str, left_out: list[Problem]) -> Iterator[str]:
 def _leave_out_loose(root: Path, folder: Path, left_out: list[Problem]) -> None:
     """Images beside the folders of classes are of no class."""
     for entry in _entries(folder):
-        if entry.name.lower().endswith(ENDINGS) and not _is_folder(entry):
+        if entry.name.lower().endswith(IMAGE_ENDINGS) and not _is_folder(entry):
             sentence = f"{printable(entry.path)} lies in no class's folder"
             left_out.append(Problem(_relative(root, entry.path), "in no class", sentence))
 
