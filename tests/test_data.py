@@ -370,7 +370,9 @@ def test_splits_that_a_folder_lacks_are_drawn_from_train(tmp_path, given, sizes)
 
 
 def test_classes_may_be_called_train_and_test(tmp_path):
-    assert load(str(save_classes(tmp_path, ("test", "train")))).labels == ("test", "train")
+    save_classes(tmp_path, ("test", "train"))
+    assert "say so by --groups none, or folder" in told(tmp_path)
+    assert load(str(tmp_path), groups="none").labels == ("test", "train")
 
 
 def test_images_of_several_sizes_become_64x64_or_what_is_asked(tmp_path):
@@ -442,7 +444,7 @@ def test_a_known_name_wins_over_a_folder_beside_it(tmp_path, monkeypatch):
     folder = load("./digits")
     assert (folder.name, folder.labels) == ("digits-folder", CLASSES)
     assert load("pets").labels == CLASSES
-    assert load(".").name == tmp_path.name
+    assert load(".", groups="none").name == tmp_path.name
 
 
 # --- folders that nothing can be learned from ----------------------------------------------------------------------
@@ -462,7 +464,7 @@ def test_a_folder_without_images_is_told(tmp_path):
     assert "holds no images" in told(tmp_path)
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat" / "notes.txt").touch()
-    assert "expected a sub-folder for each class, with files in it that end in .bmp" in told(tmp_path)
+    assert "expected a sub-folder for each class, with files in it that end in .avif .bmp" in told(tmp_path)
 
 
 def test_images_without_a_class_are_told(tmp_path):

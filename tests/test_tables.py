@@ -412,7 +412,7 @@ ROWS = "1,x\n2,x\n3,x\n4,y\n5,y\n6,y\n"
         ("a,l\n1,x\n2\n", "l", r"has 1 values in line 3, expected 2"),
         ('a,l\n"1\n2",x\n3,x,x\n', "l", r"has 3 values in line 4"),
         ('a,l\n1,x\n"2,x\n', "l", r"is damaged in line 3 \(unexpected end of data\)"),
-        (b"a,l\n1,x\n\xff\xfe,x\n", "l", r"isn't text in UTF-8 \(line 3\)"),
+        (b"a,l\n1,x\n\x81\xfe,x\n", "l", r"isn't text in UTF-8 \(line 3\)"),
         (b"a,l\n1,\0\n", "l", r"isn't text \(line 2 holds a null character\)"),
         ("a,l\n1,x\n2,x\n3,x\n", "l", r"holds one class, 'x',"),
         ("a,l\n1,x\n2,x\n3,x\n4,y\n5,y\n", "l", r"class 'y' in .* has 2 different rows, expected at least 3"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +22,9 @@ from zoo.errors import DataError, InputError, unknown
 Value: TypeAlias = "str | float | None"  # a category, a number, or nothing where it is missing
 Row: TypeAlias = Mapping[str, Value]
 
-DELIMITERS = ",;\t"
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+ROWS_COMPARED = 20  # that have to agree on a delimiter
+UTF8 = "UTF-8"
 SPLIT_COLUMN = "split"  # says of each row what it is for, where a table has it: no feature
 LARGEST_FILE = 512 * 2**20  # bytes: as cells of text they take some ten times as much memory
 LARGEST_NUMBER = float(np.finfo(np.float32).max)
@@ -33,24 +36,46 @@ NO_NUMBER = frozenset({"", "?", "na", "n/a", "nan", "null", "none"})
 class TextTable:
     """The cells of a file as they stand there, but for spaces around them.
 
-    header: the names of the columns. rows: [N][F]. lines: [N], where each row begins, from 1.
+    header: the names of the columns. rows: [N][F]. lines: [N], where each row begins, from 1. delimiter, encoding: how
+    they were found to be written.
     """
 
     path: Path
     header: tuple[str, ...]
     rows: list[list[str]]
     lines: list[int]
+    delimiter: str = ","
+    encoding: str = UTF8
+    header_line: int = 1
+
+    def written(self) -> str:
+        """How it is written, in words; "" where that is as CSV is."""
+        found = [] if self.delimiter == "," else [f"cells separated by {DELIMITERS[self.delimiter]}"]
+        if self.encoding != UTF8:
+            found.append(f"text as {self.encoding} (save it in UTF-8 if letters come out wrong)")
+        return f"read {self.path}: {', '.join(found)}" if found else ""
 
 
 def read_text_table(path: str | os.PathLike[str]) -> TextTable:
-    """Read a CSV in UTF-8 whose first line names the columns, separated by commas, semicolons or tabs.
+    """Read a table of values as `read_cells` does. Raises DataError, too, where a column has no name of its own."""
+    table = read_cells(path)
+    _check_header(table)
+    return table
 
-    Raises DataError, with the line, for a file that isn't there, isn't text, is cut short, has names twice or rows of
-    another length than the first.
+
+def read_cells(path: str | os.PathLike[str], *, most: int | None = None) -> TextTable:
+    """Read a CSV whose first line names the columns, separated by commas, semicolons, tabs or vertical bars.
+
+    It is in UTF-8, with or without a byte order mark, in UTF-16 with one, or else in Windows-1252. most: bytes to read,
+    of which the last line is left out.
+    Raises DataError, with the line, for a file that isn't there, isn't text, is cut short, or has rows of another
+    length than the first.
     """
     path = Path(path)
-    text = _read(path)
-    reader = csv.reader(StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
+    text, encoding = _read(path, most)
+    delimiter = _delimiter(text)
+    # Spaces behind a delimiter: a quote behind them begins a cell all the same.
+    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
     rows: list[list[str]] = []
     lines: list[int] = []
     end = 0  # the line that the row before ends on: quoted cells may hold several
@@ -61,18 +86,18 @@ def read_text_table(path: str | os.PathLike[str]) -> TextTable:
                 lines.append(end + 1)
             end = reader.line_num
     except csv.Error as error:
-        raise DataError(f"{path} is damaged in line {end + 1} ({error}): save it as CSV again") from None
+        if most is None:
+            raise DataError(f"{path} is damaged in line {end + 1} ({error}): save it as CSV again") from None
     if not rows:
         raise DataError(f"{path} is empty: expected a line with the names of the columns, and a line for each row")
     header = rows[0]
-    _check_header(path, header, lines[0])
     for cells, line in zip(rows, lines, strict=True):
         if len(cells) != len(header):
             raise DataError(
                 f"{path} has {len(cells)} values in line {line}, expected {len(header)}, one for each column that line "
                 f"{lines[0]} names: quote a value that holds the delimiter"
             )
-    return TextTable(path, tuple(header), rows[1:], lines[1:])
+    return TextTable(path, tuple(header), rows[1:], lines[1:], delimiter, encoding, lines[0])
 
 
 def parse_number(text: str) -> float | None:
@@ -164,7 +189,8 @@ def _listed(names: Sequence[str], most: int = 5) -> str:
     return f"{kind} {', '.join(map(repr, names[:most]))}{', ...' if len(names) > most else ''}"
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, most: int | None) -> tuple[str, str]:
+    """The text, and its encoding."""
     try:
         if not path.exists():
             raise DataError(f"there is no table at {path}")
@@ -172,34 +198,51 @@ def _read(path: Path) -> str:
             raise DataError(f"{path} is not a file: expected a table, as CSV")
         if path.stat().st_size > LARGEST_FILE:
             raise DataError(f"{path} is too large, expected at most {LARGEST_FILE // 2**20} MiB: take fewer rows")
-        found = path.read_bytes()
+        with path.open("rb") as file:
+            found = file.read() if most is None else file.read(most)
     except (OSError, ValueError) as error:  # no permission, a name too long, a null byte
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{path} can't be read ({reason}): name another table") from None
-    try:
-        text = found.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = found.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path} isn't text in UTF-8 (line {line}): save it as CSV in UTF-8") from None
+    if most is not None and len(found) == most:
+        found = found[: found.rfind(b"\n") + 1]
+    text, encoding = _decoded(path, found)
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise DataError(f"{path} isn't text (line {line} holds a null character): save it as CSV in UTF-8")
-    return text
+    return text, encoding
+
+
+def _decoded(path: Path, found: bytes) -> tuple[str, str]:
+    if found.startswith((b"\xff\xfe", b"\xfe\xff")):  # as Excel saves "Unicode text"
+        # A last letter may have been cut in two.
+        return found.decode("utf-16", errors="replace"), "UTF-16"
+    try:
+        return found.decode("utf-8-sig"), UTF8
+    except UnicodeDecodeError as error:
+        place = error.start
+    try:
+        return found.decode("cp1252"), "Windows-1252"  # as Excel saves CSV in Western Europe
+    except UnicodeDecodeError:
+        line = found.count(b"\n", 0, place) + 1
+        raise DataError(f"{path} isn't text in UTF-8 (line {line}): save it as CSV in UTF-8") from None
 
 
 def _delimiter(text: str) -> str:
-    """The one that makes the most columns of the first line."""
+    """The one by which the first rows have equally many columns, and of several the one that makes the most."""
 
-    def columns(delimiter: str) -> int:
+    def columns(delimiter: str) -> tuple[bool, int]:
+        reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
         try:
-            return len(next(csv.reader(StringIO(text, newline=""), delimiter=delimiter)))
-        except (StopIteration, csv.Error):
-            return 0
+            counts = [len(cells) for cells in itertools.islice(reader, ROWS_COMPARED) if cells]
+        except csv.Error:
+            counts = []
+        return len(set(counts)) == 1 and counts[0] > 1, counts[0] if counts else 0
 
     return max(DELIMITERS, key=columns)
 
 
-def _check_header(path: Path, header: Sequence[str], line: int) -> None:
+def _check_header(table: TextTable) -> None:
+    path, header, line = table.path, table.header, table.header_line
     for place, name in enumerate(header):
         if not name:
             raise DataError(

@@ -141,15 +141,17 @@ DATA = argument(
     metavar="DATA",
     completer=_data,
     help="the data set: a name such as digits or fashion-mnist, a folder with one sub-folder for each class, a .csv or "
-    ".jsonl table of images with the columns path and label, an .npz file of arrays, or a .csv table of values",
+    ".jsonl table of images with columns such as path and label, an .npz file of arrays, or a .csv table of values",
 )
-LABEL = argument("--label", metavar="COLUMN", help="of a table of values, the column that holds the class")
+LABEL = argument("--label", metavar="COLUMN", help="of a table, the column that holds the class")
+IMAGES = argument("--images", type=Path, metavar="DIR", help="the folder of the images that a table names")
+FOLLOW_LINKS = argument("--follow-links", action="store_true", help="follow links that lead out of the folder")
 SIZE = argument("--size", type=size, metavar="HxW", help="size of the images in pixels, such as 64x64")
 GROUPS = argument(
     "--groups",
     metavar="COLUMN",
-    help="a table's column, or 'folder' for sub-folders of a class: images that stay together when train, validation "
-    "and test are drawn (default: a column named group)",
+    help="a table's column, 'folder' for sub-folders of a class, or 'none': images that stay together when train, "
+    "validation and test are drawn (default: a column named group)",
 )
 
 ON_BAD = argument("--on-bad", choices=("skip", "fail"), help="skip images that can't be read, or fail because of them")
@@ -168,6 +170,8 @@ TRAINING = (
         "(default: stretch)",
     ),
     GROUPS,
+    IMAGES,
+    FOLLOW_LINKS,
     ON_BAD.noted("at most 5%% of them are skipped; default: skip"),
     argument(
         "--set",
@@ -213,5 +217,6 @@ ALIAS = argument("--alias", default="champion", metavar="NAME", help="the alias 
 
 def chosen_reading(options: argparse.Namespace) -> dict[str, Any]:
     """How images are read, as `pipelines.core.provenance.plan.DataOptions`: what the user chose, and nothing else."""
-    chosen = {name: getattr(options, name) for name in ("data_folder", "size", "resizing", "groups", "on_bad", "label")}
-    return {name: value for name, value in chosen.items() if value is not None}
+    names = ("data_folder", "size", "resizing", "groups", "on_bad", "label", "images", "follow_links")
+    chosen = {name: getattr(options, name) for name in names}
+    return {name: value for name, value in chosen.items() if value not in (None, False)}

@@ -14,15 +14,21 @@ from zoo.errors import DataError
 
 
 def data_check(
-    path: Path, *, label: str | None = None, groups: str | None = None, page: Path | None = None
+    path: Path,
+    *,
+    label: str | None = None,
+    groups: str | None = None,
+    images: Path | None = None,
+    follow_links: bool = False,
+    page: Path | None = None,
 ) -> Report | TableReport:
     """Check every image of a folder, a table of files or a file of arrays, or every row of a table of values.
 
-    label: of a table of values, the column that holds the class. groups: as `train` takes it. page: where to write the
-    report on images as HTML, too.
+    label: of a table, the column that holds the class. groups, images, follow_links: as `train` takes them. page: where
+    to write the report on images as HTML, too.
     Raises DataError where nothing can be listed, or the page can't be written.
     """
-    if label is not None or holds_values(str(path)):
+    if holds_values(str(path), label, images):
         if groups is not None or page is not None:
             raise DataError(f"{path} is a table of values: --groups and --html go with images")
         return check_table(path, label)
@@ -32,6 +38,9 @@ def data_check(
         report, examples = check_images(
             path,
             groups=groups,
+            label=label,
+            images=images,
+            follow_links=follow_links,
             examples=EXAMPLES if page else 0,
             on_progress=lambda done, in_all: advance(done, in_all, f"{done:,} of {in_all:,}"),
         )

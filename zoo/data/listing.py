@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import printable
+from zoo.files import natural
 from zoo.images import Decoded, decoding
 
 SPLITS = ("train", "validation", "test")
@@ -56,7 +57,7 @@ class Listing:
     classes. classes: [N] int32, indices into labels. splits: [N] int8, indices into SPLITS. given: the splits that the
     source has itself; where there are none all images are train, and the others are drawn from them. groups: [N]
     int32, images of one group stay in one split; -1 for a group of its own. left_out: files that are none of these.
-    expected: what would make an image in it, in words.
+    expected: what would make an image in it, in words. understood: what was taken for what, where names left a choice.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Listing:
     groups: NDArray[np.int32]
     left_out: tuple[Problem, ...]
     expected: str
+    understood: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.files)
@@ -80,3 +82,42 @@ class Listing:
     def where(self, place: int) -> str:
         """The same image, in words."""
         return printable(str(self.root / self.files[place]))
+
+
+@dataclass
+class Gathering:
+    """What a listing is gathered in, file by file."""
+
+    files: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    splits: list[str] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+    left_out: list[Problem] = field(default_factory=list)
+    understood: list[str] = field(default_factory=list)
+
+    def add(self, file: str, label: str, split: str, group: str = "") -> None:
+        """One more file. group: "" for one of its own."""
+        self.files.append(file)
+        self.labels.append(label)
+        self.splits.append(split)
+        self.groups.append(group)
+
+    def listing(self, name: str, root: Path, labels: Iterable[str], given: Iterable[str], expected: str) -> Listing:
+        """All of them. labels: the classes, those without files among them. given: the splits that the source has."""
+        names = tuple(sorted(set(labels), key=natural))
+        number = {label: k for k, label in enumerate(names)}
+        group = {name: k for k, name in enumerate(dict.fromkeys(name for name in self.groups if name))} | {"": -1}
+        has = set(given)
+        return Listing(
+            name=name,
+            root=root,
+            files=Names(self.files),
+            labels=names,
+            classes=np.array([number[label] for label in self.labels], np.int32),
+            splits=np.array([SPLITS.index(split) for split in self.splits], np.int8),
+            given=tuple(split for split in SPLITS if split in has),
+            groups=np.array([group[name] for name in self.groups], np.int32),
+            left_out=tuple(sorted(self.left_out, key=lambda problem: natural(problem.file))),
+            expected=expected,
+            understood=tuple(self.understood),
+        )

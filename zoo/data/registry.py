@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 from zoo.contract import LARGEST_SIDE, RESIZINGS
 from zoo.data.dataset import DataSet
-from zoo.data.folders.layouts import names_images
+from zoo.data.folders.files_table import names_images
 from zoo.data.folders.reading import ON_BAD, read_images
 from zoo.data.tables.reading import ENDINGS, read_table
 from zoo.errors import DataError, printable, unknown
@@ -52,6 +52,8 @@ def load(
     groups: str | None = None,
     on_bad: str = ON_BAD[0],
     label: str | None = None,
+    images: Path | None = None,
+    follow_links: bool = False,
     on_progress: Progress | None = None,
 ) -> DataSet:
     """A known data set by its name, or images (a folder, a table of files, arrays) or a table of values by its path.
@@ -60,8 +62,9 @@ def load(
     folder: where the files of a known data set lie, if not in one of the usual places.
     size: (height, width) in pixels that the images are resized to; by default the data set's own. resizing: how, one
     of zoo.contract.RESIZINGS. groups, on_bad: of a folder or a table of files, see `zoo.data.folders.reading`.
-    label: of a table of values, the column that holds the class.
-    Raises DataError for what isn't there, can't be read, or can't be learned from.
+    label: of a table, the column that holds the class. images: the folder that the files of a table lie in, where that
+    isn't its own. follow_links: whether links may lead out of the folder.
+    Raises DataError for what isn't there, can't be read, can be understood in two ways, or can't be learned from.
     """
     if size and not all(1 <= side <= LARGEST_SIDE for side in size):
         raise DataError(f"an image size is two numbers of 1..{LARGEST_SIDE} pixels, received {size[0]}x{size[1]}")
@@ -78,7 +81,7 @@ def load(
         is_path = _is_path(data)
     except OSError as error:  # no permission on the way there, a name too long
         raise DataError(f"{data} can't be read ({error.strerror}): name another folder of images") from None
-    is_table = label is not None or holds_values(data)
+    is_table = holds_values(data, label, images)
     if not is_path and not is_table:
         raise DataError(unknown("data set", data, _loaders) + f" (a folder of images is given as a path: ./{data})")
     if folder:
@@ -89,7 +92,15 @@ def load(
         found = read_table(Path(data), label)
     else:
         found = read_images(
-            Path(data), size=size, resizing=resizing, groups=groups, on_bad=on_bad, on_progress=progress
+            Path(data),
+            size=size,
+            resizing=resizing,
+            groups=groups,
+            on_bad=on_bad,
+            label=label,
+            images=images,
+            follow_links=follow_links,
+            on_progress=progress,
         )
     if not str(Path(data).resolve()).isprintable() or found.name in (".", ".."):
         raise DataError(f"{printable(data)} has a name that nothing can be filed under: rename it")
@@ -98,10 +109,13 @@ def load(
     return replace(found, name=f"{found.name}-{kind}") if found.name in _loaders else found
 
 
-def holds_values(path: str) -> bool:
-    """Whether a table of values is meant, by its name and its columns, and not a table of files."""
-    named = path.lower().endswith(ENDINGS) and not os.path.isdir(path)  # noqa: PTH112 (it never raises)
-    return named and not names_images(Path(path))
+def holds_values(path: str, label: str | None = None, images: Path | None = None) -> bool:
+    """Whether a table of values is meant, by its name and its columns, and not a table of files.
+
+    label: the column of the class, where one is named: only a table has that. images: the folder that its files lie in.
+    """
+    named = (label is not None or path.lower().endswith(ENDINGS)) and not os.path.isdir(path)  # noqa: PTH112
+    return named and not names_images(Path(path), images)
 
 
 def _is_path(data: str) -> bool:

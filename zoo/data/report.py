@@ -55,7 +55,8 @@ class Report:
     files: that should be images; readable: that are. splits: those that the source has. sizes: the commonest first.
     formats, modes: Pillow's names -> images. unreadable, left_out, wrongly_named: file by file; the last are used.
     same: groups of duplicates, those across splits first, then those across classes. surplus: for equal and near, how
-    many images more than one of each there are; near is absent where too many images were to be compared.
+    many images more than one of each there are; near is absent where too many images were to be compared. understood:
+    what was taken for what, where names left a choice.
     """
 
     path: str
@@ -73,3 +74,4 @@ class Report:
     surplus: Mapping[str, int]
     verdict: str
     findings: tuple[Finding, ...]
+    understood: tuple[str, ...] = ()

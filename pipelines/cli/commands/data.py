@@ -28,10 +28,12 @@ MOST_CLASSES, MOST_DUPLICATES, MOST_PROBLEMS = 40, 20, 100  # in a terminal; --j
 @command(
     "data check",
     "report what is in a folder of images or a table, and what is wrong with it",
-    argument("path", type=Path, metavar="PATH", help="a folder, a .csv or .jsonl table, or an .npz file"),
+    argument("path", type=Path, metavar="PATH", help="a folder, a table as CSV or JSON lines, or an .npz file"),
     arguments.LABEL,
     arguments.HTML.noted("of images only"),
     arguments.GROUPS,
+    arguments.IMAGES,
+    arguments.FOLLOW_LINKS,
     group="data",
 )
 def data_check(options: argparse.Namespace) -> None:
@@ -40,7 +42,8 @@ def data_check(options: argparse.Namespace) -> None:
     from zoo.data.folders.findings import obstacle
     from zoo.data.report import Report
 
-    report = data_check(options.path, label=options.label, groups=options.groups, page=options.html)
+    where = {"images": options.images, "follow_links": options.follow_links}
+    report = data_check(options.path, label=options.label, groups=options.groups, **where, page=options.html)
     if isinstance(report, Report):
         show(report, options.json, classes_table)
     else:
@@ -67,7 +70,7 @@ def images_lines(report: Report) -> list[str]:
     """Below it: what the images are, and each file that is wrong."""
     sizes = ", ".join(f"{size.height}x{size.width} ({size.images:,})" for size in report.sizes[:5])
     more = f" and {len(report.sizes) - 5:,} more" if len(report.sizes) > 5 else ""
-    lines = ["", f"{report.readable:,} of {report.files:,} images can be read"]
+    lines = ["", *report.understood, f"{report.readable:,} of {report.files:,} images can be read"]
     for name, counts in (("formats", report.formats), ("modes", report.modes)):
         lines.append(f"{name}: " + ", ".join(f"{kind} ({count:,})" for kind, count in counts.items()))
     lines.append(f"sizes: {sizes}{more}")
@@ -97,7 +100,11 @@ def columns_table(report: TableReport) -> Table:
 def rows_lines(report: TableReport) -> list[str]:
     """Below it: the classes."""
     copies = f", {report.copies:,} of them there already" if report.copies else ""
-    lines = ["", f"{report.rows:,} rows{copies}, {len(report.classes)} classes in column {report.label!r}:"]
+    lines = [
+        "",
+        *report.understood,
+        f"{report.rows:,} rows{copies}, {len(report.classes)} classes in column {report.label!r}:",
+    ]
     for found in report.classes[:MOST_CLASSES]:
         of_splits = ", ".join(f"{split} {found.splits[split]:,}" for split in report.splits)
         lines.append(f"  {found.label}: {found.rows:,}" + (f" ({of_splits})" if len(report.splits) > 1 else ""))

@@ -13,6 +13,7 @@ from pipelines.core.provenance.reading import read_data
 from zoo.contract import RESIZINGS
 from zoo.data import DataSet, data_sets
 from zoo.data.folders.reading import ON_BAD
+from zoo.data.registry import holds_values
 from zoo.errors import DataError, RecipeError
 from zoo.models import check_takes_tables, definition
 from zoo.recipe import Recipe
@@ -41,7 +42,9 @@ class Plan:
     data: a known data set or the absolute path of a folder or a table. data_folder: where the files of a known one lie,
     if not in a usual place. size: (height, width) in pixels, None for the data set's own. resizing: how images of
     another size come to it. groups, on_bad: of images, see `zoo.data.folders.reading`. label: of a table, the
-    column that holds the class. source: the trained model that it starts from; None for new weights alone.
+    column that holds the class. source: the trained model that it starts from; None for new weights alone. images: the
+    absolute path of the folder that a table's files lie in, if not its own. follow_links: whether links may lead out of
+    the folder.
     """
 
     model: str
@@ -54,6 +57,8 @@ class Plan:
     on_bad: str = ON_BAD[0]
     label: str | None = None
     source: Origin | None = None
+    images: str | None = None
+    follow_links: bool = False
 
     def to_json(self) -> str:
         """The text of plan.json."""
@@ -67,6 +72,8 @@ class Plan:
             "on_bad": self.on_bad,
             "recipe": self.recipe.to_json(),
             **({} if self.label is None else {"label": self.label}),
+            **({} if self.images is None else {"images": self.images}),
+            **({"follow_links": True} if self.follow_links else {}),
         }
         if self.source is not None:
             found["source"] = asdict(self.source)
@@ -82,6 +89,8 @@ class DataOptions(TypedDict, total=False):
     groups: str | None
     on_bad: str
     label: str | None
+    images: str | Path | None
+    follow_links: bool
 
 
 def make_plan(
@@ -103,7 +112,9 @@ def make_plan(
     settings = dict(settings or {})
     if "epochs" in settings:
         settings.setdefault("least_updates", 0)  # who names the epochs gets them, however few the images
-    if reading.get("label") is not None:
+    images = reading.get("images")
+    label = reading.get("label")
+    if label is not None and holds_values(data, label, Path(images) if images else None):
         check_takes_tables(model)
         settings = {**LEARNED_AS_THEY_ARE, **settings}
     recipe = definition(model).recipe.with_values(settings)
@@ -121,8 +132,10 @@ def make_plan(
         resizing=reading.get("resizing", RESIZINGS[0]),
         groups=reading.get("groups"),
         on_bad=reading.get("on_bad", ON_BAD[0]),
-        label=reading.get("label"),
+        label=label,
         source=source,
+        images=str(Path(images).resolve()) if images else None,
+        follow_links=reading.get("follow_links", False),
     )
 
 
@@ -153,6 +166,8 @@ def parse_plan(text: str, where: str) -> Plan:
             groups=None if found.get("groups") is None else str(found["groups"]),
             on_bad=str(found.get("on_bad", ON_BAD[0])),
             label=None if found.get("label") is None else str(found["label"]),
+            images=None if found.get("images") is None else str(found["images"]),
+            follow_links=found.get("follow_links") is True,
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise RecipeError(f"{where} is not a plan ({error!r}): expected the {PLAN_FILE} of a run") from None
@@ -164,7 +179,17 @@ def load_data(plan: Plan, *, digest: str | None = None) -> DataSet:
     digest: what they had when a run was trained on them. Raises DataError where they differ now, and what
     `zoo.data.load` raises.
     """
-    data_set = read_data(plan.data, plan.data_folder, plan.size, plan.resizing, plan.groups, plan.on_bad, plan.label)
+    data_set = read_data(
+        plan.data,
+        plan.data_folder,
+        plan.size,
+        plan.resizing,
+        plan.groups,
+        plan.on_bad,
+        plan.label,
+        plan.images,
+        plan.follow_links,
+    )
     if digest is not None and data_set.digest != digest:
         raise DataError(
             f"the {data_set.kind} of {plan.data} have changed since the run was trained on them "

@@ -28,6 +28,8 @@ def read_data(
     groups: str | None = None,
     on_bad: str = "skip",
     label: str | None = None,
+    images: str | None = None,
+    follow_links: bool = False,
 ) -> DataSet:
     """A data set as `zoo.data.load` reads it, with progress; what was found in it, and left out of it, is a
     warning of `zoo.data`: whoever learns from it is to see what the check knows.
@@ -43,8 +45,12 @@ def read_data(
             groups=groups,
             on_bad=on_bad,
             label=label,
+            images=Path(images) if images else None,
+            follow_links=follow_links,
             on_progress=lambda done, in_all: advance(done, in_all, f"{done:,} of {in_all:,}"),
         )
+    for sentence in found.report.understood if found.report else ():
+        logger.info("%s", sentence)
     findings = [finding.sentence for finding in found.report.findings] if found.report else []
     for sentence in findings[:MOST_FINDINGS]:
         logger.warning("%s: %s", found.name, sentence)

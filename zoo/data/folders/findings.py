@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from zoo.data.folders.duplicates import Duplicates, connected
 from zoo.data.folders.inspection import ARRAY, Inspection
 from zoo.data.listing import SPLITS, Listing
+from zoo.data.names import alike, alike_sentence
 from zoo.data.report import ClassCount, Finding, Report, Same, SizeCount
 from zoo.formats import FORMATS
 
@@ -18,6 +19,7 @@ LARGEST_UNREADABLE_SHARE = 0.05  # above it, something is wrong with the folder 
 # Images of the largest class for one of the smallest: above it, accuracy is about the largest.
 LARGEST_IMBALANCE = 5.0
 MOST_GROUPS, MOST_FILES, MOST_SIZES = 1000, 20, 2000  # that a report names one by one; it counts all of them
+ORDINARY = ("not called an image", "in no class", "left by a system", "another array")  # of what is left out
 USABLE, LOOK, UNUSABLE = "good to learn from", "usable, but have a look", "not to be learned from yet"
 
 
@@ -54,6 +56,7 @@ def make_report(listing: Listing, inspection: Inspection, duplicates: Duplicates
         surplus=surplus,
         verdict=UNUSABLE if obstacle(findings) else LOOK if findings else USABLE,
         findings=findings,
+        understood=listing.understood,
     )
 
 
@@ -167,6 +170,8 @@ def _findings(
             f"class {largest!r} has {counts.max() / counts.min():.1f} times the images of {smallest!r}: add some, or "
             "draw as many of each by --set balance=classes",
         )
+    for names in alike(listing.labels):
+        yield Finding(False, alike_sentence(names))
     if wrongly_named:
         yield Finding(False, f"{_count(wrongly_named, 'image')} named as another format: used all the same")
     if listing.left_out:
@@ -182,9 +187,10 @@ def why_unusable(listing: Listing, inspection: Inspection | None = None, duplica
     """
     problems = inspection.problems if inspection else ()
     among = f" that can be read ({problems[0].sentence})" if problems else ""
+    elsewhere = next((f" ({p.sentence})" for p in listing.left_out if p.kind not in ORDINARY), "")
     root, used = listing.root, inspection.readable if inspection else np.ones(len(listing), bool)
     if not used.any():
-        return f"{root} holds no images{among}: expected {listing.expected}"
+        return f"{root} holds no images{among or elsewhere}: expected {listing.expected}"
     if "train" not in listing.given:
         return f"{root} holds {' and '.join(listing.given)} images, but no folder train to learn from"
     if len(listing.labels) < 2:
@@ -200,9 +206,11 @@ def why_unusable(listing: Listing, inspection: Inspection | None = None, duplica
             where = f"{split} of {root}" if len(listing.given) > 1 else str(root)
             found = int(counts[number, SPLITS.index(split)])
             if found < expected:
+                twins = [name for names in alike(listing.labels) if label in names for name in names if name != label]
+                twin = f" (is it {twins[0]!r}, written otherwise?)" if twins else ""
                 return (
-                    f"class {label!r} in {where} has {_count(found, 'image')}{among}, expected at least {expected}, "
-                    "so that train, validation and test have one each: add some, or remove the class"
+                    f"class {label!r} in {where} has {_count(found, 'image')}{among or elsewhere}, expected at least "
+                    f"{expected}, so that train, validation and test have one each: add some, or remove the class{twin}"
                 )
             if apart is not None and split == "train" and apart[number] < expected:
                 return (

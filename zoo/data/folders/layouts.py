@@ -6,38 +6,46 @@ files, as CSV or as JSON lines; arrays of NumPy.
 
 from __future__ import annotations
 
-import csv
-import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from zoo.data.folders.arrays import ARRAYS_ENDING, list_arrays
-from zoo.data.listing import SPLITS, Listing, Names, Problem
-from zoo.errors import DataError, printable, unknown
-from zoo.files import natural
+from zoo.data.folders.files_table import NO_GROUPS, TABLE_ENDINGS, is_inside, list_table
+from zoo.data.listing import Gathering, Listing, Problem
+from zoo.data.names import split_of, splits_within
+from zoo.errors import DataError, printable
+from zoo.files import is_left_behind, natural
 from zoo.formats import IMAGE_ENDINGS
 
-SPLIT_NAMES = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
-TABLE_ENDINGS = (".csv", ".jsonl")
-PATH, LABEL, SPLIT, GROUP = "path", "label", "split", "group"  # the columns of a table
 BY_FOLDER = "folder"  # what `groups` says where images of one sub-folder of a class belong together
+MOST_NAMED = 5  # folders in an error
 
 
-def list_images(path: Path, groups: str | None = None) -> Listing:
-    """The images of a folder, or of a table that ends in .csv or .jsonl, in natural order or in the table's.
+def list_images(
+    path: Path,
+    groups: str | None = None,
+    *,
+    label: str | None = None,
+    images: Path | None = None,
+    follow_links: bool = False,
+) -> Listing:
+    """The images of a folder, or of a table of files, in natural order or in the table's.
 
-    groups: a column of the table, or `folder`: which images are to stay together when splits are drawn. A table's
-    column `group` is taken unasked.
-    Raises DataError for what isn't there or can't be read.
+    groups: a column of the table, or `folder`: which images are to stay together when splits are drawn; `none` where
+    none are. A table's column `group` is taken unasked. label: the table's column with the class, where its name
+    doesn't say so. images: the folder that the table's files lie in, by default its own. follow_links: whether links
+    may lead out of the folder.
+    Raises DataError for what isn't there, can't be read, or can be understood in two ways.
     """
     if path.suffix.lower() in TABLE_ENDINGS and path.is_file():
-        return _list_table(path, groups)
+        return list_table(path, groups, label=label, images=images, follow_links=follow_links)
+    if images is not None or label is not None:
+        option = "--images" if images is not None else "--label"
+        raise DataError(f"{path} is no table: {option} goes with one that names files")
     if path.suffix.lower() == ARRAYS_ENDING and path.is_file():
-        if groups is not None:
+        if groups not in (None, NO_GROUPS):
             raise DataError(f"{path} holds arrays, which have no column {groups!r} to group by")
         return list_arrays(path)
     if not path.is_dir():
@@ -46,129 +54,215 @@ def list_images(path: Path, groups: str | None = None) -> Listing:
             f"expected a folder with a sub-folder for each class, a table of images ({', '.join(TABLE_ENDINGS)}) or "
             f"arrays ({ARRAYS_ENDING}) at {path}, but {found}"
         )
-    if groups not in (None, BY_FOLDER):
-        raise DataError(f"a folder has no column {groups!r} to group by: ask for {BY_FOLDER}, or give a table")
-    return _list_folder(path, by_folder=groups == BY_FOLDER)
-
-
-@dataclass
-class _Found:
-    """What a listing is gathered in."""
-
-    files: list[str]
-    labels: list[str]
-    splits: list[str]
-    groups: list[str]
-    left_out: list[Problem]
-
-    def add(self, file: str, label: str, split: str, group: str = "") -> None:
-        self.files.append(file)
-        self.labels.append(label)
-        self.splits.append(split)
-        self.groups.append(group)
-
-    def listing(self, name: str, root: Path, labels: Iterable[str], given: Sequence[str], expected: str) -> Listing:
-        names = tuple(sorted(set(labels), key=natural))
-        number = {label: k for k, label in enumerate(names)}
-        group = {name: k for k, name in enumerate(dict.fromkeys(name for name in self.groups if name))} | {"": -1}
-        return Listing(
-            name=name,
-            root=root,
-            files=Names(self.files),
-            labels=names,
-            classes=np.array([number[label] for label in self.labels], np.int32),
-            splits=np.array([SPLITS.index(split) for split in self.splits], np.int8),
-            given=tuple(split for split in SPLITS if split in given),
-            groups=np.array([group[name] for name in self.groups], np.int32),
-            left_out=tuple(sorted(self.left_out, key=lambda problem: natural(problem.file))),
-            expected=expected,
-        )
-
-
-# --- folders -------------------------------------------------------------------------------------------------------
-
-
-def _list_folder(root: Path, *, by_folder: bool) -> Listing:
-    found = _Found([], [], [], [], [])
-    tops = _folders(root, root, found.left_out)
-    splits = [top for top in tops if top.lower() in SPLIT_NAMES and _folders(root, root / top, [])]
-    is_split = bool(splits) and len(splits) == len(tops)
-    if not is_split and "train" in map(str.lower, splits):
-        other = next(top for top in tops if top not in splits)
+    if groups not in (None, BY_FOLDER, NO_GROUPS):
         raise DataError(
-            f"{root} holds folders for splits ({', '.join(splits)}) and beside them {other!r}: move that elsewhere, or "
-            "rename the others if they are classes"
+            f"a folder has no column {groups!r} to group by: ask for {BY_FOLDER} or {NO_GROUPS}, or give a table"
         )
-    _leave_out_loose(root, root, found.left_out)
+    return _list_folder(path, groups, follow_links=follow_links)
+
+
+def _list_folder(root: Path, groups: str | None, *, follow_links: bool) -> Listing:
+    found = Gathering()
+    tree = _Tree(root, follow_links, found.left_out)
+    base, tops = _through(tree, "", found.understood)
+    is_split = _are_splits(tree, base, tops, are_classes=groups is not None)
     labels: list[str] = []
-    given: list[str] = []
+    given: dict[str, str] = {}  # split -> the folder that is called so
     for top in tops if is_split else ("",):
-        split = SPLIT_NAMES[top.lower()] if top else "train"
+        split = (split_of(top) or "") if top else "train"
         if split in given:
-            raise DataError(f"{root} holds two folders for {split} images, {top} is one of them: keep one")
-        given.append(split)
-        if top:
-            _leave_out_loose(root, root / top, found.left_out)
-        for label in _folders(root, root / top, found.left_out) if top else tops:
+            raise DataError(f"{root} holds two folders for {split} images, {given[split]} and {top}: keep one")
+        given[split] = top
+        within, names = _through(tree, _below(base, top), found.understood) if top else (base, tops)
+        for label in names:
             labels.append(label)
-            base = f"{top}/{label}" if top else label
-            for file in _images(root, base, found.left_out):
-                folder = file[len(base) + 1 :].rpartition("/")[0].partition("/")[0]
-                found.add(file, label, split, f"{label}/{folder}" if by_folder and folder else "")
-    expected = f"a sub-folder for each class, with files in it that end in {' '.join(IMAGE_ENDINGS)}"
+            folder = _below(within, label)
+            inner: set[str] = set()
+            for file in tree.images(folder):
+                part = file[len(folder) + 1 :].rpartition("/")[0].partition("/")[0]
+                inner.add(part)
+                found.add(file, label, split, f"{label}/{part}" if groups == BY_FOLDER and part else "")
+            if groups is None:
+                _refuse_splits_below(root, folder, inner)
+    renamed = [f"{top} as {split}" for split, top in given.items() if top and top != split]
+    if renamed:
+        found.understood.append(f"took the folder {', '.join(renamed)}")
+    tables = [] if labels else sorted(entry.name for entry in tree.entries("") if _is_table(entry))
+    hint = f"; {tables[0]} beside them may say what they show: give it by --data" if tables else ""
+    expected = f"a sub-folder for each class, with files in it that end in {' '.join(IMAGE_ENDINGS)}{hint}"
     return found.listing(root.resolve().name or "images", root, labels, given, expected)
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted((e for e in entries if not e.name.startswith(".")), key=lambda entry: natural(entry.name))
-    except OSError as error:
-        raise DataError(f"{folder} can't be listed: {error.strerror}") from None
+def _is_table(entry: os.DirEntry[str]) -> bool:
+    return entry.name.lower().endswith(TABLE_ENDINGS) and not _is_folder(entry)
 
 
-def _folders(root: Path, folder: Path, left_out: list[Problem]) -> list[str]:
-    """Names of the sub-folders. A link to a folder isn't followed: it may lead out of here, or round in a circle."""
-    names = []
-    for entry in _entries(folder):
-        if not _is_folder(entry):
-            continue
-        if entry.is_symlink():
-            sentence = f"{printable(entry.path)} is a link to a folder, and isn't followed"
-            left_out.append(Problem(_relative(root, entry.path), "link to a folder", sentence))
-        else:
-            names.append(entry.name)
-    return names
+def _below(base: str, name: str) -> str:
+    return f"{base}/{name}" if base and name else base or name
 
 
-def _images(root: Path, base: str, left_out: list[Problem]) -> Iterator[str]:
-    """The files at any depth below a class's folder, those of a folder before those of its sub-folders."""
-    waiting = [base]
-    while waiting:
-        base = waiting.pop()
-        for entry in _entries(root / base):
-            file = f"{base}/{entry.name}"
-            if _is_folder(entry):
+def _through(tree: _Tree, base: str, understood: list[str]) -> tuple[str, list[str]]:
+    """A folder and those in it; where that is a single one with nothing but folders in it, that one and those in it."""
+    tree.leave_out_loose(base)
+    tops = tree.folders(base)
+    if len(tops) == 1 and split_of(tops[0]) in (None, split_of(base.rpartition("/")[2])) and not tree.has_images(base):
+        inner = tree.quietly().folders(_below(base, tops[0]))
+        if len(inner) > 1 and not tree.has_images(_below(base, tops[0])):
+            understood.append(f"looked through {tree.root / base / tops[0]}, which is alone in its folder")
+            return _below(base, tops[0]), tree.folders(_below(base, tops[0]))
+    return base, tops
+
+
+# --- splits or classes ----------------------------------------------------------------------------------------------
+
+
+def _are_splits(tree: _Tree, base: str, tops: Sequence[str], *, are_classes: bool) -> bool:
+    """Whether the folders are train, validation and test, rather than classes. DataError where it could be both.
+
+    are_classes: the user says so, unless all of them are called like splits and hold folders.
+    """
+    where, inside = tree.root / base, tree.quietly()
+    named = [top for top in tops if split_of(top)]
+    holding = [top for top in named if inside.folders(_below(base, top))]
+    if holding and len(holding) == len(tops):
+        return True
+    if "train" in map(split_of, holding):
+        other = next(top for top in tops if top not in holding)
+        raise DataError(
+            f"{where} holds folders for splits ({', '.join(holding)}) and beside them {other!r}, which is none or has "
+            "no folder for each class: move it elsewhere, or, if all of them are classes, name their images in a table "
+            "with the columns path and label"
+        )
+    if are_classes:
+        return False
+    classes = "if they are classes, say so by --groups none, or folder, where images of one sub-folder belong together"
+    if named:
+        tables = sorted(entry.name for entry in inside.entries(base) if _is_table(entry))
+        table = f"give {where / tables[0]}" if tables else "give a table with the columns path and label"
+        raise DataError(
+            f"{where} holds {_listed(named)}, called like a split, without a folder for each class in it: if it is a "
+            f"split, sort its images into folders of classes, or {table} by --data (and --images, where they lie "
+            f"elsewhere); {classes}"
+        )
+    rename = "if they are splits, call them train, validation and test"
+    if len(set().union(*map(splits_within, tops), ())) > 1:
+        raise DataError(f"{where} holds {_listed(tops)}, which may be splits or classes: {rename}; {classes}")
+    shared = _shared_folders(inside, base, tops)
+    if len(shared) > 1:
+        raise DataError(
+            f"{where} holds {_listed(tops)}, in each of which there are folders alone, of the same names "
+            f"({_listed(sorted(shared, key=natural))}): {rename}; {classes}"
+        )
+    return False
+
+
+def _shared_folders(tree: _Tree, base: str, tops: Sequence[str]) -> set[str]:
+    """The names that all of the folders hold folders of; none where one of them holds images itself, or is alone."""
+    shared: set[str] | None = None
+    for top in tops if len(tops) > 1 else ():
+        if tree.has_images(_below(base, top)):
+            return set()
+        names = set(tree.folders(_below(base, top)))
+        shared = names if shared is None else shared & names
+        if not shared:
+            return set()
+    return shared or set()
+
+
+def _refuse_splits_below(root: Path, folder: str, inner: set[str]) -> None:
+    splits = sorted(name for name in inner if split_of(name))
+    if len({split_of(name) for name in splits}) > 1:
+        raise DataError(
+            f"{root / folder} holds {_listed(splits)}, called like splits, below a class: if they are splits, put them "
+            "above the classes (train/CLASS), or give a table with the columns path, label and split; if they are not, "
+            "say so by --groups none, or folder, where images of one sub-folder belong together"
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    named = ", ".join(map(printable, names[:MOST_NAMED]))
+    return named + (f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else "")
+
+
+# --- walking --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Tree:
+    """The folders and files below a root, by their paths relative to it. What isn't used goes to `left_out`."""
+
+    root: Path
+    follow_links: bool
+    left_out: list[Problem]
+    real_root: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.real_root = os.path.realpath(self.root)
+
+    def quietly(self) -> _Tree:
+        """The same, to look at twice: it leaves nothing out."""
+        return _Tree(self.root, self.follow_links, [])
+
+    def entries(self, base: str) -> list[os.DirEntry[str]]:
+        """Those that aren't hidden, in natural order."""
+        folder = self.root / base
+        try:
+            with os.scandir(folder) as entries:
+                shown = (entry for entry in entries if not entry.name.startswith("."))
+                return sorted(shown, key=lambda entry: natural(entry.name))
+        except OSError as error:
+            raise DataError(f"{folder} can't be listed: {error.strerror}") from None
+
+    def folders(self, base: str) -> list[str]:
+        """Names of the sub-folders. A link to a folder is followed on demand: it may lead out of here."""
+        names = []
+        for entry in self.entries(base):
+            if not _is_folder(entry):
                 continue
-            if not entry.name.lower().endswith(IMAGE_ENDINGS):
-                left_out.append(
-                    Problem(file, "not called an image", f"{printable(entry.path)} doesn't end as images do")
-                )
-            elif entry.is_symlink() and not _inside(os.path.realpath(root), entry.path):
-                left_out.append(
-                    Problem(file, "link to elsewhere", f"{printable(entry.path)} is a link that leads out of {root}")
-                )
+            if is_left_behind(entry.name):
+                self._leave_out(base, entry, "left by a system", "is a system's folder, and no class")
+            elif entry.is_symlink() and not self.follow_links:
+                what = "is a link to a folder, and isn't followed: --follow-links allows it"
+                self._leave_out(base, entry, "link to a folder", what)
+            elif entry.is_symlink() and _leads_back(entry.path):
+                self._leave_out(base, entry, "link to a folder", "is a link that leads round in a circle")
             else:
-                yield file
-        waiting += [f"{base}/{name}" for name in reversed(_folders(root, root / base, left_out))]
+                names.append(entry.name)
+        return names
 
+    def images(self, base: str) -> Iterator[str]:
+        """The files at any depth below a class's folder, those of a folder before those of its sub-folders."""
+        waiting = [base]
+        while waiting:
+            base = waiting.pop()
+            for entry in self.entries(base):
+                if _is_folder(entry):
+                    continue
+                if not entry.name.lower().endswith(IMAGE_ENDINGS):
+                    self._leave_out(base, entry, "not called an image", "doesn't end as images do")
+                elif entry.is_symlink() and not self.follow_links and not is_inside(self.real_root, entry.path):
+                    what = f"is a link that leads out of {self.root}: --follow-links allows it"
+                    self._leave_out(base, entry, "link to elsewhere", what)
+                else:
+                    yield _below(base, entry.name)
+            waiting += [_below(base, name) for name in reversed(self.folders(base))]
 
-def _leave_out_loose(root: Path, folder: Path, left_out: list[Problem]) -> None:
-    """Images beside the folders of classes are of no class."""
-    for entry in _entries(folder):
-        if entry.name.lower().endswith(IMAGE_ENDINGS) and not _is_folder(entry):
-            sentence = f"{printable(entry.path)} lies in no class's folder"
-            left_out.append(Problem(_relative(root, entry.path), "in no class", sentence))
+    def has_images(self, base: str) -> bool:
+        """Whether some lie in it directly."""
+        try:
+            with os.scandir(self.root / base) as entries:
+                return any(entry.name.lower().endswith(IMAGE_ENDINGS) and not _is_folder(entry) for entry in entries)
+        except OSError as error:
+            raise DataError(f"{self.root / base} can't be listed: {error.strerror}") from None
+
+    def leave_out_loose(self, base: str) -> None:
+        """Images beside the folders of classes are of no class."""
+        for entry in self.entries(base):
+            if entry.name.lower().endswith(IMAGE_ENDINGS) and not _is_folder(entry):
+                self._leave_out(base, entry, "in no class", "lies in no class's folder")
+
+    def _leave_out(self, base: str, entry: os.DirEntry[str], kind: str, what: str) -> None:
+        self.left_out.append(Problem(_below(base, entry.name), kind, f"{printable(entry.path)} {what}"))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -178,102 +272,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _relative(root: Path, path: str) -> str:
-    return Path(path).relative_to(root).as_posix()
-
-
-def _inside(real_root: str, path: str | Path) -> bool:
-    return Path(os.path.realpath(path)).is_relative_to(real_root)
-
-
-# --- tables of files -------------------------------------------------------------------------------------------------
-
-
-def _list_table(path: Path, groups: str | None) -> Listing:
-    root = path.parent
-    found = _Found([], [], [], [], [])
-    given: dict[str, str] = {}  # split -> the first row that names it; "" for the first that names none
-    column: str | None = None
-    real_root = os.path.realpath(root)
-    for where, row in _rows(path):
-        if column is None:
-            _check_columns(path, row, groups)
-            column = groups or GROUP
-        file, label = _text(row, PATH, where), _text(row, LABEL, where)
-        group = row.get(column)
-        if groups and group is None:
-            raise DataError(f"{where} has no {groups}, by which images are to be grouped: give it one")
-        split = row.get(SPLIT) or ""
-        if split and str(split).lower() not in SPLIT_NAMES:
-            raise DataError(f"{where} names the split {split!r}, expected train, validation or test")
-        kept = SPLIT_NAMES[str(split).lower()] if split else "train"
-        given.setdefault(kept if split else "", where)
-        if not _inside(real_root, root / file):
-            sentence = f"{where} names {file!r}, which lies outside of {root}: move it there"
-            found.left_out.append(Problem(file, "outside of the folder", sentence))
-            continue
-        found.add(file, label.strip(), kept, "" if group is None else str(group))
-    if column is None:
-        raise DataError(f"{path} holds no rows: expected one for each image, with its {PATH} and its {LABEL}")
-    if "" in given and len(given) > 1:
-        raise DataError(f"{given['']} names no split, though other rows do: give all of them one, or none")
-    expected = f"rows of {path.name} whose {PATH} leads to an image beside or below it"
-    return found.listing(path.stem, root, found.labels, ["train"] if "" in given else sorted(given), expected)
-
-
-def names_images(path: Path) -> bool:
-    """Whether a CSV has the columns of a table of files: one without them holds values, and no images."""
-    try:
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
-            return {PATH, LABEL} <= set(next(csv.reader(lines), []))
-    except (OSError, csv.Error):  # whoever reads it says what is wrong
-        return False
-
-
-def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
-    """The place of each row, as an error names it, and its values by column."""
-    try:
-        # A file's name need not be text; a label that isn't is reported later.
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
-            if path.suffix.lower() == ".csv":
-                table = csv.DictReader(lines, strict=True)
-                for row in table:
-                    where = f"{path}, line {table.line_num},"
-                    if None in row or None in row.values():
-                        raise DataError(f"{where} has more or fewer values than the header names: repair it")
-                    yield where, row
-                return
-            for number, line in enumerate(lines, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    found = json.loads(line)
-                except (ValueError, RecursionError) as error:
-                    raise DataError(f"{path}, line {number}, is not JSON ({error}): repair it") from None
-                if not isinstance(found, dict):
-                    raise DataError(f"{path}, line {number}, is no JSON object: expected {PATH} and {LABEL} in one")
-                yield f"{path}, line {number},", found
-    except csv.Error as error:
-        raise DataError(f"{path} can't be read as a table ({error}): is there a quote that doesn't end?") from None
-    except OSError as error:
-        raise DataError(f"{path} can't be read ({error.strerror})") from None
-
-
-def _check_columns(path: Path, row: Mapping[str, object], groups: str | None) -> None:
-    for name in (PATH, LABEL, *([groups] if groups else [])):
-        if name not in row:
-            raise DataError(f"{path} lacks a column: {unknown('column', name, row)}")
-
-
-def _text(row: Mapping[str, object], column: str, where: str) -> str:
-    value = row.get(column)
-    if value is None or not str(value).strip():
-        raise DataError(f"{where} has no {column}: give it one, or remove the row")
-    try:
-        os.fsencode(str(value))
-        unusable = isinstance(value, (dict, list, bool)) or "\0" in str(value)
-    except UnicodeEncodeError:
-        unusable = True
-    if unusable:
-        raise DataError(f"{where} has {value!r} for a {column}: expected text or a number")
-    return str(value)
+def _leads_back(path: str) -> bool:
+    """Whether a link leads to a folder that it lies in itself, by whatever way that was come to."""
+    real = os.path.realpath(path)
+    return any(Path(os.path.realpath(parent)).is_relative_to(real) for parent in Path(path).parents)

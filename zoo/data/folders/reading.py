@@ -33,6 +33,9 @@ def read_images(
     resizing: str = RESIZINGS[0],
     groups: str | None = None,
     on_bad: str = ON_BAD[0],
+    label: str | None = None,
+    images: Path | None = None,
+    follow_links: bool = False,
     on_progress: Progress,
 ) -> DataSet:
     """Read every image of a folder or a table into a data set of its name.
@@ -40,13 +43,14 @@ def read_images(
     size: (height, width); by default the one that all images share, else 64x64. One channel where every image is
     gray, else three. Splits that the source doesn't have are drawn from its train images, 70/10/20 where it has none:
     the same share of each class, duplicates and groups together.
-    groups: as in `list_images`. on_bad: skip leaves out what can't be read, up to 5 % of it; fail takes none.
+    groups, label, images, follow_links: as in `list_images`. on_bad: skip leaves out what can't be read, up to 5 % of
+    it; fail takes none.
     Raises DataError for what isn't there, one class, a class with too few images for the splits, or too many images
     that can't be read.
     """
-    listing = list_images(path, groups)
+    listing = list_images(path, groups, label=label, images=images, follow_links=follow_links)
     _refuse(why_unusable(listing))
-    images, inspection = decode_all(listing, size, resizing, on_progress)
+    decoded, inspection = decode_all(listing, size, resizing, on_progress)
     duplicates = find_duplicates(inspection)
     kept = kept_together(listing, inspection, duplicates)
     report = make_report(listing, inspection, duplicates, kept)
@@ -56,7 +60,7 @@ def read_images(
             f"{len(inspection.problems)} of {len(listing)} images in {listing.root} can't be read: "
             f"{inspection.problems[0].sentence} is the first"
         )
-    splits, leaked = _divided(listing, inspection, kept, images)
+    splits, leaked = _divided(listing, inspection, kept, decoded)
     return DataSet(
         name=listing.name,
         labels=listing.labels,
@@ -72,13 +76,20 @@ def read_images(
 
 
 def check_images(
-    path: Path, *, groups: str | None = None, examples: int = 0, on_progress: Progress
+    path: Path,
+    *,
+    groups: str | None = None,
+    label: str | None = None,
+    images: Path | None = None,
+    follow_links: bool = False,
+    examples: int = 0,
+    on_progress: Progress,
 ) -> tuple[Report, dict[str, list[Pixels]]]:
     """Look at every image as `read_images` does, and keep none but `examples` of each class, by its name.
 
     Raises DataError where nothing can be listed.
     """
-    listing = list_images(path, groups)
+    listing = list_images(path, groups, label=label, images=images, follow_links=follow_links)
     shown: dict[str, list[Pixels]] = {label: [] for label in listing.labels}
     wanted = {int(place) for k in range(len(listing.labels)) for place in _spread(listing.classes == k, examples)}
 

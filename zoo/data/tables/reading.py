@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from numpy.typing import NDArray
 
 from zoo.contract import Column
 from zoo.data.dataset import DataSet, Split
-from zoo.data.folders.layouts import SPLIT_NAMES
 from zoo.data.listing import SPLITS
+from zoo.data.names import column_called, columns_for, split_of
 from zoo.data.splits import fill_splits
 from zoo.errors import DataError, unknown
 from zoo.tables import NO_NUMBER, SPLIT_COLUMN, TextTable, parse_number, read_text_table
@@ -62,10 +63,12 @@ def roles_of(table: TextTable, label: str | None) -> Roles:
     """Find the columns. label: the name of the one with the class. Raises DataError where it holds no classes."""
     place = _label_place(table, label)
     labels, classes = _classes(table, place)
-    split = next((k for k, name in enumerate(table.header) if name == SPLIT_COLUMN and k != place), None)
+    split = column_called(SPLIT_COLUMN, table.header)
+    split = None if split == place else split
     features = tuple(k for k in range(len(table.header)) if k not in (place, split))
     if not features:
         raise DataError(f"{table.path} has no column but {table.header[place]!r}: expected others to tell the class by")
+    _check_no_names(table, features)
     splits = _given_splits(table, split)
     given = tuple(name for name in SPLITS if name in splits)
     return Roles(place, features, classes, labels, splits, given, _copies(table, split))
@@ -129,11 +132,24 @@ def _label_place(table: TextTable, label: str | None) -> int:
         raise DataError(
             f"{table.path} is a table: name the column that holds the class by --label, one of "
             f"{', '.join(table.header[:20])}{', ...' if len(table.header) > 20 else ''}; a table of images has the "
-            "columns path and label"
+            "columns path and label, or its images named by --images"
         )
-    if label not in table.header:
+    place = column_called(label, table.header)
+    if place is None:
         raise DataError(f"{table.path}: {unknown('column', label, table.header)}")
-    return table.header.index(label)
+    return place
+
+
+def _check_no_names(table: TextTable, features: Sequence[int]) -> None:
+    """Refuse a column that names the rows, as the images that they are about: it would be learned by heart."""
+    for place in columns_for("path", table.header):
+        cells = [row[place] for row in table.rows]
+        counted = len(features) > 1 and all(parse_number(cell) is not None for cell in cells)
+        if place in features and len(set(cells)) == len(cells) > 1 and not counted:
+            raise DataError(
+                f"{table.path} names each row in column {table.header[place]!r}, such as {cells[0]!r}: if these are "
+                "images, say by --images which folder they lie in; if not, remove the column"
+            )
 
 
 def _classes(table: TextTable, place: int) -> tuple[NDArray[np.int64], tuple[str, ...]]:
@@ -226,12 +242,12 @@ def _given_splits(table: TextTable, place: int | None) -> NDArray[np.str_]:
         return np.full(len(table.rows), "train")
     cells = [row[place] for row in table.rows]
     for cell, line in zip(cells, table.lines, strict=True):
-        if cell.lower() not in SPLIT_NAMES:
+        if split_of(cell) is None:
             raise DataError(
                 f"{table.path} has {cell!r} in line {line}, column {SPLIT_COLUMN!r}: expected one of "
-                f"{', '.join(SPLIT_NAMES)}, or another name for the column"
+                f"{', '.join(SPLITS)}, or another name for the column"
             )
-    return np.array([SPLIT_NAMES[cell.lower()] for cell in cells])
+    return np.array([split_of(cell) for cell in cells])
 
 
 def _copies(table: TextTable, place: int | None) -> NDArray[np.int64]:

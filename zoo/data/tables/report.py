@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data.folders.findings import LARGEST_IMBALANCE, LOOK, UNUSABLE, USABLE, obstacle
+from zoo.data.names import alike, alike_sentence
 from zoo.data.report import Finding
 from zoo.data.tables.reading import Roles, data_set_of, is_numeric, roles_of
 from zoo.errors import DataError
@@ -48,7 +49,7 @@ class TableReport:
     """What a table holds.
 
     label: the column with the classes. splits: those that a column of the table gives. copies: how many rows more than
-    one of each there are, value by value.
+    one of each there are, value by value. understood: how the file was found to be written, where that isn't usual.
     """
 
     path: str
@@ -60,6 +61,7 @@ class TableReport:
     copies: int
     verdict: str
     findings: tuple[Finding, ...]
+    understood: tuple[str, ...] = ()
 
 
 def check_table(path: Path, label: str | None) -> TableReport:
@@ -91,6 +93,7 @@ def check_table(path: Path, label: str | None) -> TableReport:
         copies=len(rows) - len(set(zip(rows, roles.labels.tolist(), strict=True))),
         verdict=UNUSABLE if obstacle(found) else LOOK if found else USABLE,
         findings=found,
+        understood=(table.written(),) if table.written() else (),
     )
 
 
@@ -145,6 +148,8 @@ def _findings(roles: Roles, columns: Sequence[ColumnFound], rows: Sequence[tuple
         if column.missing:
             instead = "the median is taken" if column.kind == "numeric" else "that is a category of its own"
             yield Finding(False, f"{named} has no value in {_rows(column.missing)} of {len(rows):,}: {instead}")
+    for names in alike(roles.classes):
+        yield Finding(False, alike_sentence(names))
     counts = np.bincount(roles.labels)
     if counts.max() > LARGEST_IMBALANCE * counts.min():
         largest, smallest = roles.classes[int(counts.argmax())], roles.classes[int(counts.argmin())]
