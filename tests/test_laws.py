@@ -73,6 +73,8 @@ PLANS = st.builds(
     on_bad=WORDS,
     label=st.none() | WORDS,
     source=st.none() | st.builds(Origin, WORDS, WORDS, HEX),
+    images=st.none() | st.text(),
+    follow_links=st.booleans(),
 )
 LISTS = st.lists(WORDS, min_size=1, max_size=4, unique=True).map(tuple)
 COLUMNS = st.lists(

@@ -12,6 +12,9 @@ import pytest
 from PIL import Image
 
 from pipelines.cli import main
+from pipelines.core.provenance.plan import load_data, make_plan, parse_plan
+from pipelines.core.provenance.reading import Located, find_test_set
+from zoo.contract import Metadata
 from zoo.data import load
 from zoo.data.folders.layouts import list_images
 from zoo.data.listing import SPLITS
@@ -384,6 +387,37 @@ def test_names_of_image_files_are_never_a_feature(flat, capsys, values):
     else:
         assert main(["train", "softmax", "--data", str(path), "--label", "kind"]) == 1
         assert "--images" in capsys.readouterr().err
+
+
+def test_an_export_finds_its_test_images_where_they_are_said_to_lie(flat, tmp_path):
+    path = write(tmp_path / "t.csv", "id,age,breed", [(file, "1,a") if k % 2 else (file, "1,b") for k, file in
+                 enumerate(f"/home/ada/all/{k}.png" for k in range(16))])  # fmt: skip
+    with pytest.raises(DataError, match="by --label, one of age, breed"):
+        load(str(path), images=flat)
+    plan = make_plan("conv-tiny", str(path), label="breed", images=flat, follow_links=True)
+    assert parse_plan(plan.to_json(), "plan.json") == plan
+    data = load_data(plan)
+    about = {"model": "softmax", "family": "dense", "data_set": "t", "data_digest": data.digest, "weights_sha256": ""}
+    made = {"recipe": {}, "run_id": "0" * 32, "commit": "", "test_accuracy": 0.5, "labels": data.labels}
+    metadata = Metadata(**about, **made, height=data.height, width=data.width, channels=data.channels)
+    found = find_test_set(metadata, Located(str(path), "breed", flat))
+    assert list(found.names) == list(data.test.names)
+    with pytest.raises(DataError, match="by --label, one of age, breed"):
+        find_test_set(metadata, str(path))
+
+
+@pytest.mark.slow
+def test_a_table_whose_images_lie_elsewhere_goes_the_whole_way(flat, store, capsys):
+    """Slow: trains, exports and quantizes."""
+    cells = [(f"C:\\ada\\all\\{k}.png", f"{k},{NAMES[k % 2]}") for k in range(16)]
+    table = str(write(store / "t.csv", "photo,age,breed", cells))
+    where = ["--data", table, "--label", "breed", "--images", str(flat), "--follow-links"]
+    assert main(["run", "mlp-small", *where, "--set", "epochs=1"]) == 0
+    assert main(["verify", "exports/t/mlp-small", *where]) == 0
+    assert main(["verify", "exports/t/mlp-small", *where[:2]]) == 1
+    assert "name the column with their class by --label" in capsys.readouterr().err
+    assert main(["quantize", "exports/t/mlp-small", "--precision", "float16", *where]) == 0
+    assert main(["promote", "exports/t/mlp-small"]) == 0  # by the plan of its run
 
 
 # --- tables of values ----------------------------------------------------------------------------------------------

@@ -156,6 +156,9 @@ GROUPS = argument(
 
 ON_BAD = argument("--on-bad", choices=("skip", "fail"), help="skip images that can't be read, or fail because of them")
 
+# What a command takes beside DATA, to find the images that an export was made with.
+WHERE_IT_LIES = (LABEL, IMAGES, FOLLOW_LINKS)
+
 # How a command that trains takes its data and its recipe.
 TRAINING = (
     DATA,
@@ -220,3 +223,14 @@ def chosen_reading(options: argparse.Namespace) -> dict[str, Any]:
     names = ("data_folder", "size", "resizing", "groups", "on_bad", "label", "images", "follow_links")
     chosen = {name: getattr(options, name) for name in names}
     return {name: value for name, value in chosen.items() if value not in (None, False)}
+
+
+def chosen_data(options: argparse.Namespace) -> Any:
+    """What DATA and WHERE_IT_LIES say: a name or a path, or a `pipelines.core.provenance.reading.Located`."""
+    if not (options.label or options.images or options.follow_links):
+        return options.data
+    if options.data is None:
+        options.error("--label, --images and --follow-links go with --data")
+    from pipelines.core.provenance.reading import Located
+
+    return Located(options.data, options.label, options.images, options.follow_links)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnx
 
-from pipelines.core.provenance.reading import find_test_set
+from pipelines.core.provenance.reading import Located, find_test_set
 from pipelines.evaluation.predictions import answers_of
 from pipelines.exporting.checks import (
     check_activation_map,
@@ -52,7 +52,9 @@ class Verification:
     accuracy: float | None = None
 
 
-def verify(path: str | os.PathLike[str], *, data: str | DataSet | None = None, corrupted: bool = True) -> Verification:
+def verify(
+    path: str | os.PathLike[str], *, data: str | Located | DataSet | None = None, corrupted: bool = True
+) -> Verification:
     """Check an export's folder, with its files of all precisions, or an .onnx file from anywhere that we made.
 
     data: the data set with the test images, by its name or as a folder; by default the one that the file names, if

@@ -23,7 +23,7 @@ import numpy as np
 
 from pipelines import tracking
 from pipelines.core.metrics.paired import paired_test
-from pipelines.core.provenance.reading import find_test_set, read_as
+from pipelines.core.provenance.reading import Located, find_test_set, read_as
 from pipelines.core.support.markdown import row, table
 from pipelines.evaluation.latency import THREADS, measure_latencies
 from pipelines.evaluation.predictions import answers_of
@@ -97,7 +97,7 @@ def promote(
     max_latency: float | None = None,
     max_size: int | None = None,
     margin: float | None = None,
-    data: str | None = None,
+    data: str | Located | None = None,
 ) -> Promotion:
     """Let an alias of the data set's registered model name this one, if it passes the gates; else nothing is written.
 
@@ -201,17 +201,18 @@ def _folder_of(name: str, temporary: Path) -> Path:
     return found
 
 
-def _data_of(metadata: Metadata) -> str | None:
+def _data_of(metadata: Metadata) -> Located | None:
     """Where the images of an export lie, by the run that made it, unless it is a known data set."""
     if metadata.data_set in data_sets():
         return None
     try:
-        return tracking.load_run(tracking.find_maker(metadata.run_id)).plan.data
+        plan = tracking.load_run(tracking.find_maker(metadata.run_id)).plan
+        return Located(plan.data, plan.label, plan.images, plan.follow_links)
     except TrackingError:
         return None
 
 
-def _parity(folder: Path, manifest: Manifest, data: str | None) -> Gate:
+def _parity(folder: Path, manifest: Manifest, data: str | Located | None) -> Gate:
     wanted = f"each check of `zoo verify`, at most {PARITY_TOLERANCE:.0e} from Keras"
     largest = manifest.metadata.parity.get("largest_difference", float("inf"))
     try:
@@ -226,7 +227,7 @@ def _parity(folder: Path, manifest: Manifest, data: str | None) -> Gate:
 
 
 def _accuracy(
-    new: Classifier, old: Classifier | None, before: Version | None, data: str | None, margin: float | None
+    new: Classifier, old: Classifier | None, before: Version | None, data: str | Located | None, margin: float | None
 ) -> Gate:
     if old is None or before is None:
         return Gate("accuracy", f"{new.metadata.test_accuracy:.2%}", "none to compare with: the first one", True)
@@ -255,7 +256,7 @@ def _accuracy(
     return Gate("accuracy", result, wanted, not worse if margin is None else found.low >= -margin / 100)
 
 
-def _same_test(new: Metadata, old: Metadata, data: str | None) -> tuple[Split, Split] | None:
+def _same_test(new: Metadata, old: Metadata, data: str | Located | None) -> tuple[Split, Split] | None:
     """The test images, as each of the two takes them: each in its own size. None where they aren't the same ones."""
     test = find_test_set(new, data)
     if test is None or old.labels != new.labels or old.columns != new.columns:

@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from pipelines.core.provenance.reading import Located
 from pipelines.exporting.verify import Check, Verification, verify
 from pipelines.publishing.catalog import Shipped, read_shipped
 from pipelines.publishing.gallery import FAMILIES, PAGE_FILE, export_row, precision_rows
@@ -18,7 +19,7 @@ logger = logging.getLogger("zoo.publishing")
 CARD, PAGE = "card", "page"  # names of the checks that are added
 
 
-def verify_all(exports: Path = Path("exports"), *, data: str | None = None) -> tuple[Verification, ...]:
+def verify_all(exports: Path = Path("exports"), *, data: str | Located | None = None) -> tuple[Verification, ...]:
     """Verify each export below a folder, and that its card and the folder's page name the accuracy found.
 
     data: as `verify` takes it. Each step is logged to `zoo.publishing`. A card or a page that isn't there isn't

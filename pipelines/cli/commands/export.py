@@ -84,6 +84,7 @@ def triton_summary(model: TritonModel) -> str:
     argument("--all", action="store_true", help="all of them (every export of a folder, with its card and its page)"),
     arguments.EXPORTS.noted("with --all", default=None),
     arguments.DATA.noted("default: the one that the file names"),
+    *arguments.WHERE_IT_LIES,
     group="export",
 )
 def verify(options: argparse.Namespace) -> None:
@@ -99,14 +100,14 @@ def verify(options: argparse.Namespace) -> None:
     if options.all:
         from pipelines.publishing.verify_all import verify_all
 
-        found = verify_all(options.exports or Path("exports"), data=options.data)
+        found = verify_all(options.exports or Path("exports"), data=arguments.chosen_data(options))
         show(found, options.json, verifications_table)
     elif options.json:
-        several = [verify(path, data=options.data) for path in options.paths]
+        several = [verify(path, data=arguments.chosen_data(options)) for path in options.paths]
         show_json(several if len(several) > 1 else several[0])  # one document, whatever their number
     else:
         for path in options.paths:
-            show(verify(path, data=options.data), False, verification_table)
+            show(verify(path, data=arguments.chosen_data(options)), False, verification_table)
 
 
 def verification_table(verification: Verification) -> Table:
@@ -155,6 +156,7 @@ def verifications_table(verifications: tuple[Verification, ...]) -> Table:
         help="training images to calibrate int8 on (default: 1000)",
     ),
     arguments.DATA.noted("default: the one that the exports name"),
+    *arguments.WHERE_IT_LIES,
     group="export",
 )
 def quantize(options: argparse.Namespace) -> None:
@@ -166,7 +168,7 @@ def quantize(options: argparse.Namespace) -> None:
         chosen["precisions"] = [options.precision]
     found = []
     for each in options.exports:
-        found.append(quantize(each, data=options.data, **chosen))
+        found.append(quantize(each, data=arguments.chosen_data(options), **chosen))
         if not options.json:
             show(found[-1], False, quantized_table)
     if options.json:

@@ -140,6 +140,7 @@ def stale_table(stale: tuple[StaleRun, ...]) -> Table | str:
     ),
     arguments.MARGIN.noted("refuse unless the 95%% interval of the difference is within it"),
     arguments.DATA.noted("default: the one that the export names"),
+    *arguments.WHERE_IT_LIES,
     group="track",
     description="Register a model, and let an alias name it, if it passes four gates: parity with Keras; accuracy, "
     "refused where it classifies fewer of the same test images correctly than the present one and McNemar's test finds "
@@ -156,7 +157,7 @@ def promote(options: argparse.Namespace) -> None:
         max_latency=options.max_latency,
         max_size=options.max_size,
         margin=options.margin,
-        data=options.data,
+        data=arguments.chosen_data(options),
     )
     show(promotion, options.json, promotion_table)
     if not options.json and promotion.version is not None:  # below the table, whose caption would break the lines

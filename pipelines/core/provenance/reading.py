@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,6 +17,16 @@ logger = logging.getLogger("zoo.data")
 
 MOST_FINDINGS = 6
 MOST_LISTED = 20  # sentences about files that were left out; `zoo data check` lists all
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where a data set lies whose path alone doesn't say it. The fields are those of a Plan."""
+
+    data: str
+    label: str | None = None
+    images: str | Path | None = None
+    follow_links: bool = False
 
 
 @known_by_content
@@ -63,16 +74,17 @@ def read_data(
     return found
 
 
-def find_test_set(metadata: Metadata, data: str | DataSet | None) -> Split | None:
+def find_test_set(metadata: Metadata, data: str | Located | DataSet | None) -> Split | None:
     """The images that an export was tested on; None where nobody says which they are. As `find_data_set`."""
     data_set = find_data_set(metadata, data)
     return data_set.test if data_set else None
 
 
-def find_data_set(metadata: Metadata, data: str | DataSet | None) -> DataSet | None:
+def find_data_set(metadata: Metadata, data: str | Located | DataSet | None) -> DataSet | None:
     """The images that an export was made with, in their splits; None where nobody says which they are.
 
-    data: the data set, its name or its path; by default the one that the export names, if it is a known one.
+    data: the data set, its name or its path, or where it lies; by default the one that the export names, if it is a
+    known one.
     Raises DataError where they can't be loaded, VerificationError where they aren't the same any more.
     """
     if data is None and metadata.data_set not in data_sets():
@@ -86,16 +98,18 @@ def find_data_set(metadata: Metadata, data: str | DataSet | None) -> DataSet | N
     return data_set
 
 
-def read_as(metadata: Metadata, data: str | DataSet) -> DataSet:
+def read_as(metadata: Metadata, data: str | Located | DataSet) -> DataSet:
     """A data set in the size and the splits that an export says, whether or not they are those that it was made with.
 
     Raises DataError where it can't be loaded.
     """
     if isinstance(data, DataSet):
         return data
+    at = data if isinstance(data, Located) else Located(data)
     if metadata.columns:
-        return load(data, label=metadata.label_column)
-    size = (metadata.height, metadata.width)
+        return load(at.data, label=metadata.label_column)
     # What is remembered of a folder may have changed since.
-    read = read_data if data in data_sets() else read_data.__wrapped__
-    return read(data, size=size, resizing=metadata.resizing, groups=metadata.groups or None)
+    read = read_data if at.data in data_sets() else read_data.__wrapped__
+    images = str(at.images) if at.images else None
+    how = {"size": (metadata.height, metadata.width), "resizing": metadata.resizing, "groups": metadata.groups or None}
+    return read(at.data, label=at.label, images=images, follow_links=at.follow_links, **how)

@@ -13,7 +13,7 @@ from typing import Any
 import onnx
 
 from pipelines import tracking
-from pipelines.core.provenance.reading import find_data_set
+from pipelines.core.provenance.reading import Located, find_data_set
 from pipelines.core.support.atomic import atomic_folder
 from pipelines.evaluation.predictions import answers_of
 from pipelines.exporting.quantization.card_section import with_precisions
@@ -68,7 +68,7 @@ def quantize(
     precisions: Sequence[str] = (INT8, FLOAT16),
     margin: float = MARGIN,
     calibration: int = CALIBRATION,
-    data: str | DataSet | None = None,
+    data: str | Located | DataSet | None = None,
 ) -> Quantized:
     """Put model.int8.onnx and model.fp16.onnx into an export's folder; card and manifest name them. All, or nothing.
 
