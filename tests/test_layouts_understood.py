@@ -149,6 +149,8 @@ def test_a_check_says_what_was_understood_and_a_training_that_is_asked_about_beg
     make(tmp_path / "fine", within("training", "testing"))
     assert main(["data", "check", str(tmp_path / "fine")]) == 0
     assert "took the folder testing as test, training as train" in capsys.readouterr().out
+    assert main(["data", "check", str(tmp_path / "fine"), "--html", str(tmp_path / "page.html")]) == 0
+    assert "took the folder testing as test" in (tmp_path / "page.html").read_text(encoding="utf-8")
     make(tmp_path / "unclear", within("phase1", "phase2"))
     assert main(["train", "softmax", "--data", str(tmp_path / "unclear")]) == 1
     assert "say so by --groups none, or folder" in capsys.readouterr().err
@@ -166,6 +168,34 @@ def test_a_column_group_is_left_alone_where_nothing_is_to_stay_together(tmp_path
     (tmp_path / "t.csv").write_text("path,label,group\n" + "".join(f"all/{k}.png,{k % 2},g\n" for k in range(4)))
     assert max(list_images(tmp_path / "t.csv").groups) == 0
     assert max(list_images(tmp_path / "t.csv", "none").groups) == -1
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("pets.zip", "it is a file, an archive: unpack it"),
+        ("pets.tar.gz", "an archive: unpack it"),
+        ("pets.dvc", "`dvc pull`"),
+        ("pets.parquet", "save it as CSV"),
+        ("pets.xlsx", "save it as CSV"),
+        ("pets.json", "save it as JSON lines"),
+        ("pets.npy", "np.savez"),
+        ("cat.jpg", "an image: give the folder"),
+        ("notes.md", "it is a file$"),
+    ],
+)
+def test_a_file_in_the_place_of_a_folder_is_named_with_what_to_do(tmp_path, name, told):
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(DataError, match=told):
+        load(str(tmp_path / name))
+
+
+def test_an_address_and_a_broken_link_in_the_place_of_a_folder_are_named(tmp_path):
+    with pytest.raises(DataError, match="it is an address: download it, and give the folder"):
+        load("https://example.org/pets/")
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="it is a link to where nothing is"):
+        load(f"{tmp_path}/gone")
 
 
 # --- names that are one --------------------------------------------------------------------------------------------

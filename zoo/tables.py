@@ -100,6 +100,14 @@ def read_cells(path: str | os.PathLike[str], *, most: int | None = None) -> Text
     return TextTable(path, tuple(header), rows[1:], lines[1:], delimiter, encoding, lines[0])
 
 
+def column_called(name: str, header: Sequence[str]) -> int | None:
+    """The place of a column by its name; in any case, where one alone is called so."""
+    if name in header:
+        return header.index(name)
+    same = [place for place, other in enumerate(header) if other.casefold() == name.strip().casefold()]
+    return same[0] if len(same) == 1 else None
+
+
 def parse_number(text: str) -> float | None:
     """The finite number that a cell holds; None where it holds none."""
     try:

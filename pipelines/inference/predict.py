@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipelines.core.support.atomic import atomic_file
 from zoo.contract import FLOAT32
@@ -17,7 +18,7 @@ from zoo.files import image_files
 from zoo.formats import IMAGE_ENDINGS
 from zoo.images import Pixels
 from zoo.runtime import Classifier, load
-from zoo.tables import SPLIT_COLUMN, encode, read_text_table, row_of
+from zoo.tables import SPLIT_COLUMN, column_called, encode, read_text_table, row_of
 
 ON_BAD = ("skip", "fail")
 
@@ -64,6 +65,18 @@ class PredictedRow:
         return f"{self.table}:{self.line}"
 
 
+@dataclass(frozen=True)
+class BadRow:
+    """A row of a table that the classifier doesn't take, and why, in a sentence that names its line."""
+
+    table: Path
+    line: int
+    error: str
+
+    def __str__(self) -> str:
+        return f"{self.table}:{self.line}"
+
+
 def predict(
     export: str | os.PathLike[str],
     paths: Sequence[str | os.PathLike[str]],
@@ -73,17 +86,18 @@ def predict(
     precision: str = FLOAT32,
     on_bad: str = ON_BAD[0],
     explain: Path | None = None,
-) -> list[PredictedImage | BadImage] | list[PredictedRow]:
+) -> list[PredictedImage | BadImage] | list[PredictedRow | BadRow]:
     """The answer for each of the images, or for each row of the tables, in their order.
 
     export, provider, threads, precision: as `zoo.load` takes them. paths: images, and folders, of which all images are
     taken, at any depth and in natural order. A table's columns may be in any order, with its label and its splits
     among them.
-    on_bad: skip gives a BadImage in the place of one that can't be read; fail raises its ImageError.
+    on_bad: skip gives a BadImage in the place of one that can't be read, and a BadRow in that of a row that the
+    classifier doesn't take; fail raises an ImageError or InputError for the first.
     explain: a folder for PNGs, NAME.explained.png for each image, that show what in it speaks for the answer.
-    Raises what `zoo.load` raises, DataError for a table that can't be read, InputError for a folder without images,
-    with the line, for a row that the classifier doesn't take, or where `explain` is no folder that can be written to,
-    and ExportError where answers can't be explained; then nothing has been written.
+    Raises what `zoo.load` raises, DataError for a table that can't be read, InputError for a folder without images, a
+    table of which no row is taken, or where `explain` is no folder that can be written to, and ExportError where
+    answers can't be explained; then nothing has been written.
     """
     if on_bad not in ON_BAD:
         raise InputError(f"on_bad is one of {', '.join(ON_BAD)}, received {on_bad!r}")
@@ -91,7 +105,7 @@ def predict(
     if explain is not None:
         classifier.check_explains()
     if classifier.columns:
-        return [row for path in paths for row in _rows(classifier, Path(path))]
+        return [row for path in paths for row in _rows(classifier, Path(path), on_bad)]
     images = [image for path in paths for image in _images(Path(path))]
     bad: dict[int, str] = {}
     answers = iter(classifier.predict_batch(_read(classifier, images, bad, on_bad)))
@@ -149,16 +163,29 @@ def _explained(classifier: Classifier, paths: Sequence[str | os.PathLike[str]], 
     return list(files)
 
 
-def _rows(classifier: Classifier, path: Path) -> Iterator[PredictedRow]:
+def _rows(classifier: Classifier, path: Path, on_bad: str) -> Iterator[PredictedRow | BadRow]:
     table = read_text_table(path)
-    names = {column.name for column in classifier.columns}
-    beside = {classifier.metadata.label_column, SPLIT_COLUMN} - names
-    features = np.empty((len(table.rows), len(names)), np.float32)
-    for place, (cells, line) in enumerate(zip(table.rows, table.lines, strict=True)):
-        row = {name: cell for name, cell in zip(table.header, cells, strict=True) if name not in beside}
+    names = [column.name for column in classifier.columns]
+    places = {column_called(name, table.header): name for name in names}  # in whatever case the table has them
+    header = [places.get(k, name) for k, name in enumerate(table.header)]
+    beside = {name.casefold() for name in (classifier.metadata.label_column, SPLIT_COLUMN)}
+    used = [k for k, name in enumerate(header) if name in names or name.casefold() not in beside]
+    features: list[NDArray[np.float32]] = []
+    bad: dict[int, str] = {}  # line -> why it has no answer
+    for cells, line in zip(table.rows, table.lines, strict=True):
+        row = {header[k]: cells[k] for k in used}
         try:
-            features[place] = encode(row_of(row, classifier.columns), classifier.columns)
+            features.append(encode(row_of(row, classifier.columns), classifier.columns))
         except InputError as error:
-            raise InputError(f"{path}, line {line}: {error}") from None
-    for line, found in zip(table.lines, classifier.predict_batch(features), strict=True):
-        yield PredictedRow(path, line, found.label, found.probability, found.ranking)
+            bad[line] = f"{path}, line {line}: {error}"
+            if on_bad == "fail":
+                raise InputError(bad[line]) from None
+    if bad and not features:  # such as a column that isn't there
+        raise InputError(next(iter(bad.values())))
+    answers = iter(classifier.predict_batch(np.array(features, np.float32).reshape(-1, len(names))))
+    for line in table.lines:
+        if line in bad:
+            yield BadRow(path, line, bad[line])
+        else:
+            found = next(answers)
+            yield PredictedRow(path, line, found.label, found.probability, found.ranking)

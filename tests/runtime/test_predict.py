@@ -61,7 +61,7 @@ def test_a_bad_image_among_good_ones_has_its_reason_in_its_place(digits: Path, s
     assert main(["predict", str(digits), *files, "--on-bad", "fail"]) == 1
     assert capsys.readouterr().out == ""
     assert main(["predict", str(digits), files[1], str(tmp_path / "missing.png")]) == 1
-    assert "2 of 2 images can't be read" in capsys.readouterr().err
+    assert "2 of 2 images have no answer" in capsys.readouterr().err
 
 
 def test_a_folder_stands_for_the_images_in_it(digits: Path, samples, tmp_path, capsys) -> None:

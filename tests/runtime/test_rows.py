@@ -56,6 +56,29 @@ def test_a_table_is_answered_line_by_line(wine: Path, rows: list[dict], tmp_path
     assert answers == [PredictedRow(path, k + 2, e.label, e.probability, e.ranking) for k, e in enumerate(expected)]
 
 
+def test_a_bad_row_among_good_ones_has_its_reason_in_its_place(wine: Path, tmp_path: Path, capsys) -> None:
+    path = tmp_path / "wines.csv"
+    path.write_text("alcohol,colour,proline\n13,pale,700\n13,plae,700\n12,pale,500\n13,pale,x\n")
+    assert main(["predict", str(wine), str(path)]) == 1
+    printed = capsys.readouterr()
+    lines = printed.out.splitlines()
+    assert [line.split()[0] for line in lines] == [f"{path}:{line}" for line in (2, 3, 4, 5)]
+    assert ["no answer: " in line for line in lines] == [False, True, False, True]
+    assert f"2 of 4 rows have no answer: {path}, line 3: no category of column 'colour'" in printed.err
+    assert main(["predict", str(wine), str(path), "--on-bad", "fail"]) == 1
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|", " ,  "])
+def test_a_table_may_be_written_in_any_way(wine: Path, tmp_path: Path, separator: str, encoding: str) -> None:
+    lines = ["Alcohol,COLOUR,proline,Cultivar,Split", "13,pale,700,caf\u00e9,Training"]
+    path = tmp_path / "wines.csv"
+    path.write_bytes("\r\n".join(line.replace(",", separator) for line in lines).encode(encoding))
+    (answer,) = predict(wine, [path])
+    assert answer.ranking == zoo.load(wine).predict({"alcohol": 13.0, "colour": "pale", "proline": 700.0}).ranking
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [

@@ -43,14 +43,6 @@ def columns_for(role: str, header: Sequence[str]) -> list[int]:
     return [plain.index(name) for name in _COLUMNS[role] if name in plain]
 
 
-def column_called(name: str, header: Sequence[str]) -> int | None:
-    """The place of a column by its name; in any case, where one alone is called so."""
-    if name in header:
-        return header.index(name)
-    same = [place for place, other in enumerate(header) if other.casefold() == name.strip().casefold()]
-    return same[0] if len(same) == 1 else None
-
-
 def split_of(name: str) -> str | None:
     """train, validation or test, where a name means that, in any case; None for any other name."""
     return _SPLITS.get(_BEHIND.sub("", name.strip().lower()))

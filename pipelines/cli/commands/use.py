@@ -10,10 +10,10 @@ from pipelines.cli import arguments
 from pipelines.cli.console import Table, show, show_json, show_lines
 from pipelines.cli.registry import argument, command
 from zoo.contract import FLOAT32, MODEL_FILES
-from zoo.errors import ImageError, printable
+from zoo.errors import InputError, printable
 
 if TYPE_CHECKING:
-    from pipelines.inference.predict import BadImage, PredictedImage, PredictedRow
+    from pipelines.inference.predict import BadImage, BadRow, PredictedImage, PredictedRow
     from pipelines.inference.results import Benchmark
     from pipelines.publishing.demo import Demo
 
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     arguments.PRECISION.noted(
         "`zoo quantize` makes the files of the others; default: float32", choices=tuple(MODEL_FILES), default=FLOAT32
     ),
-    arguments.ON_BAD.noted("the reason is printed in its place, the exit code is 1; default: skip", default="skip"),
+    arguments.ON_BAD.noted(
+        "or rows; the reason is printed in its place, the exit code is 1; default: skip", default="skip"
+    ),
     argument("--top", type=arguments.count, default=3, metavar="N", help="labels to print for each image (default: 3)"),
     argument(
         "--explain",
@@ -44,27 +46,26 @@ if TYPE_CHECKING:
 )
 def predict(options: argparse.Namespace) -> None:
     """Works where an onnxruntime alone is installed."""
-    from pipelines.inference.predict import BadImage, predict
+    from pipelines.inference.predict import BadImage, BadRow, predict
 
     how = {"provider": options.provider, "threads": options.threads, "precision": options.precision}
     results = predict(options.export, options.paths, **how, on_bad=options.on_bad, explain=options.explain)
-    bad = [result for result in results if isinstance(result, BadImage)]
+    bad = [result for result in results if isinstance(result, BadImage | BadRow)]
     if options.json:
         show_json(results)
     elif len(results) > len(bad) or len(bad) > 1:
         width = max(len(printable(str(result))) for result in results)
         for result in results:
             print(f"{printable(str(result)):{width}}  {_answer(result, options.top)}")
-    if len(bad) == 1:
-        raise ImageError(bad[0].error)
     if bad:
-        raise ImageError(f"{len(bad):,} of {len(results):,} images can't be read: {bad[0].error} is the first")
+        first, kind = bad[0].error, "images" if isinstance(bad[0], BadImage) else "rows"
+        raise InputError(first if len(bad) == 1 else f"{len(bad):,} of {len(results):,} {kind} have no answer: {first}")
 
 
-def _answer(result: PredictedImage | BadImage | PredictedRow, top: int) -> str:
-    from pipelines.inference.predict import BadImage
+def _answer(result: PredictedImage | BadImage | PredictedRow | BadRow, top: int) -> str:
+    from pipelines.inference.predict import BadImage, BadRow
 
-    if isinstance(result, BadImage):
+    if isinstance(result, BadImage | BadRow):
         return f"no answer: {result.error}"
     ranking = "  ".join(f"{label} {probability:.1%}" for label, probability in result.ranking[:top])
     file = getattr(result, "explanation", None)

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from zoo.data.listing import Gathering, Listing, Problem
-from zoo.data.names import column_called, columns_for, split_of
+from zoo.data.names import columns_for, split_of
 from zoo.errors import DataError, printable, unknown
 from zoo.formats import IMAGE_ENDINGS, is_address
-from zoo.tables import UTF8, read_cells
+from zoo.tables import UTF8, column_called, read_cells
 
 NO_GROUPS = "none"  # what `groups` says where no images belong together
 JSON_LINES = ".jsonl"

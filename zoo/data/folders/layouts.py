@@ -17,10 +17,19 @@ from zoo.data.listing import Gathering, Listing, Problem
 from zoo.data.names import split_of, splits_within
 from zoo.errors import DataError, printable
 from zoo.files import is_left_behind, natural
-from zoo.formats import IMAGE_ENDINGS
+from zoo.formats import IMAGE_ENDINGS, is_address
 
 BY_FOLDER = "folder"  # what `groups` says where images of one sub-folder of a class belong together
 MOST_NAMED = 5  # folders in an error
+# Files that are given in the place of a folder -> what they are, and what to do.
+_FILES = {
+    (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".7z", ".rar"): ", an archive: unpack it",
+    (".dvc",): " of DVC: fetch what it stands for by `dvc pull`, and give that",
+    (".parquet", ".arrow", ".feather", ".xls", ".xlsx", ".ods"): ", a table that isn't CSV: save it as CSV",
+    (".json",): ", and JSON: save it as JSON lines (.jsonl), an object for each image",
+    (".npy",): ", one array alone: save images and labels together by np.savez",
+    IMAGE_ENDINGS: ", an image: give the folder of its class's folder",
+}
 
 
 def list_images(
@@ -49,7 +58,7 @@ def list_images(
             raise DataError(f"{path} holds arrays, which have no column {groups!r} to group by")
         return list_arrays(path)
     if not path.is_dir():
-        found = "it is a file" if path.exists() else "there is none"
+        found = _instead(path)
         raise DataError(
             f"expected a folder with a sub-folder for each class, a table of images ({', '.join(TABLE_ENDINGS)}) or "
             f"arrays ({ARRAYS_ENDING}) at {path}, but {found}"
@@ -59,6 +68,18 @@ def list_images(
             f"a folder has no column {groups!r} to group by: ask for {BY_FOLDER} or {NO_GROUPS}, or give a table"
         )
     return _list_folder(path, groups, follow_links=follow_links)
+
+
+def _instead(path: Path) -> str:
+    """What is there in the place of a folder, and what to do about it."""
+    if path.is_file():
+        what = next((what for endings, what in _FILES.items() if path.name.lower().endswith(endings)), "")
+        return f"it is a file{what}"
+    if is_address(str(path)):
+        return "it is an address: download it, and give the folder"
+    if path.is_symlink():
+        return "it is a link to where nothing is"
+    return "there is none"
 
 
 def _list_folder(root: Path, groups: str | None, *, follow_links: bool) -> Listing:

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from zoo.contract import Column
 from zoo.data.dataset import DataSet, Split
 from zoo.data.listing import SPLITS
-from zoo.data.names import column_called, columns_for, split_of
+from zoo.data.names import columns_for, split_of
 from zoo.data.splits import fill_splits
 from zoo.errors import DataError, unknown
-from zoo.tables import NO_NUMBER, SPLIT_COLUMN, TextTable, parse_number, read_text_table
+from zoo.tables import NO_NUMBER, SPLIT_COLUMN, TextTable, column_called, parse_number, read_text_table
 
 ENDINGS = (".csv", ".tsv", ".txt")  # of files that are read as tables, whether or not a label is named
 MOST_CATEGORIES = 100  # of a column: one of more is a name or a number of its rows, rather than a kind
