@@ -104,7 +104,10 @@ ASKED: dict[str, tuple[list[str], str]] = {
         r"cat holds test, train, called like splits, below a class: .* put them above the classes \(train/CLASS\)",
     ),
     "flat splits": (["train", "test"], f"holds test, train, {FLAT}"),
-    "flat splits beside a table": (["train", "test", "train.csv"], r"or give \S*train\.csv by --data \(and --images"),
+    "flat splits beside a table": (
+        ["train", "test", "sample.csv", "train.csv"],
+        r"or give \S*train\.csv by --data \(and --images",
+    ),
     "a class called like a split": (["train", "bus", "car"], f"holds train, {FLAT}"),
     "a split beside something else": ([*within("train"), "unlabeled"], "beside them 'unlabeled', which is none"),
     "a split without classes": ([*within("train"), "test"], "beside them 'test', which is none or has no folder"),
@@ -395,6 +398,11 @@ def test_a_second_root_is_no_way_out_of_it(flat, tmp_path):
         ("id,label\nx1,a\nx2,b\nx3,a\n", {"label": "label"}, "names each row in column 'id', such as 'x1'.*--images"),
         ("id,label\n1,a\n2,b\n3,a\n", {"label": "label"}, "names each row in column 'id', such as '1'.*--images"),
         ("file,age,label\nx1,2,a\nx2,2,b\n", {"label": "label"}, "names each row in column 'file'"),
+        (
+            "scan,age,label\n" + "".join(f"x{k},{k % 3},{k % 2}\n" for k in range(30)),
+            {"label": "label"},
+            "names each row in column 'scan'",
+        ),
         ("path,label\n" + "no/1.png,a\nno/2.png,b\n" * 3, {}, "holds no images .*no/1.png.*--images FOLDER"),
         ("path,label\nx.png,a\n", {"images": Path("nowhere")}, "there is no folder at nowhere: --images takes"),
     ],
@@ -448,6 +456,12 @@ def test_a_table_whose_images_lie_elsewhere_goes_the_whole_way(flat, store, caps
     assert "name the column with their class by --label" in capsys.readouterr().err
     assert main(["quantize", "exports/t/mlp-small", "--precision", "float16", *where]) == 0
     assert main(["promote", "exports/t/mlp-small"]) == 0  # by the plan of its run
+
+
+@pytest.mark.parametrize("option", [{"groups": "none"}, {"images": Path()}, {"follow_links": True}])
+def test_what_goes_with_folders_and_tables_is_refused_with_a_known_data_set(option):
+    with pytest.raises(DataError, match="digits is a known data set: --"):
+        load("digits", **option)
 
 
 # --- tables of values ----------------------------------------------------------------------------------------------

@@ -29,8 +29,8 @@ def data_check(
     Raises DataError where nothing can be listed, or the page can't be written.
     """
     if holds_values(str(path), label, images):
-        if groups is not None or page is not None:
-            raise DataError(f"{path} is a table of values: --groups and --html go with images")
+        if groups is not None or page is not None or follow_links:
+            raise DataError(f"{path} is a table of values: --groups and --html go with images, as does --follow-links")
         return check_table(path, label)
     if page is not None and (not page.name or page.is_dir()):
         raise DataError(f"{page} can't be written (it is a folder): name a file by --html")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pipelines.core.provenance.reading import read_data
 from zoo.data.tables.reading import scales
 from zoo.models import build_for_table, definition
@@ -17,17 +19,20 @@ def describe(
     classes: int = 10,
     data: str | None = None,
     label: str | None = None,
+    images: Path | None = None,
+    follow_links: bool = False,
 ) -> Ledger:
     """Build the model, untrained, and write its ledger. size: height and width in pixels.
 
-    data, label: as `train` takes them; a data set's own size, channels and classes, or a table's columns, count then.
+    data, label, images, follow_links: as `train` takes them; a data set's own size, channels and classes, or a table's
+    columns, count then.
     Raises ModelError for an unknown model, or one that can't be built for the images or the table; DataError where
     the data can't be read.
     """
     family = definition(model).family  # before anything is read: a mistyped name is reported at once
     if data is None:
         return ledger(model, *size, channels, classes)
-    data_set = read_data(data, label=label)
+    data_set = read_data(data, label=label, images=str(images) if images else None, follow_links=follow_links)
     if not data_set.columns:
         return ledger(model, data_set.height, data_set.width, data_set.channels, data_set.classes)
     entries = read_ledger(build_for_table(model, scales(data_set), data_set.classes))

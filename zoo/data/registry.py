@@ -74,6 +74,10 @@ def load(
     progress = on_progress or _silent
     if label is not None and (data in _loaders or os.path.isdir(data)):  # noqa: PTH112 (it never raises)
         raise DataError(f"{data} holds images: a label column goes with a table, a CSV file")
+    chosen = {"groups": groups, "images": images, "follow_links": follow_links}
+    if data in _loaders and any(chosen.values()):
+        option = next(name for name, value in chosen.items() if value).replace("_", "-")
+        raise DataError(f"{data} is a known data set: --{option} goes with a folder or a table of your own")
     if data in _loaders:
         found = _loaders[data](folder, progress)
         return found.resized(*(size or (found.height, found.width)), resizing)
@@ -86,8 +90,8 @@ def load(
         raise DataError(unknown("data set", data, _loaders) + f" (a folder of images is given as a path: ./{data})")
     if folder:
         raise DataError(f"a data folder goes with a known data set ({', '.join(_loaders)}), received one with {data}")
-    if is_table and (size or groups or resizing != RESIZINGS[0]):
-        raise DataError(f"{data} is a table of values: sizes and groups go with images")
+    if is_table and (size or groups or follow_links or resizing != RESIZINGS[0]):
+        raise DataError(f"{data} is a table of values: sizes and groups go with images, and so do links")
     if is_table:
         found = read_table(Path(data), label)
     else:

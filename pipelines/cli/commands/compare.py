@@ -31,13 +31,15 @@ logger = logging.getLogger("zoo.cli")
     argument("--log-to", formerly=["--log"], metavar="RUN", help="add that page to the artifacts of a run"),
     arguments.PLOT.but(formerly=["--picture", "--image"]),
     arguments.DATA.noted("default: the one that the models name"),
+    *arguments.WHERE_IT_LIES,
     group="track",
 )
 def compare(options: argparse.Namespace) -> None:
     """Measures latency, and runs exports of one data set on the same test images."""
     from pipelines.evaluation.comparison.compare import compare
 
-    comparison = compare(options.models, plot=options.plot, data=options.data, page=options.html, log_to=options.log_to)
+    data = arguments.chosen_data(options)
+    comparison = compare(options.models, plot=options.plot, data=data, page=options.html, log_to=options.log_to)
     show(comparison, options.json, comparison_table)
     if not options.json:
         show_pairs(comparison)

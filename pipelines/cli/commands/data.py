@@ -199,7 +199,7 @@ def _old_input(text: str) -> tuple[int, int, int]:
     argument("--channels", type=int, choices=(1, 3), help="1 for gray images, 3 for color (default: 1)"),
     argument("--classes", type=arguments.count, metavar="K", help="number of classes (default: 10)"),
     arguments.DATA.noted("its size, channels and classes count"),
-    arguments.LABEL,
+    *arguments.WHERE_IT_LIES,
     argument("--input", type=_old_input, help=argparse.SUPPRESS),  # HxWxC, as it was
     group="data",
 )
@@ -224,6 +224,8 @@ def describe(options: argparse.Namespace) -> None:
         classes=options.classes or 10,
         data=options.data,
         label=options.label,
+        images=options.images,
+        follow_links=options.follow_links,
     )
     show(found, options.json, ledger_table)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pipelines import tracking
 from pipelines.core.metrics.seed_spread import spread
+from pipelines.core.provenance.reading import Located
 from pipelines.core.support.atomic import atomic_file
 from pipelines.evaluation.comparison.candidates import Candidate, find_candidates
 from pipelines.evaluation.comparison.paired import pair_up
@@ -27,7 +28,7 @@ def compare(
     named: Sequence[str | os.PathLike[str]],
     plot: Path | None = None,
     *,
-    data: str | DataSet | None = None,
+    data: str | Located | DataSet | None = None,
     page: Path | None = None,
     log_to: str | None = None,
 ) -> Comparison:

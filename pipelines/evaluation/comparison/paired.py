@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipelines.core.metrics.paired import PairedTest, holm, paired_test
 from pipelines.core.provenance.plan import load_data
-from pipelines.core.provenance.reading import find_data_set
+from pipelines.core.provenance.reading import Located, find_data_set
 from pipelines.core.support.progress import progress
 from pipelines.evaluation.comparison.candidates import Candidate, run_of
 from pipelines.evaluation.predictions import answers_of
@@ -56,7 +56,7 @@ class Tested:
 
 
 def pair_up(
-    candidates: Sequence[Candidate], data: str | DataSet | None = None
+    candidates: Sequence[Candidate], data: str | Located | DataSet | None = None
 ) -> tuple[tuple[Tested, ...], tuple[str, ...]]:
     """The best export of each data set with each of the others, and a sentence for each export that isn't paired.
 
@@ -87,7 +87,7 @@ def pair_up(
     return tuple(tested), tuple(notes)
 
 
-def _data_set(group: Sequence[Candidate], data: str | DataSet | None) -> DataSet | None:
+def _data_set(group: Sequence[Candidate], data: str | Located | DataSet | None) -> DataSet | None:
     """The images that all of a group were tested on. A run knows where they lie, an export their name alone."""
     run = next((each.run for each in group if each.run), None)
     if data is not None or run is None:

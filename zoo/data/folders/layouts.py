@@ -158,7 +158,8 @@ def _are_splits(tree: _Tree, base: str, tops: Sequence[str], *, are_classes: boo
         return False
     classes = "if they are classes, say so by --groups none, or folder, where images of one sub-folder belong together"
     if named:
-        tables = sorted(entry.name for entry in inside.entries(base) if _is_table(entry))
+        beside = [entry.name for entry in inside.entries(base) if _is_table(entry)]
+        tables = sorted(beside, key=lambda name: "train" not in splits_within(name))
         table = f"give {where / tables[0]}" if tables else "give a table with the columns path and label"
         raise DataError(
             f"{where} holds {_listed(named)}, called like a split, without a folder for each class in it: if it is a "

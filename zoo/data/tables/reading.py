@@ -20,6 +20,7 @@ from zoo.errors import DataError, unknown
 from zoo.tables import NO_NUMBER, SPLIT_COLUMN, TextTable, column_called, parse_number, read_text_table
 
 ENDINGS = (".csv", ".tsv", ".txt")  # of files that are read as tables, whether or not a label is named
+LEAST_NAMES = 20  # rows: where a text differs in each of so many, it names them
 MOST_CATEGORIES = 100  # of a column: one of more is a name or a number of its rows, rather than a kind
 # Different numbers in a column with text: of more, the text is a slip. Fewer may be categories, such as 0, 1, 2, 3+.
 MOST_NUMBERS_AMONG_TEXT = 20
@@ -142,10 +143,15 @@ def _label_place(table: TextTable, label: str | None) -> int:
 
 def _check_no_names(table: TextTable, features: Sequence[int]) -> None:
     """Refuse a column that names the rows, as the images that they are about: it would be learned by heart."""
-    for place in columns_for("path", table.header):
+    called = columns_for("path", table.header)
+    for place in features:
         cells = [row[place] for row in table.rows]
-        counted = len(features) > 1 and all(parse_number(cell) is not None for cell in cells)
-        if place in features and len(set(cells)) == len(cells) > 1 and not counted:
+        if len(set(cells)) < len(cells):
+            continue
+        numbers = sum(parse_number(cell.replace(",", ".")) is not None for cell in cells)
+        # Numbers of rows beside other columns are a finding of the check: they may be measurements.
+        by_name = place in called and len(cells) > 1 and (numbers < len(cells) or len(features) == 1)
+        if by_name or (not numbers and LEAST_NAMES <= len(cells) <= MOST_CATEGORIES):
             raise DataError(
                 f"{table.path} names each row in column {table.header[place]!r}, such as {cells[0]!r}: if these are "
                 "images, say by --images which folder they lie in; if not, remove the column"
