@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import random
 import sys
+import warnings
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -13,6 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipelines.cli import main
+from zoo.data import load
 from zoo.errors import ImageError, InputError
 from zoo.formats import FORMATS
 from zoo.images import decoding, read_image
@@ -175,6 +179,27 @@ def test_an_array_with_transparency_lies_on_white_as_the_image_does():
     np.testing.assert_array_equal(read_image(np.asarray(rgba()), 1), read_image(rgba(), 1))
 
 
+@pytest.mark.parametrize("name", SAVED)
+def test_a_damaged_file_is_an_image_or_an_error_of_ours_in_each_format(tmp_path, name):
+    whole = save(tmp_path / name, name, UPRIGHT, 6).read_bytes()
+    dice = random.Random(0)
+    damaged = [whole[: len(whole) * k // 12] for k in range(1, 12)]
+    for _ in range(60):
+        data = bytearray(whole)
+        for _ in range(dice.randrange(1, 20)):
+            data[dice.randrange(len(data) if dice.random() < 0.5 else min(len(data), 200))] ^= 1 << dice.randrange(8)
+        damaged.append(bytes(data))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, about metadata
+        for data in damaged:
+            for source in (data, BytesIO(data)):
+                try:
+                    assert read_image(source, 3).dtype == np.uint8
+                except ImageError as error:
+                    assert len(str(error)) < 500
+                    assert "\n" not in str(error)
+
+
 # --- what isn't an image, and what to do about it -------------------------------------------------------------------
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
@@ -221,6 +246,25 @@ def test_what_is_no_image_is_named_with_what_to_do(tmp_path, monkeypatch, what):
             read_image(each, 3)
         assert "\n" not in str(error.value)
         assert len(str(error.value)) < 500
+
+
+def test_a_folder_of_images_that_need_a_plugin_is_refused_with_its_name(tmp_path, monkeypatch, capsys):
+    for plugin in ("pillow_heif", "pi_heif"):
+        monkeypatch.setitem(sys.modules, plugin, None)
+    for label in ("cat", "dog"):
+        (tmp_path / label).mkdir()
+        for k in range(4):
+            (tmp_path / label / f"{k}.HEIC").write_bytes(HEIC)
+    assert main(["data", "check", str(tmp_path)]) == 1
+    assert "pip install pillow-heif" in capsys.readouterr().err
+
+
+def test_a_folder_of_avif_images_can_be_learned_from(tmp_path):
+    for k in range(8):
+        (tmp_path / f"{k % 2}").mkdir(exist_ok=True)
+        save(tmp_path / f"{k % 2}" / f"{k}.avif", "avif", STORED[6](UPRIGHT // (k + 1)), 6)
+    data = load(str(tmp_path))
+    assert (data.report.formats, data.train.inputs.shape[1:]) == ({"AVIF": 8}, UPRIGHT.shape)
 
 
 def test_a_link_to_where_nothing_is_says_what_fetches_it(tmp_path):
