@@ -16,8 +16,9 @@ from pipelines.core.provenance.plan import load_data, make_plan, parse_plan
 from pipelines.core.provenance.reading import Located, find_test_set
 from zoo.contract import Metadata
 from zoo.data import load
+from zoo.data.folders.findings import USABLE
 from zoo.data.folders.layouts import list_images
-from zoo.data.listing import SPLITS
+from zoo.data.listing import OF_SYSTEM, SPLITS
 from zoo.data.names import alike, split_of
 from zoo.data.registry import holds_values
 from zoo.errors import DataError
@@ -123,7 +124,7 @@ def test_a_layout_is_understood_and_what_was_a_choice_is_said(tmp_path, layout):
     assert (listing.labels, listing.given) == (tuple(labels), tuple(given))
     assert bool(listing.understood) == bool(said)
     assert re.search(said, "; ".join(listing.understood))
-    assert not {"left by a system", *[p.kind for p in listing.left_out]} - {"left by a system", "not called an image"}
+    assert {problem.kind for problem in listing.left_out} <= {OF_SYSTEM, "not called an image"}
     assert not [file for file in listing.files if "@eaDir" in file or "MACOSX" in file]
 
 
@@ -199,6 +200,11 @@ def test_an_address_and_a_broken_link_in_the_place_of_a_folder_are_named(tmp_pat
     (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
     with pytest.raises(DataError, match="it is a link to where nothing is"):
         load(f"{tmp_path}/gone")
+
+
+def test_what_systems_leave_behind_is_nothing_to_look_at(tmp_path):
+    make(tmp_path / "pets", [*PETS, "__MACOSX/cat", "cat/@eaDir/0.png"], 6)
+    assert load(str(tmp_path / "pets")).report.verdict == USABLE
 
 
 # --- names that are one --------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from zoo.data.folders.duplicates import Duplicates, connected
 from zoo.data.folders.inspection import ARRAY, Inspection
-from zoo.data.listing import SPLITS, Listing
+from zoo.data.listing import OF_SYSTEM, SPLITS, Listing
 from zoo.data.names import alike, alike_sentence
 from zoo.data.report import ClassCount, Finding, Report, Same, SizeCount
 from zoo.formats import FORMATS
@@ -19,7 +19,7 @@ LARGEST_UNREADABLE_SHARE = 0.05  # above it, something is wrong with the folder 
 # Images of the largest class for one of the smallest: above it, accuracy is about the largest.
 LARGEST_IMBALANCE = 5.0
 MOST_GROUPS, MOST_FILES, MOST_SIZES = 1000, 20, 2000  # that a report names one by one; it counts all of them
-ORDINARY = ("not called an image", "in no class", "left by a system", "another array")  # of what is left out
+ORDINARY = ("not called an image", "in no class", OF_SYSTEM, "another array")  # of what is left out
 USABLE, LOOK, UNUSABLE = "good to learn from", "usable, but have a look", "not to be learned from yet"
 
 
@@ -174,8 +174,8 @@ def _findings(
         yield Finding(False, alike_sentence(names))
     if wrongly_named:
         yield Finding(False, f"{_count(wrongly_named, 'image')} named as another format: used all the same")
-    if listing.left_out:
-        kinds = Counter(problem.kind for problem in listing.left_out)
+    kinds = Counter(problem.kind for problem in listing.left_out if problem.kind != OF_SYSTEM)
+    if kinds:
         listed = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
         yield Finding(False, f"left out as no images to learn from: {listed}")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from zoo.data.folders.arrays import ARRAYS_ENDING, list_arrays
 from zoo.data.folders.files_table import NO_GROUPS, TABLE_ENDINGS, is_inside, list_table
-from zoo.data.listing import Gathering, Listing, Problem
+from zoo.data.listing import OF_SYSTEM, Gathering, Listing, Problem
 from zoo.data.names import split_of, splits_within
 from zoo.errors import DataError, printable
 from zoo.files import is_left_behind, natural
@@ -242,7 +242,7 @@ class _Tree:
             if not _is_folder(entry):
                 continue
             if is_left_behind(entry.name):
-                self._leave_out(base, entry, "left by a system", "is a system's folder, and no class")
+                self._leave_out(base, entry, OF_SYSTEM, "is a system's folder, and no class")
             elif entry.is_symlink() and not self.follow_links:
                 what = "is a link to a folder, and isn't followed: --follow-links allows it"
                 self._leave_out(base, entry, "link to a folder", what)
