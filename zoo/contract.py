@@ -29,6 +29,7 @@ PARITY_TOLERANCE = 1e-5  # largest difference of a probability between Keras and
 # How an image of another size comes to the model's: stretched to it; cut to its proportions from the middle; or whole,
 # between black margins.
 RESIZINGS = ("stretch", "crop", "pad")
+WHITE = 65535  # of images of 16 bits, where nothing else is known of them
 LARGEST_SIDE = 4096  # pixels of the height or the width that a model is made for: more is a slip or an attack
 
 MODEL_FILE = "model.onnx"

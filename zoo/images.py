@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.contract import RESIZINGS
+from zoo.contract import RESIZINGS, WHITE
 from zoo.errors import ImageError, InputError, printable
 from zoo.formats import is_address, is_base64, open_header
 
@@ -47,12 +47,13 @@ LARGE_IMAGE = 8_000_000
 _decoding_large = threading.RLock()
 
 
-def read_image(source: Source, channels: int) -> Pixels:
+def read_image(source: Source, channels: int, white: int = WHITE) -> Pixels:
     """Decode one image: uint8 [H, W, channels], upright, opaque; the first frame of an animation.
 
     source: a path, encoded bytes, a file that is open for reading bytes (it is read from its beginning, and stays
     open), a PIL image, or an array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] (RGBA) of uint8.
     channels: 1 (gray, the luma of ITU-R 601-2) or 3 (RGB). What is transparent lies on white; 16 bits become 8.
+    white: the value of 16 bits that becomes 255; cameras and scanners of 12 bits write no more than 4095.
     The array may be read-only, and may be the one that was handed in.
     Raises ImageError for an image that can't be read, InputError for an array or a type that isn't taken.
     """
@@ -61,23 +62,25 @@ def read_image(source: Source, channels: int) -> Pixels:
     if isinstance(source, np.ndarray):
         return _read_array(source, channels)
     with _opened(source) as (image, where):
-        return _as_pixels(_decoded(image, where), channels)
+        return _as_pixels(_decoded(image, where, white), channels)
 
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
     """An image and what its file was. format: one of zoo.formats.FORMATS; mode: as Pillow names it, such as CMYK.
 
-    pixels: uint8 [H, W, 1] where the image shows no color, however it was saved, else [H, W, 3].
+    pixels: uint8 [H, W, 1] where the image shows no color, however it was saved, else [H, W, 3]. highest: the largest
+    value in an image of 16 bits; 0 for others.
     """
 
     format: str
     mode: str
     pixels: Pixels
+    highest: int = 0
 
 
 @contextmanager
-def decoding(path: str | os.PathLike[str]) -> Iterator[Decoded]:
+def decoding(path: str | os.PathLike[str], white: int = WHITE) -> Iterator[Decoded]:
     """Decode one file as `read_image` does, with as many channels as it needs. Raises ImageError as that does.
 
     Inside of the block no other thread decodes a large image if this is one: what is made of it takes memory, too.
@@ -85,20 +88,32 @@ def decoding(path: str | os.PathLike[str]) -> Iterator[Decoded]:
     with _opened(path) as (image, where), _alone_if_large(image):
         # MPO is a JPEG with further ones behind it, as some cameras write.
         kind, mode = "JPEG" if image.format == "MPO" else str(image.format), image.mode
-        image = _decoded(image, where)
+        highest = _highest(image, where) if mode.startswith("I") else 0
+        image = _decoded(image, where, white)
         pixels = _as_pixels(image, 1 if image.mode == "L" else 3)
-        yield Decoded(kind, mode, _without_equal_channels(pixels))
+        yield Decoded(kind, mode, _without_equal_channels(pixels), highest)
 
 
 def _alone_if_large(image: Image) -> AbstractContextManager[object]:
     return _decoding_large if image.width * image.height > LARGE_IMAGE else nullcontext()
 
 
-def _decoded(image: Image, where: str) -> Image:
+def _highest(image: Image, where: str) -> int:
+    with _explained(where):
+        return int(np.asarray(image).max(initial=0))
+
+
+def _decoded(image: Image, where: str, white: int = WHITE) -> Image:
     """Upright and opaque, L or RGB."""
+    with _explained(where), _alone_if_large(image):
+        return _on_white(_upright(image), white)
+
+
+@contextmanager
+def _explained(where: str) -> Iterator[None]:
+    """What goes wrong in decoding an image, as an ImageError that names it."""
     try:
-        with _alone_if_large(image):
-            return _on_white(_upright(image))
+        yield
     except ImageError as error:
         raise ImageError(f"{where} {error}") from None
     except Exception as error:  # Pillow's decoders fail in a dozen types, some of them plain ValueError
@@ -287,12 +302,12 @@ def _upright(image: Image) -> Image:
     return image.transpose(Image.Transpose[turn]) if turn else image
 
 
-def _on_white(image: Image) -> Image:
+def _on_white(image: Image, white: int = WHITE) -> Image:
     """Any of Pillow's modes as one without transparency, of 8 bits: L or RGB."""
     from PIL import Image
 
     if image.mode.startswith("I"):
-        return _sixteen_to_eight(image)
+        return _sixteen_to_eight(image, white)
     if image.mode == "F":
         raise ImageError("holds floating-point numbers, expected 0..255 or 16 bits: scale and convert it")
     if image.has_transparency_data:
@@ -306,14 +321,15 @@ def _in_mode(image: Image, mode: str) -> Image:
     return image if image.mode == mode else image.convert(mode)
 
 
-def _sixteen_to_eight(image: Image) -> Image:
-    """Pillow's own conversion would clip at 255 and leave a white image."""
+def _sixteen_to_eight(image: Image, white: int) -> Image:
+    """Pillow's own conversion would clip at 255 and leave a white image. What is brighter than white is white."""
     from PIL import Image
 
     values = np.asarray(image)
     if values.min() < 0 or values.max() > 65535:
         raise ImageError(f"has values from {values.min()} to {values.max()}, expected 16 bits: scale and convert it")
-    return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))  # 65535 = 257 * 255
+    scaled = (np.minimum(values, white).astype(np.uint32) * 510 + white) // (2 * white)  # rounded, in whole numbers
+    return Image.fromarray(scaled.astype(np.uint8))
 
 
 def _read_array(array: Pixels, channels: int) -> Pixels:

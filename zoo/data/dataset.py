@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.contract import RESIZINGS, Column
+from zoo.contract import RESIZINGS, WHITE, Column
 from zoo.data.listing import Names
 from zoo.data.pixels import in_chunks, join, take
 from zoo.data.report import Report
@@ -73,6 +73,7 @@ class DataSet:
     skipped: a sentence for each file that was left out. resizing: how images of another size came to this one, one of
     zoo.contract.RESIZINGS. report: what was found in a folder of images; None for a known data set. columns: of a
     table, in the order of its rows' values; none for images. label_column: the one of the table that held the class.
+    white: the value in images of 16 bits that became 255.
     """
 
     name: str
@@ -87,6 +88,7 @@ class DataSet:
     report: Report | None = None
     columns: tuple[Column, ...] = ()
     label_column: str = ""
+    white: int = WHITE
 
     @property
     def height(self) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.contract import WHITE
 from zoo.errors import printable
 from zoo.files import natural
 from zoo.images import Decoded, decoding
@@ -76,9 +77,11 @@ class Listing:
     def __len__(self) -> int:
         return len(self.files)
 
-    def decoding(self, place: int) -> AbstractContextManager[Decoded]:
-        """The image at a place, in a block. Raises ImageError where it can't be read."""
-        return decoding(self.root / self.files[place])
+    def decoding(self, place: int, white: int = WHITE) -> AbstractContextManager[Decoded]:
+        """The image at a place, in a block. white: as of `zoo.images.read_image`. Raises ImageError where it can't be
+        read.
+        """
+        return decoding(self.root / self.files[place], white)
 
     def where(self, place: int) -> str:
         """The same image, in words."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.contract import WHITE
 from zoo.data.listing import SPLITS, Listing, Names, Problem
 from zoo.errors import DataError
 from zoo.files import natural
@@ -31,7 +32,7 @@ class _Arrays(Listing):
 
     parts: tuple[Pixels, ...] = ()
 
-    def decoding(self, place: int) -> AbstractContextManager[Decoded]:
+    def decoding(self, place: int, white: int = WHITE) -> AbstractContextManager[Decoded]:  # noqa: ARG002 (no 16 bits)
         for part in self.parts:
             if place < len(part):
                 pixels = part[place].reshape(*part.shape[1:3], -1)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo.contract import LARGEST_SIDE, RESIZINGS
+from zoo.contract import LARGEST_SIDE, RESIZINGS, WHITE
 from zoo.data.cache import cache_folder
 from zoo.data.folders import inspection as inspecting
 from zoo.data.folders.inspection import AHEAD, Inspection, Progress, inspect
@@ -31,7 +31,7 @@ PROBES = 16  # images that are looked at to see whether all have one size
 BYTES_AHEAD = 2**28  # of images that are decoded before the first of them is kept
 LEFT_AFTER = 24 * 3600  # seconds: no decoding goes on for longer, and hardly a training
 KEPT_FOR = 30 * 24 * 3600  # seconds, of images that nobody uses: a change in their folder makes new ones
-FORM = 1  # of those files: another number leaves older ones alone
+FORM = 2  # of those files: another number leaves older ones alone
 
 
 class _OtherSizeError(Exception):
@@ -44,16 +44,24 @@ def decode_all(
     """The readable images, [N, H, W, C] in the order of the listing, and what was found in each file.
 
     size: (height, width); by default the one that all images share, else 64x64. resizing: how others come to it.
+    Where all that have 16 bits use fewer of them, they are decoded again, with the white that the inspection says.
     Raises DataError where there is no room for them, neither in memory nor on the disk.
     """
+    images, found = _at_a_size(listing, size, resizing, on_progress, WHITE)
+    return (images, found) if found.white == WHITE else _at_a_size(listing, size, resizing, on_progress, found.white)
+
+
+def _at_a_size(
+    listing: Listing, size: tuple[int, int] | None, resizing: str, on_progress: Progress, white: int
+) -> tuple[Images, Inspection]:
     if size is not None:
-        return _stored(listing, size, resizing, on_progress)
+        return _stored(listing, size, resizing, on_progress, white)
     shared = _likely_size(listing)
     if shared is not None and max(shared) <= LARGEST_SIDE:
         # Most data sets have one size, which a few images show: looking at all headers first is a second pass.
         with suppress(_OtherSizeError):
-            return _stored(listing, shared, None, on_progress)
-    return _stored(listing, USUAL_SIZE, resizing, on_progress)
+            return _stored(listing, shared, None, on_progress, white)
+    return _stored(listing, USUAL_SIZE, resizing, on_progress, white)
 
 
 def _likely_size(listing: Listing) -> tuple[int, int] | None:
@@ -66,13 +74,13 @@ def _likely_size(listing: Listing) -> tuple[int, int] | None:
 
 
 def _stored(
-    listing: Listing, size: tuple[int, int], resizing: str | None, on_progress: Progress
+    listing: Listing, size: tuple[int, int], resizing: str | None, on_progress: Progress, white: int
 ) -> tuple[Images, Inspection]:
     """Decoded and resized, in memory where they fit, else in a file. resizing: None refuses other sizes."""
     needed = len(listing) * size[0] * size[1] * 3
     if needed <= _memory():
-        return _gathered(listing, size, resizing, PixelWriter(len(listing), *size), on_progress)
-    kept = cache_folder() / "images" / _key(listing, size, resizing)
+        return _gathered(listing, size, resizing, PixelWriter(len(listing), *size), on_progress, white)
+    kept = cache_folder() / "images" / _key(listing, size, resizing, white)
     with suppress(OSError):  # the folder's name before; nothing happens where there is one of the new name
         (cache_folder() / "pictures").rename(kept.parent)
     try:
@@ -83,7 +91,7 @@ def _stored(
             new = Path(tempfile.mkdtemp(prefix=".new-", dir=kept.parent))
             try:
                 writer = PixelWriter(len(listing), *size, new / PIXELS_FILE)
-                _, found = _gathered(listing, size, resizing, writer, on_progress)
+                _, found = _gathered(listing, size, resizing, writer, on_progress, white)
                 inspecting.save(found, new / INSPECTION_FILE)
                 with suppress(OSError):  # another training may have been faster, whose images are as good
                     new.rename(kept)
@@ -117,7 +125,12 @@ def _sweep(folder: Path, needed: int) -> None:
 
 
 def _gathered(
-    listing: Listing, size: tuple[int, int], resizing: str | None, writer: PixelWriter, on_progress: Progress
+    listing: Listing,
+    size: tuple[int, int],
+    resizing: str | None,
+    writer: PixelWriter,
+    on_progress: Progress,
+    white: int,
 ) -> tuple[Images, Inspection]:
     def take_one(place: int, decoded: Decoded) -> Callable[[], None]:  # noqa: ARG001
         if resizing is None and decoded.pixels.shape[:2] != size:
@@ -126,7 +139,7 @@ def _gathered(
         return lambda: writer.add(pixels)
 
     ahead_of = max(8, min(AHEAD, BYTES_AHEAD // (size[0] * size[1] * 3)))
-    inspection = inspect(listing, take_one, on_progress, ahead_of)
+    inspection = inspect(listing, take_one, on_progress, ahead_of, white)
     return writer.finish(), inspection
 
 
@@ -152,12 +165,12 @@ def _check_disk(listing: Listing, folder: Path, needed: int, size: tuple[int, in
         )
 
 
-def _key(listing: Listing, size: tuple[int, int], resizing: str | None) -> str:
+def _key(listing: Listing, size: tuple[int, int], resizing: str | None, white: int) -> str:
     """The same for the same files, untouched since: by path, length and times of change."""
     import PIL
 
     root = os.path.realpath(listing.root)
-    of_all = (FORM, PIL.__version__, root, size, resizing, _touched(Path(root)) if Path(root).is_file() else "")
+    of_all = (FORM, PIL.__version__, root, size, resizing, white, _touched(Path(root)) if Path(root).is_file() else "")
     digest = hashlib.sha256(repr(of_all).encode(errors="surrogateescape"))
     for file in listing.files:
         digest.update(f"{file}\0{_touched(listing.root / file)}\0".encode(errors="surrogateescape"))

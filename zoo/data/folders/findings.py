@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.contract import WHITE
 from zoo.data.folders.duplicates import Duplicates, connected
 from zoo.data.folders.inspection import ARRAY, Inspection
 from zoo.data.listing import OF_SYSTEM, SPLITS, Listing
@@ -172,6 +173,20 @@ def _findings(
         )
     for names in alike(listing.labels):
         yield Finding(False, alike_sentence(names))
+    if inspection.white != WHITE:
+        bits = (inspection.white + 1).bit_length() - 1
+        yield Finding(
+            False,
+            f"{_count(int((inspection.highest > 0).sum()), 'image')} of 16 bits use {bits} of them (values up to "
+            f"{int(inspection.highest.max()):,}): {inspection.white:,} is taken as white, in the exported file, too",
+        )
+    constant = np.flatnonzero(inspection.readable & inspection.constant)
+    if len(constant):
+        yield Finding(
+            False,
+            f"{_count(len(constant), 'image')} of one color throughout, such as black or white: "
+            f"{listing.where(int(constant[0]))!r} is the first",
+        )
     if wrongly_named:
         yield Finding(False, f"{_count(wrongly_named, 'image')} named as another format: used all the same")
     kinds = Counter(problem.kind for problem in listing.left_out if problem.kind != OF_SYSTEM)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.contract import WHITE
 from zoo.data.listing import Listing, Problem
 from zoo.errors import DataError, ImageError
 from zoo.formats import ENDINGS, FORMATS
@@ -27,6 +28,8 @@ LARGEST_WITH_THUMBS = 200_000
 # Bytes that Pillow allocates at once. Of its usual 16 MiB, glibc keeps what one thread gives back from the others: five
 # images of 64 million pixels took 5 GB, one after the other. Blocks above 32 MiB go back to the system.
 BLOCK = 64 * 2**20
+# What sensors and scanners write into files of 16 bits: as many bits as they have.
+WHITES = tuple(2**bits - 1 for bits in (8, 10, 12, 14, 16))
 AHEAD = 256  # images that are decoded before the first of them is taken
 
 
@@ -37,7 +40,8 @@ class Inspection:
     formats: [N] int8, indices into zoo.formats.FORMATS; -1 where it can't be read, ARRAY where it was one. modes: [N]
     Pillow's names, such as RGB. colors: [N] bool, whether it shows any. heights, widths: [N] int32, in pixels,
     upright. digests: [N] 16 bytes each, of the decoded pixels: equal ones are the same image. thumbs: [N, 16, 16]
-    uint8, gray; None where they are too many. problems: of those that can't be read, in their order.
+    uint8, gray; None where they are too many. highest: [N] int32, the largest value of an image of 16 bits, 0 of
+    others. constant: [N] bool, whether all pixels are the same. problems: of those that can't be read, in their order.
     """
 
     formats: NDArray[np.int8]
@@ -47,6 +51,8 @@ class Inspection:
     widths: NDArray[np.int32]
     digests: NDArray[np.void]
     thumbs: Pixels | None
+    highest: NDArray[np.int32]
+    constant: NDArray[np.bool_]
     problems: tuple[Problem, ...]
 
     @property
@@ -58,6 +64,12 @@ class Inspection:
     def colored(self) -> bool:
         """Whether any image that can be used shows a color, so that all of them have three channels."""
         return bool(self.colors[self.readable].any())
+
+    @property
+    def white(self) -> int:
+        """The value of 16 bits that is white in all of these images: the largest of as many bits as they use."""
+        highest = int(self.highest.max(initial=0))
+        return next(white for white in WHITES if highest <= white) if highest else WHITE
 
     def wrongly_named(self, listing: Listing) -> Iterator[Problem]:
         """Images whose name ends as those of another format do. They are used all the same."""
@@ -72,8 +84,9 @@ def inspect(
     take: Callable[[int, Decoded], Callable[[], None]],
     on_progress: Progress,
     ahead_of: int = AHEAD,
+    white: int = WHITE,
 ) -> Inspection:
-    """Decode each image once, `ahead_of` of them before the first is taken.
+    """Decode each image once, `ahead_of` of them before the first is taken. white: as of `zoo.images.read_image`.
 
     take: given the place of a readable image in the listing, and the image, in one of several threads; what it
     returns is called in the order of the listing, by one thread.
@@ -87,15 +100,18 @@ def inspect(
     heights, widths = np.zeros(count, np.int32), np.zeros(count, np.int32)
     digests = np.zeros(count, "V16")
     thumbs = np.zeros((count, THUMB, THUMB), np.uint8) if count <= LARGEST_WITH_THUMBS else None
+    highest, constant = np.zeros(count, np.int32), np.zeros(count, bool)
     problems: list[Problem] = []
 
     def look(place: int) -> ImageError | Callable[[], None]:
         try:
-            with listing.decoding(place) as decoded:
+            with listing.decoding(place, white) as decoded:
                 pixels = decoded.pixels
                 heights[place], widths[place] = pixels.shape[:2]
                 colors[place] = pixels.shape[2] == 3
                 digests[place] = _digest(pixels)
+                highest[place] = decoded.highest
+                constant[place] = bool((pixels == pixels[0, 0]).all())
                 if thumbs is not None:
                     thumbs[place] = _thumb(pixels)
                 taken = take(place, decoded)
@@ -113,7 +129,7 @@ def inspect(
                 else:
                     looked()
                 on_progress(place + 1, count)
-    return Inspection(formats, modes, colors, heights, widths, digests, thumbs, tuple(problems))
+    return Inspection(formats, modes, colors, heights, widths, digests, thumbs, highest, constant, tuple(problems))
 
 
 def _digest(pixels: Pixels) -> bytes:

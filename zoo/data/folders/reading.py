@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.contract import RESIZINGS
+from zoo.contract import RESIZINGS, WHITE
 from zoo.data.dataset import DataSet, Split
 from zoo.data.folders.decoding import decode_all
 from zoo.data.folders.duplicates import Duplicates, find_duplicates
@@ -72,6 +72,7 @@ def read_images(
         skipped=(*leaked, *_left_out(listing), *(problem.sentence for problem in inspection.problems)),
         resizing=resizing,
         report=report,
+        white=inspection.white,
     )
 
 
@@ -102,6 +103,9 @@ def check_images(
         return lambda: shown[label].append(pixels)
 
     inspection = inspect(listing, look, on_progress)
+    if inspection.white != WHITE:
+        shown.update({label: [] for label in listing.labels})
+        inspection = inspect(listing, look, on_progress, white=inspection.white)
     duplicates = find_duplicates(inspection)
     kept = kept_together(listing, inspection, duplicates)
     return make_report(listing, inspection, duplicates, kept), shown

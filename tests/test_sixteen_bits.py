@@ -1,0 +1,75 @@
+"""Images of 16 bits that use fewer: white is decided once for a data set, and images of one color are found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipelines.cli import main
+from pipelines.datasets.check import data_check
+from zoo.contract import WHITE
+from zoo.data import load
+from zoo.images import read_image
+
+BITS = (8, 10, 12, 14, 16)
+FORMATS = ("png", "tif")
+
+
+def save(root: Path, bits: int, ending: str, count: int = 12, side: int = 8) -> None:
+    """Two classes of noise in files of 16 bits, with values of as many bits as are said; the darker class has half."""
+    random = np.random.default_rng(bits)
+    for label, share in (("bright", 1.0), ("dark", 0.5)):
+        (root / label).mkdir(parents=True)
+        for k in range(count):
+            values = random.integers(0, int(share * 2**bits), (side, side)).astype(np.uint16)
+            values[0, 0] = int(share * (2**bits - 1))
+            Image.fromarray(values).save(root / label / f"{k}.{ending}")
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+@pytest.mark.parametrize("bits", BITS)
+def test_the_whole_data_set_is_brightened_alike(tmp_path, bits, ending):
+    save(tmp_path / "scans", bits, ending)
+    found = load(str(tmp_path / "scans"))
+    assert found.white == 2**bits - 1
+    pixels = {
+        label: np.concatenate([s.inputs[s.labels == k] for s in (found.train, found.validation, found.test)])
+        for k, label in enumerate(found.labels)
+    }
+    assert pixels["bright"].max() == 255
+    assert 126 <= pixels["dark"].max() <= 128, "one white for both, or the classes would be told apart by it"
+    assert len(np.unique(pixels["bright"])) > 200
+    sentences = [finding.sentence for finding in data_check(tmp_path / "scans").findings]
+    expected = [] if bits == 16 else [f"24 images of 16 bits use {bits} of them (values up to {2**bits - 1:,})"]
+    assert [sentence.partition(":")[0] for sentence in sentences if "16 bits" in sentence] == expected
+
+
+def test_images_of_eight_bits_beside_them_stay_as_they_are(tmp_path):
+    save(tmp_path / "scans", 12, "png")
+    Image.new("L", (8, 8), 200).save(tmp_path / "scans" / "dark" / "gray.png")
+    found = load(str(tmp_path / "scans"))
+    splits = (found.train, found.validation, found.test)
+    images = {name: image for split in splits for name, image in zip(split.names, split.inputs, strict=True)}
+    assert (images["dark/gray.png"] == 200).all()
+
+
+@pytest.mark.parametrize("white", [255, 1023, 4095, 16383, WHITE])
+def test_sixteen_bits_become_eight_by_rounding(tmp_path, white):
+    values = np.linspace(0, 65535, 64 * 64).astype(np.uint16).reshape(64, 64)
+    Image.fromarray(values).save(tmp_path / "all.png")
+    expected = np.floor(np.minimum(values, white) / white * 255 + 0.5).astype(np.uint8)
+    np.testing.assert_array_equal(read_image(tmp_path / "all.png", 1, white)[..., 0], expected)
+
+
+@pytest.mark.parametrize("color", ["black", "white", "gray"])
+def test_images_of_one_color_are_found(tmp_path, color, capsys):
+    save(tmp_path / "scans", 16, "png")
+    for k in range(2):
+        Image.new("RGB", (8, 8 + k), color).save(tmp_path / "scans" / "dark" / f"z{k}.png")
+    assert main(["data", "check", str(tmp_path / "scans")]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "2 images of one color throughout, such as black or white" in told
+    assert "z0.png' is the first" in told
