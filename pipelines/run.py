@@ -15,7 +15,8 @@ from pipelines.evaluation.comparison.candidates import COMPARISON_FILE
 from pipelines.evaluation.comparison.compare import compare
 from pipelines.evaluation.comparison.rows import Comparison
 from pipelines.evaluation.evaluate import evaluate
-from pipelines.exporting.export import export, tested_metrics
+from pipelines.exporting.export import check_place, export, tested_metrics
+from pipelines.training.filing import check_name_is_free
 from pipelines.training.fingerprint import fingerprints
 from pipelines.training.train import train
 from pipelines.training.transfer.transfer import find_source, make_transfer
@@ -50,6 +51,8 @@ def run(
         for model, origin in zip(models, origins, strict=True)
     ]
     for plan in plans:
+        check_name_is_free(plan)
+        check_place(exports / load_data(plan).name / plan.model, plan)
         make_transfer(plan, load_data(plan))  # a source that doesn't fit is refused before anything is trained
     folders = []
     for plan in plans:

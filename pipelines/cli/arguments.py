@@ -146,6 +146,7 @@ DATA = argument(
 LABEL = argument("--label", metavar="COLUMN", help="of a table, the column that holds the class")
 IMAGES = argument("--images", type=Path, metavar="DIR", help="the folder of the images that a table names")
 FOLLOW_LINKS = argument("--follow-links", action="store_true", help="follow links that lead out of the folder")
+NAME = argument("--name", metavar="NAME", help="what data of your own are called (default: as their folder)")
 SIZE = argument("--size", type=size, metavar="HxW", help="size of the images in pixels, such as 64x64")
 GROUPS = argument(
     "--groups",
@@ -175,6 +176,7 @@ TRAINING = (
     GROUPS,
     IMAGES,
     FOLLOW_LINKS,
+    NAME,
     ON_BAD.noted("at most 5%% of them are skipped; default: skip"),
     argument(
         "--set",
@@ -220,7 +222,7 @@ ALIAS = argument("--alias", default="champion", metavar="NAME", help="the alias 
 
 def chosen_reading(options: argparse.Namespace) -> dict[str, Any]:
     """How images are read, as `pipelines.core.provenance.plan.DataOptions`: what the user chose, and nothing else."""
-    names = ("data_folder", "size", "resizing", "groups", "on_bad", "label", "images", "follow_links")
+    names = ("data_folder", "size", "resizing", "groups", "on_bad", "label", "images", "follow_links", "name")
     chosen = {name: getattr(options, name) for name in names}
     return {name: value for name, value in chosen.items() if value not in (None, False)}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from pipelines import tracking
 from pipelines.core.metrics.seed_spread import METRIC as SEED_METRIC
 from pipelines.core.provenance.machine import versions
-from pipelines.core.provenance.plan import load_data
+from pipelines.core.provenance.plan import Plan, load_data
 from pipelines.core.provenance.weights import weights_sha256
 from pipelines.core.support.atomic import atomic_folder
 from pipelines.evaluation.evaluate import EVALUATION_FOLDER
@@ -27,15 +28,26 @@ from pipelines.exporting.convert import convert
 from pipelines.exporting.parity import check_parity, compare_with_keras
 from pipelines.exporting.verify import Check, Verification, verify
 from pipelines.tracking import TrackedRun
-from zoo.contract import MANIFEST_FILE, MODEL_FILE, SAMPLES_FILE, SAMPLES_FOLDER, Manifest, Metadata, describe_file
-from zoo.data import DataSet, Split
-from zoo.errors import ExportError
+from zoo.contract import (
+    MANIFEST_FILE,
+    MODEL_FILE,
+    SAMPLES_FILE,
+    SAMPLES_FOLDER,
+    Manifest,
+    Metadata,
+    describe_file,
+    read_manifest,
+)
+from zoo.data import DataSet, Split, data_sets
+from zoo.errors import ExportError, TrackingError
 from zoo.images import Pixels
 from zoo.models import definition
 from zoo.models.ledger import Ledger, read_ledger
 from zoo.models.registry import Family
 from zoo.runtime import load
 from zoo.tables import decode
+
+logger = logging.getLogger("zoo.exporting")
 
 SAMPLES = 10  # images: enough to show each digit once, few enough to look at
 
@@ -89,6 +101,8 @@ def export(run: str, *, exports: Path = Path("exports")) -> Exported:
     )
     metrics = tested_metrics(tracked)
     goal = exports / data_set.name / tracked.plan.model  # not by the names in the store: they may lead anywhere
+    if replaced := check_place(goal, tracked.plan):
+        logger.warning("%s: the model of other %s there (run %s) is replaced", goal, data_set.kind, replaced[:8])
     with tempfile.TemporaryDirectory() as temporary:
         evaluation = tracking.fetch_folder(tracked.run_id, EVALUATION_FOLDER, Path(temporary))
 
@@ -102,6 +116,34 @@ def export(run: str, *, exports: Path = Path("exports")) -> Exported:
     # Last: who finds these metrics in a run finds its export, too.
     tracking.log_export(tracked.run_id, onnx.load(exported.folder / MODEL_FILE), logged, first_sample(exported.folder))
     return exported
+
+
+def check_place(goal: Path, plan: Plan) -> str:
+    """What an export of the plan would replace that learned other images: its run's id, "" where nothing.
+
+    Raises ExportError where those images may be somebody else's. They aren't where its run learned images from the same
+    place, which have changed since, or where the plan states the name.
+    """
+    data_set = load_data(plan)
+    try:
+        before = read_manifest(goal).metadata
+    except ExportError:  # none, or one that nobody can load
+        return ""
+    if before.data_digest == data_set.digest:
+        return ""
+    if plan.name is None and plan.data not in data_sets() and _place_of(before.run_id) != plan.data:
+        raise ExportError(
+            f"{goal} holds a model of other {data_set.kind} of that name: give these a name of their own by --name, "
+            "write elsewhere by --exports, or remove that folder first"
+        )
+    return before.run_id
+
+
+def _place_of(run_id: str) -> str | None:
+    try:
+        return tracking.load_run(tracking.find_maker(run_id)).plan.data
+    except TrackingError:
+        return None
 
 
 def tested_metrics(run: TrackedRun) -> dict[str, float]:

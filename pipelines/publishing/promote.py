@@ -236,9 +236,9 @@ def _accuracy(
     if margin is not None:
         wanted = f"at most {margin:g} points below {holder}, for sure (95% interval)"
     try:
-        tests = _same_test(new.metadata, old.metadata, data)
+        tests, same_images = _same_test(new.metadata, old.metadata, data)
     except (DataError, ExportError) as error:
-        tests, reason = None, str(error)
+        tests, same_images, reason = None, False, str(error)
     else:
         reason = f"{holder} knows other classes, or was tested on other images: take the alias from it in `zoo ui`"
     if tests is None:
@@ -252,19 +252,25 @@ def _accuracy(
         f"{correct[0].mean():.2%} against {correct[1].mean():.2%}: {100 * found.difference:+.2f} points "
         f"({100 * found.low:+.2f} to {100 * found.high:+.2f}), p = {found.p:.2g}, {found.images:,} images"
     )
+    if not same_images:
+        result += f"; {holder} learned other images than these, among which the test images may be"
     worse = found.difference < 0 and found.p < SIGNIFICANT
     return Gate("accuracy", result, wanted, not worse if margin is None else found.low >= -margin / 100)
 
 
-def _same_test(new: Metadata, old: Metadata, data: str | Located | None) -> tuple[Split, Split] | None:
-    """The test images, as each of the two takes them: each in its own size. None where they aren't the same ones."""
+def _same_test(new: Metadata, old: Metadata, data: str | Located | None) -> tuple[tuple[Split, Split] | None, bool]:
+    """The test images, as each of the two takes them: each in its own size. None where they aren't the same ones.
+
+    Beside it whether the old one was made with the same images.
+    """
     test = find_test_set(new, data)
     if test is None or old.labels != new.labels or old.columns != new.columns:
-        return None
+        return None, False
     if old.data_digest == new.data_digest:
-        return test, test
-    other = read_as(old, data or new.data_set).test
-    return (test, other) if np.array_equal(test.labels, other.labels) else None
+        return (test, test), True
+    others = read_as(old, data or new.data_set)
+    same = np.array_equal(test.labels, others.test.labels)
+    return ((test, others.test) if same else None), others.digest == old.data_digest
 
 
 def _description(metadata: Metadata, alias: str, before: Version | None, gates: tuple[Gate, ...]) -> str:

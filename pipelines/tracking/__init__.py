@@ -37,6 +37,7 @@ from pipelines.tracking.runs.reading import (
     latest_by_model,
     load_run,
     search,
+    trained_elsewhere,
 )
 from pipelines.tracking.runs.seed_spread import log_seeds
 from pipelines.tracking.runs.studies import find_training, log_training, start_study
@@ -108,6 +109,7 @@ __all__ = [
     "start_study",
     "statuses",
     "store_uri",
+    "trained_elsewhere",
     "unsent",
     "watch_machine",
     "without_secrets",

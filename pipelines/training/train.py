@@ -25,6 +25,7 @@ from pipelines.training.artifacts import log_augmented
 from pipelines.training.carried_out import carried_out
 from pipelines.training.checkpoint import Best, Checkpoint
 from pipelines.training.distillation import teacher_of
+from pipelines.training.filing import check_name_is_free
 from pipelines.training.fingerprint import code_of, fingerprint, fingerprints
 from pipelines.training.fit import VALIDATION_BATCH, fit, state_of
 from pipelines.training.learner import build_for, make_learner
@@ -91,6 +92,7 @@ def train(
         else:
             plan = _plan(model, data, settings, source, plan, reading)
             tracking.check_store()
+            check_name_is_free(plan)
             trained = _train(None, plan, None, started, held, tags)
     return replace(trained, unsent=tracking.unsent(trained.run))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -19,6 +20,7 @@ from zoo.models import check_takes_tables, definition
 from zoo.recipe import Recipe
 
 PLAN_FILE = "plan.json"
+LONGEST_NAME = 100  # letters of a data set's name
 LEARNED_AS_THEY_ARE: Mapping[str, Any] = {"augmentation": "none", "mixup": 0}  # the rows of a table
 
 
@@ -44,7 +46,7 @@ class Plan:
     another size come to it. groups, on_bad: of images, see `zoo.data.folders.reading`. label: of a table, the
     column that holds the class. source: the trained model that it starts from; None for new weights alone. images: the
     absolute path of the folder that a table's files lie in, if not its own. follow_links: whether links may lead out of
-    the folder.
+    the folder. name: what the data set is called, if not as its folder: runs and exports are filed under it.
     """
 
     model: str
@@ -59,6 +61,7 @@ class Plan:
     source: Origin | None = None
     images: str | None = None
     follow_links: bool = False
+    name: str | None = None
 
     def to_json(self) -> str:
         """The text of plan.json."""
@@ -74,6 +77,7 @@ class Plan:
             **({} if self.label is None else {"label": self.label}),
             **({} if self.images is None else {"images": self.images}),
             **({"follow_links": True} if self.follow_links else {}),
+            **({} if self.name is None else {"name": self.name}),
         }
         if self.source is not None:
             found["source"] = asdict(self.source)
@@ -91,6 +95,7 @@ class DataOptions(TypedDict, total=False):
     label: str | None
     images: str | Path | None
     follow_links: bool
+    name: str | None
 
 
 def make_plan(
@@ -136,7 +141,23 @@ def make_plan(
         source=source,
         images=str(Path(images).resolve()) if images else None,
         follow_links=reading.get("follow_links", False),
+        name=checked_name(reading.get("name"), data),
     )
+
+
+def checked_name(name: str | None, data: str) -> str | None:
+    """The same name. RecipeError where nothing of somebody's own can be called so."""
+    if name is None:
+        return None
+    if data in data_sets():
+        raise RecipeError(f"{data} is a known data set, which has its name: --name goes with data of your own")
+    fits = re.fullmatch(r"[^\W_][^/\\:]*", name) and name.isprintable() and name == name.strip()
+    if not fits or len(name) > LONGEST_NAME or name in data_sets():
+        raise RecipeError(
+            f"a data set can't be called {name!r}: expected at most {LONGEST_NAME} letters without / \\ or :, of which "
+            "the first is a letter or a digit, and not the name of a known data set"
+        )
+    return name
 
 
 def read_plan(path: Path) -> Plan:
@@ -168,6 +189,7 @@ def parse_plan(text: str, where: str) -> Plan:
             label=None if found.get("label") is None else str(found["label"]),
             images=None if found.get("images") is None else str(found["images"]),
             follow_links=found.get("follow_links") is True,
+            name=checked_name(found.get("name"), str(found["data"])),
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise RecipeError(f"{where} is not a plan ({error!r}): expected the {PLAN_FILE} of a run") from None
@@ -189,6 +211,7 @@ def load_data(plan: Plan, *, digest: str | None = None) -> DataSet:
         plan.label,
         plan.images,
         plan.follow_links,
+        plan.name,
     )
     if digest is not None and data_set.digest != digest:
         raise DataError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -41,6 +41,7 @@ def read_data(
     label: str | None = None,
     images: str | None = None,
     follow_links: bool = False,
+    name: str | None = None,
 ) -> DataSet:
     """A data set as `zoo.data.load` reads it, with progress; what was found in it, and left out of it, is a
     warning of `zoo.data`: whoever learns from it is to see what the check knows.
@@ -60,6 +61,7 @@ def read_data(
             follow_links=follow_links,
             on_progress=lambda done, in_all: advance(done, in_all, f"{done:,} of {in_all:,}"),
         )
+    found = found if name is None else replace(found, name=name)
     for sentence in found.report.understood if found.report else ():
         logger.info("%s", sentence)
     findings = [finding.sentence for finding in found.report.findings] if found.report else []

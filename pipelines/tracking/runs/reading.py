@@ -89,6 +89,23 @@ def find_finished(plan: Plan, fingerprints: Sequence[str]) -> str | None:
     return None
 
 
+def trained_elsewhere(experiment: str, digest: str, data: str) -> str | None:
+    """Where the data lie of a run in an experiment that learned others, from another place; None if there is none.
+
+    digest: of the data that are meant, which lie at `data`.
+    """
+    path = database_file(store_uri())
+    if path is not None and not path.is_file():
+        return None
+    with open_client() as client:
+        found = client.get_experiment_by_name(experiment)
+        if found is None:
+            return None
+        others = client.search_runs([found.experiment_id], f"tags.data_digest != '{digest}'", max_results=1000)
+        places = (run.data.params.get("data", data) for run in others)
+        return next((place for place in places if place != data), None)
+
+
 def latest_by_model(experiment: str) -> tuple[str, ...]:
     """The id of each model's latest finished run in an experiment, by the model's name; evaluated ones come first.
 
