@@ -36,9 +36,13 @@ def data_in(page):
 
 
 def changed(export, folder, **metadata):
-    """A copy of an export with other metadata."""
+    """A copy of an export whose file and manifest have other metadata."""
     copy = shutil.copytree(export, folder / "changed")
     manifest = read_manifest(copy)
+    if metadata:
+        model = onnx.load(copy / "model.onnx")
+        onnx.helper.set_model_props(model, replace(manifest.metadata, **metadata).to_properties())
+        onnx.save(model, copy / "model.onnx")
     files = tuple(describe_file(copy, copy / known.path) for known in manifest.files)
     manifest = replace(manifest, metadata=replace(manifest.metadata, **metadata), files=files)
     (copy / "manifest.json").write_text(manifest.to_json(), encoding="utf-8")
@@ -138,7 +142,7 @@ def test_a_damaged_export_is_refused_and_nothing_is_written(tmp_path, capsys):
     (copy / "model.onnx").write_bytes(b"no model")
     assert main(["demo", str(copy), "--html", str(tmp_path / "page.html")]) == 1
     assert "isn't the file that manifest.json names" in capsys.readouterr().err
-    with pytest.raises(ExportError, match="can't be read as an ONNX file"):
+    with pytest.raises(ExportError, match="can't be read as ONNX"):
         demo([changed(copy, tmp_path)], tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
 

@@ -417,7 +417,7 @@ def test_a_file_of_another_model_is_found(folder, fresh, digits):
     (folder / MANIFEST_FILE).write_text(
         replace(manifest, files=described(folder, manifest)).to_json(), encoding="utf-8"
     )
-    with pytest.raises(VerificationError, match="is of another model than"):
+    with pytest.raises(ExportError, match="differ in model, family"):
         verify(folder, data=digits, corrupted=False)
 
 

@@ -165,7 +165,7 @@ def averaged_over_the_batch(model):
         (opset_of_tomorrow, r"has IR 8, opsets {'': 19} and .* expected at most IR 8, opset 18"),
         (wrong_accuracy, r"is correct on [\d,]+ of 359 test images, expected 355: export the model again"),
         (without_antialias, r"resizes an image of .* to values that differ by \d+ of 255 from those of training"),
-        (without_resize, r"inputs and outputs are .* expected \[\('images', 2, \['N', 'H', 'W', 1\]\)"),
+        (without_resize, r"expected inputs .*'N', 'H', 'W', 1.* received .*'N', 8, 8, 1"),
         (scaled("f6_dense/kernel", 1.1), r"probabilities of 0.png differ by [\d.]+e-0\d in probability"),
         (other_wiring, r"probabilities of 0.png differ by"),
         (averaged_over_the_batch, r"\d images at once and one by one differ by"),
@@ -173,7 +173,7 @@ def averaged_over_the_batch(model):
 )
 def test_a_broken_promise_is_told(folder, damage, told):
     change(folder, damage)
-    with pytest.raises(VerificationError, match=told):
+    with pytest.raises(ExportError, match=told):
         verify(folder)
 
 
@@ -182,14 +182,14 @@ def test_weights_in_other_files_are_refused(folder):
     onnx.external_data_helper.convert_model_to_external_data(model, location="weights.bin", size_threshold=1000)
     stray = folder / "stray.onnx"
     onnx.save(model, stray)
-    with pytest.raises(VerificationError, match="keeps weights in other files, expected all of them inside"):
+    with pytest.raises(ExportError, match="keeps weights in other files, expected all of them inside"):
         verify(stray)
 
 
 def test_a_truncated_file_is_an_error(folder):
     whole = (folder / MODEL_FILE).read_bytes()
     (folder / "cut.onnx").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ExportError, match=r"cut\.onnx can't be opened"):
+    with pytest.raises(ExportError, match=r"cut\.onnx can't be read as ONNX"):
         verify(folder / "cut.onnx")
 
 
@@ -205,7 +205,7 @@ def test_a_manifest_of_another_model_is_an_error(folder):
     found = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
     found["metadata"]["run_id"] = "1" * 32
     (folder / MANIFEST_FILE).write_text(json.dumps(found), encoding="utf-8")
-    with pytest.raises(VerificationError, match="model and manifest differ in run_id, expected the same"):
+    with pytest.raises(ExportError, match=r"manifest\.json and model\.onnx differ in run_id, expected the same"):
         verify(folder)
 
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from zoo.checked import checked_metrics, is_name, is_number, is_plain, parse_json, read_json
 from zoo.errors import ExportError
 
 CONTRACT = "1"
@@ -149,7 +151,7 @@ class Metadata:
             raise ExportError(f"{where} holds no zoo metadata: it is an ONNX file, but not one that `zoo export` made")
         try:
             found = {
-                key[len(PREFIX) :]: json.loads(value) for key, value in properties.items() if key.startswith(PREFIX)
+                key[len(PREFIX) :]: parse_json(value) for key, value in properties.items() if key.startswith(PREFIX)
             }
         except (ValueError, RecursionError) as error:
             raise ExportError(f"{where} holds damaged metadata ({error}): export the model again") from None
@@ -170,8 +172,10 @@ class Metadata:
         known = {f.name: found[f.name] for f in fields(cls)}
         labels = known["labels"]
         # Names are printed: what can't be could turn a terminal upside down.
-        if not isinstance(labels, list) or not labels or not all(_is_name(label) for label in labels):
+        if not isinstance(labels, list) or not labels or not all(map(is_name, labels)):
             raise ExportError(f"{where} holds no list of class names: export the model again")
+        if len(set(labels)) < len(labels):
+            raise ExportError(f"{where} has a class name twice, expected each once: export the model again")
         columns = _columns(known["columns"], where)
         size = (known["height"], known["width"], known["channels"])
         fits = all(type(side) is int and 0 < side <= LARGEST_SIDE for side in size) and size[2] in (1, 3)
@@ -185,14 +189,17 @@ class Metadata:
                 f"{where} resizes images by {known['resizing']!r}, expected one of {', '.join(RESIZINGS)}: "
                 "export the model again"
             )
-        if known["precision"] not in MODEL_FILES:
+        if known["precision"] not in [*MODEL_FILES]:  # a list: what can't be hashed is none of them either
             raise ExportError(
                 f"{where} is of the precision {known['precision']!r}, expected one of {', '.join(MODEL_FILES)}: "
                 "export the model again"
             )
-        wrong = [name for name in _NAMES if not _is_name(known[name])]
-        wrong += [name for name in _MAPPINGS if not isinstance(known[name], dict)]
-        if type(known["test_accuracy"]) not in (int, float) or not 0 <= known["test_accuracy"] <= 1:
+        wrong = [name for name in _NAMES if not is_name(known[name])]
+        wrong += [name for name in _MAPPINGS if not isinstance(known[name], dict) or not is_plain(known[name])]
+        wrong += [name for name in ("versions", "source") if name not in wrong and not _holds_names(known[name])]
+        if "parity" not in wrong and not all(is_number(share, 0, 1) for share in known["parity"].values()):
+            wrong.append("parity")
+        if not is_number(known["test_accuracy"], 0, 1):
             wrong.append("test_accuracy")
         if wrong:
             raise ExportError(f"{where} holds no sensible {', '.join(wrong)} in its metadata: export the model again")
@@ -211,19 +218,20 @@ _OF_PRECISIONS: Mapping[str, Any] = {"precision": FLOAT32, "quantization": {}}
 def _columns(found: Any, where: str) -> tuple[Column, ...]:
     """The columns of a decoded JSON list; ExportError where they are none, or have names that no table can have."""
     try:
-        columns = [Column(c["name"], None if c["categories"] is None else tuple(c["categories"])) for c in found]
+        columns = [Column(c["name"], None if c["categories"] is None else (*c["categories"],)) for c in found]
+        listed = all(isinstance(c["categories"], (list, type(None))) for c in found)
         lists = [[column.name for column in columns], *(column.categories or () for column in columns)]
-        fits = all(all(map(_is_name, names)) and len(set(names)) == len(names) for names in lists)
+        fits = all(all(map(is_name, names)) and len(set(names)) == len(names) for names in lists)
         fits = fits and all(column.name and column.categories != () for column in columns)
     except (TypeError, KeyError):
-        fits = False
-    if not fits or not isinstance(found, list):
+        fits = listed = False
+    if not fits or not listed or not isinstance(found, list):
         raise ExportError(f"{where} holds no list of columns with names of their own: export the model again")
     return tuple(columns)
 
 
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and all(letter.isprintable() or letter.isspace() for letter in value)
+def _holds_names(found: Mapping[str, Any]) -> bool:
+    return all(map(is_name, found.values()))
 
 
 @dataclass(frozen=True)
@@ -278,36 +286,68 @@ def describe_file(folder: Path, path: Path) -> ExportedFile:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read manifest.json of an export; ExportError where it is missing, damaged, or names files outside the folder."""
+    """Read manifest.json of an export: the one reader of it, which checks every field.
+
+    Raises ExportError where it is missing, too large or no regular file, damaged, has a field of another type or out of
+    its range, says one thing twice and not the same, or names files outside the folder.
+    """
     path = folder / MANIFEST_FILE
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
     except FileNotFoundError:
         raise ExportError(f"{folder} holds no {MANIFEST_FILE}: it is not an export; `zoo export` makes one") from None
-    except OSError as error:
-        raise ExportError(f"{path} can't be read ({error.strerror}): let this user read it") from None
-    except (ValueError, RecursionError) as error:
-        raise ExportError(f"{path} can't be read ({error}): export the model again") from None
     try:
-        files = tuple(ExportedFile(str(f["path"]), int(f["size"]), str(f["sha256"])) for f in found["files"])
-        stated = found["metrics"] if "metrics" in found else found["figures"]
-        metrics = {str(name): float(value) for name, value in renamed(stated).items()}
         metadata = Metadata.from_json(found["metadata"], str(path))
-        map_size = _map_size(found.get("outputs", ()))
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        files = tuple(_exported_file(entry, path) for entry in found["files"])
+        metrics = checked_metrics(renamed(found["metrics"] if "metrics" in found else found["figures"]), path)
+        manifest = Manifest(metadata, metrics, files, _map_size(found.get("outputs", ())))
+        wrong = _contradictions(manifest, found)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ExportError(f"{path} is not a manifest ({error!r}): export the model again") from None
-    for file in files:
-        inside = PurePosixPath(file.path)
-        if inside.is_absolute() or ".." in inside.parts or "\\" in file.path or ":" in file.path:
-            raise ExportError(f"{path} names {file.path!r}, which is outside its folder: don't use this export")
-    return Manifest(metadata, metrics, files, map_size)
+    if wrong:
+        raise ExportError(f"{path} contradicts itself in {', '.join(wrong)}: export the model again")
+    return manifest
+
+
+def _exported_file(entry: Any, path: Path) -> ExportedFile:
+    name, size, digest = entry["path"], entry["size"], entry["sha256"]
+    if not is_name(name) or type(size) is not int or not is_number(size, 0) or not _is_sha256(digest):
+        raise ValueError("it names a file without a path, a size in bytes and a SHA-256")
+    inside = PurePosixPath(name)
+    if inside.is_absolute() or ".." in inside.parts or "\\" in name or ":" in name:
+        raise ExportError(f"{path} names {name!r}, which is outside its folder: don't use this export")
+    return ExportedFile(name, size, digest)
+
+
+def _is_sha256(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
+
+
+def _contradictions(manifest: Manifest, found: Mapping[str, Any]) -> list[str]:
+    """What a manifest says twice, and not the same."""
+    metadata, written = manifest.metadata, json.loads(manifest.to_json())
+    wrong = [name for name in ("inputs", "outputs") if name in found and found[name] != written[name]]
+    twice = {"test_accuracy": metadata.test_accuracy, **metadata.parity}
+    wrong += [name for name, value in twice.items() if manifest.metrics.get(name, value) != value]
+    paths = [file.path for file in manifest.files]
+    return wrong + ["files"] * (len(set(paths)) < len(paths))
+
+
+def differences(inside: Metadata, stated: Metadata) -> list[str]:
+    """The fields in which a file and its manifest differ; but those that a file of another precision has of its own."""
+    own = () if inside.precision == FLOAT32 else ("precision", "quantization", "test_accuracy", "parity")
+    return [
+        f.name for f in fields(Metadata) if f.name not in own and getattr(inside, f.name) != getattr(stated, f.name)
+    ]
 
 
 def _map_size(outputs: Any) -> tuple[int, int] | None:
     for output in outputs:
         if output["name"] == ACTIVATION_MAP:
             _, _, height, width = output["shape"]
-            return int(height), int(width)
+            if not all(type(side) is int and 0 < side <= LARGEST_SIDE for side in (height, width)):
+                raise ValueError("it has an activation map of no size")
+            return height, width
     return None
 
 

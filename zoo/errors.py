@@ -1,5 +1,7 @@
 """What can go wrong, as one tree. Each message is one sentence: what was expected, what came, where, what to do.
 
+Messages quote names and files from anywhere: an error's text is always printable, and has a bound.
+
 ZooError
 ├── DataError            a data set, a folder or a table that can't be used
 │   └── ImageError       one image that can't be read
@@ -24,10 +26,17 @@ from collections.abc import Iterable
 from typing import Any
 
 PROJECT = "classifier-zoo"  # as pip knows it
+LONGEST = 2000  # letters of a sentence that are shown: a file may hold a name of megabytes
 
 
 class ZooError(Exception):
-    """The base of every error that this project raises on purpose."""
+    """The base of every error that this project raises on purpose.
+
+    Each argument is one sentence. As text they are a line each, `printable`, and at most LONGEST letters long.
+    """
+
+    def __str__(self) -> str:
+        return "\n".join(printable(str(sentence)) for sentence in self.args)
 
 
 class DataError(ZooError):
@@ -126,10 +135,20 @@ def _installed_from() -> str:
 
 
 def printable(text: str) -> str:
-    """Text without what a terminal would obey, and without bytes that are no text: names of files may hold both."""
-    if text.isprintable():
+    """Text from anywhere as a terminal may have it: on one line, at most LONGEST letters, its middle left out.
+
+    What a terminal would obey, and bytes that are no text, are written as escapes: names of files may hold both.
+    """
+    if len(text) <= LONGEST and text.isprintable():
         return text
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+    shown = _shortened(text)  # first: megabytes needn't be looked through
+    return _shortened("".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in shown))
+
+
+def _shortened(text: str) -> str:
+    """The beginning, and the end, where a sentence says what to do."""
+    kept = LONGEST // 2 - 2
+    return text if len(text) <= LONGEST else f"{text[:kept]} … {text[-kept:]}"
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

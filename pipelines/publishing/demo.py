@@ -25,6 +25,7 @@ from pipelines.publishing.first_layer import first_layer
 from zoo.contract import MODEL_FILE, SAMPLES_FILE, SAMPLES_FOLDER, Manifest, check_file, read_manifest
 from zoo.errors import ExportError
 from zoo.images import LARGEST_IMAGE, read_image
+from zoo.runtime import load
 from zoo.runtime.loading import find_export
 
 # The `augmentation` of an export's recipe, in words for the page.
@@ -81,6 +82,7 @@ def _read(export: str | os.PathLike[str]) -> _Export:
     if folder.is_file():
         raise ExportError(f"{folder} is a file, expected an export's folder: its samples and metrics are shown, too")
     manifest = read_manifest(folder)
+    load(folder, provider="cpu")  # the page states what the manifest says: it is found to say the same as the file
     metadata = manifest.metadata
     if metadata.columns:
         raise ExportError(f"{folder} classifies rows of a table: the page shows exports that classify images")

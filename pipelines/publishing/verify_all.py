@@ -51,7 +51,7 @@ def verify_all(exports: Path = Path("exports"), *, data: str | Located | None = 
         except VerificationError as error:
             wrong.append(str(error))
     if wrong:
-        raise VerificationError("\n".join(wrong))
+        raise VerificationError(*wrong)
     return tuple(verifications)
 
 

@@ -11,14 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.contract import ACTIVATION_MAP, FEATURES, FLOAT32, INPUT, LOGITS, PROBABILITIES, Column, Metadata
+from zoo.contract import ACTIVATION_MAP, FLOAT32, LOGITS, PROBABILITIES, Column, Metadata
 from zoo.errors import ExportError, InputError, unknown
 from zoo.images import Pixels, Source, read_image, resize
 from zoo.runtime.batches import batches_of_one_size
 from zoo.runtime.explanation import Explanation
 from zoo.runtime.prediction import Prediction
 from zoo.runtime.providers import Node, placement
+from zoo.runtime.running import run_session
 from zoo.tables import Row, encode, encode_all
+
+MOST_ROUNDED = 0.01  # of a sum of probabilities: those of float16 have three digits
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +88,8 @@ class Classifier:
         [H, W, 1], [H, W, 3] (RGB) or [H, W, 4] (RGBA, laid on white). A classifier of tables takes a row instead, a
         mapping from each of its columns to a number, a category, or None where the value is missing.
         Raises ImageError for a file that can't be read, InputError for an array of another type or shape, and for a
-        row with a column too few or too many, or a value that the column doesn't take.
+        row with a column too few or too many, or a value that the column doesn't take; ExportError for a damaged file
+        that loads, but doesn't give probabilities.
         """
         if self.columns:
             return self._predictions(self.probabilities(encode(image, self.columns)[np.newaxis]))[0]
@@ -145,7 +149,7 @@ class Classifier:
         if label is not None and label not in self.labels:
             raise InputError(unknown("label", label, self.labels))
         pixels = read_image(image, self.channels)  # [H, W, C] uint8
-        outputs = self.session.run([PROBABILITIES, LOGITS, ACTIVATION_MAP], {INPUT: self._fitting(pixels)[np.newaxis]})
+        outputs = self._run([PROBABILITIES, LOGITS, ACTIVATION_MAP], self._fitting(pixels)[np.newaxis])
         (prediction,) = self._predictions(outputs[0])
         explained = prediction.label if label is None else label
         place = self.labels.index(explained)
@@ -174,8 +178,7 @@ class Classifier:
             )
         if images.shape[1:] != self._fitting(images[0]).shape:
             images = np.stack([self._fitting(image) for image in images])
-        answer: NDArray[np.float32] = self.session.run([PROBABILITIES], {INPUT: images})[0]
-        return answer
+        return self._run([PROBABILITIES], images)[0]
 
     def read(self, image: Source) -> Pixels:
         """One image as `session` takes it, uint8 [H, W, C]: on the CPU at its own size, elsewhere at the model's.
@@ -202,14 +205,21 @@ class Classifier:
         if not len(features) or np.isinf(features).any():
             what = "infinity" if len(features) else "none"
             raise InputError(f"expected rows of finite numbers, or NaN where one is missing, received {what}")
-        answer: NDArray[np.float32] = self.session.run([PROBABILITIES], {FEATURES: features})[0]
-        return answer
+        return self._run([PROBABILITIES], features)[0]
+
+    def _run(self, outputs: list[str], inputs: NDArray[Any]) -> list[NDArray[np.float32]]:
+        return run_session(self.session, self.metadata, self.provider, outputs, inputs)
 
     def _predictions(self, rows: NDArray[np.float32]) -> list[Prediction]:
         """rows [N, K] of probabilities -> N predictions."""
         labels = self.metadata.labels
         predictions = []
         for probabilities in rows.tolist():
+            if not abs(sum(probabilities) - 1) <= MOST_ROUNDED:  # NaN fails, too
+                raise ExportError(
+                    f"{self.metadata.data_set}/{self.metadata.model} gives probabilities that sum up to "
+                    f"{sum(probabilities):.3g}, expected 1: its file is damaged, export the model again"
+                )
             # Equals stay in the order of the labels, on every machine. Sorted by NumPy, ten of them take 5 us longer.
             ranking = tuple(sorted(zip(labels, probabilities, strict=True), key=_probability, reverse=True))
             predictions.append(Prediction(*ranking[0], ranking))

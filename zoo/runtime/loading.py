@@ -13,13 +13,16 @@ from zoo.contract import (
     MANIFEST_FILE,
     MODEL_FILES,
     PROBABILITIES,
+    Manifest,
     Metadata,
     check_file,
+    differences,
     read_manifest,
 )
 from zoo.errors import ExportError, MissingExtraError, unknown
 from zoo.runtime.classifier import Classifier
 from zoo.runtime.providers import open_session
+from zoo.runtime.self_contained import check_self_contained
 
 ADDRESSES = ("models", "runs")  # what a model's address in a tracking store begins with, before :/
 RESOLVERS = "zoo.resolvers"  # the entry points by that name take an address, and give the path of a file
@@ -41,25 +44,28 @@ def load(
     a RuntimeWarning says so.
     threads: processor threads for one image or batch; None leaves it to onnxruntime, which takes all cores.
     precision: float32, or the int8 or float16 that `zoo quantize` put beside it. A stray file has the one that it has.
-    Raises ExportError where nothing is found, or the file is damaged, not ours, of another precision, or not the one
-    that its manifest names; ProviderError for a provider that isn't there; MissingExtraError where onnxruntime isn't
-    installed.
+    Raises ExportError where nothing is found, or the file is damaged, not ours, outside of the contract, of another
+    precision, keeps weights in other files, or isn't the one that its manifest names and describes; ProviderError for a
+    provider that isn't there; MissingExtraError where onnxruntime isn't installed.
     """
     if precision not in MODEL_FILES:
         raise ExportError(unknown("precision", precision, MODEL_FILES))
     found = find_export(path_or_name)
-    file = _file_of(found, precision) if found.is_dir() else found
+    manifest = read_manifest(found) if found.is_dir() else None
+    file = _file_of(found, manifest, precision) if manifest else found
+    check_self_contained(file)
     session, running_on = open_session(file, provider, threads)
-    metadata = Metadata.from_properties(session.get_modelmeta().custom_metadata_map, str(file))
-    if metadata.precision != precision and (found.is_dir() or precision != FLOAT32):
+    metadata = _read_metadata(session, file)
+    if metadata.precision != precision and (manifest or precision != FLOAT32):
         raise ExportError(f"{file} is a file of precision {metadata.precision}, expected {precision}: load it as it is")
-    _check_contract(session, metadata, file)
-    return Classifier(session, metadata, running_on)
+    classifier = Classifier(session, metadata, running_on)
+    if manifest:
+        _check_described(classifier, manifest, found)
+    return classifier
 
 
-def _file_of(folder: Path, precision: str) -> Path:
+def _file_of(folder: Path, manifest: Manifest, precision: str) -> Path:
     """The export's file of that precision, after it was found to be the one that the manifest names."""
-    manifest = read_manifest(folder)
     if precision not in manifest.precisions and precision != FLOAT32:
         raise ExportError(
             f"{folder} holds no {MODEL_FILES[precision]}, only {', '.join(manifest.precisions)}: "
@@ -114,29 +120,56 @@ def _find(given: Path, exports: Path) -> Path:
     )
 
 
-def _is_map(value: Any, classes: int) -> bool:
-    """Whether it is the one output that a file may leave out: ACTIVATION_MAP [N, K, h, w] float32."""
-    _, *sides = value.shape or [None]
-    fixed = len(sides) == 3 and sides[0] == classes and all(type(side) is int for side in sides)
-    return bool(value.name == ACTIVATION_MAP and value.type == "tensor(float)" and fixed)
+def _read_metadata(session: Any, file: Path) -> Metadata:
+    """What the file says of itself, after its inputs and outputs were found to be those that it promises.
 
-
-def _check_contract(session: Any, metadata: Metadata, file: Path) -> None:
-    """Raise ExportError where inputs and outputs aren't those that the metadata promises."""
-    classes = len(metadata.labels)
-    wanted = metadata.input
-    expected = {
-        wanted.name: (f"tensor({'float' if wanted.dtype == 'float32' else wanted.dtype})", wanted.shape[-1]),
-        PROBABILITIES: ("tensor(float)", classes),
-        LOGITS: ("tensor(float)", classes),
+    Raises ExportError where they aren't, and where it says nothing that can be understood.
+    """
+    try:
+        metadata = Metadata.from_properties(session.get_modelmeta().custom_metadata_map, str(file))
+        inputs, outputs = [
+            {value.name: (value.type, list(value.shape)) for value in values}
+            for values in (session.get_inputs(), session.get_outputs())
+        ]
+    except UnicodeDecodeError as error:
+        raise ExportError(f"{file} holds damaged text ({error.reason}): export the model again") from None
+    classes, wanted = len(metadata.labels), metadata.input
+    expected: dict[str, tuple[str, list[Any]]] = {
+        PROBABILITIES: ("tensor(float)", ["N", classes]),
+        LOGITS: ("tensor(float)", ["N", classes]),
     }
-    received = {
-        value.name: (value.type, value.shape[-1] if value.shape else None)
-        for value in (*session.get_inputs(), *session.get_outputs())
-        if metadata.columns or not _is_map(value, classes)
-    }
-    if received != expected:
+    if ACTIVATION_MAP in outputs and not metadata.columns:  # the one that a file may leave out
+        sides = [side for side in outputs[ACTIVATION_MAP][1][2:] if type(side) is int and side > 0]
+        expected[ACTIVATION_MAP] = ("tensor(float)", ["N", classes, *(sides if len(sides) == 2 else ("h", "w"))])
+    takes = {wanted.name: (f"tensor({'float' if wanted.dtype == 'float32' else wanted.dtype})", [*wanted.shape])}
+    if not (_are(inputs, takes) and _are(outputs, expected)):
         raise ExportError(
-            f"{file} doesn't keep the contract: expected (type, last dimension) {expected}, received {received}; "
-            "export the model again"
+            f"{file} doesn't keep the contract: expected inputs {takes} and outputs {expected}, received {inputs} and "
+            f"{outputs}; export the model again"
+        )
+    return metadata
+
+
+def _are(received: dict[str, tuple[str, list[Any]]], expected: dict[str, tuple[str, list[Any]]]) -> bool:
+    """Whether names, types and shapes are those expected, where a text stands for any dimension that is free."""
+    return received.keys() == expected.keys() and all(
+        received[name][0] == kind
+        and len(received[name][1]) == len(shape)
+        and all(
+            not isinstance(side, int) if isinstance(wanted, str) else side == wanted
+            for side, wanted in zip(received[name][1], shape, strict=True)
+        )
+        for name, (kind, shape) in expected.items()
+    )
+
+
+def _check_described(classifier: Classifier, manifest: Manifest, folder: Path) -> None:
+    """Raise ExportError where the manifest says otherwise than the file, which is the one that answers."""
+    wrong = differences(classifier.metadata, manifest.metadata)
+    if classifier.precision == FLOAT32 and classifier.map_size != manifest.map_size:
+        wrong.append(ACTIVATION_MAP)
+    if wrong:
+        raise ExportError(
+            f"{folder / MANIFEST_FILE} and {MODEL_FILES[classifier.precision]} differ in {', '.join(wrong)}, expected "
+            "the same: export the model again"
         )

@@ -178,8 +178,9 @@ def _start(file: Path, provider: Provider, threads: int | None) -> Any:
         "session.record_ep_graph_assignment_info", "1"
     )  # costs nothing that one can measure
     own_options = dict(provider.options)
-    if provider.name != "cpu":
-        options.log_severity_level = 3  # errors: of nodes on the CPU, check_taken and placement report
+    # What kills the process, and nothing else: errors are raised, with the same words, and of nodes on the CPU
+    # check_taken and placement report. An app's standard error isn't ours to write to, least of all in color.
+    options.log_severity_level = 4
     if threads is not None:
         options.intra_op_num_threads = threads
         if provider.threads_option:
@@ -194,8 +195,9 @@ def _start(file: Path, provider: Provider, threads: int | None) -> Any:
         # Without enable_fallback=0 it prints that the provider fails, and gives a session on the CPU.
         return onnxruntime.InferenceSession(file, options, providers=technical, enable_fallback=0)
     except Exception as error:  # onnxruntime's errors have no base of their own
-        reason = _reason(error)
-        if type(error) is RuntimeError:  # of a provider's start; those of files have types of onnxruntime's own
+        reason = reason_of(error)
+        # Of a provider's start; those of files have types of onnxruntime's own.
+        if type(error) is RuntimeError and provider.name != "cpu":
             raise ProviderError(
                 f"provider {provider.name!r} is installed but doesn't start on this machine ({reason}): "
                 f"look for {_needs(provider.name)}, or take provider='cpu'"
@@ -239,7 +241,7 @@ def _needs(provider: str) -> str:
     return f"its device, the driver, and what {PROVIDERS[provider].package} brings"
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """What onnxruntime's message says, without the names of its functions and source files."""
     text = str(error).strip()
     if cuda := re.search(r"CUDA failure \d+: [^;]+", text):

@@ -1,0 +1,109 @@
+"""Values from files that anyone may have written: read within bounds, and looked at once, where they come in."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from zoo.errors import ExportError
+
+# Bytes of JSON that are parsed: a thousand times a usual manifest. Brackets take up to 80 bytes of memory each.
+LARGEST_JSON = 4 * 2**20
+LONGEST_NAME = 1000  # letters of a label, a column or anything else that is shown
+LARGEST_NUMBER = 1e19  # of a seed, which has 64 bits; what is counted or measured is far smaller
+
+
+def read_file(path: Path, most: int) -> bytes:
+    """The content of a regular file of at most so many bytes.
+
+    Raises FileNotFoundError where there is none, and ExportError for anything else: a device, a pipe or a folder, a
+    file that is larger, and one that can't be read. None of them is waited for.
+    """
+    try:
+        with open(path, "rb", opener=_without_waiting) as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise ExportError(f"{path} is no regular file, expected one: don't use this export")
+            content = file.read(most + 1) if found.st_size <= most else b""
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ExportError(f"{path} can't be read ({error.strerror}): let this user read it") from None
+    if found.st_size > most or len(content) > most:
+        raise ExportError(f"{path} is larger than {most:,} bytes: it is damaged, or not what it is called")
+    return content
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file, or a pipe that nobody writes to, which would be waited for."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file of at most LARGEST_JSON bytes holds. Raises FileNotFoundError, or ExportError, as above."""
+    content = read_file(path, LARGEST_JSON)
+    try:
+        return parse_json(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ExportError(f"{path} can't be read ({error}): export the model again") from None
+
+
+def parse_json(text: str) -> Any:
+    """JSON as its standard has it, without NaN and infinity. Raises ValueError or RecursionError."""
+    if len(text) > LARGEST_JSON:
+        raise ValueError(f"longer than {LARGEST_JSON:,} letters")
+    return json.loads(text, parse_constant=_refuse_constant)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")
+
+
+def is_number(value: Any, low: float = -LARGEST_NUMBER, high: float = LARGEST_NUMBER) -> bool:
+    """Whether it is a number within both bounds. True, a text and NaN are none."""
+    return type(value) in (int, float) and low <= value <= high
+
+
+def is_name(value: Any) -> bool:
+    """Whether it is text of a sensible length that can be shown."""
+    if not isinstance(value, str) or len(value) > LONGEST_NAME:
+        return False
+    return value.isprintable() or all(letter.isprintable() or letter.isspace() for letter in value)
+
+
+def is_plain(value: Any) -> bool:
+    """Whether it is made of names and numbers alone, in lists and objects: what a recipe or a list of versions is."""
+    if isinstance(value, dict):
+        return all(is_name(name) and is_plain(item) for name, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(map(is_plain, value))
+    return value is None or isinstance(value, bool) or is_number(value) or is_name(value)
+
+
+# What a metric can be, by its name; the first that fits. A share of accuracy, of answers or of probability; a number of
+# things; anything else that is measured.
+_RANGES: tuple[tuple[str, float, float], ...] = (
+    (r".*_difference(_low|_high)?", -1, 1),
+    (r".*(accuracy|top3|same_top_class|calibration_error|recall|f1)(_.*)?", 0, 1),
+    (r"parameters|multiply_accumulates|receptive_field|test_images|(.*_)?size", 0, 1e15),
+    (r".*speedup_\d+", 0, 1e6),
+    (r".*", -1e15, 1e15),
+)
+
+
+def checked_metrics(found: Mapping[str, Any], path: Path) -> dict[str, float]:
+    """Metrics by name, each a number that one of its name can be. Raises ExportError for the first that isn't."""
+    metrics = {}
+    for name, value in found.items():
+        low, high = next((low, high) for names, low, high in _RANGES if re.fullmatch(names, name, re.DOTALL))
+        if not is_name(name) or not is_number(value, low, high):
+            raise ExportError(
+                f"{path} has a {name} of {value!r}, expected a number from {low:g} to {high:g}: export the model again"
+            )
+        metrics[name] = float(value)
+    return metrics

@@ -1,0 +1,46 @@
+"""One call of a session: what it answers is what the contract promises, or an error says in a sentence why not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.contract import ACTIVATION_MAP, Metadata
+from zoo.errors import ExportError, InputError, ProviderError
+from zoo.runtime.providers import reason_of
+
+_OUT_OF_MEMORY = ("allocate memory", "bad_alloc", "bad allocation", "out of memory")
+
+
+def run_session(
+    session: Any, metadata: Metadata, provider: str, names: Sequence[str], inputs: NDArray[Any]
+) -> list[NDArray[np.float32]]:
+    """The outputs of those names, float32 [N, K], of an activation map [N, K, h, w], for inputs under the contract.
+
+    Raises InputError where memory doesn't last for so many inputs, ProviderError where an accelerator fails, and
+    ExportError where the file doesn't do what it promises: one that is damaged may load.
+    """
+    name = f"{metadata.data_set}/{metadata.model}"
+    try:
+        outputs: list[NDArray[np.float32]] = session.run(names, {metadata.input.name: inputs})
+    except Exception as error:  # onnxruntime's errors have no base of their own
+        reason = reason_of(error)
+        if any(words in str(error).lower() for words in _OUT_OF_MEMORY):
+            raise InputError(
+                f"{name} has no memory for inputs of shape {list(inputs.shape)} on {provider} ({reason}): hand over "
+                "fewer at once, or smaller ones"
+            ) from error
+        if provider != "cpu":
+            raise ProviderError(f"provider {provider!r} failed to run {name} ({reason}): take 'cpu'") from error
+        raise ExportError(f"{name} can't be run ({reason}): its file is damaged, export the model again") from error
+    expected = (len(inputs), len(metadata.labels))
+    for output, values in zip(names, outputs, strict=True):
+        if values.shape[:2] != expected or values.ndim != (4 if output == ACTIVATION_MAP else 2):
+            raise ExportError(
+                f"{name} gives {output} of shape {list(values.shape)}, expected {list(expected)}: its file is damaged, "
+                "export the model again"
+            )
+    return outputs
