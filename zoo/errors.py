@@ -134,21 +134,23 @@ def _installed_from() -> str:
     return path if url.scheme == "file" and Path(path).exists() else PROJECT
 
 
-def printable(text: str) -> str:
-    """Text from anywhere as a terminal may have it: on one line, at most LONGEST letters, its middle left out.
+def printable(text: str, longest: int | None = LONGEST) -> str:
+    """Text from anywhere as a terminal may have it, on one line: what it would obey, and what is no text, as escapes.
 
-    What a terminal would obey, and bytes that are no text, are written as escapes: names of files may hold both.
+    longest: how many letters are shown; of more, the middle is left out. None: all.
     """
-    if len(text) <= LONGEST and text.isprintable():
+    if text.isprintable() and (longest is None or len(text) <= longest):
         return text
-    shown = _shortened(text)  # first: megabytes needn't be looked through
-    return _shortened("".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in shown))
+    shown = _shortened(text, longest)  # first: megabytes needn't be looked through
+    return _shortened("".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in shown), longest)
 
 
-def _shortened(text: str) -> str:
+def _shortened(text: str, longest: int | None) -> str:
     """The beginning, and the end, where a sentence says what to do."""
-    kept = LONGEST // 2 - 2
-    return text if len(text) <= LONGEST else f"{text[:kept]} … {text[-kept:]}"
+    if longest is None or len(text) <= longest:
+        return text
+    kept = longest // 2 - 2
+    return f"{text[:kept]} … {text[-kept:]}"
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

@@ -11,9 +11,10 @@ import os
 import sys
 from collections.abc import Sequence
 
+from pipelines.cli.console import any_encoding, show_error
 from pipelines.cli.log import log_to_terminal
 from pipelines.cli.parser import make_parser
-from zoo.errors import MissingExtraError, ZooError
+from zoo.errors import MissingExtraError, ZooError, printable
 
 # What TensorFlow logs at its start (instruction sets, absent CUDA) is nothing that a user of ours can act on.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -34,6 +35,11 @@ _TRAINING_PACKAGES = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    with any_encoding():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parser = make_parser()
     if "_ARGCOMPLETE" in os.environ:  # a shell asks what can come next: this prints it, and exits
         from argcomplete import autocomplete
@@ -44,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options = parser.parse_args(arguments)
             options.command.call(options)
     except ZooError as error:
-        print(f"zoo: {error}", file=sys.stderr)
+        show_error(error)
         return 1
     except BrokenPipeError:  # `zoo list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -53,12 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         package = (error.name or "").partition(".")[0]
         if package not in _TRAINING_PACKAGES:
             raise
-        print(f"zoo: {MissingExtraError(package, 'train')}", file=sys.stderr)
+        show_error(MissingExtraError(package, "train"))
         return 1
     except OSError as error:
-        print(f"zoo: {error.filename or 'a file'} can't be used ({error.strerror or error})", file=sys.stderr)
+        show_error(f"{printable(str(error.filename or 'a file'))} can't be used ({error.strerror or error})")
         return 1
     except KeyboardInterrupt as interrupt:
-        print(f"zoo: {str(interrupt) or 'interrupted'}", file=sys.stderr)
+        show_error(str(interrupt) or "interrupted")
         return 130
     return 0

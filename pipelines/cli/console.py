@@ -1,9 +1,14 @@
-"""How results look in a terminal: tables and lines on standard output. Rich is imported when there is one to print."""
+"""How results look in a terminal: tables and lines on standard output. Rich is imported where it has something to do.
+
+All text that a command prints goes through here or through `pipelines.cli.log`, and there through `printable`.
+"""
 
 from __future__ import annotations
 
+import codecs
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,15 +59,56 @@ def show_json(result: Any) -> None:
     """Print a result as one JSON document."""
     from pipelines.core.support.to_json import to_json
 
-    print(to_json(result))
+    text = to_json(result)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = to_json(result, only_ascii=True)
+    print(text)
 
 
 def show_lines(lines: Iterable[str], style: str = "") -> None:
-    """Print lines of text, of whatever length."""
-    from rich.text import Text
-
+    """Print lines of text, of whatever length. Rich is needed for a style alone."""
     for line in lines:
-        _console().print(Text(printable(line), style=style), soft_wrap=True)
+        if style:
+            from rich.text import Text
+
+            _console().print(Text(printable(line, None), style=style), soft_wrap=True)
+        else:
+            print(printable(line, None))
+
+
+def show_error(sentences: object) -> None:
+    """Print what went wrong on standard error; of several sentences, each on a line."""
+    print("zoo: " + "\n".join(map(printable, str(sentences).split("\n"))), file=sys.stderr, flush=True)
+
+
+@contextmanager
+def any_encoding() -> Iterator[None]:
+    """Let both streams take any text until the block ends: what their encoding lacks is written in ASCII."""
+    streams = [stream for stream in (sys.stdout, sys.stderr) if hasattr(stream, "reconfigure")]
+    before = [stream.errors for stream in streams]
+    for stream in streams:
+        stream.reconfigure(errors=_LOOKALIKE)
+    try:
+        yield
+    finally:
+        for stream, errors in zip(streams, before, strict=True):
+            stream.reconfigure(errors=errors)
+
+
+_LOOKALIKE = "zoo.lookalike"
+_LOOKALIKES = {"×": "x", "±": "+-", "…": "...", "→": "->", "·": "*", "≤": "<=", "≥": ">=", "–": "-", "−": "-", "µ": "u"}
+
+
+def _lookalike(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letters = error.object[error.start : error.end]
+    return "".join(_LOOKALIKES.get(x) or x.encode("ascii", "backslashreplace").decode() for x in letters), error.end
+
+
+codecs.register_error(_LOOKALIKE, _lookalike)
 
 
 def show_table(table: Table) -> None:

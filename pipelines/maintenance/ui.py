@@ -22,8 +22,12 @@ _QUIET = {
 def ui(*, host: str = "127.0.0.1", port: int = 5000) -> None:
     """Serve the MLflow UI until interrupted. Raises TrackingError where there is no store yet, or no free port."""
     store = tracking.existing_store()
+    shown = printable(tracking.without_secrets(store))
     if store.startswith(("http://", "https://")):
-        print(f"the runs are on a server, which has the MLflow UI: {tracking.without_secrets(store)}", flush=True)
+        print(
+            f"the runs are on a server, which has the MLflow UI: {shown}",
+            flush=True,
+        )
         return
     command = [sys.executable, "-m", "mlflow", "ui", "--host", host, "--port", str(port)]
     command += ["--uvicorn-opts", "--log-level warning"]  # a line for each request helps nobody
@@ -31,7 +35,7 @@ def ui(*, host: str = "127.0.0.1", port: int = 5000) -> None:
     environment = {**os.environ, "MLFLOW_BACKEND_STORE_URI": store, "PYTHONWARNINGS": "ignore", **_QUIET}
     where = f"http://{host}:{port}"
     print(
-        f"MLflow UI: {where}  in a few seconds (store: {tracking.without_secrets(store)}; Ctrl-C ends it)",
+        f"MLflow UI: {where}  in a few seconds (store: {shown}; Ctrl-C ends it)",
         flush=True,
     )
     for name, page in tracking.results_pages():

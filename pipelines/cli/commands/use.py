@@ -56,7 +56,7 @@ def predict(options: argparse.Namespace) -> None:
     elif len(results) > len(bad) or len(bad) > 1:
         width = max(len(printable(str(result))) for result in results)
         for result in results:
-            print(f"{printable(str(result)):{width}}  {_answer(result, options.top)}")
+            show_lines([f"{printable(str(result)):{width}}  {_answer(result, options.top)}"])
     if bad:
         first, kind = bad[0].error, "images" if isinstance(bad[0], BadImage) else "rows"
         raise InputError(first if len(bad) == 1 else f"{len(bad):,} of {len(results):,} {kind} have no answer: {first}")
@@ -91,9 +91,8 @@ def placement(options: argparse.Namespace) -> None:
         show_json(found)
         return
     for provider, nodes in found.places.items():
-        print(f"{provider}: {len(nodes)} of {found.nodes} nodes")
-        for node in nodes:
-            print(f"  {node.operation:20} {printable(node.name)}")
+        show_lines([f"{provider}: {len(nodes)} of {found.nodes} nodes"])
+        show_lines(f"  {node.operation:20} {node.name}" for node in nodes)
 
 
 # --- zoo benchmark -------------------------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ from typing import TypeAlias
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from zoo.errors import printable
+
 QUIET_SECONDS = 10.0  # between two lines of a log
 
 Advance: TypeAlias = Callable[[float, float, str], None]  # done, in all, and what there is to say
@@ -21,14 +23,14 @@ def progress(name: str, done: int = 0) -> Iterator[Advance]:
     """Yields the function to call as a job advances, which has come as far as `done` already."""
     if sys.stderr.isatty():
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
-            TextColumn("{task.fields[said]}"),
+            TextColumn("{task.fields[said]}", markup=False),
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-            bar = bars.add_task(name, total=None, completed=done, said="")
-            yield lambda now, in_all, said: bars.update(bar, completed=now, total=in_all, said=said)
+            bar = bars.add_task(printable(name), total=None, completed=done, said="")
+            yield lambda now, in_all, said: bars.update(bar, completed=now, total=in_all, said=printable(said))
     else:
         reported = time.monotonic()
 
@@ -36,6 +38,6 @@ def progress(name: str, done: int = 0) -> Iterator[Advance]:
             nonlocal reported
             if time.monotonic() - reported >= QUIET_SECONDS:
                 reported = time.monotonic()
-                print(f"{name}: {said}", file=sys.stderr, flush=True)
+                print(printable(f"{name}: {said}"), file=sys.stderr, flush=True)
 
         yield report

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 
-def to_json(result: Any) -> str:
-    """A result, or a sequence of them, as JSON text under the names of its fields and properties."""
-    text = json.dumps(_plain(result), indent=2, ensure_ascii=False)
+def to_json(result: Any, *, only_ascii: bool = False) -> str:
+    """A result, or a sequence of them, as JSON text under the names of its fields and properties.
+
+    only_ascii: all other letters are written as escapes, for where they can't be written.
+    """
+    text = json.dumps(_plain(result), indent=2, ensure_ascii=only_ascii)
     return text.encode("utf-8", "backslashreplace").decode()  # a file's name may hold bytes that are no text
 
 
