@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +14,11 @@ from pipelines.cli import main
 from pipelines.core.provenance import reading as images
 from pipelines.core.provenance.plan import load_data, make_plan
 from pipelines.exporting.export import write_export
-from pipelines.publishing.gallery import PAGE_FILE, gallery
-from pipelines.publishing.verify_all import verify_all
+from pipelines.exporting.verify import verify, verify_and_keep
+from pipelines.publishing.catalog import read_shipped
+from pipelines.publishing.found_again import NUMBER, build_again, card_lines, check_card, check_model
+from pipelines.publishing.gallery import PAGE_FILE, gallery, page_text
+from pipelines.publishing.verify_all import check_whole, verify_all
 from zoo.contract import CARD_FILE, MANIFEST_FILE, describe_file, read_manifest
 from zoo.errors import ExportError, VerificationError
 from zoo.models import build
@@ -50,7 +55,7 @@ def test_each_export_is_run_and_its_accuracy_found_in_card_and_page(made, caplog
     assert [verification.path.name for verification in found] == ["lenet5", "softmax"]
     assert caplog.messages == ["digits/lenet5: verifying", "digits/softmax: verifying"]
     for verification in found:
-        assert [check.name for check in verification.checks][-4:] == ["test set", "metrics", "card", "page"]
+        assert [check.name for check in verification.checks][-5:] == ["test set", "metrics", "model", "card", "page"]
         assert verification.accuracy == verification.metadata.test_accuracy
 
 
@@ -112,13 +117,13 @@ def rewrite(folder, **changes):
 
 
 @pytest.mark.parametrize(
-    ("card", "named"), [("| test accuracy | 99.99% | |\n", "names 99.99%"), ("# A card\n", "names no test accuracy")]
+    "line", ["| test accuracy | 99.99% | |", "| parameters | 87 |  |", "It has 3,333,333 parameters."]
 )
-def test_a_card_with_another_accuracy_is_told(exports, card, named):
+def test_a_card_with_another_number_is_told(exports, line):
     folder = exports / "digits" / "softmax"
-    (folder / CARD_FILE).write_text(card, encoding="utf-8")
+    (folder / CARD_FILE).write_text(f"# A card\n\n{line}\n", encoding="utf-8")
     rewrite(folder)
-    with pytest.raises(VerificationError, match=rf"softmax/README\.md {named}, expected "):
+    with pytest.raises(VerificationError, match=rf"softmax/README\.md has the line .*{re.escape(line)}"):
         verify_all(exports)
 
 
@@ -158,3 +163,89 @@ def test_names_and_all_exclude_each_other(capsys, arguments, message):
         main(["verify", *arguments])
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
+
+
+# --- every number that is shipped ------------------------------------------------------------------------------------
+
+SHIPPED = Path(__file__).parents[1] / "exports"
+
+
+def altered(line):
+    """The line with each of its numbers changed by more than anything rounds, one at a time."""
+    for found in NUMBER.finditer(line):
+        digit = found[0][0]
+        yield line[: found.start()] + ("7" if digit != "7" else "2") + found[0][1:] + line[found.end() :]
+
+
+@pytest.fixture(scope="module", params=["lenet5", "conv-small"])
+def shipped(request):
+    """A shipped export, the lines that its card may have, and its model."""
+    folder = SHIPPED / "digits" / request.param
+    manifest = read_manifest(folder)
+    _, tested = verify_and_keep(folder)
+    model = build_again(manifest.metadata)
+    return folder, manifest, card_lines(folder, manifest, model, tested), model
+
+
+def test_each_number_of_a_shipped_card_is_found_again_and_no_other_is(shipped):
+    folder, manifest, lines, _ = shipped
+    assert re.fullmatch(r"\d+ numbers found again", check_card(folder, manifest, lines))
+    text = (folder / CARD_FILE).read_text(encoding="utf-8").splitlines()
+    passed = [(line, false) for line in text for false in altered(line) if lines.has(false)]
+    assert passed == []
+    assert sum(len(list(altered(line))) for line in text) > 250
+
+
+def test_each_number_of_the_page_is_checked():
+    page = SHIPPED / PAGE_FILE  # tests of the gallery see that it is what the gallery writes
+    expected = lines = page.read_text(encoding="utf-8").splitlines()
+    check_whole(expected, page, lines)
+    tried = 0
+    for place, line in enumerate(lines):
+        for false in altered(line):
+            tried += 1
+            with pytest.raises(VerificationError, match=r"has the line"):
+                check_whole(expected, page, [*lines[:place], false, *lines[place + 1 :]])
+    assert tried > 500
+
+
+def test_the_size_of_a_model_is_that_of_the_registered_one(shipped):
+    folder, manifest, _, model = shipped
+    assert "parameters" in check_model(folder, manifest, model)
+    for name, value in {"parameters": 87, "multiply_accumulates": 1, "receptive_field": 1}.items():
+        with pytest.raises(VerificationError, match=f"{name} is {value:,}, .* has [1-9]"):
+            check_model(folder, replace(manifest, metrics={**manifest.metrics, name: value}), model)
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        {"int8_accuracy_difference": 0.5},
+        {"int8_accuracy_difference_low": -0.5},
+        {"int8_accuracy_difference_high": 0.5},
+        {"int8_accuracy": 1.0},
+        {"int8_same_top_class": 0.5},
+        {"int8_size": 7.0},
+        {"size": 7.0},
+        {"test_accuracy_high": 0.9},
+        {"test_loss": 0.5},
+    ],
+)
+def test_a_metric_of_a_manifest_that_the_files_do_not_come_to_is_told(tmp_path, metrics):
+    folder = shutil.copytree(SHIPPED / "digits" / "conv-small", tmp_path / "conv-small")
+    rewrite(folder, metrics={**read_manifest(folder).metrics, **metrics})
+    with pytest.raises(VerificationError, match=next(iter(metrics))):
+        verify(folder, corrupted=False)
+
+
+def test_what_cannot_be_found_again_is_not_printed_or_marked(tmp_path):
+    """The accuracy of seeds whose files aren't here, and the speed on another machine."""
+    exports = tmp_path / "exports"
+    folder = shutil.copytree(SHIPPED / "digits" / "conv-small", exports / "digits" / "conv-small")
+    before = page_text(read_shipped(exports), exports)
+    rewrite(
+        folder, metrics={**read_manifest(folder).metrics, "test_accuracy_seed_2": 1.0, "test_accuracy_seed_99": 0.1}
+    )
+    assert page_text(read_shipped(exports), exports) == before
+    assert "speed there, one image" in before
+    assert "isn't measured again" in " ".join(before.split())

@@ -18,9 +18,9 @@ from pipelines.core.metrics.classification import confusion_matrix, precision_re
 from pipelines.core.provenance.plan import load_data
 from pipelines.evaluation.corruptions import Corruption
 from pipelines.evaluation.learning_curves import curves
-from pipelines.evaluation.plots import confusion, reliability
+from pipelines.evaluation.plots import confusion, confusion_text, reliability, reliability_text
 from pipelines.evaluation.predictions import BATCH, Answers, ask_all, clean_metrics, corrupted_accuracies, robust_metric
-from pipelines.plotting.tiles import errors, first_layer
+from pipelines.plotting.tiles import errors, errors_text, first_layer, first_layer_text
 from pipelines.tracking import TrackedRun
 from zoo.contract import LOGITS, PROBABILITIES, renamed
 from zoo.data import DataSet, Split
@@ -130,18 +130,41 @@ def judge(
     corrupted: Sequence[tuple[Corruption, float]],
     drawn: Mapping[str, str],
 ) -> Evaluation:
-    """All that is known of a model by its probabilities [N, K] for the N test images.
+    """All that is known of a run's model by its probabilities [N, K] for the N test images, as `judge_answers`."""
+    about = (tracked.run_id, tracked.plan.model, tracked.data_set)
+    findings = findings_of(data_set)
+    return judge_answers(about, data_set.labels, data_set.test, probabilities, measured, corrupted, drawn, findings)
 
-    measured: the metrics of `pipelines.evaluation.predictions`. drawn: the plots that go with them.
+
+def findings_of(data_set: DataSet) -> tuple[str, ...]:
+    """What the check of a data set found, a sentence each; nothing where it wasn't checked."""
+    return tuple(finding.sentence for finding in data_set.report.findings) if data_set.report else ()
+
+
+def judge_answers(
+    about: tuple[str, str, str],
+    labels: Sequence[str],
+    test: Split,
+    probabilities: NDArray[np.float32],
+    measured: Mapping[str, float],
+    corrupted: Sequence[tuple[Corruption, float]],
+    drawn: Mapping[str, str],
+    findings: tuple[str, ...] = (),
+) -> Evaluation:
+    """All that is known of a model by its probabilities [N, K] for the N test images, whoever gave them.
+
+    about: run, model and data set. measured: the metrics of `pipelines.evaluation.predictions`. drawn: the plots that
+    go with them. findings: of the data set.
     """
-    truth, (answer, confidence, correct) = data_set.test.labels, _answers(probabilities, data_set.test)
-    confusion = confusion_matrix(truth, answer, data_set.classes)
+    run, model, data_set = about
+    answer, confidence, correct = _answers(probabilities, test)
+    confusion = confusion_matrix(test.labels, answer, len(labels))
     precision, recall, f1 = (shares.tolist() for shares in precision_recall_f1(confusion))
     counts = confusion.sum(axis=1).tolist()
     return Evaluation(
-        run=tracked.run_id,
-        model=tracked.plan.model,
-        data_set=tracked.data_set,
+        run=run,
+        model=model,
+        data_set=data_set,
         images=len(correct),
         accuracy=measured["test_accuracy"],
         low=measured["test_accuracy_low"],
@@ -152,12 +175,12 @@ def judge(
         calibration_error=measured["test_calibration_error"],
         robust_accuracy=measured.get("test_robust_accuracy"),
         corrupted=tuple(CorruptedMetrics(c.kind, c.severity, c.amount, accuracy) for c, accuracy in corrupted),
-        classes=tuple(map(ClassMetrics, data_set.labels, counts, precision, recall, f1)),
+        classes=tuple(map(ClassMetrics, labels, counts, precision, recall, f1)),
         confusion=tuple(map(tuple, confusion.tolist())),
         plots=drawn,
         balanced_accuracy=measured.get("test_balanced_accuracy"),
         macro_f1=measured.get("test_macro_f1"),
-        findings=tuple(finding.sentence for finding in data_set.report.findings) if data_set.report else (),
+        findings=findings,
     )
 
 
@@ -179,10 +202,32 @@ def draw(
     drawn["errors.png"] = errors(path("errors.png"), test.inputs, labels, test.labels, answer, confidence)
     weights = first_weights(model)
     if weights is not None:
-        unit = "neuron" if weights.shape[:2] == test.inputs.shape[1:3] else "filter"
+        unit = _unit(weights, test)
         named = labels if unit == "neuron" and weights.shape[3] == len(labels) else None
         drawn["first_layer.png"] = first_layer(path("first_layer.png"), weights, unit, named)
     return drawn
+
+
+def words_of_plots(
+    model: Any, test: Split, labels: Sequence[str], probabilities: NDArray[np.float32]
+) -> dict[str, str]:
+    """The alternative texts of the plots that `draw` would make of the answers and the model, without drawing them."""
+    answer, confidence, correct = _answers(probabilities, test)
+    matrix = confusion_matrix(test.labels, answer, len(labels))
+    words = {
+        "confusion.png": confusion_text(matrix, labels, test.kind),
+        "reliability.png": reliability_text(calibration_bins(confidence, correct)),
+    }
+    if test.kind == "images":
+        words["errors.png"] = errors_text(labels, test.labels, answer, confidence)
+        weights = first_weights(model)
+        if weights is not None:
+            words["first_layer.png"] = first_layer_text(weights, _unit(weights, test))
+    return words
+
+
+def _unit(weights: NDArray[np.float32], test: Split) -> str:
+    return "neuron" if weights.shape[:2] == test.inputs.shape[1:3] else "filter"
 
 
 def _write_small(folder: Path, names: Sequence[str]) -> None:

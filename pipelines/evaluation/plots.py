@@ -58,10 +58,11 @@ def confusion(figure: Figure, matrix: Counts, labels: Sequence[str], kind: str =
         ax.annotate("correct", (1, 1), (8, 10), xycoords="axes fraction", **beside)
         for row, recall in enumerate(np.diag(shares)):
             ax.annotate(f"{recall:.1%}", (1, row), (8, 0), xycoords=("axes fraction", "data"), va="center", **beside)
-    return _confusion_text(matrix, labels, kind)
+    return confusion_text(matrix, labels, kind)
 
 
-def _confusion_text(matrix: Counts, labels: Sequence[str], kind: str) -> str:
+def confusion_text(matrix: Counts, labels: Sequence[str], kind: str = "images") -> str:
+    """What the plot shows, in words."""
     wrong = matrix - np.diag(np.diag(matrix))
     text = f"Confusion matrix of {len(labels)} classes, {wrong.sum():,} of {matrix.sum():,} test {kind} wrong"
     if not wrong.any():
@@ -94,7 +95,12 @@ def reliability(figure: Figure, bins: Sequence[CalibrationBin], kind: str = "ima
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter(PERCENT)
     figure.align_ylabels()
-    surest = bins[-1]
+    return reliability_text(bins)
+
+
+def reliability_text(bins: Sequence[CalibrationBin]) -> str:
+    """What the plot shows, in words."""
+    error, surest = calibration_error(list(bins)), bins[-1]
     return (
         f"Reliability diagram, expected calibration error {error:.2%}: of the {surest.images:,} surest answers, "
         f"with a mean probability of {surest.confidence:.1%}, {surest.accuracy:.1%} are correct."

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from pipelines.core.metrics.seed_spread import spread
 from pipelines.core.support.markdown import filled, plain, row, table
 from pipelines.evaluation.evaluate import Evaluation, read_evaluation
 from pipelines.exporting.usage import calls, calls_of_table, inputs_and_outputs, inputs_and_outputs_of_table
@@ -17,6 +17,8 @@ from zoo.contract import CARD_FILE, MODEL_FILE, PLOTS_FOLDER, SAMPLES_FILE, SAMP
 from zoo.models import definition
 
 CLASSES_LISTED = 30  # of more classes, the worst are listed
+# In place of the plot's own text, whose epochs and validation accuracy nobody can find again from the file.
+CURVES = "Loss and accuracy by epoch, in training and, where images were held out, in validation."
 PAIRS_LISTED = 5
 
 
@@ -54,7 +56,7 @@ def render_card(manifest: Manifest, evaluation: Evaluation, sample: str, size: i
         _metrics(manifest, evaluation, size, kind),
         _classes(evaluation, kind),
         _failures(evaluation, kind),
-        *([] if of_table else [_corruptions(evaluation)]),
+        *([_corruptions(evaluation)] if evaluation.corrupted else []),
         *([_findings(evaluation, kind)] if evaluation.findings else []),
         _making(metadata, evaluation),
     )
@@ -96,9 +98,9 @@ def _model(manifest: Manifest, architecture: str) -> str:
 def _metrics(manifest: Manifest, evaluation: Evaluation, size: int, kind: str) -> str:
     metrics, parity = manifest.metrics, manifest.metadata.parity
     interval = f"{evaluation.low:.2%} to {evaluation.high:.2%}"
+    at_export = f"all test {kind}, when it was exported"
     rows = [
         ("test accuracy", f"{evaluation.accuracy:.2%}", f"95% interval {interval}, {evaluation.images:,} {kind}"),
-        *_over_seeds(manifest),
         *_over_classes(evaluation),
         ("among the first three", f"{evaluation.top3:.2%}", ""),
         *(
@@ -117,8 +119,8 @@ def _metrics(manifest: Manifest, evaluation: Evaluation, size: int, kind: str) -
         ("parameters", f"{metrics['parameters']:,.0f}", ""),
         ("multiply-accumulates", f"{metrics['multiply_accumulates']:,.0f}", f"one {kind[:-1]}"),
         ("size", f"{size / 1000:,.0f} kB", f"`{MODEL_FILE}`"),
-        ("largest difference from Keras", f"{parity['largest_difference']:.1e}", f"of a probability, all test {kind}"),
-        ("same answer as Keras", f"{parity['same_top_class']:.2%}", f"of the test {kind}"),
+        ("largest difference from Keras", f"{parity['largest_difference']:.1e}", f"of a probability, {at_export}"),
+        ("same answer as Keras", f"{parity['same_top_class']:.2%}", at_export),
     ]
     return "## Metrics\n\n" + _table(("metric", ">value", ""), rows)
 
@@ -129,33 +131,26 @@ def _over_classes(evaluation: Evaluation) -> list[tuple[str, str, str]]:
     return [(name, f"{value:.2%}", f"mean {of} of the classes") for name, value, of in found if value is not None]
 
 
-def _over_seeds(manifest: Manifest) -> list[tuple[str, str, str]]:
-    found = spread(manifest.metrics)
-    if found is None:
-        return []
-    what = f"over seeds {', '.join(map(str, found.seeds))}"
-    about = f"mean ± standard deviation of the test accuracy; this file is of seed {manifest.metadata.recipe['seed']}"
-    return [(what, str(found), about)]
+def class_rows(evaluation: Evaluation) -> list[str]:
+    """The lines of the table of classes, one for each, in the order of the outputs."""
+    return [
+        row((f"{k}", plain(c.label), f"{c.images:,}", f"{c.precision:.1%}", f"{c.recall:.1%}", f"{c.f1:.1%}"))
+        for k, c in enumerate(evaluation.classes)
+    ]
 
 
 def _classes(evaluation: Evaluation, kind: str) -> str:
-    listed = list(enumerate(evaluation.classes))
+    listed, rows = list(range(len(evaluation.classes))), class_rows(evaluation)
     about = f"Precision: the share of the answers for the class that is correct. Recall: the share of its {kind} found."
     if len(listed) > CLASSES_LISTED:
-        listed = sorted(listed, key=lambda entry: entry[1].f1)[:CLASSES_LISTED]
+        listed = sorted(listed, key=lambda k: evaluation.classes[k].f1)[:CLASSES_LISTED]
         about += f" These are the {CLASSES_LISTED} worst of {len(evaluation.classes)} classes, by F1."
-    rows = [
-        (f"{k}", plain(row.label), f"{row.images:,}", *(f"{v:.1%}" for v in (row.precision, row.recall, row.f1)))
-        for k, row in listed
-    ]
-    return f"## Classes\n\n{about}\n\n" + _table((">output", "class", f">{kind}", ">precision", ">recall", ">F1"), rows)
+    columns = (">output", "class", f">{kind}", ">precision", ">recall", ">F1")
+    return f"## Classes\n\n{about}\n\n" + table(columns, [rows[k] for k in listed])
 
 
 def _failures(evaluation: Evaluation, kind: str) -> str:
-    errors = "\n".join(
-        f"- {plain(row)} classified as {plain(column)}: {count:,} of {images:,} {kind}"
-        for count, images, row, column in _frequent_errors(evaluation)
-    )
+    errors = "\n".join(itertools.islice(error_lines(evaluation, kind), PAIRS_LISTED))
     beyond = f"""
         It knows these {len(evaluation.classes)} classes and nothing else: {kind} of anything else get one of these
         labels too, at times with a high probability. It was tested on {kind} of the same origin as those that it
@@ -174,15 +169,18 @@ Its most frequent errors:
 {_plots(evaluation, "confusion.png", "errors.png", "mistakes.png", "reliability.png")}"""
 
 
-def _frequent_errors(evaluation: Evaluation) -> Iterable[tuple[int, int, str, str]]:
-    """(how often, of how many images, class, answer), the most frequent first."""
+def error_lines(evaluation: Evaluation, kind: str) -> Iterator[str]:
+    """A line for each class and another that was answered, the most frequent first."""
     labels = [row.label for row in evaluation.classes]
     matrix = np.array(evaluation.confusion)
     wrong = matrix - np.diag(np.diag(matrix))
-    for place in np.argsort(-wrong, axis=None, kind="stable")[:PAIRS_LISTED]:
+    for place in np.argsort(-wrong, axis=None, kind="stable"):
         row, column = divmod(int(place), len(labels))
-        if wrong[row, column]:
-            yield int(wrong[row, column]), evaluation.classes[row].images, labels[row], labels[column]
+        if not wrong[row, column]:
+            return
+        images = evaluation.classes[row].images
+        what = f"{plain(labels[row])} classified as {plain(labels[column])}"
+        yield f"- {what}: {int(wrong[row, column]):,} of {images:,} {kind}"
 
 
 def _calibration(evaluation: Evaluation) -> str:
@@ -197,6 +195,7 @@ def _calibration(evaluation: Evaluation) -> str:
 def _plots(evaluation: Evaluation, *names: str) -> str:
     """Those of the plots that were drawn; errors.png was called mistakes.png before."""
     drawn = {name: evaluation.plots[name] for name in names if name in evaluation.plots}
+    drawn |= {"curves.png": CURVES} if "curves.png" in drawn else {}
     return "\n\n".join(f"![{plain(text)}]({PLOTS_FOLDER}/{name})" for name, text in drawn.items())
 
 

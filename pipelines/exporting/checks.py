@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,13 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from pipelines.core.metrics.paired import paired_test
 from pipelines.core.metrics.seed_spread import METRIC as SEED_METRIC
+from pipelines.evaluation.corruptions import Corruption
 from pipelines.evaluation.predictions import (
     Answers,
     answers_of,
     clean_metrics,
-    corrupted_accuracies,
     made_up,
     robust_metric,
 )
@@ -267,6 +267,15 @@ def check_precision(folder: Path, precision: str, test: Split | None, answers: A
         return "; ".join([*kept, "test set not checked"])
     found = answers_of(classifier, test.inputs)
     kept.append(check_test_set(metadata, file, test, found)[0])
+    difference = paired_test(*(each[1].argmax(axis=1) == test.labels for each in (found, answers)))
+    paired = {"": difference.difference, "_low": difference.low, "_high": difference.high}
+    for end, value in paired.items():
+        name = f"{precision}_accuracy_difference{end}"
+        if not abs(value - manifest.metrics.get(name, value)) <= METRIC_TOLERANCE + 0.5 / len(test):
+            raise VerificationError(
+                f"{folder / MANIFEST_FILE}: {name} is {manifest.metrics[name]:.5f}, the files come to {value:.5f}: "
+                f"`zoo quantize {folder}` makes it again"
+            )
     same = float((found[1].argmax(axis=1) == answers[1].argmax(axis=1)).mean())
     if not abs(same - compared["same_top_class"]) <= METRIC_TOLERANCE + 0.5 / len(test):
         raise VerificationError(
@@ -283,12 +292,14 @@ def _parity(metadata: Metadata, name: str, where: Path) -> float:
     return float(value)
 
 
-def check_metrics(classifier: Classifier, folder: Path, test: Split, answers: Answers, corrupted: bool) -> str:
-    """Each metric that the manifest has of the test is what the file itself comes to."""
+def check_metrics(folder: Path, test: Split, answers: Answers, corrupted: list[tuple[Corruption, float]]) -> str:
+    """Each metric that the manifest has of the test, and the size, is what the file itself comes to.
+
+    corrupted: the accuracies on corrupted images; none where they weren't measured.
+    """
     stated = read_manifest(folder).metrics
-    found = clean_metrics(test, answers)
-    if corrupted and "test_robust_accuracy" in stated:
-        found |= robust_metric(corrupted_accuracies(test, partial(answers_of, classifier)))
+    found = clean_metrics(test, answers) | robust_metric(corrupted)
+    _expect(stated.get("size", size := (folder / MODEL_FILE).stat().st_size), size, f"{folder / MANIFEST_FILE}: size")
     compared = [name for name in tested_metrics(stated) if name in found]
     for name in compared:
         if not abs(found[name] - stated[name]) <= METRIC_TOLERANCE + 0.5 / len(test):

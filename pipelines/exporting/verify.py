@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import onnx
 
-from pipelines.core.provenance.reading import Located, find_test_set
-from pipelines.evaluation.predictions import answers_of
+from pipelines.core.provenance.reading import Located, find_data_set
+from pipelines.evaluation.corruptions import Corruption
+from pipelines.evaluation.evaluate import findings_of
+from pipelines.evaluation.predictions import Answers, answers_of, corrupted_accuracies
 from pipelines.exporting.checks import (
     check_activation_map,
     check_batch_sizes,
@@ -25,7 +28,7 @@ from pipelines.exporting.checks import (
     tested_metrics,
 )
 from zoo.contract import MODEL_FILE, Metadata, read_manifest
-from zoo.data import DataSet
+from zoo.data import DataSet, Split
 from zoo.runtime import load as load_classifier
 from zoo.runtime.loading import find_export
 
@@ -36,6 +39,19 @@ class Check:
 
     name: str
     result: str
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What a file was found to answer: to each image of the test set, and its accuracy, 0..1, on corrupted ones.
+
+    findings: of the check of its data set, a sentence each.
+    """
+
+    test: Split
+    answers: Answers
+    corrupted: tuple[tuple[Corruption, float], ...]
+    findings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -64,6 +80,13 @@ def verify(
     Raises VerificationError for the first promise that isn't kept, and says by how much; ExportError for what isn't an
     export or is damaged; DataError where the data set can't be loaded.
     """
+    return verify_and_keep(path, data=data, corrupted=corrupted)[0]
+
+
+def verify_and_keep(
+    path: str | os.PathLike[str], *, data: str | Located | DataSet | None = None, corrupted: bool = True
+) -> tuple[Verification, Tested | None]:
+    """As `verify`, and what the float32 file answered, for those who have more to compare it with."""
     found = find_export(path)
     classifier = load_classifier(found, provider="cpu")
     file = found / MODEL_FILE if found.is_dir() else found
@@ -82,9 +105,10 @@ def verify(
     if found.is_dir():
         checks.append(Check("manifest", check_manifest(found)))
         checks.append(Check("samples", check_samples(classifier, found)))
-    accuracy, answers = None, None
-    test = find_test_set(classifier.metadata, data)
-    if test is None:
+    accuracy, answers, tested = None, None, None
+    data_set = find_data_set(classifier.metadata, data)
+    test = data_set.test if data_set else None
+    if data_set is None or test is None:
         place = "table" if classifier.columns else "folder"
         result = f"not checked, {classifier.metadata.data_set!r} is no known data set: name its {place} by --data"
         checks.append(Check("test set", result))
@@ -93,14 +117,12 @@ def verify(
         result, accuracy = check_test_set(classifier.metadata, file, test, answers)
         checks.append(Check("test set", result))
         if found.is_dir() and tested_metrics(read_manifest(found).metrics):
-            checks.append(Check("metrics", check_metrics(classifier, found, test, answers, corrupted)))
+            kept = read_manifest(found).metrics if corrupted else {}
+            ask = partial(answers_of, classifier)
+            each = corrupted_accuracies(test, ask) if "test_robust_accuracy" in kept else []
+            tested = Tested(test, answers, tuple(each), findings_of(data_set))
+            checks.append(Check("metrics", check_metrics(found, test, answers, each)))
     if found.is_dir():
         for precision in read_manifest(found).precisions[1:]:
             checks.append(Check(precision, check_precision(found, precision, test, answers)))
-    return Verification(found, classifier.metadata, tuple(checks), accuracy)
-
-
-# One function a promise: it returns how it was kept, or raises VerificationError ------------------------------------
-
-
-# Against Keras -------------------------------------------------------------------------------------------------------
+    return Verification(found, classifier.metadata, tuple(checks), accuracy), tested

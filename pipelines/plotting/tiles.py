@@ -35,24 +35,34 @@ def errors(
 
     images: [N, H, W, C] uint8, all of the test. truth, answer: [N]. confidence: [N], the probability of the answer.
     """
-    wrong = np.flatnonzero(truth != answer)
-    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:ERRORS_DRAWN]
+    wrong, worst = _worst(truth, answer, confidence)
     tall = min(images.shape[1] / images.shape[2], 2)
     tiles = _tiles(
         figure, len(worst), 8, (1.0, tall), above=0.42, title=_errors_title(len(worst), len(wrong), len(truth))
     )
-    if not len(worst):
-        return f"None of the {len(truth):,} test images was misclassified."
-
     names = short_names(labels, 11)
     for tile, image in zip(tiles, worst, strict=True):
         tile.show(images[image])
         text = f"→ {names[answer[image]]}  {_percent(confidence[image])}"
         tile.write(names[truth[image]], 19, color=INK, fontsize=7.5)
         tile.write(text, 6, color=WRONG, fontsize=7.5)
+    return errors_text(labels, truth, answer, confidence)
+
+
+def errors_text(labels: Sequence[str], truth: Counts, answer: Counts, confidence: NDArray[np.floating]) -> str:
+    """What the plot shows, in words."""
+    wrong, worst = _worst(truth, answer, confidence)
+    if not len(worst):
+        return f"None of the {len(truth):,} test images was misclassified."
     first = worst[0]
     example = f"{labels[truth[first]]!r} as {labels[answer[first]]!r} with probability {confidence[first]:.3f}"
     return f"The {len(worst)} most confident of {len(wrong):,} errors on {len(truth):,} test images; first {example}."
+
+
+def _worst(truth: Counts, answer: Counts, confidence: NDArray[np.floating]) -> tuple[Counts, Counts]:
+    """The places of all wrong answers, and of those that are drawn."""
+    wrong = np.flatnonzero(truth != answer)
+    return wrong, wrong[np.argsort(-confidence[wrong], kind="stable")][:ERRORS_DRAWN]
 
 
 @drawing
@@ -89,9 +99,8 @@ def first_layer(figure: Figure, weights: NDArray[np.floating], unit: str, labels
     """
     height, width, channels, units = weights.shape
     shown = strongest(weights)
-    all_of_them = len(shown) == units
-    title = f"The {'' if all_of_them else f'{len(shown)} strongest of the '}first layer's {units} {unit}s"
-    named = labels is not None and all_of_them
+    title = _first_layer_title(weights, unit)
+    named = labels is not None and len(shown) == units
     side = 1.2 if named else 0.62
     columns = 5 if named else 8 if units <= 32 else 16
     tiles = _tiles(
@@ -103,7 +112,18 @@ def first_layer(figure: Figure, weights: NDArray[np.floating], unit: str, labels
         tile.draw(pixels, interpolation="nearest")
         if labels is not None and named:
             tile.write(short_names(labels, 16)[k], 4, fontsize=8.5)
-    return f"{title}: their weights, as images of {height}x{width} pixels."
+    return first_layer_text(weights, unit)
+
+
+def first_layer_text(weights: NDArray[np.floating], unit: str) -> str:
+    """What the plot shows, in words."""
+    height, width = weights.shape[:2]
+    return f"{_first_layer_title(weights, unit)}: their weights, as images of {height}x{width} pixels."
+
+
+def _first_layer_title(weights: NDArray[np.floating], unit: str) -> str:
+    shown, units = len(strongest(weights)), weights.shape[3]
+    return f"The {'' if shown == units else f'{shown} strongest of the '}first layer's {units} {unit}s"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -44,25 +44,36 @@ def gallery(exports: Path = Path("exports")) -> Gallery:
     Same manifests, same bytes, whole or not at all. Raises ExportError where there is no export, a damaged one, or one
     of an unknown family, and where the folder can't be written.
     """
-    from pipelines.publishing.plots import costs
-
     by_data_set = _by_data_set(read_shipped(exports), exports)
     charts = {name: shipped[0].folder.parent / CHART_FILE for name, shipped in by_data_set.items()}
     try:
         # Everything is drawn and written aside before anything is replaced.
         with tempfile.TemporaryDirectory(prefix=".gallery.", dir=exports) as temporary:
             ready = Path(temporary)
-            sections = []
-            for number, (name, shipped) in enumerate(by_data_set.items()):
-                words = costs(ready / f"{number}.png", shipped, PUBLISHED.get(name, ()))
-                sections.append(_section(name, shipped, charts[name].relative_to(exports), words))
-            (ready / PAGE_FILE).write_text("\n\n".join([_HEAD, *sections]) + "\n", encoding="utf-8")
+            (ready / PAGE_FILE).write_text(_draw_page(ready, by_data_set), encoding="utf-8")
             for number, chart in enumerate(charts.values()):
                 (ready / f"{number}.png").replace(chart)
             (ready / PAGE_FILE).replace(exports / PAGE_FILE)
     except OSError as error:
         raise ExportError(f"{exports} can't be written ({error.strerror}): name another folder by --exports") from None
     return Gallery(exports / PAGE_FILE, tuple(charts.values()), sum(map(len, by_data_set.values())))
+
+
+def page_text(shipped: Sequence[Shipped], exports: Path) -> str:
+    """The page as `gallery` would write it. Raises ExportError as it does."""
+    with tempfile.TemporaryDirectory() as temporary:
+        return _draw_page(Path(temporary), _by_data_set(shipped, exports))
+
+
+def _draw_page(ready: Path, by_data_set: Mapping[str, Sequence[Shipped]]) -> str:
+    """The text, after each data set's chart was drawn into a folder, by its place."""
+    from pipelines.publishing.plots import costs
+
+    sections = []
+    for number, (name, shipped) in enumerate(by_data_set.items()):
+        words = costs(ready / f"{number}.png", shipped, PUBLISHED.get(name, ()))
+        sections.append(_section(name, shipped, Path(shipped[0].folder.parent.name, CHART_FILE), words))
+    return "\n\n".join([_HEAD, *sections]) + "\n"
 
 
 def export_row(export: Shipped) -> str:
@@ -85,8 +96,7 @@ _HEAD = "\n\n".join(
         """),
         filled("""
             Receptive field: the square of pixels that one feature can depend on, in theory; all, where it is the whole
-            image. 95% interval: Wilson's, over the test images. Over seeds: mean and standard deviation of the test
-            accuracy of so many trainings, of which one is shipped. Robust: accuracy on corrupted test images.
+            image. 95% interval: Wilson's, over the test images. Robust: accuracy on corrupted test images.
             Calibration error: expected, in 15 bins. Distilled from: the model also learned from that one's predictions.
         """),
     ]
@@ -96,9 +106,10 @@ _HEAD = "\n\n".join(
 _QUANTIZED = filled("""
     Files that `zoo quantize` made beside the float32 ones, under the same contract. Points: of accuracy, against
     float32 on the same test images, with Newcombe's interval for pairs. Same class: predicted as by the float32 file.
-    Speed: how many times as fast as it in onnxruntime, in turns on one thread of a processor with AVX-512 VNNI. A model
-    with fewer than a million multiply-accumulates has none: gathering bytes takes longer there than multiplying them
-    saves, and it is slower than in float32.
+    Speed there: how many times as fast as it in onnxruntime, in turns on one thread of the processor that made the
+    file, which had AVX-512 VNNI; it isn't measured again, and `zoo benchmark` measures yours. A model with fewer than a
+    million multiply-accumulates has none: gathering bytes takes longer there than multiplying them saves, and it is
+    slower than in float32.
 """)
 
 
@@ -163,11 +174,6 @@ def _interval(export: Shipped) -> str:
     return "" if export.low is None or export.high is None else f"{export.low:.2%} to {export.high:.2%}"
 
 
-def _over_seeds(export: Shipped) -> str:
-    found = export.spread
-    return f"{found} (seeds {', '.join(map(str, found.seeds))})" if found else ""
-
-
 def _command(export: Shipped) -> str:
     """The command that makes it again: the model's own recipe, and whatever the export's recipe has otherwise."""
     own = next(
@@ -192,9 +198,6 @@ def _command(export: Shipped) -> str:
         settings = {name: value for name, value in settings.items() if name not in OF_A_SOURCE}
     for name, value in settings.items():
         words += ["--set", f"{name}={value}"]
-    if len(export.seeds) > 1:
-        first = int(str(made.get("seed", default["seed"])))  # the run trains this one and those that follow
-        words += ["--seeds", str(max(export.seeds) - first + 1)]
     return f"`{shlex.join(words)}`".replace("|", r"\|")
 
 
@@ -206,7 +209,6 @@ _COLUMNS: tuple[tuple[str, Callable[[Shipped], str]], ...] = (
     (">receptive field", _receptive_field),
     (">test accuracy", lambda export: _share(export.accuracy)),
     (">95% interval", _interval),
-    (">over seeds", _over_seeds),
     (">robust", lambda export: _share(export.robust_accuracy)),
     (">calibration error", lambda export: _share(export.calibration_error)),
     (">size", lambda export: f"{export.size / 1000:,.0f} kB"),
@@ -232,8 +234,8 @@ _PRECISION_COLUMNS: tuple[tuple[str, Callable[[Shipped, Quantized], str]], ...] 
     (">same class", lambda _, found: _share(found.same)),
     (">size", lambda _, found: f"{found.size / 1000:,.0f} kB"),
     (">of float32", lambda export, found: f"{found.size / export.size:.0%}" if export.size else ""),
-    (">speed, one image", lambda _, found: _speed(found.speedups[0])),
-    (">speed, 64 at once", lambda _, found: _speed(found.speedups[1])),
+    (">speed there, one image", lambda _, found: _speed(found.speedups[0])),
+    (">speed there, 64 at once", lambda _, found: _speed(found.speedups[1])),
 )
 
 

@@ -1,26 +1,28 @@
-"""`zoo verify --all`: every shipped accuracy is measured again by running the shipped file."""
+"""`zoo verify --all`: every number that a card or the page prints is found again by running the shipped files."""
 
 from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from pipelines.core.provenance.reading import Located
-from pipelines.exporting.verify import Check, Verification, verify
+from pipelines.exporting.verify import Check, Tested, Verification, verify_and_keep
 from pipelines.publishing.catalog import Shipped, read_shipped
-from pipelines.publishing.gallery import FAMILIES, PAGE_FILE, export_row, precision_rows
-from zoo.contract import CARD_FILE, MODEL_FILES
-from zoo.errors import ExportError, VerificationError, ZooError
+from pipelines.publishing.found_again import build_again, card_lines, check_card, check_model
+from pipelines.publishing.gallery import FAMILIES, PAGE_FILE, export_row, page_text, precision_rows
+from zoo.contract import MODEL_FILES, read_manifest
+from zoo.errors import ExportError, ModelError, VerificationError, ZooError
 
 logger = logging.getLogger("zoo.publishing")
 
-CARD, PAGE = "card", "page"  # names of the checks that are added
+MODEL, CARD, PAGE = "model", "card", "page"  # names of the checks that are added
 
 
 def verify_all(exports: Path = Path("exports"), *, data: str | Located | None = None) -> tuple[Verification, ...]:
-    """Verify each export below a folder, and that its card and the folder's page name the accuracy found.
+    """Verify each export below a folder, and that the numbers of its card and of the folder's page are those found.
 
     data: as `verify` takes it. Each step is logged to `zoo.publishing`. A card or a page that isn't there isn't
     checked.
@@ -36,10 +38,8 @@ def verify_all(exports: Path = Path("exports"), *, data: str | Located | None = 
     for export in shipped:
         logger.info("%s: verifying", export.name)
         try:
-            found = verify(export.folder, data=data)
-            checks = list(found.checks)
-            if export.card:
-                checks.append(Check(CARD, check_card(export)))
+            found, tested = verify_and_keep(export.folder, data=data)
+            checks = [*found.checks, *_check_numbers(export, tested)]
             if lines is not None:
                 checks.append(Check(PAGE, check_page(export, page, lines)))
             verifications.append(replace(found, checks=tuple(checks)))
@@ -48,6 +48,7 @@ def verify_all(exports: Path = Path("exports"), *, data: str | Located | None = 
     if lines is not None:
         try:
             check_nothing_else(shipped, page, lines)
+            check_whole(page_text(shipped, exports).splitlines(), page, lines)
         except VerificationError as error:
             wrong.append(str(error))
     if wrong:
@@ -55,16 +56,18 @@ def verify_all(exports: Path = Path("exports"), *, data: str | Located | None = 
     return tuple(verifications)
 
 
-def check_card(export: Shipped) -> str:
-    """The card names the accuracy that the file names, and that was found."""
-    stated = f"{export.accuracy:.2%}"
-    card = export.folder / CARD_FILE
-    named = re.search(r"^\| test accuracy \| ([\d.]+%) \|", card.read_text(encoding="utf-8"), re.MULTILINE)
-    if named is None or named[1] != stated:
-        raise VerificationError(
-            f"{card} names {'no test accuracy' if named is None else named[1]}, expected {stated}: export it again"
-        )
-    return f"names {stated}, too"
+def _check_numbers(export: Shipped, tested: Tested | None) -> list[Check]:
+    """That the model has the size that is printed, and that the card's numbers are the file's."""
+    manifest = read_manifest(export.folder)
+    try:
+        model = build_again(manifest.metadata)
+    except ModelError as error:
+        raise VerificationError(f"{export.folder}: its parameters can't be counted again: {error}") from None
+    checks = [Check(MODEL, check_model(export.folder, manifest, model))]
+    if export.card and tested is not None:
+        lines = card_lines(export.folder, manifest, model, tested)
+        checks.append(Check(CARD, check_card(export.folder, manifest, lines)))
+    return checks
 
 
 def check_page(export: Shipped, page: Path, lines: list[str]) -> str:
@@ -93,3 +96,12 @@ def check_nothing_else(shipped: tuple[Shipped, ...], page: Path, lines: list[str
         if line not in expected or listed.count(line) > 1:
             name = re.sub(r".*?\[(.*?)\]\((.*?)\).*", r"\2", line)
             raise VerificationError(f"{page} has a line for {name} that no export has: write it again by `zoo gallery`")
+
+
+def check_whole(expected: Sequence[str], page: Path, lines: Sequence[str]) -> None:
+    """The page has the lines with numbers that `zoo gallery` would write, and no others."""
+    for one, other, what in ((lines, expected, "has"), (expected, lines, "lacks")):
+        known = {*other}
+        for line in one:
+            if line not in known and re.search(r"\d", line):
+                raise VerificationError(f"{page} {what} the line {line!r}: write it again by `zoo gallery`")

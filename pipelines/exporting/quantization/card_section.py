@@ -51,14 +51,14 @@ def _precisions(metrics: Mapping[str, float], made: Mapping[str, Mapping[str, An
         ">95% interval",
         ">same answer",
         ">size",
-        ">speed, one image",
-        ">speed, 64 at once",
+        ">speed there, one image",
+        ">speed there, 64 at once",
     )
     about = f"""
         The same model, quantized, with the same inputs and outputs:
         {" or ".join(f'`zoo.load(".", precision="{precision}")`' for precision in made)}. Points: of accuracy, against
-        `{MODEL_FILE}` on the same test images. Same answer: as that file's. Speed: how many times as fast as that
-        file, on one thread of the processor that made it.
+        `{MODEL_FILE}` on the same test images. Same answer: as that file's. Speed there: how many times as fast as
+        that file, on one thread of the processor that made it; `zoo benchmark` measures yours.
     """
     parts = [TITLE, filled(about), table(columns, map(row, rows))]
     if INT8 in made:
