@@ -16,11 +16,14 @@ from pipelines.evaluation.comparison.compare import compare
 from pipelines.evaluation.comparison.rows import Comparison
 from pipelines.evaluation.evaluate import evaluate
 from pipelines.exporting.export import check_place, export, tested_metrics
+from pipelines.maintenance.stale import stale
+from pipelines.training import checkpoint
 from pipelines.training.filing import check_name_is_free
-from pipelines.training.fingerprint import fingerprints
+from pipelines.training.fingerprint import fingerprint, fingerprints
 from pipelines.training.train import train
 from pipelines.training.transfer.transfer import find_source, make_transfer
-from zoo.contract import MANIFEST_FILE, read_manifest
+from zoo.contract import MANIFEST_FILE, check_file, read_manifest
+from zoo.errors import ExportError, TrackingError
 
 logger = logging.getLogger("zoo.run")
 
@@ -39,7 +42,8 @@ def run(
     """Take each model the whole way and compare their exports; the comparison is also plotted.
 
     A model that was trained by the same plan, on the same images, with the same code is not trained again, and an
-    export of such a run is kept, unless `again` asks for it.
+    export of such a run is kept, unless `again` asks for it. A training that was interrupted is gone on with. What is
+    damaged of either is named, and made anew.
     source: an export or a run whose features they start from.
     seeds: how often each model is trained, from the seed of its recipe upwards. The export is of the recipe's own seed,
     whichever does best in the test, and names the accuracies of all.
@@ -54,6 +58,8 @@ def run(
         check_name_is_free(plan)
         check_place(exports / load_data(plan).name / plan.model, plan)
         make_transfer(plan, load_data(plan))  # a source that doesn't fit is refused before anything is trained
+    if not again:
+        _end_killed()
     folders = []
     for plan in plans:
         own, *others = [_evaluated(each, again) for each in _with_seeds(plan, seeds)]
@@ -62,7 +68,11 @@ def run(
         folder = exports / load_data(plan).name / plan.model
         if not _is_export_of(folder, own):
             logger.info("%s: exporting and verifying", plan.model)
-            folder = export(own, exports=exports).folder
+            try:
+                folder = export(own, exports=exports).folder
+            except tracking.DamagedRunError as error:
+                tracking.left_out(own, error)
+                folder = export(_evaluated(plan, again=True), exports=exports).folder
         folders.append(folder)
     logger.info("comparing")
     return compare(folders, plot=folders[0].parent / COMPARISON_FILE, data=load_data(plans[0]))
@@ -74,19 +84,54 @@ def _with_seeds(plan: Plan, seeds: int) -> list[Plan]:
     return [replace(plan, recipe=recipe.with_values({"seed": recipe.seed + k})) for k in range(seeds)]
 
 
+def _end_killed() -> None:
+    """Let runs whose process is gone count as killed, after what they had sent for the store is there."""
+    try:
+        tracking.existing_store()
+    except TrackingError:  # nothing was written yet
+        return
+    stale()
+
+
 def _evaluated(plan: Plan, again: bool) -> str:
     """The id of a run of the plan, finished and evaluated, by now if it wasn't before."""
     name = f"{plan.model}, seed {plan.recipe.seed}"
     finished = None if again else tracking.find_finished(plan, fingerprints(plan))
-    if finished is None:
-        logger.info("%s: training on %s", name, load_data(plan).name)
-        finished = train(plan=plan).run
-    else:
+    if finished is not None:
         logger.info("%s: trained before, as run %s; --again trains it anew", name, finished[:8])
-    if "test_accuracy" not in tracking.load_run(finished).metrics:  # also where an earlier call stopped here
+    else:
+        finished = _trained(plan, name, again)
+    # Evaluated also where an earlier call stopped here.
+    if "test_accuracy" not in tracking.load_run(finished).metrics:
         logger.info("%s: evaluating on the test set", name)
-        evaluate(finished)
+        try:
+            evaluate(finished)
+        except tracking.DamagedRunError as error:
+            if again:  # it was trained just now
+                raise
+            tracking.left_out(finished, error)
+            return _evaluated(plan, again=True)
     return finished
+
+
+def _trained(plan: Plan, name: str, again: bool) -> str:
+    """The id of a run that is trained now: an interrupted one of the plan from its checkpoint, else a new one."""
+    interrupted = () if again else tracking.find_interrupted(plan, fingerprint(plan))
+    for run_id in filter(checkpoint.exists, interrupted):
+        try:
+            epoch = checkpoint.load(run_id).epoch
+        except TrackingError as error:
+            logger.warning("%s: not gone on with run %s: %s", name, run_id[:8], error)
+            continue
+        logger.info(
+            "%s: going on with run %s, which was interrupted, from epoch %d; --again trains it anew",
+            name,
+            run_id[:8],
+            epoch,
+        )
+        return train(resume=run_id).run
+    logger.info("%s: training on %s", name, load_data(plan).name)
+    return train(plan=plan).run
 
 
 def _is_export_of(folder: Path, run_id: str) -> bool:
@@ -95,5 +140,11 @@ def _is_export_of(folder: Path, run_id: str) -> bool:
     # os.path: a folder that can't be reached is no export, and writing it says why.
     if "same_top_class" not in run.metrics or not os.path.isfile(folder / MANIFEST_FILE):  # noqa: PTH113
         return False
-    manifest = read_manifest(folder)
+    try:
+        manifest = read_manifest(folder)
+        for file in manifest.files:
+            check_file(folder, manifest, file.path)
+    except ExportError as error:
+        logger.warning("%s is written anew: %s", folder, error)
+        return False
     return manifest.metadata.run_id == run_id and tested_metrics(run).items() <= manifest.metrics.items()

@@ -9,13 +9,17 @@ from dataclasses import replace
 
 import pytest
 from mlflow.entities import RunTag
-from nothing_lost import killed_again_and_again, status, undisturbed
-from processes import end, resume_or_tell, start
+from nothing_lost import epoch_of, killed_again_and_again, status, undisturbed
+from processes import end, resume_or_tell, start, until
 
 from pipelines import tracking
 from pipelines.core.provenance.plan import load_data, make_plan
 from pipelines.core.support.process import this_process
 from pipelines.maintenance.stale import stale
+from pipelines.run import run
+from pipelines.training import checkpoint
+from pipelines.training.train import train
+from zoo.contract import read_manifest
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +83,27 @@ def test_a_run_on_another_machine_is_stale_when_it_falls_silent(folder, silent, 
         expected == "KILLED"
     )
     tracking.finish(run, "KILLED")
+
+
+def test_run_goes_on_with_a_training_that_was_killed_and_logs_that(folder, caplog):
+    caplog.set_level("INFO", "zoo")
+    settings = {"epochs": 60, "least_updates": 0, "precision": "float32"}
+    process = start(folder, train, model="softmax", data="digits", settings=settings)
+    killed = until(lambda: [path.name for path in checkpoint.FOLDER.glob("*") if epoch_of(path.name) in range(4, 57)])[
+        0
+    ]
+    process.kill()
+    end(process)
+    epoch = epoch_of(killed)
+    assert epoch < 60
+    assert status(killed) == "RUNNING", "nobody has looked after it"
+    compared = run(["softmax"], "digits", settings=settings)
+    (step,) = [step for step in caplog.messages if "going on with run" in step]
+    assert f"run {killed[:8]}, which was interrupted, from epoch {epoch};" in step
+    assert not any("training on" in step for step in caplog.messages)
+    tracked = tracking.load_run(killed)
+    assert (tracked.status, tracked.metrics["test_accuracy"]) == ("FINISHED", compared.rows[0].accuracy)
+    assert read_manifest(folder / "exports/digits/softmax").metadata.run_id == killed
 
 
 @pytest.mark.slow

@@ -10,8 +10,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import urllib.request
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -334,3 +336,60 @@ def test_the_line_that_serves_it_works_in_another_folder(store, capsys, tmp_path
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         process.wait(60)
+
+
+# --- at the same moment ----------------------------------------------------------------------------------------------
+
+
+def test_of_promotions_at_once_only_the_one_that_holds_the_alias_says_that_it_was_promoted(store):
+    """What they do before is the same as that of one alone: the part that writes, from three threads."""
+    promote(SOFTMAX)
+    before = tracking.find_holder("digits", "champion")
+    versions = []
+    for number in range(3):
+        with tracking.open_client() as client:
+            made = client.create_model_version("digits", before.source, before.run_id, {"model": str(number)})
+        versions.append(replace(before, number=int(made.version)))
+    refused, at_once = [], threading.Barrier(3)
+
+    def move(version):
+        at_once.wait()
+        try:
+            tracking.move_alias(version, "champion", before)
+            tracking.log_promotion(version, "champion", {"promoted_to_champion": "now"}, "promoted")
+        except TrackingError as error:
+            refused.append(str(error))
+
+    movers = [threading.Thread(target=move, args=(version,)) for version in versions]
+    for mover in movers:
+        mover.start()
+    for mover in movers:
+        mover.join()
+    aliases, known = registered()
+    says_so = {number for number, version in known.items() if "promoted_to_champion" in version.tags}
+    assert says_so == {before.number, aliases["champion"]}
+    assert [error for error in refused if "changed meanwhile" not in error] == []
+    assert len(refused) == 2
+    assert demote("digits").version == before.number
+
+
+@pytest.mark.parametrize("step", ["register", "move_alias", "log_promotion"])
+def test_a_promotion_that_is_interrupted_says_nothing_that_is_not_so_and_is_done_again(store, monkeypatch, step):
+    class StopError(Exception):
+        pass
+
+    def interrupted(*arguments):
+        raise StopError
+
+    with monkeypatch.context() as patch, pytest.raises(StopError):
+        patch.setattr(tracking, step, interrupted)
+        promote(SOFTMAX)
+    found = registered()
+    for number, version in found[1].items() if found else ():
+        assert "promoted" not in version.description + str(version.tags), number
+    assert (found[0] if found else {}) == ({"champion": 1} if step == "log_promotion" else {})
+    assert promote(SOFTMAX).version == 1
+    aliases, versions = registered()
+    assert aliases == {"champion": 1}
+    assert "promoted_to_champion" in versions[1].tags
+    assert "promoted to champion" in versions[1].description

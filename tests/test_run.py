@@ -93,6 +93,31 @@ def test_more_seeds_are_trained_beside_and_the_export_stays_that_of_the_first(
     assert not any("training on" in step or "exporting" in step for step in caplog.messages)
 
 
+@pytest.mark.parametrize("damaged", ["manifest.json", "model.onnx", "the Keras model"])
+def test_what_is_damaged_of_a_run_or_its_export_is_named_and_made_anew(
+    place: tuple[Path, Comparison], caplog, damaged: str
+) -> None:
+    folder, _ = place
+    export = folder / "exports/digits/softmax"
+    before = read_manifest(export)
+    if damaged == "the Keras model":
+        with tracking.open_client() as client:
+            logged = client.search_logged_models(
+                [client.get_run(before.metadata.run_id).info.experiment_id],
+                f"source_run_id = '{before.metadata.run_id}' AND name = 'keras'",
+            )
+        (Path(logged[0].artifact_location.removeprefix("file://")) / "data/model.keras").write_bytes(b"")
+        (export / "model.onnx").write_bytes(b"")
+    else:
+        (export / damaged).write_bytes(b"")
+    caplog.clear()
+    run(MODELS[:1], "digits", settings=SETTINGS)
+    assert any("is written anew" in step for step in caplog.messages)
+    after = read_manifest(export)
+    assert zoo.load(export).metadata.test_accuracy == before.metadata.test_accuracy
+    assert (after.metadata.run_id == before.metadata.run_id) == (damaged != "the Keras model")
+
+
 def test_an_app_loads_the_export_and_answers(place: tuple[Path, Comparison], capsys) -> None:
     folder, _ = place
     samples = json.loads((folder / "exports/digits/lenet5/samples/samples.json").read_text(encoding="utf-8"))

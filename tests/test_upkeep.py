@@ -6,11 +6,12 @@ import os
 import shutil
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
+import pipelines.maintenance.gc
 from pipelines import tracking
 from pipelines.cli import main
 from pipelines.core.provenance.plan import load_data, make_plan
@@ -90,6 +91,39 @@ def test_gc_leaves_the_checkpoint_of_a_run_in_another_store_to_be_resumed_from(f
     (kept,) = gc(yes=True).kept
     assert (kept.run, kept.reason) == (run, "this store has no such run, it was written 0 days ago")
     assert checkpoint.exists(run)
+
+
+@pytest.mark.parametrize("moment", ["before it is listed", "after it was listed"])
+@pytest.mark.parametrize("resumed", ["is at work", "has ended"])
+def test_gc_leaves_the_checkpoint_of_a_run_that_is_resumed_at_that_moment(folder, monkeypatch, moment, resumed):
+    run = a_run("KILLED", saved=True)
+    long_ago = time.time() - 40 * 86400
+    os.utime(checkpoint.FOLDER / run / checkpoint.FILE, (long_ago, long_ago))
+    with ExitStack() as training:
+
+        def resume():
+            training.enter_context(tracking.outbox_of(run, resumed=True))
+            tracking.reopen(run)
+            checkpoint.save(checkpoint.Checkpoint(8, "float32", (), None), run)
+            if resumed == "has ended":
+                tracking.finish(run, "KILLED")
+                training.close()
+
+        if moment == "before it is listed":
+            resume()
+        else:  # gc has looked at all, and is about to remove
+            listed = pipelines.maintenance.gc._found
+
+            def then_resume(*arguments):
+                found = list(listed(*arguments))
+                resume()
+                return found
+
+            monkeypatch.setattr(pipelines.maintenance.gc, "_found", then_resume)
+        found = gc(yes=True)
+        assert run not in {each.run for each in found.leftovers}
+        assert checkpoint.load(run).epoch == 8
+        assert (tracking.OUTBOX_FOLDER / run).exists() == (resumed == "is at work")
 
 
 @pytest.mark.slow  # two processes of MLflow; one is in the test above

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from pipelines.cli.console import any_encoding, show_error
 from pipelines.cli.log import log_to_terminal
@@ -48,6 +49,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         with log_to_terminal():
             options = parser.parse_args(arguments)
+            _restore_exports(sys.argv[1:] if arguments is None else arguments)
             options.command.call(options)
     except ZooError as error:
         show_error(error)
@@ -68,3 +70,13 @@ def _run(arguments: Sequence[str] | None) -> int:
         show_error(str(interrupt) or "interrupted")
         return 130
     return 0
+
+
+def _restore_exports(arguments: Sequence[str]) -> None:
+    """Put back what an interrupted command moved aside, among all exports and where an argument names one."""
+    from pipelines.core.support.atomic import restore, restore_all
+
+    roots = {os.environ.get("ZOO_EXPORTS") or "exports", *(each.rpartition("=")[2] for each in arguments)}
+    for path in map(Path, roots):
+        restore(path)
+        restore_all(path)

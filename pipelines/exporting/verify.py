@@ -30,7 +30,7 @@ from pipelines.exporting.checks import (
 from zoo.contract import MODEL_FILE, Metadata, read_manifest
 from zoo.data import DataSet, Split
 from zoo.runtime import load as load_classifier
-from zoo.runtime.loading import find_export
+from zoo.runtime.loading import find_export, whole
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,10 @@ def verify_and_keep(
     path: str | os.PathLike[str], *, data: str | Located | DataSet | None = None, corrupted: bool = True
 ) -> tuple[Verification, Tested | None]:
     """As `verify`, and what the float32 file answered, for those who have more to compare it with."""
-    found = find_export(path)
+    return whole(lambda: _verify(find_export(path), data, corrupted), path)
+
+
+def _verify(found: Path, data: str | Located | DataSet | None, corrupted: bool) -> tuple[Verification, Tested | None]:
     classifier = load_classifier(found, provider="cpu")
     file = found / MODEL_FILE if found.is_dir() else found
     model = onnx.load(file, load_external_data=False)

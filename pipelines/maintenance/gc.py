@@ -1,24 +1,35 @@
-"""`zoo gc`: what nobody needs any more: listed first, and removed only on request."""
+"""`zoo gc`: what nobody needs any more: listed first, and removed only on request.
+
+What was listed may be in use by the time that it is removed: it is looked at again, while nobody can begin to use it.
+"""
 
 from __future__ import annotations
 
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipelines import tracking
+from pipelines.core.support.atomic import PARTIAL, leftovers, restore_all, untouched
+from pipelines.core.support.durable import make_folder
 from pipelines.core.support.locks import FileLock, Locked
 from pipelines.training import checkpoint
 from zoo.errors import TrackingError
 
 OLD = 30.0  # days that a run may wait to be resumed
+IN_USE = 3600.0  # seconds for which a partial file may have a writer on another machine, whose lock isn't seen here
 
 
 @dataclass(frozen=True)
 class Leftover:
-    """Folders of one run. kind: deleted run, checkpoint or outbox. size: bytes. reason: why they may go, or stay."""
+    """What one run, or one interrupted command, has left.
+
+    kind: deleted run, checkpoint, outbox or partial. run: its id, "" for a partial. folders: or files. size: bytes.
+    reason: why they may go, or stay.
+    """
 
     kind: str
     run: str
@@ -41,25 +52,73 @@ class Collected:
         return sum(each.size for each in self.leftovers)
 
 
-def gc(*, yes: bool = False, days: float = OLD) -> Collected:
-    """Find artifacts and models of deleted runs, checkpoints that nobody will resume from, and empty outboxes.
+def gc(*, yes: bool = False, days: float = OLD, exports: Path = Path("exports")) -> Collected:
+    """Find what deleted runs left, checkpoints that nobody will resume from, empty outboxes, and partial files.
 
     yes: remove them, too. days: a checkpoint of an unfinished run is old after so many, and that of a run of which this
-    store doesn't know. Nothing is removed but folders below that of the store, and no link is followed; a server's
-    artifacts are its own to see to. Raises TrackingError where the store is away.
+    store doesn't know. exports: the folder of exports, where interrupted commands may have left hidden folders and
+    partial files; what one of them moved aside is put back. Nothing is removed but folders below that of the store and
+    these, no link is followed, and nothing that a training or a command uses at that moment; a server's artifacts are
+    its own to see to. Raises TrackingError where the store is away.
     """
     tracking.existing_store()
     tracking.check_store()
-    deleted = {run.run_id: run for run in tracking.deleted_runs()}
-    found = [*_of_deleted_runs(deleted), *_checkpoints(set(deleted), days), *_outboxes()]
-    leftovers = tuple(each for each, goes in found if goes)
-    kept = tuple(each for each, goes in found if not goes)
+    restore_all(exports)
+    found = list(_found(days, exports))
+    going, kept = ([each for each, goes in found if goes is wanted] for wanted in (True, False))
     if yes:
-        for each in leftovers:
-            for folder in each.folders:
-                _remove(folder)
-        tracking.forget([deleted[each.run] for each in leftovers if each.kind == "deleted run"])
-    return Collected(yes, leftovers, kept)
+        removed = [each for each in going if _remove(each, days)]
+        kept += [replace(each, reason="it is in use now") for each in going if each not in removed]
+        going = removed
+        deleted = {run.run_id: run for run in tracking.deleted_runs()}
+        tracking.forget([deleted[each.run] for each in removed if each.run in deleted and each.kind == "deleted run"])
+    return Collected(yes, tuple(going), tuple(kept))
+
+
+def _found(days: float, exports: Path) -> Iterator[tuple[Leftover, bool]]:
+    """All that was left behind, and whether it may go."""
+    deleted = {run.run_id: run for run in tracking.deleted_runs()}
+    yield from _of_deleted_runs(deleted)
+    yield from _checkpoints(set(deleted), days)
+    yield from _outboxes()
+    yield from _partials(exports)
+
+
+def _remove(leftover: Leftover, days: float) -> bool:
+    """Remove it if it may still go, while its run can't be resumed and its folder not be written. Whether it could."""
+    with _unused(leftover) as unused:
+        if not unused or (leftover.kind == "checkpoint" and not _goes(leftover, days)):
+            return False
+        for path in leftover.folders:
+            _remove_path(path)
+        return True
+
+
+def _goes(leftover: Leftover, days: float) -> bool:
+    """Whether a checkpoint is still one to remove: its run may have been resumed, and ended again."""
+    deleted = {run.run_id for run in tracking.deleted_runs()}
+    return any(each.run == leftover.run and goes for each, goes in _checkpoints(deleted, days))
+
+
+@contextmanager
+def _unused(leftover: Leftover) -> Iterator[bool]:
+    """Whether no training and no command uses it; then none begins to until the block ends."""
+    if leftover.kind == "partial":
+        with untouched(_written_by(leftover.folders[0])) as unused:
+            yield unused
+        return
+    outbox = (tracking.OUTBOX_FOLDER / leftover.run).absolute()
+    new = not outbox.exists()
+    make_folder(outbox)
+    try:
+        lock = FileLock(outbox / "lock")  # whoever trains the run holds it, and whoever resumes it asks for it first
+    except Locked:
+        yield False
+        return
+    with lock:
+        yield True
+        if new:
+            shutil.rmtree(outbox, ignore_errors=True)
 
 
 def _of_deleted_runs(deleted: dict[str, tracking.DeletedRun]) -> Iterator[tuple[Leftover, bool]]:
@@ -110,19 +169,48 @@ def _outboxes() -> Iterator[tuple[Leftover, bool]]:
         yield Leftover("outbox", folder.name, (folder,), _size(folder), reason), not waiting
 
 
+def _partials(exports: Path) -> Iterator[tuple[Leftover, bool]]:
+    """What commands that were killed have left unfinished, in the folder of exports and beside the store."""
+    roots = [exports.absolute(), *exports.absolute().glob("*/")]
+    hidden = [each for root in roots for _, each in leftovers(root)]
+    beside = [checkpoint.FOLDER.absolute().parent, *checkpoint.FOLDER.absolute().glob("*/")]
+    files = [file for root in (*roots, *beside) for file in sorted(root.glob("*")) if PARTIAL.fullmatch(file.name)]
+    for path in (*hidden, *files):
+        with suppress(OSError):  # its writer came to its end just now, or it is somebody else's
+            if time.time() - path.lstat().st_mtime > IN_USE and _is_unused(path):
+                yield Leftover("partial", "", (path,), _size(path), f"{path.name}: its command was interrupted"), True
+
+
+def _is_unused(partial: Path) -> bool:
+    with untouched(_written_by(partial)) as unused:
+        return unused
+
+
+def _written_by(partial: Path) -> Path:
+    """The file or the folder that a partial one was to become."""
+    return next(
+        (goal for goal, hidden in leftovers(partial.parent) if hidden == partial),
+        partial.with_name(partial.name.partition(".partial-")[0]),
+    )
+
+
 def _is_inside(folder: Path, root: Path) -> bool:
     """Whether a folder itself, and no link, lies below another, wherever links on the way to it lead."""
     return folder.is_dir() and not folder.is_symlink() and root.resolve() in folder.resolve().parents
 
 
-def _size(folder: Path) -> int:
-    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+def _size(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(each.lstat().st_size for each in files if not each.is_dir())
 
 
-def _remove(folder: Path) -> None:
+def _remove_path(path: Path) -> None:
     try:
-        shutil.rmtree(folder)  # it removes links, and not where they lead
+        if path.is_file() or path.is_symlink():
+            path.unlink()
+        else:
+            shutil.rmtree(path)  # it removes links, and not where they lead
     except FileNotFoundError:
         pass
     except OSError as error:
-        raise TrackingError(f"{error.filename or folder} can't be removed ({error.strerror})") from None
+        raise TrackingError(f"{error.filename or path} can't be removed ({error.strerror})") from None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.core.metrics.seed_spread import Spread, by_seed, spread_of
 from zoo.contract import CARD_FILE, FLOAT32, MANIFEST_FILE, MODEL_FILE, MODEL_FILES, Manifest, read_manifest
+from zoo.errors import ExportError
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,22 @@ class Shipped:
         return spread_of(self.seeds)
 
 
-def read_shipped(exports: Path) -> tuple[Shipped, ...]:
-    """All exports below a folder, DATA SET/MODEL, in the order of these names. ExportError for a damaged manifest."""
-    folders = sorted(path.parent for path in exports.glob(f"*/*/{MANIFEST_FILE}"))
-    return tuple(_shipped(folder, read_manifest(folder)) for folder in folders)
+def read_shipped(
+    exports: Path, *, on_damaged: Callable[[Path, ExportError], None] | None = None
+) -> tuple[Shipped, ...]:
+    """All exports below a folder, DATA SET/MODEL, in the order of these names.
+
+    on_damaged: is given each folder whose manifest is damaged, and why; without it, that ExportError is raised.
+    """
+    found = []
+    for folder in sorted(path.parent for path in exports.glob(f"*/*/{MANIFEST_FILE}")):
+        try:
+            found.append(_shipped(folder, read_manifest(folder)))
+        except ExportError as error:
+            if on_damaged is None:
+                raise
+            on_damaged(folder, error)
+    return tuple(found)
 
 
 def _shipped(folder: Path, manifest: Manifest) -> Shipped:

@@ -12,6 +12,7 @@ from typing import get_args
 from urllib.parse import quote
 
 from pipelines.core.provenance.plan import LEARNED_AS_THEY_ARE
+from pipelines.core.support.durable import sync_all, sync_tree
 from pipelines.core.support.markdown import filled, plain, points, row, table
 from pipelines.evaluation.comparison.candidates import CHART_FILE
 from pipelines.publishing.catalog import Quantized, Shipped, read_shipped
@@ -51,9 +52,11 @@ def gallery(exports: Path = Path("exports")) -> Gallery:
         with tempfile.TemporaryDirectory(prefix=".gallery.", dir=exports) as temporary:
             ready = Path(temporary)
             (ready / PAGE_FILE).write_text(_draw_page(ready, by_data_set), encoding="utf-8")
+            sync_tree(ready)
             for number, chart in enumerate(charts.values()):
                 (ready / f"{number}.png").replace(chart)
             (ready / PAGE_FILE).replace(exports / PAGE_FILE)
+            sync_all([*(chart.parent for chart in charts.values()), exports])
     except OSError as error:
         raise ExportError(f"{exports} can't be written ({error.strerror}): name another folder by --exports") from None
     return Gallery(exports / PAGE_FILE, tuple(charts.values()), sum(map(len, by_data_set.values())))

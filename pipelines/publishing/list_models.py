@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from zoo.contract import INT8
 from zoo.errors import QueryError, unknown
 from zoo.models import definitions, pretrained_definitions
 from zoo.models.registry import Family
+
+logger = logging.getLogger("zoo.publishing")
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,12 @@ def list_models(
 
     sort: one of FIELDS; qualities from high to low, costs from low to high, blanks last. family, data: only those.
     where: conditions that all must hold, such as "parameters<100k" or "accuracy>=93%"; a blank fulfills none.
-    Raises QueryError for a field, family, data set or condition that there isn't, ExportError for a damaged manifest.
+    A damaged export is left out, and named in a warning of the logger `zoo.publishing`.
+    Raises QueryError for a field, family, data set or condition that there isn't.
     """
-    rows = _all_rows(read_shipped(exports))
+    rows = _all_rows(
+        read_shipped(exports, on_damaged=lambda folder, error: logger.warning("%s is left out: %s", folder, error))
+    )
     if family is not None:
         if family not in get_args(Family):
             raise QueryError(unknown("family", family, get_args(Family)))

@@ -148,7 +148,10 @@ def promote(
         if refused.refusal:
             return refused
         digest = sha256(folder / MODEL_FILE)
+        promoted = {f"promoted_to_{alias}": datetime.now(UTC).isoformat(timespec="seconds")}
         if before is not None and before.tags.get("sha256") == digest:  # it holds the alias already
+            if not promoted.keys() <= before.tags.keys():  # and was interrupted before it said so
+                tracking.log_promotion(before, alias, promoted, _description(metadata, gates, alias))
             return replace(refused, version=number)
         logger.info("registering")
         run_id, model_id = tracking.adopt(folder, manifest)
@@ -161,11 +164,11 @@ def promote(
             "largest_difference": f"{metadata.parity['largest_difference']:.3g}",
             "latency_ms": f"{latency:.4g}",
             "size": str(size),
-            f"promoted_to_{alias}": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        description = _description(metadata, alias, before, gates)
+        description = _description(metadata, gates)
         version = tracking.register(registered, metadata.data_set, model_id, run_id, tags, description)
         tracking.move_alias(version, alias, before)
+        tracking.log_promotion(version, alias, promoted, _description(metadata, gates, alias, before))
         return Promotion(refused.model, registered, alias, number, version.number, gates)
 
 
@@ -273,13 +276,10 @@ def _same_test(new: Metadata, old: Metadata, data: str | Located | None) -> tupl
     return ((test, others.test) if same else None), others.digest == old.data_digest
 
 
-def _description(metadata: Metadata, alias: str, before: Version | None, gates: tuple[Gate, ...]) -> str:
-    """The gates in Markdown, as the page of the version shows them."""
+def _description(metadata: Metadata, gates: tuple[Gate, ...], alias: str = "", before: Version | None = None) -> str:
+    """The gates in Markdown, as the page of the version shows them. alias: that names it by now, if one does."""
     model = tracking.shown(f"{metadata.data_set}/{metadata.model}")
     rows = (row([gate.name, tracking.shown(gate.found), tracking.shown(gate.wanted)]) for gate in gates)
+    promoted = f", promoted to {alias}" if alias else ""
     instead = f" instead of version {before.number}" if before else ""
-    return (
-        f"{model}, promoted to {alias}{instead}: all gates were passed.\n\n"
-        + table(["gate", "found", "wanted"], rows)
-        + "\n"
-    )
+    return f"{model}{promoted}{instead}: all gates were passed.\n\n" + table(["gate", "found", "wanted"], rows) + "\n"

@@ -29,12 +29,13 @@ def verify_all(exports: Path = Path("exports"), *, data: str | Located | None = 
     Raises ExportError where there is no export, and, when all were tried, VerificationError with a line for each that
     failed, and for the first line of the page that no export has.
     """
-    shipped = read_shipped(exports)
-    if not shipped:
+    wrong: list[str] = []
+    shipped = read_shipped(exports, on_damaged=lambda _, error: wrong.append(str(error)))
+    if not shipped and not wrong:
         raise ExportError(f"no export is in {exports}: `zoo run MODEL --data DATA` makes one, --exports names a folder")
     page = exports / PAGE_FILE
     lines = page.read_text(encoding="utf-8", errors="replace").splitlines() if page.is_file() else None
-    verifications, wrong = [], []
+    verifications = []
     for export in shipped:
         logger.info("%s: verifying", export.name)
         try:

@@ -13,6 +13,7 @@ from pipelines.tracking.models.registry import (
     check_alias,
     find_holder,
     find_version,
+    log_promotion,
     move_alias,
     move_alias_back,
     register,
@@ -20,6 +21,7 @@ from pipelines.tracking.models.registry import (
     registered_name,
 )
 from pipelines.tracking.outbox.sender import last_seen, outbox_of, send_all, unsent
+from pipelines.tracking.runs.damage import DamagedRunError, left_out
 from pipelines.tracking.runs.deletion import DeletedRun, artifacts_folder, deleted_runs, forget, statuses
 from pipelines.tracking.runs.environments import environment_of
 from pipelines.tracking.runs.lifecycle import end_at, finish, reopen, start_run
@@ -31,8 +33,10 @@ from pipelines.tracking.runs.reading import (
     accuracies_by_seed,
     fetch_folder,
     find_finished,
+    find_interrupted,
     find_maker,
     find_run,
+    is_trained_on,
     labels_of,
     latest_by_model,
     load_run,
@@ -59,6 +63,7 @@ __all__ = [
     "OUTBOX_FOLDER",
     "RUN_ID",
     "SMALL",
+    "DamagedRunError",
     "DeletedRun",
     "TrackedRun",
     "Version",
@@ -74,15 +79,18 @@ __all__ = [
     "fetch_folder",
     "find_finished",
     "find_holder",
+    "find_interrupted",
     "find_maker",
     "find_run",
     "find_training",
     "find_version",
     "finish",
     "forget",
+    "is_trained_on",
     "labels_of",
     "last_seen",
     "latest_by_model",
+    "left_out",
     "load_keras_model",
     "load_run",
     "log_epoch",
@@ -90,6 +98,7 @@ __all__ = [
     "log_folder",
     "log_keras_model",
     "log_metrics",
+    "log_promotion",
     "log_seeds",
     "log_tags",
     "log_training",

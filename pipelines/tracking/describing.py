@@ -68,9 +68,9 @@ def run_name(plan: Plan) -> str:
 
 
 def update_description(client: Any, run_id: str) -> None:
-    """Let a run's description say what the store knows of the run by now. One that isn't ours is left as it is."""
+    """Let a run's description say what the store knows of the run by now. One that isn't ours, or lacks tags, stays."""
     found = client.get_run(run_id)
-    if "fingerprint" in found.data.tags:
+    if {"fingerprint", "model", "data_set"} <= found.data.tags.keys():
         before = found.data.tags.get(NOTE, "")
         now = _around(before, describe_run(found))
         if now != before:

@@ -15,7 +15,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit, urlunsplit
+from urllib.request import url2pathname
 
+from pipelines.core.support.durable import make_folder, sync, sync_all
 from pipelines.tracking.schema import check_schema
 from zoo.errors import MissingExtraError, TrackingError
 
@@ -185,11 +187,12 @@ def _create(uri: str) -> None:
     if path is None or os.path.exists(path):  # noqa: PTH110 (it never raises)
         return
     with suppress(OSError):  # a folder that can't be written is reported when the database is asked for
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with tempfile.TemporaryDirectory(prefix=".new-store-", dir=path.parent) as folder:
             new = Path(folder) / path.name
             import_mlflow().MlflowClient(tracking_uri=f"sqlite:///{new}").search_experiments(max_results=1)
             path.hardlink_to(new)  # fails where another training was faster, whose database is as good
+            sync(path.parent)
 
 
 def _check_writable(uri: str) -> None:
@@ -206,6 +209,36 @@ def _check_writable(uri: str) -> None:
         reason = error.strerror if isinstance(error, OSError) else error
         advice = "close what holds it" if "locked" in str(error) else "choose another by MLFLOW_TRACKING_URI"
         raise TrackingError(f"the tracking store {path} can't be written ({reason}): {advice}") from None
+
+
+def local_folder(location: str) -> Path | None:
+    """The folder that a place of artifacts is, as the store names it; None for one that isn't on this machine."""
+    parts = urlsplit(location)
+    if parts.scheme not in ("", "file") or parts.netloc not in ("", "localhost"):
+        return None
+    return Path(url2pathname(parts.path) if parts.scheme else location)
+
+
+def sync_artifacts(location: str, files: Path, below: str | None = None) -> None:
+    """Sync what was logged of a folder; a server sees to its own. MLflow copies, and leaves the rest to the system.
+
+    location: of the artifacts of a run or a model. below: where in it the files went.
+    """
+    root = local_folder(location)
+    if root is None:
+        return
+    goal = root / (below or "")
+    logged = [goal / path.relative_to(files) for path in files.rglob("*")]
+    # Up to the folder that holds those of all runs: the names on the way may be as new.
+    above = [each for each in goal.parents if each.is_relative_to(root.parent.parent)]
+    sync_all([*sorted(logged, reverse=True), goal, *above])
+
+
+def sync_database() -> None:
+    """Sync the names beside a SQLite store: a commit counts once its journal is gone, which SQLite itself leaves."""
+    path = database_file(store_uri())
+    if path is not None:
+        sync(path.parent)
 
 
 def checked_run_id(run: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import zipfile
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.core.support.atomic import atomic_file
+from pipelines.core.support.durable import make_folder
 from zoo.errors import TrackingError
 
 FOLDER = Path("mlruns") / "checkpoints"
@@ -70,11 +70,9 @@ def save(checkpoint: Checkpoint, run_id: str) -> None:
         "known": np.frombuffer(json.dumps(known).encode(), np.uint8),
     }
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with atomic_file(folder / FILE) as partial, partial.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
-            file.flush()
-            os.fsync(file.fileno())  # or a power cut could leave the name without the content
     except OSError as error:
         raise TrackingError(f"the checkpoint {folder / FILE} can't be written ({error.strerror})") from None
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from zoo.contract import (
     ACTIVATION_MAP,
@@ -24,6 +27,10 @@ from zoo.runtime.classifier import Classifier
 from zoo.runtime.providers import open_session
 from zoo.runtime.self_contained import check_self_contained
 
+T = TypeVar("T")
+
+# Seconds before an export that was replaced while it was read is read again: a swap takes milliseconds.
+PAUSES = (0.0, 0.0, 0.01, 0.05, 0.2, 0.5)
 ADDRESSES = ("models", "runs")  # what a model's address in a tracking store begins with, before :/
 RESOLVERS = "zoo.resolvers"  # the entry points by that name take an address, and give the path of a file
 
@@ -50,7 +57,10 @@ def load(
     """
     if precision not in MODEL_FILES:
         raise ExportError(unknown("precision", precision, MODEL_FILES))
-    found = find_export(path_or_name)
+    return whole(lambda: _load(find_export(path_or_name), provider, threads, precision), path_or_name)
+
+
+def _load(found: Path, provider: str, threads: int | None, precision: str) -> Classifier:
     manifest = read_manifest(found) if found.is_dir() else None
     file = _file_of(found, manifest, precision) if manifest else found
     check_self_contained(file)
@@ -62,6 +72,51 @@ def load(
     if manifest:
         _check_described(classifier, manifest, found)
     return classifier
+
+
+def whole(read: Callable[[], T], path_or_name: str | os.PathLike[str]) -> T:
+    """What `read` gives of an export that a command may replace meanwhile: once more where that made it fail.
+
+    Between the reading of a manifest and of the file that it names there may be another export in the folder. Raises
+    what `read` raises of an export that stays as it is.
+    """
+    for pause in PAUSES:
+        before = _state(path_or_name)
+        try:
+            return read()
+        except (ExportError, OSError):
+            if _state(path_or_name) == before and not _is_moving(path_or_name):
+                raise
+            time.sleep(pause)
+    return read()
+
+
+def _places(path_or_name: str | os.PathLike[str]) -> tuple[Path, Path]:
+    """Where an export may lie: as it is named, and in the folder of exports."""
+    return Path(path_or_name), Path(os.environ.get("ZOO_EXPORTS") or "exports") / path_or_name
+
+
+def _state(path_or_name: str | os.PathLike[str]) -> list[tuple[int, ...] | None]:
+    """What differs when an export was replaced."""
+    found: list[tuple[int, ...] | None] = []
+    for place in _places(path_or_name):
+        try:
+            status = (place / MANIFEST_FILE).stat()
+            found.append((status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size))
+        except (OSError, ValueError):
+            found.append(None)
+    return found
+
+
+def _is_moving(path_or_name: str | os.PathLike[str]) -> bool:
+    """Whether the export is moved aside just now, by a command that puts another one there where nothing is faster."""
+    try:
+        return any(
+            not place.exists() and any(place.parent.glob(f".{glob.escape(place.name)}.*/old"))
+            for place in _places(path_or_name)
+        )
+    except (OSError, ValueError):
+        return False
 
 
 def _file_of(folder: Path, manifest: Manifest, precision: str) -> Path:

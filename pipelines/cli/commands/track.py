@@ -230,7 +230,7 @@ def synced_table(synced: tuple[Synced, ...]) -> Table | str:
 
 @command(
     "gc",
-    "list what deleted and finished runs have left behind, and remove it with --yes",
+    "list what deleted, finished and interrupted runs and commands have left behind, and remove it with --yes",
     argument("--yes", action="store_true", help="remove what is listed"),
     argument(
         "--days",
@@ -239,13 +239,14 @@ def synced_table(synced: tuple[Synced, ...]) -> Table | str:
         metavar="N",
         help="days that a run may wait to be resumed (default: 30)",
     ),
+    arguments.EXPORTS,
     group="track",
 )
 def gc(options: argparse.Namespace) -> None:
     """Removes nothing unasked."""
     from pipelines.maintenance.gc import gc
 
-    show(gc(yes=options.yes, days=options.days), options.json, collected_table)
+    show(gc(yes=options.yes, days=options.days, exports=options.exports), options.json, collected_table)
 
 
 def collected_table(collected: Collected) -> Table | str:

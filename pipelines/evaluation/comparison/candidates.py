@@ -73,20 +73,20 @@ def run_of(candidate: Candidate) -> TrackedRun | None:
 
 def _meant(name: str | os.PathLike[str], into: Path) -> Iterator[Candidate]:
     if isinstance(name, str) and is_run(name):
-        runs = tracking.latest_by_model(name) if _is_experiment(name) else (name,)
-        yield from (_of_run(tracking.load_run(run), into) for run in runs)
+        runs = tracking.latest_by_model(name) if _is_experiment(name) else (tracking.load_run(name),)
+        yield from (_of_run(run, into) for run in runs)
         return
     try:
         yield _of_export(find_export(name))
     except ExportError as error:
         if not isinstance(name, str) or not _is_experiment(name):
             raise error from None
-        yield from (_of_run(tracking.load_run(run), into) for run in tracking.latest_by_model(name))
+        yield from (_of_run(run, into) for run in tracking.latest_by_model(name))
 
 
 def _is_experiment(name: str) -> bool:
     """Whether the store has an experiment of that name. A path is none; a store that isn't there has none."""
-    return "/" not in name and os.sep not in name and _is_store() and bool(tracking.latest_by_model(name))
+    return "/" not in name and os.sep not in name and _is_store() and tracking.is_trained_on(name)
 
 
 def _is_store() -> bool:

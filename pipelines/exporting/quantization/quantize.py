@@ -14,7 +14,7 @@ import onnx
 
 from pipelines import tracking
 from pipelines.core.provenance.reading import Located, find_data_set
-from pipelines.core.support.atomic import atomic_folder
+from pipelines.core.support.atomic import atomic_folder, restore
 from pipelines.evaluation.predictions import answers_of
 from pipelines.exporting.quantization.card_section import with_precisions
 from pipelines.exporting.quantization.files import QuantizedFile, metrics_of, write_and_measure
@@ -90,21 +90,16 @@ def quantize(
     if not 0 <= margin <= 100:
         raise ExportError(f"the margin is in points of accuracy, 0 to 100, not {margin:g}")
     folder = _folder(export)
-    manifest = read_manifest(folder)
-    file = check_file(folder, manifest, MODEL_FILE)
-    model = only_answers(onnx.load(file, load_external_data=False))
-    _check_can_be_quantized(model, manifest.metadata, file)
-    data_set = find_data_set(manifest.metadata, data)
-    if data_set is None:
-        raise DataError(
-            f"{manifest.metadata.data_set!r} is no known data set, and {folder} is calibrated on its images: "
-            "name its folder by --data"
-        )
-    makers = {
-        INT8: lambda: quantize_to_int8(model, data_set, manifest.metadata, margin, calibration),
-        FLOAT16: lambda: QuantizedModel(to_float16(model), {}, {}),
-    }
-    with atomic_folder(folder) as new:
+    with atomic_folder(folder) as new:  # from here on nobody else changes what is copied
+        manifest = read_manifest(folder)
+        file = check_file(folder, manifest, MODEL_FILE)
+        model = only_answers(onnx.load(file, load_external_data=False))
+        _check_can_be_quantized(model, manifest.metadata, file)
+        data_set = _images_of(manifest.metadata, data, folder)
+        makers = {
+            INT8: lambda: quantize_to_int8(model, data_set, manifest.metadata, margin, calibration),
+            FLOAT16: lambda: QuantizedModel(to_float16(model), {}, {}),
+        }
         shutil.copytree(folder, new, dirs_exist_ok=True)
         expected = answers_of(load_classifier(file, provider="cpu"), data_set.test.inputs)
         files = []
@@ -135,7 +130,18 @@ def _log(quantized: Quantized) -> str:
     return f"logged to run {run}"
 
 
+def _images_of(metadata: Metadata, data: str | DataSet | None, folder: Path) -> DataSet:
+    found = find_data_set(metadata, data)
+    if found is None:
+        raise DataError(
+            f"{metadata.data_set!r} is no known data set, and {folder} is calibrated on its images: "
+            "name its folder by --data"
+        )
+    return found
+
+
 def _folder(export: str | os.PathLike[str]) -> Path:
+    restore(Path(export))
     found = find_export(export)
     if found.is_dir():
         return found

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipelines.tracking.outbox.delivery import ready_models
 from pipelines.tracking.outbox.sender import unsent
+from pipelines.tracking.runs.damage import DamagedRunError
 from pipelines.tracking.store import import_mlflow, open_client, store_uri
 from zoo.errors import TrackingError
 
@@ -37,7 +38,7 @@ def load_keras_model(run_id: str) -> Any:
         try:
             return keras.saving.load_model(Path(folder) / "data" / "model.keras", compile=False)
         except Exception as error:  # Keras, ZIP and HDF5 fail in types of their own
-            raise TrackingError(f"the Keras model of run {run_id} is damaged ({error}): train it anew") from error
+            raise DamagedRunError(f"the Keras model of run {run_id} is damaged ({error}): train it anew") from error
 
 
 KERAS_MODEL, ONNX_MODEL = "keras", "onnx"  # runs:/RUN/keras and runs:/RUN/onnx

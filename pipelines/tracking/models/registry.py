@@ -2,19 +2,22 @@
 
 The history of an alias is kept in a tag of the registered model, the versions that held it in their order, so that a
 demotion finds the one before. Writing is in an order that leaves nothing half done: a new version is whole before an
-alias names it, and a promotion or a demotion that was interrupted can be done again.
+alias names it, what says that it was promoted is written when it is, and a promotion or a demotion that was interrupted
+can be done again.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.core.support.locks import FileLock
 from pipelines.tracking.describing import shown
-from pipelines.tracking.store import open_client, store_uri, without_secrets
+from pipelines.tracking.store import database_file, open_client, store_uri, without_secrets
 from zoo.errors import TrackingError, printable
 
 HISTORY_TAG = "history_of_{alias}"  # numbers of versions, the latest last
@@ -122,7 +125,7 @@ def register(
 
 def move_alias(version: Version, alias: str, before: Version | None) -> None:
     """Let an alias name that version, and write that down. Raises TrackingError where it isn't held by `before`."""
-    with open_client() as client:
+    with _one_at_a_time(), open_client() as client:
         _check_held(client, version.name, alias, before)
         history = _history(client, version.name, alias)
         if before is not None and history[-1:] != [before.number]:  # moved by somebody else
@@ -131,6 +134,16 @@ def move_alias(version: Version, alias: str, before: Version | None) -> None:
             history.append(version.number)
         client.set_registered_model_alias(version.name, alias, str(version.number))
         _write_history(client, version.name, alias, history)
+        _check_held(client, version.name, alias, version)  # a server has no lock: another promotion may have come last
+
+
+def log_promotion(version: Version, alias: str, tags: Mapping[str, str], description: str) -> None:
+    """Write down that an alias names that version. Raises TrackingError where it doesn't."""
+    with open_client() as client:
+        _check_held(client, version.name, alias, version)
+        for key, value in tags.items():
+            client.set_model_version_tag(version.name, str(version.number), key, value)
+        client.update_model_version(version.name, str(version.number), description)
 
 
 def move_alias_back(name: str, alias: str) -> tuple[Version, Version]:
@@ -138,7 +151,7 @@ def move_alias_back(name: str, alias: str) -> tuple[Version, Version]:
 
     Raises TrackingError where none holds it, or none did before.
     """
-    with open_client() as client:
+    with _one_at_a_time(), open_client() as client:
         model = _model(client, name)
         number = _held(model, alias)
         if number is None:
@@ -153,6 +166,20 @@ def move_alias_back(name: str, alias: str) -> tuple[Version, Version]:
         _write_history(client, name, alias, history)  # first: interrupted here, it is done again, and leads no further
         client.set_registered_model_alias(name, alias, str(history[-1]))
         return held, _version(client.get_model_version(name, str(history[-1])))
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Nobody else moves an alias of a SQLite store until the block ends."""
+    path = database_file(store_uri())
+    if path is None:
+        yield
+        return
+    with FileLock(path.with_name(f"{path.name}.aliases"), wait=True) as lock:
+        try:
+            yield
+        finally:
+            lock.path.unlink(missing_ok=True)
 
 
 def _held(model: Any, alias: str) -> int | None:

@@ -12,6 +12,7 @@ from threading import Lock
 from typing import Any, TypeAlias
 
 from pipelines.core.support.atomic import atomic_file
+from pipelines.core.support.durable import make_folder, sync, sync_all, sync_tree
 from pipelines.core.support.locks import FileLock, Locked
 from zoo.errors import TrackingError
 
@@ -44,12 +45,13 @@ class Journal:
     def __init__(self, folder: Path, store: str = "") -> None:
         self.folder, self._path, self._appending, self._writing = folder, folder / JOURNAL_FILE, Lock(), Lock()
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             self._lock = FileLock(folder / LOCK_FILE)
             if store:
                 _write(folder / STORE_FILE, store)
             with self._path.open("ab") as file:  # what was torn was never said to be there
                 file.truncate(self._whole())
+            sync(folder)  # the journal's name
         except Locked as taken:
             raise TrackingError(f"run {folder.name} is being trained by {taken}: two can't write one run") from None
         except OSError as error:
@@ -59,7 +61,7 @@ class Journal:
     def store(self) -> str:
         """Where the run is kept, without user and password."""
         path = self.folder / STORE_FILE
-        return path.read_text(encoding="utf-8") if path.is_file() else ""
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
     def append(self, record: Record, files: Path | None = None) -> None:
         """Add a record, and a copy of the folder that goes with it. On return both are on disk.
@@ -107,6 +109,9 @@ class Journal:
     def close(self) -> None:
         """Let others have it; a journal in which nothing waits is removed."""
         if not self.waiting():
+            # First, and for good: without what is confirmed, its records would be sent again, whose files are gone.
+            self._path.unlink()
+            sync(self.folder)
             shutil.rmtree(self.folder, ignore_errors=True)
         self._lock.release()
 
@@ -155,8 +160,6 @@ def _copy(folder: Path, goal: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     shutil.rmtree(goal, ignore_errors=True)  # of an append that failed: no record leads to it
     shutil.copytree(folder, partial)
-    for path in partial.rglob("*"):
-        if path.is_file():
-            with path.open("rb+") as file:
-                os.fsync(file.fileno())
+    sync_tree(partial)
     partial.rename(goal)
+    sync_all([goal.parent, goal.parent.parent])

@@ -16,7 +16,14 @@ from typing import Any
 
 from pipelines.tracking.outbox import delivery
 from pipelines.tracking.outbox.journal import Journal, Record, waits
-from pipelines.tracking.store import OUTBOX_FOLDER, hide_secrets, open_client, store_uri, without_secrets
+from pipelines.tracking.store import (
+    OUTBOX_FOLDER,
+    hide_secrets,
+    open_client,
+    store_uri,
+    sync_database,
+    without_secrets,
+)
 from zoo.errors import TrackingError
 
 logger = logging.getLogger("zoo.tracking")
@@ -83,6 +90,7 @@ def send(run_id: str, journal: Journal, *, again: bool = True) -> int:
     with open_client() as client, _asked_once():
         for batch in delivery.batches(journal.waiting()):
             delivery.deliver(client, run_id, batch, again=again)
+            sync_database()
             journal.confirm(batch[-1])
             count += len(batch)
     return count
@@ -212,7 +220,11 @@ def _pause(failures: int) -> float:
 
 def last_seen(run: Any) -> float:
     """When a run, as MLflow gives it, last gave a sign of life: seconds since 1970."""
-    return float(max(run.info.start_time / 1000, float(run.data.tags.get(HEARTBEAT_TAG, 0))))
+    try:
+        beaten = float(run.data.tags.get(HEARTBEAT_TAG, 0))
+    except ValueError:  # of that run no more is known than when it began
+        beaten = 0.0
+    return float(max(run.info.start_time / 1000, beaten))
 
 
 def sign_of_life() -> dict[str, str]:

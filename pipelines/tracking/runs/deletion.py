@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import urllib.request
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from pipelines.tracking.schema import run_mlflow
-from pipelines.tracking.store import database_file, import_mlflow, open_client, store_uri
+from pipelines.tracking.store import database_file, import_mlflow, local_folder, open_client, store_uri
 
 AT_ONCE = 1000  # runs that one command forgets: an argument has 128 KiB at most
 
@@ -85,11 +83,8 @@ def forget(runs: Sequence[DeletedRun]) -> None:
 
 def _folder(location: str) -> Path | None:
     """The folder of a run or a model, above its artifacts; None for a place that isn't a folder of this machine."""
-    parts = urlsplit(location)
-    if parts.scheme not in ("", "file") or parts.netloc not in ("", "localhost"):
-        return None
-    path = Path(urllib.request.url2pathname(parts.path) if parts.scheme else location)
-    return path.parent if path.name == "artifacts" else path
+    path = local_folder(location)
+    return path.parent if path is not None and path.name == "artifacts" else path
 
 
 def _model_of(source: str) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pipelines.core.provenance.machine import commit, versions
 from pipelines.core.provenance.plan import PLAN_FILE, Plan
 from pipelines.core.support.process import this_process
+from pipelines.core.support.to_json import to_json
 from pipelines.tracking.describing import run_name, update_description, update_experiment
 from pipelines.tracking.outbox import delivery
 from pipelines.tracking.outbox.journal import Entry
@@ -62,8 +65,11 @@ def start_run(
         run_id = checked_run_id(client.create_run(experiment, run_name=run_name(plan), tags=tags))
         try:
             client.log_batch(run_id, params=[Param(name, str(value)) for name, value in params.items()])
-            client.log_text(run_id, plan.to_json(), PLAN_FILE)
-            client.log_dict(run_id, versions(), "versions.json")
+            with tempfile.TemporaryDirectory() as temporary:
+                folder = Path(temporary)
+                (folder / PLAN_FILE).write_text(plan.to_json(), encoding="utf-8")
+                (folder / "versions.json").write_text(to_json(versions()) + "\n", encoding="utf-8")
+                delivery.deliver(client, run_id, [Entry(delivery.folder(None), 0, folder)], again=False)
             _log_inputs(client, run_id, _inputs(data_set))
             update_description(client, run_id)
         except BaseException:  # or it would count as running for ever

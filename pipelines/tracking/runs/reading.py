@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isnan
 from pathlib import Path
 from typing import Any
 
 from pipelines.core.provenance.plan import PLAN_FILE, Plan, parse_plan
+from pipelines.tracking.runs.damage import DamagedRunError, intact, left_out
 from pipelines.tracking.runs.system_metrics import SYSTEM
 from pipelines.tracking.store import (
     RUN_ID,
@@ -26,6 +27,7 @@ from zoo.errors import RecipeError, TrackingError
 
 # What is measured after each epoch; everything else that a run measures is a metric of the whole run.
 HISTORY = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds")
+NEEDED_TAGS = ("data_set", "data_digest", "commit")
 
 
 @dataclass(frozen=True)
@@ -83,9 +85,9 @@ def find_finished(plan: Plan, fingerprints: Sequence[str]) -> str | None:
     if path is not None and not path.is_file():
         return None
     for fingerprint in fingerprints:
-        for found in search(f"status = 'FINISHED' AND tags.fingerprint = '{fingerprint}'"):
-            if load_run(str(found.info.run_id)).plan == plan:
-                return str(found.info.run_id)
+        found = search(f"status = 'FINISHED' AND tags.fingerprint = '{fingerprint}'")
+        if (run_id := _first_of(plan, found)) is not None:
+            return run_id
     return None
 
 
@@ -106,13 +108,47 @@ def trained_elsewhere(experiment: str, digest: str, data: str) -> str | None:
         return next((place for place in places if place != data), None)
 
 
-def latest_by_model(experiment: str) -> tuple[str, ...]:
-    """The id of each model's latest finished run in an experiment, by the model's name; evaluated ones come first.
+def find_interrupted(plan: Plan, fingerprint: str) -> tuple[str, ...]:
+    """The ids of the runs of a plan that were killed or failed, and can be gone on with by this code; the latest first.
 
-    None where there is no such experiment, or it holds no finished run. Raises TrackingError where the store fails.
+    Their checkpoints may be elsewhere, or gone. None where there is no store.
     """
-    latest: dict[str, str] = {}
-    evaluated: dict[str, str] = {}
+    path = database_file(store_uri())
+    if path is not None and not path.is_file():
+        return ()
+    found = search(f"status != 'FINISHED' AND status != 'RUNNING' AND tags.fingerprint = '{fingerprint}'")
+    return tuple(_of_plan(plan, found))
+
+
+def _of_plan(plan: Plan, found: Iterable[Any]) -> Iterator[str]:
+    runs = intact((str(run.info.run_id) for run in found), load_run)
+    return (run.run_id for run in runs if run.plan == plan)
+
+
+def _first_of(plan: Plan, found: Iterable[Any]) -> str | None:
+    return next(_of_plan(plan, found), None)
+
+
+def latest_by_model(experiment: str) -> tuple[TrackedRun, ...]:
+    """Each model's latest finished run in an experiment, by the model's name; evaluated ones come first.
+
+    A damaged run is left out, and one before it counts. None where there is no such experiment, or it holds no finished
+    run. Raises TrackingError where the store fails.
+    """
+    by_model = _finished_by_model(experiment)
+    latest = (next(intact(runs, load_run), None) for _, runs in sorted(by_model.items()))
+    return tuple(run for run in latest if run is not None)
+
+
+def is_trained_on(experiment: str) -> bool:
+    """Whether an experiment of that name holds a finished run. Raises TrackingError where the store fails."""
+    return bool(_finished_by_model(experiment))
+
+
+def _finished_by_model(experiment: str) -> dict[str, list[str]]:
+    """The ids of an experiment's finished runs by model: those that were evaluated, then the others, latest first."""
+    evaluated: dict[str, list[str]] = {}
+    others: dict[str, list[str]] = {}
     with open_client() as client:
         known = client.get_experiment_by_name(experiment)
         token = None
@@ -122,14 +158,12 @@ def latest_by_model(experiment: str) -> tuple[str, ...]:
             )
             for run in found:
                 if "fingerprint" in run.data.tags:
-                    model = run.data.tags["model"]
-                    latest.setdefault(model, run.info.run_id)
-                    if "test_accuracy" in run.data.metrics:
-                        evaluated.setdefault(model, run.info.run_id)
+                    several = evaluated if "test_accuracy" in run.data.metrics else others
+                    several.setdefault(run.data.tags.get("model", ""), []).append(str(run.info.run_id))
             token = found.token
             if not token:
                 break
-    return tuple(run_id for _, run_id in sorted({**latest, **evaluated}.items()))
+    return {model: [*evaluated.get(model, ()), *others.get(model, ())] for model in {**evaluated, **others}}
 
 
 def accuracies_by_seed(run: TrackedRun) -> dict[int, float]:
@@ -143,11 +177,13 @@ def accuracies_by_seed(run: TrackedRun) -> dict[int, float]:
     of_the_same = f"tags.model = '{run.plan.model}' AND tags.data_digest = '{run.data_digest}'"  # size is in the digest
     found = {own.seed: run.metrics["test_accuracy"]}
     for other in search(f"status = 'FINISHED' AND metrics.test_accuracy >= 0 AND {of_the_same}", most=1000):
-        with open_client() as client:
-            text = read_text(client, other.info.run_id, PLAN_FILE)
         try:
-            plan = parse_plan(text, PLAN_FILE)
+            with open_client() as client:
+                plan = _plan_of(client, str(other.info.run_id))
         except RecipeError:  # of a version whose recipes had other fields: not the same recipe
+            continue
+        except DamagedRunError as error:
+            left_out(str(other.info.run_id), error)
             continue
         recipe = plan.recipe
         if replace(recipe, seed=own.seed) == own and plan.source == run.plan.source:
@@ -169,7 +205,9 @@ def load_run(run: str) -> TrackedRun:
         found = client.get_run(run_id)
         if "fingerprint" not in found.data.tags:
             raise TrackingError(f"run {run_id} was not made by `zoo train`: choose another")
-        plan = parse_plan(read_text(client, run_id, PLAN_FILE), f"{PLAN_FILE} of run {run_id}")
+        if missing := [name for name in NEEDED_TAGS if name not in found.data.tags]:
+            raise DamagedRunError(f"run {run_id} has lost its {', '.join(missing)}: train anew")
+        plan = _plan_of(client, run_id)
         by_epoch = {name: _by_epoch(client, run_id, name) for name in HISTORY if name in found.data.metrics}
     # What was never a number was not measured: who draws a history asks for the names that are in it.
     history = {
@@ -196,10 +234,26 @@ def load_run(run: str) -> TrackedRun:
     )
 
 
+def _plan_of(client: Any, run_id: str) -> Plan:
+    """A run's plan. DamagedRunError where its file is gone or no JSON, RecipeError where that is no plan of today's."""
+    text = read_text(client, run_id, PLAN_FILE)
+    where = f"{PLAN_FILE} of run {run_id}"
+    try:
+        json.loads(text)
+    except ValueError as error:
+        what = f"damaged ({error})" if text else "empty"
+        raise DamagedRunError(f"{where} is {what}: train anew") from None
+    return parse_plan(text, where)
+
+
 def labels_of(run_id: str) -> tuple[str, ...]:
     """The class names that a run learned, as `start_run` wrote them down; none where it is older than that."""
     with open_client() as client:
-        profiles = [json.loads(each.dataset.profile or "{}") for each in client.get_run(run_id).inputs.dataset_inputs]
+        inputs = client.get_run(run_id).inputs.dataset_inputs
+    try:
+        profiles = [json.loads(each.dataset.profile or "{}") for each in inputs]
+    except ValueError as error:
+        raise DamagedRunError(f"run {run_id} has lost its class names ({error}): train anew") from None
     return tuple(str(label) for label in next((p["labels"] for p in profiles if "labels" in p), ()))
 
 
@@ -221,6 +275,14 @@ def fetch_folder(run_id: str, artifact_path: str, into: Path, *, written_by: str
 
 
 def read_text(client: Any, run_id: str, path: str) -> str:
-    """One of the run's artifacts, as text."""
+    """One of the run's artifacts, as text. DamagedRunError where it isn't there, or no text."""
     with tempfile.TemporaryDirectory() as temporary:
-        return Path(client.download_artifacts(run_id, path, temporary)).read_text(encoding="utf-8")
+        try:
+            return Path(client.download_artifacts(run_id, path, temporary)).read_text(encoding="utf-8")
+        except (UnicodeDecodeError, IsADirectoryError):
+            raise DamagedRunError(f"{path} of run {run_id} is damaged (it isn't text): train anew") from None
+        except Exception as error:
+            # A store that is away fails again here, and says so.
+            if path in {file.path for file in client.list_artifacts(run_id)}:
+                raise
+            raise DamagedRunError(f"{path} of run {run_id} is gone: train anew") from error
