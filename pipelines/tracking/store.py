@@ -15,9 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit, urlunsplit
-from urllib.request import url2pathname
 
-from pipelines.core.support.durable import make_folder, sync, sync_all
+from pipelines.core.support.durable import make_folder, sync
 from pipelines.tracking.schema import check_schema
 from zoo.errors import MissingExtraError, TrackingError
 
@@ -209,29 +208,6 @@ def _check_writable(uri: str) -> None:
         reason = error.strerror if isinstance(error, OSError) else error
         advice = "close what holds it" if "locked" in str(error) else "choose another by MLFLOW_TRACKING_URI"
         raise TrackingError(f"the tracking store {path} can't be written ({reason}): {advice}") from None
-
-
-def local_folder(location: str) -> Path | None:
-    """The folder that a place of artifacts is, as the store names it; None for one that isn't on this machine."""
-    parts = urlsplit(location)
-    if parts.scheme not in ("", "file") or parts.netloc not in ("", "localhost"):
-        return None
-    return Path(url2pathname(parts.path) if parts.scheme else location)
-
-
-def sync_artifacts(location: str, files: Path, below: str | None = None) -> None:
-    """Sync what was logged of a folder; a server sees to its own. MLflow copies, and leaves the rest to the system.
-
-    location: of the artifacts of a run or a model. below: where in it the files went.
-    """
-    root = local_folder(location)
-    if root is None:
-        return
-    goal = root / (below or "")
-    logged = [goal / path.relative_to(files) for path in files.rglob("*")]
-    # Up to the folder that holds those of all runs: the names on the way may be as new.
-    above = [each for each in goal.parents if each.is_relative_to(root.parent.parent)]
-    sync_all([*sorted(logged, reverse=True), goal, *above])
 
 
 def sync_database() -> None:

@@ -67,7 +67,7 @@ def atomic_folder(
                 sync_tree(new)
                 if _known(goal / holds) != before:
                     raise ExportError(f"{goal} was changed by others meanwhile and stays as it is now: do it again")
-                _swap(new, goal)
+                swap(new, goal)
             except ExportError as error:  # it names files where nobody will find them any more
                 raise type(error)(str(error).replace(str(beside / _NEW), str(goal))) from None
             finally:
@@ -142,8 +142,8 @@ def _held(lock: FileLock) -> Iterator[None]:
                 lock.path.unlink(missing_ok=True)  # while it is held: who waits for it looks whether it is still there
 
 
-def _swap(new: Path, goal: Path) -> None:
-    """Put `new` in the place of `goal`, whose folder, if there was one, is beside it afterwards."""
+def swap(new: Path, goal: Path) -> None:
+    """Put a synced folder in the place of `goal`, whose own, if there was one, is `new` or beside it afterwards."""
     if not goal.exists():
         new.rename(goal)
     elif not exchange(new, goal):

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipelines.tracking.artifacts import log_files
 from pipelines.tracking.models.logging import find_export, log_export
-from pipelines.tracking.store import experiment_id, open_client, sync_artifacts
+from pipelines.tracking.store import experiment_id, open_client
 from zoo.contract import MODEL_FILE, SAMPLES_FOLDER, Manifest, Metadata
 
 ADOPTED_TAG = "adopted"  # of a run that was made for an export: the SHA-256 of the export's file
@@ -81,8 +82,7 @@ def _new_run(folder: Path, manifest: Manifest, digest: str) -> str:
                 metrics=[Metric(name, float(value), now, 0) for name, value in manifest.metrics.items()],
                 params=[Param(name, str(value)) for name, value in params.items()],
             )
-            client.log_artifacts(run_id, str(folder), "export")
-            sync_artifacts(client.get_run(run_id).info.artifact_uri, folder, "export")
+            log_files(client, run_id, folder, "export")
             client.set_terminated(run_id, "FINISHED")
         except BaseException:  # or it would count as running for ever
             client.set_terminated(run_id, "FAILED")

@@ -12,9 +12,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from pipelines.tracking.artifacts import log_files, sync_model
 from pipelines.tracking.describing import update_description
 from pipelines.tracking.outbox.journal import Entry, Record
-from pipelines.tracking.store import sync_artifacts
 from zoo.errors import TrackingError
 
 METRICS_AT_ONCE = 1000  # that MLflow takes
@@ -69,8 +69,7 @@ def deliver(client: Any, run_id: str, batch: Sequence[Entry], *, again: bool) ->
         case "metrics":
             _deliver_metrics(client, run_id, [entry.record for entry in batch], again)
         case "folder":
-            client.log_artifacts(run_id, str(_there(files)), record["path"])
-            sync_artifacts(client.get_run(run_id).info.artifact_uri, _there(files), record["path"])
+            log_files(client, run_id, _there(files), record["path"])
         case "model":
             _deliver_model(client, run_id, record, _there(files))
         case "tags":
@@ -149,7 +148,7 @@ def _deliver_model(client: Any, run_id: str, record: Record, files: Path) -> Non
         )
         described.save(str(files / "MLmodel"))
         client.log_model_artifacts(logged.model_id, str(files))
-        sync_artifacts(logged.artifact_location, files)
+        sync_model(logged.artifact_location, files)
         client.finalize_logged_model(logged.model_id, "READY")
     outputs = run.outputs.model_outputs if run.outputs else []
     if logged.model_id not in {output.model_id for output in outputs}:

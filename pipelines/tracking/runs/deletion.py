@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipelines.tracking.artifacts import local_folder
 from pipelines.tracking.schema import run_mlflow
-from pipelines.tracking.store import database_file, import_mlflow, local_folder, open_client, store_uri
+from pipelines.tracking.store import database_file, import_mlflow, open_client, store_uri
 
 AT_ONCE = 1000  # runs that one command forgets: an argument has 128 KiB at most
 
