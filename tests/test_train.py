@@ -224,6 +224,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(trained, folder, monkeyp
     try:
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt) as interruption:
             patch.setattr(checkpoint, "save", keep_and_interrupt)
+            patch.setattr("pipelines.training.train.SAVING", 1e9)  # a checkpoint after each validation
             train("mlp-small", "digits", settings=SETTINGS)
     finally:
         signal.signal(signal.SIGINT, handler)

@@ -319,6 +319,7 @@ def test_interruptions_between_the_stages_and_later_change_nothing(folder, start
             raise KeyboardInterrupt
 
     monkeypatch.setattr(checkpoint, "save", save_and_interrupt)
+    monkeypatch.setattr("pipelines.training.train.SAVING", 1e9)  # a checkpoint after each validation
     with pytest.raises(KeyboardInterrupt, match="zoo train --resume") as interruption:
         train(plan=tracking.load_run(started.run).plan)
     run = str(interruption.value).split()[-1]

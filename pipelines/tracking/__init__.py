@@ -26,7 +26,7 @@ from pipelines.tracking.runs.deletion import DeletedRun, artifacts_folder, delet
 from pipelines.tracking.runs.environments import environment_of
 from pipelines.tracking.runs.lifecycle import end_at, finish, reopen, start_run
 from pipelines.tracking.runs.listing import results_pages
-from pipelines.tracking.runs.logging import log_epoch, log_folder, log_metrics, log_tags
+from pipelines.tracking.runs.logging import log_epoch, log_folder, log_metrics, log_tags, sync_log
 from pipelines.tracking.runs.reading import (
     HISTORY,
     TrackedRun,
@@ -118,6 +118,7 @@ __all__ = [
     "start_study",
     "statuses",
     "store_uri",
+    "sync_log",
     "trained_elsewhere",
     "unsent",
     "watch_machine",

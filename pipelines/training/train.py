@@ -40,6 +40,7 @@ from zoo.models.ledger import read_ledger
 
 logger = logging.getLogger("zoo.training")
 
+SAVING = 0.03  # of the time of a training, at most, goes into checkpoints: short epochs don't have one each
 WEIGHTS_TAG = "weights_sha256"  # of a run: the digest of the weights that it kept
 
 
@@ -221,11 +222,12 @@ def _ended(run_id: str) -> Iterator[None]:
 
 
 class _Recorder:
-    """Writes down how a training goes on: a line in the store and a checkpoint after each validation, and progress."""
+    """Writes down how a training goes on: a line in the store after each validation, checkpoints, and progress."""
 
     def __init__(self, run_id: str, epochs: int, advance: Advance) -> None:
         self._run_id, self._epochs, self._advance = run_id, epochs, advance
-        self._validated = time.monotonic()
+        self._validated = self._saved = time.monotonic()
+        self._saving = 0.0  # seconds that the last checkpoint took
 
     def on_step(self, epochs: float, best: Best | None) -> None:
         """Show how far it is."""
@@ -233,10 +235,14 @@ class _Recorder:
         self._advance(epochs, self._epochs, f"epoch {math.ceil(epochs)} of {self._epochs}{validation}")
 
     def on_validation(self, state: Checkpoint, metrics: Mapping[str, float]) -> None:
-        """Keep what was measured, and the state to go on from."""
+        """Keep what was measured and, unless that was done a moment ago, the state to go on from."""
         before, self._validated = self._validated, time.monotonic()
         tracking.log_epoch(self._run_id, state.epoch, {**metrics, "seconds": self._validated - before})
-        checkpoint.save(state, self._run_id)
+        if self._validated - self._saved >= self._saving / SAVING:
+            tracking.sync_log(self._run_id)  # first: what was measured before a checkpoint isn't measured again
+            checkpoint.save(state, self._run_id)
+            self._saved = time.monotonic()
+            self._saving = self._saved - self._validated
 
 
 def _beginning(learner: Any, precision: str, run_id: str) -> Checkpoint:

@@ -63,9 +63,10 @@ class Journal:
         path = self.folder / STORE_FILE
         return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
-    def append(self, record: Record, files: Path | None = None) -> None:
-        """Add a record, and a copy of the folder that goes with it. On return both are on disk.
+    def append(self, record: Record, files: Path | None = None, *, synced: bool = True) -> None:
+        """Add a record, and a copy of the folder that goes with it. On return both are on disk, with all before them.
 
+        synced: without it a power cut may take the record; a kill doesn't.
         Raises TrackingError where they can't be written; then neither is there.
         """
         line = (json.dumps(record) + "\n").encode()
@@ -77,10 +78,18 @@ class Journal:
                 with self._writing, self._path.open("ab") as file:  # not while its files are copied: one may read
                     file.write(line)
                     file.flush()
-                    os.fsync(file.fileno())
+                    if synced:
+                        os.fsync(file.fileno())
             except OSError as error:
                 os.truncate(self._path, end)
                 raise TrackingError(f"the outbox {self.folder} can't be written ({error.strerror})") from None
+
+    def sync(self) -> None:
+        """Return when all records are on disk. Raises TrackingError where they can't be written."""
+        try:
+            sync(self._path)
+        except OSError as error:
+            raise TrackingError(f"the outbox {self.folder} can't be written ({error.strerror})") from None
 
     def waiting(self) -> list[Entry]:
         """What the store hasn't confirmed yet, the oldest first. TrackingError where the journal is damaged."""

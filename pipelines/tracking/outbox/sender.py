@@ -148,8 +148,8 @@ class Outbox:
         self._thread = Thread(target=self._go_on_sending, name=f"outbox of {run_id[:8]}", daemon=True)
         self._thread.start()
 
-    def put(self, record: Record, files: Path | None = None) -> None:
-        """Keep a record, and a copy of its files. On return it is on disk. TrackingError where it can't be."""
+    def put(self, record: Record, files: Path | None = None, *, synced: bool = True) -> None:
+        """Keep a record, and a copy of its files. On return it is on disk, if `synced`. TrackingError where not."""
         if record["kind"] == "metrics":
             new = [metric for metric in record["metrics"] if (metric[0], metric[3]) not in self._measured]
             if not new:
@@ -157,10 +157,14 @@ class Outbox:
             record = {**record, "metrics": new}
         if record["kind"] == "model" and record["name"] in self._models:
             return
-        self._journal.append(record, files)
+        self._journal.append(record, files, synced=synced)
         with self._changed:
             self._waits = True
             self._changed.notify()
+
+    def sync(self) -> None:
+        """Return when all that was put is on disk. TrackingError where it can't be."""
+        self._journal.sync()
 
     def close(self) -> None:
         """Wait until all is sent, or the store fails; what is left stays on disk, which is reported."""

@@ -12,8 +12,18 @@ from pipelines.tracking.store import open_client
 
 
 def log_epoch(run_id: str, epoch: int, metrics: Mapping[str, float]) -> None:
-    """Write what an epoch measured; the first is 1. metrics: by the names in HISTORY."""
-    write(run_id, delivery.metrics(metrics, epoch))
+    """Write what an epoch measured; the first is 1. metrics: by the names in HISTORY.
+
+    A power cut may take it until `sync_log`: without a checkpoint that is later, it is measured again.
+    """
+    write(run_id, delivery.metrics(metrics, epoch), synced=False)
+
+
+def sync_log(run_id: str) -> None:
+    """Return when all that this process has logged to the run it trains is on disk."""
+    outbox = trained_here(run_id)
+    if outbox is not None:
+        outbox.sync()
 
 
 def log_metrics(
@@ -43,11 +53,11 @@ def log_folder(run_id: str, folder: Path, artifact_path: str | None = None) -> N
     write(run_id, delivery.folder(artifact_path), folder)
 
 
-def write(run_id: str, record: Record, files: Path | None = None) -> None:
+def write(run_id: str, record: Record, files: Path | None = None, *, synced: bool = True) -> None:
     """Write a record, and the folder that goes with it: by way of the outbox while this process trains the run."""
     outbox = trained_here(run_id)
     if outbox is not None:
-        outbox.put(record, files)
+        outbox.put(record, files, synced=synced)
         return
     with open_client() as client:
         delivery.deliver(client, run_id, [Entry(record, 0, files)], again=False)
