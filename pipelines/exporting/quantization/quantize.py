@@ -130,7 +130,7 @@ def _log(quantized: Quantized) -> str:
     return f"logged to run {run}"
 
 
-def _images_of(metadata: Metadata, data: str | DataSet | None, folder: Path) -> DataSet:
+def _images_of(metadata: Metadata, data: str | Located | DataSet | None, folder: Path) -> DataSet:
     found = find_data_set(metadata, data)
     if found is None:
         raise DataError(
