@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import zoo
 from pipelines.cli import main
 from pipelines.datasets.check import data_check
-from zoo.contract import WHITE
+from zoo.contract import MANIFEST_FILE, WHITE, Metadata, read_manifest
 from zoo.data import load
+from zoo.errors import ExportError
 from zoo.images import read_image
 
+TWELVE = 4095
 BITS = (8, 10, 12, 14, 16)
 FORMATS = ("png", "tif")
 
@@ -73,3 +77,40 @@ def test_images_of_one_color_are_found(tmp_path, color, capsys):
     told = " ".join(capsys.readouterr().out.split())
     assert "2 images of one color throughout, such as black or white" in told
     assert "z0.png' is the first" in told
+
+
+# --- in an exported file -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def exported(shared_store):
+    """The export of a model that learned images of 12 bits."""
+    save(shared_store / "scans", 12, "png", count=40)
+    assert main(["run", "softmax", "--data", "scans", "--set", "epochs=20", "--set", "learning_rate=0.05"]) == 0
+    return shared_store / "exports/scans/softmax"
+
+
+def test_file_manifest_and_card_say_what_is_white(exported):
+    assert zoo.load(exported).metadata.white == read_manifest(exported).metadata.white == TWELVE
+    assert "Images of 16 bits have their white at 4,095" in (exported / "README.md").read_text(encoding="utf-8")
+    assert main(["verify", str(exported), "--data", str(exported.parents[2] / "scans")]) == 0
+
+
+def test_an_app_s_image_goes_through_the_same(exported, tmp_path):
+    save(tmp_path, 12, "tif", count=3)
+    classifier = zoo.load(exported)
+    for path in sorted(tmp_path.rglob("*.tif")):
+        values = np.asarray(Image.open(path)).astype(np.float64)
+        pixels = np.floor(values / TWELVE * 255 + 0.5).astype(np.uint8)
+        expected = classifier.probabilities(pixels[np.newaxis, ..., np.newaxis])[0]
+        for source in (path, path.read_bytes(), Image.open(path)):
+            assert classifier.predict(source).probability == pytest.approx(expected.max())
+
+
+@pytest.mark.parametrize("white", [0, -1, 65536, 4095.0, "4095", True, None])
+def test_what_can_be_no_white_is_refused(white):
+    fixture = Path(__file__).parent / "runtime/fixture/digits/softmax"
+    found = json.loads((fixture / MANIFEST_FILE).read_text(encoding="utf-8"))["metadata"]
+    with pytest.raises(ExportError, match="no sensible white"):
+        Metadata.from_json({**found, "white": white}, "it")
+    assert "white" not in found, "as files say that are older than the choice"

@@ -101,6 +101,7 @@ class Metadata:
     parity: "largest_difference" of a probability and "same_top_class" as a share, over the whole test set: between the
     float32 file and Keras, and between a file of another precision and the float32 file.
     precision: of the weights, one of MODEL_FILES. quantization: of a file of another precision, how it was made.
+    white: the value in images of 16 bits that is 255 to the model; such images of sensors of 12 bits have 4095.
     """
 
     model: str
@@ -126,6 +127,7 @@ class Metadata:
     groups: str = ""
     precision: str = FLOAT32
     quantization: Mapping[str, Any] = field(default_factory=dict)
+    white: int = WHITE
 
     @property
     def input(self) -> Input:
@@ -138,6 +140,7 @@ class Metadata:
         """The fields as a JSON object; those of images, tables or precisions left out where they say nothing."""
         silent = {*(_OF_IMAGES if self.columns else _OF_TABLES)}
         silent |= {*_OF_PRECISIONS} if self.precision == FLOAT32 else set()
+        silent |= {"white"} if self.white == WHITE else set()
         return {name: value for name, value in asdict(self).items() if name not in silent}
 
     def to_properties(self) -> dict[str, str]:
@@ -165,7 +168,8 @@ class Metadata:
             raise ExportError(f"{where} follows contract {version!r}, this version reads {CONTRACT!r}: export it again")
         # Files that don't say how they resize, or what they started from, are older than the choice.
         silent = _OF_IMAGES if "columns" in found else _OF_TABLES
-        found = {**silent, **_OF_PRECISIONS, "groups": "", "resizing": RESIZINGS[0], "source": {}, **found}
+        older: dict[str, Any] = {"groups": "", "resizing": RESIZINGS[0], "source": {}, "white": WHITE}
+        found = {**silent, **_OF_PRECISIONS, **older, **found}
         missing = [f.name for f in fields(cls) if f.name not in found]
         if missing:
             raise ExportError(f"{where} lacks {', '.join(missing)} in its metadata: export the model again")
@@ -199,6 +203,8 @@ class Metadata:
         wrong += [name for name in ("versions", "source") if name not in wrong and not _holds_names(known[name])]
         if "parity" not in wrong and not all(is_number(share, 0, 1) for share in known["parity"].values()):
             wrong.append("parity")
+        if type(known["white"]) is not int or not 0 < known["white"] <= WHITE:
+            wrong.append("white")
         if not is_number(known["test_accuracy"], 0, 1):
             wrong.append("test_accuracy")
         if wrong:

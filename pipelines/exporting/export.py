@@ -96,6 +96,7 @@ def export(run: str, *, exports: Path = Path("exports")) -> Exported:
         test_accuracy=tracked.metrics["test_accuracy"],
         versions=versions(),
         resizing=data_set.resizing,
+        white=data_set.white,
         groups=tracked.plan.groups or "",
         source={"name": source.title, "weights_sha256": source.digest} if source else {},
     )

@@ -13,6 +13,7 @@ from zoo.contract import (
     PROBABILITIES,
     SAMPLES_FILE,
     SAMPLES_FOLDER,
+    WHITE,
     Manifest,
     Metadata,
 )
@@ -73,7 +74,13 @@ def inputs_and_outputs(manifest: Manifest) -> str:
         "bytes there, and OpenVINO 2026.4 shrinks without antialiasing."
     )
     values = table(("", "name", "type", "shape", "what it holds"), map(row, rows))
-    return f"## Inputs and outputs\n\n{values}\n\n{elsewhere}"
+    sixteen = (
+        ""
+        if metadata.white == WHITE
+        else f"\n\nImages of 16 bits have their white at {metadata.white:,}, as those that it was trained on. "
+        "`zoo.load` scales them so; who hands over pixels divides by it, and multiplies by 255."
+    )
+    return f"## Inputs and outputs\n\n{values}\n\n{elsewhere}{sixteen}"
 
 
 def calls_of_table(sample: str) -> str:

@@ -148,7 +148,7 @@ class Classifier:
         self.check_explains()
         if label is not None and label not in self.labels:
             raise InputError(unknown("label", label, self.labels))
-        pixels = read_image(image, self.channels)  # [H, W, C] uint8
+        pixels = read_image(image, self.channels, self.metadata.white)  # [H, W, C] uint8
         outputs = self._run([PROBABILITIES, LOGITS, ACTIVATION_MAP], self._fitting(pixels)[np.newaxis])
         (prediction,) = self._predictions(outputs[0])
         explained = prediction.label if label is None else label
@@ -185,7 +185,7 @@ class Classifier:
 
         image, and what is raised: as of `predict`.
         """
-        return self._fitting(read_image(image, self.channels))
+        return self._fitting(read_image(image, self.channels, self.metadata.white))
 
     def _fitting(self, pixels: NDArray[Any]) -> NDArray[Any]:
         """An image [H, W, C] as it is on the CPU, where the file's own Resize is verified, and resized elsewhere.
