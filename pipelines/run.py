@@ -16,6 +16,7 @@ from pipelines.evaluation.comparison.compare import compare
 from pipelines.evaluation.comparison.rows import Comparison
 from pipelines.evaluation.evaluate import evaluate
 from pipelines.exporting.export import check_place, export, tested_metrics
+from pipelines.exporting.licenses import licenses_of
 from pipelines.maintenance.stale import stale
 from pipelines.training import checkpoint
 from pipelines.training.filing import check_name_is_free
@@ -37,6 +38,7 @@ def run(
     exports: Path = Path("exports"),
     seeds: int = 1,
     again: bool = False,
+    license: str = "",  # noqa: A002
     **reading: Unpack[DataOptions],
 ) -> Comparison:
     """Take each model the whole way and compare their exports; the comparison is also plotted.
@@ -47,6 +49,7 @@ def run(
     source: an export or a run whose features they start from.
     seeds: how often each model is trained, from the seed of its recipe upwards. The export is of the recipe's own seed,
     whichever does best in the test, and names the accuracies of all.
+    license: of the weights, as `export` takes it.
     Each step is logged to `zoo.run`. Raises any ZooError of the steps.
     """
     origins = [find_source(source, model) if source else None for model in models]
@@ -66,13 +69,13 @@ def run(
         if others:
             tracking.log_seeds([own, *others])
         folder = exports / load_data(plan).name / plan.model
-        if not _is_export_of(folder, own):
+        if not _is_export_of(folder, own, license):
             logger.info("%s: exporting and verifying", plan.model)
             try:
-                folder = export(own, exports=exports).folder
+                folder = export(own, exports=exports, license=license).folder
             except tracking.DamagedRunError as error:
                 tracking.left_out(own, error)
-                folder = export(_evaluated(plan, again=True), exports=exports).folder
+                folder = export(_evaluated(plan, again=True), exports=exports, license=license).folder
         folders.append(folder)
     logger.info("comparing")
     return compare(folders, plot=folders[0].parent / COMPARISON_FILE, data=load_data(plans[0]))
@@ -134,7 +137,7 @@ def _trained(plan: Plan, name: str, again: bool) -> str:
     return train(plan=plan).run
 
 
-def _is_export_of(folder: Path, run_id: str) -> bool:
+def _is_export_of(folder: Path, run_id: str, license: str) -> bool:  # noqa: A002
     """Whether the folder holds an export of the run, with all that is known of it by now, and the run knows of it."""
     run = tracking.load_run(run_id)
     # os.path: a folder that can't be reached is no export, and writing it says why.
@@ -146,5 +149,7 @@ def _is_export_of(folder: Path, run_id: str) -> bool:
             check_file(folder, manifest, file.path)
     except ExportError as error:
         logger.warning("%s is written anew: %s", folder, error)
+        return False
+    if license and manifest.licenses != licenses_of(manifest.metadata, license):
         return False
     return manifest.metadata.run_id == run_id and tested_metrics(run).items() <= manifest.metrics.items()

@@ -117,15 +117,15 @@ def test_both_ways_to_call_it_run_and_agree(export, code):
     folder, _ = export
     sample = json.loads((folder / SAMPLES_FILE).read_text(encoding="utf-8"))[0]
     expected = LABELS[int(np.argmax(sample["probabilities"]))]
-    ours, bare = (run_in(folder, block) for block in code)
+    bare, ours = (run_in(folder, block) for block in code)
     label, _, probability = ours.rpartition(" ")
     assert label == bare == expected
     assert float(probability) == pytest.approx(max(sample["probabilities"]), abs=1e-6)
 
 
 def test_bare_onnxruntime_takes_five_lines_and_none_of_ours(code):
-    assert len(code[1].strip().splitlines()) == 5
-    assert "import zoo" not in code[1]
+    assert len(code[0].strip().splitlines()) == 5
+    assert "import zoo" not in code[0]
 
 
 def test_its_images_are_there_and_the_manifest_names_them(export, card):

@@ -60,6 +60,18 @@ def test_other_images_of_the_same_name_are_refused_before_anything_is_trained(fo
     assert experiments() == before
 
 
+def test_a_license_that_is_stated_is_written_without_training_again(folder, capsys):
+    before = read_manifest(folder / "exports/data/softmax")
+    assert before.licenses["weights"] == "not stated"
+    assert run("x/data", "--license", "MIT") == 0
+    assert "training on" not in capsys.readouterr().err
+    after = read_manifest(folder / "exports/data/softmax")
+    assert (after.licenses["weights"], after.metadata.run_id) == ("MIT", before.metadata.run_id)
+    assert "| license of the weights | MIT |" in (folder / "exports/data/softmax/README.md").read_text(encoding="utf-8")
+    assert run("x/data", "--license", "MIT") == 0
+    assert "exporting" not in capsys.readouterr().err
+
+
 def test_a_name_of_their_own_keeps_them_apart(folder, capsys):
     kept = read_manifest(folder / "exports/data/softmax").metadata.run_id
     assert run("y/data", "--name", "y-data") == 0

@@ -257,12 +257,14 @@ class Manifest:
     test_accuracy, test_accuracy_low and test_accuracy_high (95 % interval), test_images; those of other precisions
     begin with their name, such as int8_accuracy.
     map_size: h and w of the model's ACTIVATION_MAP; None where it has none.
+    licenses: of the "weights" and of the "data", and the "data_source", in words; none in manifests that are older.
     """
 
     metadata: Metadata
     metrics: Mapping[str, float]
     files: tuple[ExportedFile, ...]
     map_size: tuple[int, int] | None = None
+    licenses: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """The text of manifest.json, with the inputs and outputs of the contract written out."""
@@ -273,6 +275,8 @@ class Manifest:
         ]
         found = {**asdict(self), "metadata": self.metadata.to_json()}
         del found["map_size"]  # the outputs say it
+        if not self.licenses:
+            del found["licenses"]
         found |= {"inputs": [asdict(self.metadata.input)], "outputs": outputs}
         return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
 
@@ -306,7 +310,10 @@ def read_manifest(folder: Path) -> Manifest:
         metadata = Metadata.from_json(found["metadata"], str(path))
         files = tuple(_exported_file(entry, path) for entry in found["files"])
         metrics = checked_metrics(renamed(found["metrics"] if "metrics" in found else found["figures"]), path)
-        manifest = Manifest(metadata, metrics, files, _map_size(found.get("outputs", ())))
+        licenses = found.get("licenses", {})
+        if not isinstance(licenses, dict) or not all(map(is_name, (*licenses, *licenses.values()))):
+            raise ValueError("its licenses aren't names and texts")
+        manifest = Manifest(metadata, metrics, files, _map_size(found.get("outputs", ())), licenses)
         wrong = _contradictions(manifest, found)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ExportError(f"{path} is not a manifest ({error!r}): export the model again") from None

@@ -136,6 +136,8 @@ EXPORTS = argument(
     "--exports", type=Path, default=Path("exports"), metavar="DIR", help="the folder of exports (default: exports)"
 )
 
+LICENSE = argument("--license", default="", metavar="TEXT", help="of the weights, such as MIT, for card and manifest")
+
 DATA = argument(
     "--data",
     metavar="DATA",

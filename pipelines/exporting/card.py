@@ -58,7 +58,7 @@ def render_card(manifest: Manifest, evaluation: Evaluation, sample: str, size: i
         _failures(evaluation, kind),
         *([_corruptions(evaluation)] if evaluation.corrupted else []),
         *([_findings(evaluation, kind)] if evaluation.findings else []),
-        _making(metadata, evaluation),
+        _making(manifest, evaluation),
     )
     return "\n\n".join(sections) + "\n"
 
@@ -212,7 +212,11 @@ def _corruptions(evaluation: Evaluation) -> str:
     return f"## Corrupted images\n\n{filled(about)}\n\n" + _table(("corruption", "how much", ">accuracy"), rows)
 
 
-def _making(metadata: Metadata, evaluation: Evaluation) -> str:
+_LICENSES = {"weights": "license of the weights", "data": "license of the data", "data_source": "source of the data"}
+
+
+def _making(manifest: Manifest, evaluation: Evaluation) -> str:
+    metadata, licenses = manifest.metadata, manifest.licenses
     versions = ", ".join(f"{name} {version}" for name, version in metadata.versions.items())
     rows = [
         ("MLflow run", f"`{metadata.run_id}`"),
@@ -221,6 +225,7 @@ def _making(metadata: Metadata, evaluation: Evaluation) -> str:
         ("weights", f"SHA-256 `{metadata.weights_sha256}`"),
         ("versions", plain(versions)),
     ]
+    rows += [(words, plain(licenses[name])) for name, words in _LICENSES.items() if name in licenses]
     if metadata.source:
         name, digest = metadata.source.get("name", ""), metadata.source.get("weights_sha256", "")
         rows.insert(3, ("transferred from", f"the features of {plain(str(name))}, SHA-256 of its weights `{digest}`"))

@@ -25,6 +25,7 @@ from pipelines.evaluation.latency import measure_latencies
 from pipelines.exporting.architecture import summarize
 from pipelines.exporting.card import write_card
 from pipelines.exporting.convert import convert
+from pipelines.exporting.licenses import licenses_of
 from pipelines.exporting.parity import check_parity, compare_with_keras
 from pipelines.exporting.verify import Check, Verification, verify
 from pipelines.tracking import TrackedRun
@@ -65,11 +66,11 @@ class Exported:
     verification: Verification
 
 
-def export(run: str, *, exports: Path = Path("exports")) -> Exported:
+def export(run: str, *, exports: Path = Path("exports"), license: str = "") -> Exported:  # noqa: A002
     """Write a run's model to exports/DATA SET/MODEL, with its card and samples, and log the ONNX model to the run.
 
     The folder appears when everything in it is verified, in place of the export that was there before.
-    run: its id, or the beginning of it.
+    run: its id, or the beginning of it. license: of the weights, for manifest and card; "" where nobody says.
     Raises TrackingError for a run that isn't there, ExportError for one that isn't evaluated or a folder that can't be
     written, DataError where its images have changed, VerificationError where the file doesn't answer as Keras does.
     """
@@ -110,7 +111,7 @@ def export(run: str, *, exports: Path = Path("exports")) -> Exported:
         def describe(folder: Path, manifest: Manifest) -> None:
             write_card(folder, manifest, evaluation, summarize(model))
 
-        exported = write_export(goal, model, data_set, metadata, metrics, describe)
+        exported = write_export(goal, model, data_set, metadata, metrics, describe, license)
     of_file = {name: exported.metrics[name] for name in ("multiply_accumulates", *exported.metadata.parity)}
     logged = {**_tested(tracked), **of_file, "export_size": exported.metrics["size"], "latency": _latency(exported)}
     tracking.log_folder(tracked.run_id, exported.folder, "export")  # with the card, for who browses the runs
@@ -170,6 +171,7 @@ def write_export(
     metadata: Metadata,
     metrics: Mapping[str, float],
     describe: Callable[[Path, Manifest], None] | None = None,
+    license: str = "",  # noqa: A002 (as everybody calls it)
 ) -> Exported:
     """Convert a `keras.Model`, prove that it answers as before, and put it into the folder `goal` with all its papers.
 
@@ -197,7 +199,8 @@ def write_export(
             **parity.metrics(),
             **metrics,
         }
-        manifest = Manifest(metadata, known, (), load(folder / MODEL_FILE).map_size)
+        map_size = load(folder / MODEL_FILE).map_size
+        manifest = Manifest(metadata, known, (), map_size, licenses_of(metadata, license))
         if describe is not None:
             describe(folder, manifest)
         files = sorted(path for path in folder.rglob("*") if path.is_file())

@@ -18,6 +18,8 @@ from zoo.contract import (
     Metadata,
 )
 
+# The package isn't on an index: what works everywhere is a copy of its sources.
+_OURS = "Or with the Classifier Zoo's own runtime (`pip install '.[cpu]'` in a copy of its sources):"
 CATEGORIES_LISTED = 10  # of a column: the file names them all
 
 
@@ -26,17 +28,7 @@ def calls(metadata: Metadata, sample: str) -> str:
     mode, axes = ("L", "None, ..., None") if metadata.channels == 1 else ("RGB", "None")
     return f"""## Usage
 
-In this folder, with `pip install 'classifier-zoo[cpu]'`:
-
-```python
-import zoo
-
-classifier = zoo.load(".")
-prediction = classifier.predict("{sample}")
-print(prediction.label, prediction.probability)
-```
-
-Or with onnxruntime alone:
+In this folder, with onnxruntime alone (`pip install onnxruntime pillow`):
 
 ```python
 import json, numpy, onnxruntime, PIL.Image
@@ -44,6 +36,16 @@ session = onnxruntime.InferenceSession("{MODEL_FILE}")
 labels = json.loads(session.get_modelmeta().custom_metadata_map["{PREFIX}labels"])
 image = numpy.asarray(PIL.Image.open("{sample}").convert("{mode}"))[{axes}]
 print(labels[session.run(["{PROBABILITIES}"], {{"{INPUT}": image}})[0][0].argmax()])
+```
+
+{_OURS}
+
+```python
+import zoo
+
+classifier = zoo.load(".")
+prediction = classifier.predict("{sample}")
+print(prediction.label, prediction.probability)
 ```
 
 `{SAMPLES_FOLDER}/` holds images with the probabilities that are expected, for a test in any language."""
@@ -87,18 +89,7 @@ def calls_of_table(sample: str) -> str:
     """The code of a classifier of tables. sample: the path of the file with rows."""
     return f"""## Usage
 
-In this folder, with `pip install 'classifier-zoo[cpu]'`:
-
-```python
-import json, zoo
-
-classifier = zoo.load(".")
-row = json.load(open("{sample}", encoding="utf-8"))[0]["row"]  # column -> value, None where it is missing
-prediction = classifier.predict(row)
-print(prediction.label, prediction.probability)
-```
-
-Or with onnxruntime alone:
+In this folder, with onnxruntime alone (`pip install onnxruntime`):
 
 ```python
 import json, numpy, onnxruntime
@@ -116,6 +107,17 @@ def feature(value, categories):
 features = [[feature(row[column["name"]], column["categories"]) for column in columns]]
 answer = session.run(["{PROBABILITIES}"], {{"{FEATURES}": numpy.array(features, "float32")}})[0][0]
 print(labels[answer.argmax()])
+```
+
+{_OURS}
+
+```python
+import json, zoo
+
+classifier = zoo.load(".")
+row = json.load(open("{sample}", encoding="utf-8"))[0]["row"]  # column -> value, None where it is missing
+prediction = classifier.predict(row)
+print(prediction.label, prediction.probability)
 ```
 
 `{SAMPLES_FILE}` holds rows with the probabilities that are expected, for a test in any language."""

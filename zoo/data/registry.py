@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -23,19 +23,37 @@ from zoo.errors import DataError, printable, unknown
 Progress: TypeAlias = Callable[[int, int], None]  # done, in all: files of a download, or images of a folder
 Loader: TypeAlias = Callable[[Path | None, Progress], DataSet]  # folder: where the user says that the files lie
 
+
+@dataclass(frozen=True)
+class Terms:
+    """Under which license a known data set is, and where it comes from; empty where its loader doesn't say."""
+
+    license: str = ""
+    source: str = ""
+
+
 _loaders: dict[str, Loader] = {}
+_terms: dict[str, Terms] = {}
 
 
-def data_set(name: str) -> Callable[[Loader], Loader]:
-    """Register a loader under a name. DataError where the name is taken."""
+def data_set(name: str, *, license: str = "", source: str = "") -> Callable[[Loader], Loader]:  # noqa: A002
+    """Register a loader under a name. DataError where the name is taken.
+
+    license, source: of the images, in words; every export that is made with them names both.
+    """
 
     def register(loader: Loader) -> Loader:
         if name in _loaders:
             raise DataError(f"two data sets are called {name!r}: give one of them another name")
-        _loaders[name] = loader
+        _loaders[name], _terms[name] = loader, Terms(license, source)
         return loader
 
     return register
+
+
+def terms_of(name: str) -> Terms:
+    """License and source of a known data set; both empty for any other."""
+    return _terms.get(name, Terms())
 
 
 def data_sets() -> dict[str, str]:

@@ -27,12 +27,14 @@ class Published:
     """Weights of a model's features, pretrained on ImageNet by others, for `--from imagenet`.
 
     application: the name in `keras.applications` of what they are the weights of. url: of a file of Keras, under whose
-    name Keras' own cache has it. md5: of the file, in hex, as Keras' source has it; None where that has none.
+    name Keras' own cache has it. md5: of the file, in hex, as Keras' source has it; None where that has none. license:
+    that the authors give them.
     """
 
     application: str
     url: str
     md5: str | None
+    license: str
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     ),
     *(each.but(required=True) if each is arguments.DATA else each for each in arguments.TRAINING),
     arguments.EXPORTS,
+    arguments.LICENSE,
     arguments.SEEDS.noted("default: 1", default=1),
     argument("--again", action="store_true", help="train anew what has been trained and exported already"),
     group="train",
@@ -55,6 +56,7 @@ def run(options: argparse.Namespace) -> None:
         exports=options.exports,
         seeds=options.seeds,
         again=options.again,
+        license=options.license,
         **arguments.chosen_reading(options),
     )
     show(comparison, options.json, comparison_table)

@@ -46,7 +46,7 @@ VALIDATION_IMAGES = 5_000
 PATIENCE = 20  # seconds without an answer
 
 
-@data_set("fashion-mnist")
+@data_set("fashion-mnist", license="MIT", source="https://github.com/zalandoresearch/fashion-mnist")
 def fashion_mnist(folder: Path | None, on_progress: Progress) -> DataSet:
     """Clothes, 28x28 gray, 10 classes, 60,000 + 10,000 images (Xiao, Rasul & Vollgraf 2017)."""
     found = _find(folder) or _download(on_progress)

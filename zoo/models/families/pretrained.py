@@ -31,6 +31,7 @@ STORE = "https://storage.googleapis.com/tensorflow/keras-applications"
         "MobileNetV2",
         f"{STORE}/mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
         md5=None,
+        license="Apache-2.0",
     ),
 )
 def mobilenet_v2(images: Tensor, classes: int) -> Tensor:
@@ -50,6 +51,7 @@ def mobilenet_v2(images: Tensor, classes: int) -> Tensor:
         "EfficientNetV2B0",
         f"{STORE}/efficientnet_v2/efficientnetv2-b0_notop.h5",
         md5="893217f2bb855e2983157299931e43ff",
+        license="Apache-2.0",
     ),
 )
 def efficientnet_v2_b0(images: Tensor, classes: int) -> Tensor:
@@ -71,6 +73,7 @@ def efficientnet_v2_b0(images: Tensor, classes: int) -> Tensor:
         "ResNet50V2",
         f"{STORE}/resnet/resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
         md5="fac2f116257151a9d068a22e544a4917",
+        license="MIT",
     ),
 )
 def resnet50_v2(images: Tensor, classes: int) -> Tensor:

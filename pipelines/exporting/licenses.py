@@ -1,0 +1,24 @@
+"""Under which licenses an export is: of its weights, and of the data that they learned from."""
+
+from __future__ import annotations
+
+from zoo.contract import Metadata
+from zoo.data.registry import terms_of
+from zoo.models import definition
+
+NOT_STATED = "not stated"
+OF_ONES_OWN = "not stated: data of one's own"
+PUBLISHED = "imagenet/"  # how the names of published weights begin, as a source
+
+
+def licenses_of(metadata: Metadata, stated: str = "") -> dict[str, str]:
+    """What a manifest says of them. stated: the license of the weights, by who trained them."""
+    terms = terms_of(metadata.data_set)
+    source, weights = str(metadata.source.get("name", "")), stated or NOT_STATED
+    if source.startswith(PUBLISHED):
+        published = definition(source.removeprefix(PUBLISHED)).published
+        known = f"{published.license}, those of Keras Applications" if published else NOT_STATED
+        weights += f"; the features started from the weights {source}: {known}"
+    elif source:
+        weights += f"; the features started from {source}: see its card"
+    return {"weights": weights, "data": terms.license or OF_ONES_OWN, "data_source": terms.source or OF_ONES_OWN}
