@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import io
+import multiprocessing
+import pickle
 import random
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -259,3 +262,24 @@ def test_eight_threads_get_the_answers_that_one_gets(classifier) -> None:
 def test_a_classifier_can_not_be_changed(classifier) -> None:
     with pytest.raises(AttributeError):
         classifier.provider = "cuda"
+
+
+@pytest.mark.parametrize("options", [{}, {"provider": "cpu", "threads": 1}], ids=str)
+def test_it_is_pickled_by_its_file_and_options(digits, options, monkeypatch, tmp_path):
+    monkeypatch.chdir(digits.parent)
+    classifier = zoo.load(digits.name, **options)
+    pickled = pickle.dumps(classifier)
+    assert len(pickled) < 1000, "nothing of the session"
+    monkeypatch.chdir(tmp_path)  # as a worker may be elsewhere
+    again = pickle.loads(pickled)
+    image = digits / "samples" / "3.png"
+    assert again.predict(image) == classifier.predict(image)
+    assert (again.metadata, again.provider) == (classifier.metadata, classifier.provider)
+    with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        assert pool.submit(classifier.predict, str(image)).result() == classifier.predict(image)
+
+
+def test_what_was_not_loaded_from_a_file_is_not_pickled(digits):
+    loaded = zoo.load(digits)
+    with pytest.raises(pickle.PicklingError, match="is pickled by its file"):
+        pickle.dumps(zoo.Classifier(loaded.session, loaded.metadata, loaded.provider))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from operator import itemgetter
+from pickle import PicklingError
 from typing import Any
 
 import numpy as np
@@ -28,12 +30,20 @@ MOST_ROUNDED = 0.01  # of a sum of probabilities: those of float16 have three di
 class Classifier:
     """What `zoo.load` gives. Safe to use from several threads at once.
 
-    session: the onnxruntime.InferenceSession underneath. provider: where it really runs, such as "cpu".
+    session: the onnxruntime.InferenceSession underneath. provider: where it really runs, such as "cpu". opening: the
+    call of `zoo.load` with the absolute path that opened it: it is pickled as that, and opened again from the same file
+    by whoever unpickles it, such as a worker process.
     """
 
     session: Any
     metadata: Metadata
     provider: str
+    opening: partial[Classifier] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.opening is None:
+            raise PicklingError("a classifier is pickled by its file: this one has none, `zoo.load` gives one that has")
+        return self.opening.func, self.opening.args
 
     @property
     def precision(self) -> str:

@@ -6,6 +6,7 @@ import glob
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -68,7 +69,8 @@ def _load(found: Path, provider: str, threads: int | None, precision: str) -> Cl
     metadata = _read_metadata(session, file)
     if metadata.precision != precision and (manifest or precision != FLOAT32):
         raise ExportError(f"{file} is a file of precision {metadata.precision}, expected {precision}: load it as it is")
-    classifier = Classifier(session, metadata, running_on)
+    opening = partial(load, str(found.absolute()), provider, threads, precision)
+    classifier = Classifier(session, metadata, running_on, opening)
     if manifest:
         _check_described(classifier, manifest, found)
     return classifier
