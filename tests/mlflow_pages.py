@@ -137,7 +137,8 @@ def test_the_list_of_runs_is_a_table_of_results_best_first(ui, visit, best):
         "metrics.`export_size`": best.export_size,
     }.items():
         shown = page.locator(f'.ag-row[row-id="{best.run}"] .ag-cell[col-id="{column}"]').inner_text()
-        assert shown == expected if isinstance(expected, str) else float(shown) == pytest.approx(expected)
+        # `zoo ui` rounds, a server of MLflow's own doesn't.
+        assert shown == expected if isinstance(expected, str) else float(shown) == pytest.approx(expected, rel=1e-3)
 
 
 def last_line(text):

@@ -12,7 +12,7 @@ import pytest
 
 from pipelines import tracking
 from pipelines.core.provenance.plan import Origin, load_data, make_plan
-from pipelines.tracking.describing import BEGIN, END, NOTE, RESULTS, describe_data, run_name, update_experiment
+from pipelines.tracking.describing import NOTE, OURS, RESULTS, describe_data, run_name, shown, update_experiment
 from pipelines.tracking.runs.seed_spread import log_seeds
 from pipelines.tracking.store import experiment_id
 from zoo.models import build
@@ -121,18 +121,45 @@ def test_a_run_that_ended_early_says_how_to_go_on(plan, status, word):
     assert "zoo train --resume" in note(run)
 
 
-def test_what_somebody_wrote_beside_it_stays(plan):
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [
+        ("", ""),
+        (
+            "<!-- zoo: what stands between these two lines is kept up to date, what you write outside stays -->\n",
+            "\n<!-- /zoo -->",
+        ),
+    ],
+    ids=["today", "of an older version"],
+)
+def test_what_somebody_wrote_beside_it_stays(plan, begin, end):
     run = start(plan)
     with tracking.open_client() as client:
-        client.set_tag(run, NOTE, f"Mine, above.\n\n{note(run)}\n\nMine, below.")
-    tracking.log_metrics(run, TESTED)
-    assert note(run).startswith("Mine, above.\n\n" + BEGIN)
-    assert note(run).endswith(END + "\n\nMine, below.")
-    assert "75.00%" in note(run)
+        client.set_tag(run, NOTE, f"Mine, above.\n\n{begin}{note(run)}{end}\n\nMine, below.")
+    for metrics in (TESTED, {"export_size": 5000, "largest_difference": 1e-7}):
+        tracking.log_metrics(run, metrics)
+        assert note(run) == f"Mine, above.\n\n{stored(run).data.tags[OURS]}\n\nMine, below."
+    assert note(run).count("75.00%") == 1
     with tracking.open_client() as client:
         client.set_tag(run, NOTE, "All mine.")
     tracking.finish(run, "FINISHED")
-    assert note(run).startswith("All mine.\n\n" + BEGIN)
+    assert note(run).startswith("All mine.\n\nTest accuracy")
+
+
+@pytest.mark.parametrize("name", ["my images/cats (2024), v1.2 + 5%", "my_first_data-set", "Bücher=Übung's"])
+def test_usual_names_are_readable_where_markdown_is_not_rendered(plan, name):
+    run = start(plan)
+    tracking.log_metrics(run, TESTED)
+    assert shown(name) == name
+    for text in (note(run), describe_data(replace(load_data(plan), name=name), "7")):
+        assert "<!--" not in text and "&#" not in text
+    assert "`" not in describe_data(load_data(plan), "7")
+
+
+def test_the_curves_come_before_the_table(plan):
+    run = start(plan)
+    tracking.log_metrics(run, TESTED)
+    assert note(run).index("curves.png") < note(run).index("|---|") < note(run).index("confusion.png")
 
 
 def test_a_data_set_is_described_with_hostile_names_as_plain_text(plan):
@@ -147,7 +174,7 @@ def test_a_data_set_is_described_with_hostile_names_as_plain_text(plan):
     )
     for sign in "<>[]`|*":
         assert sign not in ours
-    assert f"of {hostile}: images" in html.unescape(ours)
+    assert html.unescape(ours).startswith(f"{hostile}: images")
     assert f"classes: {hostile[:60].strip()}, 1, 2" in html.unescape(ours)
 
 

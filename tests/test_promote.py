@@ -74,7 +74,7 @@ def test_the_champion_is_the_model_that_was_promoted_and_gives_its_answers(store
     assert version.tags["sha256"] == next(f.sha256 for f in read_manifest(CONV).files if f.path == MODEL_FILE)
     for gate in found.gates:
         assert f"| {gate.name} |" in version.description
-    assert "99.72&#37; against 94.99&#37;" in version.description
+    assert "99.72% against 94.99%" in version.description
     with tracking.open_client() as client:  # so that the UI shows the version beside its model
         logged = client.get_logged_model(version.tags["model_id"])
     assert json.loads(logged.tags["mlflow.modelVersions"]) == [{"name": "digits", "version": 2}]

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-from contextlib import suppress
+import errno
+import socket
 
 from pipelines import tracking
 from zoo.errors import TrackingError, printable
 
-# No usage data to MLflow's makers, no line for each step of the start, no workers for what language models alone need.
-_QUIET = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-}
+LAST_PATIENCE = 3  # seconds for requests that are under way when it is ended
 
 
 def ui(*, host: str = "127.0.0.1", port: int = 5000) -> None:
-    """Serve the MLflow UI until interrupted. Raises TrackingError where there is no store yet, or no free port."""
+    """Serve the MLflow UI until interrupted. Raises TrackingError where there is no store yet, or no free port.
+
+    In this process, which has no other: however it ends, with its terminal or by force, nothing of it stays.
+    """
     store = tracking.existing_store()
     shown = printable(tracking.without_secrets(store))
     if store.startswith(("http://", "https://")):
@@ -29,32 +24,29 @@ def ui(*, host: str = "127.0.0.1", port: int = 5000) -> None:
             flush=True,
         )
         return
-    command = [sys.executable, "-m", "mlflow", "ui", "--host", host, "--port", str(port)]
-    command += ["--uvicorn-opts", "--log-level warning"]  # a line for each request helps nobody
-    # Not as an argument: a store's password would be there for everyone who lists the processes.
-    environment = {**os.environ, "MLFLOW_BACKEND_STORE_URI": store, "PYTHONWARNINGS": "ignore", **_QUIET}
-    where = f"http://{host}:{port}"
-    print(
-        f"MLflow UI: {where}  in a few seconds (store: {shown}; Ctrl-C ends it)",
-        flush=True,
-    )
-    for name, page in tracking.results_pages():
-        print(f"results of {printable(name)}: {where}/{page}", flush=True)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # or the workers would outlive us
-    # In a session of its own: Ctrl-C reaches us alone, and we end the server's workers with it, quietly.
-    server = subprocess.Popen(command, env=environment, start_new_session=True)  # noqa: S603
+    with _listening(host, port) as listening:
+        import uvicorn
+
+        server = uvicorn.Server(
+            uvicorn.Config(tracking.ui_application(store), log_level="warning", timeout_graceful_shutdown=LAST_PATIENCE)
+        )
+        where = f"http://{host}:{port}"
+        print(f"MLflow UI: {where}  (store: {shown}; Ctrl-C ends it)", flush=True)
+        for name, page in tracking.results_pages():
+            print(f"results of {printable(name)}: {where}/{page}", flush=True)
+        server.run([listening])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket at that address, before seconds pass until MLflow is imported."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        code = server.wait()
-    finally:
-        _end(server)
-    if code:
-        raise TrackingError(f"the MLflow UI ended with code {code}: is port {port} taken? take another with --port")
-
-
-def _end(server: subprocess.Popen[bytes]) -> None:
-    """End the server and its workers, at once if they don't heed the first request."""
-    for request in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(server.pid, request) if hasattr(os, "killpg") else server.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            server.wait(timeout=5)
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        if error.errno == errno.EADDRINUSE:
+            raise TrackingError(f"port {port} is taken: take another with --port") from None
+        raise TrackingError(f"nothing can listen at {host}:{port} ({error.strerror}): name another --host") from None
+    return listening

@@ -5,6 +5,7 @@ function here depends on a global "active run", and a finished run can be added 
 """
 
 from pipelines.tracking.describing import SMALL, shown
+from pipelines.tracking.first_page import ui_application
 from pipelines.tracking.models.adopting import adopt
 from pipelines.tracking.models.loading import KERAS_MODEL, ONNX_MODEL, load_keras_model
 from pipelines.tracking.models.logging import log_export, log_keras_model
@@ -120,6 +121,7 @@ __all__ = [
     "store_uri",
     "sync_log",
     "trained_elsewhere",
+    "ui_application",
     "unsent",
     "watch_machine",
     "without_secrets",

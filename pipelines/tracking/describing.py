@@ -21,8 +21,10 @@ from zoo.data import DataSet
 from zoo.models import definition
 
 NOTE = "mlflow.note.content"
-BEGIN = "<!-- zoo: what stands between these two lines is kept up to date, what you write outside stays -->"
-END = "<!-- /zoo -->"
+OURS = "zoo.description"  # a tag of a run: what of its description is kept up to date; what stands beside it is others'
+# What older versions wrote around that. Where MLflow shows a description as it is, in lists, they would be read.
+_BEGIN = "<!-- zoo: what stands between these two lines is kept up to date, what you write outside stays -->"
+_END = "<!-- /zoo -->"
 SMALL = "small"  # the folder with small copies of an evaluation's plots, for descriptions
 LONGEST_NAME, LONGEST_NOTE, LABELS_LISTED = 120, 5000, 20  # letters, letters that any store takes, class names
 
@@ -40,11 +42,14 @@ _COLUMNS = {  # of the table of results, and how wide they are in pixels
 
 
 def shown(text: str) -> str:
-    """Text as MLflow's Markdown shows it as it is: all but letters, digits, blanks and ,.- as entities.
+    """Text as MLflow's Markdown shows it as it is, with as few signs as entities as that takes.
 
-    A backslash, which escapes elsewhere, doesn't before < in MLflow's.
+    MLflow shows descriptions as they are written, too: in lists. A colon makes an address a link; an underscore between
+    letters is one. A backslash, which escapes elsewhere, doesn't before < in MLflow's.
     """
-    return re.sub(r"[^\w .,-]|_", lambda sign: f"&#{ord(sign[0])};", " ".join(text.split()))
+    return re.sub(
+        r"[^\w .,/%()+='-]|(?<![^\W_])_|_(?![^\W_])", lambda sign: f"&#{ord(sign[0])};", " ".join(text.split())
+    )
 
 
 def run_name(plan: Plan) -> str:
@@ -69,12 +74,15 @@ def run_name(plan: Plan) -> str:
 
 def update_description(client: Any, run_id: str) -> None:
     """Let a run's description say what the store knows of the run by now. One that isn't ours, or lacks tags, stays."""
+    from mlflow.entities import RunTag
+
     found = client.get_run(run_id)
-    if {"fingerprint", "model", "data_set"} <= found.data.tags.keys():
-        before = found.data.tags.get(NOTE, "")
-        now = _around(before, describe_run(found))
-        if now != before:
-            client.set_tag(run_id, NOTE, now)
+    if not {"fingerprint", "model", "data_set"} <= found.data.tags.keys():
+        return
+    before, ours = found.data.tags.get(NOTE, ""), describe_run(found)
+    now = _around(before, found.data.tags.get(OURS, ""), ours)
+    if now != before:
+        client.log_batch(run_id, tags=[RunTag(NOTE, now), RunTag(OURS, ours)])  # both or neither
 
 
 def update_experiment(client: Any, experiment: str, data_set: DataSet) -> None:
@@ -82,8 +90,8 @@ def update_experiment(client: Any, experiment: str, data_set: DataSet) -> None:
     tags = client.get_experiment(experiment).tags
     if RESULTS not in tags:
         _tag(client, experiment, RESULTS, json.dumps(_results()))
-    if BEGIN not in tags.get(NOTE, ""):
-        _tag(client, experiment, NOTE, _around(tags.get(NOTE, ""), describe_data(data_set, experiment)))
+    if not tags.get(NOTE):
+        _tag(client, experiment, NOTE, describe_data(data_set, experiment))
 
 
 def _tag(client: Any, experiment: str, key: str, value: str) -> None:
@@ -111,12 +119,16 @@ def _results() -> Mapping[str, Any]:
     }
 
 
-def _around(before: str, ours: str) -> str:
+def _around(before: str, last: str, ours: str) -> str:
     """The description with our part new, and the rest of it as somebody wrote it."""
-    part = f"{BEGIN}\n{ours}\n{END}"
-    first, begin, rest = before.partition(BEGIN)
-    _, end, last = rest.partition(END)
-    whole = f"{first}{part}{last}" if begin and end else f"{before}\n\n{part}" if before else part
+    first, begin, rest = before.partition(_BEGIN)
+    if begin:
+        last, _, after = rest.partition(_END)
+        whole = f"{first}{ours}{after}"
+    elif last and last in before:
+        whole = before.replace(last, ours, 1)
+    else:
+        whole = f"{before}\n\n{ours}" if before else ours
     return whole if len(whole) <= LONGEST_NOTE else before
 
 
@@ -127,13 +139,13 @@ def describe_run(run: Any) -> str:
     """The Markdown of an `mlflow.entities.Run` of ours: results, plots, what can be done next."""
     metrics, tags, params = renamed(run.data.metrics), run.data.tags, run.data.params
     what = "rows" if "columns" in params else "images"
-    lines = [
-        _headline(metrics, run.info.status, what),
-        "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in _facts(metrics, tags, what))]),
-    ]
+    facts = "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in _facts(metrics, tags, what))])
+    lines = [_headline(metrics, run.info.status, what)]
     if "test_accuracy" in metrics:
-        lines.append(_image(run.info, "curves", "Loss and accuracy by epoch"))
-        lines.append(_image(run.info, "confusion", "Confusion matrix"))
+        curves = _image(run.info, "curves", "Loss and accuracy by epoch")
+        lines += [curves, facts, _image(run.info, "confusion", "Confusion matrix")]
+    else:
+        lines.append(facts)
     lines.append("\n".join(f"- {step}" for step in _next_steps(run, metrics, tags)))
     return "\n\n".join(lines)
 
@@ -232,8 +244,7 @@ def describe_data(data_set: DataSet, experiment: str) -> str:
     labels = ", ".join(shown(label[:60]) for label in data_set.labels[:LABELS_LISTED])
     more = f" and {len(data_set.labels) - LABELS_LISTED:,} more" if len(data_set.labels) > LABELS_LISTED else ""
     return (
-        f"[Table of results]({results_page(experiment)}) of {shown(data_set.name)}: {what} ({size}), {counts}; "
-        f"{len(data_set.labels)} classes: {labels}{more}.\n\n"
-        "latency: milliseconds for one, on one thread of the machine that exported; export_size: bytes. In a terminal: "
-        "`zoo runs`."
+        f"{shown(data_set.name)}: {what} ({size}), {counts}; {len(data_set.labels)} classes: {labels}{more}.\n\n"
+        "latency: milliseconds for one, on one thread of the machine that exported; export_size: bytes.\n\n"
+        f"[Table of results]({results_page(experiment)})"
     )

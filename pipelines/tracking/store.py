@@ -28,6 +28,13 @@ LOCK_PATIENCE = 5.0  # seconds that a store may be locked: a commit takes millis
 ANSWER_PATIENCE = 5.0  # seconds that a server may take to say that it is there: MLflow would ask for minutes
 PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
+# What SQLite says -> what to do.
+_ADVICE = {
+    "disk is full": "free some space",
+    "readonly database": "choose another by MLFLOW_TRACKING_URI",
+    "disk I/O error": "look whether its disk is full or away",
+}
+
 _reached: set[str] = set()  # servers that have answered, and haven't failed since
 
 
@@ -103,10 +110,20 @@ def open_client() -> Iterator[Any]:
         yield mlflow.MlflowClient(tracking_uri=uri)
     except (mlflow.MlflowException, SQLAlchemyError, requests.RequestException, OSError, ImportError) as error:
         # ImportError: the driver of another database isn't installed.
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        reason = _reason(error)
         _reached.discard(uri)
         _check_reachable(uri)  # where nobody answers any more, that is the thing to report
         raise TrackingError(f"the tracking store {without_secrets(uri)} failed: {hide_secrets(reason, uri)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """What a database's own driver said, which SQLAlchemy wraps in lines of its own; else the first line."""
+    text = str(error)
+    said = re.search(r"^\((?:\w+\.)+\w+\) (.+)$", text, re.MULTILINE)
+    if said:
+        advice = next((f": {what}" for sign, what in _ADVICE.items() if sign in said[1]), "")
+        return f"{said[1]}{advice}"
+    return next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
 
 
 def check_store() -> None:
@@ -165,10 +182,11 @@ def _silence(error: Exception) -> str:
 def import_mlflow() -> Any:
     """The module `mlflow`, without telemetry, without chatter, and with an end to its patience."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # its 7, with pauses that double, take four minutes
+    # A command that waits for a server says so within half a minute: MLflow's own seven times 120 seconds take longer.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "12")
     # It would print a run's address among our results, with the password that the store's may hold.
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")  # its 120 seconds, three times
     try:
         import mlflow
     except ModuleNotFoundError as error:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from mlflow_pages import *  # noqa: F403 (the tests)
-from mlflow_pages import Ui, make_runs
+from mlflow_pages import PATIENCE, Ui, make_runs, of
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,3 +55,30 @@ def ui(place):
         finally:
             zoo_ui.send_signal(signal.SIGINT)
             zoo_ui.wait(timeout=30)
+
+
+@pytest.mark.parametrize(("width", "phone"), [(1500, False), (390, True)], ids=["desk", "phone"])
+def test_a_browser_that_comes_for_the_first_time_finds_the_table_of_results(browser, ui, best, width, phone):
+    context = browser.new_context(viewport={"width": width, "height": 844}, is_mobile=phone)
+    try:
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.goto(ui.address)
+        page.get_by_text("softmax epochs=1", exact=True).first.wait_for()  # of the data set that was trained on last
+        assert page.get_by_text("Table of results").count()
+        page.goto("about:blank")
+        page.goto(f"{ui.address}/{ui.results}")
+        page.get_by_text(best.name, exact=True).first.wait_for()
+        accuracy = page.locator(f'.ag-row[row-id="{best.run}"] .ag-cell[col-id="metrics.`test_accuracy`"]')
+        assert accuracy.inner_text() == f"{best.test_accuracy:.4g}"
+        box = accuracy.bounding_box()
+        assert box["x"] + box["width"] < page.evaluate("window.innerWidth")  # nothing covers it, or pushes it out
+        assert page.get_by_text("Welcome to MLflow").count() == 0
+        assert (
+            page.get_by_text("Ask questions about your experiments").count() == 0
+        )  # its assistant, which opens itself
+        page.goto("about:blank")
+        page.goto(f"{ui.address}/{of(best.run)}")  # an address that names a page leads there
+        page.get_by_text("About this run").first.wait_for()
+    finally:
+        context.close()

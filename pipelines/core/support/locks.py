@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -11,6 +12,9 @@ if sys.platform == "win32":
     import msvcrt
 else:
     import fcntl
+
+# What a system answers where another has the lock: EDEADLK is what Windows says after ten seconds of waiting.
+_TAKEN = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 
 
 class Locked(Exception):  # noqa: N818 (an answer, not a failure)
@@ -22,7 +26,8 @@ class Locked(Exception):  # noqa: N818 (an answer, not a failure)
 
 
 class FileLock:
-    """Held from its making until `release`. Raises Locked where another process, or another part of this one, has it.
+    """Held from its making until `release`. Raises Locked where another process, or another part of this one, has it,
+    and OSError where the file can't be written, or its file system knows no locks.
 
     wait: until whoever has it lets go, instead.
     """
@@ -33,7 +38,14 @@ class FileLock:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
             try:
                 _lock(self._file, wait)
-            except OSError:
+            except OSError as error:
+                if error.errno not in _TAKEN:
+                    os.close(self._file)
+                    raise OSError(
+                        error.errno,
+                        f"its file system has no locks ({error.strerror}), work in a folder of a local disk",
+                        str(path),
+                    ) from None
                 os.lseek(self._file, 0, os.SEEK_SET)
                 content = os.read(self._file, 20)
                 os.close(self._file)

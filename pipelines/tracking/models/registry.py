@@ -76,7 +76,7 @@ def find_version(uri: str) -> Version:
             there_are = f"there are {', '.join(map(printable, known))}" if known else "there is none yet"
             raise TrackingError(
                 f"no model is registered as {name!r} in {without_secrets(store_uri())}: {there_are}; "
-                "`zoo promote` registers one"
+                "zoo promote registers one"
             )
         if alias and _held(model, alias) is None:
             there_are = ", ".join(sorted(model.aliases)) or "none"
@@ -104,7 +104,7 @@ def register(
     known = {MODEL_TAG: model_id, **tags}  # MLflow's own model_id of a version isn't kept by its databases
     with open_client() as client:
         if _model(client, name) is None:
-            text = f"Classifiers of {shown(data_set)}. `zoo promote` registers their versions and moves their aliases."
+            text = f"Classifiers of {shown(data_set)}. zoo promote registers their versions and moves their aliases."
             client.create_registered_model(name, {"data_set": data_set}, text)
         own = next((each for each in _versions(client, name) if each.tags.get(MODEL_TAG) == model_id), None)
         if own is not None:
