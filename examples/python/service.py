@@ -6,20 +6,28 @@ Before the service listens, each export tests itself on its samples: one whose p
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Literal
 
+import anyio
 import uvicorn
 from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.concurrency import run_in_threadpool
+from PIL import Image
 from pydantic import BaseModel
 from starlette.datastructures import UploadFile
 from starlette.types import Message, Receive
 
 import zoo
+from zoo.images import FORMATS
 
 LARGEST_UPLOAD = 10 * 2**20  # bytes
+PATIENCE = 20.0  # seconds that an upload may take
+LARGE_IMAGE = 2_000_000  # pixels, 20 ms of a processor: of larger ones one is decoded at a time
+LARGE_WAITING = 16  # large images that may wait for their turn; each is held in memory, up to LARGEST_UPLOAD
 TOLERANCE = 1e-5  # of a probability, as in the verification of exports
 
 
@@ -75,8 +83,12 @@ BODIES = {
 }
 
 
-def create_app(folders: Sequence[Path]) -> FastAPI:
-    """The service for these exports; the first one is used where a request names none."""
+def create_app(folders: Sequence[Path], patience: float = PATIENCE) -> FastAPI:
+    """The service for these exports; the first one is used where a request names none.
+
+    patience: seconds that an upload may take.
+    """
+    large_images = LargeImages()
     classifiers = {f"{loaded.metadata.data_set}/{loaded.metadata.model}": loaded for loaded in map(load, folders)}
     if len(classifiers) < len(folders):
         sys.exit(f"{len(folders)} exports have {len(classifiers)} names, expected a name each: leave out the others")
@@ -102,8 +114,10 @@ def create_app(folders: Sequence[Path]) -> FastAPI:
         tags=["images"],
         responses={
             404: {"model": Problem, "description": "No model of that name"},
+            408: {"model": Problem, "description": "Too slow an upload"},
             413: {"model": Problem, "description": "Too large an upload"},
             422: {"model": Problem, "description": "No image, or a damaged one"},
+            503: {"model": Problem, "description": "Too many large images at once"},
         },
         openapi_extra={"requestBody": {"required": True, "content": BODIES}},
     )
@@ -113,15 +127,53 @@ def create_app(folders: Sequence[Path]) -> FastAPI:
         """Classify an image: JPEG, PNG, WebP, GIF, BMP, TIFF or PPM of any size, as the body or as a form's file."""
         if model not in classifiers:
             raise HTTPException(404, f"no model is called {model!r}: there are {', '.join(classifiers)}")
-        image = await uploaded_image(request)
         try:
-            found = await run_in_threadpool(classifiers[model].predict, image)
+            with anyio.fail_after(patience):
+                image = await uploaded_image(request)
+        except TimeoutError:
+            sentence = f"the upload took longer than {patience:g} s: send a smaller image, or over a faster connection"
+            raise HTTPException(408, sentence, {"Connection": "close"}) from None
+        try:
+            async with large_images.turn(image):
+                found = await run_in_threadpool(classifiers[model].predict, image)
         except zoo.ImageError as error:
             raise HTTPException(422, str(error)) from None
         ranking = [Ranked(label=label, probability=probability) for label, probability in found.ranking]
         return Prediction(model=model, label=found.label, probability=found.probability, ranking=ranking)
 
     return app
+
+
+class LargeImages:
+    """Whose turn it is to be decoded. Who waits holds no thread, so that small images pass large ones."""
+
+    def __init__(self) -> None:
+        self._waiting, self._one = 0, anyio.Lock()
+
+    @asynccontextmanager
+    async def turn(self, image: bytes) -> AsyncIterator[None]:
+        """Wait until this image may be decoded: at once if it is small. HTTPException where too many wait already."""
+        if await run_in_threadpool(pixels_of, image) <= LARGE_IMAGE:
+            yield
+            return
+        if self._waiting >= LARGE_WAITING:
+            sentence = f"{LARGE_WAITING} large images wait already: try again in a few seconds, or send a smaller image"
+            raise HTTPException(503, sentence, {"Retry-After": "5"})
+        self._waiting += 1
+        try:
+            async with self._one:
+                yield
+        finally:
+            self._waiting -= 1
+
+
+def pixels_of(image: bytes) -> int:
+    """How many an image's header promises; 0 for what `predict` will refuse."""
+    try:
+        with Image.open(BytesIO(image), formats=FORMATS) as opened:
+            return opened.width * opened.height
+    except Exception:  # what is wrong with it `predict` says, in one sentence
+        return 0
 
 
 def load(folder: Path) -> zoo.Classifier:
@@ -196,9 +248,16 @@ def main() -> None:
     parser.add_argument("exports", nargs="+", type=Path, metavar="EXPORT", help="the folder of an export")
     parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine alone")
     parser.add_argument("--port", type=int, default=8000, help="default: 8000")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=PATIENCE,
+        metavar="SECONDS",
+        help=f"that an upload may take (default: {PATIENCE:g})",
+    )
     options = parser.parse_args()
     try:
-        app = create_app(options.exports)
+        app = create_app(options.exports, options.patience)
     except zoo.ZooError as error:
         sys.exit(str(error))
     uvicorn.run(app, host=options.host, port=options.port)

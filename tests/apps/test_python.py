@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -16,11 +17,13 @@ from urllib.request import Request, urlopen
 
 import pytest
 from environments import ROOT, clean_environment, run
+from PIL import Image
 
 pytestmark = pytest.mark.apps
 EXAMPLE = ROOT / "examples" / "python"
 TOLERANCE = 1e-5  # of a probability
 LARGEST_UPLOAD = 10 * 2**20  # bytes
+PATIENCE = 5  # seconds that the service gives an upload
 SAMPLE = (ROOT / "exports" / "fashion-mnist" / "conv-small" / "samples" / "0.png").read_bytes()
 
 
@@ -37,7 +40,7 @@ def service(python: Path, exports3: tuple[Path, ...], tmp_path_factory: pytest.T
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = tmp_path_factory.mktemp("service") / "log"
-    command = [python, EXAMPLE / "service.py", *exports3, "--port", str(port)]
+    command = [python, EXAMPLE / "service.py", *exports3, "--port", str(port), "--patience", str(PATIENCE)]
     with log.open("w") as out:
         process = subprocess.Popen(command, cwd=log.parent, env=clean_environment(), stdout=out, stderr=out)
     url = f"http://127.0.0.1:{port}"
@@ -60,7 +63,7 @@ def service(python: Path, exports3: tuple[Path, ...], tmp_path_factory: pytest.T
 def ask(url: str, body: Any = None, kind: str = "image/png") -> tuple[int, Any]:
     """Status and JSON of a GET, or of a POST of that body."""
     try:
-        with urlopen(Request(url, body, {"Content-Type": kind} if body is not None else {}), timeout=30) as answer:
+        with urlopen(Request(url, body, {"Content-Type": kind} if body is not None else {}), timeout=120) as answer:
             return answer.status, json.load(answer)
     except HTTPError as error:
         with error:
@@ -128,6 +131,33 @@ def test_an_upload_of_unknown_length_is_limited_too(service: str) -> None:
     assert ask(f"{service}/predict", pieces)[0] == 413
 
 
+@pytest.mark.parametrize("kind", ["image/png", "multipart/form-data; boundary=x"])
+def test_an_upload_that_never_ends_is_ended(service: str, kind: str) -> None:
+    port = int(service.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as slow:
+        head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: 1000\r\n\r\n--x\r\n"
+        slow.sendall(head.encode())
+        answer = b"".join(iter(lambda: slow.recv(4096), b""))  # until the service closes it
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"the upload took longer than 5 s" in answer
+
+
+def test_large_images_keep_no_small_one_waiting(service: str) -> None:
+    """The small ones are asked for after 45 large ones, and have their answers before most of those."""
+    packed = BytesIO()
+    Image.new("RGB", (7900, 7900), "gray").save(packed, "PNG")
+    done: list[int] = []
+    with ThreadPoolExecutor(45) as pool:
+        sent = [pool.submit(lambda: done.append(ask(f"{service}/predict", packed.getvalue())[0])) for _ in range(45)]
+        while 503 not in done:  # by then as many wait as may
+            time.sleep(0.01)
+        assert [ask(f"{service}/predict", SAMPLE)[0] for _ in range(10)] == [200] * 10
+        assert done.count(200) < 16
+        for each in sent:
+            each.result()
+    assert done.count(200) >= 16 and set(done) == {200, 503}
+
+
 def test_an_unknown_model_is_reported_with_those_that_there_are(service: str) -> None:
     status, problem = ask(f"{service}/predict?model=lenet", b"x")
     assert (status, problem["detail"].partition(":")[0]) == (404, "no model is called 'lenet'")
@@ -141,7 +171,7 @@ def test_the_models_and_the_description_of_the_service(service: str, exports3) -
     described = ask(f"{service}/openapi.json")[1]["paths"]
     assert set(described) == {"/predict", "/models", "/health"}
     assert set(described["/predict"]["post"]["requestBody"]["content"]) == {"image/*", "multipart/form-data"}
-    assert set(described["/predict"]["post"]["responses"]) == {"200", "404", "413", "422"}
+    assert set(described["/predict"]["post"]["responses"]) == {"200", "404", "408", "413", "422", "503"}
 
 
 @pytest.mark.parametrize(
