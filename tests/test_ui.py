@@ -20,6 +20,7 @@ from servers import ask, free_port
 
 from pipelines import tracking
 from pipelines.maintenance.ui import ui
+from pipelines.tracking.runs.listing import _results_by_mlflow, _results_by_sql
 from zoo.errors import TrackingError
 
 ROOT = Path(__file__).parents[1]
@@ -96,6 +97,15 @@ def test_nothing_of_it_stays_however_it_ends(trained, ending):
     with serving(Path.cwd()) as (process, address):
         first_page(address)
         assert ended(process, ending)
+
+
+def test_results_are_found_on_any_store(trained):
+    with tracking.open_client() as client:
+        client.create_experiment("somebody else's")
+    assert [(str(experiment), name) for experiment, name in _results_by_sql(Path("mlruns/mlflow.db"))] == [
+        (trained.experiment_id, "digits")
+    ]
+    assert _results_by_mlflow() == [(trained.experiment_id, "digits")]
 
 
 def test_a_port_that_is_taken_and_a_host_that_is_not_here_are_named(trained):

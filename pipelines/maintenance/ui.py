@@ -19,10 +19,9 @@ def ui(*, host: str = "127.0.0.1", port: int = 5000) -> None:
     store = tracking.existing_store()
     shown = printable(tracking.without_secrets(store))
     if store.startswith(("http://", "https://")):
-        print(
-            f"the runs are on a server, which has the MLflow UI: {shown}",
-            flush=True,
-        )
+        where = shown.rstrip("/")
+        print(f"the runs are on a server, which has the MLflow UI: {where}", flush=True)
+        _print_results(where)
         return
     with _listening(host, port) as listening:
         import uvicorn
@@ -32,9 +31,13 @@ def ui(*, host: str = "127.0.0.1", port: int = 5000) -> None:
         )
         where = f"http://{host}:{port}"
         print(f"MLflow UI: {where}  (store: {shown}; Ctrl-C ends it)", flush=True)
-        for name, page in tracking.results_pages():
-            print(f"results of {printable(name)}: {where}/{page}", flush=True)
+        _print_results(where)
         server.run([listening])
+
+
+def _print_results(where: str) -> None:
+    for name, page in tracking.results_pages():
+        print(f"results of {printable(name)}: {where}/{page}", flush=True)
 
 
 def _listening(host: str, port: int) -> socket.socket:

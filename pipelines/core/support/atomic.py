@@ -14,6 +14,7 @@ from pathlib import Path
 from pipelines.core.support.durable import make_folder, sync, sync_tree
 from pipelines.core.support.exchange import exchange
 from pipelines.core.support.locks import FileLock, Locked
+from pipelines.core.support.reasons import reason_of
 from zoo.contract import MANIFEST_FILE
 from zoo.errors import ExportError
 
@@ -76,7 +77,7 @@ def atomic_folder(
     except Locked:
         raise ExportError(f"{goal} can't be locked against other writers: name another folder by {option}") from None
     except OSError as error:  # a full disk, a folder that somebody has open
-        raise ExportError(f"{goal} can't be written ({error.strerror}): name another folder by {option}") from error
+        raise ExportError(f"{goal} can't be written ({reason_of(error)}): name another folder by {option}") from error
 
 
 def restore(goal: Path) -> None:

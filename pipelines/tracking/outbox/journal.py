@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from pipelines.core.support.atomic import atomic_file
 from pipelines.core.support.durable import make_folder, sync, sync_all, sync_tree
 from pipelines.core.support.locks import FileLock, Locked
+from pipelines.core.support.reasons import reason_of
 from zoo.errors import TrackingError
 
 Record: TypeAlias = Mapping[str, Any]  # a kind, and what belongs to it; see delivery.py
@@ -55,7 +56,7 @@ class Journal:
         except Locked as taken:
             raise TrackingError(f"run {folder.name} is being trained by {taken}: two can't write one run") from None
         except OSError as error:
-            raise TrackingError(f"the outbox {folder} can't be written ({error.strerror})") from None
+            raise TrackingError(f"the outbox {folder} can't be written ({reason_of(error)})") from None
 
     @property
     def store(self) -> str:
@@ -82,7 +83,7 @@ class Journal:
                         os.fsync(file.fileno())
             except OSError as error:
                 os.truncate(self._path, end)
-                raise TrackingError(f"the outbox {self.folder} can't be written ({error.strerror})") from None
+                raise TrackingError(f"the outbox {self.folder} can't be written ({reason_of(error)})") from None
 
     def sync(self) -> None:
         """Return when all records are on disk. Raises TrackingError where they can't be written."""

@@ -93,24 +93,37 @@ def _known(database: sqlite3.Connection) -> bool:
 
 
 def results_pages() -> list[tuple[str, str]]:
-    """(name, address relative to that of the UI) of each data set's table of results, the latest trained first.
-
-    None for a store that can't be read by SQL: MLflow's UI itself lists its experiments.
-    """
+    """(name, address relative to that of the UI) of each data set's table of results, the latest trained first."""
     path = database_file(existing_store())
-    if path is None:
-        return []
+    found: Sequence[tuple[int | str, str]] | None = _results_by_sql(path) if path is not None else None
+    if found is None:
+        found = _results_by_mlflow()
+    return [(name, results_page(str(experiment))) for experiment, name in found]
+
+
+def _results_by_sql(path: Path) -> list[tuple[int, str]] | None:
+    """(id, name) of the experiments that have one; None for a schema that isn't known here."""
     with _opened(path) as database:
         if not _known(database):
-            return []
-        found = database.execute(
+            return None
+        return database.execute(
             "SELECT experiment_id, experiments.name FROM experiments"
             " JOIN experiment_tags USING (experiment_id) JOIN runs USING (experiment_id)"
             " WHERE key = ? AND experiments.lifecycle_stage = 'active'"
             " GROUP BY experiment_id ORDER BY max(start_time) DESC",
             (RESULTS,),
         ).fetchall()
-    return [(name, results_page(str(experiment))) for experiment, name in found]
+
+
+def _results_by_mlflow() -> list[tuple[str, str]]:
+    """The same by the interface that every store has."""
+    with open_client() as client:
+        ours = client.search_experiments(filter_string=f"tags.`{RESULTS}` LIKE '%'")
+        begun = []
+        for each in ours:
+            newest = client.search_runs([each.experiment_id], max_results=1, order_by=["attributes.start_time DESC"])
+            begun += [(run.info.start_time, each.experiment_id, each.name) for run in newest]
+    return [(experiment, name) for _, experiment, name in sorted(begun, reverse=True)]
 
 
 def _values(database: sqlite3.Connection, table: str, keys: Sequence[str], condition: str = "") -> Iterable[Any]:
