@@ -1,7 +1,8 @@
 """What a command reports where the disk is full, the store read-only, the file system without locks, a server silent.
 
 Real faults: a small file system of its own (where root may mount one), a C library whose `flock` refuses, a socket
-that takes connections and never answers. Each is one sentence that names the reason.
+that takes connections and never answers, a server that answers that it is well and nothing else. Each is one sentence
+that names the reason.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import socket
 import subprocess
 import sys
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
@@ -25,7 +28,8 @@ from zoo.errors import ExportError, TrackingError
 
 ROOT = Path(__file__).parents[1]
 FULL, READ_ONLY = "No space left on device|disk is full", "[Rr]ead-?only"
-LOCKS, SILENT = r"its file system has no locks \(No locks available\)", r"doesn't answer|timed out"
+LOCKS, SILENT = r"its file system has no locks \(No locks available\)", r"doesn't answer \(nothing within 5 s\)"
+HUNG = r"it took a request, and gave no answer within 10(\.0)? s"
 
 
 @contextmanager
@@ -49,6 +53,46 @@ def fill(folder):
                 file.write(b"\0" * 4096)
         except OSError:
             return
+
+
+class OnlyHealth(BaseHTTPRequestHandler):
+    """Answers that it is well. To all else it says nothing until it is `over`."""
+
+    over = Event()
+
+    def do_GET(self):
+        if self.path == "/health":
+            self.send_response(200)
+            self.end_headers()
+        else:
+            self.over.wait()
+
+    do_POST = do_GET  # noqa: N815 (as http.server calls it)
+
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def hanging():
+    """The address of a server that has got stuck."""
+    OnlyHealth.over.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), OnlyHealth) as server:
+        Thread(target=server.serve_forever).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            OnlyHealth.over.set()
+            server.shutdown()
+
+
+def test_a_server_that_gets_stuck_is_reported_as_such(monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    with hanging() as uri:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        with pytest.raises(TrackingError, match=rf"^the tracking store {uri} failed: it took a request, and gave no"):
+            tracking.search("")
 
 
 @pytest.fixture
@@ -140,6 +184,11 @@ TABLE = {
         (("runs",), SILENT),
         (("gc",), SILENT),
     ],
+    "hanging server": [
+        (TRAIN, HUNG),
+        (("evaluate", "RUN"), HUNG),
+        (("runs",), HUNG),
+    ],
 }
 CASES = [(fault, command, expected) for fault, several in TABLE.items() for command, expected in several]
 
@@ -194,6 +243,10 @@ def test_a_fault_is_reported_in_one_sentence(fault, command, expected, exported,
             silent.bind(("127.0.0.1", 0))
             silent.listen(100)
             uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
+            done = call(folder, {"MLFLOW_TRACKING_URI": uri}, *arguments)
+    elif fault == "hanging server":
+        copied()
+        with hanging() as uri:
             done = call(folder, {"MLFLOW_TRACKING_URI": uri}, *arguments)
     else:
         copied()

@@ -117,12 +117,14 @@ def open_client() -> Iterator[Any]:
 
 
 def _reason(error: Exception) -> str:
-    """What a database's own driver said, which SQLAlchemy wraps in lines of its own; else the first line."""
+    """What a database's own driver said, which SQLAlchemy wraps in lines of its own; a silence; else the first line."""
     text = str(error)
     said = re.search(r"^\((?:\w+\.)+\w+\) (.+)$", text, re.MULTILINE)
     if said:
         advice = next((f": {what}" for sign, what in _ADVICE.items() if sign in said[1]), "")
         return f"{said[1]}{advice}"
+    if hung := re.search(r"Read timed out\. \(read timeout=([\d.]+)\)", text):
+        return f"it took a request, and gave no answer within {hung[1]} s: look what keeps it"
     return next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
 
 
@@ -184,7 +186,7 @@ def import_mlflow() -> Any:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     # A command that waits for a server says so within half a minute: MLflow's own seven times 120 seconds take longer.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "12")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     # It would print a run's address among our results, with the password that the store's may hold.
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     try:
