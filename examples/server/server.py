@@ -42,7 +42,9 @@ def main() -> None:
     )
     parser.add_argument("--port", type=int, default=5000, help="of MLflow (5000)")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the parts end with us
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # the parts end with us, and with our terminal
+        if signal.getsignal(ending) is not signal.SIG_IGN:  # `nohup`
+            signal.signal(ending, lambda number, _: sys.exit(128 + number))
     try:
         with ExitStack() as parts:
             serve(options.folder.absolute(), options.port, parts)
