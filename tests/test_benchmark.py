@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from PIL import Image
@@ -19,7 +21,7 @@ from pipelines.inference import peers
 from pipelines.inference.benchmark import benchmark
 from pipelines.inference.harness import Entry, Timing, WorkerError, ratio, time_in_turns
 from pipelines.inference.peers import PEERS
-from zoo.contract import MANIFEST_FILE, MODEL_FILE
+from zoo.contract import MANIFEST_FILE, MODEL_FILE, describe_file
 from zoo.errors import ExportError, ProviderError
 
 EXPORTS = Path(__file__).parent.parent / "exports"
@@ -174,7 +176,7 @@ def test_a_peer_that_fails_is_left_out_and_an_export_that_fails_is_an_error(tmp_
     assert [each.name for each in turns.measured] == ["zoo on cpu"]
     assert len(turns.left_out) == 1
     assert turns.left_out[0].startswith("tf2onnx (float32) is left out: ")
-    with pytest.raises(WorkerError, match="can't be opened"):
+    with pytest.raises(WorkerError, match="can't be read as ONNX"):
         time_in_turns([Entry("zoo on cpu", "zoo", broken, provider="cpu")], images, (1,), threads=(1,), seconds=0.01)
 
 
@@ -194,6 +196,13 @@ def test_metrics_go_to_the_run_that_made_the_export_or_a_note_says_why_not(store
     export = shutil.copytree(SOFTMAX, tmp_path / "softmax")
     manifest = json.loads((export / MANIFEST_FILE).read_text(encoding="utf-8"))
     manifest["metadata"]["run_id"] = run  # its own is in its maker's store
+    model = onnx.load(export / MODEL_FILE)
+    onnx.helper.set_model_props(
+        model, {**{p.key: p.value for p in model.metadata_props}, "zoo.run_id": json.dumps(run)}
+    )
+    (export / MODEL_FILE).write_bytes(model.SerializeToString(deterministic=True))
+    entry = describe_file(export, export / MODEL_FILE)
+    manifest["files"] = [each for each in manifest["files"] if each["path"] != MODEL_FILE] + [asdict(entry)]
     (export / MANIFEST_FILE).write_text(json.dumps(manifest), encoding="utf-8")
     result = benchmark([export], **QUICK, log=True, plot=tmp_path / "speeds.png")
     (timing, *_) = result.exports[0].entries[0].timings

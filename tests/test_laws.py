@@ -19,10 +19,12 @@ from pipelines.core.metrics.intervals import mean_interval, newcombe_interval, w
 from pipelines.core.metrics.paired import holm, mcnemar, paired_test
 from pipelines.core.provenance.plan import Origin, Plan, parse_plan
 from pipelines.core.support.to_json import to_json
+from zoo.checked import is_name
 from zoo.contract import (
     MANIFEST_FILE,
     MODEL_FILES,
     RESIZINGS,
+    WHITE,
     Column,
     ExportedFile,
     Manifest,
@@ -40,6 +42,7 @@ law = settings(derandomize=True, deadline=None, max_examples=40)
 
 WORDS = st.text(st.characters(exclude_categories=("C",)), max_size=12)  # what can be printed
 HEX = st.text("0123456789abcdef", min_size=8, max_size=8)
+DIGESTS = st.text("0123456789abcdef", min_size=64, max_size=64)
 SHARES = st.floats(0, 1)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -75,6 +78,7 @@ PLANS = st.builds(
     source=st.none() | st.builds(Origin, WORDS, WORDS, HEX),
     images=st.none() | st.text(),
     follow_links=st.booleans(),
+    name=st.none() | st.from_regex("[a-z][a-z -]{0,20}[a-z]", fullmatch=True),
 )
 LISTS = st.lists(WORDS, min_size=1, max_size=4, unique=True).map(tuple)
 COLUMNS = st.lists(
@@ -84,7 +88,7 @@ OF_ANY = {
     **dict.fromkeys(("model", "family", "data_set", "commit", "groups"), WORDS),
     **dict.fromkeys(("data_digest", "run_id", "weights_sha256"), HEX),
     "labels": LISTS,
-    "recipe": RECIPES.map(Recipe.to_json),
+    "recipe": RECIPES.filter(lambda recipe: is_name(recipe.teacher)).map(Recipe.to_json),
     "test_accuracy": SHARES,
     "parity": st.dictionaries(WORDS, SHARES, max_size=2),
     "versions": st.dictionaries(WORDS, WORDS, max_size=2),
@@ -96,11 +100,12 @@ OF_IMAGES = {
     "width": SIDES,
     "channels": st.sampled_from((1, 3)),
     "resizing": st.sampled_from(RESIZINGS),
+    "white": st.integers(1, WHITE),
 }
 OF_TABLES = {**dict.fromkeys(("height", "width", "channels"), st.just(0)), "columns": COLUMNS, "label_column": WORDS}
 OF_PRECISIONS = {
     "precision": st.sampled_from([precision for precision in MODEL_FILES if precision != "float32"]),
-    "quantization": st.dictionaries(WORDS, NUMBERS | WORDS, max_size=2),
+    "quantization": st.dictionaries(WORDS, st.floats(-1e15, 1e15) | WORDS, max_size=2),
 }
 METADATA = st.one_of(
     st.builds(Metadata, **OF_ANY, **kind, **precision)
@@ -111,9 +116,12 @@ PATHS = st.from_regex(r"[a-z]{1,8}(/[a-z]{1,8})?\.(onnx|json|png)", fullmatch=Tr
 MANIFESTS = st.builds(
     Manifest,
     metadata=METADATA,
-    metrics=st.dictionaries(WORDS, NUMBERS, max_size=3),
-    files=st.lists(st.builds(ExportedFile, PATHS, st.integers(0, 2**40), HEX), max_size=3).map(tuple),
+    metrics=st.dictionaries(st.from_regex("loss_[a-z]{1,8}", fullmatch=True), st.floats(-1e15, 1e15), max_size=3),
+    files=st.lists(
+        st.builds(ExportedFile, PATHS, st.integers(0, 2**40), DIGESTS), max_size=3, unique_by=lambda f: f.path
+    ).map(tuple),
     map_size=st.none() | st.tuples(SIDES, SIDES),
+    licenses=st.dictionaries(WORDS, WORDS, max_size=3),
 )
 
 

@@ -38,9 +38,11 @@ def read(images: Path, settings: str) -> str:
 
 
 def test_a_program_that_asks_for_nothing_reads_warnings_alone(images):
-    (line,) = read(images, "pass").splitlines()
+    *findings, line = read(images, "pass").splitlines()
     assert line.startswith("left out: ")
     assert "broken.png is empty" in line
+    assert findings
+    assert all(finding.startswith(f"{images.name}: ") for finding in findings), "what the check found comes first"
 
 
 def test_a_program_can_silence_it(images):
@@ -48,9 +50,9 @@ def test_a_program_can_silence_it(images):
 
 
 def test_a_program_can_read_each_step(images):
-    first, second = read(images, "logging.basicConfig(level=logging.INFO)").splitlines()
+    first, *_, last = read(images, "logging.basicConfig(level=logging.INFO)").splitlines()
     assert first == "INFO:zoo.data:a step"
-    assert second.startswith("WARNING:zoo.data:left out: ")
+    assert last.startswith("WARNING:zoo.data:left out: ")
 
 
 def test_the_command_shows_it_and_leaves_the_loggers_as_they_were(images, capsys):

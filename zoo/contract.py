@@ -377,8 +377,21 @@ def check_file(folder: Path, manifest: Manifest, path: str) -> Path:
     except OSError as error:
         raise ExportError(f"{found} can't be read ({error.strerror}): let this user read it") from None
     if not fits:
-        raise ExportError(f"{found} isn't the file that {MANIFEST_FILE} names (its SHA-256 differs): export it again")
+        raise _another(found)
     return found
+
+
+def check_content(content: bytes, file: Path, manifest: Manifest) -> None:
+    """Raise ExportError where a file that was read isn't the one of its name that the manifest names."""
+    entry = manifest.file(file.name)
+    if entry is None:
+        raise ExportError(f"{file.parent / MANIFEST_FILE} doesn't name {file.name}: export the model again")
+    if len(content) != entry.size or hashlib.sha256(content).hexdigest() != entry.sha256:
+        raise _another(file)
+
+
+def _another(file: Path) -> ExportError:
+    return ExportError(f"{file} isn't the file that {MANIFEST_FILE} names (its SHA-256 differs): export it again")
 
 
 def sha256(path: Path) -> str:

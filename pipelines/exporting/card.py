@@ -18,7 +18,7 @@ from zoo.models import definition
 
 CLASSES_LISTED = 30  # of more classes, the worst are listed
 # In place of the plot's own text, whose epochs and validation accuracy nobody can find again from the file.
-CURVES = "Loss and accuracy by epoch, in training and, where images were held out, in validation."
+CURVES = "Loss and accuracy by epoch, in training and, where some were held out for it, in validation."
 PAIRS_LISTED = 5
 
 

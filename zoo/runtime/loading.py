@@ -19,14 +19,14 @@ from zoo.contract import (
     PROBABILITIES,
     Manifest,
     Metadata,
-    check_file,
+    check_content,
     differences,
     read_manifest,
 )
 from zoo.errors import ExportError, MissingExtraError, unknown
 from zoo.runtime.classifier import Classifier
 from zoo.runtime.providers import open_session
-from zoo.runtime.self_contained import check_self_contained
+from zoo.runtime.self_contained import check_self_contained, read_model
 
 T = TypeVar("T")
 
@@ -63,9 +63,11 @@ def load(
 
 def _load(found: Path, provider: str, threads: int | None, precision: str) -> Classifier:
     manifest = read_manifest(found) if found.is_dir() else None
-    file = _file_of(found, manifest, precision) if manifest else found
-    check_self_contained(file)
-    session, running_on = open_session(file, provider, threads)
+    file = found / MODEL_FILES[precision] if manifest else found
+    # Read once: what is checked is what is opened, whatever lies there by then.
+    content = _content_of(found, manifest, precision) if manifest else read_model(file)
+    check_self_contained(content, file)
+    session, running_on = open_session(content, file, provider, threads)
     metadata = _read_metadata(session, file)
     if metadata.precision != precision and (manifest or precision != FLOAT32):
         raise ExportError(f"{file} is a file of precision {metadata.precision}, expected {precision}: load it as it is")
@@ -121,14 +123,17 @@ def _is_moving(path_or_name: str | os.PathLike[str]) -> bool:
         return False
 
 
-def _file_of(folder: Path, manifest: Manifest, precision: str) -> Path:
-    """The export's file of that precision, after it was found to be the one that the manifest names."""
+def _content_of(folder: Path, manifest: Manifest, precision: str) -> bytes:
+    """What the export's file of that precision holds, after it was found to be what the manifest says."""
     if precision not in manifest.precisions and precision != FLOAT32:
         raise ExportError(
             f"{folder} holds no {MODEL_FILES[precision]}, only {', '.join(manifest.precisions)}: "
             f"`zoo quantize {folder} --precision {precision}` makes one"
         )
-    return check_file(folder, manifest, MODEL_FILES[precision])
+    file = folder / MODEL_FILES[precision]
+    content = read_model(file)
+    check_content(content, file, manifest)
+    return content
 
 
 def find_export(path_or_name: str | os.PathLike[str]) -> Path:

@@ -79,8 +79,8 @@ def available_providers() -> tuple[str, ...]:
     return tuple(provider.name for provider in PROVIDERS.values() if provider.technical_name in there)
 
 
-def open_session(file: Path, provider: str = "auto", threads: int | None = None) -> tuple[Any, str]:
-    """An `onnxruntime.InferenceSession` of the file, and the name of the provider that it really runs on.
+def open_session(content: bytes, file: Path, provider: str = "auto", threads: int | None = None) -> tuple[Any, str]:
+    """An `onnxruntime.InferenceSession` of a file's content, and the name of the provider that it really runs on.
 
     provider: a name of PROVIDERS, or "auto": cuda where there is an NVIDIA driver, else cpu. The others are never taken
     unasked: they build engines for minutes, or compute in half precision.
@@ -94,11 +94,11 @@ def open_session(file: Path, provider: str = "auto", threads: int | None = None)
     if provider == "auto":
         if "cuda" in available and _has_driver():
             try:
-                return _open(file, PROVIDERS["cuda"], threads), "cuda"
+                return _open(content, file, PROVIDERS["cuda"], threads), "cuda"
             except ProviderError as error:
                 warnings.warn(f"{error}; this classifier runs on the cpu", RuntimeWarning, stacklevel=3)
         provider = "cpu"
-    return _open(file, _wanted(provider, available), threads), provider
+    return _open(content, file, _wanted(provider, available), threads), provider
 
 
 def placement(session: Any) -> dict[str, tuple[Node, ...]]:
@@ -163,15 +163,15 @@ def _wanted(name: str, available: Iterable[str]) -> Provider:
     return PROVIDERS[name]
 
 
-def _open(file: Path, provider: Provider, threads: int | None) -> Any:
+def _open(content: bytes, file: Path, provider: Provider, threads: int | None) -> Any:
     missing = _prepare_cuda(provider) if provider.package.startswith("onnxruntime-gpu") else ()
-    session = _start(file, provider, threads)
+    session = _start(content, file, provider, threads)
     check_started(session, provider.name, missing)
     check_taken(session, provider.name)
     return session
 
 
-def _start(file: Path, provider: Provider, threads: int | None) -> Any:
+def _start(content: bytes, file: Path, provider: Provider, threads: int | None) -> Any:
     onnxruntime = _onnxruntime()
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry(
@@ -193,7 +193,7 @@ def _start(file: Path, provider: Provider, threads: int | None) -> Any:
         technical.append((PROVIDERS[provider.behind].technical_name, dict(PROVIDERS[provider.behind].options)))
     try:
         # Without enable_fallback=0 it prints that the provider fails, and gives a session on the CPU.
-        return onnxruntime.InferenceSession(file, options, providers=technical, enable_fallback=0)
+        return onnxruntime.InferenceSession(content, options, providers=technical, enable_fallback=0)
     except Exception as error:  # onnxruntime's errors have no base of their own
         reason = reason_of(error)
         # Of a provider's start; those of files have types of onnxruntime's own.

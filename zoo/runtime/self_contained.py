@@ -30,12 +30,18 @@ _EXTERNAL_DATA, _DATA_LOCATION = 13, 14  # fields of a tensor
 _DOMAIN = 7  # field of a node
 
 
-def check_self_contained(file: Path) -> None:
-    """Raise ExportError for a file with weights outside of it or with operators that aren't ONNX's own, or for none."""
+def read_model(file: Path) -> bytes:
+    """The content of a file. Raises ExportError where there is none, or it is larger than a model can be."""
     try:
-        what = _first_foreign(memoryview(read_file(file, LARGEST_MODEL)))
+        return read_file(file, LARGEST_MODEL)
     except FileNotFoundError:
         raise ExportError(f"{file} is missing: export the model again") from None
+
+
+def check_self_contained(content: bytes, file: Path) -> None:
+    """Raise ExportError for weights outside of a model, operators that aren't ONNX's own, and what is no model."""
+    try:
+        what = _first_foreign(memoryview(content))
     except ValueError as error:
         raise ExportError(
             f"{file} can't be read as ONNX ({error}): it is cut short, damaged or no ONNX file; export the model again"
