@@ -108,6 +108,7 @@ def test_large_images_are_decoded_one_at_a_time(clean, tmp_path):
     assert memory < MEMORY_BOUND
 
 
+@pytest.mark.slow  # two trainings; the check of the same images is tested above
 def test_mutated_images_are_learned_from_or_refused_in_one_sentence(mutated, store):
     settings = {"epochs": 1, "precision": "float32"}
     with pytest.raises(DataError, match=r"images in .* can't be read, expected at most 5%") as error:

@@ -170,6 +170,7 @@ def test_a_budget_that_is_no_number_is_told(letters, monkeypatch):
             load(str(letters))
 
 
+@pytest.mark.slow  # kills are in test_interrupted, the same weights after an interruption in test_train
 def test_killed_in_mid_training_and_resumed_it_gives_the_weights_of_a_run_in_memory(
     letters, streamed, store, monkeypatch
 ):
