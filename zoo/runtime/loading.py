@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import random
 import time
 from collections.abc import Callable
 from functools import partial
@@ -30,8 +31,9 @@ from zoo.runtime.self_contained import check_self_contained, read_model
 
 T = TypeVar("T")
 
-# Seconds before an export that was replaced while it was read is read again: a swap takes milliseconds.
-PAUSES = (0.0, 0.0, 0.01, 0.05, 0.2, 0.5)
+# How often an export that was replaced while it was read is read again, and how many seconds before: a swap takes
+# milliseconds, and where one follows the other, some reading lies between two of them.
+ATTEMPTS, PAUSE = 100, 0.02
 ADDRESSES = ("models", "runs")  # what a model's address in a tracking store begins with, before :/
 RESOLVERS = "zoo.resolvers"  # the entry points by that name take an address, and give the path of a file
 
@@ -84,14 +86,14 @@ def whole(read: Callable[[], T], path_or_name: str | os.PathLike[str]) -> T:
     Between the reading of a manifest and of the file that it names there may be another export in the folder. Raises
     what `read` raises of an export that stays as it is.
     """
-    for pause in PAUSES:
+    for attempt in range(ATTEMPTS):
         before = _state(path_or_name)
         try:
             return read()
         except (ExportError, OSError):
             if _state(path_or_name) == before and not _is_moving(path_or_name):
                 raise
-            time.sleep(pause)
+            time.sleep(random.random() * PAUSE if attempt else 0)  # noqa: S311 (not in step with who writes)
     return read()
 
 
@@ -106,7 +108,7 @@ def _state(path_or_name: str | os.PathLike[str]) -> list[tuple[int, ...] | None]
     for place in _places(path_or_name):
         try:
             status = (place / MANIFEST_FILE).stat()
-            found.append((status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size))
+            found.append((status.st_dev, status.st_ino, status.st_ctime_ns, status.st_size))
         except (OSError, ValueError):
             found.append(None)
     return found
