@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("nothing_lost", "mlflow_pages")  # what several tests call tells what it found, too
+# What tests call reports what it found, too.
+pytest.register_assert_rewrite("nothing_lost", "mlflow_pages", "power")
 
 
 # The files that take longest, first: `--dist loadfile` gives a worker one after the other, and the last ones level out.

@@ -13,7 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from pipelines import tracking
 from pipelines.core.support.durable import sync_tree
+from pipelines.maintenance.stale import stale
+from pipelines.training import checkpoint
+from zoo.contract import FLOAT16, INT8, check_file, read_manifest
 
 MEGABYTES = 64
 SETTINGS = {"epochs": 48, "least_updates": 0, "precision": "float32"}
@@ -97,3 +101,54 @@ def copy_store(empty_database: Path, folder: Path) -> None:
     (folder / "mlruns").mkdir()
     shutil.copy(empty_database, folder / "mlruns")
     sync_tree(folder)
+
+
+def look(done, resumed):
+    """What was done is there, and all else is whole or absent, and goes on; the runs that did are added to a file."""
+    from pipelines.training.train import train
+
+    said = {line.split()[1] for line in done if line.startswith("trained")}
+    stale()
+    runs = {str(run.info.run_id): run.info.status for run in tracking.search("")}
+    assert said <= runs.keys()
+    for run, status in runs.items():
+        assert status in ("FINISHED", "KILLED")
+        assert status == "FINISHED" or run not in said
+        goes_on = status == "KILLED" and checkpoint.exists(run)
+        if goes_on:
+            train(resume=run)
+            with Path(resumed).open("a") as file:
+                file.write(run + "\n")
+        if status == "FINISHED" or goes_on:
+            is_whole(run)
+    exported = [line for line in done if line.startswith(("exported", "quantized"))]
+    for folder in Path("exports").glob("*/*"):
+        if not folder.name.startswith("."):
+            assert whole(folder) == "mlp-small"
+    if exported:
+        manifest = read_manifest(Path("exports/digits/mlp-small"))
+        assert manifest.metadata.run_id in runs
+        if exported[-1] == f"quantized {manifest.metadata.run_id}":
+            assert set(manifest.precisions) == {"float32", INT8, FLOAT16}
+
+
+def is_whole(run):
+    """A finished run holds its weights, and the evaluation and the export that its metrics speak of."""
+    from pipelines.core.provenance.weights import weights_sha256
+
+    tracked = tracking.load_run(run)
+    assert weights_sha256(tracking.load_keras_model(run)) == tracked.tags["weights_sha256"]
+    assert tracked.history["epoch"] == tuple(range(4, 49, 4))
+    with tracking.open_client() as client:
+        if "test_accuracy" in tracked.metrics:
+            client.download_artifacts(run, "evaluation/evaluation.json")
+        if "same_top_class" in tracked.metrics:
+            assert whole(Path(client.download_artifacts(run, "export"))) == "mlp-small"
+
+
+def whole(folder):
+    """The model of an export, every file of which is the one that its manifest names."""
+    manifest = read_manifest(folder)
+    for file in manifest.files:
+        check_file(folder, manifest, file.path)
+    return manifest.metadata.model

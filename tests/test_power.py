@@ -23,12 +23,11 @@ from pipelines.core.provenance.plan import load_data, make_plan
 from pipelines.core.support import atomic
 from pipelines.core.support.atomic import atomic_file, atomic_folder
 from pipelines.core.support.durable import sync
-from pipelines.maintenance.stale import stale
 from pipelines.tracking.outbox import delivery
 from pipelines.tracking.outbox.journal import Journal
 from pipelines.tracking.runs.logging import write
 from pipelines.training import checkpoint
-from zoo.contract import FLOAT16, INT8, MODEL_FILE, check_file, read_manifest
+from zoo.contract import MODEL_FILE
 
 SHIPPED = Path(__file__).parent.parent / "exports" / "digits"
 
@@ -44,14 +43,14 @@ def write_file(place):
 def write_export(place):
     with atomic_folder(place / "exports/digits/softmax") as new:
         shutil.copytree(SHIPPED / "softmax", new, dirs_exist_ok=True)
-    return lambda: whole(place / "exports/digits/softmax") == "softmax"
+    return lambda: power.whole(place / "exports/digits/softmax") == "softmax"
 
 
 def replace_export(place):
     write_export(place)
     with atomic_folder(place / "exports/digits/softmax") as new:
         shutil.copytree(SHIPPED / "mlp-small", new, dirs_exist_ok=True)
-    return lambda: whole(place / "exports/digits/softmax") == "mlp-small"
+    return lambda: power.whole(place / "exports/digits/softmax") == "mlp-small"
 
 
 def write_checkpoint(place):
@@ -71,14 +70,6 @@ def write_record(place):
 
 
 WRITTEN = [write_file, write_export, replace_export, write_checkpoint, write_record]
-
-
-def whole(folder):
-    """The model of an export, every file of which is the one that its manifest names."""
-    manifest = read_manifest(folder)
-    for file in manifest.files:
-        check_file(folder, manifest, file.path)
-    return manifest.metadata.model
 
 
 @pytest.mark.parametrize("write", WRITTEN)
@@ -132,52 +123,9 @@ def test_after_twenty_power_cuts_each_run_and_export_is_whole_or_absent_and_goes
     for done, copy in cuts:
         with power.mounted(copy, place):
             # In a process of its own: this one's connections to the database would lead to the disk before.
-            process = start(place, look, done=done, resumed=str(resumed))
+            process = start(place, power.look, done=done, resumed=str(resumed))
             assert end(process) == 0, (place / "told.txt").read_text()
     assert resumed.read_text()
-
-
-def look(done, resumed):
-    """What was done is there, and all else is whole or absent, and goes on; the runs that did are added to a file."""
-    from pipelines.training.train import train
-
-    said = {line.split()[1] for line in done if line.startswith("trained")}
-    stale()
-    runs = {str(run.info.run_id): run.info.status for run in tracking.search("")}
-    assert said <= runs.keys()
-    for run, status in runs.items():
-        assert status in ("FINISHED", "KILLED")
-        assert status == "FINISHED" or run not in said
-        goes_on = status == "KILLED" and checkpoint.exists(run)
-        if goes_on:
-            train(resume=run)
-            with Path(resumed).open("a") as file:
-                file.write(run + "\n")
-        if status == "FINISHED" or goes_on:
-            is_whole(run)
-    exported = [line for line in done if line.startswith(("exported", "quantized"))]
-    for folder in Path("exports").glob("*/*"):
-        if not folder.name.startswith("."):
-            assert whole(folder) == "mlp-small"
-    if exported:
-        manifest = read_manifest(Path("exports/digits/mlp-small"))
-        assert manifest.metadata.run_id in runs
-        if exported[-1] == f"quantized {manifest.metadata.run_id}":
-            assert set(manifest.precisions) == {"float32", INT8, FLOAT16}
-
-
-def is_whole(run):
-    """A finished run holds its weights, and the evaluation and the export that its metrics speak of."""
-    from pipelines.core.provenance.weights import weights_sha256
-
-    tracked = tracking.load_run(run)
-    assert weights_sha256(tracking.load_keras_model(run)) == tracked.tags["weights_sha256"]
-    assert tracked.history["epoch"] == tuple(range(4, 49, 4))
-    with tracking.open_client() as client:
-        if "test_accuracy" in tracked.metrics:
-            client.download_artifacts(run, "evaluation/evaluation.json")
-        if "same_top_class" in tracked.metrics:
-            assert whole(Path(client.download_artifacts(run, "export"))) == "mlp-small"
 
 
 # --- all that is renamed into place ----------------------------------------------------------------------------------
