@@ -22,7 +22,7 @@ from starlette.datastructures import UploadFile
 from starlette.types import Message, Receive
 
 import zoo
-from zoo.images import FORMATS
+from zoo.formats import FORMATS
 
 LARGEST_UPLOAD = 10 * 2**20  # bytes
 PATIENCE = 20.0  # seconds that an upload may take

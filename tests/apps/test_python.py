@@ -109,7 +109,7 @@ def test_many_requests_at_once_get_a_prediction_each(service: str, exports3, sam
         (
             (b"%PDF-1.7\n",),
             422,
-            "the image of 9 bytes is not an image: BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP are read",
+            "the image of 9 bytes is a document, which isn't read: save its pages as PNG",
         ),
         ((b"",), 422, "the image of 0 bytes is empty (0 bytes): replace it"),
         (form("image", SAMPLE[: len(SAMPLE) // 2]), 422, "bytes is damaged, it can't be decoded"),

@@ -457,6 +457,9 @@ def hostile(export, folder, labels, **names):
     text = json.dumps([{**sample, "label": known[sample["label"]]} for sample in listed])
     (copy / "samples" / "samples.json").write_text(text)
     metadata = replace(manifest.metadata, labels=tuple(labels), **names)
+    model = onnx.load(copy / "model.onnx")
+    onnx.helper.set_model_props(model, metadata.to_properties())
+    onnx.save(model, copy / "model.onnx")
     files = tuple(describe_file(copy, copy / known.path) for known in manifest.files)
     (copy / "manifest.json").write_text(replace(manifest, metadata=metadata, files=files).to_json())
     return copy
