@@ -100,7 +100,7 @@ def look(folder: Path, before: set[str]) -> None:
     ]:
         if path.is_file() and ".partial-" not in path.name and path.suffix in WHOLE:
             WHOLE[path.suffix](path)
-    for model in folder.glob("models/*"):
+    for model in folder.glob("models/[!.]*"):  # a lock may stay, which the next writer takes away
         assert {"config.pbtxt", "labels.txt"} <= {path.name for path in model.iterdir()}
 
 
