@@ -89,11 +89,8 @@ def _with_seeds(plan: Plan, seeds: int) -> list[Plan]:
 
 def _end_killed() -> None:
     """Let runs whose process is gone count as killed, after what they had sent for the store is there."""
-    try:
-        tracking.existing_store()
-    except TrackingError:  # nothing was written yet
-        return
-    stale()
+    if tracking.store_exists():
+        stale()
 
 
 def _evaluated(plan: Plan, again: bool) -> str:

@@ -52,11 +52,11 @@ def test_other_images_of_the_same_name_are_refused_before_anything_is_trained(fo
     before = experiments()
     read_data.cache_clear()
     assert main([command, "softmax", "--data", "y/data", "--set", "epochs=1"]) == 1
-    told = capsys.readouterr().err.splitlines()[-1]
-    assert told.startswith("zoo: there are runs of 'data' that learned other images, those of ")
-    assert f"{folder}/x/data" in told
-    assert "--name y-data;" in told
-    assert told.endswith("--name data")
+    printed = capsys.readouterr().err.splitlines()[-1]
+    assert printed.startswith("zoo: there are runs of 'data' that learned other images, those of ")
+    assert f"{folder}/x/data" in printed
+    assert "--name y-data;" in printed
+    assert printed.endswith("--name data")
     assert experiments() == before
 
 
@@ -96,8 +96,8 @@ def test_images_that_were_added_replace_the_export_with_a_word(folder, capsys):
     assert run("moved/data") == 1, "those of x/data may still be somebody's"
     assert "--name moved-data" in capsys.readouterr().err
     assert run("moved/data", "--name", "data") == 0
-    told = capsys.readouterr().err
-    assert f"the model of other images there (run {before[:8]}) is replaced" in told
+    printed = capsys.readouterr().err
+    assert f"the model of other images there (run {before[:8]}) is replaced" in printed
 
 
 def test_another_store_knows_nothing_and_an_export_is_not_replaced_all_the_same(folder, capsys, monkeypatch):

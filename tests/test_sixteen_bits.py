@@ -74,9 +74,9 @@ def test_images_of_one_color_are_found(tmp_path, color, capsys):
     for k in range(2):
         Image.new("RGB", (8, 8 + k), color).save(tmp_path / "scans" / "dark" / f"z{k}.png")
     assert main(["data", "check", str(tmp_path / "scans")]) == 0
-    told = " ".join(capsys.readouterr().out.split())
-    assert "2 images of one color throughout, such as black or white" in told
-    assert "z0.png' is the first" in told
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "2 images of one color throughout, such as black or white" in printed
+    assert "z0.png' is the first" in printed
 
 
 # --- in an exported file -------------------------------------------------------------------------------------------

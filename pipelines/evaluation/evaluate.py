@@ -132,13 +132,8 @@ def judge(
 ) -> Evaluation:
     """All that is known of a run's model by its probabilities [N, K] for the N test images, as `judge_answers`."""
     about = (tracked.run_id, tracked.plan.model, tracked.data_set)
-    findings = findings_of(data_set)
+    findings = data_set.findings
     return judge_answers(about, data_set.labels, data_set.test, probabilities, measured, corrupted, drawn, findings)
-
-
-def findings_of(data_set: DataSet) -> tuple[str, ...]:
-    """What the check of a data set found, a sentence each; nothing where it wasn't checked."""
-    return tuple(finding.sentence for finding in data_set.report.findings) if data_set.report else ()
 
 
 def judge_answers(

@@ -11,7 +11,6 @@ import onnx
 
 from pipelines.core.provenance.reading import Located, find_data_set
 from pipelines.evaluation.corruptions import Corruption
-from pipelines.evaluation.evaluate import findings_of
 from pipelines.evaluation.predictions import Answers, answers_of, corrupted_accuracies
 from pipelines.exporting.checks import (
     check_activation_map,
@@ -123,7 +122,7 @@ def _verify(found: Path, data: str | Located | DataSet | None, corrupted: bool) 
             kept = read_manifest(found).metrics if corrupted else {}
             ask = partial(answers_of, classifier)
             each = corrupted_accuracies(test, ask) if "test_robust_accuracy" in kept else []
-            tested = Tested(test, answers, tuple(each), findings_of(data_set))
+            tested = Tested(test, answers, tuple(each), data_set.findings)
             checks.append(Check("metrics", check_metrics(found, test, answers, each)))
     if found.is_dir():
         for precision in read_manifest(found).precisions[1:]:

@@ -53,6 +53,7 @@ from pipelines.tracking.store import (
     check_store,
     existing_store,
     open_client,
+    store_exists,
     store_uri,
     without_secrets,
 )
@@ -118,6 +119,7 @@ __all__ = [
     "start_run",
     "start_study",
     "statuses",
+    "store_exists",
     "store_uri",
     "sync_log",
     "trained_elsewhere",

@@ -44,12 +44,17 @@ def store_uri() -> str:
     return given or f"sqlite:///{(STORE_FOLDER / STORE_FILE).absolute()}"
 
 
+def store_exists() -> bool:
+    """Whether anything was written yet; of a server that is for it to say."""
+    path = database_file(store_uri())
+    return path is None or os.path.isfile(path)  # noqa: PTH113 (it never raises)
+
+
 def existing_store() -> str:
-    """The same, for commands that only read: TrackingError where nothing was written yet."""
+    """The same URI, for commands that only read: TrackingError where nothing was written yet."""
     uri = store_uri()
-    path = database_file(uri)
-    if path is not None and not os.path.isfile(path):  # noqa: PTH113 (it never raises)
-        raise TrackingError(f"there are no runs yet: {path} doesn't exist; `zoo train` writes it")
+    if not store_exists():
+        raise TrackingError(f"there are no runs yet: {database_file(uri)} doesn't exist; `zoo train` writes it")
     return uri
 
 

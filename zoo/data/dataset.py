@@ -111,6 +111,11 @@ class DataSet:
         return self.train.kind
 
     @property
+    def findings(self) -> tuple[str, ...]:
+        """What the check of a folder found, a sentence each; nothing for a known data set."""
+        return tuple(finding.sentence for finding in self.report.findings) if self.report else ()
+
+    @property
     def classes(self) -> int:
         """How many there are."""
         return len(self.labels)

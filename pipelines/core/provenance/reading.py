@@ -64,7 +64,7 @@ def read_data(
     found = found if name is None else replace(found, name=name)
     for sentence in found.report.understood if found.report else ():
         logger.info("%s", sentence)
-    findings = [finding.sentence for finding in found.report.findings] if found.report else []
+    findings = found.findings
     for sentence in findings[:MOST_FINDINGS]:
         logger.warning("%s: %s", found.name, sentence)
     if len(findings) > MOST_FINDINGS:

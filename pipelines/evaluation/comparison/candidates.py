@@ -12,7 +12,7 @@ from pipelines import tracking
 from pipelines.tracking import TrackedRun
 from pipelines.tracking.store import is_run
 from zoo.contract import Manifest, read_manifest
-from zoo.errors import ExportError, TrackingError, printable
+from zoo.errors import ExportError, printable
 from zoo.runtime.loading import find_export
 
 COMPARISON_FILE, CHART_FILE = "comparison.png", "accuracy.png"  # beside the exports of a data set
@@ -65,7 +65,7 @@ def _lies_beside(name: str | os.PathLike[str]) -> bool:
 
 def run_of(candidate: Candidate) -> TrackedRun | None:
     """The run that made it; None where no store knows it. Raises TrackingError where the store fails."""
-    if candidate.run is not None or not tracking.RUN_ID.fullmatch(candidate.run_id) or not _is_store():
+    if candidate.run is not None or not tracking.RUN_ID.fullmatch(candidate.run_id) or not tracking.store_exists():
         return candidate.run
     known = tracking.search(f"run_id = '{candidate.run_id}'")
     return tracking.load_run(candidate.run_id) if known else None
@@ -86,15 +86,7 @@ def _meant(name: str | os.PathLike[str], into: Path) -> Iterator[Candidate]:
 
 def _is_experiment(name: str) -> bool:
     """Whether the store has an experiment of that name. A path is none; a store that isn't there has none."""
-    return "/" not in name and os.sep not in name and _is_store() and tracking.is_trained_on(name)
-
-
-def _is_store() -> bool:
-    try:
-        tracking.existing_store()
-    except TrackingError:  # nothing was written yet
-        return False
-    return True
+    return "/" not in name and os.sep not in name and tracking.store_exists() and tracking.is_trained_on(name)
 
 
 def _of_export(folder: Path) -> Candidate:

@@ -16,9 +16,9 @@ from pipelines.tracking.runs.system_metrics import SYSTEM
 from pipelines.tracking.store import (
     RUN_ID,
     checked_run_id,
-    database_file,
     existing_store,
     open_client,
+    store_exists,
     store_uri,
     without_secrets,
 )
@@ -81,8 +81,7 @@ def find_finished(plan: Plan, fingerprints: Sequence[str]) -> str | None:
 
     A run of the same images in another place isn't meant: its own plan may lead nowhere by now.
     """
-    path = database_file(store_uri())
-    if path is not None and not path.is_file():
+    if not store_exists():
         return None
     for fingerprint in fingerprints:
         found = search(f"status = 'FINISHED' AND tags.fingerprint = '{fingerprint}'")
@@ -96,8 +95,7 @@ def trained_elsewhere(experiment: str, digest: str, data: str) -> str | None:
 
     digest: of the data that are meant, which lie at `data`.
     """
-    path = database_file(store_uri())
-    if path is not None and not path.is_file():
+    if not store_exists():
         return None
     with open_client() as client:
         found = client.get_experiment_by_name(experiment)
@@ -113,8 +111,7 @@ def find_interrupted(plan: Plan, fingerprint: str) -> tuple[str, ...]:
 
     Their checkpoints may be elsewhere, or gone. None where there is no store.
     """
-    path = database_file(store_uri())
-    if path is not None and not path.is_file():
+    if not store_exists():
         return ()
     found = search(f"status != 'FINISHED' AND status != 'RUNNING' AND tags.fingerprint = '{fingerprint}'")
     return tuple(_of_plan(plan, found))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.core.provenance.machine import commit
-from pipelines.tracking.store import database_file, experiment_id, open_client, store_uri
+from pipelines.tracking.store import experiment_id, open_client, store_exists
 
 
 def start_study(name: str, tags: Mapping[str, str]) -> str:
@@ -41,8 +41,7 @@ def log_training(parent: str, name: str, key: str, recipe: Mapping[str, Any], me
 
 def find_training(key: str) -> dict[str, float] | None:
     """The metrics of a training of that key, of whichever study; None where there is none."""
-    path = database_file(store_uri())
-    if path is not None and not path.is_file():
+    if not store_exists():
         return None
     with open_client() as client:
         studies = [each.experiment_id for each in client.search_experiments(filter_string="name LIKE 'study/%'")]

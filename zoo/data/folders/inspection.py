@@ -111,7 +111,7 @@ def inspect(
                 colors[place] = pixels.shape[2] == 3
                 digests[place] = _digest(pixels)
                 highest[place] = decoded.highest
-                constant[place] = bool((pixels == pixels[0, 0]).all())
+                constant[place] = _is_constant(pixels)
                 if thumbs is not None:
                     thumbs[place] = _thumb(pixels)
                 taken = take(place, decoded)
@@ -130,6 +130,11 @@ def inspect(
                     looked()
                 on_progress(place + 1, count)
     return Inspection(formats, modes, colors, heights, widths, digests, thumbs, highest, constant, tuple(problems))
+
+
+def _is_constant(pixels: Pixels) -> bool:
+    """Whether all pixels [H, W, C] are the same. The first row first: few images get past it."""
+    return bool((pixels[0] == pixels[0, 0]).all() and (pixels == pixels[0, 0]).all())
 
 
 def _digest(pixels: Pixels) -> bytes:
