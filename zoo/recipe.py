@@ -17,7 +17,10 @@ logger = logging.getLogger("zoo.recipe")
 
 @dataclass(frozen=True)
 class Allowed:
-    """Why a field is there, and which values it may have: one of the choices, or a number in the range."""
+    """Why a field is there, and which values it may have: one of the choices, or a number in the range.
+
+    later: whether there were runs before there was the field. At its default, it then changes nothing of what they did.
+    """
 
     reason: str
     choices: tuple[str, ...] = ()
@@ -25,6 +28,7 @@ class Allowed:
     above: float | None = None
     at_most: float | None = None
     below: float | None = None
+    later: bool = False
 
     def __contains__(self, value: Any) -> bool:
         return (
@@ -231,6 +235,11 @@ class Recipe:
     def to_json(self) -> dict[str, Any]:
         """The fields as a JSON object."""
         return asdict(self)
+
+    def decisive(self) -> dict[str, Any]:
+        """The fields as digests take them: one that came later counts where it isn't what it is by default."""
+        allowed, usual = _allowed(), asdict(Recipe())
+        return {name: value for name, value in asdict(self).items() if not allowed[name].later or value != usual[name]}
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Recipe:

@@ -277,7 +277,7 @@ def key_of(model: Any, data_set: DataSet, recipe: Recipe, measure: Measure) -> s
     decisive = {
         "model": _without_modules(json.loads(model.to_json())),
         "data": data_set.digest,
-        "recipe": recipe.to_json(),
+        "recipe": recipe.decisive(),
         "teacher": teacher_digest(recipe),
         "measure": _code(measure),
         "training": _code(Bench.fit, *_own_layers(model)),

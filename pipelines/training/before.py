@@ -60,7 +60,7 @@ def fingerprint_before(plan: Plan, versions: Mapping[str, str | None]) -> str:
     names = {new: old for old, new in OLD_NAMES.items()}
     decisive = {
         "model": plan.model,
-        "recipe": {names.get(name, name): value for name, value in plan.recipe.to_json().items()},
+        "recipe": {names.get(name, name): value for name, value in plan.recipe.decisive().items()},
         "data": load_data(plan).digest,
         "code": FILES,
         "versions": versions,

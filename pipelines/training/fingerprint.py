@@ -35,7 +35,7 @@ def fingerprint(plan: Plan) -> str:
     decisive = {
         "model": plan.model,
         "architecture": architecture_digest(plan.model),
-        "recipe": plan.recipe.to_json(),
+        "recipe": plan.recipe.decisive(),
         "data": data_set.digest,
         "mirrored": data_set.mirrored and plan.recipe.mirrored == "auto",
         "code": _training_code_of(plan),
