@@ -45,7 +45,7 @@ def test_published_weights_have_their_license():
     for model in pretrained_definitions():
         source = f"imagenet/{model.name}"
         started = replace(shipped, source={"name": source, "weights_sha256": "0" * 64})
-        known = f"{model.published.license}, those of Keras Applications"
+        known = f"{model.published.license}, trained on ImageNet by {model.published.by}"
         assert licenses_of(started, "MIT")["weights"] == f"MIT; the features started from the weights {source}: {known}"
 
 

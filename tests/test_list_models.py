@@ -69,6 +69,16 @@ def test_every_model_is_listed_and_blank_where_it_is_not_shipped(exports):
     assert blank.summary
 
 
+def test_pretrained_models_are_listed_with_what_those_who_trained_them_published():
+    rows = {row.name: row for row in list_models() if row.imagenet_accuracy is not None}
+    assert list(rows) == [model.name for model in pretrained_definitions()]
+    lite0 = rows["efficientnet-lite0"]
+    assert (lite0.image_size, lite0.imagenet_accuracy, lite0.data_set) == (224, 0.751, None)
+    assert (lite0.parameters, lite0.multiply_accumulates) == (3_413_024, 383_907_552)
+    assert names(list_models(where=["imagenet_accuracy>=77%"])) == ["efficientnet-v2-b0", "efficientnet-lite2"]
+    assert names(list_models(sort="imagenet_accuracy"))[0] == "efficientnet-v2-b0"
+
+
 def test_metrics_are_the_manifests(exports):
     (row,) = (row for row in list_models(exports) if row.name == "conv-small")
     assert (row.parameters, row.multiply_accumulates, row.receptive_field) == (87_050, 18_300_000, 28)
@@ -96,7 +106,8 @@ def test_seeds_are_numbers_in_their_order(exports):
 def test_qualities_are_sorted_down_costs_up_and_blanks_last(exports, field, first):
     rows = list_models(exports, sort=field)
     assert names(rows)[: len(first)] == first
-    assert all(getattr(row, field) is None for row in rows[len(first) :])
+    blank = [row for row in rows if row.imagenet_accuracy is None][len(first) :]
+    assert all(getattr(row, field) is None for row in blank)
     assert len(rows) == len(list_models(exports))
 
 

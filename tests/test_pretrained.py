@@ -29,10 +29,15 @@ from zoo.contract import read_manifest
 from zoo.errors import ModelError
 from zoo.models import build, definition, definitions, pretrained_definitions, registry
 from zoo.models.backend import start_keras
+from zoo.models.ledger import ledger
+from zoo.models.registry import KerasFile
 
 NAMES = [model.name for model in pretrained_definitions()]
 # The smallest stands for all where a test takes its time.
 SLOWLY = [name if name == "mobilenet-v2" else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+KERAS_APPLICATIONS = [
+    name for name in SLOWLY if isinstance(definition(getattr(name, "values", [name])[0]).published.weights, KerasFile)
+]
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -65,18 +70,23 @@ def test_they_are_apart_from_the_models_that_learn_from_the_first_weight_on():
     assert {model.family for model in pretrained_definitions()} == {"hybrid"}
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_formula_in_the_docstring_is_what_keras_counts(name):
-    formula, total = re.search(r"K = 10: (.+?) = ([\d,]+) parameters", definition(name).architecture.__doc__).groups()
-    counted = build(name, 32, 32, 3, 10).count_params()
-    assert eval(formula.replace(",", "")) == int(total.replace(",", "")) == counted
-
-
 @pytest.mark.parametrize("name", SLOWLY)
+def test_what_is_known_of_a_models_cost_is_what_its_ledger_counts(name):
+    formula, total = re.search(r"K = 10: (.+?) = ([\d,]+) parameters", definition(name).architecture.__doc__).groups()
+    published = definition(name).published
+    counted = ledger(name, published.size, published.size, 3, 10)
+    assert eval(formula.replace(",", "")) == int(total.replace(",", "")) == counted.parameters
+    pool = [layer.name for layer in counted.layers].index("head_pool")
+    features = replace(counted, layers=counted.layers[:pool])
+    assert features.parameters == published.parameters
+    assert features.multiply_accumulates == published.multiply_accumulates
+
+
+@pytest.mark.parametrize("name", KERAS_APPLICATIONS)
 def test_raw_pixels_come_to_the_features_as_keras_says_that_they_have_to(name):
     keras, images = start_keras(), noise(2, 64, 64, 3)
     model = lively(name)
-    application = getattr(keras.applications, definition(name).published.application)
+    application = getattr(keras.applications, definition(name).published.weights.application)
     own = application(include_top=False, weights=None, input_shape=(64, 64, 3))
     taken = {layer.name: layer for layer in model.layers}
     for layer in own.layers:
@@ -117,7 +127,7 @@ def published(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     (tmp_path / "keras/models").mkdir(parents=True)
     name = "mobilenet-v2"
-    own = definition(name).published
+    own = definition(name).published.weights
     application = start_keras().applications.MobileNetV2(include_top=False, weights=None, input_shape=(32, 32, 3))
     random = np.random.default_rng(4)
     for weight in application.weights:  # statistics of norms, too
@@ -128,8 +138,8 @@ def published(tmp_path, monkeypatch):
 
     def known(url: str = "http://127.0.0.1:9/weights/" + file.name) -> Path:
         md5 = hashlib.md5(file.read_bytes()).hexdigest()
-        changed = replace(definition(name), published=replace(own, url=url, md5=md5))
-        monkeypatch.setitem(registry._models, name, changed)
+        weights = replace(definition(name).published, weights=replace(own, url=url, md5=md5))
+        monkeypatch.setitem(registry._models, name, replace(definition(name), published=weights))
         return file
 
     known.application = application
@@ -175,7 +185,7 @@ def test_what_is_not_in_the_cache_is_downloaded_into_it_and_checked(published, t
 
 def test_without_a_network_an_error_says_what_belongs_where(published, capsys):
     file = published()
-    md5 = definition("mobilenet-v2").published.md5
+    md5 = definition("mobilenet-v2").published.weights.md5
     file.unlink()
     assert main(["run", "mobilenet-v2", "--data", "digits", "--from", "imagenet"]) == 1
     told = capsys.readouterr().err

@@ -17,7 +17,7 @@ def licenses_of(metadata: Metadata, stated: str = "") -> dict[str, str]:
     source, weights = str(metadata.source.get("name", "")), stated or NOT_STATED
     if source.startswith(PUBLISHED):
         published = definition(source.removeprefix(PUBLISHED)).published
-        known = f"{published.license}, those of Keras Applications" if published else NOT_STATED
+        known = f"{published.license}, trained on ImageNet by {published.by}" if published else NOT_STATED
         weights += f"; the features started from the weights {source}: {known}"
     elif source:
         weights += f"; the features started from {source}: see its card"

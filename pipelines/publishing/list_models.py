@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
@@ -14,7 +14,7 @@ from pipelines.publishing.catalog import Shipped, read_shipped
 from zoo.contract import INT8
 from zoo.errors import QueryError, unknown
 from zoo.models import definitions, pretrained_definitions
-from zoo.models.registry import Family
+from zoo.models.registry import Family, ModelDefinition, Published
 
 logger = logging.getLogger("zoo.publishing")
 
@@ -23,11 +23,15 @@ logger = logging.getLogger("zoo.publishing")
 class ListedModel:
     """A registered model and one export of it; a model that isn't shipped has None for all that an export records.
 
+    Of one whose features others have trained and that isn't shipped, parameters and multiply_accumulates are those of
+    its features alone, at the image_size that they learned from: the head depends on the classes.
+
     receptive_field: of one feature, the side in pixels, 0 for the whole image. accuracy: of the shipped file on
     the whole test set, 0..1. mean_accuracy, spread: over so many seeds, where there are several. size: of the file in
     bytes. int8_accuracy, int8_size: of its int8 file, where there is one; int8_speedup: how many times as fast as
-    float32 that one is for 64 images at once. summary: what it is, empty for an export of a model that is defined
-    elsewhere.
+    float32 that one is for 64 images at once. imagenet_accuracy: of the published model, as those who trained it
+    measured it, 0..1; image_size: of the images that it learned from, pixels a side. summary: what it is, empty for an
+    export of a model that is defined elsewhere.
     """
 
     name: str
@@ -47,11 +51,30 @@ class ListedModel:
     int8_accuracy: float | None = None
     int8_size: int | None = None
     int8_speedup: float | None = None
+    imagenet_accuracy: float | None = None
+    image_size: int | None = None
 
 
 TEXTS = ("name", "family", "data_set")
-COSTS = ("parameters", "multiply_accumulates", "receptive_field", "spread", "calibration_error", "size", "int8_size")
-QUALITIES = ("accuracy", "mean_accuracy", "robust_accuracy", "seeds", "int8_accuracy", "int8_speedup")
+COSTS = (
+    "parameters",
+    "multiply_accumulates",
+    "receptive_field",
+    "spread",
+    "calibration_error",
+    "size",
+    "int8_size",
+    "image_size",
+)
+QUALITIES = (
+    "accuracy",
+    "mean_accuracy",
+    "robust_accuracy",
+    "seeds",
+    "int8_accuracy",
+    "int8_speedup",
+    "imagenet_accuracy",
+)
 FIELDS = (*TEXTS, *QUALITIES, *COSTS)  # to sort and to choose by
 
 
@@ -97,12 +120,27 @@ def _all_rows(shipped: Sequence[Shipped]) -> list[ListedModel]:
     rows = []
     for model in known:
         exports = [export for export in shipped if export.model == model.name]
-        rows += [_row(export, model.family, model.summary) for export in exports]
+        rows += [_with_published(_row(export, model.family, model.summary), model.published) for export in exports]
         if not exports:
-            rows.append(ListedModel(model.name, model.family, model.summary))
+            rows.append(_unshipped(model))
     # Exports of models that somebody else's package defines, or that had another name then, are there all the same.
     names = {model.name for model in known}
     return rows + [_row(export, export.family, "") for export in shipped if export.model not in names]
+
+
+def _unshipped(model: ModelDefinition) -> ListedModel:
+    row = _with_published(ListedModel(model.name, model.family, model.summary), model.published)
+    if model.published is None:
+        return row
+    return replace(
+        row, parameters=model.published.parameters, multiply_accumulates=model.published.multiply_accumulates
+    )
+
+
+def _with_published(row: ListedModel, published: Published | None) -> ListedModel:
+    if published is None:
+        return row
+    return replace(row, imagenet_accuracy=published.accuracy, image_size=published.size)
 
 
 def _row(export: Shipped, family: str, summary: str) -> ListedModel:

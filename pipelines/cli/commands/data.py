@@ -146,7 +146,10 @@ def list_models(options: argparse.Namespace) -> None:
 
 
 def models_table(models: tuple[ListedModel, ...]) -> Table:
-    """All models, a line for each export of one; blank where a model isn't shipped."""
+    """All models, a line for each export of one; blank where a model isn't shipped.
+
+    Of one with published weights that isn't shipped, the costs are those of its features.
+    """
     table = Table(
         "family",
         "model",
@@ -157,6 +160,7 @@ def models_table(models: tuple[ListedModel, ...]) -> Table:
         ">test accuracy",
         ">over seeds",
         ">in int8",
+        ">ImageNet",
         "~what it is",
     )
     for model in models:
@@ -171,6 +175,7 @@ def models_table(models: tuple[ListedModel, ...]) -> Table:
             or_blank(model.accuracy, ".2%"),
             _over_seeds(model),
             or_blank(model.int8_accuracy, ".2%"),
+            "" if model.imagenet_accuracy is None else f"{model.imagenet_accuracy:.1%} at {model.image_size}",
             model.summary.partition(" (")[0].partition(":")[0].rstrip("."),
         )
     return table

