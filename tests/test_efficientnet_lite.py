@@ -17,18 +17,23 @@ from matplotlib import get_data_path
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
+import zoo
 from pipelines.cli import main
 from pipelines.core.provenance.plan import load_data, make_plan
 from pipelines.exporting.convert import convert
+from pipelines.exporting.from_onnx import rebuild
+from pipelines.run import run
 from pipelines.training.transfer.pretrained import published_classifier, published_features, published_file
 from pipelines.training.transfer.transfer import find_source, make_transfer
+from zoo.contract import read_manifest
 from zoo.errors import MissingExtraError, ModelError
 from zoo.images import resize
-from zoo.models import build, definition, registry
+from zoo.models import build, definition, pretrained_definitions, registry
 from zoo.models.backend import start_keras
 
 NAMES = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
 SCALES = {"efficientnet-lite0": (1, 1), "efficientnet-lite1": (1, 1.1), "efficientnet-lite2": (1.1, 1.2)}
+PAGE = Path(__file__).parents[1] / "docs" / "pretrained.md"
 # Of ImageNet's classes, in their order.
 PALACE, DAISY, UNIFORM = 698, 985, 652
 
@@ -85,15 +90,39 @@ def test_an_image_too_small_for_five_strides_is_refused(size):
 # --- the packages ----------------------------------------------------------------------------------------------------
 
 
-def test_the_exported_file_names_both_photographs_palace_and_daisy():
-    assert classifier("efficientnet-lite0").count_params() == 4_694_024
+def test_the_exported_file_names_both_photographs_palace_and_daisy(tmp_path, monkeypatch, capsys):
+    """By the code of the documentation: an export, and bare onnxruntime."""
+    monkeypatch.chdir(tmp_path)
+    export, answer = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    made: dict = {}
+    exec(export, made)
+    assert made["classifier"].count_params() == 4_694_024
     images = photographs()
     for label in (PALACE, DAISY):
-        (probabilities,) = session("efficientnet-lite0").run(["probabilities"], {"images": images[label][np.newaxis]})
-        assert (probabilities.shape, probabilities.argmax()) == ((1, 1000), label)
+        Image.fromarray(images[label]).save("photo.jpg", quality=95)
+        exec(answer, {})
+        assert capsys.readouterr().out.split() == [str(label)]
     fitted = np.stack([resize(image, 224, 224, "crop") for image in images.values()])
-    (found,) = session("efficientnet-lite0").run(["probabilities"], {"images": fitted})
-    np.testing.assert_allclose(found, classifier("efficientnet-lite0")(fitted)["probabilities"], atol=1e-5)
+    session = onnxruntime.InferenceSession("lite0.onnx", providers=["CPUExecutionProvider"])
+    (found,) = session.run(["probabilities"], {"images": fitted})
+    np.testing.assert_allclose(found, made["classifier"](fitted)["probabilities"], atol=1e-5)
+
+
+def test_the_documentation_has_a_row_for_each_pretrained_model():
+    rows = re.findall(
+        r"^\| `(.+)` \| (\d+)×\d+ \| ([\d,]+) \| ([\d,]+) \| (.+) \| (.+) \| .*\|$", PAGE.read_text("utf-8"), re.M
+    )
+    assert rows == [
+        (
+            model.name,
+            f"{model.published.size}",
+            f"{model.published.parameters:,}",
+            f"{model.published.multiply_accumulates:,}",
+            f"{100 * model.published.accuracy:.1f} %",
+            model.published.license,
+        )
+        for model in pretrained_definitions()
+    ]
 
 
 @pytest.mark.slow
@@ -138,6 +167,27 @@ def test_a_model_for_gray_images_starts_from_the_published_features():
     expected = same(np.repeat(gray, 3, 3)).numpy().mean((1, 2))
     found = keras.Model(model.input, model.get_layer("head_pool").output)(gray).numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+
+
+@pytest.mark.slow
+def test_a_whole_run_from_published_weights_ends_in_an_export_that_says_whose_they_are(tmp_path, monkeypatch):
+    """Slow: a training, and all checks of an export."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    settings = {"epochs": 4, "augmentation": "none"}
+    run(["efficientnet-lite0"], "digits", size=(32, 32), source="imagenet", settings=settings)
+    folder = tmp_path / "exports/digits/efficientnet-lite0"
+    manifest, classifier = read_manifest(folder), zoo.load(folder)
+    assert manifest.metadata.source["name"] == "imagenet/efficientnet-lite0"
+    assert manifest.metadata.family == "hybrid"
+    assert manifest.metadata.test_accuracy > 0.5
+    assert classifier.predict(folder / "samples/0.png").label in classifier.labels
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "| transferred from | the features of imagenet/efficientnet-lite0, SHA-256" in card
+    assert "Apache-2.0, trained on ImageNet by Google (EfficientNet-Lite)" in card
+    model, _ = rebuild(folder)
+    images = np.random.default_rng(3).integers(0, 256, (4, 32, 32, 1), np.uint8)
+    np.testing.assert_allclose(np.asarray(model(images)["probabilities"]), classifier.probabilities(images), atol=1e-4)
 
 
 def test_what_comes_without_a_head_has_no_original_classifier():

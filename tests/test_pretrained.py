@@ -17,15 +17,11 @@ import onnxruntime
 import pytest
 from keras.src.legacy.saving import legacy_h5_format
 
-import zoo
 from pipelines.cli import main
 from pipelines.core.provenance.plan import load_data, make_plan
 from pipelines.core.provenance.weights import weights_sha256
 from pipelines.exporting.convert import convert
-from pipelines.exporting.from_onnx import rebuild
-from pipelines.run import run
 from pipelines.training.transfer.transfer import find_source, make_transfer
-from zoo.contract import read_manifest
 from zoo.errors import ModelError
 from zoo.models import build, definition, definitions, pretrained_definitions, registry
 from zoo.models.backend import start_keras
@@ -212,24 +208,3 @@ def test_a_model_of_our_own_has_no_published_weights():
         ModelError, match=r"nobody publishes weights for conv-small: .*mobilenet-v2, efficientnet-v2-b0"
     ):
         find_source("imagenet", "conv-small")
-
-
-@pytest.mark.slow
-def test_a_whole_run_from_published_weights_ends_in_an_export_that_answers_and_can_be_started_from(
-    published, tmp_path, monkeypatch
-):
-    published()
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.chdir(tmp_path)
-    settings = {"epochs": 4, "augmentation": "none", "learning_rate": 0.01}
-    run(["mobilenet-v2"], "digits", size=(32, 32), source="imagenet", settings=settings)
-    folder = tmp_path / "exports/digits/mobilenet-v2"
-    metadata = read_manifest(folder).metadata
-    assert metadata.source["name"] == "imagenet/mobilenet-v2"
-    assert metadata.family == "hybrid"
-    classifier = zoo.load(folder)
-    assert classifier.predict(folder / "samples/0.png").label in classifier.labels
-    assert "| started from | the features of imagenet/mobilenet-v2" in (folder / "README.md").read_text("utf-8")
-    model, _ = rebuild(folder)
-    images = noise(4, 32, 32, 1)
-    np.testing.assert_allclose(np.asarray(model(images)["probabilities"]), classifier.probabilities(images), atol=1e-4)

@@ -195,8 +195,8 @@ TRAINING = (
         dest="source",
         metavar="EXPORT|RUN|imagenet",
         completer=_exports,
-        help="start from the features of a trained model, frozen at first: for few images; imagenet means the weights "
-        "that Keras' authors publish, for models such as mobilenet-v2",
+        help="start from the features of a trained model, frozen at first: for few images; imagenet means "
+        "weights that others publish, for models such as efficientnet-lite0 (extra imagenet) or mobilenet-v2",
     ),
 )
 SEEDS = argument("--seeds", type=count, metavar="N", help="train each model N times, to measure how accuracy varies")

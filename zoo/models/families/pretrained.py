@@ -1,6 +1,6 @@
 """Hybrids with pretrained features: those of `keras.applications`, averaged over positions, under our head.
 
-`--from imagenet` starts from the weights that Keras' authors publish, learned from 1.2 million photographs at 224x224.
+`--from imagenet` starts from the weights that Keras' authors publish, learned from 1.3 million photographs at 224x224.
 Each application wants pixels scaled in its own way: that is part of the architecture, and so of the exported file.
 """
 
