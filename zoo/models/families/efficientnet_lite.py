@@ -35,8 +35,8 @@ def efficientnet_lite_features(images: Tensor, *, width: float = 1, depth: float
     """The Lite form of EfficientNet (Tan & Le 2019, table 1): stem, seven stages of inverted bottlenecks, top.
 
     images [N, H, W, C] float32 in 0..1 -> features [N, H/32, W/32, 1280], rounded up
-    width, depth: how many times as many channels and layers as in the table, rounded as the paper's code does; the
-    first and the last stage keep their one layer. Raises ValueError for images of fewer than 32x32 pixels.
+    width, depth: how many times as many channels and layers as in the table, rounded as in the paper's code; stages of
+    one layer, the first and the last, keep it. Raises ValueError for images of fewer than 32x32 pixels.
     Departures from the paper, those of the Lite form: no squeeze-and-excitation, ReLU6 for swish, stem and top not
     scaled. Of our own: no stochastic depth.
     """
@@ -64,9 +64,7 @@ def inverted_bottleneck(x: Tensor, filters: int, stride: int, kernel: int, expan
     With E = expansion*Cin: Cin*E+4*E, where it expands, + k*k*E+4*E + E*Cout+4*Cout parameters.
     """
     y = _conv_unit(x, expansion * x.shape[-1], name=f"{name}_expand") if expansion > 1 else x
-    y = layers.DepthwiseConv2D(
-        kernel, strides=stride, padding="same", use_bias=False, name=f"{name}_depthwise_conv"
-    )(y)  # fmt: skip
+    y = layers.DepthwiseConv2D(kernel, strides=stride, padding="same", use_bias=False, name=f"{name}_depthwise_conv")(y)
     y = layers.BatchNormalization(name=f"{name}_depthwise_norm")(y)
     y = layers.ReLU(6, name=f"{name}_depthwise_relu")(y)
     y = _conv_norm(y, filters, name=f"{name}_project")
