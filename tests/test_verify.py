@@ -261,7 +261,7 @@ def test_equally_probable_classes_are_the_same_answer(digits):
 def test_samples_that_are_none_or_lead_out_of_the_folder_are_refused(folder, text):
     (folder / SAMPLES_FILE).write_text(text, encoding="utf-8")
     change(folder, lambda model: None)
-    with pytest.raises(ExportError, match=r"holds no samples|doesn't name"):
+    with pytest.raises(ExportError, match=r"holds no samples|doesn't name|can't be read"):
         verify(folder)
 
 

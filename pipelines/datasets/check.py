@@ -8,8 +8,8 @@ from pipelines.core.support.progress import progress
 from pipelines.datasets.report import EXAMPLES, write_page
 from zoo.data.folders.reading import check_images
 from zoo.data.registry import holds_values
-from zoo.data.report import Report
-from zoo.data.tables.report import TableReport, check_table
+from zoo.data.report import Report, TableReport
+from zoo.data.tables.report import check_table
 from zoo.errors import DataError
 
 

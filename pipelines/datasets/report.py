@@ -91,8 +91,8 @@ def _plots(report: Report, examples: Mapping[str, Sequence[Pixels]]) -> Iterator
 
 
 def log_data(run_id: str, data_set: DataSet) -> None:
-    """Add to a run's artifacts which file is in which split, and the page. Nothing for a known data set."""
-    if data_set.report is None:
+    """Add to a run's artifacts which file is in which split, and the page; nothing for a table or a known data set."""
+    if not isinstance(data_set.report, Report):
         return
     examples = {
         label: list(data_set.train.inputs[np.flatnonzero(data_set.train.labels == k)[:EXAMPLES]])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,8 +36,6 @@ from zoo.contract import (
     OPSET,
     PARITY_TOLERANCE,
     PROBABILITIES,
-    SAMPLES_FILE,
-    SAMPLES_FOLDER,
     Metadata,
     check_file,
     read_manifest,
@@ -48,6 +45,7 @@ from zoo.errors import VerificationError
 from zoo.images import read_image, resize
 from zoo.runtime import Classifier
 from zoo.runtime import load as load_classifier
+from zoo.samples import read_samples
 from zoo.tables import encode_all
 
 Probabilities = NDArray[np.float32]  # [N, K]
@@ -206,25 +204,17 @@ def check_samples(classifier: Classifier, folder: Path) -> str:
     tolerance = ROUNDING[classifier.precision]
     if classifier.precision != FLOAT32:
         tolerance += _parity(classifier.metadata, "largest_difference", folder)
-    listed = check_file(folder, manifest, SAMPLES_FILE)
-    try:
-        samples = [
-            (sample["row" if classifier.columns else "file"], np.array(sample["probabilities"], np.float32))
-            for sample in json.loads(listed.read_text(encoding="utf-8"))
-        ]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise VerificationError(f"{listed} holds no samples ({error!r}): export the model again") from None
-    if not samples:
-        raise VerificationError(f"{listed} holds no samples, expected one at least: export the model again")
-    for place, (sample, expected) in enumerate(samples):
+    samples = read_samples(folder, manifest)
+    for place, sample in enumerate(samples):
         if classifier.columns:
-            found = classifier.probabilities(encode_all([sample], classifier.columns))[0]
+            found = classifier.probabilities(encode_all([sample.row], classifier.columns))[0]
         else:
-            # Only what the manifest names is opened: a path may lead anywhere.
-            image = read_image(check_file(folder, manifest, f"{SAMPLES_FOLDER}/{sample}"), classifier.channels)
+            image = read_image(check_file(folder, manifest, sample.file), classifier.channels)
             found = classifier.probabilities(image[np.newaxis])[0]
-        name = f"row {place}" if classifier.columns else sample
-        _expect_close(found, expected, f"{folder}: probabilities of {name}", tolerance)
+        name = sample.file or f"row {place}"
+        _expect_close(
+            found, np.array(sample.probabilities, np.float32), f"{folder}: probabilities of {name}", tolerance
+        )
     return f"{len(samples)} {_kind(classifier.metadata)} with their probabilities"
 
 

@@ -22,11 +22,12 @@ from pipelines.core.support.atomic import atomic_file
 from pipelines.exporting.graph.resizing import resizing_model
 from pipelines.plotting.palette import FAMILY_COLORS, NEGATIVE, POSITIVE
 from pipelines.publishing.first_layer import first_layer
-from zoo.contract import MODEL_FILE, SAMPLES_FILE, SAMPLES_FOLDER, Manifest, check_file, read_manifest
+from zoo.contract import MODEL_FILE, SAMPLES_FILE, Manifest, check_file, read_manifest, sha256
 from zoo.errors import ExportError
 from zoo.images import LARGEST_IMAGE, read_image
 from zoo.runtime import load
 from zoo.runtime.loading import find_export
+from zoo.samples import read_samples
 
 # The `augmentation` of an export's recipe, in words for the page.
 AUGMENTATIONS = {
@@ -174,25 +175,17 @@ def _facts(manifest: Manifest, size: int) -> Iterator[str]:
         yield AUGMENTATIONS[augmentation]
 
 
-def _samples(export: _Export, images: dict[str, dict[str, str]]) -> dict[str, list[float]]:
+def _samples(export: _Export, images: dict[str, dict[str, str]]) -> dict[str, tuple[float, ...]]:
     """Add the samples of an export to the images, by hash. Returns hash -> its probabilities for them."""
     if export.manifest.file(SAMPLES_FILE) is None:
         return {}
-    path = check_file(export.folder, export.manifest, SAMPLES_FILE)
-    labels = export.manifest.metadata.labels
-    expected: dict[str, list[float]] = {}
-    try:
-        for sample in json.loads(path.read_text(encoding="utf-8")):
-            inside = f"{SAMPLES_FOLDER}/{sample['file']}"
-            data = check_file(export.folder, export.manifest, inside).read_bytes()
-            known = export.manifest.file(inside)
-            probabilities = [float(value) for value in sample["probabilities"]]
-            if known is None or sample["label"] not in labels or len(probabilities) != len(labels):
-                raise ValueError(f"the sample {sample['file']} doesn't fit the labels")
-            images.setdefault(known.sha256, {"png": _base64(data), "label": sample["label"]})
-            expected[known.sha256] = probabilities
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ExportError(f"{path} can't be read as samples ({error!r}): export the model again") from None
+    expected: dict[str, tuple[float, ...]] = {}
+    for sample in read_samples(export.folder, export.manifest):
+        path = check_file(export.folder, export.manifest, sample.file)
+        read_image(path, 1)  # it is one, and of a size that a page can hold
+        digest = sha256(path)
+        images.setdefault(digest, {"png": _base64(path.read_bytes()), "label": sample.label})
+        expected[digest] = sample.probabilities
     return expected
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from zoo.contract import RESIZINGS, WHITE, Column
 from zoo.data.listing import Names
 from zoo.data.pixels import in_chunks, join, take
-from zoo.data.report import Report
+from zoo.data.report import Report, TableReport
 from zoo.errors import DataError
 from zoo.images import resize
 
@@ -71,7 +71,7 @@ class DataSet:
 
     labels: the class names. mirrored: whether a mirrored image keeps its label. origin: where it was found.
     skipped: a sentence for each file that was left out. resizing: how images of another size came to this one, one of
-    zoo.contract.RESIZINGS. report: what was found in a folder of images; None for a known data set. columns: of a
+    zoo.contract.RESIZINGS. report: what was found in a folder or in a table; None for a known data set. columns: of a
     table, in the order of its rows' values; none for images. label_column: the one of the table that held the class.
     white: the value in images of 16 bits that became 255.
     """
@@ -85,7 +85,7 @@ class DataSet:
     origin: str
     skipped: tuple[str, ...] = ()
     resizing: str = RESIZINGS[0]
-    report: Report | None = None
+    report: Report | TableReport | None = None
     columns: tuple[Column, ...] = ()
     label_column: str = ""
     white: int = WHITE
@@ -112,7 +112,7 @@ class DataSet:
 
     @property
     def findings(self) -> tuple[str, ...]:
-        """What the check of a folder found, a sentence each; nothing for a known data set."""
+        """What the check of a folder or a table found, a sentence each; nothing for a known data set."""
         return tuple(finding.sentence for finding in self.report.findings) if self.report else ()
 
     @property

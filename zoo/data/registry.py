@@ -17,7 +17,8 @@ from zoo.contract import LARGEST_SIDE, RESIZINGS
 from zoo.data.dataset import DataSet
 from zoo.data.folders.files_table import names_images
 from zoo.data.folders.reading import ON_BAD, read_images
-from zoo.data.tables.reading import ENDINGS, read_table
+from zoo.data.tables.reading import ENDINGS
+from zoo.data.tables.report import read_table
 from zoo.errors import DataError, printable, unknown
 
 Progress: TypeAlias = Callable[[int, int], None]  # done, in all: files of a download, or images of a folder

@@ -1,4 +1,4 @@
-"""What was found in a folder of images, for those who read it."""
+"""What was found in a folder of images or in a table, for those who read it."""
 
 from __future__ import annotations
 
@@ -72,6 +72,50 @@ class Report:
     wrongly_named: tuple[Problem, ...]
     same: tuple[Same, ...]
     surplus: Mapping[str, int]
+    verdict: str
+    findings: tuple[Finding, ...]
+    understood: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ColumnFound:
+    """A column of features.
+
+    kind: numeric, categorical, or unusable, where a finding says why. missing: rows without a value. different: values
+    among the others. values: the least, the median and the largest number, or the commonest categories.
+    """
+
+    name: str
+    kind: str
+    missing: int
+    different: int
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ClassRows:
+    """Rows of a class, and how many of them are in each split that the table has itself."""
+
+    label: str
+    rows: int
+    splits: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class TableReport:
+    """What a table holds.
+
+    label: the column with the classes. splits: those that a column of the table gives. copies: how many rows more than
+    one of each there are, value by value. understood: how the file was found to be written, where that isn't usual.
+    """
+
+    path: str
+    rows: int
+    label: str
+    splits: tuple[str, ...]
+    classes: tuple[ClassRows, ...]
+    columns: tuple[ColumnFound, ...]
+    copies: int
     verdict: str
     findings: tuple[Finding, ...]
     understood: tuple[str, ...] = ()

@@ -169,7 +169,7 @@ def _find(given: Path, exports: Path) -> Path:
     if given.is_file():
         return given
     for folder in (given, exports / given):
-        if (folder / MANIFEST_FILE).is_file():
+        if os.path.lexists(folder / MANIFEST_FILE):  # whatever it is: read_manifest says so
             return folder
     if given.is_dir():
         return given  # read_manifest says what is missing there

@@ -15,8 +15,7 @@ from zoo.errors import DataError
 
 if TYPE_CHECKING:
     from pipelines.publishing.list_models import ListedModel
-    from zoo.data.report import Finding, Report
-    from zoo.data.tables.report import TableReport
+    from zoo.data.report import Finding, Report, TableReport
     from zoo.models.ledger import Ledger
     from zoo.recipe import Field
 

@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from zoo.data.listing import SPLITS
 from zoo.data.names import columns_for, split_of
 from zoo.data.splits import fill_splits
 from zoo.errors import DataError, unknown
-from zoo.tables import NO_NUMBER, SPLIT_COLUMN, TextTable, column_called, parse_number, read_text_table
+from zoo.tables import NO_NUMBER, SPLIT_COLUMN, TextTable, column_called, parse_number
 
 ENDINGS = (".csv", ".tsv", ".txt")  # of files that are read as tables, whether or not a label is named
 LEAST_NAMES = 20  # rows: where a text differs in each of so many, it names them
@@ -27,19 +26,6 @@ MOST_NUMBERS_AMONG_TEXT = 20
 # Deviation of a column as a share of its largest value: below it, float32 has fewer than a hundred steps in it.
 LEAST_DEVIATION = 1e-5
 SMALLEST_DEVIATION = 1e-30  # numbers are multiplied by 1 / deviation, which has to be a float32
-
-
-def read_table(path: Path, label: str | None) -> DataSet:
-    """Read a CSV into a data set of the file's name.
-
-    label: the column that holds the class. A column is numeric where every value in it is a finite number or missing,
-    else categorical; its categories are those of the training rows. Rows of the same values are kept together, and
-    splits that no column `split` gives are drawn from the training rows: 70/10/20 where there is none.
-    Raises DataError for a file that is no table, a column that can't be learned from, one class, or a class with too
-    few rows for the splits.
-    """
-    table = read_text_table(path)
-    return data_set_of(table, roles_of(table, label))
 
 
 @dataclass(frozen=True)
@@ -76,7 +62,7 @@ def roles_of(table: TextTable, label: str | None) -> Roles:
 
 
 def data_set_of(table: TextTable, roles: Roles) -> DataSet:
-    """The data set of a table, as `read_table` says."""
+    """The data set of a table, as `zoo.data.tables.report.read_table` says."""
     path, labels, classes = table.path, roles.labels, roles.classes
     numeric = {k: is_numeric(table, k) for k in roles.features}
     splits = _splits(table, roles)

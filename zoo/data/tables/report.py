@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.data.dataset import DataSet
 from zoo.data.folders.findings import LARGEST_IMBALANCE, LOOK, UNUSABLE, USABLE, obstacle
 from zoo.data.names import alike, alike_sentence
-from zoo.data.report import Finding
+from zoo.data.report import ClassRows, ColumnFound, Finding, TableReport
 from zoo.data.tables.reading import Roles, data_set_of, is_numeric, roles_of
 from zoo.errors import DataError
 from zoo.tables import NO_NUMBER, TextTable, parse_number, read_text_table
@@ -20,71 +21,47 @@ from zoo.tables import NO_NUMBER, TextTable, parse_number, read_text_table
 MOST_SHOWN = 3  # of a column's categories, the commonest
 
 
-@dataclass(frozen=True)
-class ColumnFound:
-    """A column of features.
-
-    kind: numeric, categorical, or unusable, where a finding says why. missing: rows without a value. different: values
-    among the others. values: the least, the median and the largest number, or the commonest categories.
-    """
-
-    name: str
-    kind: str
-    missing: int
-    different: int
-    values: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class ClassRows:
-    """Rows of a class, and how many of them are in each split that the table has itself."""
-
-    label: str
-    rows: int
-    splits: Mapping[str, int]
-
-
-@dataclass(frozen=True)
-class TableReport:
-    """What a table holds.
-
-    label: the column with the classes. splits: those that a column of the table gives. copies: how many rows more than
-    one of each there are, value by value. understood: how the file was found to be written, where that isn't usual.
-    """
-
-    path: str
-    rows: int
-    label: str
-    splits: tuple[str, ...]
-    classes: tuple[ClassRows, ...]
-    columns: tuple[ColumnFound, ...]
-    copies: int
-    verdict: str
-    findings: tuple[Finding, ...]
-    understood: tuple[str, ...] = ()
-
-
 def check_table(path: Path, label: str | None) -> TableReport:
-    """All that `zoo data check` reports of a table, read as `zoo.data.tables.reading.read_table` reads it.
+    """All that `zoo data check` reports of a table, read as `read_table` reads it.
 
     Raises DataError for a file that is no table, without the label's column, or without classes in it.
     """
     table = read_text_table(path)
     roles = roles_of(table, label)
-    columns, problems = [], []
-    for place in roles.features:
-        kind, reason = _kind(table, place)
-        columns.append(_column(table, place, kind))
-        problems += [reason] if reason else []
+    return _report(table, roles, _obstacles(table, roles))
+
+
+def read_table(path: Path, label: str | None) -> DataSet:
+    """Read a CSV into a data set of the file's name, with its report.
+
+    label: the column that holds the class. A column is numeric where every value in it is a finite number or missing,
+    else categorical; its categories are those of the training rows. Rows of the same values are kept together, and
+    splits that no column `split` gives are drawn from the training rows: 70/10/20 where there is none.
+    Raises DataError for a file that is no table, a column that can't be learned from, one class, or a class with too
+    few rows for the splits.
+    """
+    table = read_text_table(path)
+    roles = roles_of(table, label)
+    return replace(data_set_of(table, roles), report=_report(table, roles, ()))
+
+
+def _obstacles(table: TextTable, roles: Roles) -> list[str]:
+    """Why nothing can be learned from it, column by column, or of the whole."""
+    problems = [reason for place in roles.features if (reason := _kind(table, place)[1])]
     if not problems:
         try:
             data_set_of(table, roles)
         except DataError as error:
             problems.append(str(error))
+    return problems
+
+
+def _report(table: TextTable, roles: Roles, obstacles: Sequence[str]) -> TableReport:
+    columns = [_column(table, place, _kind(table, place)[0]) for place in roles.features]
     rows = [tuple(row[place] for place in roles.features) for row in table.rows]
-    found = (*(Finding(True, reason) for reason in problems), *_findings(roles, columns, rows))
+    found = (*(Finding(True, reason) for reason in obstacles), *_findings(roles, columns, rows))
     return TableReport(
-        path=str(path),
+        path=str(table.path),
         rows=len(rows),
         label=table.header[roles.label],
         splits=roles.given,
