@@ -16,7 +16,7 @@ from pipelines.evaluation.comparison.compare import compare
 from pipelines.evaluation.comparison.rows import Comparison
 from pipelines.evaluation.evaluate import evaluate
 from pipelines.exporting.export import check_place, export, tested_metrics
-from pipelines.exporting.licenses import licenses_of
+from pipelines.exporting.licenses import check_data_license, licenses_of
 from pipelines.maintenance.stale import stale
 from pipelines.training import checkpoint
 from pipelines.training.filing import check_name_is_free
@@ -39,6 +39,7 @@ def run(
     seeds: int = 1,
     again: bool = False,
     license: str = "",  # noqa: A002
+    data_license: str = "",
     **reading: Unpack[DataOptions],
 ) -> Comparison:
     """Take each model the whole way and compare their exports; the comparison is also plotted.
@@ -49,7 +50,7 @@ def run(
     source: an export or a run whose features they start from.
     seeds: how often each model is trained, from the seed of its recipe upwards. The export is of the recipe's own seed,
     whichever does best in the test, and names the accuracies of all.
-    license: of the weights, as `export` takes it.
+    license, data_license: as `export` takes them.
     Each step is logged to `zoo.run`. Raises any ZooError of the steps.
     """
     origins = [find_source(source, model) if source else None for model in models]
@@ -59,6 +60,7 @@ def run(
     ]
     for plan in plans:
         check_name_is_free(plan)
+        check_data_license(load_data(plan).name, data_license)
         check_place(exports / load_data(plan).name / plan.model, plan)
         make_transfer(plan, load_data(plan))  # a source that doesn't fit is refused before anything is trained
     if not again:
@@ -69,13 +71,15 @@ def run(
         if others:
             tracking.log_seeds([own, *others])
         folder = exports / load_data(plan).name / plan.model
-        if not _is_export_of(folder, own, license):
+        if not _is_export_of(folder, own, license, data_license):
             logger.info("%s: exporting and verifying", plan.model)
             try:
-                folder = export(own, exports=exports, license=license).folder
+                folder = export(own, exports=exports, license=license, data_license=data_license).folder
             except tracking.DamagedRunError as error:
                 tracking.left_out(own, error)
-                folder = export(_evaluated(plan, again=True), exports=exports, license=license).folder
+                folder = export(
+                    _evaluated(plan, again=True), exports=exports, license=license, data_license=data_license
+                ).folder
         folders.append(folder)
     logger.info("comparing")
     return compare(folders, plot=folders[0].parent / COMPARISON_FILE, data=load_data(plans[0]))
@@ -134,7 +138,7 @@ def _trained(plan: Plan, name: str, again: bool) -> str:
     return train(plan=plan).run
 
 
-def _is_export_of(folder: Path, run_id: str, license: str) -> bool:  # noqa: A002
+def _is_export_of(folder: Path, run_id: str, license: str, data_license: str) -> bool:  # noqa: A002
     """Whether the folder holds an export of the run, with all that is known of it by now, and the run knows of it."""
     run = tracking.load_run(run_id)
     # os.path: a folder that can't be reached is no export, and writing it says why.
@@ -147,6 +151,7 @@ def _is_export_of(folder: Path, run_id: str, license: str) -> bool:  # noqa: A00
     except ExportError as error:
         logger.warning("%s is written anew: %s", folder, error)
         return False
-    if license and manifest.licenses != licenses_of(manifest.metadata, license):
+    stated = licenses_of(manifest.metadata, license, data_license)
+    if (license or data_license) and manifest.licenses != stated:
         return False
     return manifest.metadata.run_id == run_id and tested_metrics(run).items() <= manifest.metrics.items()

@@ -6,6 +6,8 @@ CHANGELOG.md.
 
 from __future__ import annotations
 
+import ast
+import importlib
 import inspect
 import re
 import subprocess
@@ -14,6 +16,8 @@ from collections.abc import Iterator
 from dataclasses import is_dataclass
 from pathlib import Path
 from types import FunctionType, ModuleType
+
+import pytest
 
 import pipelines
 import zoo
@@ -64,6 +68,18 @@ def test_every_error_is_public_and_in_the_tree_that_is_drawn():
     assert classes <= set(zoo.__all__)
     drawn = re.findall(r"^([│ ]*)(?:├── |└── )?(\w+Error)\b", errors.__doc__, re.MULTILINE)
     assert {name for _, name in drawn} == classes
+
+
+EXAMPLES = sorted(path for path in (FILE.parents[1] / "examples").rglob("*.py") if "node_modules" not in path.parts)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_what_examples_import_of_ours_is_there(example):
+    """`make test-apps` runs them; a name that has moved is seen here."""
+    for node in ast.walk(ast.parse(example.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in ("zoo", "pipelines"):
+            module = importlib.import_module(node.module)
+            assert [each.name for each in node.names if not hasattr(module, each.name)] == []
 
 
 def test_what_an_app_imports_stays_light_and_commands_are_imported_at_their_first_use():

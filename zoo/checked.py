@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 
 from zoo.errors import ExportError
 
-# Bytes of JSON that are parsed: a thousand times a usual manifest. Brackets take up to 80 bytes of memory each.
+# Bytes of text, or of JSON, that are read: a thousand times a usual manifest. Brackets take up to 80 bytes of memory
+# each.
 LARGEST_JSON = 4 * 2**20
 LONGEST_NAME = 1000  # letters of a label, a column or anything else that is shown
 LARGEST_NUMBER = 1e19  # of a seed, which has 64 bits; what is counted or measured is far smaller
@@ -39,6 +40,14 @@ def read_file(path: Path, most: int) -> bytes:
     return content
 
 
+def read_text(path: Path) -> str:
+    """The text of a file of at most LARGEST_JSON bytes, in UTF-8. Raises FileNotFoundError or ExportError, as above."""
+    try:
+        return read_file(path, LARGEST_JSON).decode("utf-8")
+    except UnicodeDecodeError:
+        raise ExportError(f"{path} is no text in UTF-8: export the model again") from None
+
+
 def _without_waiting(path: str, flags: int) -> int:
     """Open a file, or a pipe that nobody writes to, which would be waited for."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
@@ -46,9 +55,9 @@ def _without_waiting(path: str, flags: int) -> int:
 
 def read_json(path: Path) -> Any:
     """What a JSON file of at most LARGEST_JSON bytes holds. Raises FileNotFoundError, or ExportError, as above."""
-    content = read_file(path, LARGEST_JSON)
+    text = read_text(path)
     try:
-        return parse_json(content.decode("utf-8"))
+        return parse_json(text)
     except (ValueError, RecursionError) as error:
         raise ExportError(f"{path} can't be read ({error}): export the model again") from None
 

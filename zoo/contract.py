@@ -200,7 +200,9 @@ class Metadata:
             )
         wrong = [name for name in _NAMES if not is_name(known[name])]
         wrong += [name for name in _MAPPINGS if not isinstance(known[name], dict) or not is_plain(known[name])]
-        wrong += [name for name in ("versions", "source") if name not in wrong and not _holds_names(known[name])]
+        wrong += [
+            name for name in ("versions", "source") if name not in wrong and not all(map(is_name, known[name].values()))
+        ]
         if "parity" not in wrong and not all(is_number(share, 0, 1) for share in known["parity"].values()):
             wrong.append("parity")
         if type(known["white"]) is not int or not 0 < known["white"] <= WHITE:
@@ -236,10 +238,6 @@ def _columns(found: Any, where: str) -> tuple[Column, ...]:
     return tuple(columns)
 
 
-def _holds_names(found: Mapping[str, Any]) -> bool:
-    return all(map(is_name, found.values()))
-
-
 @dataclass(frozen=True)
 class ExportedFile:
     """One file of an export: its path inside the folder (with forward slashes), size in bytes, and SHA-256."""
@@ -258,6 +256,7 @@ class Manifest:
     begin with their name, such as int8_accuracy.
     map_size: h and w of the model's ACTIVATION_MAP; None where it has none.
     licenses: of the "weights" and of the "data", and the "data_source", in words; none in manifests that are older.
+    reading: options of `zoo run` by which the data were read, -> value, "" for none; without those that say nothing.
     """
 
     metadata: Metadata
@@ -265,6 +264,7 @@ class Manifest:
     files: tuple[ExportedFile, ...]
     map_size: tuple[int, int] | None = None
     licenses: Mapping[str, str] = field(default_factory=dict)
+    reading: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """The text of manifest.json, with the inputs and outputs of the contract written out."""
@@ -275,8 +275,7 @@ class Manifest:
         ]
         found = {**asdict(self), "metadata": self.metadata.to_json()}
         del found["map_size"]  # the outputs say it
-        if not self.licenses:
-            del found["licenses"]
+        found = {name: value for name, value in found.items() if value or name not in ("licenses", "reading")}
         found |= {"inputs": [asdict(self.metadata.input)], "outputs": outputs}
         return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
 
@@ -310,10 +309,10 @@ def read_manifest(folder: Path) -> Manifest:
         metadata = Metadata.from_json(found["metadata"], str(path))
         files = tuple(_exported_file(entry, path) for entry in found["files"])
         metrics = checked_metrics(renamed(found["metrics"] if "metrics" in found else found["figures"]), path)
-        licenses = found.get("licenses", {})
-        if not isinstance(licenses, dict) or not all(map(is_name, (*licenses, *licenses.values()))):
-            raise ValueError("its licenses aren't names and texts")
-        manifest = Manifest(metadata, metrics, files, _map_size(found.get("outputs", ())), licenses)
+        texts = [found.get(name, {}) for name in ("licenses", "reading")]
+        if not all(isinstance(each, dict) and all(map(is_name, (*each, *each.values()))) for each in texts):
+            raise ValueError("its licenses or its reading aren't names and texts")
+        manifest = Manifest(metadata, metrics, files, _map_size(found.get("outputs", ())), *texts)
         wrong = _contradictions(manifest, found)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ExportError(f"{path} is not a manifest ({error!r}): export the model again") from None
@@ -324,16 +323,17 @@ def read_manifest(folder: Path) -> Manifest:
 
 def _exported_file(entry: Any, path: Path) -> ExportedFile:
     name, size, digest = entry["path"], entry["size"], entry["sha256"]
-    if not is_name(name) or type(size) is not int or not is_number(size, 0) or not _is_sha256(digest):
+    if (
+        not is_name(name)
+        or type(size) is not int
+        or not is_number(size, 0)
+        or not re.fullmatch("[0-9a-f]{64}", str(digest))
+    ):
         raise ValueError("it names a file without a path, a size in bytes and a SHA-256")
     inside = PurePosixPath(name)
     if inside.is_absolute() or ".." in inside.parts or "\\" in name or ":" in name:
         raise ExportError(f"{path} names {name!r}, which is outside its folder: don't use this export")
     return ExportedFile(name, size, digest)
-
-
-def _is_sha256(value: Any) -> bool:
-    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
 
 
 def _contradictions(manifest: Manifest, found: Mapping[str, Any]) -> list[str]:

@@ -1,7 +1,8 @@
 // An export of Classifier Zoo in Node.js: its file in onnxruntime, its labels, and its samples as a first test.
 
 import { createHash } from "node:crypto";
-import { readFile } from "node:fs/promises";
+import { constants } from "node:fs";
+import { open, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 
 import * as onnxruntime from "onnxruntime-node";
@@ -11,6 +12,8 @@ import { ImageError, readImage } from "./images.js";
 export { ImageError };
 
 const TOLERANCE = 1e-5; // of a probability, as in the verification of exports
+const LARGEST_JSON = 4 * 2 ** 20; // bytes
+const LARGEST_MODEL = 2 ** 31 - 1; // bytes, as of any ONNX file
 
 /** No export, a damaged one, or one whose predictions aren't those expected; the message is one sentence. */
 export class ExportError extends Error {
@@ -24,14 +27,20 @@ export class ExportError extends Error {
  * @param {onnxruntime.InferenceSession.SessionOptions} [options] of onnxruntime, such as {intraOpNumThreads: 1}
  */
 export async function load(folder, options = {}) {
-  const { metadata, files } = await readJson(folder, "manifest.json");
-  if (metadata.columns) throw new ExportError(`${folder} classifies the rows of a table, expected one that classifies images`);
-  const model = await read(folder, "model.onnx");
+  const { metadata, files } = Object(await readJson(folder, "manifest.json"));
+  if (metadata?.columns) throw new ExportError(`${folder} classifies the rows of a table, expected one that classifies images`);
+  if (!isExport(metadata, files)) throw new ExportError(`${folder}/manifest.json is not a manifest: export the model again`);
+  const model = await read(folder, "model.onnx", LARGEST_MODEL);
   const digest = createHash("sha256").update(model).digest("hex");
   if (files.find((file) => file.path === "model.onnx")?.sha256 !== digest) {
     throw new ExportError(`${folder}/model.onnx isn't the file that manifest.json names: export the model again`);
   }
-  const session = await onnxruntime.InferenceSession.create(model, options);
+  let session;
+  try {
+    session = await onnxruntime.InferenceSession.create(model, options);
+  } catch (error) {
+    throw new ExportError(`${folder}/model.onnx can't be opened (${error.message}): export the model again`);
+  }
   const classifier = new Classifier(session, metadata);
   await checkSamples(classifier, folder);
   return classifier;
@@ -79,6 +88,9 @@ async function readImageFile(path) {
 
 async function checkSamples(classifier, folder) {
   const samples = await readJson(folder, "samples/samples.json");
+  if (!Array.isArray(samples) || !samples.every((sample) => isSample(sample, classifier.labels.length))) {
+    throw new ExportError(`${folder}/samples/samples.json holds no samples: export the model again`);
+  }
   for (const { file, probabilities } of samples) {
     const name = basename(file);
     const found = await classifier.probabilities(join(folder, "samples", name));
@@ -93,8 +105,19 @@ async function checkSamples(classifier, folder) {
   }
 }
 
+function isExport(metadata, files) {
+  const { labels, channels } = Object(metadata);
+  const named = Array.isArray(labels) && labels.length > 0 && labels.every((label) => typeof label === "string");
+  return named && [1, 3].includes(channels) && Array.isArray(files) && files.every((file) => file instanceof Object);
+}
+
+function isSample(sample, classes) {
+  const { file, probabilities } = Object(sample);
+  return typeof file === "string" && Array.isArray(probabilities) && probabilities.length === classes;
+}
+
 async function readJson(folder, name) {
-  const text = await read(folder, name);
+  const text = await read(folder, name, LARGEST_JSON);
   try {
     return JSON.parse(text);
   } catch (error) {
@@ -102,10 +125,19 @@ async function readJson(folder, name) {
   }
 }
 
-async function read(folder, name) {
+/** The content of a regular file of at most so many bytes: nothing else is waited for, or read without end. */
+async function read(folder, name, most) {
+  let file;
   try {
-    return await readFile(join(folder, name));
+    file = await open(join(folder, name), constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+    const found = await file.stat();
+    if (!found.isFile()) throw new ExportError(`${folder}/${name} is no regular file: don't use this export`);
+    if (found.size > most) throw new ExportError(`${folder}/${name} is larger than ${most} bytes: don't use this export`);
+    return await file.readFile();
   } catch (error) {
+    if (error instanceof ExportError) throw error;
     throw new ExportError(`${folder}/${name} can't be read (${error.code}): name the folder of an export`);
+  } finally {
+    await file?.close();
   }
 }

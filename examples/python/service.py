@@ -4,7 +4,6 @@ Before the service listens, each export tests itself on its samples: one whose p
 """
 
 import argparse
-import json
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -22,7 +21,9 @@ from starlette.datastructures import UploadFile
 from starlette.types import Message, Receive
 
 import zoo
+from zoo.contract import read_manifest
 from zoo.formats import FORMATS
+from zoo.samples import read_samples
 
 LARGEST_UPLOAD = 10 * 2**20  # bytes
 PATIENCE = 20.0  # seconds that an upload may take
@@ -181,15 +182,11 @@ def load(folder: Path) -> zoo.Classifier:
     classifier = zoo.load(folder, threads=1)  # for an image: the service handles several at once
     if classifier.columns:
         sys.exit(f"{folder} classifies the rows of a table, expected an export that classifies images")
-    try:
-        samples = json.loads((folder / "samples" / "samples.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        sys.exit(f"{folder} has no samples to test itself on ({error}): export the model again")
-    for sample in samples:
-        name = Path(sample["file"]).name
-        found = dict(classifier.predict(folder / "samples" / name).ranking)
-        expected = dict(zip(classifier.labels, sample["probabilities"], strict=True))
+    for sample in read_samples(folder, read_manifest(folder)):
+        found = dict(classifier.predict(folder / sample.file).ranking)
+        expected = dict(zip(classifier.labels, sample.probabilities, strict=True))
         difference = max(abs(found[label] - expected[label]) for label in expected)
+        name = Path(sample.file).name
         if not difference <= TOLERANCE:  # `not <=`: NaN fails too
             sys.exit(
                 f"{folder} predicts its own sample {name} differently than expected, by {difference:.1e} in "

@@ -136,7 +136,10 @@ EXPORTS = argument(
     "--exports", type=Path, default=Path("exports"), metavar="DIR", help="the folder of exports (default: exports)"
 )
 
-LICENSE = argument("--license", default="", metavar="TEXT", help="of the weights, such as MIT, for card and manifest")
+LICENSES = (
+    argument("--license", default="", metavar="TEXT", help="of the weights, such as MIT, for card and manifest"),
+    argument("--data-license", default="", metavar="TEXT", help="of data of your own, such as CC-BY-4.0"),
+)
 
 DATA = argument(
     "--data",

@@ -25,13 +25,14 @@ from pipelines.evaluation.latency import measure_latencies
 from pipelines.exporting.architecture import summarize
 from pipelines.exporting.card import write_card
 from pipelines.exporting.convert import convert
-from pipelines.exporting.licenses import licenses_of
+from pipelines.exporting.licenses import check_data_license, licenses_of
 from pipelines.exporting.parity import check_parity, compare_with_keras
 from pipelines.exporting.verify import Check, Verification, verify
 from pipelines.tracking import TrackedRun
 from zoo.contract import (
     MANIFEST_FILE,
     MODEL_FILE,
+    RESIZINGS,
     SAMPLES_FILE,
     SAMPLES_FOLDER,
     Manifest,
@@ -66,17 +67,25 @@ class Exported:
     verification: Verification
 
 
-def export(run: str, *, exports: Path = Path("exports"), license: str = "") -> Exported:  # noqa: A002
+def export(
+    run: str,
+    *,
+    exports: Path = Path("exports"),
+    license: str = "",  # noqa: A002 (as everybody calls it)
+    data_license: str = "",
+) -> Exported:
     """Write a run's model to exports/DATA SET/MODEL, with its card and samples, and log the ONNX model to the run.
 
     The folder appears when everything in it is verified, in place of the export that was there before.
-    run: its id, or the beginning of it. license: of the weights, for manifest and card; "" where nobody says.
+    run: its id, or the beginning of it. license, data_license: of the weights, and of data of
+    one's own, for manifest and card; "" where nobody says.
     Raises TrackingError for a run that isn't there, ExportError for one that isn't evaluated or a folder that can't be
     written, DataError where its images have changed, VerificationError where the file doesn't answer as Keras does.
     """
     tracked = tracking.load_run(run)
     if "test_accuracy" not in tracked.metrics:
         raise ExportError(f"run {tracked.run_id} has no accuracy yet: `zoo evaluate {tracked.run_id[:8]}` first")
+    check_data_license(tracked.data_set, data_license)
     data_set = load_data(tracked.plan, digest=tracked.data_digest)
     model, source = tracking.load_keras_model(tracked.run_id), tracked.plan.source
     metadata = Metadata(
@@ -111,13 +120,29 @@ def export(run: str, *, exports: Path = Path("exports"), license: str = "") -> E
         def describe(folder: Path, manifest: Manifest) -> None:
             write_card(folder, manifest, evaluation, summarize(model))
 
-        exported = write_export(goal, model, data_set, metadata, metrics, describe, license)
+        licenses, reading = licenses_of(metadata, license, data_license), _reading(tracked.plan)
+        exported = write_export(goal, model, data_set, metadata, metrics, describe, licenses, reading)
     of_file = {name: exported.metrics[name] for name in ("multiply_accumulates", *exported.metadata.parity)}
     logged = {**_tested(tracked), **of_file, "export_size": exported.metrics["size"], "latency": _latency(exported)}
     tracking.log_folder(tracked.run_id, exported.folder, "export")  # with the card, for who browses the runs
     # Last: who finds these metrics in a run finds its export, too.
     tracking.log_export(tracked.run_id, onnx.load(exported.folder / MODEL_FILE), logged, first_sample(exported.folder))
     return exported
+
+
+def _reading(plan: Plan) -> dict[str, str]:
+    """The options of `zoo run` by which a plan reads its data; of a path its last name alone."""
+    found = {
+        "data": "" if plan.data in data_sets() else f"path/to/{Path(plan.data).name}",
+        "label": plan.label,
+        "images": f"path/to/{Path(plan.images).name}" if plan.images else "",
+        "size": "x".join(map(str, plan.size or ())),
+        "resize": "" if plan.resizing == RESIZINGS[0] else plan.resizing,
+        "groups": plan.groups,
+        "name": plan.name,
+    }
+    stated = {option: value for option, value in found.items() if value}
+    return stated | ({"follow-links": ""} if plan.follow_links else {})
 
 
 def check_place(goal: Path, plan: Plan) -> str:
@@ -171,7 +196,8 @@ def write_export(
     metadata: Metadata,
     metrics: Mapping[str, float],
     describe: Callable[[Path, Manifest], None] | None = None,
-    license: str = "",  # noqa: A002 (as everybody calls it)
+    licenses: Mapping[str, str] | None = None,
+    reading: Mapping[str, str] | None = None,
 ) -> Exported:
     """Convert a `keras.Model`, prove that it answers as before, and put it into the folder `goal` with all its papers.
 
@@ -200,7 +226,7 @@ def write_export(
             **metrics,
         }
         map_size = load(folder / MODEL_FILE).map_size
-        manifest = Manifest(metadata, known, (), map_size, licenses_of(metadata, license))
+        manifest = Manifest(metadata, known, (), map_size, licenses or licenses_of(metadata), reading or {})
         if describe is not None:
             describe(folder, manifest)
         files = sorted(path for path in folder.rglob("*") if path.is_file())

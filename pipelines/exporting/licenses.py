@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from zoo.contract import Metadata
 from zoo.data.registry import terms_of
+from zoo.errors import DataError
 from zoo.models import definition
 
 NOT_STATED = "not stated"
@@ -11,8 +12,14 @@ OF_ONES_OWN = "not stated: data of one's own"
 PUBLISHED = "imagenet/"  # how the names of published weights begin, as a source
 
 
-def licenses_of(metadata: Metadata, stated: str = "") -> dict[str, str]:
-    """What a manifest says of them. stated: the license of the weights, by who trained them."""
+def check_data_license(data_set: str, stated: str) -> None:
+    """Raise DataError where a license is stated of data whose own license is known."""
+    if stated and (known := terms_of(data_set).license):
+        raise DataError(f"{data_set} is a known data set, its license is {known}: leave out --data-license")
+
+
+def licenses_of(metadata: Metadata, stated: str = "", of_data: str = "") -> dict[str, str]:
+    """What a manifest says of them. stated, of_data: the licenses of the weights and the data, by who trained them."""
     terms = terms_of(metadata.data_set)
     source, weights = str(metadata.source.get("name", "")), stated or NOT_STATED
     if source.startswith(PUBLISHED):
@@ -21,4 +28,8 @@ def licenses_of(metadata: Metadata, stated: str = "") -> dict[str, str]:
         weights += f"; the features started from the weights {source}: {known}"
     elif source:
         weights += f"; the features started from {source}: see its card"
-    return {"weights": weights, "data": terms.license or OF_ONES_OWN, "data_source": terms.source or OF_ONES_OWN}
+    return {
+        "weights": weights,
+        "data": terms.license or of_data or OF_ONES_OWN,
+        "data_source": terms.source or OF_ONES_OWN,
+    }

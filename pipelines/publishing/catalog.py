@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipelines.core.metrics.seed_spread import Spread, by_seed, spread_of
@@ -38,8 +38,8 @@ class Shipped:
     of the shipped file on the whole test set, 0..1; low, high: its 95% interval. seeds: accuracy by seed, where several
     were trained. robust_accuracy: mean over corrupted test images, 0..1. size: of model.onnx, bytes. teacher: the
     model that it was distilled from. card: whether there is one in the folder. label_column: of a table, the column
-    that held the class. source: the trained model that it started from, "" for none. quantized: its files of other
-    precisions.
+    that held the class. reading: by which options the data were read. source: the
+    trained model that it started from, "" for none. quantized: its files of other precisions.
     """
 
     folder: Path
@@ -60,6 +60,7 @@ class Shipped:
     recipe: Mapping[str, object]
     card: bool
     label_column: str = ""
+    reading: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
     quantized: tuple[Quantized, ...] = ()
 
@@ -115,6 +116,7 @@ def _shipped(folder: Path, manifest: Manifest) -> Shipped:
         recipe=metadata.recipe,
         card=manifest.file(CARD_FILE) is not None,
         label_column=metadata.label_column,
+        reading=manifest.reading,
         source=str(metadata.source.get("name", "")),
         quantized=tuple(_quantized(manifest, precision) for precision in manifest.precisions if precision != FLOAT32),
     )

@@ -21,7 +21,7 @@ from pipelines.exporting.card import CURVES, class_rows, error_lines, render_car
 from pipelines.exporting.checks import METRIC_TOLERANCE, ROUNDING
 from pipelines.exporting.quantization.card_section import with_precisions
 from pipelines.exporting.verify import Tested
-from zoo.checked import LARGEST_JSON, read_file
+from zoo.checked import read_text
 from zoo.contract import (
     CARD_FILE,
     FLOAT32,
@@ -109,10 +109,7 @@ def check_model(folder: Path, manifest: Manifest, model: Any) -> str:
 def check_card(folder: Path, manifest: Manifest, lines: KnownLines) -> str:
     """Each line of the card with a number in it is one that the file gives, within what processors differ by."""
     card = check_file(folder, manifest, CARD_FILE)
-    try:
-        text = read_file(card, LARGEST_JSON).decode("utf-8")
-    except UnicodeDecodeError:
-        raise VerificationError(f"{card} is no text in UTF-8: export the model again") from None
+    text = read_text(card)
     for line in text.splitlines():
         if not lines.has(line):
             raise VerificationError(

@@ -177,6 +177,9 @@ def _interval(export: Shipped) -> str:
     return "" if export.low is None or export.high is None else f"{export.low:.2%} to {export.high:.2%}"
 
 
+_READING = ("data", "label", "images", "size", "resize", "groups", "name", "follow-links")
+
+
 def _command(export: Shipped) -> str:
     """The command that makes it again: the model's own recipe, and whatever the export's recipe has otherwise."""
     own = next(
@@ -190,10 +193,14 @@ def _command(export: Shipped) -> str:
     elif "epochs" in settings:
         settings.pop("least_updates", None)
     known = export.data_set in data_sets()
-    words = ["zoo", "run", export.model, "--data", export.data_set if known else f"path/to/{export.data_set}"]
+    reading = {"data": export.data_set if known else f"path/to/{export.data_set}"}
+    if export.label_column:  # of an export that says no more of how it was read
+        reading = {"data": reading["data"] + ".csv", "label": export.label_column}
+    reading |= {option: value for option, value in export.reading.items() if option in _READING}
+    words = ["zoo", "run", export.model]
+    for option, value in reading.items():
+        words += [f"--{option}", *filter(None, [value])]
     if export.label_column:
-        words[-1] += ".csv"
-        words += ["--label", export.label_column]
         settings = {name: value for name, value in settings.items() if name not in LEARNED_AS_THEY_ARE}
     if export.source:
         words += ["--from", export.source]

@@ -13,6 +13,7 @@ from pipelines.exporting.verify import Check, Tested, Verification, verify_and_k
 from pipelines.publishing.catalog import Shipped, read_shipped
 from pipelines.publishing.found_again import build_again, card_lines, check_card, check_model
 from pipelines.publishing.gallery import FAMILIES, PAGE_FILE, export_row, page_text, precision_rows
+from zoo.checked import read_text
 from zoo.contract import MODEL_FILES, read_manifest
 from zoo.errors import ExportError, ModelError, VerificationError, ZooError
 
@@ -34,7 +35,7 @@ def verify_all(exports: Path = Path("exports"), *, data: str | Located | None = 
     if not shipped and not wrong:
         raise ExportError(f"no export is in {exports}: `zoo run MODEL --data DATA` makes one, --exports names a folder")
     page = exports / PAGE_FILE
-    lines = page.read_text(encoding="utf-8", errors="replace").splitlines() if page.is_file() else None
+    lines = read_text(page).splitlines() if page.is_file() else None
     verifications = []
     for export in shipped:
         logger.info("%s: verifying", export.name)

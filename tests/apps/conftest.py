@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import re
@@ -63,6 +64,10 @@ def misled(exports3: tuple[Path, ...], tmp_path: Path) -> Path:
     samples = json.loads(listed.read_text())
     samples[3]["probabilities"][0] += 2e-5
     listed.write_text(json.dumps(samples))
+    manifest = json.loads((copied / "manifest.json").read_text())
+    entry = next(file for file in manifest["files"] if file["path"] == "samples/samples.json")
+    entry |= {"size": listed.stat().st_size, "sha256": hashlib.sha256(listed.read_bytes()).hexdigest()}
+    (copied / "manifest.json").write_text(json.dumps(manifest))
     return copied
 
 

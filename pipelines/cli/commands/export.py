@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     "write a run as a verified ONNX export, or an export as a server takes it",
     arguments.RUN.noted("with --layout triton an export, too"),
     arguments.EXPORTS,
-    arguments.LICENSE,
+    *arguments.LICENSES,
     argument(
         "--layout",
         choices=("zoo", "triton"),
@@ -48,7 +48,8 @@ def export(options: argparse.Namespace) -> None:
         options.error("--repository is for --layout triton: --exports says where exports go")
     from pipelines.exporting.export import export
 
-    show(export(options.run, exports=options.exports, license=options.license), options.json, export_summary)
+    stated = {"license": options.license, "data_license": options.data_license}
+    show(export(options.run, exports=options.exports, **stated), options.json, export_summary)
 
 
 def export_summary(exported: Exported) -> str:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     ),
     *(each.but(required=True) if each is arguments.DATA else each for each in arguments.TRAINING),
     arguments.EXPORTS,
-    arguments.LICENSE,
+    *arguments.LICENSES,
     arguments.SEEDS.noted("default: 1", default=1),
     argument("--again", action="store_true", help="train anew what has been trained and exported already"),
     group="train",
@@ -57,6 +57,7 @@ def run(options: argparse.Namespace) -> None:
         seeds=options.seeds,
         again=options.again,
         license=options.license,
+        data_license=options.data_license,
         **arguments.chosen_reading(options),
     )
     show(comparison, options.json, comparison_table)
@@ -78,6 +79,8 @@ def next_steps(comparison: Comparison, exports: Path) -> list[str]:
         call = f'import zoo; print({loaded}.predict("{sample}"))'
     # After `make demo` nothing is on the path yet.
     zoo, python = ("zoo", "python") if shutil.which("zoo") else map(os.path.relpath, (sys.argv[0], sys.executable))
+    if Path(zoo).name == "__main__.py":
+        zoo = f"{python} -m pipelines.cli"
     plot = ["", f"plot of the comparison: {comparison.plot}"] if comparison.plot else []
     return [*plot, f"browse the runs:  {zoo} ui", f"load in an app:   {python} -c '{call}'"]
 

@@ -15,6 +15,7 @@ from pipelines.core.support.durable import make_folder, sync, sync_tree
 from pipelines.core.support.exchange import exchange
 from pipelines.core.support.locks import FileLock, Locked
 from pipelines.core.support.reasons import reason_of
+from zoo.checked import LARGEST_JSON, read_file
 from zoo.contract import MANIFEST_FILE
 from zoo.errors import ExportError
 
@@ -178,8 +179,8 @@ def _lock_of(goal: Path) -> Path:
 
 
 def _known(file: Path) -> bytes | None:
-    """What a folder is known by: another content is another folder."""
+    """What a folder is known by: another content is another folder. Raises ExportError for what is no such file."""
     try:
-        return file.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
+        return read_file(file, LARGEST_JSON) if file.parent.is_dir() else None
+    except FileNotFoundError:
         return None

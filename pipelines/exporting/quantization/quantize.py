@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ import onnx
 from pipelines import tracking
 from pipelines.core.provenance.reading import Located, find_data_set
 from pipelines.core.support.atomic import atomic_folder, restore
+from pipelines.core.support.copies import copy_export
 from pipelines.evaluation.predictions import answers_of
 from pipelines.exporting.quantization.card_section import with_precisions
 from pipelines.exporting.quantization.files import QuantizedFile, metrics_of, write_and_measure
@@ -22,6 +22,7 @@ from pipelines.exporting.quantization.float16 import to_float16
 from pipelines.exporting.quantization.int8 import QuantizedModel, quantize_to_int8
 from pipelines.exporting.quantization.qdq import QUANTIZED, only_answers
 from pipelines.exporting.verify import Verification, verify
+from zoo.checked import read_text
 from zoo.contract import (
     CARD_FILE,
     FLOAT16,
@@ -32,7 +33,6 @@ from zoo.contract import (
     MODEL_FILES,
     Manifest,
     Metadata,
-    check_file,
     describe_file,
     read_manifest,
 )
@@ -92,7 +92,8 @@ def quantize(
     folder = _folder(export)
     with atomic_folder(folder) as new:  # from here on nobody else changes what is copied
         manifest = read_manifest(folder)
-        file = check_file(folder, manifest, MODEL_FILE)
+        classifier = load_classifier(folder, provider="cpu")  # the file is whole, and the one that is described
+        file = folder / MODEL_FILE
         model = only_answers(onnx.load(file, load_external_data=False))
         _check_can_be_quantized(model, manifest.metadata, file)
         data_set = _images_of(manifest.metadata, data, folder)
@@ -100,8 +101,8 @@ def quantize(
             INT8: lambda: quantize_to_int8(model, data_set, manifest.metadata, margin, calibration),
             FLOAT16: lambda: QuantizedModel(to_float16(model), {}, {}),
         }
-        shutil.copytree(folder, new, dirs_exist_ok=True)
-        expected = answers_of(load_classifier(file, provider="cpu"), data_set.test.inputs)
+        copy_export(folder, manifest, new)
+        expected = answers_of(classifier, data_set.test.inputs)
         files = []
         for precision in MODEL_FILES:
             if precision in precisions:
@@ -172,7 +173,7 @@ def _update(folder: Path, manifest: Manifest, files: Sequence[QuantizedFile]) ->
     card = folder / CARD_FILE
     if CARD_FILE in named:
         made = {p: _made_of(folder / MODEL_FILES[p]) for p in MODEL_FILES if MODEL_FILES[p] in named and p != FLOAT32}
-        text = with_precisions(card.read_text(encoding="utf-8"), metrics, made)
+        text = with_precisions(read_text(card), metrics, made)
         card.write_text(text, encoding="utf-8")
     entries = tuple(describe_file(folder, folder / path) for path in sorted(named))
     text = replace(manifest, metrics=metrics, files=entries).to_json()

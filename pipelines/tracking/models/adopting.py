@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipelines.core.support.copies import copy_export
 from pipelines.tracking.artifacts import log_files
 from pipelines.tracking.models.logging import find_export, log_export
 from pipelines.tracking.store import experiment_id, open_client
-from zoo.contract import MODEL_FILE, SAMPLES_FOLDER, Manifest, Metadata
+from zoo.contract import MODEL_FILE, Manifest, Metadata, check_file
+from zoo.samples import read_samples
 
 ADOPTED_TAG = "adopted"  # of a run that was made for an export: the SHA-256 of the export's file
 
@@ -23,9 +26,9 @@ def adopt(folder: Path, manifest: Manifest) -> tuple[str, str]:
     model = onnx.load(folder / MODEL_FILE)
     digest = next(file.sha256 for file in manifest.files if file.path == MODEL_FILE)
     run_id = _run_of(metadata) or _adopted(digest) or _new_run(folder, manifest, digest)
-    sample = next((path.read_bytes() for path in sorted((folder / SAMPLES_FOLDER).glob("*.png"))), None)
     if find_export(run_id, model) is None:
-        log_export(run_id, model, {}, sample)
+        image = read_samples(folder, manifest)[0].file
+        log_export(run_id, model, {}, check_file(folder, manifest, image).read_bytes() if image else None)
     return run_id, str(find_export(run_id, model))
 
 
@@ -82,7 +85,8 @@ def _new_run(folder: Path, manifest: Manifest, digest: str) -> str:
                 metrics=[Metric(name, float(value), now, 0) for name, value in manifest.metrics.items()],
                 params=[Param(name, str(value)) for name, value in params.items()],
             )
-            log_files(client, run_id, folder, "export")
+            with tempfile.TemporaryDirectory() as temporary:
+                log_files(client, run_id, copy_export(folder, manifest, Path(temporary) / "export"), "export")
             client.set_terminated(run_id, "FINISHED")
         except BaseException:  # or it would count as running for ever
             client.set_terminated(run_id, "FAILED")
