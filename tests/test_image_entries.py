@@ -20,6 +20,7 @@ from zoo.data import load
 from zoo.errors import ImageError, InputError
 from zoo.formats import FORMATS
 from zoo.images import decoding, read_image
+from zoo.jxl import jxl_size
 
 LOSSY = 24  # of 255: how far JPEG and AVIF may be off in the middle of a square of one color
 SIDE = 16  # of such a square: a multiple of JPEG's blocks, with and without subsampling
@@ -309,3 +310,37 @@ def test_a_format_of_a_plugin_is_read_upright_where_it_is_installed(tmp_path, ki
             np.testing.assert_allclose(colors_of(found), COLORS, atol=LOSSY, err_msg=entry)
         with decoding(path) as decoded:
             assert decoded.format in FORMATS
+
+
+# What a JPEG XL begins with that promises 2^30 pixels a side, and as many of height alone; in a container, too.
+HUGE_JXL = b"\xff\x0a" + (0b110 | (2**30 - 1) << 3 | 1 << 33).to_bytes(8, "little") + bytes(600)
+BOXES = b"\0\0\0\x0cJXL \r\n\x87\n\0\0\0\x14ftypjxl \0\0\0\0jxl "
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (HUGE_JXL, "is too large, expected at most 64,000,000 pixels, received 1,073,741,824 x 1,073,741,824"),
+        (BOXES + b"\0\0\0\x09Exif?\0\0\0\0jxlc" + HUGE_JXL, "is too large"),
+        (BOXES + b"\0\0\0\x01Exif\0\0\0\0\0\0\0\x11?\0\0\0\0jxlp\0\0\0\0" + HUGE_JXL, "is too large"),
+        (BOXES + b"\0\0\0\0Exif" + bytes(50), "is damaged"),
+        (BOXES + b"\0\0\0\x08free" * 2000 + b"\0\0\0\0jxlc" + HUGE_JXL, "is damaged"),
+        (BOXES + b"\0\0\0\0jxlc\0\0" + bytes(50), "is damaged"),
+        (HUGE_JXL[:9], "is damaged"),
+        (BOXES, "is damaged"),
+    ],
+)
+def test_a_jpeg_xl_is_decoded_once_its_size_is_known(content, reason):
+    with pytest.raises(ImageError, match=rf"^the image of [\d,]+ bytes {reason}"):
+        read_image(content, 3)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (8, 8), (40, 20), (24, 32), (300, 100), (513, 2), (9000, 3)], ids=str)
+def test_the_size_of_a_jpeg_xl_is_that_of_its_first_bytes(size):
+    pytest.importorskip("pillow_jxl")
+    for more in ({}, {"exif": Image.Exif().tobytes() + bytes(9)}, {"use_container": True}):
+        Image.new("RGB", size).save(stored := BytesIO(), "JXL", effort=1, **more)
+        stored.seek(0)
+        assert jxl_size(stored) == size
+        assert stored.tell() == 0
+    assert jxl_size(BytesIO(PNG)) is None

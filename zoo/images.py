@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from zoo.contract import RESIZINGS, WHITE
 from zoo.errors import ImageError, InputError, printable
 from zoo.formats import is_address, is_base64, open_header
+from zoo.jxl import jxl_size
 
 if TYPE_CHECKING:  # an app that hands over arrays never waits for Pillow
     from PIL.Image import Image
@@ -195,7 +196,8 @@ def _opened(source: str | os.PathLike[str] | bytes | IO[bytes] | Image) -> Itera
     from PIL import Image
 
     if isinstance(source, Image.Image):
-        yield _not_too_large(source, "the PIL image"), "the PIL image"
+        _check_size((source.width, source.height), "the PIL image ")
+        yield source, "the PIL image"
         return
     where = _where(source)
     with ExitStack() as opened:
@@ -204,6 +206,9 @@ def _opened(source: str | os.PathLike[str] | bytes | IO[bytes] | Image) -> Itera
             if not stream.read(1):
                 raise ImageError("is empty (0 bytes): replace it", "empty")
             stream.seek(0)
+            if (promised := jxl_size(stream)) == (0, 0):
+                raise ImageError("is damaged, it has no pixels: replace it")
+            _check_size(promised or (0, 0))  # before it is decoded
             image = opened.enter_context(open_header(stream))
         except InputError:
             raise
@@ -215,7 +220,8 @@ def _opened(source: str | os.PathLike[str] | bytes | IO[bytes] | Image) -> Itera
             raise ImageError(f"{where} can't be read ({_reason(error)})", "unreachable") from None
         except Exception as error:
             raise ImageError(f"{where} can't be opened as an image ({_reason(error)}): replace it") from None
-        yield _not_too_large(image, where), where
+        _check_size((image.width, image.height), f"{where} ")
+        yield image, where
 
 
 def _where(source: object) -> str:
@@ -274,14 +280,15 @@ def _check_is_file(path: Path, given: str) -> None:
         raise reason from None
 
 
-def _not_too_large(image: Image, where: str) -> Image:
-    if image.width * image.height > LARGEST_IMAGE:
+def _check_size(size: tuple[int, int], where: str = "") -> None:
+    """Raise ImageError for an image of more pixels than are decoded. size: (width, height)."""
+    width, height = size
+    if width * height > LARGEST_IMAGE:
         raise ImageError(
-            f"{where} is too large, expected at most {LARGEST_IMAGE:,} pixels, received {image.width:,} x "
-            f"{image.height:,}: make it smaller",
+            f"{where}is too large, expected at most {LARGEST_IMAGE:,} pixels, received {width:,} x {height:,}: "
+            "make it smaller",
             "too large",
         )
-    return image
 
 
 def _orientation(image: Image) -> int:

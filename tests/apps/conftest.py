@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 import re
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from chromium import CHROMIUM, browser, playwright  # noqa: F401 (two are fixtures)
-from environments import ROOT, build_wheel, clean_environment, run
+from environments import ROOT, build_wheel, clean_environment, reseal, run
 
 EXPORTS = ("mlp-small", "conv-small", "conv-mlp-small")  # a dense, a conv and a hybrid one
 NODE = (20, 9)  # the first that sharp takes
@@ -64,10 +63,7 @@ def misled(exports3: tuple[Path, ...], tmp_path: Path) -> Path:
     samples = json.loads(listed.read_text())
     samples[3]["probabilities"][0] += 2e-5
     listed.write_text(json.dumps(samples))
-    manifest = json.loads((copied / "manifest.json").read_text())
-    entry = next(file for file in manifest["files"] if file["path"] == "samples/samples.json")
-    entry |= {"size": listed.stat().st_size, "sha256": hashlib.sha256(listed.read_bytes()).hexdigest()}
-    (copied / "manifest.json").write_text(json.dumps(manifest))
+    reseal(copied, listed)
     return copied
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from environments import ROOT
+from environments import ROOT, reseal
 from PIL import Image, ImageCms
 
 import zoo
@@ -104,6 +106,23 @@ def test_a_model_that_its_manifest_does_not_name_is_not_used(node: Path, misled:
     done = classify(node, misled, misled / "samples" / "0.png")
     assert (done.returncode, done.stdout) == (1, "")
     assert "isn't the file that manifest.json names" in done.stderr
+
+
+@pytest.mark.parametrize("file", ["manifest.json", "model.onnx", "samples/samples.json"])
+def test_a_damaged_export_is_reported_in_one_sentence(node: Path, file: str, exports3, tmp_path: Path) -> None:
+    for fault in (None, b"", b"{}", b"[]", b"null", b"[1]", b"[" * 50_000, b" " * (4 * 2**20 + 1)):
+        folder = shutil.copytree(exports3[0], tmp_path / "export")
+        (folder / file).unlink()
+        if fault is None:
+            os.mkfifo(folder / file)
+        else:
+            (folder / file).write_bytes(fault)
+            if file != "manifest.json":
+                reseal(folder, folder / file)
+        done = classify(node, folder, exports3[0] / "samples" / "0.png")
+        assert (done.returncode, done.stdout) == (1, ""), fault
+        assert done.stderr.startswith(str(folder)) and done.stderr.count("\n") == 1, done.stderr
+        shutil.rmtree(folder)
 
 
 def test_a_file_that_is_no_image_is_reported_in_one_sentence(node: Path, exports3, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 import pytest
-from environments import ROOT, clean_environment, run
+from environments import ROOT, clean_environment, reseal, run
 from PIL import Image
 
 pytestmark = pytest.mark.apps
@@ -179,12 +179,18 @@ def test_the_models_and_the_description_of_the_service(service: str, exports3) -
     [
         ("misled", "predicts its own sample 3.png differently than expected, by 2.0e-05"),
         ("wine", "the rows of a table"),
+        ("no samples", "holds no samples"),
+        ("another file", "isn't the file that manifest.json names"),
     ],
 )
 def test_an_export_that_predicts_its_sample_otherwise_is_not_served(
     python: Path, export: str, sentence: str, misled: Path
 ) -> None:
-    folder = misled if export == "misled" else ROOT / "tests" / "runtime" / "fixture" / "wine" / "softmax"
+    folder = ROOT / "tests" / "runtime" / "fixture" / "wine" / "softmax" if export == "wine" else misled
+    if export in ("no samples", "another file"):
+        (samples := folder / "samples" / "samples.json").write_text("[1, 2]")
+        if export == "no samples":
+            reseal(folder, samples)
     command = [python, EXAMPLE / "service.py", folder, "--port", "1"]
     done = subprocess.run(command, capture_output=True, text=True, env=clean_environment(), timeout=60, check=False)
     assert done.returncode == 1
