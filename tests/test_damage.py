@@ -21,7 +21,7 @@ from pipelines.tracking.outbox.journal import Journal
 from pipelines.tracking.runs.damage import DamagedRunError
 from pipelines.training import checkpoint
 from zoo.contract import MANIFEST_FILE
-from zoo.errors import RecipeError, VerificationError
+from zoo.errors import RecipeError, TrackingError, VerificationError
 
 SHIPPED = Path(__file__).parent.parent / "exports" / "digits"
 
@@ -152,3 +152,11 @@ def test_a_damaged_export_is_left_out_of_the_list_and_named_when_all_are_verifie
         verify_all(tmp_path)
     assert len(str(error.value).splitlines()) == 1
     assert "mlp-small" in str(error.value)
+
+
+def test_an_experiment_whose_runs_are_all_damaged_is_not_compared(store, plan, caplog, capfd):
+    plan_file(a_run(plan)).unlink()
+    with pytest.raises(TrackingError, match="each finished run of digits is damaged: train its models anew"):
+        find_candidates(["digits"], Path())
+    assert "is left out" in caplog.text
+    assert capfd.readouterr().err == "", "no bar of MLflow's"

@@ -88,7 +88,8 @@ async function readImageFile(path) {
 
 async function checkSamples(classifier, folder) {
   const samples = await readJson(folder, "samples/samples.json");
-  if (!Array.isArray(samples) || !samples.every((sample) => isSample(sample, classifier.labels.length))) {
+  const whole = Array.isArray(samples) && samples.length > 0;
+  if (!whole || !samples.every((sample) => isSample(sample, classifier.labels.length))) {
     throw new ExportError(`${folder}/samples/samples.json holds no samples: export the model again`);
   }
   for (const { file, probabilities } of samples) {

@@ -211,7 +211,7 @@ def check_samples(classifier: Classifier, folder: Path) -> str:
         else:
             image = read_image(check_file(folder, manifest, sample.file), classifier.channels)
             found = classifier.probabilities(image[np.newaxis])[0]
-        name = sample.file or f"row {place}"
+        name = Path(sample.file).name or f"row {place}"
         _expect_close(
             found, np.array(sample.probabilities, np.float32), f"{folder}: probabilities of {name}", tolerance
         )

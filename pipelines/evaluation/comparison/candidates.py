@@ -12,7 +12,7 @@ from pipelines import tracking
 from pipelines.tracking import TrackedRun
 from pipelines.tracking.store import is_run
 from zoo.contract import Manifest, read_manifest
-from zoo.errors import ExportError, printable
+from zoo.errors import ExportError, TrackingError, printable
 from zoo.runtime.loading import find_export
 
 COMPARISON_FILE, CHART_FILE = "comparison.png", "accuracy.png"  # beside the exports of a data set
@@ -73,7 +73,7 @@ def run_of(candidate: Candidate) -> TrackedRun | None:
 
 def _meant(name: str | os.PathLike[str], into: Path) -> Iterator[Candidate]:
     if isinstance(name, str) and is_run(name):
-        runs = tracking.latest_by_model(name) if _is_experiment(name) else (tracking.load_run(name),)
+        runs = _latest(name) if _is_experiment(name) else (tracking.load_run(name),)
         yield from (_of_run(run, into) for run in runs)
         return
     try:
@@ -81,7 +81,15 @@ def _meant(name: str | os.PathLike[str], into: Path) -> Iterator[Candidate]:
     except ExportError as error:
         if not isinstance(name, str) or not _is_experiment(name):
             raise error from None
-        yield from (_of_run(run, into) for run in tracking.latest_by_model(name))
+        yield from (_of_run(run, into) for run in _latest(name))
+
+
+def _latest(experiment: str) -> tuple[TrackedRun, ...]:
+    """Of each of its models the latest run that isn't damaged."""
+    runs = tracking.latest_by_model(experiment)
+    if not runs:
+        raise TrackingError(f"each finished run of {experiment} is damaged: train its models anew")
+    return runs
 
 
 def _is_experiment(name: str) -> bool:

@@ -33,6 +33,7 @@ from zoo.contract import (
     MODEL_FILES,
     Manifest,
     Metadata,
+    check_file,
     describe_file,
     read_manifest,
 )
@@ -92,8 +93,8 @@ def quantize(
     folder = _folder(export)
     with atomic_folder(folder) as new:  # from here on nobody else changes what is copied
         manifest = read_manifest(folder)
-        classifier = load_classifier(folder, provider="cpu")  # the file is whole, and the one that is described
-        file = folder / MODEL_FILE
+        file = check_file(folder, manifest, MODEL_FILE)
+        classifier = load_classifier(file, provider="cpu")  # it is a model, whole, and all in one
         model = only_answers(onnx.load(file, load_external_data=False))
         _check_can_be_quantized(model, manifest.metadata, file)
         data_set = _images_of(manifest.metadata, data, folder)
