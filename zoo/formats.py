@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib import import_module
 from typing import IO, TYPE_CHECKING
 
 from zoo.errors import ImageError
+from zoo.jxl import jxl_size
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -66,15 +67,19 @@ _OTHERS = (
 _BASE64 = re.compile(rb"\s*(/9j/|iVBORw0KGgo|R0lGOD|UklGR|SUkqA|TU0AK|Qk0)[A-Za-z0-9+/=_\s-]{60,}", re.DOTALL)
 
 
-def open_header(stream: IO[bytes]) -> Image:
+def open_header(stream: IO[bytes], check_size: Callable[[tuple[int, int]], None]) -> Image:
     """`Image.open` for our formats alone, and without its limit of pixels, which is the caller's to check.
 
+    check_size: is given (width, height) where the header isn't all that is read, and raises for too many pixels.
     Raises ImageError, about the file without its name, for what isn't one of them, or needs a plugin that isn't there.
     """
     from PIL import Image
 
     start = stream.read(BEGINNING)
     for kind in _formats_of(start):
+        if kind == "JXL":
+            stream.seek(0)
+            check_size(jxl_size(stream))
         open_it, accepts = Image.OPEN[kind]
         if accepts is None or accepts(start) is True:
             stream.seek(0)

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from zoo.contract import RESIZINGS, WHITE
 from zoo.errors import ImageError, InputError, printable
 from zoo.formats import is_address, is_base64, open_header
-from zoo.jxl import jxl_size
 
 if TYPE_CHECKING:  # an app that hands over arrays never waits for Pillow
     from PIL.Image import Image
@@ -206,10 +205,7 @@ def _opened(source: str | os.PathLike[str] | bytes | IO[bytes] | Image) -> Itera
             if not stream.read(1):
                 raise ImageError("is empty (0 bytes): replace it", "empty")
             stream.seek(0)
-            if (promised := jxl_size(stream)) == (0, 0):
-                raise ImageError("is damaged, it has no pixels: replace it")
-            _check_size(promised or (0, 0))  # before it is decoded
-            image = opened.enter_context(open_header(stream))
+            image = opened.enter_context(open_header(stream, _check_promised))
         except InputError:
             raise
         except ImageError as error:
@@ -278,6 +274,13 @@ def _check_is_file(path: Path, given: str) -> None:
         else:
             reason = ImageError("is missing: there is no image at this path", "missing")
         raise reason from None
+
+
+def _check_promised(size: tuple[int, int]) -> None:
+    """As `_check_size`, of what a file says before it is decoded; ImageError where it promises no pixels."""
+    if not all(size):
+        raise ImageError("is damaged, it has no pixels: replace it")
+    _check_size(size)
 
 
 def _check_size(size: tuple[int, int], where: str = "") -> None:

@@ -13,18 +13,16 @@ WIDTHS = (9, 13, 18, 30)  # bits of a side, by a number of two bits before it
 RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))  # width to height
 
 
-def jxl_size(stream: IO[bytes]) -> tuple[int, int] | None:
-    """(width, height) in pixels, both 0 where there is no image in it; None for what isn't a JPEG XL.
+def jxl_size(stream: IO[bytes]) -> tuple[int, int]:
+    """(width, height) in pixels, both 0 where there is no image in it.
 
     The stream is at its first byte, before and afterwards.
     """
     try:
         start = stream.read(len(CONTAINER))
-        if not start.startswith((CODESTREAM, CONTAINER)):
-            return None
         if start.startswith(CODESTREAM):
             stream.seek(0)
-        elif not _to_codestream(stream):
+        elif start != CONTAINER or not _to_codestream(stream):
             return 0, 0
         return _size(stream.read(16))
     finally:
