@@ -27,7 +27,9 @@ def printed(exports):
     return shlex.split(re.search(r"`(zoo run [^`]*)`", export_row(export))[1])[1:]
 
 
+@pytest.mark.slow
 def test_the_command_that_is_printed_makes_the_same_run(store, capsys):
+    """Slow: a whole run, and the printed command after it."""
     random = np.random.default_rng(1)
     (store / "path/to/pics/deep").mkdir(parents=True)
     with (store / "path/to/toys.csv").open("w", encoding="utf-8", newline="") as table:
