@@ -125,6 +125,16 @@ class Recipe:
             choices=("train", "all"),
         ),
     ] = "train"
+    patience: Annotated[
+        int,
+        Allowed(
+            "Validations without a better one after which the training ends early, with the best weights; 0: it goes "
+            "on to its last epoch. There is one after each epoch or, where images are few, after several. With "
+            "pretrained features (--from), those count in which everything learns.",
+            at_least=0,
+            later=True,
+        ),
+    ] = 0
     balance: Annotated[
         str,
         Allowed(
@@ -217,6 +227,11 @@ class Recipe:
         for name, allowed in _allowed().items():
             if getattr(self, name) not in allowed:
                 raise RecipeError(f"{name} must be {allowed}, received {getattr(self, name)!r}")
+        if self.patience and self.images == "all":
+            raise RecipeError(
+                f"patience={self.patience} ends a training by its validation images, which images=all learns from, "
+                "too: set patience=0 or images=train"
+            )
 
     def described(self) -> tuple[Field, ...]:
         """Each field with its value, type, default, range and reason."""

@@ -194,6 +194,12 @@ TRAINING = (
         "each",
     ),
     argument(
+        "--patience",
+        type=int,
+        metavar="N",
+        help="end a training early after N validations without a better one, as --set patience=N",
+    ),
+    argument(
         "--from",
         dest="source",
         metavar="EXPORT|RUN|imagenet",
@@ -223,6 +229,16 @@ WHERE = argument(
 HTML = argument("--html", type=Path, metavar="FILE", help="write an HTML page")
 PLOT = argument("--plot", type=Path, metavar="FILE", help="save a plot as a PNG")
 ALIAS = argument("--alias", default="champion", metavar="NAME", help="the alias to move (default: champion)")
+
+
+def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The fields of the recipe that the user sets."""
+    settings = parse_settings(options.set)
+    if options.patience is None:
+        return settings
+    if "patience" in settings:
+        options.error("--patience N and --set patience=N are the same: give one of them")
+    return {**settings, "patience": options.patience}
 
 
 def chosen_reading(options: argparse.Namespace) -> dict[str, Any]:

@@ -48,20 +48,26 @@ class Checkpoint:
     """All that decides how a training goes on.
 
     epoch: passes seen. precision: that the layers compute in, chosen when the run began. variables: of the model, its
-    random generators among them, then of the optimizer.
+    random generators among them, then of the optimizer. stopped: why it ends here, before its last epoch; "" where it
+    goes on.
     """
 
     epoch: int
     precision: str
     variables: tuple[NDArray[Any], ...]
     best: Best | None
+    stopped: str = ""
 
 
 def save(checkpoint: Checkpoint, run_id: str) -> None:
     """Write a run's checkpoint in place of the one before. Raises TrackingError where it can't be written."""
     folder = FOLDER / run_id
     best = checkpoint.best
-    known = {"epoch": checkpoint.epoch, "precision": checkpoint.precision}
+    known: dict[str, Any] = {
+        "epoch": checkpoint.epoch,
+        "precision": checkpoint.precision,
+        "stopped": checkpoint.stopped,
+    }
     if best is not None:
         known["best"] = {"epoch": best.epoch, "accuracy": best.accuracy, "loss": best.loss}
     arrays = {
@@ -89,6 +95,7 @@ def load(run_id: str) -> Checkpoint:
                 precision=str(known["precision"]),
                 variables=_in_order("variable", found),
                 best=Best(weights=_in_order("best", found), **best) if best else None,
+                stopped=str(known.get("stopped", "")),  # those of older versions say nothing
             )
     except FileNotFoundError:
         raise TrackingError(

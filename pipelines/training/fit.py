@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from pipelines.core.provenance.plan import Plan
 from pipelines.training.checkpoint import Best, Checkpoint
 from pipelines.training.learner import enter
-from pipelines.training.stages import Schedule, Stage
+from pipelines.training.stages import Schedule, Stage, out_of_patience
 from zoo.data import DataSet
 from zoo.data.stream.batches import Teacher, plain_batches, training_batches
 from zoo.errors import RecipeError, TrackingError
@@ -22,13 +23,25 @@ VALIDATION_BATCH = 512  # images
 
 
 class Observer(Protocol):
-    """Whoever follows a training. It changes nothing of what is learned."""
+    """Whoever follows a training. It changes nothing of what is learned, but for when that ends."""
 
     def on_step(self, epochs: float, best: Best | None) -> None:
         """After each call of Keras'. epochs: passes seen by now, in parts."""
 
-    def on_validation(self, checkpoint: Checkpoint, metrics: Mapping[str, float]) -> None:
-        """After each validation. checkpoint: from which the training goes on to the same weights."""
+    def on_validation(self, checkpoint: Checkpoint, metrics: Mapping[str, float]) -> str:
+        """After each validation. checkpoint: from which the training goes on to the same weights, if it isn't over.
+
+        Returns why the training ends here, which is the checkpoint's own reason or another; "" where it goes on.
+        """
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """How a training ended. epochs: passes seen. stopped: why it ended before its last epoch, "" if it didn't."""
+
+    best: Best
+    epochs: int
+    stopped: str
 
 
 def fit(
@@ -40,25 +53,27 @@ def fit(
     stages: Sequence[Stage],
     begin: Checkpoint,
     observer: Observer,
-) -> Best:
+) -> Fitted:
     """Train from a checkpoint to the end of the last stage, with a learner that is compiled for the first.
 
+    It ends earlier where the recipe's patience is at its end, or the observer says so.
     Returns the best weights by validation. Raises RecipeError where the loss stops being a number.
     """
+    last = stages[-1]
     stages = [stage for stage in stages if begin.epoch < stage.last]
-    if not stages and begin.best is not None:  # it was interrupted when nothing was left but to keep what it learned
-        return begin.best
+    if begin.best is not None and (begin.stopped or not stages):  # nothing was left but to keep what it learned
+        return Fitted(begin.best, begin.epoch, begin.stopped)
     if stages[0].first > 0:
         enter(learner, plan.recipe, schedule, stages[0])
     _restore(learner, begin, stages[0])
-    best, seen = begin.best, begin.epoch
+    best, seen, stopped = begin.best, begin.epoch, ""
 
     def after_call(step: int, logs: object) -> None:  # noqa: ARG001 (Keras names it)
         """`step` is the last in it, counted from 0 since the last validation."""
         observer.on_step(seen + (step + 1) / schedule.steps, best)
 
     def after_validation(epoch: int, logs: Mapping[str, float]) -> None:  # noqa: ARG001
-        nonlocal best, seen
+        nonlocal best, seen, stopped
         seen += schedule.validation_interval
         if not math.isfinite(logs["loss"]):
             raise RecipeError(
@@ -66,9 +81,12 @@ def fit(
                 f"lower its learning rate, as with --set learning_rate={plan.recipe.learning_rate / 4:g}"
             )
         here = Best(seen, logs.get("val_accuracy"), logs.get("val_loss"), tuple(learner.get_weights()))
-        best = here if here.is_better_than(best) else best
+        if best is None or here.is_better_than(best):
+            best = here
         metrics = {**_history(logs), "learning_rate": float(learner.optimizer.learning_rate)}
-        observer.on_validation(Checkpoint(seen, begin.precision, state_of(learner), best), metrics)
+        stopped = out_of_patience(plan.recipe, schedule, last, seen, best.epoch)
+        stopped = observer.on_validation(Checkpoint(seen, begin.precision, state_of(learner), best, stopped), metrics)
+        learner.stop_training = bool(stopped)
 
     keras = start_keras()
     for stage in stages:
@@ -92,8 +110,10 @@ def fit(
             verbose=0,
             shuffle=False,  # the stream is in its order already
         )
+        if stopped:
+            break
     assert best is not None  # noqa: S101 (a schedule has an epoch at least)
-    return best
+    return Fitted(best, seen, stopped)
 
 
 def validation_of(data_set: DataSet) -> Any:

@@ -70,6 +70,18 @@ def make_stages(recipe: Recipe, schedule: Schedule, transferred: Collection[str]
     return tuple(stage for stage in (frozen, fine) if stage.first < stage.last)
 
 
+def out_of_patience(recipe: Recipe, schedule: Schedule, stage: Stage, epoch: int, best_epoch: int) -> str:
+    """Why a training ends after an epoch before its last, as the recipe's patience says; "" where it goes on.
+
+    stage: its last one. best_epoch: of the best weights by then. Nothing else counts, so that a training that was
+    interrupted ends where it would have ended.
+    """
+    waited = (epoch - max(best_epoch, stage.first)) // schedule.validation_interval
+    if not recipe.patience or waited < recipe.patience or epoch == schedule.epochs:
+        return ""
+    return f"{waited} validation{'s in a row were' if waited > 1 else ' was'} no better than that of epoch {best_epoch}"
+
+
 def learned_from(recipe: Recipe, data_set: DataSet) -> DataSet:
     """The data set as the recipe divides it: with `images` "all", nothing is left to validate with."""
     return data_set.without_validation() if recipe.images == "all" else data_set

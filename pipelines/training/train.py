@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, TypeAlias, Unpack
 
 import numpy as np
 
@@ -34,24 +34,30 @@ from pipelines.training.transfer.transfer import find_source, make_transfer
 from zoo.contract import LOGITS
 from zoo.data import DataSet, Split
 from zoo.data.pixels import in_chunks
-from zoo.errors import TrackingError, ZooError
+from zoo.errors import RecipeError, TrackingError, ZooError
 from zoo.models import definition
 from zoo.models.ledger import read_ledger
+from zoo.recipe import Recipe
 
 logger = logging.getLogger("zoo.training")
 
 SAVING = 0.03  # of the time of a training, at most, goes into checkpoints: short epochs don't have one each
 WEIGHTS_TAG = "weights_sha256"  # of a run: the digest of the weights that it kept
 
+# Asked after each validation: the epoch (the first is 1) and what was measured, by the names in `tracking.HISTORY` ->
+# why the training is to end here; "" or None to go on.
+OnEpoch: TypeAlias = Callable[[int, Mapping[str, float]], str | None]
+
 
 @dataclass(frozen=True)
 class Trained:
     """A finished training.
 
-    run: its id in the store. parameters: of the model. epochs: passes over the training images. best_epoch: the one
-    whose weights were kept. validation_accuracy: 0..1, of those; None where the recipe learns from the validation
-    images, too. seconds: of this call. unsent: records of the run that the store doesn't have yet, 0 where all went
-    well; they wait on disk, and `zoo sync` sends them.
+    run: its id in the store. parameters: of the model. epochs: passes over the training images, of planned_epochs.
+    best_epoch: the one whose weights were kept. validation_accuracy: 0..1, of those; None where the recipe learns from
+    the validation images, too. seconds: of this call. ended_early: why it ended before the last of the planned epochs;
+    "" where it didn't. unsent: records of the run that the store doesn't have yet, 0 where all went well; they wait on
+    disk, and `zoo sync` sends them.
     """
 
     run: str
@@ -63,6 +69,8 @@ class Trained:
     best_epoch: int
     validation_accuracy: float | None
     seconds: float
+    planned_epochs: int
+    ended_early: str = ""
     unsent: int = 0
 
 
@@ -75,6 +83,7 @@ def train(
     plan: Plan | Path | None = None,
     resume: str | None = None,
     tags: Mapping[str, str] | None = None,
+    observer: OnEpoch | None = None,
     **reading: Unpack[DataOptions],
 ) -> Trained:
     """Train a model on a data set, or make the run of a plan again, or go on with a run that was interrupted.
@@ -82,19 +91,20 @@ def train(
     settings: fields of the model's recipe to change. source: an export or a run whose features the model starts from:
     they are frozen at first, then trained on, as the recipe's `frozen` and `fine_rate` say. The best weights by
     validation accuracy are kept, in float32; the last ones where the recipe learns from the validation images, too.
-    tags: what the new run is to be found by, beside its own.
+    tags: what the new run is to be found by, beside its own. observer: asked after each validation whether the training
+    goes on. One that ended early, by it or by the recipe's patience, is FINISHED, with its best weights and the reason.
     Raises any ZooError; KeyboardInterrupt, with the command to go on, after the run was ended as KILLED.
     """
     started = time.monotonic()
     with ExitStack() as held:
         if resume is not None:
             others = (model, data, settings, source, plan, *reading.values())
-            trained = _train(*_interrupted(resume, others, held), started, held, tags)
+            trained = _train(*_interrupted(resume, others, held), started, held, tags, observer)
         else:
             plan = _plan(model, data, settings, source, plan, reading)
             tracking.check_store()
             check_name_is_free(plan)
-            trained = _train(None, plan, None, started, held, tags)
+            trained = _train(None, plan, None, started, held, tags, observer)
     return replace(trained, unsent=tracking.unsent(trained.run))
 
 
@@ -105,10 +115,12 @@ def _train(
     started: float,
     held: ExitStack,
     tags: Mapping[str, str] | None,
+    observer: OnEpoch | None,
 ) -> Trained:
     """Train from the beginning, or go on with a run, whose outbox is open until `held` ends."""
     data_set = load_data(plan)
     learned = learned_from(plan.recipe, data_set)
+    _check_validated(plan.recipe, learned)
     teacher = teacher_of(plan.recipe, learned)
     schedule = schedule_for(plan.recipe, learned)
     precision = begin.precision if begin else choose_precision(plan.recipe.precision)
@@ -143,13 +155,17 @@ def _train(
                 log_data(run_id, data_set)
                 log_augmented(run_id, plan.recipe, learned)
             with progress(f"{plan.model} on {learned.name}", begin.epoch) as advance:
-                recorder = _Recorder(run_id, schedule.epochs, advance)
-                best = fit(learner, plan, learned, teacher, schedule, stages, begin, recorder)
+                recorder = _Recorder(run_id, schedule.epochs, advance, observer)
+                fitted = fit(learner, plan, learned, teacher, schedule, stages, begin, recorder)
+            best = fitted.best
+            if fitted.stopped:
+                logger.info("ended early, after epoch %d of %d: %s", fitted.epochs, schedule.epochs, fitted.stopped)
+                tracking.log_tags(run_id, {tracking.ENDED_EARLY: fitted.stopped})
             trained = _in_float32(plan, data_set, best)
             accuracy = _accuracy(trained, learned.validation) if learned.validation else None
             tracking.log_tags(run_id, {WEIGHTS_TAG: weights_sha256(trained)})  # `zoo reproduce` asks for the same again
             tracking.log_keras_model(run_id, trained)
-            tracking.log_metrics(run_id, {"best_epoch": best.epoch})
+            tracking.log_metrics(run_id, {"best_epoch": best.epoch, "epochs_trained": fitted.epochs})
             if accuracy is not None:
                 of_best = {"best_validation_accuracy": accuracy}
                 tracking.log_metrics(run_id, of_best, model=tracking.KERAS_MODEL, split="validation")
@@ -160,10 +176,12 @@ def _train(
         data=data_set.name,
         family=definition(plan.model).family,
         parameters=parameters,
-        epochs=schedule.epochs,
+        epochs=fitted.epochs,
         best_epoch=best.epoch,
         validation_accuracy=accuracy,
         seconds=time.monotonic() - started,
+        planned_epochs=schedule.epochs,
+        ended_early=fitted.stopped,
     )
 
 
@@ -205,6 +223,15 @@ def _interrupted(run: str, others: tuple[Any, ...], held: ExitStack) -> tuple[st
     return tracked.run_id, tracked.plan, checkpoint.load(tracked.run_id)
 
 
+def _check_validated(recipe: Recipe, learned: DataSet) -> None:
+    """Raise RecipeError where validations decide when a training ends, and there is nothing to validate with."""
+    if recipe.patience and not len(learned.validation):
+        raise RecipeError(
+            f"patience={recipe.patience} ends a training by its validation {learned.kind}, of which {learned.name} "
+            "has none: set patience=0"
+        )
+
+
 @contextmanager
 def _ended(run_id: str) -> Iterator[None]:
     """Whatever happens inside of the block, the run ends in the store as what it was."""
@@ -224,8 +251,8 @@ def _ended(run_id: str) -> Iterator[None]:
 class _Recorder:
     """Writes down how a training goes on: a line in the store after each validation, checkpoints, and progress."""
 
-    def __init__(self, run_id: str, epochs: int, advance: Advance) -> None:
-        self._run_id, self._epochs, self._advance = run_id, epochs, advance
+    def __init__(self, run_id: str, epochs: int, advance: Advance, observer: OnEpoch | None) -> None:
+        self._run_id, self._epochs, self._advance, self._observer = run_id, epochs, advance, observer
         self._validated = self._saved = time.monotonic()
         self._saving = 0.0  # seconds that the last checkpoint took
 
@@ -234,15 +261,19 @@ class _Recorder:
         validation = "" if best is None or best.accuracy is None else f", validation accuracy {best.accuracy:.2%}"
         self._advance(epochs, self._epochs, f"epoch {math.ceil(epochs)} of {self._epochs}{validation}")
 
-    def on_validation(self, state: Checkpoint, metrics: Mapping[str, float]) -> None:
-        """Keep what was measured and, unless that was done a moment ago, the state to go on from."""
+    def on_validation(self, state: Checkpoint, metrics: Mapping[str, float]) -> str:
+        """Keep what was measured and, unless that was done a moment ago, the state to go on from; say if it ends."""
         before, self._validated = self._validated, time.monotonic()
-        tracking.log_epoch(self._run_id, state.epoch, {**metrics, "seconds": self._validated - before})
-        if self._validated - self._saved >= self._saving / SAVING:
+        metrics = {**metrics, "seconds": self._validated - before}
+        tracking.log_epoch(self._run_id, state.epoch, metrics)
+        if not state.stopped and self._observer is not None:
+            state = replace(state, stopped=self._observer(state.epoch, metrics) or "")
+        if state.stopped or self._validated - self._saved >= self._saving / SAVING:
             tracking.sync_log(self._run_id)  # first: what was measured before a checkpoint isn't measured again
             checkpoint.save(state, self._run_id)
             self._saved = time.monotonic()
             self._saving = self._saved - self._validated
+        return state.stopped
 
 
 def _beginning(learner: Any, precision: str, run_id: str) -> Checkpoint:

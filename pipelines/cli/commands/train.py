@@ -15,7 +15,6 @@ from pipelines.cli.console import Table, show, show_lines
 from pipelines.cli.registry import argument, command
 from zoo.contract import SAMPLES_FILE, SAMPLES_FOLDER, read_manifest
 from zoo.errors import ReproductionError
-from zoo.recipe import parse_settings
 
 if TYPE_CHECKING:
     from pipelines.evaluation.comparison.rows import Comparison
@@ -51,7 +50,7 @@ def run(options: argparse.Namespace) -> None:
     comparison = run(
         [model.name for model in definitions()] if options.all else options.models,
         options.data,
-        settings=parse_settings(options.set),
+        settings=arguments.chosen_settings(options),
         source=options.source,
         exports=options.exports,
         seeds=options.seeds,
@@ -104,7 +103,7 @@ def train(options: argparse.Namespace) -> None:
     trained = train(
         options.model,
         options.data,
-        settings=parse_settings(options.set),
+        settings=arguments.chosen_settings(options),
         source=options.source,
         plan=options.plan,
         resume=options.resume,
@@ -120,8 +119,10 @@ def training_summary(trained: Trained) -> str:
     else:
         best = f"best of {trained.epochs} epochs: {trained.best_epoch}"
         found = f"validation accuracy {trained.validation_accuracy:.2%} ({best})"
+    after = f"ended early, after epoch {trained.epochs} of {trained.planned_epochs}: {trained.ended_early}\n"
     return (
         f"{trained.model} on {trained.data}: {found} in {trained.seconds:,.0f} s\n"
+        f"{after if trained.ended_early else ''}"
         f"run {trained.run}; next: zoo evaluate {trained.run[:8]}, zoo export {trained.run[:8]}"
     )
 
