@@ -19,6 +19,7 @@ from pipelines.exporting.export import check_place, export, tested_metrics
 from pipelines.exporting.licenses import check_data_license, licenses_of
 from pipelines.maintenance.stale import stale
 from pipelines.training import checkpoint
+from pipelines.training.budget import asked, check_time, within
 from pipelines.training.filing import check_name_is_free
 from pipelines.training.fingerprint import fingerprint, fingerprints
 from pipelines.training.train import train
@@ -40,6 +41,7 @@ def run(
     again: bool = False,
     license: str = "",  # noqa: A002
     data_license: str = "",
+    time: float | None = None,
     **reading: Unpack[DataOptions],
 ) -> Comparison:
     """Take each model the whole way and compare their exports; the comparison is also plotted.
@@ -51,8 +53,12 @@ def run(
     seeds: how often each model is trained, from the seed of its recipe upwards. The export is of the recipe's own seed,
     whichever does best in the test, and names the accuracies of all.
     license, data_license: as `export` takes them.
+    time: seconds for all trainings together, in equal shares: each is planned to have as many epochs as this machine
+    trains in its own.
     Each step is logged to `zoo.run`. Raises any ZooError of the steps.
     """
+    if time is not None:
+        check_time(settings)
     origins = [find_source(source, model) if source else None for model in models]
     plans = [
         make_plan(model, data, settings=settings, source=origin, **reading)
@@ -65,9 +71,12 @@ def run(
         make_transfer(plan, load_data(plan))  # a source that doesn't fit is refused before anything is trained
     if not again:
         _end_killed()
+    planned: list[tuple[Plan, Mapping[str, str]]] = [(plan, {}) for plan in plans]
+    if time is not None:  # a time too short for one of them is refused before anything is trained, too
+        planned = [_in_time(plan, time / len(plans) / seeds, again) for plan in plans]
     folders = []
-    for plan in plans:
-        own, *others = [_evaluated(each, again) for each in _with_seeds(plan, seeds)]
+    for plan, tags in planned:
+        own, *others = [_evaluated(each, again, tags) for each in _with_seeds(plan, seeds)]
         if others:
             tracking.log_seeds([own, *others])
         folder = exports / load_data(plan).name / plan.model
@@ -77,9 +86,8 @@ def run(
                 folder = export(own, exports=exports, license=license, data_license=data_license).folder
             except tracking.DamagedRunError as error:
                 tracking.left_out(own, error)
-                folder = export(
-                    _evaluated(plan, again=True), exports=exports, license=license, data_license=data_license
-                ).folder
+                made = _evaluated(plan, True, tags)
+                folder = export(made, exports=exports, license=license, data_license=data_license).folder
         folders.append(folder)
     logger.info("comparing")
     return compare(folders, plot=folders[0].parent / COMPARISON_FILE, data=load_data(plans[0]))
@@ -91,20 +99,26 @@ def _with_seeds(plan: Plan, seeds: int) -> list[Plan]:
     return [replace(plan, recipe=recipe.with_values({"seed": recipe.seed + k})) for k in range(seeds)]
 
 
+def _in_time(plan: Plan, seconds: float, again: bool) -> tuple[Plan, Mapping[str, str]]:
+    """The plan with the epochs that fit in a time, and tags for its runs; that of an earlier call, if there was one."""
+    before = None if again else tracking.find_planned(plan, asked(plan, seconds))
+    return (before, {}) if before is not None else within(plan, seconds)
+
+
 def _end_killed() -> None:
     """Let runs whose process is gone count as killed, after what they had sent for the store is there."""
     if tracking.store_exists():
         stale()
 
 
-def _evaluated(plan: Plan, again: bool) -> str:
+def _evaluated(plan: Plan, again: bool, tags: Mapping[str, str]) -> str:
     """The id of a run of the plan, finished and evaluated, by now if it wasn't before."""
     name = f"{plan.model}, seed {plan.recipe.seed}"
     finished = None if again else tracking.find_finished(plan, fingerprints(plan))
     if finished is not None:
         logger.info("%s: trained before, as run %s; --again trains it anew", name, finished[:8])
     else:
-        finished = _trained(plan, name, again)
+        finished = _trained(plan, name, again, tags)
     # Evaluated also where an earlier call stopped here.
     if "test_accuracy" not in tracking.load_run(finished).metrics:
         logger.info("%s: evaluating on the test set", name)
@@ -114,11 +128,11 @@ def _evaluated(plan: Plan, again: bool) -> str:
             if again:  # it was trained just now
                 raise
             tracking.left_out(finished, error)
-            return _evaluated(plan, again=True)
+            return _evaluated(plan, True, tags)
     return finished
 
 
-def _trained(plan: Plan, name: str, again: bool) -> str:
+def _trained(plan: Plan, name: str, again: bool, tags: Mapping[str, str]) -> str:
     """The id of a run that is trained now: an interrupted one of the plan from its checkpoint, else a new one."""
     interrupted = () if again else tracking.find_interrupted(plan, fingerprint(plan))
     for run_id in filter(checkpoint.exists, interrupted):
@@ -135,7 +149,7 @@ def _trained(plan: Plan, name: str, again: bool) -> str:
         )
         return train(resume=run_id).run
     logger.info("%s: training on %s", name, load_data(plan).name)
-    return train(plan=plan).run
+    return train(plan=plan, tags=tags).run
 
 
 def _is_export_of(folder: Path, run_id: str, license: str, data_license: str) -> bool:  # noqa: A002

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.cli.registry import argument
+from pipelines.core.support.duration import parse_duration
 from zoo.contract import FLOAT16, FLOAT32, INT8, MANIFEST_FILE, RESIZINGS
 from zoo.errors import RecipeError
 from zoo.recipe import Recipe, parse_settings
@@ -51,6 +52,14 @@ def size_in_bytes(text: str) -> int:
 def seconds(text: str) -> float:
     """Above 0 and below an hour."""
     return _above_zero(text, 3600, "a time in seconds such as 0.5")
+
+
+def duration(text: str) -> float:
+    """Such as 20m, in seconds."""
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _above_zero(text: str, below: float, expected: str) -> float:
@@ -198,6 +207,13 @@ TRAINING = (
         type=int,
         metavar="N",
         help="end a training early after N validations without a better one, as --set patience=N",
+    ),
+    argument(
+        "--time",
+        type=duration,
+        metavar="TIME",
+        help="train as many epochs as fit in a time such as 20m, 90s or 1h30m, which is measured first; of several "
+        "trainings, it is for all of them together, in equal shares",
     ),
     argument(
         "--from",

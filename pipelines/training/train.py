@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import monotonic
 from typing import Any, TypeAlias, Unpack
 
 import numpy as np
@@ -22,6 +22,7 @@ from pipelines.core.support.progress import Advance, progress
 from pipelines.datasets.report import log_data
 from pipelines.training import checkpoint
 from pipelines.training.artifacts import log_augmented
+from pipelines.training.budget import check_time, within
 from pipelines.training.carried_out import carried_out
 from pipelines.training.checkpoint import Best, Checkpoint
 from pipelines.training.distillation import teacher_of
@@ -82,6 +83,7 @@ def train(
     source: str | None = None,
     plan: Plan | Path | None = None,
     resume: str | None = None,
+    time: float | None = None,
     tags: Mapping[str, str] | None = None,
     observer: OnEpoch | None = None,
     **reading: Unpack[DataOptions],
@@ -91,19 +93,25 @@ def train(
     settings: fields of the model's recipe to change. source: an export or a run whose features the model starts from:
     they are frozen at first, then trained on, as the recipe's `frozen` and `fine_rate` say. The best weights by
     validation accuracy are kept, in float32; the last ones where the recipe learns from the validation images, too.
+    time: seconds in which it is to end: as many epochs are planned, and then trained, as this machine trains in it.
     tags: what the new run is to be found by, beside its own. observer: asked after each validation whether the training
     goes on. One that ended early, by it or by the recipe's patience, is FINISHED, with its best weights and the reason.
     Raises any ZooError; KeyboardInterrupt, with the command to go on, after the run was ended as KILLED.
     """
-    started = time.monotonic()
+    started = monotonic()
     with ExitStack() as held:
         if resume is not None:
-            others = (model, data, settings, source, plan, *reading.values())
+            others = (model, data, settings, source, plan, time, *reading.values())
             trained = _train(*_interrupted(resume, others, held), started, held, tags, observer)
         else:
-            plan = _plan(model, data, settings, source, plan, reading)
+            if time is not None:
+                check_time(settings)
+            plan = _plan(model, data, settings, source, plan, reading, time)
             tracking.check_store()
             check_name_is_free(plan)
+            if time is not None:
+                plan, measured = within(plan, time, started)
+                tags = {**measured, **(tags or {})}
             trained = _train(None, plan, None, started, held, tags, observer)
     return replace(trained, unsent=tracking.unsent(trained.run))
 
@@ -179,7 +187,7 @@ def _train(
         epochs=fitted.epochs,
         best_epoch=best.epoch,
         validation_accuracy=accuracy,
-        seconds=time.monotonic() - started,
+        seconds=monotonic() - started,
         planned_epochs=schedule.epochs,
         ended_early=fitted.stopped,
     )
@@ -192,14 +200,15 @@ def _plan(
     source: str | None,
     plan: Plan | Path | None,
     reading: DataOptions,
+    time: float | None,
 ) -> Plan:
     if plan is None:
         if model is None or data is None:
             raise ZooError("a training needs a model and a data set, or a plan, or a run to resume")
         origin = find_source(source, model) if source else None
         return make_plan(model, data, settings=settings, source=origin, **reading)
-    if any((model, data, settings, source, *reading.values())):
-        raise ZooError("a plan says all of a training: give no model, data, size, setting or source beside it")
+    if any((model, data, settings, source, time, *reading.values())):
+        raise ZooError("a plan says all of a training: give no model, data, size, setting, time or source beside it")
     found = plan if isinstance(plan, Plan) else read_plan(plan)
     definition(found.model)
     return found
@@ -211,7 +220,9 @@ def _interrupted(run: str, others: tuple[Any, ...], held: ExitStack) -> tuple[st
     From here on no other process can go on with it, until `held` ends.
     """
     if any(others):
-        raise ZooError("a run is resumed as it was begun: give no model, data, plan, size, setting or source beside it")
+        raise ZooError(
+            "a run is resumed as it was begun: give no model, data, plan, size, setting, time or source beside it"
+        )
     run_id = tracking.find_run(run)
     held.enter_context(tracking.outbox_of(run_id, resumed=True))
     tracked = tracking.load_run(run_id)
@@ -253,7 +264,7 @@ class _Recorder:
 
     def __init__(self, run_id: str, epochs: int, advance: Advance, observer: OnEpoch | None) -> None:
         self._run_id, self._epochs, self._advance, self._observer = run_id, epochs, advance, observer
-        self._validated = self._saved = time.monotonic()
+        self._validated = self._saved = monotonic()
         self._saving = 0.0  # seconds that the last checkpoint took
 
     def on_step(self, epochs: float, best: Best | None) -> None:
@@ -263,7 +274,7 @@ class _Recorder:
 
     def on_validation(self, state: Checkpoint, metrics: Mapping[str, float]) -> str:
         """Keep what was measured and, unless that was done a moment ago, the state to go on from; say if it ends."""
-        before, self._validated = self._validated, time.monotonic()
+        before, self._validated = self._validated, monotonic()
         metrics = {**metrics, "seconds": self._validated - before}
         tracking.log_epoch(self._run_id, state.epoch, metrics)
         if not state.stopped and self._observer is not None:
@@ -271,7 +282,7 @@ class _Recorder:
         if state.stopped or self._validated - self._saved >= self._saving / SAVING:
             tracking.sync_log(self._run_id)  # first: what was measured before a checkpoint isn't measured again
             checkpoint.save(state, self._run_id)
-            self._saved = time.monotonic()
+            self._saved = monotonic()
             self._saving = self._saved - self._validated
         return state.stopped
 

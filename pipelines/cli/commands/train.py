@@ -54,6 +54,7 @@ def run(options: argparse.Namespace) -> None:
         source=options.source,
         exports=options.exports,
         seeds=options.seeds,
+        time=options.time,
         again=options.again,
         license=options.license,
         data_license=options.data_license,
@@ -107,6 +108,7 @@ def train(options: argparse.Namespace) -> None:
         source=options.source,
         plan=options.plan,
         resume=options.resume,
+        time=options.time,
         **arguments.chosen_reading(options),
     )
     show(trained, options.json, training_summary)

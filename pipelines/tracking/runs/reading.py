@@ -117,6 +117,23 @@ def find_interrupted(plan: Plan, fingerprint: str) -> tuple[str, ...]:
     return tuple(_of_plan(plan, found))
 
 
+def find_planned(plan: Plan, asked: str) -> Plan | None:
+    """What an earlier call made of a plan whose epochs a time decides; None where there is no such run, or no store.
+
+    asked: what that run's tag `planned_from` says. A run that came to its end counts before one that didn't.
+    """
+    if not store_exists():
+        return None
+    found = search(f"tags.planned_from = '{asked}'")
+    ended = sorted(found, key=lambda run: run.info.status != "FINISHED")
+    for run in intact((str(run.info.run_id) for run in ended), load_run):
+        recipe = replace(run.plan.recipe, seed=plan.recipe.seed)  # one plan serves several seeds
+        made = replace(plan, recipe=recipe)
+        if made == replace(run.plan, recipe=recipe):
+            return made
+    return None
+
+
 def _of_plan(plan: Plan, found: Iterable[Any]) -> Iterator[str]:
     runs = intact((str(run.info.run_id) for run in found), load_run)
     return (run.run_id for run in runs if run.plan == plan)
