@@ -34,7 +34,7 @@ class Interrupted(BaseException):
 
 def killed_after(epoch: int, monkeypatch, begin: Callable[[], object]) -> str:
     """Begin a training that is gone as soon as its checkpoint of an epoch is written. Returns the run."""
-    keep = checkpoint.save
+    keep, known = checkpoint.save, set(checkpoint.FOLDER.glob("*"))
 
     def keep_and_go(state: checkpoint.Checkpoint, run_id: str) -> None:
         keep(state, run_id)
@@ -45,8 +45,8 @@ def killed_after(epoch: int, monkeypatch, begin: Callable[[], object]) -> str:
         patch.setattr(checkpoint, "save", keep_and_go)
         patch.setattr("pipelines.training.train.SAVING", 1e9)  # a checkpoint after each validation
         begin()
-    (run,) = (path.parent.name for path in checkpoint.FOLDER.glob("*/*.npz"))
-    return run
+    (run,) = set(checkpoint.FOLDER.glob("*")) - known
+    return run.name
 
 
 def left_by(run: str) -> dict[str, object]:
@@ -55,9 +55,9 @@ def left_by(run: str) -> dict[str, object]:
     return {
         "status": tracked.status,
         "weights": tracked.tags[WEIGHTS_TAG],
-        "why": tracked.tags.get(tracking.ENDED_EARLY),
+        "how": [tracked.tags.get(name) for name in (tracking.ENDED_EARLY, tracking.WEIGHTS_KEPT)],
         "metrics": dict(tracked.metrics),
-        "history": {name: values for name, values in tracked.history.items() if name != "seconds"},
+        "history": {name: repr(values) for name, values in tracked.history.items() if name != "seconds"},  # with nan
     }
 
 

@@ -127,7 +127,7 @@ def test_the_epochs_that_are_stated_are_those_that_are_trained(epochs, validated
 
 
 AS_STATED = {"least_updates", "optimizer", "learning_rate", "weight_decay", "label_smoothing", "images", "balance"}
-AS_STATED |= {"mixup", "teacher", "seed", "patience"}
+AS_STATED |= {"mixup", "teacher", "seed", "patience", "average"}
 
 
 def test_the_record_of_a_run_equals_what_ran(folder):

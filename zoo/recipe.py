@@ -135,6 +135,16 @@ class Recipe:
             later=True,
         ),
     ] = 0
+    average: Annotated[
+        str,
+        Allowed(
+            "Averaged weights beside those that learn, with batch norms measured anew on training images: ema, a "
+            "moving average over about a twentieth of all updates, or last, the mean over the last quarter. Both are "
+            "validated, and the better are kept; with images=all it is the average.",
+            choices=("none", "ema", "last"),
+            later=True,
+        ),
+    ] = "none"
     balance: Annotated[
         str,
         Allowed(

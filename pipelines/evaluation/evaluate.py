@@ -187,8 +187,9 @@ def draw(
     answer, confidence, correct = _answers(probabilities, test)
     matrix = confusion_matrix(test.labels, answer, data_set.classes)
     path, kind = folder.joinpath, data_set.kind
+    best_epoch, averaged = int(tracked.metrics["best_epoch"]), tracked.tags.get(tracking.WEIGHTS_KEPT) == "averaged"
     drawn = {
-        "curves.png": curves(path("curves.png"), tracked.history, int(tracked.metrics["best_epoch"]), kind),
+        "curves.png": curves(path("curves.png"), tracked.history, best_epoch, kind, averaged=averaged),
         "confusion.png": confusion(path("confusion.png"), matrix, labels, kind),
         "reliability.png": reliability(path("reliability.png"), calibration_bins(confidence, correct), kind),
     }

@@ -4,7 +4,7 @@ A data set is an experiment, a training a run of it. Runs are written through a 
 function here depends on a global "active run", and a finished run can be added to without being opened again.
 """
 
-from pipelines.tracking.describing import ENDED_EARLY, SMALL, shown
+from pipelines.tracking.describing import ENDED_EARLY, SMALL, WEIGHTS_KEPT, shown
 from pipelines.tracking.first_page import ui_application
 from pipelines.tracking.models.adopting import adopt
 from pipelines.tracking.models.loading import KERAS_MODEL, ONNX_MODEL, load_keras_model
@@ -29,6 +29,7 @@ from pipelines.tracking.runs.lifecycle import end_at, finish, reopen, start_run
 from pipelines.tracking.runs.listing import results_pages
 from pipelines.tracking.runs.logging import log_epoch, log_folder, log_metrics, log_tags, sync_log
 from pipelines.tracking.runs.reading import (
+    AVERAGED_HISTORY,
     HISTORY,
     TrackedRun,
     accuracies_by_seed,
@@ -60,6 +61,7 @@ from pipelines.tracking.store import (
 )
 
 __all__ = [
+    "AVERAGED_HISTORY",
     "ENDED_EARLY",
     "HISTORY",
     "KERAS_MODEL",
@@ -67,6 +69,7 @@ __all__ = [
     "OUTBOX_FOLDER",
     "RUN_ID",
     "SMALL",
+    "WEIGHTS_KEPT",
     "DamagedRunError",
     "DeletedRun",
     "TrackedRun",

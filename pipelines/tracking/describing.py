@@ -22,6 +22,7 @@ from zoo.models import definition
 
 NOTE = "mlflow.note.content"
 ENDED_EARLY = "ended_early"  # a tag of a run: why it ended before its last epoch
+WEIGHTS_KEPT = "weights_kept"  # a tag of a run that averages: "averaged" or "as learned"
 OURS = "zoo.description"  # a tag of a run: what of its description is kept up to date; what stands beside it is others'
 # What older versions wrote around that. Where MLflow shows a description as it is, in lists, they would be read.
 _BEGIN = "<!-- zoo: what stands between these two lines is kept up to date, what you write outside stays -->"
@@ -177,7 +178,8 @@ def _facts(metrics: Mapping[str, float], tags: Mapping[str, str], what: str) -> 
     if "best_epoch" in metrics:
         accuracy = metrics.get("best_validation_accuracy")
         of_it = f", {accuracy:.2%} of the validation {what}" if accuracy is not None else ""
-        found.append(("weights", f"of epoch {metrics['best_epoch']:.0f}{of_it}"))
+        kept = f", {shown(tags[WEIGHTS_KEPT])}" if WEIGHTS_KEPT in tags else ""
+        found.append(("weights", f"of epoch {metrics['best_epoch']:.0f}{kept}{of_it}"))
     if ENDED_EARLY in tags and "epochs_trained" in metrics:
         found.append(("ended early", f"after epoch {metrics['epochs_trained']:.0f}: {shown(tags[ENDED_EARLY])}"))
     if "test_robust_accuracy" in metrics:

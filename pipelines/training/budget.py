@@ -19,6 +19,7 @@ from pipelines.core.provenance.machine import choose_precision
 from pipelines.core.provenance.plan import Plan, load_data
 from pipelines.core.support.duration import written
 from pipelines.core.support.to_json import digest_of
+from pipelines.training.averaging import Averaging
 from pipelines.training.fingerprint import fingerprint
 from pipelines.training.fit import state_of, validation_of
 from pipelines.training.learner import make_learner
@@ -147,17 +148,21 @@ def measure(plan: Plan, learned: DataSet, seconds: float) -> tuple[Speed, int]:
     call = statistics.median(calls) if calls else ends[0] - begin
     start = max(ends[0] - begin - call, 0.0)
 
-    validations = [_validated(learner, learned) for _ in range(2)]
+    averages = plan.recipe.average != "none"
+    averaging = Averaging(learner, plan.recipe, learned, validation_of(learned)) if averages else None
+    validations = [_validated(learner, learned, averaging, stage) for _ in range(2)]
     start += max(validations[0] - validations[1], 0.0)
     stages = make_stages(plan.recipe, replace(schedule, epochs=100 * schedule.validation_interval), layers, new=new)
     return Speed(start, call / schedule.call, validations[1]), len(stages)
 
 
-def _validated(learner: Any, learned: DataSet) -> float:
-    """The seconds of a validation, and of copying the state that goes into a checkpoint."""
+def _validated(learner: Any, learned: DataSet, averaging: Averaging | None, stage: Stage) -> float:
+    """The seconds of a validation, one of averaged weights among it, and of copying what goes into a checkpoint."""
     begin = time.monotonic()
     validation = validation_of(learned)
     if validation is not None:
         learner.evaluate(validation, verbose=0)
+    if averaging is not None:
+        averaging.validated(learner.get_weights(), stage)
     state_of(learner)
     return time.monotonic() - begin

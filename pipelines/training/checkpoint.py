@@ -25,13 +25,14 @@ FILE = "state.npz"
 class Best:
     """The best weights so far. epoch: passes seen when they were.
 
-    accuracy and loss: on the validation images; None where there are none.
+    accuracy and loss: on the validation images; None where there are none. averaged: whether they are an average.
     """
 
     epoch: int
     accuracy: float | None
     loss: float | None
     weights: tuple[NDArray[Any], ...]
+    averaged: bool = False
 
     def is_better_than(self, other: Best | None) -> bool:
         """By accuracy, then by loss: a few hundred images often tie. Not a number is never better.
@@ -41,6 +42,17 @@ class Best:
         if other is None or self.accuracy is None or self.loss is None or other.accuracy is None or other.loss is None:
             return True
         return (self.accuracy, -self.loss) > (other.accuracy, -other.loss)
+
+
+@dataclass(frozen=True)
+class Average:
+    """The average of the weights since a stage's beginning. count: of those that it was made of; 0 where there is none.
+
+    weights: in Keras' order, statistics of norms among them.
+    """
+
+    count: int = 0
+    weights: tuple[NDArray[Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,6 +69,7 @@ class Checkpoint:
     variables: tuple[NDArray[Any], ...]
     best: Best | None
     stopped: str = ""
+    average: Average = Average()
 
 
 def save(checkpoint: Checkpoint, run_id: str) -> None:
@@ -67,12 +80,14 @@ def save(checkpoint: Checkpoint, run_id: str) -> None:
         "epoch": checkpoint.epoch,
         "precision": checkpoint.precision,
         "stopped": checkpoint.stopped,
+        "averaged": checkpoint.average.count,
     }
     if best is not None:
-        known["best"] = {"epoch": best.epoch, "accuracy": best.accuracy, "loss": best.loss}
+        known["best"] = {name: value for name, value in vars(best).items() if name != "weights"}
     arrays = {
         **_named("variable", checkpoint.variables),
         **_named("best", best.weights if best else ()),
+        **_named("average", checkpoint.average.weights),
         "known": np.frombuffer(json.dumps(known).encode(), np.uint8),
     }
     try:
@@ -95,7 +110,9 @@ def load(run_id: str) -> Checkpoint:
                 precision=str(known["precision"]),
                 variables=_in_order("variable", found),
                 best=Best(weights=_in_order("best", found), **best) if best else None,
-                stopped=str(known.get("stopped", "")),  # those of older versions say nothing
+                # Those of older versions say nothing of the rest.
+                stopped=str(known.get("stopped", "")),
+                average=Average(int(known.get("averaged", 0)), _in_order("average", found)),
             )
     except FileNotFoundError:
         raise TrackingError(

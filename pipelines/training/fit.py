@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.core.provenance.plan import Plan
-from pipelines.training.checkpoint import Best, Checkpoint
+from pipelines.training.averaging import Averaging, averaged
+from pipelines.training.checkpoint import Average, Best, Checkpoint
 from pipelines.training.learner import enter
 from pipelines.training.stages import Schedule, Stage, out_of_patience
 from zoo.data import DataSet
@@ -56,7 +57,8 @@ def fit(
 ) -> Fitted:
     """Train from a checkpoint to the end of the last stage, with a learner that is compiled for the first.
 
-    It ends earlier where the recipe's patience is at its end, or the observer says so.
+    It ends earlier where the recipe's patience is at its end, or the observer says so. Where the recipe averages, the
+    weights of a validation are the better of those that learn and their average.
     Returns the best weights by validation. Raises RecipeError where the loss stops being a number.
     """
     last = stages[-1]
@@ -67,9 +69,16 @@ def fit(
         enter(learner, plan.recipe, schedule, stages[0])
     _restore(learner, begin, stages[0])
     best, seen, stopped = begin.best, begin.epoch, ""
+    kind, average = plan.recipe.average, Average() if begin.epoch == stages[0].first else begin.average
+    averaging = None if kind == "none" else Averaging(learner, plan.recipe, data_set, validation_of(data_set))
 
     def after_call(step: int, logs: object) -> None:  # noqa: ARG001 (Keras names it)
         """`step` is the last in it, counted from 0 since the last validation."""
+        nonlocal average
+        if averaging is not None:
+            updates, of = ((epoch - stage.first) * schedule.steps for epoch in (seen, stage.last))
+            now = learner.get_weights()
+            average = averaged(kind, average, now, updates=updates + step + 1, of=of, call=schedule.call)
         observer.on_step(seen + (step + 1) / schedule.steps, best)
 
     def after_validation(epoch: int, logs: Mapping[str, float]) -> None:  # noqa: ARG001
@@ -84,13 +93,20 @@ def fit(
         if best is None or here.is_better_than(best):
             best = here
         metrics = {**_history(logs), "learning_rate": float(learner.optimizer.learning_rate)}
+        if averaging is not None:
+            there, measured = _average_of(averaging, average, stage, seen)
+            if there is not None and there.is_better_than(best):
+                best = there
+            metrics |= measured
         stopped = out_of_patience(plan.recipe, schedule, last, seen, best.epoch)
-        stopped = observer.on_validation(Checkpoint(seen, begin.precision, state_of(learner), best, stopped), metrics)
+        state = Checkpoint(seen, begin.precision, state_of(learner), best, stopped, average)
+        stopped = observer.on_validation(state, metrics)
         learner.stop_training = bool(stopped)
 
     keras = start_keras()
     for stage in stages:
         if stage is not stages[0]:
+            average = Average()
             enter(learner, plan.recipe, schedule, stage)
         learner.fit(
             training_batches(
@@ -120,6 +136,17 @@ def validation_of(data_set: DataSet) -> Any:
     """A tf.data.Dataset of the validation images, as `training_batches` has them; None where there are none."""
     validation = data_set.validation
     return plain_batches(validation, data_set.classes, VALIDATION_BATCH) if len(validation) else None
+
+
+def _average_of(
+    averaging: Averaging, average: Average, stage: Stage, epoch: int
+) -> tuple[Best | None, dict[str, float]]:
+    """Averaged weights as a candidate, and what is logged of them: not a number as long as there are none."""
+    weights, found = averaging.validated(average.weights, stage) if average.count else ((), {})
+    candidate = Best(epoch, found.get("accuracy"), found.get("loss"), weights, averaged=True) if weights else None
+    if not averaging.validates:
+        return candidate, {}
+    return candidate, {f"averaged_validation_{name}": found.get(name, math.nan) for name in ("loss", "accuracy")}
 
 
 def _history(logs: Mapping[str, float]) -> dict[str, float]:

@@ -57,8 +57,8 @@ class Trained:
     run: its id in the store. parameters: of the model. epochs: passes over the training images, of planned_epochs.
     best_epoch: the one whose weights were kept. validation_accuracy: 0..1, of those; None where the recipe learns from
     the validation images, too. seconds: of this call. ended_early: why it ended before the last of the planned epochs;
-    "" where it didn't. unsent: records of the run that the store doesn't have yet, 0 where all went well; they wait on
-    disk, and `zoo sync` sends them.
+    "" where it didn't. averaged: whether the kept weights are an average. unsent: records of the run that the store
+    doesn't have yet, 0 where all went well; they wait on disk, and `zoo sync` sends them.
     """
 
     run: str
@@ -72,6 +72,7 @@ class Trained:
     seconds: float
     planned_epochs: int
     ended_early: str = ""
+    averaged: bool = False
     unsent: int = 0
 
 
@@ -169,6 +170,8 @@ def _train(
             if fitted.stopped:
                 logger.info("ended early, after epoch %d of %d: %s", fitted.epochs, schedule.epochs, fitted.stopped)
                 tracking.log_tags(run_id, {tracking.ENDED_EARLY: fitted.stopped})
+            if plan.recipe.average != "none":
+                tracking.log_tags(run_id, {tracking.WEIGHTS_KEPT: "averaged" if best.averaged else "as learned"})
             trained = _in_float32(plan, data_set, best)
             accuracy = _accuracy(trained, learned.validation) if learned.validation else None
             tracking.log_tags(run_id, {WEIGHTS_TAG: weights_sha256(trained)})  # `zoo reproduce` asks for the same again
@@ -190,6 +193,7 @@ def _train(
         seconds=monotonic() - started,
         planned_epochs=schedule.epochs,
         ended_early=fitted.stopped,
+        averaged=best.averaged,
     )
 
 

@@ -119,7 +119,9 @@ def training_summary(trained: Trained) -> str:
     if trained.validation_accuracy is None:
         found = f"trained on all images that are not for the test, {trained.epochs} epochs"
     else:
-        best = f"best of {trained.epochs} epochs: {trained.best_epoch}"
+        best = (
+            f"best of {trained.epochs} epochs: {trained.best_epoch}{', averaged weights' if trained.averaged else ''}"
+        )
         found = f"validation accuracy {trained.validation_accuracy:.2%} ({best})"
     after = f"ended early, after epoch {trained.epochs} of {trained.planned_epochs}: {trained.ended_early}\n"
     return (

@@ -27,6 +27,8 @@ from zoo.errors import RecipeError, TrackingError
 
 # What is measured after each epoch; everything else that a run measures is a metric of the whole run.
 HISTORY = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds")
+AVERAGED_HISTORY = ("averaged_validation_loss", "averaged_validation_accuracy")  # of a run that averages, beside these
+_BY_EPOCH = (*HISTORY, *AVERAGED_HISTORY)
 NEEDED_TAGS = ("data_set", "data_digest", "commit")
 
 
@@ -36,7 +38,8 @@ class TrackedRun:
 
     status: RUNNING, FINISHED, FAILED or KILLED. metrics: numbers by name, such as test_accuracy. history: for each name
     in HISTORY one value for each time that it was measured, and "epoch", after which that was; a run that held no
-    images out has no validation_loss and no validation_accuracy. commit: of the code that trained.
+    images out has no validation_loss and no validation_accuracy, one that averages has AVERAGED_HISTORY, too, not a
+    number before there was an average. commit: of the code that trained.
     data_digest: of the images. fingerprint: of all that decides the weights. facts: the run's parameters but for its
     recipe, as text: what the machine was, what the model turned out to have. tags: all of them.
     """
@@ -222,7 +225,7 @@ def load_run(run: str) -> TrackedRun:
         if missing := [name for name in NEEDED_TAGS if name not in found.data.tags]:
             raise DamagedRunError(f"run {run_id} has lost its {', '.join(missing)}: train anew")
         plan = _plan_of(client, run_id)
-        by_epoch = {name: _by_epoch(client, run_id, name) for name in HISTORY if name in found.data.metrics}
+        by_epoch = {name: _by_epoch(client, run_id, name) for name in _BY_EPOCH if name in found.data.metrics}
     # What was never a number was not measured: who draws a history asks for the names that are in it.
     history = {
         name: tuple(values.values()) for name, values in by_epoch.items() if not all(map(isnan, values.values()))
@@ -240,7 +243,7 @@ def load_run(run: str) -> TrackedRun:
         metrics={
             name: value
             for name, value in renamed(found.data.metrics).items()
-            if name not in HISTORY and not name.startswith(SYSTEM)
+            if name not in _BY_EPOCH and not name.startswith(SYSTEM)
         },
         history=history,
         facts={name: value for name, value in renamed(found.data.params).items() if name not in plan.recipe.to_json()},
