@@ -25,6 +25,7 @@ from pipelines.training.artifacts import log_augmented
 from pipelines.training.budget import check_time, within
 from pipelines.training.carried_out import carried_out
 from pipelines.training.checkpoint import Best, Checkpoint
+from pipelines.training.device import device, unused_gpu
 from pipelines.training.distillation import teacher_of
 from pipelines.training.filing import check_name_is_free
 from pipelines.training.fingerprint import code_of, fingerprint, fingerprints
@@ -133,6 +134,9 @@ def _train(
     teacher = teacher_of(plan.recipe, learned)
     schedule = schedule_for(plan.recipe, learned)
     precision = begin.precision if begin else choose_precision(plan.recipe.precision)
+    logger.info("%s trains on %s", plan.model, device(precision))
+    if reason := unused_gpu():
+        logger.warning("%s", reason)
     transfer = make_transfer(plan, learned)
     layers = transfer.layers if transfer else {}
     new = transfer is None or len(layers) < transfer.of  # whether there are layers that no other model has trained
