@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from pipelines.plotting.tiles import augmented, errors, first_layer
 from pipelines.publishing.catalog import Shipped
 from pipelines.publishing.literature import Published
 from pipelines.publishing.plots import costs
+from pipelines.training.plots import rate_curve
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
@@ -41,6 +43,10 @@ HISTORY = {
     "validation_loss": (0.9, 0.6, 0.5),
     "train_accuracy": (0.5, 0.8, 0.85),
     "validation_accuracy": (0.55, 0.9, 0.88),
+}
+AVERAGED = {
+    "averaged_validation_loss": (np.nan, 0.55, 0.4),
+    "averaged_validation_accuracy": (np.nan, 0.91, 0.93),
 }
 UNVALIDATED = {name: values for name, values in HISTORY.items() if not name.startswith("validation")}
 ROW = Row("pets/lenet5", "hybrid", 61_706, 0.91, 0.90, 0.92, 250_000, 0.04, 1e-7)
@@ -69,6 +75,11 @@ PUBLISHED = (Published("people", 0, 0.835, ""), Published("a net", 1_000_000, 0.
 DRAWINGS = {
     "curves": (curves, (HISTORY, 4)),
     "curves of training alone": (curves, (UNVALIDATED, 6)),
+    "curves of averaged weights": (partial(curves, averaged=True), ({**HISTORY, **AVERAGED}, 6)),
+    "learning rates": (
+        rate_curve,
+        ("lenet5 on pets", np.geomspace(1e-6, 0.1, 6), [2.3, 2.2, 2, 0.9, 0.5, 9], 1e-2, 1e-3),
+    ),
     "confusion": (confusion, (confusion_matrix(TRUTH, ANSWER, 3), LABELS)),
     "errors": (errors, (IMAGES, LABELS, TRUTH, ANSWER, CONFIDENCE)),
     "augmented": (augmented, (IMAGES[:8], np.stack([IMAGES[8:16]] * 2), "light")),

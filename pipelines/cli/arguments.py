@@ -257,6 +257,21 @@ def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
     return {**settings, "patience": options.patience}
 
 
+def given_to(command: str, options: argparse.Namespace, without: Iterable[str] = ()) -> list[str]:
+    """The words of a command that takes these options, where they were given. without: names of those to leave out."""
+    words = command.split()
+    for each in options.command.arguments:
+        name = each.settings.get("dest") or each.names[0].lstrip("-").replace("-", "_")
+        value = getattr(options, name)
+        if name in without or value is None or value is False or value == []:
+            continue
+        option = [each.names[0]] if each.names[0].startswith("-") else []
+        for one in value if isinstance(value, list) else [value]:
+            text = "x".join(map(str, one)) if isinstance(one, tuple) else str(one)
+            words += option if one is True else [*option, text]
+    return words
+
+
 def chosen_reading(options: argparse.Namespace) -> dict[str, Any]:
     """How images are read, as `pipelines.core.provenance.plan.DataOptions`: what the user chose, and nothing else."""
     names = ("data_folder", "size", "resizing", "groups", "on_bad", "label", "images", "follow_links", "name")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,7 @@ from zoo.errors import ReproductionError
 if TYPE_CHECKING:
     from pipelines.evaluation.comparison.rows import Comparison
     from pipelines.evaluation.evaluate import Evaluation
+    from pipelines.training.rates import FoundRate
     from pipelines.training.reproduce import Reproduction
     from pipelines.training.train import Trained
 
@@ -95,12 +98,23 @@ def next_steps(comparison: Comparison, exports: Path) -> list[str]:
     *arguments.TRAINING,
     argument("--plan", type=Path, metavar="FILE", help="make the run of a plan.json again"),
     argument("--resume", metavar="RUN", help="go on with a run that was interrupted"),
+    argument(
+        "--find-rate",
+        action="store_true",
+        help="train nothing, but try learning rates in a few hundred steps, and suggest one (Smith 2017)",
+    ),
+    arguments.PLOT.noted("of --find-rate; default: learning-rate.png"),
     group="train",
 )
 def train(options: argparse.Namespace) -> None:
     """Ends with the id of the run, which the next commands take."""
     from pipelines.training.train import train
 
+    if options.find_rate:
+        _find_rate(options)
+        return
+    if options.plot:
+        options.error("--plot goes with --find-rate")
     trained = train(
         options.model,
         options.data,
@@ -112,6 +126,32 @@ def train(options: argparse.Namespace) -> None:
         **arguments.chosen_reading(options),
     )
     show(trained, options.json, training_summary)
+
+
+def _find_rate(options: argparse.Namespace) -> None:
+    from pipelines.training.rates import find_rate
+
+    if options.plan or options.resume or options.time or not (options.model and options.data):
+        options.error("--find-rate takes a model and --data, and no --plan, --resume or --time")
+    found = find_rate(
+        options.model,
+        options.data,
+        settings=arguments.chosen_settings(options),
+        source=options.source,
+        plot=options.plot or Path("learning-rate.png"),
+        **arguments.chosen_reading(options),
+    )
+    words = arguments.given_to("zoo train", options, without=("find_rate", "plot", "json"))
+    show(found, options.json, lambda found: rate_summary(found, words))
+
+
+def rate_summary(found: FoundRate, words: Sequence[str]) -> str:
+    """The rate, where to see why, and the command that trains with it. words: of the command that asked."""
+    again = shlex.join([*words, "--set", f"learning_rate={found.rate:g}"])
+    return (
+        f"{found.model} on {found.data}: suggested learning rate {found.rate:g}, a tenth of that of the lowest loss\n"
+        f"plot: {found.plot}\nnext: {again}"
+    )
 
 
 def training_summary(trained: Trained) -> str:

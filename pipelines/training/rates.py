@@ -1,0 +1,121 @@
+"""`zoo train MODEL --data DATA --find-rate`: which learning rate a model bears, from a few hundred steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.core.provenance.machine import choose_precision
+from pipelines.core.provenance.plan import DataOptions, load_data, make_plan
+from pipelines.core.support.progress import progress
+from pipelines.training.distillation import teacher_of
+from pipelines.training.learner import make_learner
+from pipelines.training.plots import rate_curve
+from pipelines.training.stages import Stage, learned_from, make_schedule
+from pipelines.training.transfer.transfer import find_source, make_transfer
+from zoo.data.stream.batches import training_batches
+from zoo.errors import RecipeError
+from zoo.models.backend import start_keras
+
+LOWEST, HIGHEST = 1e-6, 10.0
+STEPS = 300
+SMOOTHING = 0.95  # of the loss, for each step: it looks back over about 20
+DIVERGED = 4.0  # times the lowest smoothed loss: there the test ends
+BELOW = 10.0  # the rate that is suggested is by so much below that of the lowest loss, where steps are already too long
+
+
+@dataclass(frozen=True)
+class FoundRate:
+    """What a range test found. rate: the learning rate that is suggested. lowest: that of the lowest loss.
+
+    rates, losses: of each step, the losses smoothed. plot: the file that was written, None if none was.
+    """
+
+    model: str
+    data: str
+    rate: float
+    lowest: float
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    plot: Path | None = None
+
+
+def find_rate(
+    model: str,
+    data: str,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    source: str | None = None,
+    plot: Path | None = None,
+    **reading: Unpack[DataOptions],
+) -> FoundRate:
+    """Train a model that is thrown away, at rates that rise from step to step, and see where its loss falls.
+
+    settings, source: as `pipelines.train` takes them; everything learns, also what it would freeze at first. The peak
+    of a recipe's rate is what is suggested. There is no run of it; plot: a PNG to write.
+    Raises RecipeError where no rate lets the loss fall, and what `train` raises before it begins.
+    """
+    plan = make_plan(model, data, settings=settings, source=find_source(source, model) if source else None, **reading)
+    data_set = load_data(plan)
+    learned = learned_from(plan.recipe, data_set)
+    schedule = replace(make_schedule(plan.recipe, learned), call=1)
+    transfer = make_transfer(plan, learned)
+    stage = Stage(0, schedule.epochs, plan.recipe.learning_rate)
+    precision = choose_precision(plan.recipe.precision)
+    learner = make_learner(plan, data_set, schedule, stage, precision, transfer.layers if transfer else {})
+    learner.optimizer.learning_rate = start_keras().optimizers.schedules.ExponentialDecay(
+        LOWEST, decay_steps=STEPS - 1, decay_rate=HIGHEST / LOWEST
+    )
+    batches = training_batches(
+        learned.train,
+        learned.classes,
+        plan.recipe,
+        mirrored=learned.mirrored,
+        first_epoch=0,
+        epochs=math.ceil(STEPS / schedule.steps),
+        teacher=teacher_of(plan.recipe, learned),
+    )
+    losses: list[float] = []
+    with progress(f"learning rates of {model}") as advance:
+        for images, targets in batches.take(STEPS):
+            learner.reset_metrics()  # or Keras would report the mean of all steps
+            losses.append(float(learner.train_on_batch(images, targets)[0]))
+            smooth = smoothed(losses)
+            advance(len(losses), STEPS, f"step {len(losses)} of {STEPS}, loss {smooth[-1]:.3g}")
+            if not smooth[-1] <= DIVERGED * smooth.min():  # not a number, too
+                break
+    rates = LOWEST * (HIGHEST / LOWEST) ** (np.arange(len(losses)) / (STEPS - 1))
+    at = lowest_at(smooth)
+    if at is None:
+        raise RecipeError(
+            f"the loss of {model} falls at no learning rate from {LOWEST:g} to {HIGHEST:g}: look at what it is to learn"
+        )
+    suggested = float(f"{rates[at] / BELOW:.2g}")
+    found = FoundRate(
+        model, learned.name, suggested, float(rates[at]), tuple(map(float, rates)), tuple(map(float, smooth)), plot
+    )
+    if plot is not None:
+        rate_curve(plot, f"{model} on {learned.name}", found.rates, found.losses, found.lowest, found.rate)
+    return found
+
+
+def smoothed(losses: Sequence[float]) -> NDArray[np.float64]:
+    """[N]: the moving average of the losses, without the weight of the zero that it begins at (Kingma & Ba 2015)."""
+    average, smooth = 0.0, np.empty(len(losses))
+    for step, loss in enumerate(losses):
+        average = SMOOTHING * average + (1 - SMOOTHING) * loss
+        smooth[step] = average / (1 - SMOOTHING ** (step + 1))
+    return smooth
+
+
+def lowest_at(smooth: NDArray[np.float64]) -> int | None:
+    """Where the loss is lowest; None where it never fell by a twentieth of what it was."""
+    finite = np.where(np.isfinite(smooth), smooth, np.inf)
+    at = int(finite.argmin())
+    return at if finite[at] < 0.95 * finite[0] else None
