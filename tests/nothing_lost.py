@@ -11,7 +11,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -48,16 +48,22 @@ def run_ids() -> set[str]:
 # --- killed, and gone on with --------------------------------------------------------------------------------------
 
 
-def undisturbed(folder: Path) -> dict[str, Any]:
+def undisturbed(folder: Path, asked: Mapping[str, Any] = KILLED) -> dict[str, Any]:
     """What a training leaves that nobody kills."""
     before = run_ids()
-    assert end(start(folder, train, **KILLED)) == 0, told(folder)
+    assert end(start(folder, train, **asked)) == 0, told(folder)
     (run,) = run_ids() - before
     return left_by(run)
 
 
 def killed_again_and_again(
-    folder: Path, expected: dict[str, Any], kills: int, seed: int, *, later: float = 0.2
+    folder: Path,
+    expected: dict[str, Any],
+    kills: int,
+    seed: int,
+    *,
+    later: float = 0.2,
+    asked: Mapping[str, Any] = KILLED,
 ) -> None:
     """Trainings that are killed so often in all, at random moments from the first checkpoint to the end of each.
 
@@ -66,7 +72,7 @@ def killed_again_and_again(
     moments, done, run_id = random.Random(seed), 0, ""
     while done < kills:
         if not run_id:
-            process, run_id = begun(folder)
+            process, run_id = begun(folder, asked)
         epoch = moments.uniform(epoch_of(run_id), EPOCHS + 8)
         killed = kill(process, run_id, epoch, moments.uniform(0, later))
         done += killed
@@ -87,10 +93,10 @@ def killed_again_and_again(
         assert not checkpoint.exists(run_id)
 
 
-def begun(folder: Path) -> tuple[Any, str]:
+def begun(folder: Path, asked: Mapping[str, Any]) -> tuple[Any, str]:
     """A process that trains, and its run, which has a checkpoint by now."""
     known = {path.name for path in checkpoint.FOLDER.glob("*")}
-    process = start(folder, train, **KILLED)
+    process = start(folder, train, **asked)
     (state,) = until(lambda: [path for path in checkpoint.FOLDER.glob("*/*.npz") if path.parent.name not in known])
     return process, state.parent.name
 

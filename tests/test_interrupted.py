@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 from mlflow.entities import RunTag
-from nothing_lost import epoch_of, killed_again_and_again, status, undisturbed
+from nothing_lost import KILLED, epoch_of, killed_again_and_again, status, undisturbed
 from processes import end, resume_or_tell, start, until
 
 from pipelines import tracking
@@ -36,6 +36,14 @@ def expected(folder):
 @pytest.mark.timeout(600)
 def test_a_run_that_is_killed_three_times_comes_to_the_same_weights_and_curves(folder, expected):
     killed_again_and_again(folder, expected, kills=3, seed=1)
+
+
+@pytest.mark.slow  # in test_stopping and test_averaging the same happens within a process
+@pytest.mark.timeout(900)
+def test_a_run_that_averages_and_is_patient_is_killed_with_the_same_end(folder):
+    settings = {**KILLED["settings"], "average": "ema", "patience": 9}
+    asked = {**KILLED, "settings": settings}
+    killed_again_and_again(folder, undisturbed(folder, asked), kills=3, seed=2, asked=asked)
 
 
 def test_a_run_is_not_resumed_twice_at_once(folder):
