@@ -9,9 +9,11 @@ import pytest
 from pipelines import tracking
 from pipelines.core.provenance.plan import make_plan
 from pipelines.training import checkpoint
+from pipelines.training.fingerprint import fingerprint
+from pipelines.training.reproduce import reproduce
 from pipelines.training.stages import Schedule, Stage, out_of_patience
 from pipelines.training.train import WEIGHTS_TAG, Trained, train
-from zoo.errors import RecipeError
+from zoo.errors import RecipeError, TrackingError
 from zoo.recipe import Recipe
 
 # 9 steps an epoch, 4 epochs a validation. A rate that is too high for long: validations get no better soon.
@@ -120,6 +122,15 @@ def test_who_follows_a_training_may_end_it(folder, monkeypatch):
     resumed = train(resume=run)  # the decision was kept: nobody has to take it again
     assert (resumed.epochs, resumed.planned_epochs, resumed.ended_early) == (8, 40, "as good as it gets")
     assert tracking.load_run(run).status == "FINISHED"
+    plan = tracking.load_run(run).plan
+    assert tracking.find_finished(plan, [fingerprint(plan)]) is None, "its plan leads to other weights"
+    with pytest.raises(TrackingError, match=r"ended early by what followed it \(as good as it gets\)"):
+        reproduce(run)
+
+
+def test_a_training_that_its_patience_ended_is_that_of_its_plan(ended):
+    plan = tracking.load_run(ended.run).plan
+    assert tracking.find_finished(plan, [fingerprint(plan)]) is not None
 
 
 def test_patience_without_validation_is_refused():

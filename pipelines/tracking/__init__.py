@@ -4,7 +4,7 @@ A data set is an experiment, a training a run of it. Runs are written through a 
 function here depends on a global "active run", and a finished run can be added to without being opened again.
 """
 
-from pipelines.tracking.describing import ENDED_EARLY, SMALL, WEIGHTS_KEPT, shown
+from pipelines.tracking.describing import ENDED_BY, ENDED_EARLY, OBSERVER, SMALL, WEIGHTS_KEPT, shown
 from pipelines.tracking.first_page import ui_application
 from pipelines.tracking.models.adopting import adopt
 from pipelines.tracking.models.loading import KERAS_MODEL, ONNX_MODEL, load_keras_model
@@ -62,9 +62,11 @@ from pipelines.tracking.store import (
 
 __all__ = [
     "AVERAGED_HISTORY",
+    "ENDED_BY",
     "ENDED_EARLY",
     "HISTORY",
     "KERAS_MODEL",
+    "OBSERVER",
     "ONNX_MODEL",
     "OUTBOX_FOLDER",
     "RUN_ID",

@@ -22,6 +22,7 @@ from zoo.models import definition
 
 NOTE = "mlflow.note.content"
 ENDED_EARLY = "ended_early"  # a tag of a run: why it ended before its last epoch
+ENDED_BY, OBSERVER = "ended_by", "observer"  # a tag of a run that its plan alone would not have ended there
 WEIGHTS_KEPT = "weights_kept"  # a tag of a run that averages: "averaged" or "as learned"
 OURS = "zoo.description"  # a tag of a run: what of its description is kept up to date; what stands beside it is others'
 # What older versions wrote around that. Where MLflow shows a description as it is, in lists, they would be read.

@@ -91,6 +91,11 @@ def reproduce(run: str) -> Reproduction:
             f"run {first.run_id} is {first.status}, there is no result of it to reproduce: "
             f"`zoo train --resume {first.run_id[:8]}` goes on with it"
         )
+    if first.tags.get(tracking.ENDED_BY) == tracking.OBSERVER:
+        raise TrackingError(
+            f"run {first.run_id} was ended early by what followed it ({first.tags[tracking.ENDED_EARLY]}), of which its "
+            "plan knows nothing: it can't be reproduced"
+        )
     try:
         data_set = load_data(first.plan, digest=first.data_digest)
     except DataError as error:

@@ -31,7 +31,7 @@ from pipelines.training.filing import check_name_is_free
 from pipelines.training.fingerprint import code_of, fingerprint, fingerprints
 from pipelines.training.fit import VALIDATION_BATCH, fit, state_of
 from pipelines.training.learner import build_for, make_learner
-from pipelines.training.stages import learned_from, make_stages, schedule_for
+from pipelines.training.stages import learned_from, make_stages, out_of_patience, schedule_for
 from pipelines.training.transfer.transfer import find_source, make_transfer
 from zoo.contract import LOGITS
 from zoo.data import DataSet, Split
@@ -173,7 +173,9 @@ def _train(
             best = fitted.best
             if fitted.stopped:
                 logger.info("ended early, after epoch %d of %d: %s", fitted.epochs, schedule.epochs, fitted.stopped)
-                tracking.log_tags(run_id, {tracking.ENDED_EARLY: fitted.stopped})
+                planned = out_of_patience(plan.recipe, schedule, stages[-1], fitted.epochs, best.epoch)
+                by = {} if fitted.stopped == planned else {tracking.ENDED_BY: tracking.OBSERVER}
+                tracking.log_tags(run_id, {tracking.ENDED_EARLY: fitted.stopped, **by})
             if plan.recipe.average != "none":
                 tracking.log_tags(run_id, {tracking.WEIGHTS_KEPT: "averaged" if best.averaged else "as learned"})
             trained = _in_float32(plan, data_set, best)
@@ -285,8 +287,9 @@ class _Recorder:
         before, self._validated = self._validated, monotonic()
         metrics = {**metrics, "seconds": self._validated - before}
         tracking.log_epoch(self._run_id, state.epoch, metrics)
-        if not state.stopped and self._observer is not None:
-            state = replace(state, stopped=self._observer(state.epoch, metrics) or "")
+        reason = self._observer(state.epoch, metrics) if self._observer is not None else None
+        if reason and not state.stopped and state.epoch < self._epochs:
+            state = replace(state, stopped=reason)
         if state.stopped or self._validated - self._saved >= self._saving / SAVING:
             tracking.sync_log(self._run_id)  # first: what was measured before a checkpoint isn't measured again
             checkpoint.save(state, self._run_id)

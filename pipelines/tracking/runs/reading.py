@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.core.provenance.plan import PLAN_FILE, Plan, parse_plan
+from pipelines.tracking.describing import ENDED_BY, OBSERVER
 from pipelines.tracking.runs.damage import DamagedRunError, intact, left_out
 from pipelines.tracking.runs.system_metrics import SYSTEM
 from pipelines.tracking.store import (
@@ -82,12 +83,14 @@ def find_maker(named: str) -> str:
 def find_finished(plan: Plan, fingerprints: Sequence[str]) -> str | None:
     """The id of the latest run of a plan that was trained to its end, with this code on these images; None if none.
 
-    A run of the same images in another place isn't meant: its own plan may lead nowhere by now.
+    A run of the same images in another place isn't meant: its own plan may lead nowhere by now. Nor is one that ended
+    early because somebody who followed it said so.
     """
     if not store_exists():
         return None
     for fingerprint in fingerprints:
         found = search(f"status = 'FINISHED' AND tags.fingerprint = '{fingerprint}'")
+        found = [run for run in found if run.data.tags.get(ENDED_BY) != OBSERVER]
         if (run_id := _first_of(plan, found)) is not None:
             return run_id
     return None
