@@ -93,8 +93,8 @@ def reproduce(run: str) -> Reproduction:
         )
     if first.tags.get(tracking.ENDED_BY) == tracking.OBSERVER:
         raise TrackingError(
-            f"run {first.run_id} was ended early by what followed it ({first.tags[tracking.ENDED_EARLY]}), of which its "
-            "plan knows nothing: it can't be reproduced"
+            f"run {first.run_id} was ended early by what followed it ({first.tags[tracking.ENDED_EARLY]}): it can't be "
+            "reproduced by its plan, which knows nothing of that"
         )
     try:
         data_set = load_data(first.plan, digest=first.data_digest)
