@@ -127,11 +127,12 @@ def test_the_epochs_that_are_stated_are_those_that_are_trained(epochs, validated
 
 
 AS_STATED = {"least_updates", "optimizer", "learning_rate", "weight_decay", "label_smoothing", "images", "balance"}
-AS_STATED |= {"mixup", "teacher", "seed"}
+AS_STATED |= {"rotation", "scale", "teacher", "seed"}
 
 
 def test_the_record_of_a_run_equals_what_ran(folder):
     settings = {"epochs": 1, "batch_size": 5000, "augmentation": "mirror", "frozen": 0.5, "fine_rate": 0.1}
+    settings |= {"rotation": 5, "mixup": 0.2, "cutmix": 1}
     done = train("softmax", "digits", settings=settings)
     tracked = tracking.load_run(done.run)
     with tracking.open_client() as client:
@@ -145,6 +146,8 @@ def test_the_record_of_a_run_equals_what_ran(folder):
         "warmup": "0.0",  # one update is the peak's
         "augmentation": "none",  # no digit is the same mirrored
         "mirrored": "no",
+        "mixup": "0.0",  # cutmix has all images
+        "cutmix": "1.0",
         "teacher_share": "0.0",
         "frozen": "0.0",  # nothing came trained
         "fine_rate": "1.0",
