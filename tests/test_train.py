@@ -264,6 +264,28 @@ def test_a_run_that_is_interrupted_before_it_learns_goes_on_too(trained, folder,
     assert files[0] == files[1]
 
 
+@pytest.mark.slow  # trains each twice
+@pytest.mark.parametrize("augmentation", ["photo", "randaugment"])
+def test_an_interrupted_run_with_mixed_photos_goes_on_to_the_same_weights(augmentation, folder, monkeypatch):
+    keep = checkpoint.save
+    mixing = {"augmentation": augmentation, "rotation": 10, "scale": 0.1, "mixup": 0.2, "cutmix": 0.5}
+    settings = {**SETTINGS, **mixing, "least_updates": 100}
+    whole = train("mlp-small", "digits", settings=settings)
+
+    def keep_and_interrupt(state: checkpoint.Checkpoint, run_id: str) -> None:
+        keep(state, run_id)
+        if state.epoch == 8:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt) as interruption:
+        patch.setattr(checkpoint, "save", keep_and_interrupt)
+        patch.setattr("pipelines.training.train.SAVING", 1e9)
+        train("mlp-small", "digits", settings=settings)
+    resumed = train(resume=str(interruption.value).split()[-1])
+    assert resumed.run != whole.run
+    assert same(weights(resumed.run), weights(whole.run))
+
+
 def test_a_finished_run_is_not_resumed(trained):
     with pytest.raises(TrackingError, match="is finished: there is nothing to resume"):
         train(resume=trained.run)
