@@ -105,7 +105,7 @@ DECISIVE = {
     "a constant of it": ("pipelines/training/optimizer.py", "LEAST_INPUTS = 16", "LEAST_INPUTS = 17"),
     "the norm": ("pipelines/training/fused_norms.py", "now * (1 - self.momentum)", "now * (2 - self.momentum)"),
     "the augmentation": ("zoo/data/stream/augment.py", "SHIFT_SHARE = ", "SHIFT_SHARE = 2 * "),
-    "an augmentation's code": ("zoo/data/stream/augment.py", "if mirrored else images", "if not mirrored else images"),
+    "an augmentation's code": ("zoo/data/stream/augment.py", "if moves.mirrored else", "if not moves.mirrored else"),
     "the order of images": (
         "zoo/data/stream/batches.py",
         "seed = [recipe.seed, 2 * epoch]",

@@ -127,11 +127,12 @@ def test_the_epochs_that_are_stated_are_those_that_are_trained(epochs, validated
 
 
 AS_STATED = {"least_updates", "optimizer", "learning_rate", "weight_decay", "label_smoothing", "images", "balance"}
-AS_STATED |= {"mixup", "teacher", "seed", "patience", "average"}
+AS_STATED |= {"rotation", "scale", "teacher", "seed", "patience", "average"}
 
 
 def test_the_record_of_a_run_equals_what_ran(folder):
     settings = {"epochs": 1, "batch_size": 5000, "augmentation": "mirror", "frozen": 0.5, "fine_rate": 0.1}
+    settings |= {"rotation": 5, "mixup": 0.2, "cutmix": 1}
     done = train("softmax", "digits", settings=settings)
     tracked = tracking.load_run(done.run)
     with tracking.open_client() as client:
@@ -145,8 +146,11 @@ def test_the_record_of_a_run_equals_what_ran(folder):
         "warmup": "0.0",  # one update is the peak's
         "augmentation": "none",  # no digit is the same mirrored
         "mirrored": "no",
+        "mixup": "0.0",  # cutmix has all images
+        "cutmix": "1.0",
         "teacher_share": "0.0",
         "frozen": "0.0",  # nothing came trained
+        "views": "0",
         "fine_rate": "1.0",
         "precision": params["arithmetic"],
     }
@@ -259,6 +263,28 @@ def test_a_run_that_is_interrupted_before_it_learns_goes_on_too(trained, folder,
     with tracking.open_client() as client:
         files = [{file.path for file in client.list_artifacts(each)} for each in (run, trained.run)]
     assert files[0] == files[1]
+
+
+@pytest.mark.slow  # trains each twice
+@pytest.mark.parametrize("augmentation", ["photo", "randaugment"])
+def test_an_interrupted_run_with_mixed_photos_goes_on_to_the_same_weights(augmentation, folder, monkeypatch):
+    keep = checkpoint.save
+    mixing = {"augmentation": augmentation, "rotation": 10, "scale": 0.1, "mixup": 0.2, "cutmix": 0.5}
+    settings = {**SETTINGS, **mixing, "least_updates": 100}
+    whole = train("mlp-small", "digits", settings=settings)
+
+    def keep_and_interrupt(state: checkpoint.Checkpoint, run_id: str) -> None:
+        keep(state, run_id)
+        if state.epoch == 8:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt) as interruption:
+        patch.setattr(checkpoint, "save", keep_and_interrupt)
+        patch.setattr("pipelines.training.train.SAVING", 1e9)
+        train("mlp-small", "digits", settings=settings)
+    resumed = train(resume=str(interruption.value).split()[-1])
+    assert resumed.run != whole.run
+    assert same(weights(resumed.run), weights(whole.run))
 
 
 def test_a_finished_run_is_not_resumed(trained):

@@ -157,8 +157,9 @@ class Recipe:
         str,
         Allowed(
             "mirror: every other image, where labels allow it. light: mirror, and shifts by up to 1/14 of the side. "
-            "strong: light, and erased patches.",
-            choices=("none", "mirror", "light", "strong"),
+            "strong: light, and erased patches. photo: a part of the image, at least 35 % of it, and other brightness, "
+            "contrast and colors. randaugment: such a part, and two of twelve operations (Cubuk et al. 2020).",
+            choices=("none", "mirror", "light", "strong", "photo", "randaugment"),
         ),
     ] = "light"
     mirrored: Annotated[
@@ -169,6 +170,25 @@ class Recipe:
             choices=("auto", "yes", "no"),
         ),
     ] = "auto"
+    rotation: Annotated[
+        float,
+        Allowed(
+            "Degrees that each image is rotated by, at most, to either side, where it keeps its label: 180 for what "
+            "has no upper side. Its edge fills what is uncovered.",
+            at_least=0,
+            at_most=180,
+            later=True,
+        ),
+    ] = 0.0
+    scale: Annotated[
+        float,
+        Allowed(
+            "Share that each image is enlarged or shrunk by, at most: 0.2 for 1.2 times to a 1.2th of its size.",
+            at_least=0,
+            at_most=1,
+            later=True,
+        ),
+    ] = 0.0
     mixup: Annotated[
         float,
         Allowed(
@@ -176,6 +196,16 @@ class Recipe:
             "evenly).",
             at_least=0,
             below=1,
+        ),
+    ] = 0.0
+    cutmix: Annotated[
+        float,
+        Allowed(
+            "Share of the images into which a rectangle of another image is pasted, and as much of its target (Yun et "
+            "al. 2019). The others have mixup, where that is set.",
+            at_least=0,
+            at_most=1,
+            later=True,
         ),
     ] = 0.0
     teacher: Annotated[
@@ -243,6 +273,11 @@ class Recipe:
                 "too: set patience=0 or images=train"
             )
 
+    @property
+    def changes_images(self) -> bool:
+        """Whether images are learned otherwise than they are."""
+        return any(getattr(self, name) != value for name, value in LEARNED_AS_THEY_ARE.items())
+
     def described(self) -> tuple[Field, ...]:
         """Each field with its value, type, default, range and reason."""
         return tuple(
@@ -290,6 +325,10 @@ class Recipe:
             except (TypeError, ValueError, OverflowError):
                 raise RecipeError(f"{name} must be {_KINDS[types[name]]}, received {value!r}") from None
         return replace(self, **changed)
+
+
+# So images are learned without augmentation, and the rows of a table always.
+LEARNED_AS_THEY_ARE: Mapping[str, Any] = {"augmentation": "none", "rotation": 0, "scale": 0, "mixup": 0, "cutmix": 0}
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -66,18 +67,18 @@ def _worst(truth: Counts, answer: Counts, confidence: NDArray[np.floating]) -> t
 
 
 @drawing
-def augmented(figure: Figure, images: Pixels, changed: Pixels, augmentation: str) -> str:
+def augmented(figure: Figure, images: Pixels, changed: Pixels, how: str) -> str:
     """Images in a row, and below each what augmentation makes of it, anew in each row.
 
-    images: [P, H, W, C] uint8. changed: [K, P, H, W, C] uint8. augmentation: its name in the recipe.
+    images: [P, H, W, C] uint8. changed: [K, P, H, W, C] uint8. how: what the recipe sets for it.
     """
     tall = min(images.shape[1] / images.shape[2], 2)
-    title = f"Training images (top row), and with augmentation {augmentation!r}"
+    title = fill(f"Training images (top row), and with {how}", 60)
     rows = np.concatenate([images[np.newaxis], changed])  # [1 + K, P, H, W, C]
     tiles = _tiles(figure, rows.shape[0] * rows.shape[1], rows.shape[1], (0.8, 0.8 * tall), above=0, title=title)
     for tile, image in zip(tiles, rows.reshape(-1, *rows.shape[2:]), strict=True):
         tile.show(image)
-    return f"{len(images)} training images, and each {len(changed)} times with the augmentation {augmentation}."
+    return f"{len(images)} training images, and each {len(changed)} times with {how}."
 
 
 def _errors_title(drawn: int, wrong: int, images: int) -> str:

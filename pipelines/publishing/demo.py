@@ -35,6 +35,8 @@ AUGMENTATIONS = {
     "mirror": "trained on mirrored images, where mirroring keeps the label",
     "light": "trained on images shifted by up to 1/14 of the side",
     "strong": "trained on images shifted by up to 1/14 of the side and partly erased",
+    "photo": "trained on random parts of the images, in changed colors",
+    "randaugment": "trained on random parts of the images, with RandAugment",
 }
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import get_args
 from urllib.parse import quote
 
-from pipelines.core.provenance.plan import LEARNED_AS_THEY_ARE
 from pipelines.core.support.durable import sync_all, sync_tree
 from pipelines.core.support.markdown import filled, plain, points, row, table
 from pipelines.evaluation.comparison.candidates import CHART_FILE
@@ -23,7 +22,7 @@ from zoo.data import data_sets
 from zoo.errors import ExportError
 from zoo.models import definitions, pretrained_definitions
 from zoo.models.registry import Family
-from zoo.recipe import Recipe
+from zoo.recipe import LEARNED_AS_THEY_ARE, Recipe
 
 PAGE_FILE = "README.md"
 

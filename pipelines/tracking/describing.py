@@ -14,11 +14,12 @@ from pathlib import PurePath
 from typing import Any
 from urllib.parse import quote
 
-from pipelines.core.provenance.plan import LEARNED_AS_THEY_ARE, Plan
+from pipelines.core.provenance.plan import Plan
 from pipelines.tracking.store import import_mlflow, serving_command
 from zoo.contract import renamed
 from zoo.data import DataSet
 from zoo.models import definition
+from zoo.recipe import LEARNED_AS_THEY_ARE
 
 NOTE = "mlflow.note.content"
 ENDED_EARLY = "ended_early"  # a tag of a run: why it ended before its last epoch

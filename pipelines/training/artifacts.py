@@ -13,7 +13,7 @@ from pipelines import tracking
 from pipelines.plotting.tiles import augmented
 from zoo.data import DataSet, Split
 from zoo.data.stream.batches import training_batches
-from zoo.recipe import Recipe
+from zoo.recipe import LEARNED_AS_THEY_ARE, Recipe
 
 IMAGES = 8
 CHANGES = 5
@@ -23,12 +23,18 @@ FILE = "augmentation.png"
 
 def log_augmented(run_id: str, recipe: Recipe, data_set: DataSet) -> None:
     """Draw it, and add it to the run's artifacts; nothing where images are learned as they are."""
-    if recipe.augmentation == "none":
+    if not recipe.changes_images:
         return
     with tempfile.TemporaryDirectory() as folder:
         first, changed = changes(recipe, data_set)
-        augmented(Path(folder) / FILE, first, changed, recipe.augmentation)
+        augmented(Path(folder) / FILE, first, changed, _how(recipe))
         tracking.log_folder(run_id, Path(folder))
+
+
+def _how(recipe: Recipe) -> str:
+    """What changes images, in the recipe's words: `augmentation=light, mixup=0.2`."""
+    made = ((name, getattr(recipe, name)) for name in LEARNED_AS_THEY_ARE)
+    return ", ".join(f"{name}={value}" for name, value in made if value != LEARNED_AS_THEY_ARE[name])
 
 
 def changes(recipe: Recipe, data_set: DataSet) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -41,7 +47,13 @@ def changes(recipe: Recipe, data_set: DataSet) -> tuple[NDArray[np.uint8], NDArr
     chosen = np.argsort(earlier, kind="stable")[:IMAGES]
     images = data_set.train.inputs[chosen]
     few = Split(images, np.arange(len(images)), tuple(map(str, chosen)))
-    alone = recipe.with_values({"batch_size": len(few), "balance": "none", "mixup": 0})
-    stream: Any = training_batches(few, len(few), alone, mirrored=data_set.mirrored, first_epoch=0, epochs=CHANGES)
-    changed = [batch.numpy()[np.argsort(targets.numpy().argmax(axis=1))] for batch, targets in stream]
+    alone = recipe.with_values({"batch_size": len(few), "balance": "none"})
+
+    def batches(recipe: Recipe) -> Any:
+        return training_batches(few, len(few), recipe, mirrored=data_set.mirrored, first_epoch=0, epochs=CHANGES)
+
+    # The target of a mixed image doesn't say which of the two it is: the same order, unmixed, does.
+    unmixed = batches(alone.with_values({"mixup": 0, "cutmix": 0}))
+    orders = [np.argsort(targets.numpy().argmax(axis=1)) for _, targets in unmixed]
+    changed = [batch.numpy()[order] for (batch, _), order in zip(batches(alone), orders, strict=True)]
     return images, np.stack(changed)

@@ -20,12 +20,16 @@ def carried_out(
     frozen = sum(stage.last - stage.first for stage in stages if stage.frozen)
     mirrored = data_set.mirrored if recipe.mirrored == "auto" else recipe.mirrored == "yes"
     mirrored = mirrored and recipe.augmentation != "none" and not data_set.columns
+    batch_size = min(recipe.batch_size, len(data_set.train))
+    cutmix = recipe.cutmix if batch_size > 1 else 0.0  # an image alone has no neighbor to take anything of
     return {
         "epochs": schedule.epochs,
-        "batch_size": min(recipe.batch_size, len(data_set.train)),
+        "batch_size": batch_size,
         "warmup": recipe.warmup if all(_warms_up(recipe, schedule, stage) for stage in stages) else 0.0,
         "augmentation": "none" if recipe.augmentation == "mirror" and not mirrored else recipe.augmentation,
         "mirrored": "yes" if mirrored else "no",
+        "mixup": recipe.mixup if batch_size > 1 and cutmix < 1 else 0.0,
+        "cutmix": cutmix,
         "teacher_share": recipe.teacher_share if recipe.teacher else 0.0,
         "frozen": frozen / schedule.epochs,
         "fine_rate": stages[-1].learning_rate / recipe.learning_rate,

@@ -17,11 +17,10 @@ from zoo.data.folders.reading import ON_BAD
 from zoo.data.registry import holds_values
 from zoo.errors import DataError, RecipeError
 from zoo.models import check_takes_tables, definition
-from zoo.recipe import Recipe
+from zoo.recipe import LEARNED_AS_THEY_ARE, Recipe
 
 PLAN_FILE = "plan.json"
 LONGEST_NAME = 100  # letters of a data set's name
-LEARNED_AS_THEY_ARE: Mapping[str, Any] = {"augmentation": "none", "mixup": 0}  # the rows of a table
 
 
 @dataclass(frozen=True)

@@ -1,54 +1,69 @@
 """Augmentation of a whole batch at once: uint8 in, uint8 out, and the same change again for the same seed.
 
-Each function: images [B, H, W, C] uint8, mirrored (whether a mirrored image keeps its label), seed [2] int64
--> [B, H, W, C] uint8. It runs inside of tf.data, where every operation is a call: few and large ones are fast.
+Each function: images [B, H, W, C] uint8, moves (what may be done to them without changing their labels), seed [2]
+int64 -> [B, H, W, C] uint8. It runs inside of tf.data, where every operation is a call: few and large ones are fast.
+Keras' layers (3.15) don't serve: RandomZoom and RandomRotation refuse a step's seed, RandomColorJitter and RandAugment
+draw from generators of their own beside it, and each resamples anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from zoo.data.stream.geometry import Moves, turned
+from zoo.data.stream.photo import photo
+from zoo.data.stream.randaugment import randaugment
 from zoo.errors import RecipeError, unknown
 
 Tensor = Any  # a tf.Tensor
-Augmentation = Callable[[Tensor, bool, Tensor], Tensor]
+Augmentation = Callable[[Tensor, Moves, Tensor], Tensor]
 
 SHIFT_SHARE = 1 / 14  # of the side: 2 pixels of 28
 
 
 def augmentation_called(name: str) -> Augmentation:
     """The function of that name; RecipeError where there is none."""
-    known = {"none": none, "mirror": mirror, "light": light, "strong": strong}
-    if name not in known:
-        raise RecipeError(unknown("augmentation", name, known))
-    return known[name]
+    if name not in AUGMENTATIONS:
+        raise RecipeError(unknown("augmentation", name, AUGMENTATIONS))
+    return AUGMENTATIONS[name]
 
 
-def none(images: Tensor, mirrored: bool, seed: Tensor) -> Tensor:  # noqa: ARG001 (one signature for all)
-    """Images as they are."""
-    return images
+def none(images: Tensor, moves: Moves, seed: Tensor) -> Tensor:
+    """Images as they are, but for rotation and zoom."""
+    return turned(images, moves, seed)
 
 
-def mirror(images: Tensor, mirrored: bool, seed: Tensor) -> Tensor:
+def mirror(images: Tensor, moves: Moves, seed: Tensor) -> Tensor:
     """Every other image is mirrored, where labels allow it."""
-    return _moved(images, 0, mirrored, seed) if mirrored else images
+    images = turned(images, moves, seed)
+    return _moved(images, 0, moves.mirrored, seed) if moves.mirrored else images
 
 
-def light(images: Tensor, mirrored: bool, seed: Tensor) -> Tensor:
+def light(images: Tensor, moves: Moves, seed: Tensor) -> Tensor:
     """Each image is shifted by up to 1/14 of its side, at least one pixel; its edge fills what is uncovered.
 
     Every other one is mirrored, where labels allow it.
     """
-    return _moved(images, SHIFT_SHARE, mirrored, seed)
+    return _moved(turned(images, moves, seed), SHIFT_SHARE, moves.mirrored, seed)
 
 
-def strong(images: Tensor, mirrored: bool, seed: Tensor) -> Tensor:
+def strong(images: Tensor, moves: Moves, seed: Tensor) -> Tensor:
     """`light`, and in every other image a rectangle of noise."""
     import tensorflow as tf
 
     seeds = tf.random.split(seed, 2)
-    return _erased(_moved(images, SHIFT_SHARE, mirrored, seeds[0]), seeds[1])
+    return _erased(_moved(turned(images, moves, seed), SHIFT_SHARE, moves.mirrored, seeds[0]), seeds[1])
+
+
+AUGMENTATIONS: Mapping[str, Augmentation] = {
+    "none": none,
+    "mirror": mirror,
+    "light": light,
+    "strong": strong,
+    "photo": photo,
+    "randaugment": randaugment,
+}
 
 
 def _moved(images: Tensor, shift_share: float, mirrored: bool, seed: Tensor) -> Tensor:

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from zoo.data.dataset import Split
 from zoo.data.stream.augment import augmentation_called
+from zoo.data.stream.geometry import Moves
+from zoo.data.stream.mixing import mixed
 from zoo.errors import MissingExtraError, RecipeError
 from zoo.images import Pixels
-from zoo.recipe import Recipe
+from zoo.recipe import LEARNED_AS_THEY_ARE, Recipe
 
 Tensor = Any  # a tf.Tensor
 Teacher = Callable[[Pixels], NDArray[np.float32]]  # images [B, H, W, C] uint8 -> probabilities [B, K]
@@ -40,14 +42,16 @@ def training_batches(
 
     Of a table it is rows [B, F] float32, which are learned as they are.
 
-    A target is the share of each class, 1 in all: the label's, after smoothing, mixup and distillation.
+    A target is the share of each class, 1 in all: the label's, after smoothing, mixing and distillation.
     mirrored: whether a mirrored image keeps its label, where the recipe leaves it to the data set. first_epoch: the
     first is 0. Raises RecipeError for an unknown augmentation, or one of a table's rows.
     """
-    if split.inputs.ndim == 2 and (recipe.augmentation != "none" or recipe.mixup):
-        raise RecipeError("the rows of a table are learned as they are: set augmentation=none and mixup=0")
+    if split.inputs.ndim == 2 and recipe.changes_images:
+        settings = " ".join(f"{name}={value}" for name, value in LEARNED_AS_THEY_ARE.items())
+        raise RecipeError(f"the rows of a table are learned as they are: set {settings}")
     augment = augmentation_called(recipe.augmentation)
     mirrored = mirrored if recipe.mirrored == "auto" else recipe.mirrored == "yes"
+    moves = Moves(mirrored, recipe.rotation, recipe.scale)
     try:
         import tensorflow as tf
     except ModuleNotFoundError:
@@ -73,10 +77,10 @@ def training_batches(
 
     def batch(step: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
         seed = tf.stack([recipe.seed, 2 * step + 1])
-        images = augment(_gathered(split, indices, batch_size), mirrored, seed)
+        images = augment(_gathered(split, indices, batch_size), moves, seed)
         targets = tf.one_hot(tf.gather(labels, indices), classes, 1 - recipe.label_smoothing + off, off)
-        if recipe.mixup:
-            images, targets = _mixed(images, targets, recipe.mixup, tf.random.fold_in(seed, 1))
+        if recipe.mixup or recipe.cutmix:
+            images, targets = mixed(images, targets, recipe.mixup, recipe.cutmix, seed)
         if teacher is not None:
             soft_targets = tf.ensure_shape(tf.numpy_function(teacher, [images], tf.float32), targets.shape)
             targets += recipe.teacher_share * (soft_targets - targets)
@@ -107,19 +111,3 @@ def _gathered(split: Split, indices: Tensor, count: int | None) -> Tensor:
 
     inputs = tf.numpy_function(lambda some: split.inputs[some], [indices], tf.as_dtype(split.inputs.dtype))
     return tf.ensure_shape(inputs, [count, *split.inputs.shape[1:]])
-
-
-def _mixed(images: Tensor, targets: Tensor, most: float, seed: Tensor) -> tuple[Tensor, Tensor]:
-    """Each image takes in a share, drawn evenly from 0 to `most`, of its neighbor in the batch, and of its target.
-
-    Departure from the paper: shares are drawn for each image, and evenly where it has a Beta distribution.
-    """
-    import tensorflow as tf
-
-    share = tf.random.stateless_uniform([images.shape[0], 1], seed, 0, most)
-
-    def blend(own: Tensor, share: Tensor) -> Tensor:
-        return own + share * (tf.roll(own, 1, axis=0) - own)
-
-    mixed = blend(tf.cast(images, tf.float32), share[:, :, None, None])
-    return tf.cast(tf.round(mixed), tf.uint8), blend(targets, share)
