@@ -17,36 +17,50 @@ from zoo.contract import LARGEST_SIDE, RESIZINGS
 from zoo.data.dataset import DataSet
 from zoo.data.folders.files_table import names_images
 from zoo.data.folders.reading import ON_BAD, read_images
+from zoo.data.sources import download
 from zoo.data.tables.reading import ENDINGS
 from zoo.data.tables.report import read_table
 from zoo.errors import DataError, printable, unknown
 
-Progress: TypeAlias = Callable[[int, int], None]  # done, in all: files of a download, or images of a folder
+Progress: TypeAlias = download.Progress  # done, in all: bytes of a download, or images of a folder
 Loader: TypeAlias = Callable[[Path | None, Progress], DataSet]  # folder: where the user says that the files lie
 
 
 @dataclass(frozen=True)
 class Terms:
-    """Under which license a known data set is, and where it comes from; empty where its loader doesn't say."""
+    """Under which license a known data set is, where it comes from, and who described it; empty where it isn't said.
+
+    files: those that are downloaded; None for what comes with a package.
+    """
 
     license: str = ""
     source: str = ""
+    reference: str = ""
+    files: download.Source | None = None
 
 
 _loaders: dict[str, Loader] = {}
 _terms: dict[str, Terms] = {}
 
 
-def data_set(name: str, *, license: str = "", source: str = "") -> Callable[[Loader], Loader]:  # noqa: A002
+def data_set(
+    name: str,
+    *,
+    license: str = "",  # noqa: A002
+    source: str = "",
+    reference: str = "",
+    files: download.Source | None = None,
+) -> Callable[[Loader], Loader]:
     """Register a loader under a name. DataError where the name is taken.
 
-    license, source: of the images, in words; every export that is made with them names both.
+    license, source: of the images, in words; every export that is made with them names both. reference: the paper.
+    files: what is downloaded.
     """
 
     def register(loader: Loader) -> Loader:
         if name in _loaders:
             raise DataError(f"two data sets are called {name!r}: give one of them another name")
-        _loaders[name], _terms[name] = loader, Terms(license, source)
+        _loaders[name], _terms[name] = loader, Terms(license, source, reference, files)
         return loader
 
     return register
