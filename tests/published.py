@@ -165,3 +165,26 @@ SAVED: Mapping[str, Callable[[Path], np.ndarray]] = {
     "cifar100": save_cifar100,
     "svhn": save_svhn,
 }
+
+
+PETS = ("Abyssinian", "american_bulldog", "great_pyrenees")
+
+
+def save_pets(folder: Path):
+    names = [f"{breed}_{number}" for number in range(1, 13) for breed in PETS]
+    images = {f"images/{name}.jpg": jpeg(k, 20 + k % 3) for k, name in enumerate(names)}
+    images["images/Abyssinian_100.mat"] = b"not in a list"
+    lines = [f"{name} {1 + PETS.index(name.rpartition('_')[0])} 1 1\n" for name in names]
+    lists = {"annotations/test.txt": "".join(lines[24:]), "annotations/trainval.txt": "".join(lines[:24])}
+    (folder / "images.tar.gz").write_bytes(tar(images, "w:gz"))
+    (folder / "annotations.tar.gz").write_bytes(tar({name: text.encode() for name, text in lists.items()}, "w:gz"))
+    return images
+
+
+FLOWERS = ("daisy", "dandelion", "roses", "sunflowers", "tulips")
+
+
+def save_flowers(folder: Path):
+    images = {f"flower_photos/{kind}/{k}.jpg": jpeg(k) for k, kind in enumerate(FLOWERS * 10)}
+    (folder / "flower_photos.tgz").write_bytes(tar({"flower_photos/LICENSE.txt": b"CC BY", **images}, "w:gz"))
+    return images

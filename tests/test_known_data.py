@@ -108,7 +108,7 @@ def test_each_file_is_pinned(name, file):
 
 
 def test_each_has_a_license_a_homepage_and_a_paper():
-    assert {"fashion-mnist", "digits", *SOURCES} <= set(data_sets())
+    assert {"fashion-mnist", "digits", "oxford-pets", "flowers", *SOURCES} <= set(data_sets())
     for name in data_sets():
         terms = terms_of(name)
         assert terms.license

@@ -16,14 +16,16 @@ from typing import TypeAlias
 from zoo.contract import LARGEST_SIDE, RESIZINGS
 from zoo.data.dataset import DataSet
 from zoo.data.folders.files_table import names_images
-from zoo.data.folders.reading import ON_BAD, read_images
+from zoo.data.folders.reading import ON_BAD, read_images, read_listing
+from zoo.data.listing import Listing
 from zoo.data.sources import download
 from zoo.data.tables.reading import ENDINGS
 from zoo.data.tables.report import read_table
 from zoo.errors import DataError, printable, unknown
 
 Progress: TypeAlias = download.Progress  # done, in all: bytes of a download, or images of a folder
-Loader: TypeAlias = Callable[[Path | None, Progress], DataSet]  # folder: where the user says that the files lie
+# folder: where the user says that the files lie. Images of several sizes are listed alone, and decoded as a folder's.
+Loader: TypeAlias = Callable[[Path | None, Progress], DataSet | Listing]
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,11 @@ def load(
         option = next(name for name, value in chosen.items() if value).replace("_", "-")
         raise DataError(f"{data} is a known data set: --{option} goes with a folder or a table of your own")
     if data in _loaders:
-        found = _loaders[data](folder, progress)
-        return found.resized(*(size or (found.height, found.width)), resizing)
+        loaded = _loaders[data](folder, progress)
+        if isinstance(loaded, DataSet):
+            return loaded.resized(*(size or (loaded.height, loaded.width)), resizing)
+        where = str(loaded.root)
+        return read_listing(loaded, size=size, resizing=resizing, on_bad=on_bad, origin=where, on_progress=progress)
     try:
         is_path = _is_path(data)
     except OSError as error:  # no permission on the way there, a name too long

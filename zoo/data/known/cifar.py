@@ -5,7 +5,6 @@ Read from the binary version: that for Python is a pickle, which could run anyth
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +72,7 @@ def _load(
         labels = tuple(line.strip() for line in members[names].decode("ascii").splitlines() if line.strip())
         train, validation = hold_out(_split(b"".join(members[batch] for batch in batches), len(labels)))
         test_split = _split(members[test], len(labels))
-    except (ValueError, zlib.error, OSError) as error:
+    except (ValueError, OSError) as error:
         raise DataError(f"{path} doesn't hold {source.title} ({error}): replace it") from None
     return DataSet(source.name, labels, train, validation, test_split, mirrored=True, origin=str(found))
 
