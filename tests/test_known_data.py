@@ -11,11 +11,14 @@ import re
 import tarfile
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 from published import CIFAR10_NAMES, SAVED, idx, in_turn, noise, published_in, serving, tar
 
+import pipelines
+from pipelines.cli import main
 from zoo.data import data_sets, load
 from zoo.data.known import cifar, emnist, kmnist, mnist, svhn
 from zoo.data.registry import terms_of
@@ -312,3 +315,23 @@ def test_a_place_that_cannot_be_written_is_told(saved, tmp_path, monkeypatch):
         saved.again("mnist", address)
         assert "can't be written" in told("mnist")
     assert find_files(replace(mnist.SOURCE, elsewhere=(folder,)), None, print) == folder
+
+
+# --- zoo data list ---------------------------------------------------------------------------------------------------
+
+
+def test_the_list_says_which_are_here_and_the_page_has_the_same_rows(saved, tmp_path, capsys):
+    folder, _ = saved("mnist", to="cache/classifier-zoo/mnist")
+    found = {each.name: each for each in pipelines.data_list()}
+    assert list(found) == list(data_sets())
+    assert (found["mnist"].place, found["kmnist"].place) == (str(folder), "")
+    assert (found["digits"].download, found["digits"].place) == (0, "")
+    assert found["oxford-pets"].download == 811_092_049
+    page = (Path(__file__).parent.parent / "docs" / "data.md").read_text(encoding="utf-8")
+    for each in found.values():
+        size = f"{each.download / 1e6:,.0f} MB" if each.download else ""
+        cells = (f"`{each.name}`", each.summary.rstrip("."), size, each.license, f"[{each.reference}]({each.source})")
+        assert f"| {' | '.join(cells)} |" in page
+    assert main(["data", "list"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in found)

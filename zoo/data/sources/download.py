@@ -69,6 +69,14 @@ def find_files(source: Source, folder: Path | None, on_progress: Progress) -> Pa
     Raises DataError where a folder is named and they aren't in it, where a place holds some of them alone, and where
     they can't be downloaded.
     """
+    found = place_of(source, folder)
+    if found is None and folder is not None:
+        raise DataError(f"{folder} doesn't hold {source.title}, expected {', '.join(source.files)} in it")
+    return found or _download(source, on_progress)
+
+
+def place_of(source: Source, folder: Path | None = None) -> Path | None:
+    """The folder that holds all files of a source already; None where there is none. Raises what `find_files` does."""
     for place in _places(source, folder):
         there = [name for name in source.files if _is_file(place / name)]
         missing = [name for name in source.files if name not in there]
@@ -76,9 +84,7 @@ def find_files(source: Source, folder: Path | None, on_progress: Progress) -> Pa
             raise DataError(f"{place} holds {there[0]}, but not {' and '.join(missing)}: add what is missing")
         if not missing:
             return place
-    if folder:
-        raise DataError(f"{folder} doesn't hold {source.title}, expected {', '.join(source.files)} in it")
-    return _download(source, on_progress)
+    return None
 
 
 def read_file(source: Source, name: str, folder: Path) -> bytes:
