@@ -146,9 +146,12 @@ DATA = argument(
     metavar="DATA",
     completer=_data,
     help="the data set: a name such as digits or fashion-mnist, a folder with one sub-folder for each class, a .csv or "
-    ".jsonl table of images with columns such as path and label, an .npz file of arrays, or a .csv table of values",
+    ".jsonl table of images with columns such as path and label, an .npz file of arrays, tar shards as 'part-*.tar', "
+    "or a .csv table of values",
 )
-LABEL = argument("--label", metavar="COLUMN", help="of a table, the column that holds the class")
+LABEL = argument(
+    "--label", metavar="COLUMN", help="of a table, the column that holds the class; of shards, the entry of their .json"
+)
 IMAGES = argument("--images", type=Path, metavar="DIR", help="the folder of the images that a table names")
 FOLLOW_LINKS = argument("--follow-links", action="store_true", help="follow links that lead out of the folder")
 NAME = argument("--name", metavar="NAME", help="what data of your own are called (default: as their folder)")

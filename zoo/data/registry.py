@@ -17,6 +17,7 @@ from zoo.contract import LARGEST_SIDE, RESIZINGS
 from zoo.data.dataset import DataSet
 from zoo.data.folders.files_table import names_images
 from zoo.data.folders.reading import ON_BAD, read_images, read_listing
+from zoo.data.folders.shards import SHARD_ENDING, is_pattern
 from zoo.data.listing import Listing
 from zoo.data.sources import download
 from zoo.data.tables.reading import ENDINGS
@@ -91,14 +92,15 @@ def load(
     follow_links: bool = False,
     on_progress: Progress | None = None,
 ) -> DataSet:
-    """A known data set by its name, or images (a folder, a table of files, arrays) or a table of values by its path.
+    """A known data set by its name, or images (a folder, a table of files, arrays, shards) or a table of values by its
+    path.
 
     A known name wins over a folder of that name beside it: ./digits is the folder.
     folder: where the files of a known data set lie, if not in one of the usual places.
     size: (height, width) in pixels that the images are resized to; by default the data set's own. resizing: how, one
     of zoo.contract.RESIZINGS. groups, on_bad: of a folder or a table of files, see `zoo.data.folders.reading`.
-    label: of a table, the column that holds the class. images: the folder that the files of a table lie in, where that
-    isn't its own. follow_links: whether links may lead out of the folder.
+    label: of a table, the column that holds the class; of shards, the name in their .json. images: the folder that the
+    files of a table lie in, where that isn't its own. follow_links: whether links may lead out of the folder.
     Raises DataError for what isn't there, can't be read, can be understood in two ways, or can't be learned from.
     """
     if size and not all(1 <= side <= LARGEST_SIDE for side in size):
@@ -107,7 +109,7 @@ def load(
         if value not in known:
             raise DataError(f"{name} is one of {', '.join(known)}, received {value!r}")
     progress = on_progress or _silent
-    if label is not None and (data in _loaders or os.path.isdir(data)):  # noqa: PTH112 (it never raises)
+    if label is not None and data in _loaders:
         raise DataError(f"{data} holds images: a label column goes with a table, a CSV file")
     chosen = {"groups": groups, "images": images, "follow_links": follow_links}
     if data in _loaders and any(chosen.values()):
@@ -156,12 +158,20 @@ def holds_values(path: str, label: str | None = None, images: Path | None = None
 
     label: the column of the class, where one is named: only a table has that. images: the folder that its files lie in.
     """
-    named = (label is not None or path.lower().endswith(ENDINGS)) and not os.path.isdir(path)  # noqa: PTH112
+    named = label is not None or path.lower().endswith(ENDINGS)
+    named = named and not os.path.isdir(path) and not path.lower().endswith(SHARD_ENDING)  # noqa: PTH112 (it never raises)
     return named and not names_images(Path(path), images)
 
 
+def absolute(data: str) -> str:
+    """The same data, for a command that starts in another folder: a path, or a pattern of shards, from the root on."""
+    if data in _loaders or not (os.path.exists(data) or is_pattern(data)):  # noqa: PTH110 (it never raises)
+        return data
+    return str(Path(data).resolve())
+
+
 def _is_path(data: str) -> bool:
-    there = Path(data).exists()
+    there = Path(data).exists() or is_pattern(data)
     return there or any(separator in data for separator in (os.sep, os.altsep) if separator)
 
 

@@ -28,7 +28,7 @@ MOST_CLASSES, MOST_DUPLICATES, MOST_PROBLEMS = 40, 20, 100  # in a terminal; --j
 @command(
     "data check",
     "report what is in a folder of images or a table, and what is wrong with it",
-    argument("path", type=Path, metavar="PATH", help="a folder, a table as CSV or JSON lines, or an .npz file"),
+    argument("path", type=Path, metavar="PATH", help="a folder, a table as CSV or JSON lines, an .npz file, or shards"),
     arguments.LABEL,
     arguments.HTML.noted("of images only"),
     arguments.GROUPS,
