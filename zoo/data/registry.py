@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from zoo.contract import LARGEST_SIDE, RESIZINGS
+from zoo.data.catalogs.hugging_face import is_folder, list_hf
+from zoo.data.catalogs.tensorflow_datasets import list_tfds
 from zoo.data.dataset import DataSet
 from zoo.data.folders.files_table import names_images
 from zoo.data.folders.reading import ON_BAD, read_images, read_listing
@@ -42,6 +44,7 @@ class Terms:
     files: download.Source | None = None
 
 
+_CATALOGS: dict[str, Callable[[str, Path | None, str | None, Progress], Listing]] = {"tfds": list_tfds, "hf": list_hf}
 _loaders: dict[str, Loader] = {}
 _terms: dict[str, Terms] = {}
 
@@ -93,14 +96,15 @@ def load(
     on_progress: Progress | None = None,
 ) -> DataSet:
     """A known data set by its name, or images (a folder, a table of files, arrays, shards) or a table of values by its
-    path.
+    path, or one of a catalog: tfds:NAME of TensorFlow Datasets, hf:USER/NAME of the Hugging Face Hub.
 
     A known name wins over a folder of that name beside it: ./digits is the folder.
-    folder: where the files of a known data set lie, if not in one of the usual places.
+    folder: where the files of a known data set lie, or what TensorFlow Datasets prepared, if not in a usual place.
     size: (height, width) in pixels that the images are resized to; by default the data set's own. resizing: how, one
     of zoo.contract.RESIZINGS. groups, on_bad: of a folder or a table of files, see `zoo.data.folders.reading`.
-    label: of a table, the column that holds the class; of shards, the name in their .json. images: the folder that the
-    files of a table lie in, where that isn't its own. follow_links: whether links may lead out of the folder.
+    label: of a table or a catalog, the column that holds the class; of shards, the name in their .json. images: the
+    folder that the files of a table lie in, where that isn't its own. follow_links: whether links may lead out of the
+    folder.
     Raises DataError for what isn't there, can't be read, can be understood in two ways, or can't be learned from.
     """
     if size and not all(1 <= side <= LARGEST_SIDE for side in size):
@@ -121,6 +125,13 @@ def load(
             return loaded.resized(*(size or (loaded.height, loaded.width)), resizing)
         where = str(loaded.root)
         return read_listing(loaded, size=size, resizing=resizing, on_bad=on_bad, origin=where, on_progress=progress)
+    catalog, _, name = data.partition(":")
+    if catalog in _CATALOGS:
+        if any(chosen.values()):
+            option = next(name for name, value in chosen.items() if value).replace("_", "-")
+            raise DataError(f"{data} is of a catalog: --{option} goes with data of your own")
+        listing = _CATALOGS[catalog](name, folder, label, progress)
+        return read_listing(listing, size=size, resizing=resizing, on_bad=on_bad, origin=data, on_progress=progress)
     try:
         is_path = _is_path(data)
     except OSError as error:  # no permission on the way there, a name too long
@@ -165,6 +176,8 @@ def holds_values(path: str, label: str | None = None, images: Path | None = None
 
 def absolute(data: str) -> str:
     """The same data, for a command that starts in another folder: a path, or a pattern of shards, from the root on."""
+    if data.startswith("hf:") and is_folder(data[3:]):
+        return f"hf:{Path(data[3:]).expanduser().resolve()}"
     if data in _loaders or not (os.path.exists(data) or is_pattern(data)):  # noqa: PTH110 (it never raises)
         return data
     return str(Path(data).resolve())

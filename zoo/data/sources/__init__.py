@@ -1,1 +1,1 @@
-"""Data that lie elsewhere: files that their authors publish, catalogs of data sets, and the formats that these have."""
+"""Data that lie elsewhere: files that their authors publish, and the formats that these have."""
