@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 from published import jpeg
 
+from pipelines.core.provenance.plan import make_plan
 from zoo.data import load
 from zoo.data.catalogs.kept import Catalogued, list_kept
 from zoo.data.registry import absolute
 from zoo.errors import DataError, MissingExtraError
 from zoo.images import read_image, resize
+from zoo.models import definition
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # both packages' own
 CLASSES = ("cat", "dog")
@@ -137,6 +139,16 @@ def test_a_prepared_data_set_that_names_code_of_its_own_is_refused(prepared, tmp
     assert "names 'evil.Features', and code from elsewhere isn't run" in told("tfds:pets", folder=folder)
 
 
+def test_a_prepared_data_set_that_was_cut_short_is_told(prepared, tmp_path):
+    folder = tmp_path / "cut"
+    shutil.copytree(prepared / "pets", folder / "pets")
+    (records,) = folder.rglob("*-train.tfrecord*")
+    os.truncate(records, 2000)
+    message = told("tfds:pets", folder=folder)
+    assert message.startswith("tfds:pets can't be read to its end (")
+    assert message.endswith(f"remove {folder / 'pets' / '1.2.3'}")
+
+
 # --- Hugging Face ----------------------------------------------------------------------------------------------------
 
 
@@ -186,6 +198,7 @@ def test_which_columns_are_image_and_class_is_told_by_their_types_or_asked(tmp_p
     assert "columns label (ClassLabel), text (Value), expected one Image and one ClassLabel" in told("hf:./none")
     write_parquet(datasets, tmp_path / "words", {"image": datasets.Image(), "text": datasets.Value("string")})
     assert "expected one Image and one ClassLabel" in told("hf:./words")
+    assert make_plan("conv-tiny", "hf:./words", label="text").recipe == definition("conv-tiny").recipe, "it is no table"
     assert load("hf:./words", label="text").labels == CLASSES
 
 
@@ -216,6 +229,16 @@ def write_paths(folder: Path, image: Path) -> None:
     rows = [{"image": {"bytes": None, "path": str(image)}, "label": k % 2} for k in range(4)]
     folder.mkdir()
     parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), folder / "train.parquet")
+
+
+def test_a_damaged_parquet_is_told(parquet, tmp_path):
+    file = parquet / "data" / "test-00000-of-00001.parquet"
+    content = bytearray(file.read_bytes())
+    content[4:60] = bytes(56)  # the header of its first page
+    file.write_bytes(content)
+    assert f"{parquet} can't be read to its end (" in told("hf:./pets")
+    os.truncate(file, 100)
+    assert f"{parquet} can't be read" in told("hf:./pets")
 
 
 def test_a_script_in_a_folder_is_never_run(tmp_path):

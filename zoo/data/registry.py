@@ -169,6 +169,8 @@ def holds_values(path: str, label: str | None = None, images: Path | None = None
 
     label: the column of the class, where one is named: only a table has that. images: the folder that its files lie in.
     """
+    if path.partition(":")[0] in _CATALOGS:
+        return False
     named = label is not None or path.lower().endswith(ENDINGS)
     named = named and not os.path.isdir(path) and not path.lower().endswith(SHARD_ENDING)  # noqa: PTH112 (it never raises)
     return named and not names_images(Path(path), images)

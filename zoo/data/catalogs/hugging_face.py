@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from zoo.data.catalogs.kept import Catalogued, Example, file_name, list_kept, stamps
+from zoo.data.catalogs.kept import Catalogued, Example, file_name, first_line, list_kept, stamps
 from zoo.data.folders.files_table import is_inside
 from zoo.data.folders.packed import Packed
 from zoo.data.sources.download import Progress
@@ -66,11 +66,11 @@ def _catalogued(name: str, config: str | None, label: str | None, folder: Path |
             kinds = next(iter(found.values()))._resolve_features().features
     except (ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
         raise DataError(
-            f"{where} is neither in the cache nor found at the Hugging Face Hub ({_first_line(error)}): download it "
+            f"{where} is neither in the cache nor found at the Hugging Face Hub ({first_line(error)}): download it "
             "where there is a network, and give its folder as hf:./FOLDER"
         ) from None
     except Exception as error:  # of whatever reads the files
-        raise DataError(f"{where} can't be read as a data set of Hugging Face ({_first_line(error)})") from None
+        raise DataError(f"{where} can't be read as a data set of Hugging Face ({first_line(error)})") from None
     image, wanted, named = _columns(dict(kinds), where, label, datasets)
 
     def examples(split: str) -> Iterator[Example]:
@@ -78,14 +78,14 @@ def _catalogued(name: str, config: str | None, label: str | None, folder: Path |
         try:
             for row in rows:
                 yield _content(row[image], folder, where), named(row[wanted])
-        except (DataError, OSError):
+        except DataError:
             raise
-        except Exception as error:
-            raise DataError(f"{where} can't be read to its end ({_first_line(error)})") from None
+        except Exception as error:  # of the network, of Arrow
+            raise DataError(f"{where} can't be read to its end ({first_line(error)})") from None
 
     splits: dict[str, Callable[[], Iterator[Example]]] = {str(split): partial(examples, split) for split in found}
-    sizes = [info.num_examples for data in found.values() for info in (data.info.splits or {}).values()]
-    return Catalogued(splits, sum(sizes[: len(splits)]), [f"took {image!r} as the image, {wanted!r} as the label"])
+    sizes = [info.num_examples or 0 for info in (next(iter(found.values())).info.splits or {}).values()]
+    return Catalogued(splits, sum(sizes), [f"took {image!r} as the image, {wanted!r} as the label"])
 
 
 def _columns(
@@ -128,7 +128,3 @@ def _content(image: Any, folder: Path | None, where: str) -> bytes:
             "folder as hf:./FOLDER"
         )
     return Path(path).read_bytes()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

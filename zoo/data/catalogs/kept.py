@@ -89,6 +89,11 @@ def stamps(folder: Path) -> str:
     return hashlib.sha256(repr(found).encode(errors="surrogateescape")).hexdigest()
 
 
+def first_line(error: Exception) -> str:
+    """What an error says, of somebody else's code, as far as it fits into a sentence."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def _write(name: str, catalogued: Catalogued, folder: Path, on_progress: Progress) -> None:
     notes, done = catalogued.notes, 0
     called: dict[str, str] = {}

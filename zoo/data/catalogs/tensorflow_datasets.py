@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from zoo.data.catalogs.kept import Catalogued, Example, file_name, list_kept, stamps
+from zoo.data.catalogs.kept import Catalogued, Example, file_name, first_line, list_kept, stamps
 from zoo.data.folders.packed import Packed
 from zoo.data.sources.download import Progress
 from zoo.errors import DataError, MissingExtraError
@@ -57,21 +57,24 @@ def _catalogued(name: str, folder: Path | None, label: str | None, own: Path | N
         looked = str(folder or "its catalog, and in its folder of prepared data sets")
         raise DataError(f"TensorFlow Datasets {tfds.__version__} has no {name!r}: looked in {looked}") from None
     except Exception as error:  # each data set has code of its own
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         looked = str(folder or "TensorFlow Datasets' folder (TFDS_DATA_DIR, by default ~/tensorflow_datasets)")
         raise DataError(
-            f"tfds:{name} isn't prepared in {looked}, and can't be downloaded ({reason}): prepare it where there is a "
-            "network, and name its folder by --data-folder"
+            f"tfds:{name} isn't prepared in {looked}, and can't be downloaded ({first_line(error)}): prepare it where "
+            "there is a network, and name its folder by --data-folder"
         ) from None
     decoders = tfds.decode.PartialDecoding({image: True, wanted: True}, decoders={image: tfds.decode.SkipDecoding()})
     # One file after the other: the same images in the same order each time.
     reading = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
 
     def examples(split: str) -> Iterator[Example]:
-        data = builder.as_dataset(split=split, decoders=decoders, read_config=reading, shuffle_files=False)
-        for example in data.as_numpy_iterator():
-            number = int(example[wanted])
-            yield bytes(example[image]), names[number] if 0 <= number < len(names) else None
+        try:
+            data = builder.as_dataset(split=split, decoders=decoders, read_config=reading, shuffle_files=False)
+            for example in data.as_numpy_iterator():
+                number = int(example[wanted])
+                yield bytes(example[image]), names[number] if 0 <= number < len(names) else None
+        except Exception as error:  # of TensorFlow
+            reason = first_line(error)
+            raise DataError(f"tfds:{name} can't be read to its end ({reason}): remove {builder.data_dir}") from None
 
     sizes = {split: int(info.num_examples) for split, info in builder.info.splits.items()}
     splits: dict[str, Callable[[], Iterator[Example]]] = {split: partial(examples, split) for split in sizes}
