@@ -266,7 +266,7 @@ def test_names_that_mean_nothing_or_two_things_are_told(tmp_path):
     (tmp_path / "somebody" / "pets").mkdir(parents=True)
     assert "is a folder here, too: give it as hf:./somebody/pets" in told("hf:somebody/pets")
     assert "takes no data folder" in told("hf:somebody/other", folder=tmp_path)
-    assert "--groups goes with data of your own" in told("hf:somebody/other", groups="folder")
+    assert "--groups goes with a folder or a table of your own" in told("hf:somebody/other", groups="folder")
 
 
 # --- what is kept ----------------------------------------------------------------------------------------------------

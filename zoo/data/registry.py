@@ -113,25 +113,15 @@ def load(
         if value not in known:
             raise DataError(f"{name} is one of {', '.join(known)}, received {value!r}")
     progress = on_progress or _silent
-    if label is not None and data in _loaders:
-        raise DataError(f"{data} holds images: a label column goes with a table, a CSV file")
-    chosen = {"groups": groups, "images": images, "follow_links": follow_links}
-    if data in _loaders and any(chosen.values()):
-        option = next(name for name, value in chosen.items() if value).replace("_", "-")
-        raise DataError(f"{data} is a known data set: --{option} goes with a folder or a table of your own")
-    if data in _loaders:
-        loaded = _loaders[data](folder, progress)
-        if isinstance(loaded, DataSet):
-            return loaded.resized(*(size or (loaded.height, loaded.width)), resizing)
-        where = str(loaded.root)
-        return read_listing(loaded, size=size, resizing=resizing, on_bad=on_bad, origin=where, on_progress=progress)
-    catalog, _, name = data.partition(":")
-    if catalog in _CATALOGS:
+    if has_name(data):
+        chosen = {"groups": groups, "images": images, "follow_links": follow_links}
         if any(chosen.values()):
             option = next(name for name, value in chosen.items() if value).replace("_", "-")
-            raise DataError(f"{data} is of a catalog: --{option} goes with data of your own")
-        listing = _CATALOGS[catalog](name, folder, label, progress)
-        return read_listing(listing, size=size, resizing=resizing, on_bad=on_bad, origin=data, on_progress=progress)
+            raise DataError(f"{data} is a known data set: --{option} goes with a folder or a table of your own")
+        named, where = _load_named(data, folder, label, progress)
+        if isinstance(named, DataSet):
+            return named.resized(*(size or (named.height, named.width)), resizing)
+        return read_listing(named, size=size, resizing=resizing, on_bad=on_bad, origin=where, on_progress=progress)
     try:
         is_path = _is_path(data)
     except OSError as error:  # no permission on the way there, a name too long
@@ -164,12 +154,30 @@ def load(
     return replace(found, name=f"{found.name}-{kind}") if found.name in _loaders else found
 
 
+def has_name(data: str) -> bool:
+    """Whether it is a known data set, or one of a catalog, and no path."""
+    return data in _loaders or data.partition(":")[0] in _CATALOGS
+
+
+def _load_named(
+    data: str, folder: Path | None, label: str | None, on_progress: Progress
+) -> tuple[DataSet | Listing, str]:
+    """What has a name, and where it was found, if that isn't said by itself."""
+    if data not in _loaders:
+        catalog, _, name = data.partition(":")
+        return _CATALOGS[catalog](name, folder, label, on_progress), data
+    if label is not None:
+        raise DataError(f"{data} holds images: a label column goes with a table, a CSV file")
+    found = _loaders[data](folder, on_progress)
+    return found, found.origin if isinstance(found, DataSet) else str(found.root)
+
+
 def holds_values(path: str, label: str | None = None, images: Path | None = None) -> bool:
     """Whether a table of values is meant, by its name and its columns, and not a table of files.
 
     label: the column of the class, where one is named: only a table has that. images: the folder that its files lie in.
     """
-    if path.partition(":")[0] in _CATALOGS:
+    if has_name(path):
         return False
     named = label is not None or path.lower().endswith(ENDINGS)
     named = named and not os.path.isdir(path) and not path.lower().endswith(SHARD_ENDING)  # noqa: PTH112 (it never raises)
