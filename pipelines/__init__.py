@@ -21,6 +21,7 @@ _FUNCTIONS = {
     "claims": "study",  # zoo study --list
     "compare": "evaluation.comparison.compare",
     "data_check": "datasets.check",
+    "data_list": "datasets.known",
     "demo": "publishing.demo",
     "demote": "publishing.promote",
     "describe": "publishing.describe",

@@ -5,24 +5,23 @@ from __future__ import annotations
 import gzip
 import hashlib
 import shutil
-import socket
 import struct
 import subprocess
 import sys
-import threading
 import zlib
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
+from published import closed_port, serving
 
 from zoo.data import data_set, data_sets, load, registry
 from zoo.data.dataset import Split
 from zoo.data.known import fashion_mnist
+from zoo.data.sources.download import Published
 from zoo.data.splits import draw
 from zoo.errors import DataError
 from zoo.images import read_image, resize
@@ -180,38 +179,23 @@ def tiny_fashion(tmp_path, monkeypatch) -> Path:
         }
         for file, content in contents.items():
             (served / file).write_bytes(gzip.compress(content))
-            files[file] = (len(content), hashlib.sha256(content).hexdigest())
-    monkeypatch.setattr(fashion_mnist, "FILES", files)
-    monkeypatch.setattr(fashion_mnist, "VALIDATION_IMAGES", 10)
-    monkeypatch.setattr(fashion_mnist, "DEBIAN_FOLDER", tmp_path / "debian")
-    monkeypatch.setattr(fashion_mnist, "BASE_URL", f"http://127.0.0.1:{closed_port()}/")
+            known = (len(content), hashlib.sha256(content).hexdigest())
+            url = f"http://127.0.0.1:{closed_port()}/{file}"
+            files[file] = Published(url, (served / file).stat().st_size, content=known)
+    source = replace(fashion_mnist.SOURCE, files=files, elsewhere=(tmp_path / "debian",))
+    monkeypatch.setattr(fashion_mnist, "SOURCE", source)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("ZOO_DATA", raising=False)
     return served
 
 
-def closed_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 @pytest.fixture
 def server(tiny_fashion, monkeypatch):
     """The folder behind real HTTP; its list of the paths that were asked for."""
-    asked = []
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            asked.append(self.path)
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tiny_fashion))) as serving:
-        thread = threading.Thread(target=serving.serve_forever, args=(0.01,))
-        thread.start()
-        monkeypatch.setattr(fashion_mnist, "BASE_URL", f"http://127.0.0.1:{serving.server_port}/")
+    with serving(tiny_fashion) as (address, asked):
+        files = {name: replace(file, url=address + name) for name, file in fashion_mnist.SOURCE.files.items()}
+        monkeypatch.setattr(fashion_mnist, "SOURCE", replace(fashion_mnist.SOURCE, files=files))
         yield asked
-        serving.shutdown()
-        thread.join()
 
 
 @pytest.mark.parametrize("inside", ["", "fashion-mnist"])
@@ -259,8 +243,10 @@ def test_offline_and_absent_names_all_places_and_what_to_install(tiny_fashion, t
 def test_it_is_downloaded_once_and_then_found_in_the_cache(server, tiny_fashion, tmp_path):
     progress = []
     data = load("fashion-mnist", on_progress=lambda done, in_all: progress.append((done, in_all)))
-    assert server == [f"/{file}" for file in fashion_mnist.FILES]
-    assert progress == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
+    assert server == [f"/{file}" for file in fashion_mnist.SOURCE.files]
+    size = fashion_mnist.SOURCE.size
+    assert [in_all for _, in_all in progress] == [size] * len(progress)
+    assert sorted(done for done, _ in progress)[-1] == progress[-1][0] == size
     cache = tmp_path / "cache" / "classifier-zoo"
     assert data.origin == str(cache / "fashion-mnist")
     assert [path.name for path in cache.iterdir()] == ["fashion-mnist"]
@@ -269,11 +255,11 @@ def test_it_is_downloaded_once_and_then_found_in_the_cache(server, tiny_fashion,
 
 
 @pytest.mark.parametrize("damage", ["other bytes", "cut", "not gzip", "missing", "unpacks to more"])
-def test_a_download_that_is_not_the_authors_leaves_nothing_behind(server, tiny_fashion, tmp_path, damage):
+def test_a_file_that_is_not_the_authors_is_not_kept(server, tiny_fashion, tmp_path, damage):
     file = tiny_fashion / "t10k-labels-idx1-ubyte.gz"
     content = file.read_bytes()
     if damage == "other bytes":
-        file.write_bytes(gzip.compress(bytes(fashion_mnist.FILES[file.name][0])))
+        file.write_bytes(gzip.compress(bytes(fashion_mnist.SOURCE.files[file.name].content[0])))
     elif damage == "unpacks to more":
         file.write_bytes(gzip.compress(bytes(10**6)))
     elif damage == "cut":
@@ -284,12 +270,14 @@ def test_a_download_that_is_not_the_authors_leaves_nothing_behind(server, tiny_f
         file.unlink()
     message = told("fashion-mnist")
     assert "HTTP Error 404" in message if damage == "missing" else file.name in message
-    assert list((tmp_path / "cache" / "classifier-zoo").iterdir()) == []
+    others = [name for name in fashion_mnist.SOURCE.files if name != file.name]  # each of them is checked
+    kept = tmp_path / "cache" / "classifier-zoo" / "fashion-mnist"
+    assert sorted(path.name for path in kept.iterdir()) == sorted(others)
 
 
 def test_a_found_file_with_other_content_is_named(tiny_fashion):
     file = tiny_fashion / "train-labels-idx1-ubyte.gz"
-    file.write_bytes(gzip.compress(bytes(fashion_mnist.FILES[file.name][0])))
+    file.write_bytes(gzip.compress(bytes(fashion_mnist.SOURCE.files[file.name].content[0])))
     message = told("fashion-mnist", folder=tiny_fashion)
     assert f"{file} is not the file of Fashion-MNIST (expected the SHA-256" in message
 

@@ -76,7 +76,7 @@ def open_header(stream: IO[bytes], check_size: Callable[[tuple[int, int]], None]
     from PIL import Image
 
     start = stream.read(BEGINNING)
-    for kind in _formats_of(start):
+    for kind in formats_of(start):
         if kind == "JXL":
             stream.seek(0)
             check_size(jxl_size(stream))
@@ -99,8 +99,8 @@ def is_address(text: str) -> bool:
     return bool(re.match(r"(?i)(https?|ftp|file|s3|gs|gcs|az|abfss?|hdfs):/", text))
 
 
-def _formats_of(start: bytes) -> list[str]:
-    """Those that begin like this, with what opens them known to Pillow."""
+def formats_of(start: bytes) -> list[str]:
+    """Those that begin like this, with what opens them known to Pillow; ImageError where that isn't installed."""
     found = []
     for beginning, kind, module in _BEGINNINGS:
         if start.startswith(beginning):

@@ -80,8 +80,10 @@ class Decoded:
 
 
 @contextmanager
-def decoding(path: str | os.PathLike[str], white: int = WHITE) -> Iterator[Decoded]:
+def decoding(path: str | os.PathLike[str] | IO[bytes], white: int = WHITE) -> Iterator[Decoded]:
     """Decode one file as `read_image` does, with as many channels as it needs. Raises ImageError as that does.
+
+    path: or the file, open for reading bytes, whose `name` an error says.
 
     Inside of the block no other thread decodes a large image if this is one: what is made of it takes memory, too.
     """

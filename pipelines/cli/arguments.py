@@ -155,9 +155,14 @@ DATA = argument(
     metavar="DATA",
     completer=_data,
     help="the data set: a name such as digits or fashion-mnist, a folder with one sub-folder for each class, a .csv or "
-    ".jsonl table of images with columns such as path and label, an .npz file of arrays, or a .csv table of values",
+    ".jsonl table of images with columns such as path and label, an .npz file of arrays, tar shards as 'part-*.tar', "
+    "tfds:NAME or hf:USER/NAME of a catalog, or a .csv table of values",
 )
-LABEL = argument("--label", metavar="COLUMN", help="of a table, the column that holds the class")
+LABEL = argument(
+    "--label",
+    metavar="COLUMN",
+    help="of a table or a catalog, the column that holds the class; of shards, the entry of their .json",
+)
 IMAGES = argument("--images", type=Path, metavar="DIR", help="the folder of the images that a table names")
 FOLLOW_LINKS = argument("--follow-links", action="store_true", help="follow links that lead out of the folder")
 NAME = argument("--name", metavar="NAME", help="what data of your own are called (default: as their folder)")
@@ -178,7 +183,12 @@ WHERE_IT_LIES = (LABEL, IMAGES, FOLLOW_LINKS)
 TRAINING = (
     DATA,
     LABEL,
-    argument("--data-folder", type=Path, metavar="DIR", help="where the files of a known data set are"),
+    argument(
+        "--data-folder",
+        type=Path,
+        metavar="DIR",
+        help="where the files of a known data set are, or what TensorFlow Datasets has prepared",
+    ),
     SIZE,
     argument(
         "--resize",

@@ -60,6 +60,7 @@ class Listing:
     source has itself; where there are none all images are train, and the others are drawn from them. groups: [N]
     int32, images of one group stay in one split; -1 for a group of its own. left_out: files that are none of these.
     expected: what would make an image in it, in words. understood: what was taken for what, where names left a choice.
+    mirrored: whether a mirrored image is known to keep its label.
     """
 
     name: str
@@ -73,9 +74,14 @@ class Listing:
     left_out: tuple[Problem, ...]
     expected: str
     understood: tuple[str, ...] = ()
+    mirrored: bool = False  # a mirrored 3 isn't one
 
     def __len__(self) -> int:
         return len(self.files)
+
+    def holder(self, place: int) -> Path:
+        """The file on the disk that the image at a place is read from."""
+        return Path(self.root, self.files[place])
 
     def decoding(self, place: int, white: int = WHITE) -> AbstractContextManager[Decoded]:
         """The image at a place, in a block. white: as of `zoo.images.read_image`. Raises ImageError where it can't be

@@ -14,39 +14,59 @@ from pathlib import Path
 from typing import TypeAlias
 
 from zoo.contract import LARGEST_SIDE, RESIZINGS
+from zoo.data.catalogs.hugging_face import is_folder, list_hf
+from zoo.data.catalogs.tensorflow_datasets import list_tfds
 from zoo.data.dataset import DataSet
 from zoo.data.folders.files_table import names_images
-from zoo.data.folders.reading import ON_BAD, read_images
+from zoo.data.folders.reading import ON_BAD, read_images, read_listing
+from zoo.data.folders.shards import SHARD_ENDING, is_pattern
+from zoo.data.listing import Listing
+from zoo.data.sources import download
 from zoo.data.tables.reading import ENDINGS
 from zoo.data.tables.report import read_table
 from zoo.errors import DataError, printable, unknown
 
-Progress: TypeAlias = Callable[[int, int], None]  # done, in all: files of a download, or images of a folder
-Loader: TypeAlias = Callable[[Path | None, Progress], DataSet]  # folder: where the user says that the files lie
+Progress: TypeAlias = download.Progress  # done, in all: bytes of a download, or images of a folder
+# folder: where the user says that the files lie. Images of several sizes are listed alone, and decoded as a folder's.
+Loader: TypeAlias = Callable[[Path | None, Progress], DataSet | Listing]
 
 
 @dataclass(frozen=True)
 class Terms:
-    """Under which license a known data set is, and where it comes from; empty where its loader doesn't say."""
+    """Under which license a known data set is, where it comes from, and who described it; empty where it isn't said.
+
+    files: those that are downloaded; None for what comes with a package.
+    """
 
     license: str = ""
     source: str = ""
+    reference: str = ""
+    files: download.Source | None = None
 
 
+_CATALOGS: dict[str, Callable[[str, Path | None, str | None, Progress], Listing]] = {"tfds": list_tfds, "hf": list_hf}
 _loaders: dict[str, Loader] = {}
 _terms: dict[str, Terms] = {}
 
 
-def data_set(name: str, *, license: str = "", source: str = "") -> Callable[[Loader], Loader]:  # noqa: A002
+def data_set(
+    name: str,
+    *,
+    license: str = "",  # noqa: A002
+    source: str = "",
+    reference: str = "",
+    files: download.Source | None = None,
+) -> Callable[[Loader], Loader]:
     """Register a loader under a name. DataError where the name is taken.
 
-    license, source: of the images, in words; every export that is made with them names both.
+    license, source: of the images, in words; every export that is made with them names both. reference: the paper.
+    files: what is downloaded.
     """
 
     def register(loader: Loader) -> Loader:
         if name in _loaders:
             raise DataError(f"two data sets are called {name!r}: give one of them another name")
-        _loaders[name], _terms[name] = loader, Terms(license, source)
+        _loaders[name], _terms[name] = loader, Terms(license, source, reference, files)
         return loader
 
     return register
@@ -75,14 +95,16 @@ def load(
     follow_links: bool = False,
     on_progress: Progress | None = None,
 ) -> DataSet:
-    """A known data set by its name, or images (a folder, a table of files, arrays) or a table of values by its path.
+    """A known data set by its name, or images (a folder, a table of files, arrays, shards) or a table of values by its
+    path, or one of a catalog: tfds:NAME of TensorFlow Datasets, hf:USER/NAME of the Hugging Face Hub.
 
     A known name wins over a folder of that name beside it: ./digits is the folder.
-    folder: where the files of a known data set lie, if not in one of the usual places.
+    folder: where the files of a known data set lie, or what TensorFlow Datasets prepared, if not in a usual place.
     size: (height, width) in pixels that the images are resized to; by default the data set's own. resizing: how, one
     of zoo.contract.RESIZINGS. groups, on_bad: of a folder or a table of files, see `zoo.data.folders.reading`.
-    label: of a table, the column that holds the class. images: the folder that the files of a table lie in, where that
-    isn't its own. follow_links: whether links may lead out of the folder.
+    label: of a table or a catalog, the column that holds the class; of shards, the name in their .json. images: the
+    folder that the files of a table lie in, where that isn't its own. follow_links: whether links may lead out of the
+    folder.
     Raises DataError for what isn't there, can't be read, can be understood in two ways, or can't be learned from.
     """
     if size and not all(1 <= side <= LARGEST_SIDE for side in size):
@@ -91,15 +113,15 @@ def load(
         if value not in known:
             raise DataError(f"{name} is one of {', '.join(known)}, received {value!r}")
     progress = on_progress or _silent
-    if label is not None and (data in _loaders or os.path.isdir(data)):  # noqa: PTH112 (it never raises)
-        raise DataError(f"{data} holds images: a label column goes with a table, a CSV file")
-    chosen = {"groups": groups, "images": images, "follow_links": follow_links}
-    if data in _loaders and any(chosen.values()):
-        option = next(name for name, value in chosen.items() if value).replace("_", "-")
-        raise DataError(f"{data} is a known data set: --{option} goes with a folder or a table of your own")
-    if data in _loaders:
-        found = _loaders[data](folder, progress)
-        return found.resized(*(size or (found.height, found.width)), resizing)
+    if has_name(data):
+        chosen = {"groups": groups, "images": images, "follow_links": follow_links}
+        if any(chosen.values()):
+            option = next(name for name, value in chosen.items() if value).replace("_", "-")
+            raise DataError(f"{data} is a known data set: --{option} goes with a folder or a table of your own")
+        named, where = _load_named(data, folder, label, progress)
+        if isinstance(named, DataSet):
+            return named.resized(*(size or (named.height, named.width)), resizing)
+        return read_listing(named, size=size, resizing=resizing, on_bad=on_bad, origin=where, on_progress=progress)
     try:
         is_path = _is_path(data)
     except OSError as error:  # no permission on the way there, a name too long
@@ -132,17 +154,47 @@ def load(
     return replace(found, name=f"{found.name}-{kind}") if found.name in _loaders else found
 
 
+def has_name(data: str) -> bool:
+    """Whether it is a known data set, or one of a catalog, and no path."""
+    return data in _loaders or data.partition(":")[0] in _CATALOGS
+
+
+def _load_named(
+    data: str, folder: Path | None, label: str | None, on_progress: Progress
+) -> tuple[DataSet | Listing, str]:
+    """What has a name, and where it was found, if that isn't said by itself."""
+    if data not in _loaders:
+        catalog, _, name = data.partition(":")
+        return _CATALOGS[catalog](name, folder, label, on_progress), data
+    if label is not None:
+        raise DataError(f"{data} holds images: a label column goes with a table, a CSV file")
+    found = _loaders[data](folder, on_progress)
+    return found, found.origin if isinstance(found, DataSet) else str(found.root)
+
+
 def holds_values(path: str, label: str | None = None, images: Path | None = None) -> bool:
     """Whether a table of values is meant, by its name and its columns, and not a table of files.
 
     label: the column of the class, where one is named: only a table has that. images: the folder that its files lie in.
     """
-    named = (label is not None or path.lower().endswith(ENDINGS)) and not os.path.isdir(path)  # noqa: PTH112
+    if has_name(path):
+        return False
+    named = label is not None or path.lower().endswith(ENDINGS)
+    named = named and not os.path.isdir(path) and not path.lower().endswith(SHARD_ENDING)  # noqa: PTH112 (it never raises)
     return named and not names_images(Path(path), images)
 
 
+def absolute(data: str) -> str:
+    """The same data, for a command that starts in another folder: a path, or a pattern of shards, from the root on."""
+    if data.startswith("hf:") and is_folder(data[3:]):
+        return f"hf:{Path(data[3:]).expanduser().resolve()}"
+    if data in _loaders or not (os.path.exists(data) or is_pattern(data)):  # noqa: PTH110 (it never raises)
+        return data
+    return str(Path(data).resolve())
+
+
 def _is_path(data: str) -> bool:
-    there = Path(data).exists()
+    there = Path(data).exists() or is_pattern(data)
     return there or any(separator in data for separator in (os.sep, os.altsep) if separator)
 
 

@@ -15,6 +15,7 @@ TEST_SHARE = 0.2
 VALIDATION_SHARE = 0.1
 # Of what is left once the test images are drawn: 10 of 80.
 VALIDATION_SHARE_OF_REST = VALIDATION_SHARE / (1 - TEST_SHARE)
+VALIDATION_IMAGES = 5_000  # of a data set that comes with a test set of its own
 
 
 def draw_splits(everything: Split) -> tuple[Split, Split, Split]:
@@ -23,6 +24,12 @@ def draw_splits(everything: Split) -> tuple[Split, Split, Split]:
     found = fill_splits({"train": places}, everything.labels, places)
     train, validation, test = (everything.take(found[name]) for name in ("train", "validation", "test"))
     return train, validation, test
+
+
+def hold_out(given: Split) -> tuple[Split, Split]:
+    """Train and validation, drawn from the images that a data set gives to train on: 5,000, at most a tenth of each."""
+    train, validation = draw(given.labels, min(VALIDATION_IMAGES / len(given), VALIDATION_SHARE))
+    return given.take(train), given.take(validation)
 
 
 def fill_splits(

@@ -1,4 +1,4 @@
-"""Look at data and models: `zoo data check`, `zoo list`, `zoo describe`."""
+"""Look at data and models: `zoo data check`, `zoo data list`, `zoo list`, `zoo describe`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pipelines.cli.registry import argument, command
 from zoo.errors import DataError
 
 if TYPE_CHECKING:
+    from pipelines.datasets.known import KnownDataSet
     from pipelines.publishing.list_models import ListedModel
     from zoo.data.report import Finding, Report, TableReport
     from zoo.models.ledger import Ledger
@@ -27,7 +28,7 @@ MOST_CLASSES, MOST_DUPLICATES, MOST_PROBLEMS = 40, 20, 100  # in a terminal; --j
 @command(
     "data check",
     "report what is in a folder of images or a table, and what is wrong with it",
-    argument("path", type=Path, metavar="PATH", help="a folder, a table as CSV or JSON lines, or an .npz file"),
+    argument("path", type=Path, metavar="PATH", help="a folder, a table as CSV or JSON lines, an .npz file, or shards"),
     arguments.LABEL,
     arguments.HTML.noted("of images only"),
     arguments.GROUPS,
@@ -119,6 +120,27 @@ def _show_verdict(verdict: str, findings: Sequence[Finding]) -> None:
     show_lines([verdict], "bold")
     reason = obstacle(findings)  # that is the error that the command ends with
     show_lines(f"- {finding.sentence}" for finding in findings if finding.sentence != reason)
+
+
+# --- zoo data list -------------------------------------------------------------------------------------------------
+
+
+@command("data list", "list the data sets that have a name, with their licenses", group="data")
+def data_list(options: argparse.Namespace) -> None:
+    """Downloads nothing."""
+    from pipelines.datasets.known import data_list
+
+    show(data_list(), options.json, known_table)
+
+
+def known_table(found: tuple[KnownDataSet, ...]) -> Table:
+    """A line each."""
+    table = Table("data set", "|what it is", ">download", "|license", "|reference")
+    for each in found:
+        size = f"{each.download / 1e6:,.0f} MB" if each.download else ""
+        table.add(each.name, each.summary.rstrip("."), "here" if each.place else size, each.license, each.reference)
+    table.caption.append("downloaded at first use, and checked; --json has the address of each")
+    return table
 
 
 # --- zoo list ------------------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -14,7 +13,7 @@ from pipelines.core.provenance.reading import read_data
 from zoo.contract import RESIZINGS
 from zoo.data import DataSet, data_sets
 from zoo.data.folders.reading import ON_BAD
-from zoo.data.registry import holds_values
+from zoo.data.registry import absolute, holds_values
 from zoo.errors import DataError, RecipeError
 from zoo.models import check_takes_tables, definition
 from zoo.recipe import LEARNED_AS_THEY_ARE, Recipe
@@ -122,8 +121,7 @@ def make_plan(
         check_takes_tables(model)
         settings = {**LEARNED_AS_THEY_ARE, **settings}
     recipe = definition(model).recipe.with_values(settings)
-    if data not in data_sets() and os.path.exists(data):  # noqa: PTH110 (where Path raises, loading says why)
-        data = str(Path(data).resolve())  # a later command may start elsewhere
+    data = absolute(data)
     for name in reading.keys() - DataOptions.__annotations__.keys():
         raise TypeError(f"images can't be read with {name!r}, expected {', '.join(DataOptions.__annotations__)}")
     folder = reading.get("data_folder")

@@ -172,8 +172,8 @@ def _key(listing: Listing, size: tuple[int, int], resizing: str | None, white: i
     root = os.path.realpath(listing.root)
     of_all = (FORM, PIL.__version__, root, size, resizing, white, _touched(Path(root)) if Path(root).is_file() else "")
     digest = hashlib.sha256(repr(of_all).encode(errors="surrogateescape"))
-    for file in listing.files:
-        digest.update(f"{file}\0{_touched(listing.root / file)}\0".encode(errors="surrogateescape"))
+    for place, file in enumerate(listing.files):
+        digest.update(f"{file}\0{_touched(listing.holder(place))}\0".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 

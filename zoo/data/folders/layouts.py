@@ -1,7 +1,7 @@
 """The layouts that people have their images in, each read into a listing.
 
 A folder in which each sub-folder is a class; one of train, validation and test with the classes in each; a table of
-files, as CSV or as JSON lines; arrays of NumPy.
+files, as CSV or as JSON lines; arrays of NumPy; tar shards.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from zoo.data.folders.arrays import ARRAYS_ENDING, list_arrays
 from zoo.data.folders.files_table import NO_GROUPS, TABLE_ENDINGS, is_inside, list_table
+from zoo.data.folders.shards import find_shards, list_shards
 from zoo.data.listing import OF_SYSTEM, Gathering, Listing, Problem
 from zoo.data.names import split_of, splits_within
 from zoo.errors import DataError, printable
@@ -23,7 +24,7 @@ BY_FOLDER = "folder"  # what `groups` says where images of one sub-folder of a c
 MOST_NAMED = 5  # folders in an error
 # Files that are given in the place of a folder -> what they are, and what to do.
 _FILES = {
-    (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".7z", ".rar"): ", an archive: unpack it",
+    (".zip", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".7z", ".rar"): ", an archive: unpack it",
     (".dvc",): " of DVC: fetch what it stands for by `dvc pull`, and give that",
     (".parquet", ".arrow", ".feather", ".xls", ".xlsx", ".ods"): ", a table that isn't CSV: save it as CSV",
     (".json",): ", and JSON: save it as JSON lines (.jsonl), an object for each image",
@@ -40,7 +41,7 @@ def list_images(
     images: Path | None = None,
     follow_links: bool = False,
 ) -> Listing:
-    """The images of a folder, or of a table of files, in natural order or in the table's.
+    """The images of a folder, a table of files, arrays or shards, in natural order or in the table's.
 
     groups: a column of the table, or `folder`: which images are to stay together when splits are drawn; `none` where
     none are. A table's column `group` is taken unasked. label: the table's column with the class, where its name
@@ -50,6 +51,11 @@ def list_images(
     """
     if path.suffix.lower() in TABLE_ENDINGS and path.is_file():
         return list_table(path, groups, label=label, images=images, follow_links=follow_links)
+    if shards := find_shards(path):
+        if images is not None or groups not in (None, NO_GROUPS):
+            option = "--images" if images is not None else "--groups"
+            raise DataError(f"{path} holds shards, which bring their images: {option} goes with a table or a folder")
+        return list_shards(path, shards, label=label, follow_links=follow_links)
     if images is not None or label is not None:
         option = "--images" if images is not None else "--label"
         raise DataError(f"{path} is no table: {option} goes with one that names files")
@@ -60,8 +66,8 @@ def list_images(
     if not path.is_dir():
         found = _instead(path)
         raise DataError(
-            f"expected a folder with a sub-folder for each class, a table of images ({', '.join(TABLE_ENDINGS)}) or "
-            f"arrays ({ARRAYS_ENDING}) at {path}, but {found}"
+            f"expected a folder with a sub-folder for each class, a table of images ({', '.join(TABLE_ENDINGS)}), "
+            f"arrays ({ARRAYS_ENDING}), or shards (.tar) at {path}, but {found}"
         )
     if groups not in (None, BY_FOLDER, NO_GROUPS):
         raise DataError(

@@ -49,6 +49,21 @@ def read_images(
     that can't be read.
     """
     listing = list_images(path, groups, label=label, images=images, follow_links=follow_links)
+    return read_listing(
+        listing, size=size, resizing=resizing, on_bad=on_bad, origin=str(path.resolve()), on_progress=on_progress
+    )
+
+
+def read_listing(
+    listing: Listing,
+    *,
+    size: tuple[int, int] | None = None,
+    resizing: str = RESIZINGS[0],
+    on_bad: str = ON_BAD[0],
+    origin: str,
+    on_progress: Progress,
+) -> DataSet:
+    """The same from what is listed already. origin: where it was found."""
     _refuse(why_unusable(listing))
     decoded, inspection = decode_all(listing, size, resizing, on_progress)
     duplicates = find_duplicates(inspection)
@@ -67,8 +82,8 @@ def read_images(
         train=splits["train"],
         validation=splits["validation"],
         test=splits["test"],
-        mirrored=False,  # nobody knows: a mirrored 3 isn't one
-        origin=str(path.resolve()),
+        mirrored=listing.mirrored,
+        origin=origin,
         skipped=(*leaked, *_left_out(listing), *(problem.sentence for problem in inspection.problems)),
         resizing=resizing,
         report=report,

@@ -12,7 +12,12 @@ from zoo.data.splits import draw_splits
 from zoo.errors import DataError, MissingExtraError
 
 
-@data_set("digits", license="CC BY 4.0", source="https://archive.ics.uci.edu/dataset/80")
+@data_set(
+    "digits",
+    license="CC BY 4.0",
+    source="https://archive.ics.uci.edu/dataset/80",
+    reference="Alpaydin & Kaynak 1998",
+)
 def digits(folder: Path | None, on_progress: Progress) -> DataSet:
     """Handwritten digits, 8x8 gray, 10 classes, 1,797 images: scikit-learn brings them (Alpaydin & Kaynak 1998)."""
     if folder:

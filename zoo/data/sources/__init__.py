@@ -1,0 +1,1 @@
+"""Data that lie elsewhere: files that their authors publish, and the formats that these have."""
