@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +30,7 @@ from pipelines.training.fingerprint import code_of, fingerprint, fingerprints
 from pipelines.training.fit import VALIDATION_BATCH, fit, state_of
 from pipelines.training.learner import build_for, make_learner
 from pipelines.training.stages import learned_from, make_stages, schedule_for
+from pipelines.training.transfer.head import learn_head
 from pipelines.training.transfer.transfer import find_source, make_transfer
 from zoo.contract import LOGITS
 from zoo.data import DataSet, Split
@@ -37,6 +38,7 @@ from zoo.data.pixels import in_chunks
 from zoo.errors import TrackingError, ZooError
 from zoo.models import definition
 from zoo.models.ledger import read_ledger
+from zoo.recipe import Recipe
 
 logger = logging.getLogger("zoo.training")
 
@@ -113,15 +115,15 @@ def _train(
     schedule = schedule_for(plan.recipe, learned)
     precision = begin.precision if begin else choose_precision(plan.recipe.precision)
     transfer = make_transfer(plan, learned)
-    layers = transfer.layers if transfer else {}
-    new = transfer is None or len(layers) < transfer.of  # whether there are layers that no other model has trained
-    stages = make_stages(plan.recipe, schedule, layers, new=new)
+    layers, norms, new = (transfer.layers, transfer.norms, transfer.has_new) if transfer else ({}, (), True)
+    stages = make_stages(plan.recipe, schedule, layers, norms, new=new)
+    views = plan.recipe.views if layers and new else 0
     learner = make_learner(plan, data_set, schedule, stages[0], precision, layers)
     parameters = int(learner.count_params())
 
     if run_id is None:
         facts: dict[str, str | int | float] = {
-            **carried_out(plan.recipe, learned, schedule, stages, precision),
+            **carried_out(plan.recipe, learned, schedule, stages, precision, views),
             "arithmetic": precision,
             "parameters": parameters,
             "updates": schedule.updates,
@@ -142,6 +144,8 @@ def _train(
             if begin.epoch == 0:  # also where it was interrupted amid these
                 log_data(run_id, data_set)
                 log_augmented(run_id, plan.recipe, learned)
+            if views and begin.best is None:
+                begin = _with_head(learner, begin, layers, plan.recipe, learned, run_id)
             with progress(f"{plan.model} on {learned.name}", begin.epoch) as advance:
                 recorder = _Recorder(run_id, schedule.epochs, advance)
                 best = fit(learner, plan, learned, teacher, schedule, stages, begin, recorder)
@@ -160,7 +164,7 @@ def _train(
         data=data_set.name,
         family=definition(plan.model).family,
         parameters=parameters,
-        epochs=schedule.epochs,
+        epochs=stages[-1].last,
         best_epoch=best.epoch,
         validation_accuracy=accuracy,
         seconds=time.monotonic() - started,
@@ -248,6 +252,22 @@ class _Recorder:
 def _beginning(learner: Any, precision: str, run_id: str) -> Checkpoint:
     """The checkpoint of a run that is about to begin: an interruption in its first epoch has one, too."""
     begin = Checkpoint(0, precision, state_of(learner), None)
+    checkpoint.save(begin, run_id)
+    return begin
+
+
+def _with_head(
+    learner: Any, begin: Checkpoint, frozen: Collection[str], recipe: Recipe, data_set: DataSet, run_id: str
+) -> Checkpoint:
+    """The checkpoint after the new head has learned from the features of the layers that come trained."""
+    head = learn_head(learner, frozen, recipe, data_set)
+    logger.info("%s", head)
+    tracking.log_tags(run_id, {"head_weight_decay": f"{head.decay:g}"})
+    if head.best.accuracy is not None and head.best.loss is not None:
+        measured = {"validation_accuracy": head.best.accuracy, "validation_loss": head.best.loss}
+        tracking.log_epoch(run_id, 0, {**measured, "seconds": head.seconds})
+    begin = replace(begin, variables=state_of(learner), best=head.best)
+    tracking.sync_log(run_id)
     checkpoint.save(begin, run_id)
     return begin
 
