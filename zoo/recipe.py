@@ -105,7 +105,7 @@ class Recipe:
         Allowed(
             "Decoupled weight decay (Loshchilov & Hutter 2019), on kernels alone: biases and norms are left free.",
             at_least=0,
-            below=1,
+            below=100,
         ),
     ] = 0.02
     label_smoothing: Annotated[

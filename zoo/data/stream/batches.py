@@ -118,7 +118,8 @@ def view_batches(split: Split, recipe: Recipe, *, mirrored: bool, view: int, bat
         indices = (step * batch_size + tf.range(batch_size, dtype=tf.int64)) % len(split)
         return augment(_gathered(split, indices, batch_size), mirrored, tf.stack([recipe.seed, view * steps + step]))
 
-    return tf.data.Dataset.range(steps).map(batch, deterministic=True).prefetch(1)
+    batches = tf.data.Dataset.range(steps).map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return batches.prefetch(tf.data.AUTOTUNE)
 
 
 def _gathered(split: Split, indices: Tensor, count: int | None) -> Tensor:
