@@ -28,6 +28,7 @@ from zoo.recipe import Recipe
 
 BATCH = 32  # images: so many of 224x224 fit into memory on their way through a large network
 KEPT_FOR = 30 * 24 * 3600.0  # seconds since they were used last
+OF_VIEWS = ("views", "images", "augmentation", "mirrored", "seed")  # fields of a recipe that decide what these are
 LIBRARIES = ("tensorflow", "keras", "numpy")  # whose versions change what is computed
 
 Rows = NDArray[np.float32]  # [N, F], the features of an image in each
@@ -70,12 +71,13 @@ def features_of(extractor: Any, recipe: Recipe, data_set: DataSet) -> tuple[Rows
     folder = cache_folder() / "features"
     always = {
         "weights": weights_sha256(extractor),
-        "layers": json.loads(extractor.to_json()),
+        "layers": json.loads(extractor.to_json())["config"]["layers"],  # and not its name, which Keras counts up
         "images": data_set.digest,
         "versions": versions_of(LIBRARIES),
         "threads": training_threads(),
     }
-    of_views = {**always, "recipe": recipe.decisive(), "mirrored": data_set.mirrored}
+    recipe_of_views = {name: getattr(recipe, name) for name in OF_VIEWS}
+    of_views = {**always, **recipe_of_views, "keeps labels": data_set.mirrored}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _sweep(folder)

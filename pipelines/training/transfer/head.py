@@ -22,7 +22,7 @@ from zoo.recipe import Recipe
 BATCH = 128  # rows
 PASSES = 40  # over each image, in all of its views
 LEAST_UPDATES = 1_000
-DECAYS = (0.01, 0.1, 1.0, 10.0)  # of AdamW: those of a head that may do as it likes, up to one that hardly dares
+DECAYS = (0.01, 0.1, 1.0, 4.0)  # of AdamW: those of a head that may do as it likes, up to one that hardly dares
 CALL = 50  # steps that TensorFlow takes in one call
 
 
