@@ -24,10 +24,9 @@ from zoo.data import data_sets, load
 from zoo.data.folders.glance import Glance, glance
 from zoo.data.registry import holds_values
 from zoo.errors import MissingExtraError, ModelError
+from zoo.models.registry import AUTO
 
 logger = logging.getLogger("zoo.training")
-
-AUTO = "auto"
 
 TABLE, SMALL, PRETRAINED = "mlp-small", "conv-small", "efficientnet-lite0"
 SMALL_SIDE = 40  # pixels

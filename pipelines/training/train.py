@@ -16,7 +16,7 @@ import numpy as np
 from pipelines import tracking
 from pipelines.core.provenance.environment import machine_facts
 from pipelines.core.provenance.machine import choose_precision
-from pipelines.core.provenance.plan import DataOptions, Plan, load_data, make_plan, read_plan
+from pipelines.core.provenance.plan import DataOptions, Plan, load_data, read_plan
 from pipelines.core.provenance.weights import weights_sha256
 from pipelines.core.support.progress import Advance, progress
 from pipelines.datasets.report import log_data
@@ -24,6 +24,7 @@ from pipelines.training import checkpoint
 from pipelines.training.artifacts import log_augmented
 from pipelines.training.carried_out import carried_out
 from pipelines.training.checkpoint import Best, Checkpoint
+from pipelines.training.choosing import plan_for
 from pipelines.training.distillation import teacher_of
 from pipelines.training.filing import check_name_is_free
 from pipelines.training.fingerprint import code_of, fingerprint, fingerprints
@@ -31,7 +32,7 @@ from pipelines.training.fit import VALIDATION_BATCH, fit, state_of
 from pipelines.training.learner import build_for, make_learner
 from pipelines.training.stages import learned_from, make_stages, schedule_for
 from pipelines.training.transfer.head import learn_head
-from pipelines.training.transfer.transfer import find_source, make_transfer
+from pipelines.training.transfer.transfer import make_transfer
 from zoo.contract import LOGITS
 from zoo.data import DataSet, Split
 from zoo.data.pixels import in_chunks
@@ -182,8 +183,7 @@ def _plan(
     if plan is None:
         if model is None or data is None:
             raise ZooError("a training needs a model and a data set, or a plan, or a run to resume")
-        origin = find_source(source, model) if source else None
-        return make_plan(model, data, settings=settings, source=origin, **reading)
+        return plan_for(model, data, settings=settings, source=source, **reading)
     if any((model, data, settings, source, *reading.values())):
         raise ZooError("a plan says all of a training: give no model, data, size, setting or source beside it")
     found = plan if isinstance(plan, Plan) else read_plan(plan)
