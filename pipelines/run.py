@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from pipelines import tracking
-from pipelines.core.provenance.plan import DataOptions, Plan, load_data, make_plan
+from pipelines.core.provenance.plan import DataOptions, Plan, load_data
 from pipelines.evaluation.comparison.candidates import COMPARISON_FILE
 from pipelines.evaluation.comparison.compare import compare
 from pipelines.evaluation.comparison.rows import Comparison
@@ -20,10 +20,11 @@ from pipelines.exporting.licenses import check_data_license, licenses_of
 from pipelines.maintenance.stale import stale
 from pipelines.training import checkpoint
 from pipelines.training.budget import asked, check_time, within
+from pipelines.training.choosing import plan_for
 from pipelines.training.filing import check_name_is_free
 from pipelines.training.fingerprint import fingerprint, fingerprints
 from pipelines.training.train import train
-from pipelines.training.transfer.transfer import find_source, make_transfer
+from pipelines.training.transfer.transfer import make_transfer
 from zoo.contract import MANIFEST_FILE, check_file, read_manifest
 from zoo.errors import ExportError, TrackingError
 
@@ -49,7 +50,8 @@ def run(
     A model that was trained by the same plan, on the same images, with the same code is not trained again, and an
     export of such a run is kept, unless `again` asks for it. A training that was interrupted is gone on with. What is
     damaged of either is named, and made anew.
-    source: an export or a run whose features they start from.
+    models: names; `auto` is the one that `pipelines.training.choosing` chooses for the data. source: an export or a run
+    whose features they start from.
     seeds: how often each model is trained, from the seed of its recipe upwards. The export is of the recipe's own seed,
     whichever does best in the test, and names the accuracies of all.
     license, data_license: as `export` takes them.
@@ -59,11 +61,7 @@ def run(
     """
     if time is not None:
         check_time(settings)
-    origins = [find_source(source, model) if source else None for model in models]
-    plans = [
-        make_plan(model, data, settings=settings, source=origin, **reading)
-        for model, origin in zip(models, origins, strict=True)
-    ]
+    plans = [plan_for(model, data, settings=settings, source=source, **reading) for model in models]
     for plan in plans:
         check_name_is_free(plan)
         check_data_license(load_data(plan).name, data_license)

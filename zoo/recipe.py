@@ -105,7 +105,7 @@ class Recipe:
         Allowed(
             "Decoupled weight decay (Loshchilov & Hutter 2019), on kernels alone: biases and norms are left free.",
             at_least=0,
-            below=1,
+            below=100,
         ),
     ] = 0.02
     label_smoothing: Annotated[
@@ -235,6 +235,18 @@ class Recipe:
             at_most=1,
         ),
     ] = 0.2
+    views: Annotated[
+        int,
+        Allowed(
+            "Where features are pretrained: of each image, the image itself and augmented ones, whose features are "
+            "computed once. From these the head learns in seconds, with the weight decay that does best on the "
+            "validation images; then everything is trained on for the epochs, but for the statistics of norms, which "
+            "stay as they are. With frozen=1 there are no epochs. 0: as `frozen` says.",
+            at_least=0,
+            below=1000,
+            later=True,
+        ),
+    ] = 0
     fine_rate: Annotated[
         float,
         Allowed(

@@ -11,19 +11,21 @@ from zoo.recipe import Recipe
 
 
 def carried_out(
-    recipe: Recipe, data_set: DataSet, schedule: Schedule, stages: Sequence[Stage], precision: str
+    recipe: Recipe, data_set: DataSet, schedule: Schedule, stages: Sequence[Stage], precision: str, views: int = 0
 ) -> dict[str, str | int | float]:
     """The fields of a recipe that data and machine decide, as they decided; the others happen as they are stated.
 
-    data_set: what is learned from. A field that has no part in the training has the value that changes nothing.
+    data_set: what is learned from. views: that the head learns from, before the first stage.
+    A field that has no part in the training has the value that changes nothing.
     """
-    frozen = sum(stage.last - stage.first for stage in stages if stage.frozen)
+    epochs = stages[-1].last
+    frozen = sum(stage.last - stage.first for stage in stages if stage.frozen and not views)
     mirrored = data_set.mirrored if recipe.mirrored == "auto" else recipe.mirrored == "yes"
     mirrored = mirrored and recipe.augmentation != "none" and not data_set.columns
     batch_size = min(recipe.batch_size, len(data_set.train))
     cutmix = recipe.cutmix if batch_size > 1 else 0.0  # an image alone has no neighbor to take anything of
     return {
-        "epochs": schedule.epochs,
+        "epochs": epochs,
         "batch_size": batch_size,
         "warmup": recipe.warmup if all(_warms_up(recipe, schedule, stage) for stage in stages) else 0.0,
         "augmentation": "none" if recipe.augmentation == "mirror" and not mirrored else recipe.augmentation,
@@ -31,7 +33,8 @@ def carried_out(
         "mixup": recipe.mixup if batch_size > 1 and cutmix < 1 else 0.0,
         "cutmix": cutmix,
         "teacher_share": recipe.teacher_share if recipe.teacher else 0.0,
-        "frozen": frozen / schedule.epochs,
+        "frozen": frozen / epochs if epochs else 1.0,
+        "views": views,
         "fine_rate": stages[-1].learning_rate / recipe.learning_rate,
         "precision": precision,
     }

@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.core.provenance.machine import choose_precision
-from pipelines.core.provenance.plan import DataOptions, load_data, make_plan
+from pipelines.core.provenance.plan import DataOptions, load_data
 from pipelines.core.support.progress import progress
+from pipelines.training.choosing import plan_for
 from pipelines.training.distillation import teacher_of
 from pipelines.training.learner import make_learner
 from pipelines.training.plots import rate_curve
 from pipelines.training.stages import Stage, learned_from, make_schedule
-from pipelines.training.transfer.transfer import find_source, make_transfer
+from pipelines.training.transfer.transfer import make_transfer
 from zoo.data.stream.batches import training_batches
 from zoo.errors import RecipeError
 from zoo.models.backend import start_keras
@@ -61,7 +62,7 @@ def find_rate(
     of a recipe's rate is what is suggested. There is no run of it; plot: a PNG to write.
     Raises RecipeError where no rate lets the loss fall, and what `train` raises before it begins.
     """
-    plan = make_plan(model, data, settings=settings, source=find_source(source, model) if source else None, **reading)
+    plan = plan_for(model, data, settings=settings, source=source, **reading)
     data_set = load_data(plan)
     learned = learned_from(plan.recipe, data_set)
     schedule = replace(make_schedule(plan.recipe, learned), call=1)

@@ -18,6 +18,7 @@ from pipelines.training.before import FILES, fingerprint_before, is_same_since
 from pipelines.training.fit import fit
 from pipelines.training.learner import make_learner
 from pipelines.training.stages import learned_from, make_schedule, make_stages, schedule_for
+from pipelines.training.transfer.head import learn_head
 from pipelines.training.transfer.transfer import with_weights_of
 from zoo.models import definition
 from zoo.runtime import Classifier
@@ -76,19 +77,23 @@ def _is_same_since(plan: Plan) -> bool:
 
 
 def _training_code_of(plan: Plan) -> str:
-    return training_code(transfers=plan.source is not None, distills=bool(plan.recipe.teacher))
+    transfers = plan.source is not None
+    views = transfers and plan.recipe.views > 0
+    return training_code(transfers=transfers, distills=bool(plan.recipe.teacher), views=views)
 
 
 @cache
-def training_code(*, transfers: bool = False, distills: bool = False) -> str:
+def training_code(*, transfers: bool = False, distills: bool = False, views: bool = False) -> str:
     """Of the code that turns a model and images into weights, but for the model's own architecture.
 
     transfers: whether layers start from another model's. distills: whether a teacher's answers are learned.
+    views: whether a head learns from frozen features first.
     """
     steps: list[Callable[..., Any]]
     steps = [learned_from, make_schedule, make_stages, choose_precision, compiles_steps, make_learner, fit]
     steps += [with_weights_of] if transfers else []
     steps += [Classifier.probabilities] if distills else []
+    steps += [learn_head] if views else []
     return code_digest(*steps)
 
 

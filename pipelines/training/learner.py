@@ -50,7 +50,7 @@ def enter(learner: Any, recipe: Recipe, schedule: Schedule, stage: Stage) -> Non
     keras = start_keras()
     for layer in learner.layers:
         layer.trainable = layer.name not in stage.frozen
-    updates = schedule.steps * (stage.last - stage.first)
+    updates = max(1, schedule.steps * (stage.last - stage.first))  # of an empty stage none happens
     recipe = replace(recipe, learning_rate=stage.learning_rate)
     learner.compile(
         optimizer=make_optimizer(recipe, updates, learner.trainable_weights),

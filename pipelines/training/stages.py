@@ -53,14 +53,20 @@ class Stage:
     frozen: frozenset[str] = frozenset()
 
 
-def make_stages(recipe: Recipe, schedule: Schedule, transferred: Collection[str], *, new: bool) -> tuple[Stage, ...]:
-    """One stage for a training that starts anew; else as the recipe's `frozen` and `fine_rate` say.
+def make_stages(
+    recipe: Recipe, schedule: Schedule, transferred: Collection[str], norms: Collection[str] = (), *, new: bool
+) -> tuple[Stage, ...]:
+    """One stage for a training that starts anew; else as the recipe's `frozen`, `views` and `fine_rate` say.
 
-    A stage ends with a validation. transferred: names of the layers that come trained. new: whether there are others.
+    A stage ends with a validation; it is empty where nothing learns but the head, which does so from views before.
+    transferred: names of the layers that come trained. norms: of those that have statistics. new: whether there are
+    others.
     """
     rate, epochs, interval = recipe.learning_rate, schedule.epochs, schedule.validation_interval
     if not transferred:
         return (Stage(0, epochs, rate),)
+    if recipe.views and new:
+        return (Stage(0, 0 if recipe.frozen == 1 else epochs, rate * recipe.fine_rate, frozenset(norms)),)
     change = round(recipe.frozen * epochs / interval) * interval
     if recipe.frozen < 1:
         change = min(max(change, interval if recipe.frozen else 0), epochs - interval)  # each stage has its validation

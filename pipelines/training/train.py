@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 from pipelines import tracking
 from pipelines.core.provenance.environment import machine_facts
 from pipelines.core.provenance.machine import choose_precision
-from pipelines.core.provenance.plan import DataOptions, Plan, load_data, make_plan, read_plan
+from pipelines.core.provenance.plan import DataOptions, Plan, load_data, read_plan
 from pipelines.core.provenance.weights import weights_sha256
 from pipelines.core.support.progress import Advance, progress
 from pipelines.datasets.report import log_data
@@ -25,6 +25,7 @@ from pipelines.training.artifacts import log_augmented
 from pipelines.training.budget import check_time, within
 from pipelines.training.carried_out import carried_out
 from pipelines.training.checkpoint import Best, Checkpoint
+from pipelines.training.choosing import plan_for
 from pipelines.training.device import device, unused_gpu
 from pipelines.training.distillation import teacher_of
 from pipelines.training.filing import check_name_is_free
@@ -32,7 +33,8 @@ from pipelines.training.fingerprint import code_of, fingerprint, fingerprints
 from pipelines.training.fit import VALIDATION_BATCH, fit, state_of
 from pipelines.training.learner import build_for, make_learner
 from pipelines.training.stages import learned_from, make_stages, out_of_patience, schedule_for
-from pipelines.training.transfer.transfer import find_source, make_transfer
+from pipelines.training.transfer.head import learn_head
+from pipelines.training.transfer.transfer import make_transfer
 from zoo.contract import LOGITS
 from zoo.data import DataSet, Split
 from zoo.data.pixels import in_chunks
@@ -138,18 +140,18 @@ def _train(
     if reason := unused_gpu():
         logger.warning("%s", reason)
     transfer = make_transfer(plan, learned)
-    layers = transfer.layers if transfer else {}
-    new = transfer is None or len(layers) < transfer.of  # whether there are layers that no other model has trained
-    stages = make_stages(plan.recipe, schedule, layers, new=new)
+    layers, norms, new = (transfer.layers, transfer.norms, transfer.has_new) if transfer else ({}, (), True)
+    stages = make_stages(plan.recipe, schedule, layers, norms, new=new)
+    views = plan.recipe.views if layers and new else 0
     learner = make_learner(plan, data_set, schedule, stages[0], precision, layers)
     parameters = int(learner.count_params())
 
     if run_id is None:
         facts: dict[str, str | int | float] = {
-            **carried_out(plan.recipe, learned, schedule, stages, precision),
+            **carried_out(plan.recipe, learned, schedule, stages, precision, views),
             "arithmetic": precision,
             "parameters": parameters,
-            "updates": schedule.updates,
+            "updates": schedule.steps * stages[-1].last,
             **machine_facts(),
             **(transfer.facts() if transfer else {}),
         }
@@ -167,6 +169,8 @@ def _train(
             if begin.epoch == 0:  # also where it was interrupted amid these
                 log_data(run_id, data_set)
                 log_augmented(run_id, plan.recipe, learned)
+            if views and begin.best is None:
+                begin = _with_head(learner, begin, layers, plan.recipe, learned, run_id)
             with progress(f"{plan.model} on {learned.name}", begin.epoch) as advance:
                 recorder = _Recorder(run_id, schedule.epochs, advance, observer)
                 fitted = fit(learner, plan, learned, teacher, schedule, stages, begin, recorder)
@@ -197,7 +201,7 @@ def _train(
         best_epoch=best.epoch,
         validation_accuracy=accuracy,
         seconds=monotonic() - started,
-        planned_epochs=schedule.epochs,
+        planned_epochs=stages[-1].last,
         ended_early=fitted.stopped,
         averaged=best.averaged,
     )
@@ -215,8 +219,7 @@ def _plan(
     if plan is None:
         if model is None or data is None:
             raise ZooError("a training needs a model and a data set, or a plan, or a run to resume")
-        origin = find_source(source, model) if source else None
-        return make_plan(model, data, settings=settings, source=origin, **reading)
+        return plan_for(model, data, settings=settings, source=source, **reading)
     if any((model, data, settings, source, time, *reading.values())):
         raise ZooError("a plan says all of a training: give no model, data, size, setting, time or source beside it")
     found = plan if isinstance(plan, Plan) else read_plan(plan)
@@ -301,6 +304,22 @@ class _Recorder:
 def _beginning(learner: Any, precision: str, run_id: str) -> Checkpoint:
     """The checkpoint of a run that is about to begin: an interruption in its first epoch has one, too."""
     begin = Checkpoint(0, precision, state_of(learner), None)
+    checkpoint.save(begin, run_id)
+    return begin
+
+
+def _with_head(
+    learner: Any, begin: Checkpoint, frozen: Collection[str], recipe: Recipe, data_set: DataSet, run_id: str
+) -> Checkpoint:
+    """The checkpoint after the new head has learned from the features of the layers that come trained."""
+    head = learn_head(learner, frozen, recipe, data_set)
+    logger.info("%s", head)
+    tracking.log_tags(run_id, {"head_weight_decay": f"{head.decay:g}"})
+    if head.best.accuracy is not None and head.best.loss is not None:
+        measured = {"validation_accuracy": head.best.accuracy, "validation_loss": head.best.loss}
+        tracking.log_epoch(run_id, 0, {**measured, "seconds": head.seconds})
+    begin = replace(begin, variables=state_of(learner), best=head.best)
+    tracking.sync_log(run_id)
     checkpoint.save(begin, run_id)
     return begin
 

@@ -88,6 +88,8 @@ class ModelDefinition:
         return (self.architecture.__doc__ or "").strip().partition("\n")[0]
 
 
+AUTO = "auto"  # where a model is named: the one that `pipelines.training.choosing` chooses for the data
+
 _models: dict[str, ModelDefinition] = {}
 
 
@@ -100,6 +102,8 @@ def model(
     """Register an architecture. ModelError where the name is taken or the family isn't one of the three."""
 
     def register(architecture: Architecture) -> Architecture:
+        if name == AUTO:
+            raise ModelError(f"{AUTO!r} means the model that suits the data: give this one another name")
         if name in _models:
             raise ModelError(f"two models are called {name!r}: give one of them another name")
         if family not in get_args(Family):

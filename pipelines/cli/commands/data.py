@@ -234,6 +234,11 @@ def describe(options: argparse.Namespace) -> None:
     if options.input:
         report_old_option("--input HxWxC", "--size HxW --channels C")
         options.size, options.channels = options.input[:2], options.input[2]
+    from zoo.models.registry import AUTO
+
+    if options.model == AUTO:
+        describe_choice(options)
+        return
     if options.recipe:
         from pipelines.publishing.describe import describe_recipe
 
@@ -254,6 +259,16 @@ def describe(options: argparse.Namespace) -> None:
         follow_links=options.follow_links,
     )
     show(found, options.json, ledger_table)
+
+
+def describe_choice(options: argparse.Namespace) -> None:
+    """What `auto` chooses for the data, and why; nothing is trained."""
+    from pipelines.training.choosing import choose
+
+    if options.data is None:
+        options.error("what is chosen depends on the data: give --data")
+    reading = {"label": options.label, "images": options.images, "follow_links": options.follow_links}
+    show(choose(options.data, **reading), options.json, str)
 
 
 def ledger_table(ledger: Ledger) -> Table:

@@ -31,11 +31,10 @@ if TYPE_CHECKING:
 @command(
     "run",
     "train, evaluate, export, verify and compare models in one go",
-    arguments.MODEL.but(names=("models",), nargs="*", default=[], one_of="models"),
+    arguments.MODEL.but(names=("models",), nargs="*", default=[]).noted("default: auto, chosen by the data"),
     argument(
         "--all",
         action="store_true",
-        one_of="models",
         help="all of them (every model that learns from the first weight on, each by its own recipe)",
     ),
     *(each.but(required=True) if each is arguments.DATA else each for each in arguments.TRAINING),
@@ -49,9 +48,12 @@ def run(options: argparse.Namespace) -> None:
     """Ends with how to go on."""
     from pipelines.run import run
     from zoo.models import definitions
+    from zoo.models.registry import AUTO
 
+    if options.all and options.models:
+        options.error(f"--all trains every model: leave out {' '.join(options.models)}, or --all")
     comparison = run(
-        [model.name for model in definitions()] if options.all else options.models,
+        [model.name for model in definitions()] if options.all else options.models or [AUTO],
         options.data,
         settings=arguments.chosen_settings(options),
         source=options.source,

@@ -32,15 +32,22 @@ IMAGENET = "imagenet"  # as a source: the published weights of the model's own f
 class Transfer:
     """What a training takes from its source.
 
-    layers: the weights of each layer by its name. of: how many layers with weights the new model has. parameters: in
-    the layers that were transferred. channels: those of the source's images and of the new ones.
+    layers: the weights of each layer by its name. norms: the names of those that have statistics. of: how many layers
+    with weights the new model has. parameters: in the layers that were transferred. channels: those of the source's
+    images and of the new ones.
     """
 
     origin: Origin
     layers: Mapping[str, Weights]
+    norms: tuple[str, ...]
     of: int
     parameters: int
     channels: tuple[int, int]
+
+    @property
+    def has_new(self) -> bool:
+        """Whether the model has layers that no other has trained."""
+        return len(self.layers) < self.of
 
     def facts(self) -> dict[str, str | int | float]:
         """What a run logs."""
@@ -95,6 +102,7 @@ def make_transfer(plan: Plan, data_set: DataSet) -> Transfer | None:
     return Transfer(
         origin=plan.source,
         layers=layers,
+        norms=tuple(name for name in layers if type(model.get_layer(name)).__name__ == "BatchNormalization"),
         of=sum(bool(layer.weights) for layer in model.layers),
         parameters=sum(model.get_layer(name).count_params() for name in layers),
         channels=(int(source.input_shape[-1]), data_set.channels),

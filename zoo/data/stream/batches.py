@@ -5,6 +5,7 @@ A run that is resumed at epoch k is therefore given, bit for bit, what it would 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -103,6 +104,27 @@ def plain_batches(split: Split, classes: int, batch_size: int) -> Any:
         labels = tf.constant(split.labels)
     starts = tf.data.Dataset.range(0, len(split), batch_size)
     return starts.map(batch).prefetch(1)
+
+
+def view_batches(split: Split, recipe: Recipe, *, mirrored: bool, view: int, batch_size: int) -> Any:
+    """A tf.data.Dataset of images [B, H, W, C] uint8: each once, in order, as the recipe augments it.
+
+    view: 0 for images as they are; each other number augments them in its own way. The last batch is filled up with
+    images from the beginning.
+    """
+    augment = augmentation_called(recipe.augmentation if view else "none")
+    mirrored = mirrored if recipe.mirrored == "auto" else recipe.mirrored == "yes"
+    moves = Moves(mirrored, recipe.rotation, recipe.scale) if view else Moves(mirrored=False)
+    import tensorflow as tf
+
+    steps = math.ceil(len(split) / batch_size)
+
+    def batch(step: Tensor) -> Tensor:
+        indices = (step * batch_size + tf.range(batch_size, dtype=tf.int64)) % len(split)
+        return augment(_gathered(split, indices, batch_size), moves, tf.stack([recipe.seed, view * steps + step]))
+
+    batches = tf.data.Dataset.range(steps).map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return batches.prefetch(tf.data.AUTOTUNE)
 
 
 def _gathered(split: Split, indices: Tensor, count: int | None) -> Tensor:

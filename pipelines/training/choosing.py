@@ -1,0 +1,132 @@
+"""`auto`: which model, image size and recipe a data set gets whose user names none. The rules, all of them.
+
+1. The rows of a table: mlp-small.
+2. Gray images of at most 40x40 pixels, such as digits and letters: conv-small, from new weights. Features of
+   photographs know nothing of so few pixels, and a small conv model learns them in minutes.
+3. All others: efficientnet-lite0, from its ImageNet weights, on images of 128x128 pixels where they are no larger
+   themselves, else of 224x224. The fewer images there are, the more views its head gets of each. Only where there are
+   50 and more of a class, the features are trained on as well: of fewer, they would learn the images by heart.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Unpack
+
+from pipelines.core.provenance.plan import DataOptions, Plan, make_plan
+from pipelines.training.transfer.pretrained import published_file
+from pipelines.training.transfer.transfer import IMAGENET, find_source
+from zoo.data import data_sets, load
+from zoo.data.folders.glance import Glance, glance
+from zoo.data.registry import holds_values
+from zoo.errors import MissingExtraError, ModelError
+from zoo.models.registry import AUTO
+
+logger = logging.getLogger("zoo.training")
+
+TABLE, SMALL, PRETRAINED = "mlp-small", "conv-small", "efficientnet-lite0"
+SMALL_SIDE = 40  # pixels
+SIDES = (128, 224)  # pixels: of images that are no larger, and of all others
+VIEWS = 16_000  # of all images: so many features take five minutes on two cores at 224x224
+MOST_VIEWS = 16  # of an image
+ENOUGH = 50  # images of a class, to train features on
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen, and why: what `train` takes.
+
+    seen: what was found in the data. because: the reason. source, size: None for none, and for the data's own.
+    """
+
+    model: str
+    seen: str
+    because: str
+    source: str | None = None
+    size: tuple[int, int] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Two lines for the terminal."""
+        start = f" from {self.source}" if self.source else ""
+        size = f", images of {self.size[0]}x{self.size[1]}" if self.size else ""
+        settings = "".join(f", {name}={value}" for name, value in self.settings.items())
+        return f"{self.seen}: {self.model}{start}{size}{settings}\nbecause {self.because}"
+
+
+def choose(data: str, **reading: Unpack[DataOptions]) -> Choice:
+    """What the rules say of some data, read as `train` reads it. A size that the user names is taken.
+
+    Raises DataError where it can't be read, MissingExtraError where the weights that should be taken aren't installed.
+    """
+    images, label = reading.get("images"), reading.get("label")
+    if data not in data_sets() and holds_values(data, label, Path(images) if images else None):
+        return Choice(TABLE, "a table of values", "its rows have no neighbors that a convolution could look at")
+    return choose_for(_look(data, **reading), size=reading.get("size"))
+
+
+def choose_for(seen: Glance, size: tuple[int, int] | None = None) -> Choice:
+    """What the rules say of images. size: (height, width) that the user wants."""
+    side = max(seen.height, seen.width)
+    if not seen.colored and side <= SMALL_SIDE:
+        return Choice(SMALL, str(seen), "a small conv model learns small gray images in minutes, and best")
+    try:
+        published_file(PRETRAINED)
+    except MissingExtraError as error:
+        raise ModelError(f"{seen} are for {PRETRAINED}, but {error}; or name a model, such as {SMALL}") from None
+    side = SIDES[0] if side <= SIDES[0] else SIDES[1]
+    views = max(1, min(MOST_VIEWS, VIEWS // seen.images))
+    each = math.floor(seen.images / seen.classes)
+    settings: dict[str, Any] = {"views": views}
+    because = "features that know photographs need few images, of which each class has "
+    if each < ENOUGH:
+        settings["frozen"] = 1
+        because += f"{each:,}, too few to train the features on"
+    else:
+        because += f"{each:,}, enough to train the features on as well"
+    return Choice(PRETRAINED, str(seen), because, IMAGENET, size or (side, side), settings)
+
+
+def _look(data: str, **reading: Unpack[DataOptions]) -> Glance:
+    if data in data_sets():
+        folder = reading.get("data_folder")
+        found = load(data, folder=Path(folder) if folder else None)
+        in_all = len(found.train) + len(found.validation) + len(found.test)
+        return Glance(in_all, found.classes, found.height, found.width, found.channels == 3)
+    images = reading.get("images")
+    return glance(
+        Path(data),
+        groups=reading.get("groups"),
+        label=reading.get("label"),
+        images=Path(images) if images else None,
+        follow_links=reading.get("follow_links", False),
+    )
+
+
+def plan_for(
+    model: str,
+    data: str,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    source: str | None = None,
+    **reading: Unpack[DataOptions],
+) -> Plan:
+    """The plan of a model, or of what is chosen where it is `auto`, which is logged to `zoo.training`.
+
+    What the user states stays as stated: settings, source and size. Raises what `choose`, `find_source` and `make_plan`
+    do.
+    """
+    if model == AUTO:
+        choice = choose(data, **reading)
+        for line in str(choice).splitlines():
+            logger.info("%s: %s", AUTO, line)
+        model, source = choice.model, source or choice.source
+        settings = {**choice.settings, **(settings or {})}
+        if choice.size:
+            reading["size"] = choice.size
+    origin = find_source(source, model) if source else None
+    return make_plan(model, data, settings=settings, source=origin, **reading)

@@ -1,0 +1,135 @@
+"""What frozen layers make of the images: computed once for each view of each image, and kept in the cache."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.core.provenance.machine import training_threads, versions_of
+from pipelines.core.provenance.weights import weights_sha256
+from pipelines.core.support.atomic import atomic_file
+from pipelines.core.support.progress import progress
+from pipelines.core.support.reasons import reason_of
+from pipelines.core.support.to_json import digest_of
+from zoo.data import DataSet, Split
+from zoo.data.cache import cache_folder
+from zoo.data.stream.batches import view_batches
+from zoo.errors import RecipeError
+from zoo.models.backend import start_keras
+from zoo.recipe import Recipe
+
+BATCH = 32  # images: so many of 224x224 fit into memory on their way through a large network
+KEPT_FOR = 30 * 24 * 3600.0  # seconds since they were used last
+# Fields of a recipe that decide which views there are.
+OF_VIEWS = (
+    "views",
+    "images",
+    "augmentation",
+    "mirrored",
+    "rotation",
+    "scale",
+    "seed",
+)
+LIBRARIES = ("tensorflow", "keras", "numpy")  # whose versions change what is computed
+
+Rows = NDArray[np.float32]  # [N, F], the features of an image in each
+
+
+def apart(learner: Any, frozen: Collection[str]) -> tuple[Any, Any]:
+    """Two `keras.Model`s that share a model's layers: from images to features [N, F], and from these to logits.
+
+    frozen: names of the layers whose weights stay as they are. RecipeError where the layers that learn read them in
+    several places, or read maps.
+    """
+    fixed: dict[str, bool] = {}  # whether a layer gives the same for an image each time
+    read: dict[str, Any] = {}  # of each fixed layer that others read, what they read
+    for layer in learner.layers:
+        inputs = [] if type(layer).__name__ == "InputLayer" else layer.input
+        inputs = inputs if isinstance(inputs, list) else [inputs]
+        sources = {tensor._keras_history.operation.name: tensor for tensor in inputs}
+        draws = getattr(layer, "seed_generator", None) is not None  # dropout
+        settled = not draws and (not layer.weights or layer.name in frozen)
+        fixed[layer.name] = settled and all(fixed[name] for name in sources)
+        if not fixed[layer.name]:
+            read |= {name: tensor for name, tensor in sources.items() if fixed[name]}
+    shapes = [tuple(tensor.shape[1:]) for tensor in read.values()]
+    if len(shapes) != 1 or len(shapes[0]) != 1:
+        raise RecipeError(
+            f"the layers of {learner.name} that learn read {shapes} of those that are frozen, expected one row of "
+            "features: set views=0"
+        )
+    (features,) = read.values()
+    keras = start_keras()
+    return keras.Model(learner.input, features), keras.Model(features, learner.output)
+
+
+def features_of(extractor: Any, recipe: Recipe, data_set: DataSet) -> tuple[Rows, Rows]:
+    """The features of the recipe's views of the training images, and those of the validation images as they are.
+
+    extractor: a `keras.Model` from images to features. The training's are [V*N, F], of a file: all images as they are,
+    then as the recipe augments them, again and again. RecipeError where the cache can't take them.
+    """
+    folder = cache_folder() / "features"
+    always = {
+        "weights": weights_sha256(extractor),
+        "layers": json.loads(extractor.to_json())["config"]["layers"],  # and not its name, which Keras counts up
+        "images": data_set.digest,
+        "versions": versions_of(LIBRARIES),
+        "threads": training_threads(),
+    }
+    recipe_of_views = {name: getattr(recipe, name) for name in OF_VIEWS}
+    of_views = {**always, **recipe_of_views, "keeps labels": data_set.mirrored}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _sweep(folder)
+        validation = folder / f"{digest_of(always)}.npy"
+        train = folder / f"{digest_of(of_views)}.npy"
+        return (
+            _kept(train, extractor, data_set.train, recipe, recipe.views, mirrored=data_set.mirrored),
+            _kept(validation, extractor, data_set.validation, recipe, 1, mirrored=data_set.mirrored),
+        )
+    except OSError as error:
+        raise RecipeError(
+            f"the features of {data_set.name} can't be kept in {folder} ({reason_of(error)}): name another place by "
+            "XDG_CACHE_HOME, or set views=0"
+        ) from None
+
+
+def _kept(file: Path, extractor: Any, split: Split, recipe: Recipe, views: int, *, mirrored: bool) -> Rows:
+    """[V*N, F] of a file, which is written if it isn't there, or is damaged."""
+    shape = (views * len(split), int(extractor.output.shape[-1]))
+    if not len(split):
+        return np.empty(shape, np.float32)
+    with suppress(OSError, ValueError, EOFError):
+        found: Rows = np.load(file, mmap_mode="r", allow_pickle=False)
+        if found.shape == shape and found.dtype == np.float32:
+            os.utime(file)  # when it was used last
+            return found
+    with atomic_file(file) as partial, progress(f"features of {len(split):,} images") as advance:
+        rows = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float32, shape=shape)
+        done = 0
+        for view in range(views):
+            for images in view_batches(split, recipe, mirrored=mirrored, view=view, batch_size=BATCH):
+                count = min(BATCH, (view + 1) * len(split) - done)
+                rows[done : done + count] = extractor.predict_on_batch(images)[:count]
+                done += count
+                advance(done, len(rows), f"view {view + 1} of {views}")
+        rows.flush()
+        del rows
+    written: Rows = np.load(file, mmap_mode="r", allow_pickle=False)
+    return written
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what nobody has used for a month, and what a killed process has left half-written."""
+    for file in folder.iterdir():
+        if time.time() - file.stat().st_mtime > KEPT_FOR:
+            file.unlink(missing_ok=True)

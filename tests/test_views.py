@@ -1,0 +1,162 @@
+"""A head that learns from frozen features of several views, computed once: `--from … --set views=N`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines import tracking
+from pipelines.core.provenance.plan import load_data, make_plan
+from pipelines.training import checkpoint
+from pipelines.training.fingerprint import fingerprint
+from pipelines.training.stages import Schedule, Stage, make_stages
+from pipelines.training.train import train
+from pipelines.training.transfer import features, head
+from pipelines.training.transfer.features import apart
+from pipelines.training.transfer.transfer import find_source, make_transfer
+from zoo.data.stream.batches import view_batches
+from zoo.errors import RecipeError
+from zoo.models import build
+from zoo.models.backend import start_keras
+from zoo.recipe import Recipe
+
+EXPORTS = Path(__file__).parents[1] / "exports"
+SOURCE = "fashion-mnist/conv-small"
+SETTINGS = {"views": 2, "epochs": 4, "precision": "float32"}
+
+
+@pytest.fixture(scope="module")
+def folder(shared_store, tmp_path_factory):
+    """A working folder with a store and a cache of its own, which finds the exports that are shipped."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ZOO_EXPORTS", str(EXPORTS))
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(head, "PASSES", 10)
+        patch.setattr(head, "LEAST_UPDATES", 100)
+        patch.setattr("pipelines.training.train.SAVING", 1e9)  # a checkpoint after each validation
+        yield shared_store
+
+
+@pytest.fixture(scope="module")
+def trained(folder):
+    return train("conv-mlp-small", "digits", source=SOURCE, settings=SETTINGS)
+
+
+def cached() -> set[str]:
+    return {file.name for file in (features.cache_folder() / "features").iterdir()}
+
+
+def weights(run: str) -> list[np.ndarray]:
+    return tracking.load_keras_model(run).get_weights()
+
+
+def test_the_head_learns_first_then_all_but_the_norms(folder, trained):
+    plan = tracking.load_run(trained.run).plan
+    found = tracking.load_run(trained.run)
+    taken = make_transfer(plan, load_data(plan))
+    with tracking.open_client() as client:
+        history = client.get_metric_history(trained.run, "validation_accuracy")
+    curve = [(each.step, each.value) for each in history]
+    assert [epoch for epoch, _ in curve][:2] == [0, 4]
+    assert curve[0][1] > 0.8, "the head alone, from features of other images"
+    assert float(found.tags["head_weight_decay"]) in head.DECAYS
+    model = tracking.load_keras_model(trained.run)
+    assert trained.best_epoch == 4
+    for name in taken.norms:
+        assert all(map(np.array_equal, model.get_layer(name).get_weights(), taken.layers[name]))
+    moved = next(name for name in taken.layers if name not in taken.norms)
+    assert not np.array_equal(model.get_layer(moved).get_weights()[0], taken.layers[moved][0])
+
+
+def test_with_frozen_features_alone_no_epoch_is_trained(folder, trained):
+    before = cached()
+    only = train("conv-mlp-small", "digits", source=SOURCE, settings={**SETTINGS, "frozen": 1})
+    assert (only.epochs, only.best_epoch) == (0, 0)
+    plan = tracking.load_run(only.run).plan
+    model, layers = tracking.load_keras_model(only.run), make_transfer(plan, load_data(plan)).layers
+    for name, values in layers.items():
+        assert all(map(np.array_equal, model.get_layer(name).get_weights(), values)), name
+    assert cached() == before, "the same features, computed once"
+    with tracking.open_client() as client:
+        params = client.get_run(only.run).data.params
+    assert (params["epochs"], params["frozen"], params["views"]) == ("0", "1.0", "2")
+
+
+@pytest.mark.parametrize("moment", ["before the head", "after the head", "in the epochs"])
+def test_an_interruption_at_any_moment_changes_nothing(folder, trained, monkeypatch, moment):
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        if moment == "before the head":
+            patch.setattr("pipelines.training.train.learn_head", interrupt)
+        elif moment == "after the head":
+            patch.setattr("pipelines.training.train.fit", interrupt)
+        else:
+            save = checkpoint.save
+            patch.setattr(checkpoint, "save", lambda state, run: (save(state, run), state.epoch and interrupt()))
+        with pytest.raises(KeyboardInterrupt, match="zoo train --resume") as interruption:
+            train(plan=tracking.load_run(trained.run).plan)
+    resumed = train(resume=str(interruption.value).split()[-1])
+    assert all(map(np.array_equal, weights(resumed.run), weights(trained.run)))
+    assert resumed.best_epoch == trained.best_epoch
+
+
+@pytest.mark.parametrize("damage", ["cut short", "of another shape", "no array"])
+def test_a_damaged_file_of_features_is_made_anew(folder, trained, damage):
+    for file in (features.cache_folder() / "features").iterdir():
+        whole = file.read_bytes()
+        if damage == "cut short":
+            file.write_bytes(whole[:-100])
+        elif damage == "of another shape":
+            np.save(file, np.zeros((3, 4), np.float32))
+        else:
+            file.write_bytes(b"\x80\x04.")  # a pickle
+    again = train(plan=tracking.load_run(trained.run).plan)
+    assert all(map(np.array_equal, weights(again.run), weights(trained.run)))
+
+
+# --- its parts -----------------------------------------------------------------------------------------------------
+
+
+def test_the_first_view_is_the_images_and_the_others_are_augmented_the_same_each_time():
+    data_set = load_data(make_plan("softmax", "digits"))
+    recipe = Recipe(augmentation="strong", seed=7)
+
+    def view(number: int) -> np.ndarray:
+        batches = view_batches(data_set.train, recipe, mirrored=False, view=number, batch_size=50)
+        return np.concatenate([np.asarray(batch) for batch in batches])[: len(data_set.train)]
+
+    assert np.array_equal(view(0), data_set.train.inputs)
+    assert np.array_equal(view(1), view(1))
+    assert not np.array_equal(view(1), view(0))
+    assert not np.array_equal(view(1), view(2))
+
+
+def test_a_model_comes_apart_where_its_new_layers_begin():
+    model = build("conv-mlp-small", 28, 28, 1, 7)
+    learner = start_keras().Model(model.input, model.get_layer("logits").output)
+    frozen = [layer.name for layer in learner.layers if layer.weights and not layer.name.startswith("head")]
+    extractor, rest = apart(learner, frozen)
+    images = np.random.default_rng(1).integers(0, 256, (5, 28, 28, 1), np.uint8)
+    np.testing.assert_allclose(rest(extractor(images)), learner(images), atol=1e-5)
+    with pytest.raises(RecipeError, match="expected one row of features: set views=0"):
+        apart(learner, frozen[:2])
+
+
+@pytest.mark.parametrize(("frozen", "last"), [(0.0, 16), (0.5, 16), (1.0, 0)])
+def test_one_stage_follows_in_which_norms_keep_their_statistics(frozen, last):
+    recipe = Recipe(learning_rate=1.0, fine_rate=0.1, views=2, frozen=frozen)
+    found = make_stages(recipe, Schedule(1, 16, 4, 4), ["conv", "norm"], ["norm"], new=True)
+    assert found == (Stage(0, last, 0.1, frozenset({"norm"})),)
+
+
+def test_views_decide_the_fingerprint_only_where_something_is_transferred(folder):
+    source = find_source(SOURCE, "conv-mlp-small")
+    found = {
+        views: fingerprint(make_plan("conv-mlp-small", "digits", source=source, settings={"views": views}))
+        for views in (0, 1, 2)
+    }
+    assert len(set(found.values())) == 3

@@ -1,0 +1,51 @@
+"""A glance at a folder of images: how many there are, of how many classes, and what some of them are like."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from zoo.data.folders.layouts import list_images
+from zoo.errors import DataError, ImageError
+
+LOOKED_AT = 64  # images, from the first to the last
+
+
+@dataclass(frozen=True)
+class Glance:
+    """images: in all splits. classes: how many. height, width: medians, in pixels. colored: whether any image is."""
+
+    images: int
+    classes: int
+    height: int
+    width: int
+    colored: bool
+
+    def __str__(self) -> str:
+        """In a few words."""
+        kind = "color" if self.colored else "gray"
+        return f"{self.images:,} {kind} images of about {self.height}x{self.width} in {self.classes} classes"
+
+
+def glance(
+    path: Path,
+    *,
+    groups: str | None = None,
+    label: str | None = None,
+    images: Path | None = None,
+    follow_links: bool = False,
+) -> Glance:
+    """What `read_images` would find, without reading more than some. DataError where none of these can be read."""
+    listing = list_images(path, groups, label=label, images=images, follow_links=follow_links)
+    sizes, colored = [], False
+    for place in np.unique(np.linspace(0, len(listing) - 1, LOOKED_AT).astype(np.int64)).tolist():
+        with suppress(ImageError), listing.decoding(place) as decoded:
+            sizes.append(decoded.pixels.shape[:2])
+            colored = colored or decoded.pixels.shape[2] == 3
+    if not sizes:
+        raise DataError(f"none of {LOOKED_AT} images of {listing.root} can be read: `zoo data check` says why")
+    height, width = np.median(np.array(sizes), axis=0).astype(int).tolist()
+    return Glance(len(listing), len(listing.labels), height, width, colored)
