@@ -59,7 +59,8 @@ docs: $(INSTALLED) ## Write docs/commands.md: every command with its options, an
 	$(BIN)/python -m pipelines.cli.markdown > docs/commands.md
 
 lock: ## Write requirements.lock anew from pyproject.toml (needs uv)
-	uv pip compile pyproject.toml --extra cpu --extra train --extra imagenet --extra dev --universal --python-version 3.11 \
+	uv pip compile pyproject.toml --extra cpu --extra train --extra imagenet --extra tfds --extra hf --extra dev \
+		--universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --upgrade --output-file requirements.lock
 
 clean: ## Remove the environment and what tools left behind; runs and exports stay

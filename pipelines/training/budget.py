@@ -24,6 +24,7 @@ from pipelines.training.fingerprint import fingerprint
 from pipelines.training.fit import state_of, validation_of
 from pipelines.training.learner import make_learner
 from pipelines.training.stages import Schedule, Stage, learned_from, make_schedule, make_stages
+from pipelines.training.transfer.head import learn_head
 from pipelines.training.transfer.transfer import make_transfer
 from zoo.data import DataSet
 from zoo.data.stream.batches import training_batches
@@ -46,12 +47,14 @@ AROUND = 5.0
 class Speed:
     """How fast a plan trains on this machine, in seconds. start: until a stage's first step, compiling above all.
 
-    step: of the optimizer. validation: what is done after the epochs of a validation interval.
+    step: of the optimizer. validation: what is done after the epochs of a validation interval. head: what one takes
+    that learns first, from frozen features; these are in the cache by then.
     """
 
     start: float
     step: float
     validation: float
+    head: float = 0.0
 
 
 def check_time(settings: Mapping[str, Any] | None) -> None:
@@ -74,7 +77,7 @@ def within(plan: Plan, seconds: float, began: float | None = None) -> tuple[Plan
     around = AROUND + time.monotonic() - loading
     logger.info("measuring how fast %s trains here", plan.model)
     speed, stages = measure(plan, learned, seconds)
-    left = seconds * (1 - MARGIN) - (time.monotonic() - began) - around - stages * speed.start
+    left = seconds * (1 - MARGIN) - (time.monotonic() - began) - around - speed.head - stages * speed.start
     schedule = make_schedule(replace(plan.recipe, epochs=1, least_updates=0), learned)
     epochs = epochs_within(left, speed, schedule)
     if not epochs:
@@ -127,11 +130,14 @@ def measure(plan: Plan, learned: DataSet, seconds: float) -> tuple[Speed, int]:
     schedule = make_schedule(replace(plan.recipe, epochs=1, least_updates=0), learned)
     schedule = replace(schedule, call=min(schedule.call, CALL))
     transfer = make_transfer(plan, learned)
-    layers = transfer.layers if transfer else {}
-    new = transfer is None or len(layers) < transfer.of
+    layers, norms, new = (transfer.layers, transfer.norms, transfer.has_new) if transfer else ({}, (), True)
     stage = Stage(0, schedule.epochs, plan.recipe.learning_rate)
     begin = time.monotonic()
     learner = make_learner(plan, load_data(plan), schedule, stage, choose_precision(plan.recipe.precision), layers)
+    head = 0.0
+    if layers and new and plan.recipe.views:
+        head = learn_head(learner, layers, plan.recipe, learned).learning
+        begin = time.monotonic()
     ends = []
 
     def after_call(step: int, logs: object) -> None:  # noqa: ARG001 (Keras names it)
@@ -152,8 +158,10 @@ def measure(plan: Plan, learned: DataSet, seconds: float) -> tuple[Speed, int]:
     averaging = Averaging(learner, plan.recipe, learned, validation_of(learned)) if averages else None
     validations = [_validated(learner, learned, averaging, stage) for _ in range(2)]
     start += max(validations[0] - validations[1], 0.0)
-    stages = make_stages(plan.recipe, replace(schedule, epochs=100 * schedule.validation_interval), layers, new=new)
-    return Speed(start, call / schedule.call, validations[1]), len(stages)
+    stages = make_stages(
+        plan.recipe, replace(schedule, epochs=100 * schedule.validation_interval), layers, norms, new=new
+    )
+    return Speed(start, call / schedule.call, validations[1], head), len(stages)
 
 
 def _validated(learner: Any, learned: DataSet, averaging: Averaging | None, stage: Stage) -> float:

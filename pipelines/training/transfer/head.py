@@ -31,13 +31,15 @@ class Learned:
     """A head that has learned.
 
     best: the weights of the whole model with it, at epoch 0. decay: that it learned with. accuracies: 0..1, of the
-    validation images, with each decay; none where there are no such images. seconds: for features and head.
+    validation images, with each decay; none where there are no such images. seconds: for all of it. learning: those of
+    the head alone.
     """
 
     best: Best
     decay: float
     accuracies: Mapping[float, float]
     seconds: float
+    learning: float
 
     def __str__(self) -> str:
         """One line for the terminal."""
@@ -55,6 +57,7 @@ def learn_head(learner: Any, frozen: Collection[str], recipe: Recipe, data_set: 
     started = time.monotonic()
     extractor, head = apart(learner, frozen)
     train, validation = features_of(extractor, recipe, data_set)
+    computed = time.monotonic()
     beginning = [np.asarray(variable) for variable in head.variables]
     found: dict[float, Best] = {}
     for decay in DECAYS if len(validation) else (recipe.weight_decay,):
@@ -69,7 +72,8 @@ def learn_head(learner: Any, frozen: Collection[str], recipe: Recipe, data_set: 
             decay, best = other, here
     learner.set_weights(best.weights)
     accuracies = {each: here.accuracy for each, here in found.items() if here.accuracy is not None}
-    return Learned(best, decay, accuracies, time.monotonic() - started)
+    now = time.monotonic()
+    return Learned(best, decay, accuracies, now - started, now - computed)
 
 
 def _fit(head: Any, rows: Rows, recipe: Recipe, data_set: DataSet) -> None:
