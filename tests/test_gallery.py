@@ -55,9 +55,10 @@ def _own(model):
     return next((known.recipe.to_json() for known in definitions() if known.name == model), {})
 
 
-@pytest.fixture
-def exports(tmp_path):
-    folder = tmp_path / "exports"
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The gallery of some exports, which these tests only look at: to draw its charts takes longest."""
+    folder = tmp_path_factory.mktemp("made") / "exports"
     for model, (family, accuracy, parameters) in TRAINED.items():
         recipe = {"teacher": "conv-small"} if model == "mlp-distilled" else None
         put(
@@ -69,23 +70,8 @@ def exports(tmp_path):
             parameters=parameters,
             multiply_accumulates=2 * parameters,
         )
-    shutil.copytree(SOFTMAX, folder / "digits" / "softmax")  # with hardly a figure
-    return folder
-
-
-def cells(page: str, beginning: str) -> list[str]:
-    """The cells of the only line of a table that begins so."""
-    (line,) = (line for line in page.splitlines() if line.startswith(f"| {beginning}"))
-    return [cell.strip() for cell in line.strip("|").split(" | ")]
-
-
-def page_of(exports: Path) -> str:
-    return gallery(exports).page.read_text(encoding="utf-8")
-
-
-def test_every_export_has_a_line_with_its_metrics(exports):
     put(
-        exports,
+        folder,
         "separable-small",
         "conv",
         accuracy=0.93,
@@ -97,7 +83,26 @@ def test_every_export_has_a_line_with_its_metrics(exports):
         test_robust_accuracy=0.71,
         test_calibration_error=0.0123,
     )
-    page = page_of(exports)
+    softmax = shutil.copytree(SOFTMAX, folder / "digits" / "softmax")  # with hardly a figure
+    (softmax / "README.md").write_text("# softmax", encoding="utf-8")
+    manifest = json.loads((softmax / MANIFEST_FILE).read_text(encoding="utf-8"))
+    manifest["files"].append({"path": "README.md", "size": 9, "sha256": "0" * 64})
+    (softmax / MANIFEST_FILE).write_text(json.dumps(manifest), encoding="utf-8")
+    return gallery(folder)
+
+
+@pytest.fixture(scope="module")
+def page(made):
+    return made.page.read_text(encoding="utf-8")
+
+
+def cells(page: str, beginning: str) -> list[str]:
+    """The cells of the only line of a table that begins so."""
+    (line,) = (line for line in page.splitlines() if line.startswith(f"| {beginning}"))
+    return [cell.strip() for cell in line.strip("|").split(" | ")]
+
+
+def test_every_export_has_a_line_with_its_metrics(page):
     assert cells(page, "conv | [separable-small]") == [
         "conv",
         "[separable-small](fashion-mnist/separable-small/)",
@@ -117,44 +122,43 @@ def test_every_export_has_a_line_with_its_metrics(exports):
     assert page.index("## fashion-mnist") < page.index("## digits"), "those with published results first"
 
 
-def test_a_name_leads_to_the_card(exports):
-    folder = exports / "digits" / "softmax"
-    (folder / "README.md").write_text("# softmax", encoding="utf-8")
-    manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
-    manifest["files"].append({"path": "README.md", "size": 9, "sha256": "0" * 64})
-    (folder / MANIFEST_FILE).write_text(json.dumps(manifest), encoding="utf-8")
-    assert "[softmax](digits/softmax/README.md)" in page_of(exports)
+def test_a_name_leads_to_the_card(page):
+    assert "[softmax](digits/softmax/README.md)" in page
 
 
-def test_the_command_makes_the_same_recipe_again(exports):
-    own = definition("mlp-small").recipe
-    made = own.with_values({"epochs": 3, "seed": 7, "least_updates": 0})
-    kept = own.with_values({"epochs": 3})
-    put(exports, "mlp-small", data_set="digits", recipe=made.to_json())
-    put(exports, "pets-net", data_set="my pets", recipe=Recipe().to_json())
-    page = page_of(exports)
-    assert "`zoo run mlp-small --data digits --set epochs=3 --set seed=7`" in page
-    assert "`zoo run pets-net --data 'path/to/my pets'`" in page
-    put(exports, "softmax", data_set="pets", recipe=definition("softmax").recipe.with_values({"epochs": 3}).to_json())
-    assert kept.least_updates
+def test_the_command_makes_the_same_training_again(tmp_path):
+    def changed(model, **fields):
+        return definition(model).recipe.with_values(fields)
+
+    put(
+        tmp_path,
+        "mlp-small",
+        data_set="digits",
+        recipe=changed("mlp-small", epochs=3, seed=7, least_updates=0).to_json(),
+    )
+    put(tmp_path, "pets-net", data_set="my pets", recipe=Recipe().to_json())
+    kept = changed("softmax", epochs=3)
+    put(tmp_path, "softmax", data_set="my pets", recipe=kept.to_json())
     older = {name: value for name, value in definition("conv-tiny").recipe.to_json().items() if name != "optimizer"}
-    put(exports, "conv-tiny", data_set="digits", recipe=older)
-    assert "`zoo run conv-tiny --data digits --set optimizer=adamw`" in page_of(exports), "there was no other then"
-    assert f"--set epochs=3 --set least_updates={kept.least_updates}`" in page_of(exports), "or 3 would be meant"
-
-
-def test_the_command_starts_from_the_same_source_again(exports):
-    recipe = definition("lenet5").recipe.with_values({"frozen": 0.75}).to_json()
-    goal = put(exports, "lenet5", data_set="digits", recipe=recipe)
-    assert "`zoo run lenet5 --data digits`" in page_of(exports), "nothing is frozen without a source"
+    put(tmp_path, "conv-tiny", data_set="digits", recipe=older)
+    frozen = changed("lenet5", frozen=0.75).to_json()
+    put(tmp_path, "lenet5", data_set="digits", recipe=frozen)
+    goal = put(tmp_path, "lenet5", data_set="my pets", recipe=frozen)
     manifest = read_manifest(goal)
     metadata = replace(manifest.metadata, source={"name": "fashion-mnist/lenet5", "weights_sha256": "0" * 64})
     (goal / MANIFEST_FILE).write_text(replace(manifest, metadata=metadata).to_json(), encoding="utf-8")
-    assert "`zoo run lenet5 --data digits --from fashion-mnist/lenet5 --set frozen=0.75`" in page_of(exports)
+
+    page = gallery(tmp_path).page.read_text(encoding="utf-8")
+    assert "`zoo run mlp-small --data digits --set epochs=3 --set seed=7`" in page
+    assert "`zoo run pets-net --data 'path/to/my pets'`" in page
+    assert kept.least_updates
+    assert f"--set epochs=3 --set least_updates={kept.least_updates}`" in page, "or 3 would be meant"
+    assert "`zoo run conv-tiny --data digits --set optimizer=adamw`" in page, "there was no other then"
+    assert "`zoo run lenet5 --data digits`" in page, "nothing is frozen without a source"
+    assert "`zoo run lenet5 --data 'path/to/my pets' --from fashion-mnist/lenet5 --set frozen=0.75`" in page
 
 
-def test_the_best_of_ours_stands_beside_the_published(exports):
-    page = page_of(exports)
+def test_the_best_of_ours_stands_beside_the_published(page):
     assert cells(page, "conv, 100 k parameters")[1:9] == [
         "92.5% (2 conv)",
         "94.5%",
@@ -170,8 +174,7 @@ def test_the_best_of_ours_stands_beside_the_published(exports):
     assert cells(page, "DenseNet-BC")[3:7] == ["[conv-small](fashion-mnist/conv-small/)", "87,050", "94.55%", "-0.85"]
 
 
-def test_a_distilled_model_is_marked_and_does_not_hide_the_best_that_was_not(exports):
-    page = page_of(exports)
+def test_a_distilled_model_is_marked_and_does_not_hide_the_best_that_was_not(page):
     assert cells(page, "dense | [mlp-distilled]")[10] == "conv-small"
     distilled, alone = cells(page, "dense, 1 M parameters |"), cells(page, "dense, 1 M parameters, not distilled")
     assert distilled[4].endswith(", distilled from conv-small")
@@ -181,35 +184,36 @@ def test_a_distilled_model_is_marked_and_does_not_hide_the_best_that_was_not(exp
     )
 
 
-def test_each_data_set_has_a_chart_with_words(exports):
-    made = gallery(exports)
+def test_each_data_set_has_a_chart_with_words(made, page):
+    exports = made.page.parent
     assert made.charts == (exports / "fashion-mnist" / CHART_FILE, exports / "digits" / CHART_FILE)
-    assert made.exports == 6
+    assert made.exports == 7
     for chart in made.charts:
         with Image.open(chart) as image:
             image.load()
             assert image.width > 1000
-    words = re.findall(r"!\[(.+?)\]\((\S+)\)", made.page.read_text(encoding="utf-8"))
+    words = re.findall(r"!\[(.+?)\]\((\S+)\)", page)
     assert [file for _, file in words] == ["fashion-mnist/accuracy.png", "digits/accuracy.png"]
     assert "dense from softmax 84.50% with 7,850 parameters to mlp-distilled 91.50%" in words[0][0]
     assert "of 1 model against" in words[1][0]
 
 
-def test_same_manifests_same_bytes_and_nothing_but_manifests(exports, tmp_path):
-    other = tmp_path / "other"
+def test_same_manifests_same_bytes_and_nothing_but_manifests(made, tmp_path):
+    exports, other = made.page.parent, tmp_path / "other"
     for manifest in exports.rglob(MANIFEST_FILE):
         copy = other / manifest.relative_to(exports)
         copy.parent.mkdir(parents=True)
         shutil.copy(manifest, copy)
-    first, second = gallery(exports), gallery(other)
-    assert first.page.read_bytes() == second.page.read_bytes()
-    for one, same in zip(first.charts, second.charts, strict=True):
+    second = gallery(other)
+    assert made.page.read_bytes() == second.page.read_bytes()
+    for one, same in zip(made.charts, second.charts, strict=True):
         assert one.read_bytes() == same.read_bytes()
     assert {path.name for path in other.iterdir()} == {"fashion-mnist", "digits", PAGE_FILE}
 
 
-def test_what_cannot_be_shown_leaves_the_old_page(exports):
-    page = gallery(exports).page
+def test_what_cannot_be_shown_leaves_the_old_page(made, tmp_path):
+    exports = shutil.copytree(made.page.parent, tmp_path / "exports")
+    page = exports / PAGE_FILE
     before = page.read_bytes()
     put(exports, "vit", family="attention")
     with pytest.raises(ExportError, match="of the family 'attention', expected one of dense, conv, hybrid"):
@@ -226,9 +230,10 @@ def test_no_export_is_nothing_to_show(tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_command_tells_what_it_wrote(exports, capsys):
-    assert main(["gallery", "--exports", str(exports), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["page"] == str(exports / PAGE_FILE)
+def test_the_command_tells_what_it_wrote(tmp_path, capsys):
+    put(tmp_path, "softmax", data_set="digits")
+    assert main(["gallery", "--exports", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["page"] == str(tmp_path / PAGE_FILE)
 
 
 def test_targets_name_published_results_and_more_parameters_ask_for_more():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import time
 from dataclasses import replace
@@ -10,7 +11,7 @@ from dataclasses import replace
 import pytest
 from mlflow.entities import RunTag
 from nothing_lost import KILLED, epoch_of, killed_again_and_again, status, undisturbed
-from processes import end, resume_or_tell, start, until
+from processes import die_at, end, resume_or_tell, start
 
 from pipelines import tracking
 from pipelines.core.provenance.plan import load_data, make_plan
@@ -18,7 +19,6 @@ from pipelines.core.support.process import this_process
 from pipelines.maintenance.stale import stale
 from pipelines.run import run
 from pipelines.training import checkpoint
-from pipelines.training.train import train
 from zoo.contract import read_manifest
 
 
@@ -95,15 +95,12 @@ def test_a_run_on_another_machine_is_stale_when_it_falls_silent(folder, silent, 
 
 def test_run_goes_on_with_a_training_that_was_killed_and_logs_that(folder, caplog):
     caplog.set_level("INFO", "zoo")
-    settings = {"epochs": 60, "least_updates": 0, "precision": "float32"}
-    process = start(folder, train, model="softmax", data="digits", settings=settings)
-    killed = until(lambda: [path.name for path in checkpoint.FOLDER.glob("*") if epoch_of(path.name) in range(4, 57)])[
-        0
-    ]
-    process.kill()
-    end(process)
+    settings = {"epochs": 12, "least_updates": 0, "precision": "float32"}
+    process = start(folder, die_at, epoch=8, model="softmax", data="digits", settings=settings)
+    assert end(process) == -signal.SIGKILL
+    (killed,) = (path.name for path in checkpoint.FOLDER.glob("*"))
     epoch = epoch_of(killed)
-    assert epoch < 60
+    assert epoch == 8
     assert status(killed) == "RUNNING", "nobody has looked after it"
     compared = run(["softmax"], "digits", settings=settings)
     (step,) = [step for step in caplog.messages if "going on with run" in step]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 import keras
 import numpy as np
@@ -14,15 +15,23 @@ from zoo.models import build, definition, definitions, layers, model
 NAMES = [m.name for m in definitions()]
 
 
+@cache
+def seeded(name: str) -> keras.Model:
+    """For images of 8x8x1 and three classes, from seed 7; built once for all that only look at it."""
+    keras.utils.set_random_seed(7)
+    return build(name, 8, 8, 1, 3)
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("size", [pytest.param((28, 28, 1), marks=pytest.mark.slow), (8, 8, 1), (33, 40, 3)], ids=str)
 def test_every_model_takes_raw_pixels_of_any_size_and_gives_probabilities(
     name: str, size: tuple[int, int, int]
 ) -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, *size), dtype=np.uint8)
-    outputs = build(name, *size, classes=4)(images)
+    classes = 3 if size == (8, 8, 1) else 4
+    outputs = (seeded(name) if size == (8, 8, 1) else build(name, *size, classes))(images)
     probabilities, logits = np.asarray(outputs["probabilities"]), np.asarray(outputs["logits"])
-    assert probabilities.shape == logits.shape == (3, 4)
+    assert probabilities.shape == logits.shape == (3, classes)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(probabilities, np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), atol=1e-5)
 
@@ -42,14 +51,15 @@ def test_every_model_trains_in_bfloat16_and_still_gives_float32(name: str) -> No
     trained = build(name, 8, 8, 1, 3, precision="mixed_bfloat16")
     assert {tensor.dtype for tensor in trained.output.values()} == {"float32"}
     assert {weight.dtype for weight in trained.weights} == {"float32"}
-    same = build(name, 8, 8, 1, 3)
-    assert [w.path for w in same.weights] == [w.path for w in trained.weights], "weights can be copied to float32"
+    assert [w.path for w in seeded(name).weights] == [w.path for w in trained.weights], (
+        "weights can be copied to float32"
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_layer_names_are_the_same_each_time_and_the_seed_decides_the_initial_weights(name: str) -> None:
-    models = []
-    for seed in (7, 7, 8):
+    models = [seeded(name)]
+    for seed in (7, 8):
         keras.utils.set_random_seed(seed)
         models.append(build(name, 8, 8, 1, 3))
     names = [[layer.name for layer in model.layers] for model in models]

@@ -208,7 +208,7 @@ def test_all_tests_of_what_is_registered_pass_with_one_more_of_each(copy):
     text = providers.read_text(encoding="utf-8")
     last = re.findall(r"^add_provider\(Provider\(.*\n", text, re.MULTILINE)[-1]
     providers.write_text(text.replace(last, last + PROVIDER_LINE.replace("xnnpack", "other").replace("Xnnpack", "QNN")))
-    names = ("models", "registries", "commands", "cli", "public_surface", "ledger")
+    names = ("models", "registries", "commands", "cli", "public_surface", "ledger", "licenses")
     files = [*(f"tests/test_{name}.py" for name in names), "tests/runtime/test_providers.py"]
     others = "not dropped and not bash_completes and not version_is_that"  # of copies, and of what is installed
     done = subprocess.run(

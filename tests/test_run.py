@@ -154,17 +154,17 @@ def test_list_shows_the_metrics_of_exports(place: tuple[Path, Comparison], capsy
     assert f"{comparison.rows[2].accuracy:.2%}" in line
 
 
-def test_run_ends_with_a_table_and_what_to_do_next(place: tuple[Path, Comparison]) -> None:
+def test_run_ends_with_a_table_and_what_to_do_next(place: tuple[Path, Comparison], capsys) -> None:
     folder, _ = place
     settings = [f"--set={name}={value}" for name, value in SETTINGS.items()]
-    command = [sys.executable, "-m", "pipelines.cli", "run", *MODELS, "--data", "digits", *settings]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
-    assert re.search(r"browse the runs: +\S+ ui\n", done.stdout)
-    (code,) = re.findall(r"load in an app: .* -c '(import zoo; .*)'", done.stdout)
+    assert main(["run", *MODELS, "--data", "digits", *settings]) == 0
+    printed = capsys.readouterr()
+    assert re.search(r"browse the runs: +\S+ ui\n", printed.out)
+    (code,) = re.findall(r"load in an app: .* -c '(import zoo; .*)'", printed.out)
     answer = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
     assert re.match(r"Prediction\(label='\d', ", answer.stdout)
-    assert all(model in done.stdout for model in MODELS)
-    assert "trained before" in done.stderr
+    assert all(model in printed.out for model in MODELS)
+    assert "trained before" in printed.err
 
 
 def test_all_takes_every_model_that_there_is(place: tuple[Path, Comparison], registered, capsys) -> None:

@@ -42,8 +42,12 @@ def serving(folder):
     command = [sys.executable, "-m", "pipelines.cli", "ui", "--port", str(port := free_port())]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     log = folder / "told.txt"
-    with log.open("wb") as told:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=told, stderr=told)
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # who was started by nohup ignores it, and so would its child
+    try:
+        with log.open("wb") as told:
+            process = subprocess.Popen(command, cwd=folder, env=environment, stdout=told, stderr=told)
+    finally:
+        signal.signal(signal.SIGHUP, before)
     try:
         until(lambda: process.poll() is not None or _answers(port), every=0.1)
         assert process.poll() is None, log.read_text()
@@ -74,8 +78,8 @@ def ended(process, ending):
     """End it by a signal: it goes, and so does all that it had started."""
     everyone = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     process.send_signal(ending)
-    process.wait(timeout=60)
-    _, left = psutil.wait_procs(everyone, timeout=20)
+    process.wait(timeout=240)
+    _, left = psutil.wait_procs(everyone, timeout=240)
     return not left
 
 

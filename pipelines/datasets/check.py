@@ -34,6 +34,8 @@ def data_check(
         return check_table(path, label)
     if page is not None and (not page.name or page.is_dir()):
         raise DataError(f"{page} can't be written (it is a folder): name a file by --html")
+    if page is not None and not page.parent.is_dir():  # told before all images are read
+        raise DataError(f"{page} can't be written (there is no folder {page.parent}): name another file by --html")
     with progress(f"reading {path.name}") as advance:
         report, examples = check_images(
             path,
