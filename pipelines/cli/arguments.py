@@ -228,10 +228,11 @@ TRAINING = (
     argument(
         "--from",
         dest="source",
-        metavar="EXPORT|RUN|imagenet",
+        metavar="EXPORT|RUN|imagenet|scratch",
         completer=_exports,
-        help="start from the features of a trained model, frozen at first: for few images; imagenet means "
-        "weights that others publish, for models such as efficientnet-lite0 (extra imagenet) or mobilenet-v2",
+        help="start from the features of a trained model, frozen at first: for few images; imagenet means weights that "
+        "others publish, from which models such as efficientnet-lite0 (extra imagenet) or mobilenet-v2 start anyway; "
+        "scratch means new weights",
     ),
 )
 SEEDS = argument("--seeds", type=count, metavar="N", help="train each model N times, to measure how accuracy varies")

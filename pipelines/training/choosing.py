@@ -24,7 +24,10 @@ from zoo.data import data_sets, load
 from zoo.data.folders.glance import Glance, glance
 from zoo.data.registry import holds_values
 from zoo.errors import MissingExtraError, ModelError
+from zoo.models import definition
 from zoo.models.registry import AUTO
+
+SCRATCH = "scratch"  # as a source: new weights, also of a model whose features others have trained
 
 logger = logging.getLogger("zoo.training")
 
@@ -117,8 +120,8 @@ def plan_for(
 ) -> Plan:
     """The plan of a model, or of what is chosen where it is `auto`, which is logged to `zoo.training`.
 
-    What the user states stays as stated: settings, source and size. Raises what `choose`, `find_source` and `make_plan`
-    do.
+    What the user states stays as stated: settings, source and size. A model whose features others have trained starts
+    from these, unless its source is `scratch`. Raises what `choose`, `find_source` and `make_plan` do.
     """
     if model == AUTO:
         choice = choose(data, **reading)
@@ -128,5 +131,8 @@ def plan_for(
         settings = {**choice.settings, **(settings or {})}
         if choice.size:
             reading["size"] = choice.size
-    origin = find_source(source, model) if source else None
+    if source is None and definition(model).published is not None:
+        source = IMAGENET
+        logger.info("%s starts from weights trained on ImageNet; with --from %s it begins anew", model, SCRATCH)
+    origin = find_source(source, model) if source not in (None, SCRATCH) else None
     return make_plan(model, data, settings=settings, source=origin, **reading)

