@@ -20,10 +20,10 @@ from zoo.models import definition
 FILES = "1be5356fda5a8494cf2c350e6df04d01d6898d69893db6aa50798d666039e56e"  # of the files, at commit 683047b
 # What the same code meant then: of the training, by what it starts and learns from, and of each model of the zoo.
 MEANINGS: Mapping[str, str] = {
-    "training": "80381276cf09b243f7c80cf7bfe9666d8b9d2c0a6012dcd3a954940ef9c6d90a",
-    "transfer": "2135858e5453616285483286f6209fcb5206cf1c4a6b54a67853d564a055a038",
-    "distillation": "ad990bc9d4f0eb4329669a0fc40907c423c764d9c4a4126a60ff2ff27c2cc0e4",
-    "transfer and distillation": "e1f7af9e168849908e75f1e5bc562f2673553295e45320a630d24375b3795403",
+    "training": "0a8fa2a234c58a1025196750bd6e4937c27b67102fcfc9b7ecaaa95c0cec82bd",
+    "transfer": "9640a162a3f62c488ec9c100e446fd88f947c0f2ace025cb2b74207094bc817a",
+    "distillation": "c065ab259c0a34b97dcf6eb9219b700d999a7e2cf72de088218e132937c16051",
+    "transfer and distillation": "35442f539515cbc3cb842a565a560de22947042f1f5dccddc37d8c8143d4f522",
     "softmax": "8dd97dde5a2ef4facf4a1da05826bdbabe11e7476c5dbffdc990b1c9871bcabb",
     "mlp-small": "92366cc15176101bfd50b029af8af370f078cd3c9a387b3170e020618fae524d",
     "mlp-large": "628840a5af930efd86e38d50257a628c760c7ee3603d67f7877d826b1718fb83",
