@@ -22,10 +22,10 @@ import numpy as np
 import onnx
 import pytest
 from chromium import launch
+from demo_page import SAME, Visits, after, as_png, canvas, predictions, python, settled, upload
 from onnx import helper, numpy_helper
 from PIL import Image
 
-import zoo
 from pipelines.plotting import palette
 from pipelines.publishing.demo import demo
 from zoo.contract import describe_file, read_manifest
@@ -39,40 +39,11 @@ pytestmark = [
 
 ROOT = Path(__file__).parents[2]
 FIXTURE = ROOT / "tests" / "runtime" / "fixture"
-PATIENCE = 60.0  # seconds for a page to settle
-# The browser's arithmetic sums in another order.
-SAME = 1e-5
 
 
 @pytest.fixture(scope="module")
 def file(exports3, tmp_path_factory):
     return demo(exports3, tmp_path_factory.mktemp("demo") / "demo.html").page
-
-
-class Visits:
-    """Opens pages, and notes what they complain about and what they fetch."""
-
-    def __init__(self, browser):
-        self.browser = browser
-        self.pages, self.complaints, self.requests = [], [], []
-
-    def __call__(self, address, *, wait=True, **settings):
-        page = self.browser.new_context(**settings).new_page()
-        page.on("console", lambda message: self.complaints.append(message.text))
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("dialog", lambda dialog: self.complaints.append(dialog.message))
-        page.on("request", lambda request: self.requests.append(request.url))
-        page.goto(address.as_uri() if isinstance(address, Path) else address)
-        self.pages.append(page)
-        if wait:
-            settled(page)
-        return page
-
-    def check(self):
-        """Nothing went wrong that nobody saw, and nothing was fetched but the page itself."""
-        assert self.complaints == []
-        own = {page.url for page in self.pages}
-        assert {url for url in self.requests if not url.startswith(("data:", "blob:"))} <= own
 
 
 @pytest.fixture
@@ -103,61 +74,12 @@ def page(visits, opened):
     visits.check()
 
 
-def settled(page, more_than=0):
-    """Wait until the predictions after the last change are shown, with times and counts. Returns the number of changes.
-
-    The page allows no script, Playwright's own way of waiting among them.
-    """
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        shown, done = page.evaluate("[Number(document.body.dataset.shown), Number(document.body.dataset.settled)]")
-        if shown == done and shown > more_than:
-            return shown
-        time.sleep(0.05)
-    raise AssertionError(f"the page didn't settle: {page.inner_text('body')[:500]}")
-
-
-def after(page, action):
-    """Do something that changes the image, and wait for the predictions."""
-    before = settled(page)
-    action()
-    return settled(page, before)
-
-
-def predictions(page):
-    """[models, K]"""
-    cards = page.locator("article").all()
-    return np.array([json.loads(card.get_attribute("data-probabilities")) for card in cards])
-
-
-def canvas(page, name):
-    """The pixels of a canvas, as PNG."""
-    address = page.evaluate(f"document.getElementById('{name}').toDataURL('image/png')")
-    return base64.b64decode(address.partition(",")[2])
-
-
-def python(exports, image):
-    """[models, K], by our own package."""
-    classifiers = [zoo.load(export, provider="cpu") for export in exports]
-    return np.concatenate([c.probabilities(read_image(image, c.channels)[np.newaxis]) for c in classifiers])
-
-
 def move(page, slider, value):
     return after(page, lambda: page.fill(f"#{slider}", str(value)))
 
 
 def samples_correct(page):
     return [int(card.locator("dd").nth(1).inner_text().split()[0]) for card in page.locator("article").all()]
-
-
-def as_png(image):
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
-
-
-def upload(page, name, kind, data):
-    return lambda: page.set_input_files("#file", {"name": name, "mimeType": kind, "buffer": data})
 
 
 # --- the same predictions --------------------------------------------------------------------------------------------
@@ -310,7 +232,7 @@ def test_everything_can_be_done_by_keyboard(page, exports3):
     page.keyboard.press("Tab")
     after(page, lambda: page.keyboard.press("Enter"))
     assert "Trouser" in page.inner_text("#source-text")
-    controls = ["draw", "file", "invert", "reset", "right", "down", "scale", "rotate", "scramble"]
+    controls = ["draw", "file", "camera", "invert", "reset", "right", "down", "scale", "rotate", "scramble"]
     reached = []
     for _ in range(8 + len(controls)):  # the samples that are left, and these
         page.keyboard.press("Tab")
@@ -531,7 +453,7 @@ def test_the_page_works_from_a_web_host_too(visit, file):
 def test_a_phone_shows_all_of_it_and_can_be_drawn_on(visit, file):
     page = visit(file, viewport={"width": 360, "height": 740}, device_scale_factor=2, is_mobile=True, has_touch=True)
     assert page.evaluate("document.documentElement.scrollWidth") == 360
-    assert page.locator("#camera").is_visible()
+    assert page.locator("#capture").is_visible()
     assert page.get_attribute("#photograph", "capture") == "environment"
     assert page.locator("#summary").is_visible()
     for control in page.locator("button:visible, .button:visible, select:visible, .slider:visible").all():

@@ -72,20 +72,16 @@ export class Card {
 
     const order = [...this.data.labels.keys()];
     const shown = order.length <= BARS ? order : order.sort((a, b) => probabilities[b]! - probabilities[a]!).slice(0, LIKELIEST);
-    this.bars.replaceChildren(
-      ...shown.map((k) => {
-        const row = made("li", k === first ? "first" : "");
-        const name = made("span", "label", this.data.labels[k]!);
-        name.title = this.data.labels[k]!;
-        const track = made("span", "track");
-        track.setAttribute("aria-hidden", "true");
-        const bar = document.createElement("i");
-        bar.style.width = `${100 * probabilities[k]!}%`;
-        track.append(bar);
-        row.append(name, track, made("span", "share", percent(probabilities[k]!)));
-        return row;
-      }),
-    );
+    // The rows stay, so that their bars move from one image of a camera to the next.
+    while (this.bars.childElementCount < shown.length) this.bars.append(emptyBar());
+    for (const [place, k] of shown.entries()) {
+      const row = this.bars.children[place]!;
+      const [name, track, share] = row.children as unknown as HTMLElement[];
+      row.classList.toggle("first", k === first);
+      name!.textContent = name!.title = this.data.labels[k]!;
+      (track!.firstElementChild as HTMLElement).style.width = `${100 * probabilities[k]!}%`;
+      share!.textContent = percent(probabilities[k]!);
+    }
     this.showMap(prediction, label, input);
   }
 
@@ -101,12 +97,17 @@ export class Card {
     this.map.append(figure);
   }
 
-  showLatency(milliseconds: number | null): void {
-    this.latency.textContent = milliseconds === null ? "…" : time(milliseconds);
+  showLatency(milliseconds: number): void {
+    this.latency.textContent = time(milliseconds);
   }
 
   showSamples(correct: number, of: number): void {
     this.samples.textContent = `${correct} of ${of}`;
+  }
+
+  /** For the latency and the count of samples. */
+  wait(): void {
+    this.latency.textContent = this.samples.textContent = "…";
   }
 
   fail(reason: string): void {
@@ -148,6 +149,15 @@ function drawMap(
   context.filter = "none";
   context.imageSmoothingEnabled = true;
   context.drawImage(heat, 0, 0, canvas.width, canvas.height);
+}
+
+function emptyBar(): HTMLElement {
+  const row = made("li");
+  const track = made("span", "track");
+  track.setAttribute("aria-hidden", "true");
+  track.append(made("i"));
+  row.append(made("span", "label"), track, made("span", "share"));
+  return row;
 }
 
 function entry(name: string, value: HTMLElement): HTMLElement {

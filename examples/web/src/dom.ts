@@ -17,3 +17,9 @@ export function press(button: Element, pressed: boolean): void {
 export function isPressed(button: Element): boolean {
   return button.getAttribute("aria-pressed") === "true";
 }
+
+/** What went wrong, as the middle of a sentence. */
+export function reasonOf(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return text.split("\n")[0]!.replace(/\.$/, "");
+}

@@ -1,15 +1,17 @@
 // The page: an image comes in, the sliders transform it, every model predicts its label.
 
+import { film, frameOf } from "./camera";
 import { Card, percent } from "./card";
 import { fromBase64, readData, type Data } from "./data";
-import { byId, isPressed, made, press } from "./dom";
+import { byId, isPressed, made, press, reasonOf } from "./dom";
 import { Pad } from "./drawing";
+import { listenToFiles } from "./files";
 import { contextOf, fromCanvas, ImageError, readImage, show, type RawImage } from "./image";
-import { Classifier, likeliest, measure, providers, Resizer, start, type Prediction, type Provider } from "./runtime";
+import { openAll } from "./opening";
+import { type Classifier, likeliest, measure, providers, Resizer, start, type Prediction, type Provider } from "./runtime";
 import { sliders } from "./sliders";
 import { inverted, isNeutral, NEUTRAL, transformed, type Settings } from "./transform";
 
-const TOLERANCE: Record<Provider, number> = { wasm: 1e-4, webgpu: 1e-3 }; // of a probability, from Python's
 const SETTLED = 250; // milliseconds without a change, after which what takes longer is done
 const SPOKEN = 800; // milliseconds without a change, after which predictions are read out
 
@@ -30,11 +32,14 @@ class Page {
   private readonly pad: Pad;
   private changes = 0; // counts them, so that work on an old one is dropped
   private shown = 0; // the change whose predictions are shown
-  private busy = false;
+  private predicting: Promise<void> | null = null;
+  private filming: AbortController | null = null; // from the request for the camera until it is switched off
   private measured = ""; // for which size of an image the latencies are shown
   private given: RawImage | null = null; // what the models were given last
   private words = ""; // their predictions, to be read out
-  private timers: ReturnType<typeof setTimeout>[] = [];
+  private labels = ""; // those in them
+  private settling?: ReturnType<typeof setTimeout>;
+  private speaking?: ReturnType<typeof setTimeout>;
 
   private constructor(
     private readonly data: Data,
@@ -52,6 +57,7 @@ class Page {
       (text) => (byId("spoken").textContent = text),
     );
     this.pad.end();
+    frameOf(byId("video"), data);
   }
 
   static async open(): Promise<void> {
@@ -75,13 +81,14 @@ class Page {
     this.changes++;
     await Promise.all(before.map((classifier) => classifier?.close()));
     let device = provider === "wasm" ? "your processor (WebAssembly, one thread)" : "your graphics card (WebGPU)";
-    let opened = await this.openAll(provider);
+    const images = this.samples.map((sample) => sample.image);
+    let opened = await openAll(this.data.models, images, provider);
     if (provider === "webgpu") {
       const reason = opened.problems.find(Boolean) ?? "";
       if (reason) {
         device = `your processor, as the graphics card can’t be used (${reason})`;
         provider = "wasm";
-        opened = await this.openAll(provider);
+        opened = await openAll(this.data.models, images, provider);
       }
     }
     this.classifiers = opened.classifiers;
@@ -96,42 +103,6 @@ class Page {
       : "";
     byId("checked").dataset["largest"] = String(opened.largest);
     this.measured = "";
-  }
-
-  private async openAll(provider: Provider): Promise<{
-    classifiers: (Classifier | null)[];
-    problems: string[]; // a model each; "" for none
-    largest: number; // difference of a probability from Python's
-    compared: number;
-  }> {
-    const classifiers: (Classifier | null)[] = [];
-    const problems: string[] = [];
-    let [largest, compared] = [0, 0];
-    for (const model of this.data.models) {
-      let problem = "";
-      let classifier: Classifier | null = null;
-      try {
-        classifier = await Classifier.open(model, provider);
-        for (const [k, sample] of this.samples.entries()) {
-          const expected = model.expected[k];
-          if (!expected) continue;
-          const [prediction] = await classifier.predict([sample.image]);
-          const difference = Math.max(...expected.map((value, c) => Math.abs(value - prediction!.probabilities[c]!)));
-          if (!(difference <= TOLERANCE[provider])) {
-            throw new Error(`its predictions don’t match Python’s, a probability differs by ${difference.toPrecision(2)}`);
-          }
-          largest = Math.max(largest, difference);
-          compared++;
-        }
-      } catch (error) {
-        problem = reasonOf(error);
-        await classifier?.close().catch(() => undefined);
-        classifier = null;
-      }
-      classifiers.push(classifier);
-      problems.push(problem);
-    }
-    return { classifiers, problems, largest, compared };
   }
 
   // --- images --------------------------------------------------------------------------------------------------
@@ -158,18 +129,19 @@ class Page {
   private showSample(place: number): void {
     const sample = this.samples[place];
     if (!sample) return this.draw(); // an export without samples
-    this.leavePad();
+    this.leave();
     this.mark(place);
     byId("source-text").textContent = `Sample: ${sample.label}`;
     this.take(sample.image, sample.label);
   }
 
   private async readFile(file: Blob & { name?: string }): Promise<void> {
+    this.stopCamera();
     byId("source-text").textContent = "Reading …";
     try {
       const name = file.name ? `“${file.name}”` : "The image";
       const { image, note } = await readImage(file, name, this.data.channels, this.data.largest_image);
-      this.leavePad();
+      this.leave();
       this.mark(-1);
       byId("source-text").textContent = note;
       this.take(image, null);
@@ -180,12 +152,62 @@ class Page {
   }
 
   private draw(): void {
+    this.stopCamera();
     press(byId("draw"), true);
     byId("drawing").hidden = false;
     this.mark(-1);
     byId("source-text").textContent = "Your drawing";
     this.pad.begin();
     byId("source").focus({ preventScroll: true });
+  }
+
+  private async startCamera(): Promise<void> {
+    const filming = (this.filming = new AbortController());
+    byId("camera").classList.add("on");
+    const begun = (): void => {
+      this.leavePad();
+      this.mark(-1);
+      this.report("");
+      this.showVideo(true);
+      // Both are taken of an image that stays: the last one.
+      this.measured = "";
+      this.classifiers.forEach((classifier, k) => classifier && this.cards[k]!.wait());
+      this.labels = "";
+      byId("spoken").textContent = "The camera is on.";
+    };
+    const take = (image: RawImage): Promise<void> => {
+      this.source = { image, truth: null };
+      byId("source-text").textContent = `Camera, ${image.width} × ${image.height}`;
+      return this.change();
+    };
+    try {
+      await film({ ...this.data, video: byId<HTMLVideoElement>("video"), begun, take }, filming.signal);
+    } catch (error) {
+      this.stopCamera();
+      this.report(error instanceof ImageError ? error.message : `The camera can’t be used: ${reasonOf(error)}.`);
+    }
+  }
+
+  /** Its last image stays, as if it had been chosen. */
+  private stopCamera(): void {
+    if (!this.filming) return;
+    this.filming.abort();
+    this.filming = null;
+    byId("camera").classList.remove("on");
+    if (byId("video").hidden) return; // it hadn't begun
+    this.showVideo(false);
+    byId("spoken").textContent = "The camera is off.";
+    void this.change();
+  }
+
+  private showVideo(shown: boolean): void {
+    byId("video").hidden = !shown;
+    byId("source").hidden = shown;
+  }
+
+  private leave(): void {
+    this.leavePad();
+    this.stopCamera();
   }
 
   private leavePad(): void {
@@ -202,7 +224,7 @@ class Page {
   private take(image: RawImage, truth: string | null): void {
     this.source = { image, truth };
     this.report("");
-    this.change();
+    void this.change();
   }
 
   private report(problem: string): void {
@@ -212,15 +234,17 @@ class Page {
 
   // --- from the image to the predictions ------------------------------------------------------------------------
 
-  private change(): void {
+  /** Returns when the predictions are shown. */
+  private change(): Promise<void> {
     this.changes++;
-    this.timers.forEach(clearTimeout);
-    if (!this.busy) void this.catchUp();
+    clearTimeout(this.settling);
+    if (!this.filming) clearTimeout(this.speaking);
+    return (this.predicting ??= this.catchUp());
   }
 
   /** Predict until nothing has changed in the meantime: a slider moves faster than large models predict. */
   private async catchUp(): Promise<void> {
-    this.busy = true;
+    await null; // `predicting` is set before it is cleared
     try {
       while (this.shown < this.changes) {
         const change = this.changes;
@@ -229,22 +253,23 @@ class Page {
         });
         this.shown = change;
       }
-      const settled = this.shown;
-      this.timers = [
-        setTimeout(() => {
-          this.settle(settled).catch((error: unknown) => {
-            if (settled === this.changes) this.report(`The models can’t be run: ${reasonOf(error)}.`);
-          });
-        }, SETTLED),
-        setTimeout(() => (byId("spoken").textContent = this.words), SPOKEN),
-      ];
+      if (!this.filming) this.settleSoon(this.shown);
       document.body.dataset["shown"] = String(this.shown);
     } catch (error) {
+      this.stopCamera();
       this.report(`The models can’t be run: ${reasonOf(error)}.`);
       this.shown = this.changes;
     } finally {
-      this.busy = false;
+      this.predicting = null;
     }
+  }
+
+  private settleSoon(change: number): void {
+    this.settling = setTimeout(() => {
+      this.settle(change).catch((error: unknown) => {
+        if (change === this.changes) this.report(`The models can’t be run: ${reasonOf(error)}.`);
+      });
+    }, SETTLED);
   }
 
   private async predict(change: number): Promise<void> {
@@ -262,7 +287,7 @@ class Page {
     show(input, byId("input"));
     // The file resizes as in training: what no slider changed is handed over as it is, as in any app.
     const given = isNeutral(this.settings) ? raw : input;
-    const words: string[] = [];
+    const [words, labels]: [string[], number[]] = [[], []];
     for (const [k, classifier] of this.classifiers.entries()) {
       if (change !== this.changes) return;
       if (!classifier) continue;
@@ -270,9 +295,19 @@ class Page {
       this.cards[k]!.show(prediction!, truth, input);
       this.cards[k]!.element.dataset["probabilities"] = JSON.stringify(prediction!.probabilities);
       words.push(`${classifier.model.name}: ${this.sentence(prediction!)}`);
+      labels.push(likeliest(prediction!.probabilities));
     }
     this.given = given;
     this.words = words.join(" ");
+    this.speakSoon(labels.join());
+  }
+
+  /** Images of a camera follow each other too fast to be read out: labels are, once they haven't changed for a while. */
+  private speakSoon(labels: string): void {
+    if (this.filming && labels === this.labels) return;
+    this.labels = labels;
+    clearTimeout(this.speaking);
+    this.speaking = setTimeout(() => (byId("spoken").textContent = this.words), SPOKEN);
   }
 
   private sentence({ probabilities }: Prediction): string {
@@ -318,19 +353,17 @@ class Page {
       if (isPressed(byId("draw"))) this.showSample(0);
       else this.draw();
     };
+    byId("camera").onclick = () => {
+      if (this.filming) this.stopCamera();
+      else void this.startCamera();
+    };
+    // Nobody is filmed by a page that is out of sight. A page that is left is hidden first.
+    document.addEventListener("visibilitychange", () => document.hidden && this.stopCamera());
     byId("clear").onclick = () => {
       this.pad.clear();
       byId("source").focus({ preventScroll: true });
     };
-    for (const id of ["file", "photograph"]) {
-      const input = byId<HTMLInputElement>(id);
-      input.oninput = () => {
-        const file = input.files?.[0];
-        input.value = ""; // the same file can be chosen again
-        if (file) void this.readFile(file);
-      };
-    }
-    this.listenToDrops();
+    listenToFiles((file) => void this.readFile(file), (problem) => this.report(problem));
     this.cards.forEach((card) => {
       card.mapButton.onclick = () => {
         press(card.mapButton, !isPressed(card.mapButton));
@@ -338,29 +371,6 @@ class Page {
       };
     });
     if (possible.length > 1) this.offer(possible);
-  }
-
-  private listenToDrops(): void {
-    const { body } = document;
-    document.addEventListener("dragover", (event) => {
-      event.preventDefault();
-      body.classList.add("dropping");
-    });
-    document.addEventListener("dragleave", (event) => {
-      if (!event.relatedTarget) body.classList.remove("dropping");
-    });
-    document.addEventListener("drop", (event) => {
-      event.preventDefault(); // or the browser would leave the page for the file
-      body.classList.remove("dropping");
-      this.readFirst(event.dataTransfer, "What was dropped");
-    });
-    document.addEventListener("paste", (event) => this.readFirst(event.clipboardData, "What was pasted"));
-  }
-
-  private readFirst(from: DataTransfer | null, what: string): void {
-    const file = from?.files[0];
-    if (file) void this.readFile(file);
-    else this.report(`${what} holds no image: take a file, or copy the image itself.`);
   }
 
   private offer(possible: Provider[]): void {
@@ -378,11 +388,6 @@ class Page {
       this.change();
     };
   }
-}
-
-function reasonOf(error: unknown): string {
-  const text = error instanceof Error ? error.message : String(error);
-  return text.split("\n")[0]!.replace(/\.$/, "");
 }
 
 Page.open().catch((error: unknown) => {
