@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import base64
-import contextlib
-import functools
-import http.server
 import io
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from chromium import launch
-from demo_page import PATIENCE, SAME, Visits, after, canvas, predictions, python, settled, upload
+from demo_page import SAME, Visits, after, browsing, canvas, hosted, predictions, python, settled, shown, until, upload
+from fake_camera import CAMERA, DENIED, WITHOUT, clip, frame
 from PIL import Image
 
 from pipelines.publishing.demo import demo
@@ -29,78 +25,12 @@ ROOT = Path(__file__).parents[2]
 GRAY = [ROOT / "exports" / "digits" / name for name in ("mlp-small", "lenet5")]
 FIXTURE = ROOT / "tests" / "runtime" / "fixture"
 COLOR = [FIXTURE / "tinted-digits" / "softmax"]
-TWO = [FIXTURE / "digits" / name for name in ("softmax", "pooled")]
-RED = (220, 30, 30)
-CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")  # it is there, and is allowed
-WITHOUT = ("--use-fake-device-for-media-stream=device-count=0", "--use-fake-ui-for-media-stream")
 CARD = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan")
-DENIED = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream=deny")
+TWO = [FIXTURE / "digits" / name for name in ("softmax", "pooled")]
 
 
 def sample(export, label):
     return Image.open(export / "samples" / f"{label}.png").convert("RGB")
-
-
-def frame(image, height, width):
-    """The image as large as it goes into the middle of a red frame. [height, width, 3]"""
-    side = min(height, width)
-    framed = Image.new("RGB", (width, height), RED)
-    framed.paste(image.resize((side, side), Image.Resampling.BILINEAR), ((width - side) // 2, (height - side) // 2))
-    return np.asarray(framed)
-
-
-def clip(path, *frames, each=2):
-    """Write a video that Chromium's camera plays again and again, each frame so many times."""
-    height, width, _ = frames[0].shape
-    with path.open("wb") as file:
-        file.write(b"YUV4MPEG2 W%d H%d F30:1 Ip A1:1 C420\n" % (width, height))
-        for pixels in frames:
-            planes = np.asarray(Image.fromarray(pixels).convert("YCbCr"))
-            # As on television: black is 16, white is 235, and four pixels share a color.
-            luma = np.round(16 + planes[..., 0] * (219 / 255))
-            color = np.round(128 + (planes[::2, ::2, 1:] - 128.0) * (224 / 255))
-            parts = (luma, color[..., 0], color[..., 1])
-            file.write((b"FRAME\n" + b"".join(part.astype(np.uint8).tobytes() for part in parts)) * each)
-    return f"--use-file-for-fake-video-capture={path}"
-
-
-@contextlib.contextmanager
-def browsing(playwright, *flags):
-    """Opens pages in a browser of its own, and checks at the end that all went quietly."""
-    browser = launch(playwright, *flags)
-    try:
-        visits = Visits(browser)
-        yield visits
-        visits.check()
-    finally:
-        browser.close()
-
-
-@contextlib.contextmanager
-def hosted(folder):
-    """The port of a web host."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_address[1]
-        server.shutdown()
-
-
-def until(page, expression):
-    """Wait for what the page can't be asked to report: it allows no script that Playwright would wait with."""
-    end = time.monotonic() + PATIENCE
-    while not (found := page.evaluate(expression)):
-        assert time.monotonic() < end, f"{expression} never came true: {page.inner_text('body')[:500]}"
-        time.sleep(0.05)
-    return found
-
-
-def shown(page):
-    return page.evaluate("Number(document.body.dataset.shown)")
 
 
 def start(page, images=3):
@@ -412,18 +342,34 @@ def test_the_camera_needs_no_mouse(page):
     assert page.evaluate("document.activeElement.id") == "camera"
 
 
-def test_a_label_is_read_out_when_it_has_stayed_for_a_while_and_not_for_every_image(playwright, file, tmp_path):
+HEAR = """() => {
+    window.heard = [];
+    new MutationObserver(() => heard.push(spoken.textContent)).observe(spoken, {childList: true});
+}"""
+
+
+def test_a_label_that_stays_is_read_out_once(camera, file):
+    page = camera(file)
+    until(page, "spoken.textContent")  # of the sample
+    page.evaluate(HEAR)
+    start(page)
+    until(page, "heard.length > 1")
+    until(page, f"Number(document.body.dataset.shown) > {shown(page) + 10}")
+    on, said = page.evaluate("heard")
+    assert on == "The camera is on."
+    assert said.startswith("mlp-small: 3, ")
+    after_stop(page)
+    until(page, "heard.length > 3")
+    assert page.evaluate("heard")[2:] == ["The camera is off.", said]
+    page.context.close()
+    camera.pages.remove(page)
+
+
+def test_a_label_that_changes_is_read_out(playwright, file, tmp_path):
     images = [frame(sample(GRAY[0], label), 240, 320) for label in (3, 7)]
     with browsing(playwright, *CAMERA, clip(tmp_path / "both.y4m", *images, each=90)) as visits:
         page = visits(file)
-        page.evaluate("""() => {
-            window.heard = [];
-            new MutationObserver(() => heard.push(spoken.textContent)).observe(spoken, {childList: true});
-        }""")
+        page.evaluate(HEAR)
         start(page)
         until(page, "heard.some(text => text.includes('small: 3')) && heard.some(text => text.includes('small: 7'))")
-        heard, images = page.evaluate("[heard, Number(document.body.dataset.shown)]")
-        assert heard[0] == "The camera is on."
-        assert all(text.startswith("mlp-small: ") for text in heard[1:])
-        assert len(heard) < images / 3
         after_stop(page)
