@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import functools
+import http.server
 import io
 import json
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
+from chromium import launch
 
 import zoo
 from zoo.images import read_image
@@ -42,6 +47,32 @@ class Visits:
         assert self.complaints == []
         own = {page.url for page in self.pages}
         assert {url for url in self.requests if not url.startswith(("data:", "blob:"))} <= own
+
+
+@contextlib.contextmanager
+def browsing(playwright, *flags):
+    """Opens pages in a browser of its own, and checks at the end that all went quietly."""
+    browser = launch(playwright, *flags)
+    try:
+        visits = Visits(browser)
+        yield visits
+        visits.check()
+    finally:
+        browser.close()
+
+
+@contextlib.contextmanager
+def hosted(folder):
+    """The port of a web host."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
 
 
 def settled(page, more_than=0):
@@ -91,3 +122,16 @@ def as_png(image):
 
 def upload(page, name, kind, data):
     return lambda: page.set_input_files("#file", {"name": name, "mimeType": kind, "buffer": data})
+
+
+def until(page, expression):
+    """Wait for what the page can't be asked to report: it allows no script that Playwright would wait with."""
+    end = time.monotonic() + PATIENCE
+    while not (found := page.evaluate(expression)):
+        assert time.monotonic() < end, f"{expression} never came true: {page.inner_text('body')[:500]}"
+        time.sleep(0.05)
+    return found
+
+
+def shown(page):
+    return page.evaluate("Number(document.body.dataset.shown)")

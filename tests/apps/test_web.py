@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import base64
-import functools
 import gzip
-import http.server
 import io
 import json
 import runpy
 import shutil
 import struct
 import subprocess
-import threading
 import time
 import zlib
 from dataclasses import replace
@@ -22,7 +19,7 @@ import numpy as np
 import onnx
 import pytest
 from chromium import launch
-from demo_page import SAME, Visits, after, as_png, canvas, predictions, python, settled, upload
+from demo_page import SAME, Visits, after, as_png, canvas, hosted, predictions, python, settled, upload
 from onnx import helper, numpy_helper
 from PIL import Image
 
@@ -435,16 +432,9 @@ def test_the_policy_lets_nothing_else_in_or_out(visit, browser, file):
 
 
 def test_the_page_works_from_a_web_host_too(visit, file):
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    handler = functools.partial(Quiet, directory=str(file.parent))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        page = visit(f"http://127.0.0.1:{server.server_address[1]}/{file.name}")
+    with hosted(file.parent) as port:
+        page = visit(f"http://127.0.0.1:{port}/{file.name}")
         assert samples_correct(page) == [10, 10, 10] or min(samples_correct(page)) >= 9
-        server.shutdown()
 
 
 # --- for everyone ----------------------------------------------------------------------------------------------------

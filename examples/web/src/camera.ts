@@ -28,7 +28,6 @@ export async function film(scene: Scene, signal: AbortSignal): Promise<void> {
     if (signal.aborted) return; // while the browser asked
     video.srcObject = stream;
     await video.play();
-    if (signal.aborted) return; // while it started
     scene.begun();
     const context = contextOf(document.createElement("canvas"));
     while (!signal.aborted) {
