@@ -105,12 +105,6 @@ def test_no_model_can_be_called_auto():
         model("auto", "conv", Recipe())(lambda images, classes: images)
 
 
-def test_run_takes_models_or_all_of_them(capsys):
-    with pytest.raises(SystemExit):
-        main(["run", "lenet5", "--all", "--data", "digits"])
-    assert "leave out lenet5, or --all" in capsys.readouterr().err
-
-
 def test_a_pretrained_model_starts_from_its_published_weights_unless_scratch_is_asked_for():
     assert plan_for("efficientnet-lite0", "digits", size=(32, 32)).source.title == "imagenet/efficientnet-lite0"
     assert plan_for("efficientnet-lite0", "digits", size=(32, 32), source="scratch").source is None

@@ -134,7 +134,8 @@ def test_what_means_nothing_changes_no_fingerprint(before, edited, copy):
         edited(path, old, new)
     optimizer = (copy / "pipelines/training/optimizer.py").read_text(encoding="utf-8")
     edited("pipelines/training/rates.py", "", optimizer)
-    edited("pipelines/training/learner.py", "pipelines.training.optimizer import", "pipelines.training.rates import")
+    for path in ("learner.py", "transfer/head.py"):
+        edited(f"pipelines/training/{path}", "pipelines.training.optimizer import", "pipelines.training.rates import")
     edited("pipelines/training/optimizer.py", optimizer, "")  # a moved file
     layer = (copy / "zoo/models/preprocessing.py").read_text(encoding="utf-8")
     edited("zoo/models/scaling.py", "", layer)  # a moved layer that a function imports

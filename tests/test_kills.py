@@ -31,7 +31,7 @@ def work(shared_store):
 
 
 # Commands that write nothing, and those whose writing is a part of another's, or is killed by another test.
-OTHERS = {"list", "describe", "verify", "placement", "runs", "ui"} | {
+OTHERS = {"list", "data list", "describe", "verify", "placement", "runs", "ui"} | {
     "train": "test_interrupted",
     "reproduce": "as train",
     "sync": "test_outbox",

@@ -63,7 +63,10 @@ def values_of(name):
     )
 
 
-RECIPES = st.builds(Recipe, **{field.name: values_of(field.name) for field in fields(Recipe)})
+FIELDS = st.fixed_dictionaries({field.name: values_of(field.name) for field in fields(Recipe)})
+RECIPES = FIELDS.map(lambda found: found | ({"patience": 0} if found["images"] == "all" else {})).map(
+    lambda found: Recipe(**found)
+)
 PLANS = st.builds(
     Plan,
     model=WORDS,

@@ -386,5 +386,5 @@ def test_the_weights_of_the_source_decide_the_fingerprint(folder, tmp_path):
 
 
 def test_a_source_beside_a_plan_is_told(folder, started):
-    with pytest.raises(ZooError, match="setting or source beside it"):
+    with pytest.raises(ZooError, match="setting, time or source beside it"):
         train(plan=tracking.load_run(started.run).plan, source="fashion-mnist/conv-small")
