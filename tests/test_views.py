@@ -14,7 +14,7 @@ from pipelines.training.fingerprint import fingerprint
 from pipelines.training.stages import Schedule, Stage, make_stages
 from pipelines.training.train import train
 from pipelines.training.transfer import features, head
-from pipelines.training.transfer.features import apart
+from pipelines.training.transfer.features import apart, features_of
 from pipelines.training.transfer.transfer import find_source, make_transfer
 from zoo.data.stream.batches import view_batches
 from zoo.errors import RecipeError
@@ -84,7 +84,14 @@ def test_with_frozen_features_alone_no_epoch_is_trained(folder, trained):
     assert (params["epochs"], params["frozen"], params["views"]) == ("0", "1.0", "2")
 
 
-@pytest.mark.parametrize("moment", ["before the head", "after the head", "in the epochs"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "after the head",
+        pytest.param("before the head", marks=pytest.mark.slow),  # each is a training more
+        pytest.param("in the epochs", marks=pytest.mark.slow),
+    ],
+)
 def test_an_interruption_at_any_moment_changes_nothing(folder, trained, monkeypatch, moment):
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -105,8 +112,13 @@ def test_an_interruption_at_any_moment_changes_nothing(folder, trained, monkeypa
 
 
 @pytest.mark.parametrize("damage", ["cut short", "of another shape", "no array"])
-def test_a_damaged_file_of_features_is_made_anew(folder, trained, damage):
-    for file in (features.cache_folder() / "features").iterdir():
+def test_a_damaged_file_of_features_is_made_anew(folder, tmp_path, monkeypatch, damage):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    data_set, recipe = load_data(make_plan("softmax", "digits")), Recipe(views=2)
+    images = start_keras().Input((8, 8, 1), name="images")
+    extractor = start_keras().Model(images, start_keras().layers.Flatten(name="flatten")(images))
+    before = [np.array(rows) for rows in features_of(extractor, recipe, data_set)]  # what is mapped is cut below
+    for file in (tmp_path / "classifier-zoo/features").iterdir():
         whole = file.read_bytes()
         if damage == "cut short":
             file.write_bytes(whole[:-100])
@@ -114,8 +126,8 @@ def test_a_damaged_file_of_features_is_made_anew(folder, trained, damage):
             np.save(file, np.zeros((3, 4), np.float32))
         else:
             file.write_bytes(b"\x80\x04.")  # a pickle
-    again = train(plan=tracking.load_run(trained.run).plan)
-    assert all(map(np.array_equal, weights(again.run), weights(trained.run)))
+    assert all(map(np.array_equal, features_of(extractor, recipe, data_set), before))
+    assert len(before[0]) == 2 * len(data_set.train)
 
 
 # --- its parts -----------------------------------------------------------------------------------------------------
