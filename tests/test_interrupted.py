@@ -40,8 +40,18 @@ def test_a_run_that_is_killed_three_times_comes_to_the_same_weights_and_curves(f
 
 @pytest.mark.slow  # in test_stopping and test_averaging the same happens within a process
 @pytest.mark.timeout(900)
-def test_a_run_that_averages_and_is_patient_is_killed_with_the_same_end(folder):
-    settings = {**KILLED["settings"], "average": "ema", "patience": 9}
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"average": "ema", "patience": 9},
+        {"augmentation": "photo", "average": "last"},
+        {"augmentation": "randaugment", "cutmix": 0.5, "mixup": 0.2, "average": "ema", "patience": 20},
+        {"augmentation": "photo", "rotation": 10, "scale": 0.1, "cutmix": 1},
+    ],
+    ids=lambda changes: " ".join(f"{name}={value}" for name, value in changes.items()),
+)
+def test_a_run_of_each_kind_is_killed_with_the_same_end(folder, changes):
+    settings = {**KILLED["settings"], **changes}
     asked = {**KILLED, "settings": settings}
     killed_again_and_again(folder, undisturbed(folder, asked), kills=3, seed=2, asked=asked)
 
