@@ -23,6 +23,7 @@ from zoo.data.folders.layouts import list_images
 from zoo.data.folders.reading import ON_BAD, read_images, read_listing
 from zoo.data.folders.shards import SHARD_ENDING, is_pattern
 from zoo.data.listing import Listing
+from zoo.data.resizing import at_size
 from zoo.data.sources import download
 from zoo.data.tables.reading import ENDINGS
 from zoo.data.tables.report import read_table
@@ -122,7 +123,7 @@ def load(
             raise DataError(f"{data} is a known data set: --{option} goes with a folder or a table of your own")
         named, where = _load_named(data, folder, label, progress)
         if isinstance(named, DataSet):
-            return named.resized(*(size or (named.height, named.width)), resizing)
+            return at_size(named, *(size or (named.height, named.width)), resizing)
         return read_listing(named, size=size, resizing=resizing, on_bad=on_bad, origin=where, on_progress=progress)
     is_table = holds_values(data, label, images)
     if not is_table:
