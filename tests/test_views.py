@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from pipelines import tracking
+from pipelines.cli.commands.train import training_summary
 from pipelines.core.provenance.plan import load_data, make_plan
 from pipelines.training import checkpoint
 from pipelines.training.fingerprint import fingerprint
@@ -77,6 +78,7 @@ def test_with_frozen_features_alone_no_epoch_is_trained(folder, trained):
     without_part = {"mixup": 0.2, "cutmix": 0.5, "patience": 2, "average": "ema"}
     only = train("conv-mlp-small", "digits", source=SOURCE, settings={**SETTINGS, **without_part, "frozen": 1})
     assert (only.epochs, only.best_epoch) == (0, 0)
+    assert " (the head alone, on frozen features) in " in training_summary(only)
     plan = tracking.load_run(only.run).plan
     model, layers = tracking.load_keras_model(only.run), make_transfer(plan, load_data(plan)).layers
     for name, values in layers.items():
