@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from test_stopping import killed_after, left_by
@@ -11,9 +12,10 @@ from pipelines import tracking
 from pipelines.core.provenance.plan import make_plan
 from pipelines.core.support.duration import parse_duration, written
 from pipelines.run import run
-from pipelines.training.budget import PLANNED, Speed, asked, epochs_within
+from pipelines.training.budget import PLANNED, Speed, asked, epochs_within, within
 from pipelines.training.stages import Schedule
 from pipelines.training.train import train
+from pipelines.training.transfer.transfer import find_source
 from zoo.errors import RecipeError, ZooError
 
 BUDGET = 120.0  # seconds; a tiny model starts in less, however busy the machine is
@@ -93,6 +95,13 @@ def test_zoo_run_keeps_the_plan_that_it_once_measured(folder, monkeypatch, caplo
     (only,) = tracking.search(f"tags.{PLANNED} = '{tracking.load_run(killed).tags[PLANNED]}'")
     assert only.info.run_id == killed
     assert tracking.load_run(killed).plan == plan
+
+
+def test_a_head_that_learns_alone_has_no_epochs_to_measure(folder, monkeypatch):
+    monkeypatch.setenv("ZOO_EXPORTS", str(Path(__file__).parents[1] / "exports"))
+    origin = find_source("fashion-mnist/conv-small", "conv-mlp-small")
+    plan = make_plan("conv-mlp-small", "digits", settings={"views": 1, "frozen": 1}, source=origin)
+    assert within(plan, 0.1) == (plan, {"time_budget": "0.1s"})
 
 
 @pytest.mark.parametrize("settings", [{"epochs": 3}, {"least_updates": 100}])

@@ -15,6 +15,7 @@ import pytest
 from published import jpeg
 
 from pipelines.core.provenance.plan import make_plan
+from pipelines.training.choosing import choose
 from zoo.data import load
 from zoo.data.catalogs.kept import Catalogued, list_kept
 from zoo.data.registry import absolute
@@ -101,6 +102,7 @@ def prepare(tfds, folder: Path, called: str, features: dict, keys: tuple[str, st
 def test_a_data_set_of_tensorflow_datasets_keeps_its_splits_its_classes_and_its_images(prepared, tmp_path, monkeypatch):
     data = load("tfds:pets", folder=prepared, size=(16, 16), resizing="crop")
     assert (data.name, data.origin) == ("tfds-pets", "tfds:pets")
+    assert choose("tfds:pets", data_folder=prepared).size == (128, 128), "seen as they are"
     by_content = {content: label for split in COUNTS for content, label in examples(split)}
     assert data.labels == CLASSES
     for split, count in COUNTS.items():

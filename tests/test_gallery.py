@@ -148,7 +148,10 @@ def test_the_command_makes_the_same_training_again(tmp_path):
     metadata = replace(manifest.metadata, source={"name": "fashion-mnist/lenet5", "weights_sha256": "0" * 64})
     (goal / MANIFEST_FILE).write_text(replace(manifest, metadata=metadata).to_json(), encoding="utf-8")
 
+    put(tmp_path, "mobilenet-v2", data_set="digits", recipe=definition("mobilenet-v2").recipe.to_json())
+
     page = gallery(tmp_path).page.read_text(encoding="utf-8")
+    assert "`zoo run mobilenet-v2 --data digits --from scratch`" in page, "or it would start from others' weights"
     assert "`zoo run mlp-small --data digits --set epochs=3 --set seed=7`" in page
     assert "`zoo run pets-net --data 'path/to/my pets'`" in page
     assert kept.least_updates

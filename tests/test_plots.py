@@ -49,6 +49,13 @@ AVERAGED = {
     "averaged_validation_accuracy": (np.nan, 0.91, 0.93),
 }
 UNVALIDATED = {name: values for name, values in HISTORY.items() if not name.startswith("validation")}
+AFTER_A_HEAD = {
+    "epoch": (0, 1, 2),
+    "train_loss": (np.nan, 0.5, 0.4),
+    "validation_loss": (0.5, 0.6, 0.5),
+    "train_accuracy": (np.nan, 0.8, 0.85),
+    "validation_accuracy": (0.95, 0.9, 0.88),
+}
 ROW = Row("pets/lenet5", "hybrid", 61_706, 0.91, 0.90, 0.92, 250_000, 0.04, 1e-7)
 
 SHIPPED = Shipped(
@@ -76,6 +83,7 @@ DRAWINGS = {
     "curves": (curves, (HISTORY, 4)),
     "curves of training alone": (curves, (UNVALIDATED, 6)),
     "curves of averaged weights": (partial(curves, averaged=True), ({**HISTORY, **AVERAGED}, 6)),
+    "curves after a head": (curves, (AFTER_A_HEAD, 0)),
     "learning rates": (
         rate_curve,
         ("lenet5 on pets", np.geomspace(1e-6, 0.1, 6), [2.3, 2.2, 2, 0.9, 0.5, 9], 1e-2, 1e-3),

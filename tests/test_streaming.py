@@ -163,6 +163,21 @@ def test_images_in_memory_are_there_once_when_they_are_divided(tmp_path):
             np.testing.assert_array_equal(pixels, np.asarray(Image.open(tmp_path / "images" / name)))
 
 
+def test_a_known_data_set_at_a_large_size_is_read_from_a_file_with_the_same_images(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    whole = load("digits", size=(12, 20), resizing="pad")
+    monkeypatch.setenv("ZOO_MEMORY", "0")
+    for _ in ("written", "found again"):
+        data = load("digits", size=(12, 20), resizing="pad")
+        assert all(isinstance(split.inputs, PixelFile) for split in splits_of(data))
+        assert (data.digest, data.resizing) == (whole.digest, "pad")
+    (file,) = tmp_path.rglob("*.u8")
+    file.write_bytes(b"cut short")
+    with pytest.raises(DataError, match="was cut short: remove"):
+        load("digits", size=(12, 20), resizing="pad")
+    assert not isinstance(load("digits").train.inputs, PixelFile), "at its own size it is in memory already"
+
+
 def test_a_budget_that_is_no_number_is_told(letters, monkeypatch):
     for wrong in ("much", "-1", "nan"):
         monkeypatch.setenv("ZOO_MEMORY", wrong)

@@ -165,6 +165,15 @@ def test_what_was_not_measured_is_not_in_the_history(folder, plan):
     assert tracking.load_run(run).history == {"train_loss": (1, 1 / 2), "epoch": (1, 2)}
 
 
+def test_what_a_head_learned_before_is_epoch_0_of_the_history(folder, plan):
+    run = tracking.start_run(plan, load_data(plan), {})
+    tracking.log_epoch(run, 0, {"validation_accuracy": 0.5})
+    tracking.log_epoch(run, 4, {"train_loss": 1.0, "validation_accuracy": 0.75})
+    history = tracking.load_run(run).history
+    assert (history["epoch"], history["validation_accuracy"]) == ((0, 4), (0.5, 0.75))
+    assert np.array_equal(history["train_loss"], (np.nan, 1.0), equal_nan=True)
+
+
 def test_runs_that_open_a_new_store_at_once_all_find_it_whole(tmp_path):
     begun = [start(tmp_path, begin_run) for _ in range(3)]
     assert [end(process) for process in begun] == [0, 0, 0], (tmp_path / "told.txt").read_text(encoding="utf-8")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipelines import tracking
+from pipelines.cli.commands.train import training_summary
 from pipelines.core.provenance.plan import load_data, make_plan
 from pipelines.training import checkpoint
 from pipelines.training.fingerprint import fingerprint
@@ -72,8 +75,10 @@ def test_the_head_learns_first_then_all_but_the_norms(folder, trained):
 
 def test_with_frozen_features_alone_no_epoch_is_trained(folder, trained):
     before = cached()
-    only = train("conv-mlp-small", "digits", source=SOURCE, settings={**SETTINGS, "frozen": 1})
+    without_part = {"mixup": 0.2, "cutmix": 0.5, "patience": 2, "average": "ema"}
+    only = train("conv-mlp-small", "digits", source=SOURCE, settings={**SETTINGS, **without_part, "frozen": 1})
     assert (only.epochs, only.best_epoch) == (0, 0)
+    assert " (the head alone, on frozen features) in " in training_summary(only)
     plan = tracking.load_run(only.run).plan
     model, layers = tracking.load_keras_model(only.run), make_transfer(plan, load_data(plan)).layers
     for name, values in layers.items():
@@ -81,7 +86,10 @@ def test_with_frozen_features_alone_no_epoch_is_trained(folder, trained):
     assert cached() == before, "the same features, computed once"
     with tracking.open_client() as client:
         params = client.get_run(only.run).data.params
-    assert (params["epochs"], params["frozen"], params["views"]) == ("0", "1.0", "2")
+    recorded = {"epochs": "0", "frozen": "1.0", "views": "2", "fine_rate": "1.0", "batch_size": "128", "warmup": "0.1"}
+    recorded |= {"mixup": "0.0", "cutmix": "0.0", "patience": "0", "average": "none", "augmentation": "light"}
+    assert {name: params[name] for name in recorded} == recorded
+    assert tracking.load_run(only.run).history["epoch"] == (0,)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +119,7 @@ def test_an_interruption_at_any_moment_changes_nothing(folder, trained, monkeypa
     assert resumed.best_epoch == trained.best_epoch
 
 
-@pytest.mark.parametrize("damage", ["cut short", "of another shape", "no array"])
+@pytest.mark.parametrize("damage", ["cut short", "too long"])
 def test_a_damaged_file_of_features_is_made_anew(folder, tmp_path, monkeypatch, damage):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     data_set, recipe = load_data(make_plan("softmax", "digits")), Recipe(views=2)
@@ -120,14 +128,34 @@ def test_a_damaged_file_of_features_is_made_anew(folder, tmp_path, monkeypatch, 
     before = [np.array(rows) for rows in features_of(extractor, recipe, data_set)]  # what is mapped is cut below
     for file in (tmp_path / "classifier-zoo/features").iterdir():
         whole = file.read_bytes()
-        if damage == "cut short":
-            file.write_bytes(whole[:-100])
-        elif damage == "of another shape":
-            np.save(file, np.zeros((3, 4), np.float32))
-        else:
-            file.write_bytes(b"\x80\x04.")  # a pickle
+        file.write_bytes(whole[:-100] if damage == "cut short" else whole + whole[:8])
     assert all(map(np.array_equal, features_of(extractor, recipe, data_set), before))
     assert len(before[0]) == 2 * len(data_set.train)
+
+
+def test_a_disk_that_is_full_is_told_and_nothing_half_written_stays(tmp_path, monkeypatch):
+    resource = pytest.importorskip("resource")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    images = start_keras().Input((8, 8, 1), name="images")
+    extractor = start_keras().Model(images, start_keras().layers.Flatten(name="flatten")(images))
+    data_set = load_data(make_plan("softmax", "digits"))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))  # bytes of a file
+    try:
+        with pytest.raises(RecipeError, match=r"can't be kept in .*: name another place by XDG_CACHE_HOME"):
+            features_of(extractor, Recipe(views=2), data_set)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list((tmp_path / "classifier-zoo/features").iterdir())
+
+
+def test_what_is_half_written_goes_after_a_day_and_what_nobody_uses_after_a_month(tmp_path):
+    ages = {"a.f32": 2, "b.f32": 31, "c.f32.partial-0a": 2, "d.f32.partial-0a": 0.5}  # days
+    for name, days in ages.items():
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time.time() - days * 24 * 3600,) * 2)
+    features._sweep(tmp_path)
+    assert {file.name for file in tmp_path.iterdir()} == {"a.f32", "d.f32.partial-0a"}
 
 
 # --- its parts -----------------------------------------------------------------------------------------------------
@@ -156,6 +184,18 @@ def test_a_model_comes_apart_where_its_new_layers_begin():
     np.testing.assert_allclose(rest(extractor(images)), learner(images), atol=1e-5)
     with pytest.raises(RecipeError, match="expected one row of features: set views=0"):
         apart(learner, frozen[:2])
+
+
+def test_what_is_frozen_behind_a_dropout_learns_nothing_either(folder):
+    keras = start_keras()
+    x = images = keras.Input((8, 8, 1), name="images")
+    x = keras.layers.Dense(8, name="first")(keras.layers.Flatten(name="flatten")(x))
+    x = keras.layers.Dense(8, name="second")(keras.layers.Dropout(0.2, name="dropout")(x))
+    learner = keras.Model(images, keras.layers.Dense(10, name="logits")(x))
+    before = learner.get_layer("second").get_weights()
+    head.learn_head(learner, {"first", "second"}, Recipe(views=1), load_data(make_plan("softmax", "digits")))
+    assert all(map(np.array_equal, learner.get_layer("second").get_weights(), before))
+    assert all(layer.trainable for layer in learner.layers), "what follows says for itself what is frozen"
 
 
 @pytest.mark.parametrize(("frozen", "last"), [(0.0, 16), (0.5, 16), (1.0, 0)])

@@ -113,7 +113,7 @@ def evaluate(run: str) -> Evaluation:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         drawn = draw(folder, tracked, model, data_set, answers[1])
-        _write_small(folder, ("curves.png", "confusion.png"))
+        _write_small(folder, [name for name in ("curves.png", "confusion.png") if name in drawn])
         evaluation = judge(tracked, data_set, answers[1], measured, corrupted, drawn)
         (folder / EVALUATION_FILE).write_text(evaluation.to_json(), encoding="utf-8")
         tracking.log_folder(tracked.run_id, folder, EVALUATION_FOLDER)
@@ -188,8 +188,10 @@ def draw(
     matrix = confusion_matrix(test.labels, answer, data_set.classes)
     path, kind = folder.joinpath, data_set.kind
     best_epoch, averaged = int(tracked.metrics["best_epoch"]), tracked.tags.get(tracking.WEIGHTS_KEPT) == "averaged"
-    drawn = {
-        "curves.png": curves(path("curves.png"), tracked.history, best_epoch, kind, averaged=averaged),
+    drawn = {}
+    if "train_loss" in tracked.history:  # else no epoch was trained
+        drawn["curves.png"] = curves(path("curves.png"), tracked.history, best_epoch, kind, averaged=averaged)
+    drawn |= {
         "confusion.png": confusion(path("confusion.png"), matrix, labels, kind),
         "reliability.png": reliability(path("reliability.png"), calibration_bins(confidence, correct), kind),
     }

@@ -24,10 +24,11 @@ def curves(
 ) -> str:
     """Loss and accuracy by epoch, from when learning has settled.
 
-    history: epoch (from 1), train_loss and train_accuracy, and validation_loss and validation_accuracy where images
-    were held out to validate on; averaged_validation_loss and averaged_validation_accuracy, not a number where there
-    was no average, of a run that averages. best_epoch: one of them, whose weights were kept. kind: of what there are
-    many. averaged: whether those weights are an average.
+    history: epoch (from 1, or 0 for a head that learned before), train_loss and train_accuracy, and validation_loss and
+    validation_accuracy where images were held out to validate on; averaged_validation_loss and
+    averaged_validation_accuracy of a run that averages. What wasn't measured after an epoch is not a number.
+    best_epoch: one of them, whose weights were kept; without a validation, the last. kind: of what there are many.
+    averaged: whether those weights are an average.
     """
     figure.set_size_inches(9, 3.3)
     epochs = np.asarray(history["epoch"])
@@ -47,7 +48,7 @@ def curves(
         values, color = parts[of_kept]
         ax.plot(best_epoch, values[kept], **dot(color))
         ax.set_title(f"{name.capitalize()} by epoch")
-        ax.set_xlim(0.5, epochs[-1] + 0.5)
+        ax.set_xlim(min(epochs[0], 1) - 0.5, epochs[-1] + 0.5)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         ax.grid(visible=False, axis="x")
         # The first fifth would press all that follows against the edge: it may leave the panel.

@@ -16,6 +16,7 @@ from pipelines.core.support.markdown import filled, plain, points, row, table
 from pipelines.evaluation.comparison.candidates import CHART_FILE
 from pipelines.publishing.catalog import Quantized, Shipped, read_shipped
 from pipelines.publishing.literature import PUBLISHED, TARGETS, Published, Target
+from pipelines.training.choosing import SCRATCH
 from pipelines.training.stages import OF_A_SOURCE
 from zoo.contract import CARD_FILE
 from zoo.data import data_sets
@@ -204,6 +205,7 @@ def _command(export: Shipped) -> str:
     if export.source:
         words += ["--from", export.source]
     else:
+        words += ["--from", SCRATCH] if export.model in {model.name for model in pretrained_definitions()} else []
         settings = {name: value for name, value in settings.items() if name not in OF_A_SOURCE}
     for name, value in settings.items():
         words += ["--set", f"{name}={value}"]

@@ -146,8 +146,9 @@ def describe_run(run: Any) -> str:
     facts = "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in _facts(metrics, tags, what))])
     lines = [_headline(metrics, run.info.status, what)]
     if "test_accuracy" in metrics:
-        curves = _image(run.info, "curves", "Loss and accuracy by epoch")
-        lines += [curves, facts, _image(run.info, "confusion", "Confusion matrix")]
+        if metrics.get("epochs_trained") != 0:
+            lines.append(_image(run.info, "curves", "Loss and accuracy by epoch"))
+        lines += [facts, _image(run.info, "confusion", "Confusion matrix")]
     else:
         lines.append(facts)
     lines.append("\n".join(f"- {step}" for step in _next_steps(run, metrics, tags)))
@@ -181,7 +182,8 @@ def _facts(metrics: Mapping[str, float], tags: Mapping[str, str], what: str) -> 
         accuracy = metrics.get("best_validation_accuracy")
         of_it = f", {accuracy:.2%} of the validation {what}" if accuracy is not None else ""
         kept = f", {shown(tags[WEIGHTS_KEPT])}" if WEIGHTS_KEPT in tags else ""
-        found.append(("weights", f"of epoch {metrics['best_epoch']:.0f}{kept}{of_it}"))
+        when = f"of epoch {metrics['best_epoch']:.0f}" if metrics["best_epoch"] else "of the head on frozen features"
+        found.append(("weights", f"{when}{kept}{of_it}"))
     if ENDED_EARLY in tags and "epochs_trained" in metrics:
         found.append(("ended early", f"after epoch {metrics['epochs_trained']:.0f}: {shown(tags[ENDED_EARLY])}"))
     if "test_robust_accuracy" in metrics:

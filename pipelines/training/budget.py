@@ -75,6 +75,10 @@ def within(plan: Plan, seconds: float, began: float | None = None) -> tuple[Plan
     loading = time.monotonic()
     start_keras()
     around = AROUND + time.monotonic() - loading
+    transfer = make_transfer(plan, learned)
+    if plan.recipe.views and plan.recipe.frozen == 1 and transfer and transfer.has_new:
+        logger.info("%s has no epochs to plan: its head alone learns, from frozen features", plan.model)
+        return plan, {"time_budget": written(seconds)}
     logger.info("measuring how fast %s trains here", plan.model)
     speed, stages = measure(plan, learned, seconds)
     left = seconds * (1 - MARGIN) - (time.monotonic() - began) - around - speed.head - stages * speed.start

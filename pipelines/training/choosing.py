@@ -13,17 +13,17 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Unpack
 
 from pipelines.core.provenance.plan import DataOptions, Plan, make_plan
+from pipelines.core.support.progress import progress
 from pipelines.training.transfer.pretrained import published_file
 from pipelines.training.transfer.transfer import IMAGENET, find_source
-from zoo.data import data_sets, load
-from zoo.data.folders.glance import Glance, glance
-from zoo.data.registry import holds_values
-from zoo.errors import MissingExtraError, ModelError
+from zoo.data.folders.glance import Glance
+from zoo.data.registry import holds_values, look
+from zoo.errors import MissingExtraError, ModelError, RecipeError
 from zoo.models import definition
 from zoo.models.registry import AUTO
 
@@ -66,10 +66,21 @@ def choose(data: str, **reading: Unpack[DataOptions]) -> Choice:
 
     Raises DataError where it can't be read, MissingExtraError where the weights that should be taken aren't installed.
     """
-    images, label = reading.get("images"), reading.get("label")
-    if data not in data_sets() and holds_values(data, label, Path(images) if images else None):
+    label = reading.get("label")
+    folder, images = (Path(given) if given else None for given in (reading.get("data_folder"), reading.get("images")))
+    if holds_values(data, label, images):
         return Choice(TABLE, "a table of values", "its rows have no neighbors that a convolution could look at")
-    return choose_for(_look(data, **reading), size=reading.get("size"))
+    with progress(f"looking at {Path(data).name}") as advance:
+        seen = look(
+            data,
+            folder=folder,
+            groups=reading.get("groups"),
+            label=label,
+            images=images,
+            follow_links=reading.get("follow_links", False),
+            on_progress=lambda done, in_all: advance(done, in_all, f"{done:,} of {in_all:,}"),
+        )
+    return choose_for(seen, size=reading.get("size"))
 
 
 def choose_for(seen: Glance, size: tuple[int, int] | None = None) -> Choice:
@@ -94,20 +105,13 @@ def choose_for(seen: Glance, size: tuple[int, int] | None = None) -> Choice:
     return Choice(PRETRAINED, str(seen), because, IMAGENET, size or (side, side), settings)
 
 
-def _look(data: str, **reading: Unpack[DataOptions]) -> Glance:
-    if data in data_sets():
-        folder = reading.get("data_folder")
-        found = load(data, folder=Path(folder) if folder else None)
-        in_all = len(found.train) + len(found.validation) + len(found.test)
-        return Glance(in_all, found.classes, found.height, found.width, found.channels == 3)
-    images = reading.get("images")
-    return glance(
-        Path(data),
-        groups=reading.get("groups"),
-        label=reading.get("label"),
-        images=Path(images) if images else None,
-        follow_links=reading.get("follow_links", False),
-    )
+def _published(model: str) -> str:
+    """The source of a model that starts from published weights unasked. ModelError where these can't be had."""
+    try:
+        published_file(model)
+    except (ModelError, MissingExtraError) as error:
+        raise ModelError(f"{error}; or begin anew with --from {SCRATCH}") from None
+    return IMAGENET
 
 
 def plan_for(
@@ -125,14 +129,20 @@ def plan_for(
     """
     if model == AUTO:
         choice = choose(data, **reading)
+        if choice.source and source == SCRATCH:
+            raise RecipeError(
+                f"{AUTO} chooses {choice.model} for its pretrained features: name the one that begins --from {SCRATCH}"
+            )
+        stated = {name: value for name, value in (settings or {}).items() if name in choice.settings}
+        choice = replace(choice, source=source or choice.source, settings={**choice.settings, **stated})
         for line in str(choice).splitlines():
             logger.info("%s: %s", AUTO, line)
-        model, source = choice.model, source or choice.source
+        model, source = choice.model, choice.source
         settings = {**choice.settings, **(settings or {})}
         if choice.size:
             reading["size"] = choice.size
     if source is None and definition(model).published is not None:
-        source = IMAGENET
+        source = _published(model)
         logger.info("%s starts from weights trained on ImageNet; with --from %s it begins anew", model, SCRATCH)
     origin = find_source(source, model) if source not in (None, SCRATCH) else None
     return make_plan(model, data, settings=settings, source=origin, **reading)

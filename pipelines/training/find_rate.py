@@ -83,7 +83,7 @@ def find_rate(
         teacher=teacher_of(plan.recipe, learned),
     )
     losses: list[float] = []
-    with progress(f"learning rates of {model}") as advance:
+    with progress(f"learning rates of {plan.model}") as advance:
         for images, targets in batches.take(STEPS):
             learner.reset_metrics()  # or Keras would report the mean of all steps
             losses.append(float(learner.train_on_batch(images, targets)[0]))
@@ -95,14 +95,14 @@ def find_rate(
     at = lowest_at(smooth)
     if at is None:
         raise RecipeError(
-            f"the loss of {model} falls at no learning rate from {LOWEST:g} to {HIGHEST:g}: look at what it is to learn"
+            f"the loss of {plan.model} falls at no learning rate from {LOWEST:g} to {HIGHEST:g}: look at what it learns"
         )
     suggested = float(f"{rates[at] / BELOW:.2g}")
     found = FoundRate(
-        model, learned.name, suggested, float(rates[at]), tuple(map(float, rates)), tuple(map(float, smooth)), plot
+        plan.model, learned.name, suggested, float(rates[at]), tuple(map(float, rates)), tuple(map(float, smooth)), plot
     )
     if plot is not None:
-        rate_curve(plot, f"{model} on {learned.name}", found.rates, found.losses, found.lowest, found.rate)
+        rate_curve(plot, f"{plan.model} on {learned.name}", found.rates, found.losses, found.lowest, found.rate)
     return found
 
 

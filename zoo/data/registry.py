@@ -18,9 +18,12 @@ from zoo.data.catalogs.hugging_face import is_folder, list_hf
 from zoo.data.catalogs.tensorflow_datasets import list_tfds
 from zoo.data.dataset import DataSet
 from zoo.data.folders.files_table import names_images
+from zoo.data.folders.glance import Glance, glance
+from zoo.data.folders.layouts import list_images
 from zoo.data.folders.reading import ON_BAD, read_images, read_listing
 from zoo.data.folders.shards import SHARD_ENDING, is_pattern
 from zoo.data.listing import Listing
+from zoo.data.resizing import at_size
 from zoo.data.sources import download
 from zoo.data.tables.reading import ENDINGS
 from zoo.data.tables.report import read_table
@@ -120,15 +123,11 @@ def load(
             raise DataError(f"{data} is a known data set: --{option} goes with a folder or a table of your own")
         named, where = _load_named(data, folder, label, progress)
         if isinstance(named, DataSet):
-            return named.resized(*(size or (named.height, named.width)), resizing)
+            return at_size(named, *(size or (named.height, named.width)), resizing)
         return read_listing(named, size=size, resizing=resizing, on_bad=on_bad, origin=where, on_progress=progress)
-    try:
-        is_path = _is_path(data)
-    except OSError as error:  # no permission on the way there, a name too long
-        raise DataError(f"{data} can't be read ({error.strerror}): name another folder of images") from None
     is_table = holds_values(data, label, images)
-    if not is_path and not is_table:
-        raise DataError(unknown("data set", data, _loaders) + f" (a folder of images is given as a path: ./{data})")
+    if not is_table:
+        _check_path(data)
     if folder:
         raise DataError(f"a data folder goes with a known data set ({', '.join(_loaders)}), received one with {data}")
     if is_table and (size or groups or follow_links or resizing != RESIZINGS[0]):
@@ -152,6 +151,27 @@ def load(
     # Runs and exports are filed under the data set's name: nothing else may pass for a known one.
     kind = "table" if is_table else "folder"
     return replace(found, name=f"{found.name}-{kind}") if found.name in _loaders else found
+
+
+def look(
+    data: str,
+    *,
+    folder: Path | None = None,
+    groups: str | None = None,
+    label: str | None = None,
+    images: Path | None = None,
+    follow_links: bool = False,
+    on_progress: Progress | None = None,
+) -> Glance:
+    """What `load` would find of images, of which no more than some are decoded. Raises DataError as it does."""
+    if has_name(data):
+        named, _ = _load_named(data, folder, label, on_progress or _silent)
+        if isinstance(named, DataSet):
+            in_all = len(named.train) + len(named.validation) + len(named.test)
+            return Glance(in_all, named.classes, named.height, named.width, named.channels == 3)
+        return glance(named)
+    _check_path(data)
+    return glance(list_images(Path(data), groups, label=label, images=images, follow_links=follow_links))
 
 
 def has_name(data: str) -> bool:
@@ -191,6 +211,16 @@ def absolute(data: str) -> str:
     if data in _loaders or not (os.path.exists(data) or is_pattern(data)):  # noqa: PTH110 (it never raises)
         return data
     return str(Path(data).resolve())
+
+
+def _check_path(data: str) -> None:
+    """Raise DataError for a name that isn't known, and no path either."""
+    try:
+        is_path = _is_path(data)
+    except OSError as error:  # no permission on the way there, a name too long
+        raise DataError(f"{data} can't be read ({error.strerror}): name another folder of images") from None
+    if not is_path:
+        raise DataError(unknown("data set", data, _loaders) + f" (a folder of images is given as a path: ./{data})")
 
 
 def _is_path(data: str) -> bool:

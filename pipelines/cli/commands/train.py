@@ -158,13 +158,14 @@ def rate_summary(found: FoundRate, words: Sequence[str]) -> str:
 
 def training_summary(trained: Trained) -> str:
     """What came out, and the commands that go on from there."""
+    alone = "" if trained.epochs else "the head alone, on frozen features"
     if trained.validation_accuracy is None:
-        found = f"trained on all images that are not for the test, {trained.epochs} epochs"
+        found = f"trained on all images that are not for the test, {alone or f'{trained.epochs} epochs'}"
     else:
         best = (
             f"best of {trained.epochs} epochs: {trained.best_epoch}{', averaged weights' if trained.averaged else ''}"
         )
-        found = f"validation accuracy {trained.validation_accuracy:.2%} ({best})"
+        found = f"validation accuracy {trained.validation_accuracy:.2%} ({alone or best})"
     after = f"ended early, after epoch {trained.epochs} of {trained.planned_epochs}: {trained.ended_early}\n"
     return (
         f"{trained.model} on {trained.data}: {found} in {trained.seconds:,.0f} s\n"

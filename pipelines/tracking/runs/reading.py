@@ -6,7 +6,7 @@ import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import isnan
+from math import isnan, nan
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +37,11 @@ NEEDED_TAGS = ("data_set", "data_digest", "commit")
 class TrackedRun:
     """What the store knows of a run.
 
-    status: RUNNING, FINISHED, FAILED or KILLED. metrics: numbers by name, such as test_accuracy. history: for each name
-    in HISTORY one value for each time that it was measured, and "epoch", after which that was; a run that held no
-    images out has no validation_loss and no validation_accuracy, one that averages has AVERAGED_HISTORY, too, not a
-    number before there was an average. commit: of the code that trained.
+    status: RUNNING, FINISHED, FAILED or KILLED. metrics: numbers by name, such as test_accuracy. history: "epoch",
+    after which something was measured, 0 for a head that learned before, and for each name in HISTORY as many values,
+    not a number where it wasn't measured. A name that never was isn't there: a run that held no images out has no
+    validation_loss and no validation_accuracy; one that averages has AVERAGED_HISTORY, too. commit: of the code that
+    trained.
     data_digest: of the images. fingerprint: of all that decides the weights. facts: the run's parameters but for its
     recipe, as text: what the machine was, what the model turned out to have. tags: all of them.
     """
@@ -229,11 +230,14 @@ def load_run(run: str) -> TrackedRun:
             raise DamagedRunError(f"run {run_id} has lost its {', '.join(missing)}: train anew")
         plan = _plan_of(client, run_id)
         by_epoch = {name: _by_epoch(client, run_id, name) for name in _BY_EPOCH if name in found.data.metrics}
+    epochs = tuple(sorted(set[int]().union(*by_epoch.values())))
     # What was never a number was not measured: who draws a history asks for the names that are in it.
-    history = {
-        name: tuple(values.values()) for name, values in by_epoch.items() if not all(map(isnan, values.values()))
+    history: dict[str, tuple[float, ...]] = {
+        name: tuple(values.get(epoch, nan) for epoch in epochs)
+        for name, values in by_epoch.items()
+        if not all(map(isnan, values.values()))
     }
-    history["epoch"] = tuple(by_epoch.get(HISTORY[0], {}))
+    history["epoch"] = epochs
     tags = found.data.tags
     return TrackedRun(
         run_id=run_id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Collection
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipelines.core.provenance.machine import training_threads, versions_of
 from pipelines.core.provenance.weights import weights_sha256
-from pipelines.core.support.atomic import atomic_file
+from pipelines.core.support.atomic import PARTIAL, atomic_file
 from pipelines.core.support.progress import progress
 from pipelines.core.support.reasons import reason_of
 from pipelines.core.support.to_json import digest_of
@@ -27,6 +28,7 @@ from zoo.models.backend import start_keras
 from zoo.recipe import Recipe
 
 BATCH = 32  # images: so many of 224x224 fit into memory on their way through a large network
+LEFT_AFTER = 24 * 3600.0  # seconds since something was written to what isn't finished
 KEPT_FOR = 30 * 24 * 3600.0  # seconds since they were used last
 # Fields of a recipe that decide which views there are.
 OF_VIEWS = (
@@ -76,6 +78,9 @@ def features_of(extractor: Any, recipe: Recipe, data_set: DataSet) -> tuple[Rows
 
     extractor: a `keras.Model` from images to features. The training's are [V*N, F], of a file: all images as they are,
     then as the recipe augments them, again and again. RecipeError where the cache can't take them.
+
+    A file is its numbers alone, so that nothing in it is interpreted: what they are of is its name, and its length is
+    known before it is read.
     """
     folder = cache_folder() / "features"
     always = {
@@ -90,8 +95,8 @@ def features_of(extractor: Any, recipe: Recipe, data_set: DataSet) -> tuple[Rows
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _sweep(folder)
-        validation = folder / f"{digest_of(always)}.npy"
-        train = folder / f"{digest_of(of_views)}.npy"
+        validation = folder / f"{digest_of(always)}.f32"
+        train = folder / f"{digest_of(of_views)}.f32"
         return (
             _kept(train, extractor, data_set.train, recipe, recipe.views, mirrored=data_set.mirrored),
             _kept(validation, extractor, data_set.validation, recipe, 1, mirrored=data_set.mirrored),
@@ -108,28 +113,29 @@ def _kept(file: Path, extractor: Any, split: Split, recipe: Recipe, views: int, 
     shape = (views * len(split), int(extractor.output.shape[-1]))
     if not len(split):
         return np.empty(shape, np.float32)
-    with suppress(OSError, ValueError, EOFError):
-        found: Rows = np.load(file, mmap_mode="r", allow_pickle=False)
-        if found.shape == shape and found.dtype == np.float32:
+    with suppress(FileNotFoundError):
+        if file.is_file() and file.stat().st_size == math.prod(shape) * np.dtype(np.float32).itemsize:
             os.utime(file)  # when it was used last
-            return found
-    with atomic_file(file) as partial, progress(f"features of {len(split):,} images") as advance:
-        rows = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float32, shape=shape)
+            return np.memmap(file, np.float32, "r", shape=shape)
+    with (
+        atomic_file(file) as partial,
+        partial.open("wb") as rows,  # and not a map, by which a full disk would end the process
+        progress(f"features of {len(split):,} images") as advance,
+    ):
         done = 0
         for view in range(views):
             for images in view_batches(split, recipe, mirrored=mirrored, view=view, batch_size=BATCH):
                 count = min(BATCH, (view + 1) * len(split) - done)
-                rows[done : done + count] = extractor.predict_on_batch(images)[:count]
+                rows.write(np.asarray(extractor.predict_on_batch(images)[:count], np.float32).tobytes())
                 done += count
-                advance(done, len(rows), f"view {view + 1} of {views}")
-        rows.flush()
-        del rows
-    written: Rows = np.load(file, mmap_mode="r", allow_pickle=False)
-    return written
+                advance(done, shape[0], f"view {view + 1} of {views}")
+    return np.memmap(file, np.float32, "r", shape=shape)
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what nobody has used for a month, and what a killed process has left half-written."""
+    """Remove what nobody has used for a month, and after a day what a killed process has left half-written."""
     for file in folder.iterdir():
-        if time.time() - file.stat().st_mtime > KEPT_FOR:
-            file.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # another process has just finished it, or removed it
+            kept_for = LEFT_AFTER if PARTIAL.fullmatch(file.name) else KEPT_FOR
+            if time.time() - file.stat().st_mtime > kept_for:
+                file.unlink()

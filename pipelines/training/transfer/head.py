@@ -17,7 +17,7 @@ from pipelines.training.transfer.features import Rows, apart, features_of
 from zoo.data import DataSet, Split
 from zoo.data.stream.batches import steps_per_epoch, training_batches
 from zoo.models.backend import start_keras
-from zoo.recipe import Recipe
+from zoo.recipe import LEARNED_AS_THEY_ARE, Recipe
 
 BATCH = 128  # rows
 PASSES = 40  # over each image, in all of its views
@@ -58,6 +58,9 @@ def learn_head(learner: Any, frozen: Collection[str], recipe: Recipe, data_set: 
     extractor, head = apart(learner, frozen)
     train, validation = features_of(extractor, recipe, data_set)
     computed = time.monotonic()
+    learns = {layer.name: layer.trainable for layer in head.layers}
+    for layer in head.layers:  # also those behind a dropout, by which features differ each time
+        layer.trainable = layer.name not in frozen
     beginning = [np.asarray(variable) for variable in head.variables]
     found: dict[float, Best] = {}
     for decay in DECAYS if len(validation) else (recipe.weight_decay,):
@@ -66,6 +69,8 @@ def learn_head(learner: Any, frozen: Collection[str], recipe: Recipe, data_set: 
         _fit(head, train, recipe.with_values({"weight_decay": decay}), data_set)
         accuracy, loss = _tested(head, validation, data_set.validation.labels)
         found[decay] = Best(0, accuracy, loss, tuple(learner.get_weights()))
+    for layer in head.layers:
+        layer.trainable = learns[layer.name]
     decay, best = next(iter(found.items()))
     for other, here in found.items():
         if here.is_better_than(best):
@@ -81,7 +86,7 @@ def _fit(head: Any, rows: Rows, recipe: Recipe, data_set: DataSet) -> None:
     views = len(rows) // len(data_set.train)
     labels = np.tile(data_set.train.labels, views)
     split = Split(rows, labels, ("",) * len(rows))
-    recipe = recipe.with_values({"batch_size": BATCH, "augmentation": "none", "mixup": 0})
+    recipe = recipe.with_values({**LEARNED_AS_THEY_ARE, "batch_size": BATCH})  # the views were augmented
     steps = steps_per_epoch(split, BATCH)
     epochs = max(math.ceil(PASSES / views), math.ceil(LEAST_UPDATES / steps))
     keras = start_keras()

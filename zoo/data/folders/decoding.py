@@ -5,9 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import shutil
-import tempfile
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -15,22 +12,18 @@ from pathlib import Path
 import numpy as np
 
 from zoo.contract import LARGEST_SIDE, RESIZINGS, WHITE
-from zoo.data.cache import cache_folder
 from zoo.data.folders import inspection as inspecting
 from zoo.data.folders.inspection import AHEAD, Inspection, Progress, inspect
 from zoo.data.listing import Listing
 from zoo.data.pixels import Images, PixelFile, PixelWriter
-from zoo.errors import DataError, ImageError
+from zoo.data.storing import PIXELS_FILE, bytes_in_memory, check_whole, stored
+from zoo.errors import ImageError
 from zoo.images import Decoded, resize
 
 USUAL_SIZE = (64, 64)  # height and width in pixels, where the images have several sizes
-MEMORY = "ZOO_MEMORY"  # environment: GiB of images that are kept in memory; above it they are read from a file
-USUAL_MEMORY = 4.0
-PIXELS_FILE, INSPECTION_FILE = "pixels.u8", "inspection.npz"
+INSPECTION_FILE = "inspection.npz"
 PROBES = 16  # images that are looked at to see whether all have one size
 BYTES_AHEAD = 2**28  # of images that are decoded before the first of them is kept
-LEFT_AFTER = 24 * 3600  # seconds: no decoding goes on for longer, and hardly a training
-KEPT_FOR = 30 * 24 * 3600  # seconds, of images that nobody uses: a change in their folder makes new ones
 FORM = 2  # of those files: another number leaves older ones alone
 
 
@@ -77,51 +70,19 @@ def _stored(
     listing: Listing, size: tuple[int, int], resizing: str | None, on_progress: Progress, white: int
 ) -> tuple[Images, Inspection]:
     """Decoded and resized, in memory where they fit, else in a file. resizing: None refuses other sizes."""
-    needed = len(listing) * size[0] * size[1] * 3
-    if needed <= _memory():
+    if len(listing) * size[0] * size[1] * 3 <= bytes_in_memory():
         return _gathered(listing, size, resizing, PixelWriter(len(listing), *size), on_progress, white)
-    kept = cache_folder() / "images" / _key(listing, size, resizing, white)
-    with suppress(OSError):  # the folder's name before; nothing happens where there is one of the new name
-        (cache_folder() / "pictures").rename(kept.parent)
-    try:
-        if not kept.is_dir():
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            _sweep(kept.parent, needed)
-            _check_disk(listing, kept.parent, needed, size)
-            new = Path(tempfile.mkdtemp(prefix=".new-", dir=kept.parent))
-            try:
-                writer = PixelWriter(len(listing), *size, new / PIXELS_FILE)
-                _, found = _gathered(listing, size, resizing, writer, on_progress, white)
-                inspecting.save(found, new / INSPECTION_FILE)
-                with suppress(OSError):  # another training may have been faster, whose images are as good
-                    new.rename(kept)
-            finally:
-                shutil.rmtree(new, ignore_errors=True)
-        with suppress(OSError):  # it may be somebody else's
-            os.utime(kept)  # when it was used last
+
+    def write(folder: Path) -> None:
+        writer = PixelWriter(len(listing), *size, folder / PIXELS_FILE)
+        _, found = _gathered(listing, size, resizing, writer, on_progress, white)
+        inspecting.save(found, folder / INSPECTION_FILE)
+
+    with stored(_key(listing, size, resizing, white), str(listing.root), len(listing), size, write) as kept:
         found = inspecting.read(kept / INSPECTION_FILE)
         shape = (int(found.readable.sum()), *size, 3 if found.colored else 1)
-        if (kept / PIXELS_FILE).stat().st_size != math.prod(shape):
-            raise DataError(f"{kept / PIXELS_FILE} was cut short: remove {kept}, and it is made anew")
+        check_whole(kept, math.prod(shape))
         return PixelFile(kept / PIXELS_FILE, shape), found
-    except OSError as error:
-        reason = f"{error.filename or kept.parent} can't be used ({error.strerror or error})"
-        raise DataError(
-            f"{reason}: images that don't fit into memory are kept there; name another place by XDG_CACHE_HOME, or "
-            f"allow more memory by {MEMORY}"
-        ) from None
-
-
-def _sweep(folder: Path, needed: int) -> None:
-    """Remove what nobody has used for a month, and more of the oldest where the disk hasn't room for what is needed.
-
-    What trainings that were killed have left half-written goes after a day, and nothing before: it may be in use.
-    """
-    stores = sorted((store.stat().st_mtime, store) for store in folder.iterdir())
-    for used, store in stores:
-        half_written, short = store.name.startswith(".new-"), shutil.disk_usage(folder).free < needed
-        if time.time() - used > (LEFT_AFTER if half_written or short else KEPT_FOR):
-            shutil.rmtree(store, ignore_errors=True)  # another one may be faster
 
 
 def _gathered(
@@ -141,28 +102,6 @@ def _gathered(
     ahead_of = max(8, min(AHEAD, BYTES_AHEAD // (size[0] * size[1] * 3)))
     inspection = inspect(listing, take_one, on_progress, ahead_of, white)
     return writer.finish(), inspection
-
-
-def _memory() -> float:
-    """Bytes of images that may be kept in memory."""
-    given = os.environ.get(MEMORY, str(USUAL_MEMORY))
-    try:
-        gibibytes = float(given)
-    except ValueError:
-        gibibytes = -1.0
-    if not gibibytes >= 0:
-        raise DataError(f"{MEMORY} must be a number of GiB, 0 or more, received {given!r}")
-    return gibibytes * 2**30
-
-
-def _check_disk(listing: Listing, folder: Path, needed: int, size: tuple[int, int]) -> None:
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise DataError(
-            f"{listing.root} holds {len(listing):,} images, which at {size[0]}x{size[1]} pixels take "
-            f"{needed / 2**30:,.1f} GiB, more than {MEMORY} allows ({_memory() / 2**30:g}), and than is free on the "
-            f"disk of {folder} ({free / 2**30:,.1f}): ask for a smaller size"
-        )
 
 
 def _key(listing: Listing, size: tuple[int, int], resizing: str | None, white: int) -> str:

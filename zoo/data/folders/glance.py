@@ -1,14 +1,14 @@
-"""A glance at a folder of images: how many there are, of how many classes, and what some of them are like."""
+"""A glance at images that are listed: how many there are, of how many classes, and what some of them are like."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from zoo.data.folders.layouts import list_images
+from zoo.data.folders.findings import why_unusable
+from zoo.data.listing import Listing
 from zoo.errors import DataError, ImageError
 
 LOOKED_AT = 64  # images, from the first to the last
@@ -30,16 +30,10 @@ class Glance:
         return f"{self.images:,} {kind} images of about {self.height}x{self.width} in {self.classes} classes"
 
 
-def glance(
-    path: Path,
-    *,
-    groups: str | None = None,
-    label: str | None = None,
-    images: Path | None = None,
-    follow_links: bool = False,
-) -> Glance:
-    """What `read_images` would find, without reading more than some. DataError where none of these can be read."""
-    listing = list_images(path, groups, label=label, images=images, follow_links=follow_links)
+def glance(listing: Listing) -> Glance:
+    """What is seen of some of the images. DataError where none of these can be read, or nothing learned from them."""
+    if reason := why_unusable(listing):
+        raise DataError(reason)
     sizes, colored = [], False
     for place in np.unique(np.linspace(0, len(listing) - 1, LOOKED_AT).astype(np.int64)).tolist():
         with suppress(ImageError), listing.decoding(place) as decoded:
