@@ -4,10 +4,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help demo exports server test coverage test-full test-apps test-server test-gpu check format docs lock clean
+.PHONY: help install demo exports server test coverage test-full test-apps test-server test-gpu check format docs lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-10s %s\n", $$1, $$2 }'
+
+install: $(INSTALLED) ## Install into .venv all that the commands need, without training anything
 
 demo: $(INSTALLED) ## Train, export and compare a dense, a conv and a hybrid classifier on handwritten digits
 	@$(BIN)/zoo run mlp-small conv-small lenet5 --data digits --exports mlruns/exports

@@ -6,6 +6,7 @@ The store is that of the environment, the working folder the one that trainings 
 from __future__ import annotations
 
 import json
+import math
 import random
 import signal
 import subprocess
@@ -128,7 +129,7 @@ def left_by(run_id: str) -> dict[str, Any]:
     with tracking.open_client() as client:
         run = client.get_run(run_id)
         metrics = [
-            (name, metric.step, metric.value if name != "seconds" else 0)
+            (name, metric.step, 0 if name == "seconds" else "none" if math.isnan(metric.value) else metric.value)
             for name in sorted(run.data.metrics)
             if not name.startswith("system/")
             for metric in client.get_metric_history(run_id, name)

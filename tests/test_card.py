@@ -10,7 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
+import zoo
 from pipelines.core.provenance.plan import load_data, make_plan
 from pipelines.core.provenance.weights import weights_sha256
 from pipelines.core.support.markdown import plain
@@ -21,7 +23,7 @@ from pipelines.exporting.architecture import summarize
 from pipelines.exporting.card import CLASSES_LISTED, render_card, write_card
 from pipelines.exporting.export import write_export
 from pipelines.tracking import TrackedRun
-from zoo.contract import CARD_FILE, LOGITS, PROBABILITIES, SAMPLES_FILE, Metadata, read_manifest
+from zoo.contract import CARD_FILE, LOGITS, PROBABILITIES, SAMPLES_FILE, SAMPLES_FOLDER, Metadata, read_manifest
 from zoo.data import Split
 from zoo.errors import ExportError
 from zoo.models import build, definition
@@ -123,8 +125,24 @@ def test_both_ways_to_call_it_run_and_agree(export, code):
     assert float(probability) == pytest.approx(max(sample["probabilities"]), abs=1e-6)
 
 
-def test_bare_onnxruntime_takes_five_lines_and_none_of_ours(code):
-    assert len(code[0].strip().splitlines()) == 5
+def test_both_ways_see_a_turned_transparent_image_alike(export, code, tmp_path):
+    folder, _ = export
+    sample = json.loads((folder / SAMPLES_FILE).read_text(encoding="utf-8"))[0]["file"]
+    pixels = np.asarray(Image.open(folder / SAMPLES_FOLDER / sample).convert("RGBA")).copy()
+    pixels[: len(pixels) // 2] = 0  # transparent, and black below
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    file = tmp_path / "seen.png"
+    Image.fromarray(pixels).save(file, exif=exif)
+    begin = code[0].replace(f"{SAMPLES_FOLDER}/{sample}", file.as_posix()).rpartition("print(")[0]
+    answer = f'print(session.run(["{PROBABILITIES}"], {{"images": pixels}})[0][0].tolist())'
+    found, expected = json.loads(run_in(folder, begin + answer)), zoo.load(folder).predict(file)
+    assert LABELS[int(np.argmax(found))] == expected.label
+    assert max(found) == pytest.approx(expected.probability, abs=1e-6)
+
+
+def test_bare_onnxruntime_takes_seven_lines_and_none_of_ours(code):
+    assert len(code[0].strip().splitlines()) == 7
     assert "import zoo" not in code[0]
 
 

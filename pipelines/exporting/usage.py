@@ -25,17 +25,19 @@ CATEGORIES_LISTED = 10  # of a column: the file names them all
 
 def calls(metadata: Metadata, sample: str) -> str:
     """The code of a classifier of images. sample: the path of one in the export."""
-    mode, axes = ("L", "None, ..., None") if metadata.channels == 1 else ("RGB", "None")
+    convert, axes = ('.convert("L")', "None, ..., None") if metadata.channels == 1 else ("", "None")
     return f"""## Usage
 
 In this folder, with onnxruntime alone (`pip install onnxruntime pillow`):
 
 ```python
-import json, numpy, onnxruntime, PIL.Image
+import json, numpy, onnxruntime, PIL.Image, PIL.ImageOps
 session = onnxruntime.InferenceSession("{MODEL_FILE}")
 labels = json.loads(session.get_modelmeta().custom_metadata_map["{PREFIX}labels"])
-image = numpy.asarray(PIL.Image.open("{sample}").convert("{mode}"))[{axes}]
-print(labels[session.run(["{PROBABILITIES}"], {{"{INPUT}": image}})[0][0].argmax()])
+image = PIL.ImageOps.exif_transpose(PIL.Image.open("{sample}")).convert("RGBA")  # upright, on white
+image = PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "white"), image).convert("RGB")
+pixels = numpy.asarray(image{convert})[{axes}]
+print(labels[session.run(["{PROBABILITIES}"], {{"{INPUT}": pixels}})[0][0].argmax()])
 ```
 
 {_OURS}

@@ -96,12 +96,12 @@ def choose_for(seen: Glance, size: tuple[int, int] | None = None) -> Choice:
     views = max(1, min(MOST_VIEWS, VIEWS // seen.images))
     each = math.floor(seen.images / seen.classes)
     settings: dict[str, Any] = {"views": views}
-    because = "features that know photographs need few images, of which each class has "
+    because = f"each class has about {each:,} images: pretrained features need no more, and "
     if each < ENOUGH:
         settings["frozen"] = 1
-        because += f"{each:,}, too few to train the features on"
+        because += f"with fewer than {ENOUGH} the head alone is trained"
     else:
-        because += f"{each:,}, enough to train the features on as well"
+        because += "there are enough to fine-tune them"
     return Choice(PRETRAINED, str(seen), because, IMAGENET, size or (side, side), settings)
 
 

@@ -139,6 +139,9 @@ def _train(
     logger.info("%s trains on %s", plan.model, device(precision))
     if reason := unused_gpu():
         logger.warning("%s", reason)
+    if plan.recipe.patience:
+        often = "each epoch" if schedule.validation_interval == 1 else f"{schedule.validation_interval} epochs"
+        logger.info("patience %d: validations come after %s", plan.recipe.patience, often)
     transfer = make_transfer(plan, learned)
     layers, norms, new = (transfer.layers, transfer.norms, transfer.has_new) if transfer else ({}, (), True)
     stages = make_stages(plan.recipe, schedule, layers, norms, new=new)

@@ -157,11 +157,11 @@ def _findings(
             False, "nearly all images of a class look alike: only equal ones are kept together when splits are drawn"
         )
     if surplus["equal"] or surplus.get("near"):
-        near = f", and {surplus['near']:,} look like another" if surplus.get("near") else ""
+        near = f", and {surplus['near']:,} nearly so" if surplus.get("near") else ""
         yield Finding(
             False,
-            f"{surplus['equal']:,} of the images {'is' if surplus['equal'] == 1 else 'are'} there already, pixel by "
-            f"pixel{near}: those are kept in one split, and count as often as they are there",
+            f"{_count(surplus['equal'], 'image')} {'repeats' if surplus['equal'] == 1 else 'repeat'} another pixel by "
+            f"pixel{near}: they stay in one split with it, and all of them count",
         )
     counts = by_split.sum(axis=1)
     if counts.size and counts.min() and counts.max() > LARGEST_IMBALANCE * counts.min():
