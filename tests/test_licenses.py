@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.core.support.markdown import plain
-from pipelines.exporting.licenses import licenses_of
+from pipelines.exporting.licenses import licenses_of, pretrained_sentence
 from zoo.contract import CARD_FILE, MANIFEST_FILE, read_manifest
 from zoo.data import data_sets
 from zoo.data.registry import terms_of
@@ -47,6 +47,12 @@ def test_published_weights_have_their_license():
         started = replace(shipped, source={"name": source, "weights_sha256": "0" * 64})
         known = f"{model.published.license}, trained on ImageNet by {model.published.by}"
         assert licenses_of(started, "MIT")["weights"] == f"MIT; the features started from the weights {source}: {known}"
+        by = f"Its features were trained on ImageNet before, by {model.published.by}."
+        assert pretrained_sentence(started) == by
+
+
+def test_what_started_from_nothing_says_nothing_of_it():
+    assert pretrained_sentence(read_manifest(SHIPPED[0]).metadata) == ""
 
 
 def test_what_nobody_states_is_said_to_be_so():

@@ -12,6 +12,7 @@ import numpy as np
 
 from pipelines.core.support.markdown import filled, plain, row, table
 from pipelines.evaluation.evaluate import Evaluation, read_evaluation
+from pipelines.exporting.licenses import pretrained_sentence
 from pipelines.exporting.usage import calls, calls_of_table, inputs_and_outputs, inputs_and_outputs_of_table
 from zoo.contract import CARD_FILE, MODEL_FILE, PLOTS_FOLDER, SAMPLES_FILE, SAMPLES_FOLDER, Manifest, Metadata
 from zoo.models import definition
@@ -79,6 +80,7 @@ def _head(metadata: Metadata, evaluation: Evaluation) -> str:
         of those {kind}.
     """
     title = f"# {plain(metadata.model)} on {plain(metadata.data_set)}"
+    about = f"{about.rstrip()} {plain(pretrained_sentence(metadata))}".rstrip()
     return f"{title}\n\n{plain(definition(metadata.model).summary)}\n\n{filled(about)}"
 
 

@@ -18,6 +18,14 @@ def check_data_license(data_set: str, stated: str) -> None:
         raise DataError(f"{data_set} is a known data set, its license is {known}: leave out --data-license")
 
 
+def pretrained_sentence(metadata: Metadata) -> str:
+    """What the features were trained on before, and by whom; "" where they weren't."""
+    source = str(metadata.source.get("name", ""))
+    if source.startswith(PUBLISHED) and (published := definition(source.removeprefix(PUBLISHED)).published):
+        return f"Its features were trained on ImageNet before, by {published.by}."
+    return f"Its features started from those of {source}." if source else ""
+
+
 def licenses_of(metadata: Metadata, stated: str = "", of_data: str = "") -> dict[str, str]:
     """What a manifest says of them. stated, of_data: the licenses of the weights and the data, by who trained them."""
     terms = terms_of(metadata.data_set)
