@@ -50,6 +50,15 @@ def test_images_that_were_saved_anew_are_found_as_near(messy, report):
     assert all(any(pair & same for pair in redone) for same in found)
 
 
+def test_copies_are_said_in_one_sentence(report):
+    (said,) = [finding.sentence for finding in report.findings if "stay in one split" in finding.sentence]
+    near = report.surplus["near"]
+    assert said == (
+        f"{COPIES} images exactly repeat another, {near} images nearly repeat another: they stay in one split "
+        "with it, and all of them count"
+    )
+
+
 def test_counts_add_up(report):
     assert len(report.classes) == 26
     assert sum(found.images for found in report.classes) == report.readable == report.files - BROKEN

@@ -157,12 +157,12 @@ def _findings(
             False, "nearly all images of a class look alike: only equal ones are kept together when splits are drawn"
         )
     if surplus["equal"] or surplus.get("near"):
-        near = f", and {surplus['near']:,} nearly so" if surplus.get("near") else ""
-        yield Finding(
-            False,
-            f"{_count(surplus['equal'], 'image')} {'repeats' if surplus['equal'] == 1 else 'repeat'} another pixel by "
-            f"pixel{near}: they stay in one split with it, and all of them count",
-        )
+        repeated = [
+            f"{_count(count, 'image')} {how} {'repeats' if count == 1 else 'repeat'} another"
+            for count, how in ((surplus["equal"], "exactly"), (surplus.get("near"), "nearly"))
+            if count
+        ]
+        yield Finding(False, f"{', '.join(repeated)}: they stay in one split with it, and all of them count")
     counts = by_split.sum(axis=1)
     if counts.size and counts.min() and counts.max() > LARGEST_IMBALANCE * counts.min():
         largest, smallest = listing.labels[int(counts.argmax())], listing.labels[int(counts.argmin())]
