@@ -6,6 +6,7 @@ from zoo.contract import Metadata
 from zoo.data.registry import terms_of
 from zoo.errors import DataError
 from zoo.models import definition
+from zoo.models.registry import Published
 
 NOT_STATED = "not stated"
 OF_ONES_OWN = "not stated: data of one's own"
@@ -20,18 +21,27 @@ def check_data_license(data_set: str, stated: str) -> None:
 
 def pretrained_sentence(metadata: Metadata) -> str:
     """What the features were trained on before, and by whom; "" where they weren't."""
-    source = str(metadata.source.get("name", ""))
-    if source.startswith(PUBLISHED) and (published := definition(source.removeprefix(PUBLISHED)).published):
+    source = _source_of(metadata)
+    if published := _published_as(source):
         return f"Its features were trained on ImageNet before, by {published.by}."
     return f"Its features started from those of {source}." if source else ""
+
+
+def _source_of(metadata: Metadata) -> str:
+    return str(metadata.source.get("name", ""))
+
+
+def _published_as(source: str) -> Published | None:
+    """What is known of weights that others published; None of any other source."""
+    return definition(source.removeprefix(PUBLISHED)).published if source.startswith(PUBLISHED) else None
 
 
 def licenses_of(metadata: Metadata, stated: str = "", of_data: str = "") -> dict[str, str]:
     """What a manifest says of them. stated, of_data: the licenses of the weights and the data, by who trained them."""
     terms = terms_of(metadata.data_set)
-    source, weights = str(metadata.source.get("name", "")), stated or NOT_STATED
+    source, weights = _source_of(metadata), stated or NOT_STATED
     if source.startswith(PUBLISHED):
-        published = definition(source.removeprefix(PUBLISHED)).published
+        published = _published_as(source)
         known = f"{published.license}, trained on ImageNet by {published.by}" if published else NOT_STATED
         weights += f"; the features started from the weights {source}: {known}"
     elif source:

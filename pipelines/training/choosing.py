@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from pipelines.core.provenance.plan import DataOptions, Plan, make_plan
+from pipelines.core.provenance.plan import DataOptions, Origin, Plan, make_plan
 from pipelines.core.support.progress import progress
 from pipelines.training.transfer.pretrained import published_file
 from pipelines.training.transfer.transfer import IMAGENET, find_source
@@ -105,13 +105,14 @@ def choose_for(seen: Glance, size: tuple[int, int] | None = None) -> Choice:
     return Choice(PRETRAINED, str(seen), because, IMAGENET, size or (side, side), settings)
 
 
-def _published(model: str) -> str:
+def _published(model: str) -> Origin:
     """The source of a model that starts from published weights unasked. ModelError where these can't be had."""
     try:
-        published_file(model)
+        found = find_source(IMAGENET, model)
     except (ModelError, MissingExtraError) as error:
         raise ModelError(f"{error}; or begin anew with --from {SCRATCH}") from None
-    return IMAGENET
+    logger.info("%s starts from weights trained on ImageNet; with --from %s it begins anew", model, SCRATCH)
+    return found
 
 
 def plan_for(
@@ -133,16 +134,14 @@ def plan_for(
             raise RecipeError(
                 f"{AUTO} chooses {choice.model} for its pretrained features: name the one that begins --from {SCRATCH}"
             )
-        stated = {name: value for name, value in (settings or {}).items() if name in choice.settings}
-        choice = replace(choice, source=source or choice.source, settings={**choice.settings, **stated})
-        for line in str(choice).splitlines():
+        model, source, settings = choice.model, source or choice.source, {**choice.settings, **(settings or {})}
+        carried = replace(choice, source=source, settings={name: settings[name] for name in choice.settings})
+        for line in str(carried).splitlines():
             logger.info("%s: %s", AUTO, line)
-        model, source = choice.model, choice.source
-        settings = {**choice.settings, **(settings or {})}
         if choice.size:
             reading["size"] = choice.size
     if source is None and definition(model).published is not None:
-        source = _published(model)
-        logger.info("%s starts from weights trained on ImageNet; with --from %s it begins anew", model, SCRATCH)
-    origin = find_source(source, model) if source not in (None, SCRATCH) else None
+        origin: Origin | None = _published(model)
+    else:
+        origin = find_source(source, model) if source not in (None, SCRATCH) else None
     return make_plan(model, data, settings=settings, source=origin, **reading)
