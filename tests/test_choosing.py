@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import logging
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -44,6 +45,7 @@ def photos(tmp_path) -> Path:
         (Glance(60_000, 10, 32, 32, True), "efficientnet-lite0", (128, 128), {"views": 1}),
         (Glance(499, 10, 128, 100, True), "efficientnet-lite0", (128, 128), {"views": 16, "frozen": 1}),
         (Glance(500, 10, 129, 100, True), "efficientnet-lite0", (224, 224), {"views": 16}),
+        (Glance(900, 10, 129, 100, True, tested=500), "efficientnet-lite0", (224, 224), {"views": 16, "frozen": 1}),
         (Glance(8_000, 22, 1080, 1920, True), "efficientnet-lite0", (224, 224), {"views": 2}),
     ],
 )
@@ -64,6 +66,12 @@ def test_a_glance_says_what_there_is(photos):
         file.write_bytes(b"no image")
     with pytest.raises(DataError, match=r"can be read: `zoo data check` says why"):
         glance(list_images(photos))
+
+
+def test_images_of_a_test_folder_are_none_to_learn_from(photos, tmp_path):
+    for split in ("train", "test"):
+        shutil.copytree(photos, tmp_path / "parted" / split)
+    assert glance(list_images(tmp_path / "parted")) == Glance(50, 2, 90, 120, True, tested=25)
 
 
 def test_tables_and_known_data_sets_are_chosen_for_too(tmp_path):

@@ -4,8 +4,9 @@
 2. Gray images of at most 40x40 pixels, such as digits and letters: conv-small, from new weights. Features of
    photographs know nothing of so few pixels, and a small conv model learns them in minutes.
 3. All others: efficientnet-lite0, from its ImageNet weights, on images of 128x128 pixels where they are no larger
-   themselves, else of 224x224. The fewer images there are, the more views its head gets of each. Only where there are
-   50 and more of a class, the features are trained on as well: of fewer, they would learn the images by heart.
+   themselves, else of 224x224. The fewer images there are to learn from, the more views its head gets of each. Only
+   where there are 50 and more of a class, the features are trained on as well: of fewer, they would learn the images
+   by heart. Those of a test split that the data have themselves don't count.
 """
 
 from __future__ import annotations
@@ -93,10 +94,10 @@ def choose_for(seen: Glance, size: tuple[int, int] | None = None) -> Choice:
     except MissingExtraError as error:
         raise ModelError(f"{seen} are for {PRETRAINED}, but {error}; or name a model, such as {SMALL}") from None
     side = SIDES[0] if side <= SIDES[0] else SIDES[1]
-    views = max(1, min(MOST_VIEWS, VIEWS // seen.images))
-    each = math.floor(seen.images / seen.classes)
+    views = max(1, min(MOST_VIEWS, VIEWS // seen.learned))
+    each = math.floor(seen.learned / seen.classes)
     settings: dict[str, Any] = {"views": views}
-    because = f"each class has about {each:,} images: pretrained features need no more, and "
+    because = f"each class has about {each:,} images to learn from: pretrained features need no more, and "
     if each < ENOUGH:
         settings["frozen"] = 1
         because += f"with fewer than {ENOUGH} the head alone is trained"

@@ -167,8 +167,9 @@ def look(
     if has_name(data):
         named, _ = _load_named(data, folder, label, on_progress or _silent)
         if isinstance(named, DataSet):
-            in_all = len(named.train) + len(named.validation) + len(named.test)
-            return Glance(in_all, named.classes, named.height, named.width, named.channels == 3)
+            tested = len(named.test)
+            in_all = len(named.train) + len(named.validation) + tested
+            return Glance(in_all, named.classes, named.height, named.width, named.channels == 3, tested)
         return glance(named)
     _check_path(data)
     return glance(list_images(Path(data), groups, label=label, images=images, follow_links=follow_links))

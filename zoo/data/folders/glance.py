@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from zoo.data.folders.findings import why_unusable
-from zoo.data.listing import Listing
+from zoo.data.listing import SPLITS, Listing
 from zoo.errors import DataError, ImageError
 
 LOOKED_AT = 64  # images, from the first to the last
@@ -16,13 +16,22 @@ LOOKED_AT = 64  # images, from the first to the last
 
 @dataclass(frozen=True)
 class Glance:
-    """images: in all splits. classes: how many. height, width: medians, in pixels. colored: whether any image is."""
+    """images: in all splits. classes: how many. height, width: medians, in pixels. colored: whether any image is.
+
+    tested: those of a test split that the source has itself; nothing is learned from them, however few the others are.
+    """
 
     images: int
     classes: int
     height: int
     width: int
     colored: bool
+    tested: int = 0
+
+    @property
+    def learned(self) -> int:
+        """Images to learn from, if no more are put aside."""
+        return self.images - self.tested
 
     def __str__(self) -> str:
         """In a few words."""
@@ -42,4 +51,5 @@ def glance(listing: Listing) -> Glance:
     if not sizes:
         raise DataError(f"none of {LOOKED_AT} images of {listing.root} can be read: `zoo data check` says why")
     height, width = np.median(np.array(sizes), axis=0).astype(int).tolist()
-    return Glance(len(listing), len(listing.labels), height, width, colored)
+    tested = int(np.count_nonzero(listing.splits == SPLITS.index("test")))
+    return Glance(len(listing), len(listing.labels), height, width, colored, tested)
