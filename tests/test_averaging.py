@@ -119,7 +119,7 @@ RUNS = {
 }
 
 
-SLOW = ("ema", "patience", "transfer", "all")  # three trainings each; of each kind of average one is left
+SLOW = ("ema", "dropout", "patience", "transfer", "all")  # three trainings each
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in RUNS])

@@ -143,7 +143,13 @@ def test_what_means_nothing_changes_no_fingerprint(before, edited, copy):
     assert ask(copy) == before
 
 
-@pytest.mark.parametrize("change", DECISIVE)
+# Of each kind of change one; the others take as long, and go the same way.
+OF_A_KIND = ("a constant of it", "an augmentation's code", "the order of images", "the loss", "the norm")
+
+
+@pytest.mark.parametrize(
+    "change", [pytest.param(each, marks=[pytest.mark.slow] * (each in OF_A_KIND)) for each in DECISIVE]
+)
 def test_what_decides_the_weights_changes_all_fingerprints(before, edited, copy, change):
     edited(*DECISIVE[change])
     after = ask(copy)

@@ -85,6 +85,7 @@ def test_a_name_of_their_own_keeps_them_apart(folder, capsys):
     assert "trained before" in capsys.readouterr().err
 
 
+@pytest.mark.slow  # a whole run; that a digest is one of content is in test_data
 def test_the_same_images_elsewhere_are_the_same(folder):
     shutil.copytree(folder / "x/data", folder / "moved/data")
     assert run("moved/data") == 0

@@ -225,7 +225,15 @@ def test_average_over_positions_stays_one_node():
 
 
 @pytest.mark.parametrize("channels", [pytest.param(1, marks=pytest.mark.slow), 3])
-@pytest.mark.parametrize("name", ["mlp-small", "separable-small", "lenet5", "mlp-mixer-tiny", "convnext-mini"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mlp-small",
+        "separable-small",
+        "lenet5",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("mlp-mixer-tiny", "convnext-mini")),
+    ],
+)
 def test_reference_evaluator_and_openvino_give_the_same_answers(name, channels):
     import openvino
 

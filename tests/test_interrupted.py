@@ -56,6 +56,7 @@ def test_a_run_of_each_kind_is_killed_with_the_same_end(folder, changes):
     killed_again_and_again(folder, undisturbed(folder, asked), kills=3, seed=2, asked=asked)
 
 
+@pytest.mark.slow  # a process that starts TensorFlow; that a run has one writer is in test_outbox
 def test_a_run_is_not_resumed_twice_at_once(folder):
     from pipelines.tracking import outbox_of
 

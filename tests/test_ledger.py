@@ -11,7 +11,7 @@ from zoo.models.ledger import ledger, read_ledger
 
 
 @pytest.mark.parametrize("name", [m.name for m in definitions()])
-@pytest.mark.parametrize("size", [(28, 28, 1), (17, 24, 3)], ids=str)
+@pytest.mark.parametrize("size", [pytest.param((28, 28, 1), marks=pytest.mark.slow), (17, 24, 3)], ids=str)
 def test_totals_equal_keras_and_each_formula_its_number(name: str, size: tuple[int, int, int]) -> None:
     found = ledger(name, *size, classes=7)
     assert found.parameters == build(name, *size, classes=7).count_params()
@@ -45,7 +45,7 @@ def test_the_receptive_field_of_the_features(name: str, expected: int | None) ->
     assert ledger(name, 28, 28, 1, 10).receptive_field == expected
 
 
-@pytest.mark.parametrize("name", ["conv-small", "separable-small", "lenet5"])
+@pytest.mark.parametrize("name", ["conv-small", "lenet5", pytest.param("separable-small", marks=pytest.mark.slow)])
 def test_a_pixel_outside_of_the_receptive_field_changes_nothing(name: str) -> None:
     """The oracle: move one pixel of a large image and see how far its effect reaches in the last feature map."""
     found = ledger(name, 64, 64, 1, 2)

@@ -29,6 +29,7 @@ def folder(store: Path) -> Path:
     return store
 
 
+@pytest.mark.slow  # a whole run; test_contributing makes the same one of the recipe for a model
 def test_one_function_is_trained_evaluated_exported_and_answers_in_an_app(folder: Path, registered, capsys) -> None:
     @registered("one-hidden", family="dense", recipe=Recipe(learning_rate=1e-2))
     def one_hidden(images, classes):

@@ -102,7 +102,8 @@ def test_a_grey_image_is_seen_as_three_equal_channels():
     np.testing.assert_allclose(model(gray)["logits"], colored, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", SLOWLY)
+@pytest.mark.slow  # that of efficientnet-lite0 names photographs in test_efficientnet_lite
+@pytest.mark.parametrize("name", NAMES)
 def test_the_exported_file_answers_as_keras_does(name):
     images, model = noise(4, 64, 64, 3), lively(name)
     session = onnxruntime.InferenceSession(convert(model).SerializeToString(), providers=["CPUExecutionProvider"])

@@ -135,6 +135,7 @@ def test_other_weights_are_measured_by_what_they_cost(folder):
     assert tracking.load_run(found.again).tags["reproduction"] == str(found)
 
 
+@pytest.mark.slow  # two trainings
 def test_a_run_whose_model_is_gone_is_compared_by_the_accuracy_that_it_logged(folder):
     made = doctored({"weights_sha256": "0" * 64})
     tracking.log_metrics(made, {"test_accuracy": 0.125})
@@ -159,6 +160,7 @@ def test_a_run_is_made_again_in_the_arithmetic_that_auto_meant(folder, caplog):
     assert any("doesn't say its processor, instructions, threads" in line for line in caplog.messages)
 
 
+@pytest.mark.slow  # two trainings
 def test_where_the_store_goes_away_meanwhile_it_says_how_to_find_out(folder, run, monkeypatch):
     def leave() -> None:
         until(lambda: list(Path("mlruns/outbox").glob("*/journal.jsonl")))

@@ -99,7 +99,8 @@ def test_a_training_that_gets_no_better_ends_early_and_is_finished(ended):
     assert f"after epoch {ended.epochs}: {tracking.shown(ended.ended_early)}" in description
 
 
-@pytest.mark.parametrize("where", ["first", "amid", "end"])
+# Each is a training more.
+@pytest.mark.parametrize("where", ["amid", *(pytest.param(each, marks=pytest.mark.slow) for each in ("first", "end"))])
 def test_patience_survives_a_kill(ended, monkeypatch, where):
     epoch = {"first": 0, "amid": ended.best_epoch + 4, "end": ended.epochs}[where]
     run = killed_after(epoch, monkeypatch, lambda: train("softmax", "digits", settings=PATIENT))

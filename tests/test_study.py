@@ -213,6 +213,7 @@ def test_another_seed_changes_the_metrics_within_their_interval(studied, planted
     assert first.mean != other.mean
 
 
+@pytest.mark.slow  # two trainings with their exports
 def test_the_models_are_kept_as_exports_on_request(studied, planted):
     planted(16)
     models = studied / "mlruns/study/models"
@@ -423,6 +424,7 @@ def test_an_interrupted_study_goes_on(store, planted, monkeypatch, capsys):
     assert sorted(run.info.status for run in runs if run.info.run_name == "planted") == ["FINISHED", "KILLED"]
 
 
+@pytest.mark.slow  # four trainings
 def test_a_store_that_fails_costs_no_training(store, planted, monkeypatch, capsys):
     trained = planted(16)
 

@@ -174,6 +174,7 @@ def test_what_a_head_learned_before_is_epoch_0_of_the_history(folder, plan):
     assert np.array_equal(history["train_loss"], (np.nan, 1.0), equal_nan=True)
 
 
+@pytest.mark.slow  # three processes that lay out a store; test_describing has one race
 def test_runs_that_open_a_new_store_at_once_all_find_it_whole(tmp_path):
     begun = [start(tmp_path, begin_run) for _ in range(3)]
     assert [end(process) for process in begun] == [0, 0, 0], (tmp_path / "told.txt").read_text(encoding="utf-8")

@@ -104,7 +104,13 @@ def test_a_shipped_file_comes_back_as_the_keras_model_that_answers_alike(name):
     assert metadata == classifier.metadata
 
 
-@pytest.mark.parametrize("name", ["mlp-mixer-tiny", "convnext-mini", "mlp-large", "vgg-mini"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "convnext-mini",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("mlp-mixer-tiny", "mlp-large", "vgg-mini")),
+    ],
+)
 def test_what_is_not_shipped_comes_back_too_in_color_and_at_odd_sizes(name, tmp_path):
     file, model = exported(name, tmp_path, size=(12, 20, 3))
     images = noise(8, 12, 20, 3)
@@ -350,6 +356,7 @@ def test_the_run_the_file_and_the_card_say_what_it_started_from(folder, started)
     assert f"| transferred from | the features of fashion-mnist/conv-small, SHA-256 of its weights `{digest}` |" in card
 
 
+@pytest.mark.slow  # a whole run; that a training starts from a source is tested above
 def test_a_whole_run_starts_from_a_source_once(folder, capsys):
     command = ["run", "softmax", "--data", "digits", "--from", "digits/softmax", "--set", "epochs=4"]
     source._read_export.cache_clear()

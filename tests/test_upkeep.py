@@ -189,6 +189,7 @@ def version(path: Path) -> str:
         return str(database.execute("SELECT version_num FROM alembic_version").fetchone()[0])
 
 
+@pytest.mark.slow  # MLflow lays out one schema and migrates it to another
 def test_a_store_of_an_older_schema_is_copied_and_upgraded(folder, caplog):
     from mlflow.tracking._tracking_service.utils import _tracking_store_registry
 
