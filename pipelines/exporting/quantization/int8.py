@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.evaluation.predictions import Answers
+from pipelines.exporting.graph.edit import Array
 from pipelines.exporting.quantization.answers import allowed_losses, answers_in_memory, divergence, lost
 from pipelines.exporting.quantization.calibration import METHODS, observe
 from pipelines.exporting.quantization.qdq import Range, to_int8, values_to_observe, weighted_layers
@@ -37,6 +38,7 @@ def quantize_to_int8(
     layers = weighted_layers(model.graph)
     images = calibration_images(data_set.train, calibration)
     seen = observe(model, values_to_observe(model.graph), lambda: in_chunks(images, 64))
+    means = {value: seen[value].means for value in seen}
     ranges = {method: {value: cut(seen[value]) for value in seen} for method, cut in METHODS.items()}
 
     validation = data_set.validation
@@ -44,7 +46,7 @@ def quantize_to_int8(
     answers: dict[str, Answers] = {}
     for method in METHODS:
         logger.info("calibrating by %s", method)
-        answers[method] = answers_in_memory(to_int8(model, ranges[method]), validation)
+        answers[method] = answers_in_memory(to_int8(model, ranges[method], (), means), validation)
     tried = {method: divergence(expected, found) for method, found in answers.items()}
     method = min(tried, key=tried.__getitem__)
 
@@ -55,10 +57,10 @@ def quantize_to_int8(
         logger.info(
             "%d of %d validation images are lost: measuring which layers to keep in float32", missing, len(validation)
         )
-        order = _most_sensitive_first(model, ranges[method], layers, expected, validation)
+        order = _most_sensitive_first(model, ranges[method], means, layers, expected, validation)
         while missing > allowed and len(in_float) < len(layers) - 1:
             in_float.append(order[len(in_float)])
-            found = answers_in_memory(to_int8(model, ranges[method], in_float), validation)
+            found = answers_in_memory(to_int8(model, ranges[method], in_float, means), validation)
             missing = lost(expected, found, validation)
     if missing > allowed:
         raise VerificationError(
@@ -75,7 +77,7 @@ def quantize_to_int8(
         "validation_learned": metadata.recipe.get("images") == "all",
         "onnxruntime": _onnxruntime_version(),
     }
-    return QuantizedModel(to_int8(model, ranges[method], in_float), made, tried)
+    return QuantizedModel(to_int8(model, ranges[method], in_float, means), made, tried)
 
 
 def calibration_images(train: Split, count: int) -> Any:
@@ -97,7 +99,12 @@ def calibration_images(train: Split, count: int) -> Any:
 
 
 def _most_sensitive_first(
-    model: Any, ranges: Mapping[str, Range], layers: Sequence[str], expected: Answers, validation: Split
+    model: Any,
+    ranges: Mapping[str, Range],
+    means: Mapping[str, Array],
+    layers: Sequence[str],
+    expected: Answers,
+    validation: Split,
 ) -> list[str]:
     """The layers, in the order of how far answers are from float32's when each alone is quantized.
 
@@ -107,7 +114,7 @@ def _most_sensitive_first(
     alone = {
         layer: divergence(
             expected,
-            answers_in_memory(to_int8(model, ranges, [other for other in layers if other != layer]), validation),
+            answers_in_memory(to_int8(model, ranges, [other for other in layers if other != layer], means), validation),
         )
         for layer in layers
     }
