@@ -17,12 +17,14 @@ import zoo
 from pipelines.cli import main
 from pipelines.core.provenance.weights import weights_sha256
 from pipelines.exporting.export import write_export
+from pipelines.exporting.quantization import int8
 from pipelines.exporting.quantization.calibration import least_squares, min_max, observe, percentile
 from pipelines.exporting.quantization.int8 import calibration_images
 from pipelines.exporting.quantization.qdq import (
     LARGEST_WEIGHT,
     only_answers,
     values_to_observe,
+    weighted_layers,
 )
 from pipelines.exporting.quantization.quantize import quantize
 from pipelines.exporting.verify import verify
@@ -214,6 +216,14 @@ def test_calibration_images_are_training_images_and_the_same_ones_each_time(digi
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------
+
+
+def test_some_layers_stay_in_float32_where_answers_are_far_though_no_image_is_lost(digits, monkeypatch):
+    folder = SHIPPED / "digits" / "conv-small"
+    model, metadata = only_answers(onnx.load(folder / MODEL_FILE)), read_manifest(folder).metadata
+    monkeypatch.setattr(int8, "CLOSE", 0.0)
+    found = int8.quantize_to_int8(model, digits, metadata, margin=100, calibration=100)
+    assert len(set(found.made["float32_layers"])) == int8.FEW < len(weighted_layers(model.graph))
 
 
 def test_sensitive_layers_stay_in_float32_until_the_margin_is_kept(fresh, digits):

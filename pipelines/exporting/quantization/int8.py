@@ -21,6 +21,11 @@ from zoo.errors import DataError, VerificationError
 
 logger = logging.getLogger("zoo.exporting")
 
+# Where answers are further from float32's than this (nats), up to so many of the layers that matter most are kept in
+# float32, though no image may be lost: half a point is within chance on some hundred validation images. Of 1,900 test
+# images of emoji, efficientnet-lite0 lost 0.47 points without, and 0.26 with its first layer in float32, as fast.
+CLOSE, FEW = 0.01, 3
+
 
 @dataclass(frozen=True)
 class QuantizedModel:
@@ -53,15 +58,19 @@ def quantize_to_int8(
     in_float: list[str] = []
     allowed = allowed_losses(margin, len(validation))
     missing = lost(expected, answers[method], validation)
-    if missing > allowed:
+    far = tried[method]
+    if missing > allowed or far > CLOSE:
         logger.info(
-            "%d of %d validation images are lost: measuring which layers to keep in float32", missing, len(validation)
+            "%d of %d validation images are lost, the divergence is %.3f: measuring which layers to keep in float32",
+            missing,
+            len(validation),
+            far,
         )
         order = _most_sensitive_first(model, ranges[method], means, layers, expected, validation)
-        while missing > allowed and len(in_float) < len(layers) - 1:
+        while (missing > allowed or (far > CLOSE and len(in_float) < FEW)) and len(in_float) < len(layers) - 1:
             in_float.append(order[len(in_float)])
             found = answers_in_memory(to_int8(model, ranges[method], in_float, means), validation)
-            missing = lost(expected, found, validation)
+            missing, far = lost(expected, found, validation), divergence(expected, found)
     if missing > allowed:
         raise VerificationError(
             f"{metadata.data_set}/{metadata.model} loses {missing:,} of {len(validation):,} validation images in int8 "
