@@ -19,6 +19,8 @@ from pipelines import tracking
 from pipelines.core.provenance.plan import load_data, make_plan
 from pipelines.exporting.convert import convert
 from pipelines.exporting.export import write_export
+from pipelines.exporting.quantization.qdq import only_answers
+from pipelines.exporting.quantization.quantize import quantize
 from pipelines.exporting.verify import verify
 from zoo.contract import ACTIVATION_MAP, INPUT, LOGITS, MANIFEST_FILE, MODEL_FILE, describe_file, read_manifest
 from zoo.data import load
@@ -71,9 +73,8 @@ def test_it_is_the_last_layer_at_each_position(model, converted):
 
 
 def test_the_logits_keep_each_bit(converted):
-    plain = onnx.ModelProto()
-    plain.CopyFrom(converted)
-    del plain.graph.output[2], plain.graph.node[-1], plain.graph.initializer[-1]
+    plain = only_answers(converted)
+    assert len(plain.graph.node) == len(converted.graph.node) - 1
     onnx.checker.check_model(plain, full_check=True)
     for images in (some_images(1), some_images(33)):
         np.testing.assert_array_equal(run(converted, [LOGITS], images), run(plain, [LOGITS], images))
@@ -92,40 +93,119 @@ def test_other_runtimes_have_the_same_map(converted):
     np.testing.assert_allclose(compiled([images])[ACTIVATION_MAP], expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["pool-sum", "pool-relu", "pool-norm"])
-def test_where_more_lies_between_average_and_last_layer_there_is_none(registered, name):
+# Between an average over positions and the logits: what keeps the map exact, and what leaves the file without one.
+EXACT = {
+    "one dense layer": (),
+    "dropout": ("dropout",),
+    "units on the average": ("relu",),
+    "hidden relu": ("dense", "relu"),
+    "hidden relu and dropout": ("dense", "relu", "dropout"),
+    "hidden relu, no bias": ("bare", "relu", "last without bias"),
+    "two hidden relu": ("dense", "relu", "dropout", "dense", "relu", "dropout"),
+    "hidden norm and relu": ("bare", "batch norm", "relu"),
+    "hidden leaky relu": ("dense", "leaky"),
+    "hidden linear": ("dense",),
+}
+WITHOUT = {
+    "gelu": ("dense", "gelu"),
+    "swish": ("dense", "swish"),
+    "tanh behind relu": ("dense", "relu", "dense", "tanh"),
+    "bounded relu": ("dense", "relu6"),
+    "average normalized": ("layer norm",),
+    "hidden layer normalized": ("dense", "layer norm", "relu"),
+    "more than the average": ("sum",),
+    "two ways": ("dense", "relu", "residual"),
+}
+
+
+def head_of(parts, registered, side=SIDE, classes=3):
+    """A model of a convolution, an average over positions, those parts, and a last dense layer; random weights."""
     from zoo.models import layers
 
-    @registered(name, family="conv")
-    def between(images, classes):
-        """An average, something else, a dense layer."""
-        x = layers.GlobalAveragePooling2D(name="pool")(layers.Conv2D(8, 3, name="conv")(images))
-        if name == "pool-sum":
-            x = layers.Add(name="sum")([x, layers.GlobalMaxPooling2D(name="most")(images)])
-        elif name == "pool-relu":
-            x = layers.ReLU(name="relu")(x)
-        else:
-            x = layers.LayerNormalization(name="norm")(x)
-        return layers.Dense(classes, name="head_dense")(x)
+    made = {
+        "dense": lambda place: layers.Dense(7, name=f"dense{place}"),
+        "bare": lambda place: layers.Dense(7, use_bias=False, name=f"dense{place}"),
+        "relu": lambda place: layers.ReLU(name=f"relu{place}"),
+        "relu6": lambda place: layers.ReLU(6, name=f"relu{place}"),
+        "leaky": lambda place: layers.LeakyReLU(0.25, name=f"leaky{place}"),
+        "dropout": lambda place: layers.Dropout(0.5, name=f"dropout{place}"),
+        "batch norm": lambda place: layers.BatchNormalization(name=f"norm{place}"),
+        "layer norm": lambda place: layers.LayerNormalization(name=f"norm{place}"),
+        "gelu": lambda place: layers.Activation("gelu", name=f"gelu{place}"),
+        "swish": lambda place: layers.Activation("swish", name=f"swish{place}"),
+        "tanh": lambda place: layers.Activation("tanh", name=f"tanh{place}"),
+    }
 
-    outputs = [output.name for output in convert(build(name, SIDE, SIDE, 1, 3)).graph.output]
+    @registered("with-head", family="hybrid")
+    def with_head(images, classes):
+        """A head of parts."""
+        x = layers.Conv2D(8, 3, name="conv")(images)  # of both signs
+        x = average = layers.GlobalAveragePooling2D(keepdims="bare" in parts, name="pool")(x)
+        x = layers.Flatten(name="flatten")(x) if "bare" in parts else x
+        for place, part in enumerate(parts):
+            if part == "sum":
+                x = layers.Add(name="sum")([x, layers.GlobalMaxPooling2D(name="most")(images)])
+            elif part == "residual":
+                x = layers.Add(name="sum")([layers.Dense(8, name="back")(x), average])
+            elif part in made:
+                x = made[part](place)(x)
+        return layers.Dense(classes, use_bias="last without bias" not in parts, name="head_dense")(x)
+
+    model = build("with-head", side, side, 1, classes)
+    random = np.random.default_rng(7)
+    model.set_weights([random.normal(size=values.shape) for values in model.get_weights()])
+    for norm in [layer for layer in model.layers if hasattr(layer, "moving_variance")]:
+        norm.moving_variance.assign(random.uniform(0.5, 2, norm.moving_variance.shape))
+    return model
+
+
+def map_in_numpy(model, images):
+    """[N, K, h, w]: the head's layers at each position, each unit with the slope that it has for the average."""
+    import keras
+
+    at_positions = keras.Model(model.input, model.get_layer("conv").output).predict_on_batch(images)  # [N, h, w, C]
+    average = at_positions.mean(axis=(1, 2), keepdims=True)
+    names = [layer.name for layer in model.layers]
+    for layer in model.layers[names.index("pool") + 1 : names.index("head_dense") + 1]:
+        if isinstance(layer, keras.layers.Dense):
+            kernel, *bias = layer.get_weights()
+            bias = bias if layer.name != "head_dense" else []
+            average, at_positions = (values @ kernel + sum(bias) for values in (average, at_positions))
+        elif isinstance(layer, keras.layers.BatchNormalization):
+            gamma, beta, mean, variance = layer.get_weights()
+            scale = gamma / np.sqrt(variance + layer.epsilon)
+            average, at_positions = ((values - mean) * scale + beta for values in (average, at_positions))
+        elif isinstance(layer, (keras.layers.ReLU, keras.layers.LeakyReLU)):
+            slope = np.where(average > 0, 1, layer.negative_slope)
+            assert len(np.unique(slope)) == 2
+            average, at_positions = average * slope, at_positions * slope
+    return at_positions.transpose(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("parts", EXACT.values(), ids=EXACT)
+def test_a_head_of_straight_lines_has_one(registered, parts):
+    model = head_of(parts, registered)
+    images = (some_images(16) * np.linspace(0, 1, 16).reshape(-1, 1, 1, 1)).astype(
+        np.uint8
+    )  # dark ones and bright ones
+    converted = convert(model)
+    onnx.checker.check_model(converted, full_check=True)
+    logits, maps = run(converted, [LOGITS, ACTIVATION_MAP], images)
+    expected = map_in_numpy(model, images)
+    largest = np.abs(expected).max()
+    np.testing.assert_allclose(maps, expected, atol=1e-5 * largest)
+    bias = dict(zip(("kernel", "bias"), model.get_layer("head_dense").get_weights(), strict=False)).get("bias", 0)
+    np.testing.assert_allclose(maps.mean(axis=(2, 3)) + bias, logits, atol=1e-5 * largest)
+    np.testing.assert_allclose(np.asarray(model(images)["logits"]), logits, atol=1e-5 * largest)
+    (reference,) = ReferenceEvaluator(converted).run([ACTIVATION_MAP], {INPUT: images})
+    np.testing.assert_allclose(reference, expected, atol=1e-5 * largest)
+    np.testing.assert_array_equal(logits, run(only_answers(converted), [LOGITS], images)[0])  # each bit
+
+
+@pytest.mark.parametrize("parts", WITHOUT.values(), ids=WITHOUT)
+def test_a_head_of_curves_has_none(registered, parts):
+    outputs = [output.name for output in convert(head_of(parts, registered)).graph.output]
     assert outputs == ["probabilities", "logits"]
-
-
-def test_a_last_layer_without_bias_and_behind_dropout_has_one(registered):
-    from zoo.models import layers
-
-    @registered("no-bias", family="conv")
-    def no_bias(images, classes):
-        """An average with its two dimensions kept, dropout, a dense layer without bias."""
-        x = layers.Conv2D(8, 3, name="conv")(images)
-        x = layers.GlobalAveragePooling2D(keepdims=True, name="pool")(x)
-        x = layers.Dropout(0.5, name="dropout")(layers.Flatten(name="flatten")(x))
-        return layers.Dense(classes, use_bias=False, name="head_dense")(x)
-
-    logits, maps = run(convert(build("no-bias", SIDE, SIDE, 1, 3)), [LOGITS, ACTIVATION_MAP], some_images(4))
-    assert maps.shape == (4, 3, 10, 10)
-    np.testing.assert_allclose(maps.mean(axis=(2, 3)), logits, atol=1e-5)
 
 
 # --- under the contract ----------------------------------------------------------------------------------------------
@@ -178,6 +258,34 @@ def test_a_map_that_does_not_add_up_to_the_logits_is_told(folder, damage):
     change(folder, damage)
     with pytest.raises(VerificationError, match=r"activation map whose mean plus bias differs from the logits by \d"):
         verify(folder)
+
+
+def of_units_that_are_inactive(model):
+    (slope,) = [node for node in model.graph.node if node.op_type == "Where"]
+    slope.input[1:] = reversed(slope.input[1:])
+
+
+def test_a_hidden_layer_is_under_the_same_promise(registered, tmp_path, metadata_of):
+    digits = load("digits")
+    model = head_of(("dense", "relu", "dropout"), registered, side=8, classes=10)
+    made = write_export(tmp_path / "digits" / "with-head", model, digits, metadata_of("with-head", model, digits), {})
+    check = next(check for check in made.verification.checks if check.name == "activation map")
+    assert check.result.startswith("6x6 positions, their mean plus bias within ")
+
+    classifier = zoo.load(made.folder, provider="cpu")
+    _, bias = model.get_layer("head_dense").get_weights()
+    for image in digits.test.inputs[:5]:
+        explanation = classifier.explain(image)
+        place = digits.labels.index(explanation.label)
+        expected = map_in_numpy(model, image[np.newaxis])[0, place]
+        np.testing.assert_allclose(explanation.map, expected, atol=1e-5 * np.abs(expected).max())
+        assert explanation.bias == pytest.approx(bias[place], abs=1e-4)
+
+    for precision in quantize(made.folder, margin=100, data=digits).files:
+        assert zoo.load(made.folder, provider="cpu", precision=precision.precision).map_size is None
+    change(made.folder, of_units_that_are_inactive)
+    with pytest.raises(VerificationError, match="activation map whose mean plus bias differs from the logits"):
+        verify(made.folder, data=digits)
 
 
 def of_another_name(model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shutil
@@ -135,6 +136,20 @@ def test_exports_that_have_no_place_on_the_page_are_refused(exports, words, tmp_
 def test_another_resizing_is_refused(tmp_path):
     with pytest.raises(ExportError, match="expected resizing stretch, received pad"):
         demo([DIGITS, changed(DIGITS, tmp_path, resizing="pad")], tmp_path / "page.html")
+
+
+def test_other_proportions_are_refused(tmp_path):
+    with pytest.raises(ExportError, match="expected proportions 1:1, received 2:1"):
+        demo([DIGITS, changed(DIGITS, tmp_path, height=16)], tmp_path / "page.html")
+
+
+def test_models_of_several_sizes_share_a_page_of_the_largest(tmp_path):
+    data = data_in(demo([DIGITS, changed(DIGITS, tmp_path, height=16, width=16)], tmp_path / "page.html").page)
+    assert (data["height"], data["width"]) == (16, 16)
+    assert [model["height"] for model in data["models"]] == [8, 16]
+    assert "; 8 × 8 pixels; " in data["models"][0]["facts"]
+    resized = onnx.load_from_string(base64.b64decode(data["resizing"])).graph.output[0].type.tensor_type.shape
+    assert [side.dim_value for side in resized.dim[1:3]] == [16, 16]
 
 
 def test_a_damaged_export_is_refused_and_nothing_is_written(tmp_path, capsys):

@@ -24,6 +24,7 @@ PROBABILITIES = "probabilities"  # [N, K] float32
 LOGITS = "logits"  # [N, K] float32
 # [N, K, h, w] float32, an output of some models of images: what each of h x w positions adds to a class. Its mean
 # over them, plus the last layer's bias, is the logits. The positions lie evenly over the image of the model's size.
+# Where there are hidden layers, it is of the units that all positions together have made active.
 ACTIVATION_MAP = "activation_map"
 OPSET = 18  # the first with an antialiased Resize; onnxruntime 1.14 (February 2023) and later run it
 IR_VERSION = 8  # what tf2onnx writes; web and older runtimes refuse newer ones (onnxruntime#20559)

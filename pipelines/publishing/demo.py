@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from pipelines.core.support.atomic import atomic_file
 from pipelines.exporting.graph.resizing import resizing_model
 from pipelines.plotting.palette import FAMILY_COLORS, NEGATIVE, POSITIVE
 from pipelines.publishing.first_layer import first_layer
-from zoo.contract import MODEL_FILE, SAMPLES_FILE, Manifest, check_file, read_manifest, sha256
+from zoo.contract import MODEL_FILE, SAMPLES_FILE, Manifest, Metadata, check_file, read_manifest, sha256
 from zoo.errors import ExportError
 from zoo.images import LARGEST_IMAGE, read_image
 from zoo.runtime import load
@@ -61,8 +62,9 @@ def demo(
 ) -> Demo:
     """Write a page in which the exports classify the same images: samples, files, photographs and drawings.
 
-    exports: folders, or names such as digits/lenet5; all of them for images, with the same labels, size, channels
-    and resizing. The page holds everything, the models and onnxruntime too, and opens from a folder or any web host.
+    exports: folders, or names such as digits/lenet5; all of them for images, with the same labels, channels,
+    proportions and resizing. Of different sizes, the page transforms images at the largest, and each model resizes them
+    to its own. The page holds everything, the models and onnxruntime too, and opens from a folder or any web host.
     out: the file to write. webgpu: with the runtime that can use the graphics card; it takes 4 MB more.
     Raises ExportError for an export that isn't there, is damaged, or doesn't go with the first one, and where the page
     can't be written.
@@ -96,7 +98,8 @@ def _check_alike(first: _Export, other: _Export) -> None:
     a, b = first.manifest.metadata, other.manifest.metadata
     for what, of_first, of_other in (
         ("labels", ", ".join(a.labels), ", ".join(b.labels)),
-        ("size", f"{a.height}x{a.width}x{a.channels}", f"{b.height}x{b.width}x{b.channels}"),
+        ("proportions", _proportions(a), _proportions(b)),
+        ("channels", str(a.channels), str(b.channels)),
         ("resizing", a.resizing, b.resizing),
     ):
         if of_first != of_other:
@@ -104,6 +107,11 @@ def _check_alike(first: _Export, other: _Export) -> None:
                 f"{other.folder} doesn't go with {first.folder}, all models on one page have the same task: expected "
                 f"{what} {of_first}, received {of_other}; make a page for each"
             )
+
+
+def _proportions(metadata: Metadata) -> str:
+    common = math.gcd(metadata.height, metadata.width)
+    return f"{metadata.height // common}:{metadata.width // common}"
 
 
 def _title(exports: Sequence[_Export]) -> str:
@@ -114,7 +122,7 @@ def _title(exports: Sequence[_Export]) -> str:
 
 def _data(exports: Sequence[_Export]) -> dict[str, Any]:
     """What the page's script reads: `Data` in examples/web/src/data.ts."""
-    metadata = exports[0].manifest.metadata
+    metadata = max((export.manifest.metadata for export in exports), key=lambda each: each.height)
     # Exports of one data set share their samples: images are identified by their hash.
     images: dict[str, dict[str, str]] = {}
     probabilities = [_samples(export, images) for export in exports]
@@ -154,6 +162,7 @@ def _model(export: _Export) -> dict[str, Any]:
         raise ExportError(f"{path} can't be read as an ONNX file ({type(error).__name__}): export it again") from error
     return {
         "family": metadata.family,
+        "height": metadata.height,
         "facts": "; ".join(_facts(export.manifest, len(file))),
         "onnx": _base64(file),
         "first_layer": shown and {"png": _base64(shown.png), "text": shown.text},
@@ -169,6 +178,7 @@ def _facts(manifest: Manifest, size: int) -> Iterator[str]:
     if {"test_accuracy_low", "test_accuracy_high"} <= metrics.keys():
         accuracy += f" (95% interval: {metrics['test_accuracy_low']:.2%} to {metrics['test_accuracy_high']:.2%})"
     yield accuracy
+    yield f"{metadata.height} × {metadata.width} pixels"
     if "parameters" in metrics:
         yield f"{int(metrics['parameters']):,} parameters"
     yield f"{size / 1000:,.0f} kB"

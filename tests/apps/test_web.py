@@ -23,6 +23,7 @@ from demo_page import SAME, Visits, after, as_png, canvas, hosted, predictions, 
 from onnx import helper, numpy_helper
 from PIL import Image
 
+import zoo
 from pipelines.plotting import palette
 from pipelines.publishing.demo import demo
 from zoo.contract import describe_file, read_manifest
@@ -553,6 +554,63 @@ def test_an_activation_map_is_drawn_on_demand_where_there_is_one(visit, exports3
     assert (pixels[:, 0] - pixels[:, 2] > 60).mean() > 0.02
     after(page, conv.locator("button").click)
     assert conv.locator("canvas").count() == 0
+
+
+LONG = "Donaudampfschifffahrtsgesellschaftskapitän"
+
+
+def enlarged(export, folder):
+    """A copy of conv-small that takes 56x56 pixels: an average has any number of positions. One label is a long one."""
+    copy = shutil.copytree(export, folder / "enlarged")
+    manifest, model = read_manifest(copy), onnx.load(copy / "model.onnx")
+    labels = ("A pullover, or what is one", *manifest.metadata.labels[1:-1], LONG)
+    metadata = replace(manifest.metadata, height=56, width=56, labels=labels)
+    for constant in model.graph.initializer:
+        values = numpy_helper.to_array(constant)
+        if values.dtype == np.int64:
+            constant.CopyFrom(numpy_helper.from_array(np.where(values == 28, 56, values), constant.name))
+    for side in model.graph.output[2].type.tensor_type.shape.dim[2:]:
+        side.dim_value *= 2
+    del model.graph.value_info[:]
+    return rewritten(copy, model, replace(manifest, metadata=metadata, map_size=(14, 14)))
+
+
+def relabeled(export, folder, labels):
+    copy = shutil.copytree(export, folder / "relabeled")
+    manifest = read_manifest(copy)
+    manifest = replace(manifest, metadata=replace(manifest.metadata, labels=labels))
+    return rewritten(copy, onnx.load(copy / "model.onnx"), manifest)
+
+
+def rewritten(folder, model, manifest):
+    """The export with another model; its samples expect what that predicts."""
+    onnx.helper.set_model_props(model, manifest.metadata.to_properties())
+    onnx.save(model, folder / "model.onnx")
+    classifier, listed = zoo.load(folder / "model.onnx", provider="cpu"), folder / "samples" / "samples.json"
+    samples = json.loads(listed.read_text())
+    for place, sample in enumerate(samples):  # one of each class, in their order
+        image = read_image(folder / "samples" / sample["file"], 1)
+        sample["probabilities"] = classifier.probabilities(image[np.newaxis])[0].tolist()
+        sample["label"] = classifier.labels[place]
+    listed.write_text(json.dumps(samples))
+    files = tuple(describe_file(folder, folder / known.path) for known in manifest.files)
+    (folder / "manifest.json").write_text(replace(manifest, files=files).to_json())
+    return folder
+
+
+def test_models_of_two_sizes_stand_on_a_phone_with_their_labels_whole(visit, exports3, tmp_path):
+    larger = enlarged(exports3[1], tmp_path)
+    both = [relabeled(exports3[0], tmp_path, read_manifest(larger).metadata.labels), larger]
+    phone = {"width": 390, "height": 844}
+    page = visit(demo(both, tmp_path / "demo.html").page, viewport=phone, is_mobile=True, has_touch=True)
+    assert "56 × 56 px, smaller models reduce it" in page.inner_text("main")
+    assert "all models match Python" in page.inner_text("#checked")
+    after(page, lambda: page.fill("#right", "7"))
+    assert np.abs(predictions(page) - python(both, canvas(page, "input"))).max() < SAME
+    labels = page.locator(".bars .label, #summary b, #summary span")
+    assert LONG in labels.all_inner_texts()
+    assert not any(label.evaluate("e => e.scrollWidth > e.clientWidth") for label in labels.all())
+    assert page.evaluate("document.documentElement.scrollWidth") == phone["width"]
 
 
 # --- the graphics card -----------------------------------------------------------------------------------------------

@@ -145,7 +145,7 @@ class Classifier:
         if self.map_size is None:
             raise ExportError(
                 f"{self.metadata.data_set}/{self.metadata.model} carries no activation map, its answers can't be "
-                "explained: models do that end in an average over positions and one dense layer, such as conv-small"
+                "explained: those of an average over positions and linear or ReLU layers do, such as conv-small"
             )
 
     def explain(self, image: Source, label: str | None = None) -> Explanation:

@@ -31,7 +31,8 @@ class Explanation:
     label: the one explained; logit: its logit.
     map: [h, w] float32, of the label (Zhou et al. 2016). Its mean plus `bias` is the logit: a value of 3 at one of 49
     positions adds 3 / 49 to it. What a position says comes from its whole receptive field, and a
-    logit decides only by its lead over those of other labels: compare their maps, too.
+    logit decides only by its lead over those of other labels: compare their maps, too. Of a model with a hidden layer,
+    the map holds for the units that are active for this image: all positions together decided which these are.
     image: uint8 [H, W, C] as it was handed over, upright.
     """
 

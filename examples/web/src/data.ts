@@ -3,6 +3,7 @@
 export interface Model {
   name: string;
   family: string;
+  height: number; // of its input: the page's, or less
   facts: string; // test accuracy, size and augmentation, in words
   onnx: string; // base64
   expected: (number[] | null)[]; // for each sample Python's probabilities, where the export holds them
@@ -11,7 +12,7 @@ export interface Model {
 
 export interface Data {
   labels: string[];
-  height: number;
+  height: number; // and width: of the largest model
   width: number;
   channels: 1 | 3;
   background: number; // 0 or 255: what the samples have along their edges

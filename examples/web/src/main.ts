@@ -17,7 +17,7 @@ const SPOKEN = 800; // milliseconds without a change, after which predictions ar
 
 interface Sample {
   image: RawImage; // as it is
-  sized: RawImage; // at the model's size
+  sized: RawImage; // at the size of the largest model
   label: string;
 }
 
@@ -48,7 +48,8 @@ class Page {
     this.cards = data.models.map((model) => new Card(model, data));
     byId("predictions").replaceChildren(...this.cards.map((card) => card.element));
     byId("summary").replaceChildren(...this.cards.map((card) => card.short));
-    byId("size").textContent = `${data.height} × ${data.width} px`;
+    const isOneSize = data.models.every((model) => model.height === data.height);
+    byId("size").textContent = `${data.height} × ${data.width} px${isOneSize ? "" : ", smaller models reduce it"}`;
     this.pad = new Pad(
       byId("source"),
       data,

@@ -71,7 +71,7 @@ def simplify(model: Model, shape: Sequence[int], resizing: str, layers: Iterable
     name_after_layers(simple.graph, layers)
     finished = finish(simple)
     add_activation_map(finished.graph)
-    return finished
+    return with_shapes(finished)
 
 
 def take_any_rows(graph: Graph, columns: int) -> None:
@@ -94,4 +94,9 @@ def finish(model: Model) -> Model:
         ir_version=IR_VERSION,
         producer_name="classifier-zoo",
     )
-    return onnx.shape_inference.infer_shapes(finished, check_type=True, strict_mode=True, data_prop=True)
+    return with_shapes(finished)
+
+
+def with_shapes(model: Model) -> Model:
+    """A copy with shapes along every edge."""
+    return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)

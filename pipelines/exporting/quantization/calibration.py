@@ -22,11 +22,15 @@ CUTS = np.arange(0.3, 1.0001, 0.02)  # shares of the whole range that the least 
 
 @dataclass(frozen=True)
 class Observed:
-    """A value's histogram over all images. counts: [BINS], of equal width between low and high, which it reached."""
+    """A value's histogram over all images. counts: [BINS], of equal width between low and high, which it reached.
+
+    means: [C], of each channel, which are the second dimension of all that Conv and Gemm read.
+    """
 
     low: float
     high: float
     counts: Counts
+    means: NDArray[np.float64]
 
     @property
     def centers(self) -> NDArray[np.float64]:
@@ -60,11 +64,16 @@ def observe(model: Any, values: Sequence[str], batches: Callable[[], Iterable[An
     for value, numbers in found():
         low[value], high[value] = min(low[value], float(numbers.min())), max(high[value], float(numbers.max()))
     counts = {value: np.zeros(BINS, np.int64) for value in values}
+    means: dict[str, list[NDArray[np.float64]]] = {value: [] for value in values}  # of each image, [B, C]
     for value, numbers in found():
+        means[value].append(numbers.mean(axis=tuple(range(2, numbers.ndim)), dtype=np.float64))
         if high[value] > low[value]:
             place = ((numbers - low[value]) * (BINS / (high[value] - low[value]))).astype(np.int32).ravel()
             counts[value] += np.bincount(np.minimum(place, BINS - 1), minlength=BINS)
-    return {value: Observed(low[value], high[value], counts[value]) for value in values}
+    return {
+        value: Observed(low[value], high[value], counts[value], np.concatenate(means[value]).mean(axis=0))
+        for value in values
+    }
 
 
 # --- where to cut off -------------------------------------------------------------------------------------------------

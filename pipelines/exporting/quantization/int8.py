@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.evaluation.predictions import Answers
+from pipelines.exporting.graph.edit import Array
 from pipelines.exporting.quantization.answers import allowed_losses, answers_in_memory, divergence, lost
 from pipelines.exporting.quantization.calibration import METHODS, observe
 from pipelines.exporting.quantization.qdq import Range, to_int8, values_to_observe, weighted_layers
@@ -19,6 +20,11 @@ from zoo.data.pixels import in_chunks, take
 from zoo.errors import DataError, VerificationError
 
 logger = logging.getLogger("zoo.exporting")
+
+# Where answers are further from float32's than this (nats), up to so many of the layers that matter most are kept in
+# float32, though no image may be lost: half a point is within chance on some hundred validation images. Of 1,900 test
+# images of emoji, efficientnet-lite0 lost 0.47 points without, and 0.26 with its first layer in float32, as fast.
+CLOSE, FEW = 0.01, 3
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,7 @@ def quantize_to_int8(
     layers = weighted_layers(model.graph)
     images = calibration_images(data_set.train, calibration)
     seen = observe(model, values_to_observe(model.graph), lambda: in_chunks(images, 64))
+    means = {value: seen[value].means for value in seen}
     ranges = {method: {value: cut(seen[value]) for value in seen} for method, cut in METHODS.items()}
 
     validation = data_set.validation
@@ -44,22 +51,26 @@ def quantize_to_int8(
     answers: dict[str, Answers] = {}
     for method in METHODS:
         logger.info("calibrating by %s", method)
-        answers[method] = answers_in_memory(to_int8(model, ranges[method]), validation)
+        answers[method] = answers_in_memory(to_int8(model, ranges[method], (), means), validation)
     tried = {method: divergence(expected, found) for method, found in answers.items()}
     method = min(tried, key=tried.__getitem__)
 
     in_float: list[str] = []
     allowed = allowed_losses(margin, len(validation))
     missing = lost(expected, answers[method], validation)
-    if missing > allowed:
+    far = tried[method]
+    if missing > allowed or far > CLOSE:
         logger.info(
-            "%d of %d validation images are lost: measuring which layers to keep in float32", missing, len(validation)
+            "%d of %d validation images are lost, the divergence is %.3f: measuring which layers to keep in float32",
+            missing,
+            len(validation),
+            far,
         )
-        order = _most_sensitive_first(model, ranges[method], layers, expected, validation)
-        while missing > allowed and len(in_float) < len(layers) - 1:
+        order = _most_sensitive_first(model, ranges[method], means, layers, expected, validation)
+        while (missing > allowed or (far > CLOSE and len(in_float) < FEW)) and len(in_float) < len(layers) - 1:
             in_float.append(order[len(in_float)])
-            found = answers_in_memory(to_int8(model, ranges[method], in_float), validation)
-            missing = lost(expected, found, validation)
+            found = answers_in_memory(to_int8(model, ranges[method], in_float, means), validation)
+            missing, far = lost(expected, found, validation), divergence(expected, found)
     if missing > allowed:
         raise VerificationError(
             f"{metadata.data_set}/{metadata.model} loses {missing:,} of {len(validation):,} validation images in int8 "
@@ -75,7 +86,7 @@ def quantize_to_int8(
         "validation_learned": metadata.recipe.get("images") == "all",
         "onnxruntime": _onnxruntime_version(),
     }
-    return QuantizedModel(to_int8(model, ranges[method], in_float), made, tried)
+    return QuantizedModel(to_int8(model, ranges[method], in_float, means), made, tried)
 
 
 def calibration_images(train: Split, count: int) -> Any:
@@ -97,7 +108,12 @@ def calibration_images(train: Split, count: int) -> Any:
 
 
 def _most_sensitive_first(
-    model: Any, ranges: Mapping[str, Range], layers: Sequence[str], expected: Answers, validation: Split
+    model: Any,
+    ranges: Mapping[str, Range],
+    means: Mapping[str, Array],
+    layers: Sequence[str],
+    expected: Answers,
+    validation: Split,
 ) -> list[str]:
     """The layers, in the order of how far answers are from float32's when each alone is quantized.
 
@@ -107,7 +123,7 @@ def _most_sensitive_first(
     alone = {
         layer: divergence(
             expected,
-            answers_in_memory(to_int8(model, ranges, [other for other in layers if other != layer]), validation),
+            answers_in_memory(to_int8(model, ranges, [other for other in layers if other != layer], means), validation),
         )
         for layer in layers
     }

@@ -13,11 +13,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from pipelines.exporting.graph.edit import Array, Graph, Model, Node, attribute_of, consumers_of, drop_unused
+from pipelines.exporting.graph.edit import (
+    Array,
+    Graph,
+    Model,
+    Node,
+    attribute_of,
+    constant_of,
+    consumers_of,
+    drop_unused,
+)
 from zoo.contract import IR_VERSION, LOGITS, OPSET, PROBABILITIES
 
 Range = tuple[float, float]  # the least and the greatest value that bytes stand for
@@ -53,24 +63,32 @@ def weighted_layers(graph: Graph) -> tuple[str, ...]:
 def values_to_observe(graph: Graph) -> tuple[str, ...]:
     """The float32 values that bytes may have to stand for: what `quantize` wants the ranges of."""
     constants = {constant.name for constant in graph.initializer}
+    others = {v.name for v in graph.value_info if v.type.tensor_type.elem_type != TensorProto.FLOAT}  # sides in pixels
     found: dict[str, None] = {}
     for node in graph.node:
         if _is_weighted(node, constants):
             found[node.input[0]] = None
-        readers = [reader.op_type for reader in consumers_of(graph, node.output[0])]
-        if (_is_weighted(node, constants) or node.op_type in ("Add", "Relu", *POOLS)) and readers not in ([], ["Relu"]):
+        readers = [_is_relu(graph, reader) for reader in consumers_of(graph, node.output[0])]
+        makes = _is_weighted(node, constants) or node.op_type in ("Add", *POOLS) or _is_relu(graph, node)
+        if makes and readers not in ([], [True]) and node.output[0] not in others:
             found[node.output[0]] = None
     return tuple(found)
 
 
-def to_int8(model: Model, ranges: Mapping[str, Range], in_float: Collection[str] = ()) -> Model:
+def to_int8(
+    model: Model,
+    ranges: Mapping[str, Range],
+    in_float: Collection[str] = (),
+    means: Mapping[str, Array] = MappingProxyType({}),
+) -> Model:
     """The same model quantized: uint8 values, int8 weights.
 
     model: an exported one, float32; it stays as it is. ranges: of the `values_to_observe`. in_float: the names of
-    layers, among the `weighted_layers`, that go on computing in float32.
+    layers, among the `weighted_layers`, that go on computing in float32. means: [C], of the channels of what Conv and
+    Gemm read; the biases then make up for what is lost of the weights, on average (Nagel et al. 2019, section 4.2).
     """
     graph = model.graph
-    written = _Writer(graph, ranges, frozenset(in_float)).write()
+    written = _Writer(graph, ranges, frozenset(in_float), means).write()
     finished = helper.make_model(
         helper.make_graph(written.nodes, graph.name, graph.input, graph.output, list(written.constants.values())),
         opset_imports=[helper.make_opsetid("", OPSET)],
@@ -83,6 +101,23 @@ def to_int8(model: Model, ranges: Mapping[str, Range], in_float: Collection[str]
 
 def _is_weighted(node: Node, constants: Container[str]) -> bool:
     return node.op_type in WEIGHTED and node.input[1] in constants and node.input[0] not in constants
+
+
+def _is_relu(graph: Graph, node: Node) -> bool:
+    """A ReLU, or a bounded one, such as ReLU6: tf2onnx's Clip from 0 to a constant."""
+    bounds = [constant_of(graph, name) for name in node.input[1:3]] if node.op_type == "Clip" else []
+    return node.op_type == "Relu" or (len(bounds) == 2 and bounds[0] == 0 and bounds[1] is not None)
+
+
+def _mean_product(node: Node, weights: Array, means: Array) -> Array:
+    """[O]: what a layer of these weights makes of its input on average. means: of its channels, [I]; edges count not.
+
+    weights: [O, I / groups, k, k] of Conv; [I, O] of Gemm, or [O, I] where its attribute says so.
+    """
+    if node.op_type == "Gemm":
+        return means @ (weights.T if attribute_of(node, "transB") else weights)
+    of_groups = np.split(weights.sum(axis=(2, 3)), attribute_of(node, "group") or 1)
+    return np.concatenate([w @ x for w, x in zip(of_groups, np.split(means, len(of_groups)), strict=True)])
 
 
 @dataclass(frozen=True)
@@ -101,6 +136,7 @@ class _Writer:
     graph: Graph
     ranges: Mapping[str, Range]
     in_float: frozenset[str]
+    means: Mapping[str, Array]
     nodes: list[Node] = field(default_factory=list)
     constants: dict[str, TensorProto] = field(default_factory=dict)
     bytes_of: dict[str, _Bytes] = field(default_factory=dict)  # by the name of the float32 value
@@ -122,7 +158,7 @@ class _Writer:
                 continue
             if node.op_type == "Cast" and self._reads_bytes(node):
                 self.bytes_of[node.output[0]] = self._pixels(node)
-            elif node.op_type in MOVES and node.input[0] in self.bytes_of:
+            elif node.op_type in MOVES and node.input[0] in self.bytes_of and node.output[0] not in self.outputs:
                 self._move(node)
             elif not self._is_integer(node):
                 self._write(node, [self._float(name, node) for name in node.input])
@@ -130,7 +166,8 @@ class _Writer:
                 self._compute(node)
                 relu = self._relu_behind(node)
                 if relu is not None:
-                    # Bytes that begin at 0 cut off what is below it, which is all that a ReLU does.
+                    # Bytes that begin at 0 cut off what is below it, which is all that a ReLU does. Those of a ReLU6
+                    # end at 6, or below it, and would have to reach as far as the layer's sums if it stood behind them.
                     absorbed.add(relu.name)
                     self._quantize(relu.output[0], node.output[0], (0.0, self.ranges[relu.output[0]][1]))
                 elif self._is_read_as_bytes(node):
@@ -153,9 +190,9 @@ class _Writer:
         return self._is_integer_layer(node) or (node.op_type in POOLS and node.input[0] in self.bytes_of)
 
     def _relu_behind(self, node: Node) -> Node | None:
-        """The ReLU that alone reads what the node makes."""
+        """The ReLU, bounded or not, that alone reads what the node makes."""
         readers = consumers_of(self.graph, node.output[0])
-        alone = len(readers) == 1 and readers[0].op_type == "Relu" and node.output[0] not in self.outputs
+        alone = len(readers) == 1 and _is_relu(self.graph, readers[0]) and node.output[0] not in self.outputs
         return readers[0] if alone and readers[0].output[0] not in self.outputs else None
 
     def _is_read_as_bytes(self, node: Node) -> bool:
@@ -187,15 +224,21 @@ class _Writer:
             return
         if node.input[0] not in self.bytes_of:
             self._quantize(node.input[0], node.input[0], self.ranges[node.input[0]])
-        scales = self._weights(node)
+        scales, lost = self._weights(node)
         inputs = [self._float(node.input[0]), node.input[1]]
-        if len(node.input) > 2:
-            self._bias(node.input[2], self.bytes_of[node.input[0]].scale * scales)
-            inputs.append(node.input[2])
+        biases = [numpy_helper.to_array(self.given[name]) for name in node.input[2:]]
+        if node.op_type != "MatMul" and node.input[0] in self.means:
+            biases.append(_mean_product(node, lost, self.means[node.input[0]]))
+        if biases:
+            inputs.append(node.input[2] if len(node.input) > 2 else f"{node.name}/bias")
+            self._bias(inputs[-1], sum(biases), self.bytes_of[node.input[0]].scale * scales)
         self._write(node, inputs)
 
-    def _weights(self, node: Node) -> Array:
-        """Write a layer's weights as int8 and what they stand for; returns the scale of each channel."""
+    def _weights(self, node: Node) -> tuple[Array, Array]:
+        """Write a layer's weights as int8 and what they stand for.
+
+        Returns the scale of each channel, and what the weights have lost by rounding, in their shape.
+        """
         name = node.input[1]
         weights = numpy_helper.to_array(self.given[name])
         axis = 0 if node.op_type == "Conv" or attribute_of(node, "transB") else weights.ndim - 1
@@ -212,12 +255,12 @@ class _Writer:
             self._new(f"zero_points/{len(scales)}", zeros),
         ]
         self.nodes.append(helper.make_node("DequantizeLinear", inputs, [name], name=name, axis=axis))
-        return scales
+        return scales, weights - rounded * spread
 
-    def _bias(self, name: str, scales: Array) -> None:
-        """Write a bias as int32 in units of the products that it is added to. scales: of these, [C]."""
+    def _bias(self, name: str, values: Array, scales: Array) -> None:
+        """Write a bias as int32 in units of the products that it is added to. values; scales: of these, [C]."""
         limit = np.iinfo(np.int32)
-        exact = np.rint(numpy_helper.to_array(self.given[name]).astype(np.float64) / scales)
+        exact = np.rint(values.astype(np.float64) / scales)
         rounded = np.clip(exact, limit.min, limit.max).astype(np.int32)
         inputs = [self._new(f"{name}/integer", rounded), self._new(f"{name}/scale", scales)]
         self.nodes.append(helper.make_node("DequantizeLinear", inputs, [name], name=name, axis=0))

@@ -73,10 +73,11 @@ def quantize(
 ) -> Quantized:
     """Put model.int8.onnx and model.fp16.onnx into an export's folder; card and manifest name them. All, or nothing.
 
-    int8: static, in bytes throughout, weights with a scale for each channel. Where values are cut off is found on
-    `calibration` training images, by the method whose answers to the validation images are closest to the float32
-    file's. Where accuracy on these falls by more than the margin, the layers that matter most are kept in float32, one
-    after the other. The test set chooses nothing: it is asked once, at the end.
+    int8: static, in bytes throughout, weights with a scale for each channel, biases that make up for what weights lose
+    on average. Where values are cut off is found on `calibration` training images, by the method whose answers to the
+    validation images are closest to the float32 file's. Where accuracy on these falls by more than the margin, the
+    layers that matter most are kept in float32, one after the other; some are, too, where answers are far from
+    float32's. The test set chooses nothing: it is asked once, at the end.
 
     export: its folder, or a name. precisions: of those, int8 and float16. margin: points by which accuracy may fall (or
     one image, where that is more). data: the data set with the images, as `verify` takes it.
