@@ -24,6 +24,7 @@ from pipelines.exporting.graph.edit import constant_of, producer_of
 from pipelines.exporting.graph.resizing import RESIZED
 from zoo.contract import (
     ACTIVATION_MAP,
+    FAMILIARITY,
     FLOAT16,
     FLOAT32,
     INPUT,
@@ -84,11 +85,13 @@ def check_graph(model: Any, file: Path) -> str:
 
 def check_contract(model: Any, file: Path) -> str:
     """Inputs, outputs, IR and opset are the contract's, operators are standard ones, all weights are inside."""
-    wanted = Metadata.from_properties({p.key: p.value for p in model.metadata_props}, str(file)).input
+    metadata = Metadata.from_properties({p.key: p.value for p in model.metadata_props}, str(file))
+    wanted = metadata.input
     float32 = onnx.TensorProto.FLOAT
     classes = [dim.dim_value for dim in model.graph.output[0].type.tensor_type.shape.dim[-1:]]
     outputs = [(PROBABILITIES, float32, ["N", *classes]), (LOGITS, float32, ["N", *classes])]
-    if len(model.graph.output) > len(outputs) and wanted.name == INPUT:  # the one that is optional
+    last = [(FAMILIARITY, float32, ["N"])] if metadata.familiarity else []
+    if len(model.graph.output) > len(outputs) + len(last) and wanted.name == INPUT:  # it has an activation map
         sides = [dim.dim_value for dim in model.graph.output[2].type.tensor_type.shape.dim[2:4]]
         outputs.append((ACTIVATION_MAP, float32, ["N", *classes, *(side or "a fixed number" for side in sides)]))
     _expect(
@@ -96,6 +99,7 @@ def check_contract(model: Any, file: Path) -> str:
         [
             (wanted.name, onnx.helper.np_dtype_to_tensor_dtype(np.dtype(wanted.dtype)), list(wanted.shape)),
             *outputs,
+            *last,
         ],
         f"{file}: inputs and outputs",
     )
