@@ -20,6 +20,7 @@ from pipelines.evaluation.predictions import (
     made_up,
     robust_metric,
 )
+from pipelines.evaluation.reliability import loss_and_error, reliability_metrics
 from pipelines.exporting.graph.edit import constant_of, producer_of
 from pipelines.exporting.graph.resizing import RESIZED
 from zoo.contract import (
@@ -270,6 +271,13 @@ def check_precision(folder: Path, precision: str, test: Split | None, answers: A
                 f"{folder / MANIFEST_FILE}: {name} is {manifest.metrics[name]:.5f}, the files come to {value:.5f}: "
                 f"`zoo quantize {folder}` makes it again"
             )
+    for name, value in (loss_and_error(found, test) if metadata.calibration else {}).items():
+        stated = manifest.metrics.get(f"{precision}_{name}", value)
+        if not abs(value - stated) <= METRIC_TOLERANCE + 0.5 / len(test):
+            raise VerificationError(
+                f"{folder / MANIFEST_FILE}: {precision}_{name} is {stated:.5f}, the file comes to {value:.5f}: "
+                f"`zoo quantize {folder}` makes it again"
+            )
     same = float((found[1].argmax(axis=1) == answers[1].argmax(axis=1)).mean())
     if not abs(same - compared["same_top_class"]) <= METRIC_TOLERANCE + 0.5 / len(test):
         raise VerificationError(
@@ -291,8 +299,11 @@ def check_metrics(folder: Path, test: Split, answers: Answers, corrupted: list[t
 
     corrupted: the accuracies on corrupted images; none where they weren't measured.
     """
-    stated = read_manifest(folder).metrics
+    manifest = read_manifest(folder)
+    stated, metadata = manifest.metrics, manifest.metadata
     found = clean_metrics(test, answers) | robust_metric(corrupted)
+    if metadata.contract != "1":
+        found |= reliability_metrics(test, answers, metadata.calibration, metadata.sets)
     _expect(stated.get("size", size := (folder / MODEL_FILE).stat().st_size), size, f"{folder / MANIFEST_FILE}: size")
     compared = [name for name in tested_metrics(stated) if name in found]
     for name in compared:

@@ -20,7 +20,8 @@ from pipelines.core.provenance.machine import versions
 from pipelines.core.provenance.plan import Plan, load_data
 from pipelines.core.provenance.weights import weights_sha256
 from pipelines.core.support.atomic import atomic_folder
-from pipelines.evaluation.evaluate import EVALUATION_FOLDER
+from pipelines.evaluation.evaluate import EVALUATION_FOLDER, read_evaluation
+from pipelines.evaluation.held_out import ANSWER_FROM, temperature_of
 from pipelines.evaluation.latency import measure_latencies
 from pipelines.exporting.architecture import summarize
 from pipelines.exporting.card import write_card
@@ -116,6 +117,15 @@ def export(
         logger.warning("%s: the model of other %s there (run %s) is replaced", goal, data_set.kind, replaced[:8])
     with tempfile.TemporaryDirectory() as temporary:
         evaluation = tracking.fetch_folder(tracked.run_id, EVALUATION_FOLDER, Path(temporary))
+        fitted = read_evaluation(evaluation).held_out
+        if "test_mass_calibration_error" not in tracked.metrics:
+            logger.warning(
+                "%s was evaluated before probabilities were calibrated, and isn't: `zoo evaluate %s` first for one "
+                "that is",
+                goal,
+                tracked.run_id[:8],
+            )
+        metadata = replace(metadata, calibration=fitted.calibration, sets=fitted.sets)
 
         def describe(folder: Path, manifest: Manifest) -> None:
             write_card(folder, manifest, evaluation, summarize(model))
@@ -180,7 +190,7 @@ def tested_metrics(run: TrackedRun) -> dict[str, float]:
 
 
 def _tested(run: TrackedRun) -> dict[str, float]:
-    return {name: value for name, value in run.metrics.items() if name.startswith("test_")}
+    return {name: value for name, value in run.metrics.items() if name.startswith(("test_", ANSWER_FROM))}
 
 
 def _latency(exported: Exported) -> float:
@@ -206,8 +216,9 @@ def write_export(
     Raises VerificationError or ExportError, and leaves the folder as it was.
     """
     with atomic_folder(goal) as folder:
-        converted = convert(model, metadata.resizing)
-        parity = compare_with_keras(converted.SerializeToString(), model, data_set.test)
+        temperature = temperature_of(metadata.calibration)
+        converted = convert(model, metadata.resizing, temperature)
+        parity = compare_with_keras(converted.SerializeToString(), model, data_set.test, temperature)
         kept = check_parity(parity, data_set.test, str(folder))
 
         metadata = replace(metadata, parity=parity.metrics())

@@ -4,8 +4,8 @@ calibration: {"temperature": 1.31, "images": 5000, "split": "validation"}: its l
 which was fitted on so many images of that split, none of which the model learned from.
 sets: {"method": "…", "images": 5000, "images_by_class": [n…], "thresholds": {"0.80": t, …, "0.99": t},
 "by_class": {"0.80": [t…], …}}: by the share of the sets that hold the true class, the threshold of sets of labels; by
-class a threshold for each, in the order of the labels, where each class has images enough. What images are too few for
-is left out.
+class a threshold for each, in the order of the labels, where each class has images enough. A label is in the set where
+its probability isn't below the threshold; the likeliest always is. What images are too few for is left out.
 familiarity: {"method": "…", "images": 5000, "threshold": 0.05}: of the output FAMILIARITY, below which an image is
 taken for none of the classes.
 """

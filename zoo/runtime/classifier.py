@@ -18,6 +18,7 @@ from zoo.errors import ExportError, InputError, unknown
 from zoo.images import Pixels, Source, read_image, resize
 from zoo.runtime.batches import batches_of_one_size
 from zoo.runtime.explanation import Explanation
+from zoo.runtime.label_sets import labels_within, thresholds_for
 from zoo.runtime.prediction import Prediction
 from zoo.runtime.providers import Node, placement
 from zoo.runtime.running import run_session
@@ -91,32 +92,43 @@ class Classifier:
         """
         return placement(self.session)
 
-    def predict(self, image: Source | Row) -> Prediction:
+    def predict(self, image: Source | Row, *, coverage: float | None = None, by_class: bool = False) -> Prediction:
         """Label, probability and ranking of one image of any size, as `zoo.images.read_image` takes it.
 
         That is a path, encoded bytes, a file open for reading bytes, a PIL image, or an array of uint8: [H, W],
         [H, W, 1], [H, W, 3] (RGB) or [H, W, 4] (RGBA, laid on white). A classifier of tables takes a row instead, a
         mapping from each of its columns to a number, a category, or None where the value is missing.
+        coverage: a share such as 0.95: the prediction's `labels` then hold the true one in that share of cases, of
+        images that come from where the held-out ones did, on which the file's thresholds rest. by_class: whether that
+        holds among the images of each class, not among all alone.
         Raises ImageError for a file that can't be read, InputError for an array of another type or shape, and for a
         row with a column too few or too many, or a value that the column doesn't take; ExportError for a damaged file
-        that loads, but doesn't give probabilities.
+        that loads, but doesn't give probabilities; InputError for a coverage that the file has no thresholds for, and
+        ExportError where it has none at all.
         """
+        least = self._least(coverage, by_class)
         if self.columns:
-            return self._predictions(self.probabilities(encode(image, self.columns)[np.newaxis]))[0]
+            return self._predictions(self.probabilities(encode(image, self.columns)[np.newaxis]), least)[0]
         if isinstance(image, Mapping):
             raise InputError(f"expected an image, received a {type(image).__name__}: this classifier takes no rows")
-        return self._predictions(self.probabilities(self.read(image)[np.newaxis]))[0]
+        return self._predictions(self.probabilities(self.read(image)[np.newaxis]), least)[0]
 
     def predict_batch(
-        self, images: Iterable[Source | Row] | Pixels | NDArray[np.float32], batch_size: int = 64
+        self,
+        images: Iterable[Source | Row] | Pixels | NDArray[np.float32],
+        batch_size: int = 64,
+        *,
+        coverage: float | None = None,
+        by_class: bool = False,
     ) -> list[Prediction]:
         """A prediction for each of the images, in their order. They may differ in size and kind; none give none.
 
         images: anything that `predict` takes, any number of them, or one array
         [N, H, W, C] uint8 with the classifier's C; of a classifier of tables rows, or one array as `probabilities`
-        takes it.
+        takes it. coverage, by_class: as of `predict`.
         Raises ImageError or InputError, which name the image, as `predict` does; InputError for a single image.
         """
+        least = self._least(coverage, by_class)
         if batch_size < 1:
             raise InputError(f"batch_size must be 1 or more, received {batch_size}")
         if self.columns and not isinstance(images, np.ndarray):
@@ -129,7 +141,7 @@ class Classifier:
                     f"{list(images.shape)}: predict takes a single {kind}"
                 )
             starts = range(0, len(images), batch_size)
-            return [p for k in starts for p in self._predictions(self.probabilities(images[k : k + batch_size]))]
+            return [p for k in starts for p in self._predictions(self.probabilities(images[k : k + batch_size]), least)]
         one = isinstance(images, (str, bytes, bytearray, memoryview, os.PathLike)) or hasattr(images, "read")
         if one or not isinstance(images, Iterable):
             raise InputError(
@@ -137,7 +149,7 @@ class Classifier:
             )
         predictions: dict[int, Prediction] = {}
         for places, batch in batches_of_one_size(images, self.read, batch_size):
-            predictions.update(zip(places, self._predictions(self.probabilities(batch)), strict=True))
+            predictions.update(zip(places, self._predictions(self.probabilities(batch), least), strict=True))
         return [predictions[place] for place in range(len(predictions))]
 
     def check_explains(self) -> None:
@@ -220,8 +232,16 @@ class Classifier:
     def _run(self, outputs: list[str], inputs: NDArray[Any]) -> list[NDArray[np.float32]]:
         return run_session(self.session, self.metadata, self.provider, outputs, inputs)
 
-    def _predictions(self, rows: NDArray[np.float32]) -> list[Prediction]:
-        """rows [N, K] of probabilities -> N predictions."""
+    def _least(self, coverage: float | None, by_class: bool) -> dict[str, float] | None:
+        """By label, the probability that it needs to be in a set; None where no sets are asked for."""
+        if coverage is None:
+            if by_class:
+                raise InputError("by_class is about sets of labels: give a coverage beside it, such as 0.95")
+            return None
+        return dict(zip(self.labels, thresholds_for(self.metadata, coverage, by_class), strict=True))
+
+    def _predictions(self, rows: NDArray[np.float32], least: dict[str, float] | None = None) -> list[Prediction]:
+        """rows [N, K] of probabilities -> N predictions, with sets of labels where these have a `least` probability."""
         labels = self.metadata.labels
         predictions = []
         for probabilities in rows.tolist():
@@ -232,7 +252,8 @@ class Classifier:
                 )
             # Equals stay in the order of the labels, on every machine. Sorted by NumPy, ten of them take 5 us longer.
             ranking = tuple(sorted(zip(labels, probabilities, strict=True), key=_probability, reverse=True))
-            predictions.append(Prediction(*ranking[0], ranking))
+            labels_in = () if least is None else labels_within(ranking, least)
+            predictions.append(Prediction(*ranking[0], ranking, labels_in))
         return predictions
 
     def __repr__(self) -> str:
