@@ -31,7 +31,11 @@ from pipelines.publishing.verify_all import verify_all
 from zoo.contract import ACTIVATION_MAP, CARD_FILE, LOGITS, MANIFEST_FILE, MODEL_FILE, PROBABILITIES, read_manifest
 from zoo.data import load
 from zoo.data.held_out import held_out
+from zoo.data.tables.reading import scales
 from zoo.errors import ExportError, VerificationError
+from zoo.models import build_for_table
+from zoo.models.backend import start_keras
+from zoo.tables import decode
 
 EXPORTS = Path(__file__).parent.parent / "exports"
 FILES = sorted(path.relative_to(EXPORTS).as_posix() for path in EXPORTS.glob("*/*/model*.onnx"))
@@ -148,6 +152,47 @@ def test_an_explanation_goes_on_summing_up_to_the_logit(exported, digits):
     constants = {each.name: numpy_helper.to_array(each) for each in onnx.load(goal / MODEL_FILE).graph.initializer}
     bias = constants[head.input[2]][digits.labels.index(explained.label)]
     assert explained.bias == pytest.approx(bias, abs=1e-4)
+
+
+# --- a table ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cancer(tmp_path_factory):
+    """scikit-learn's breast_cancer as a table: 57 of its 569 rows are held out."""
+    from sklearn.datasets import load_breast_cancer
+
+    found = load_breast_cancer(as_frame=True)
+    path = tmp_path_factory.mktemp("tables") / "cancer.csv"
+    found.data.assign(diagnosis=found.target.map({0: "bad", 1: "good"})).to_csv(path, index=False)
+    return load(str(path), label="diagnosis")
+
+
+@pytest.mark.parametrize("images", IMAGES)
+def test_a_table_is_calibrated_as_images_are(images, cancer, metadata_of, tmp_path):
+    model = build_for_table("softmax", scales(cancer), 2)
+    features = start_keras().Model(model.input, model.get_layer("head_dense").input)
+    values = np.hstack([np.asarray(features(cancer.train.inputs)), np.ones((len(cancer.train), 1))])
+    weights = np.linalg.lstsq(values, 9 * np.eye(2)[cancer.train.labels])[0].astype(np.float32)
+    model.get_layer("head_dense").set_weights([weights[:-1], weights[-1]])
+    kept, metadata = held_out(cancer, images), metadata_of("softmax", model, cancer)
+    table = {"columns": cancer.columns, "label_column": cancer.label_column}
+    metadata = replace(metadata, recipe={"images": images}, **table)
+    if kept is not None:
+        fitted = fit(np.asarray(model.predict_on_batch(kept.inputs)[LOGITS]), kept.labels, 2, "softmax")
+        metadata = replace(metadata, calibration=fitted.calibration, sets=fitted.sets)
+    goal = tmp_path / "cancer/softmax"
+    write_export(goal, model, cancer, metadata, {})
+    verify(goal, data=cancer)
+    classifier = zoo.load(goal, provider="cpu")
+    assert bool(classifier.metadata.calibration) == (images == "train")  # 28 rows are too few
+    if images == "all":
+        return
+    assert classifier.metadata.sets["images"] == len(kept) == {"train": 57, "most": 28}[images]
+    found = classifier.predict_batch(cancer.test.inputs, coverage=0.9)
+    held = [cancer.labels[label] in each.labels for label, each in zip(cancer.test.labels, found, strict=True)]
+    assert np.mean(held) > 0.8
+    assert found[0] == classifier.predict(decode(cancer.test.inputs[0], cancer.columns), coverage=0.9)
 
 
 # --- the graph -----------------------------------------------------------------------------------------------------

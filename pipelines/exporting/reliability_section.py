@@ -23,11 +23,10 @@ def reliability_section(manifest: Manifest, evaluation: Evaluation, kind: str) -
 
 def action_section(evaluation: Evaluation, plot: str, kind: str) -> str:
     """Which answers to accept, and which to ask a person about. plot: its line of Markdown."""
-    held_out = bool(evaluation.held_out.calibration)
     about = f"""
         Accept an answer where its probability reaches a threshold, and ask a person otherwise. Each threshold is the
-        lowest at which the answers to the {"held-out" if held_out else "test"} {kind} reach the accuracy on the left;
-        what came of it on the test {kind} stands beside it.
+        lowest at which the answers to the held-out {kind} reach the accuracy on the left; what came of it on the test
+        {kind} stands beside it.
     """
     rows = [
         (
