@@ -86,7 +86,7 @@ def main() -> None:
 
 
 def measure(name: str, fitting: Probabilities, labels: NDArray[np.int64], tested: Probabilities, test: Split) -> dict:
-    fitted = fit(fitting, labels, tested.shape[1], name)
+    fitted = fit(fitting, labels, name)
     answers = cooled(tested, fitted.temperature)
     metrics = reliability_metrics(test, answers, fitted.calibration, fitted.sets)
     accuracy = float((tested.argmax(axis=1) == test.labels).mean())

@@ -25,10 +25,20 @@ from pipelines.evaluation.reliability import reliability_metrics
 from pipelines.exporting.export import export, write_export
 from pipelines.exporting.from_onnx import rebuild
 from pipelines.exporting.graph.temperature import divide_logits
+from pipelines.exporting.held_out import check_held_out
 from pipelines.exporting.quantization.quantize import quantize
 from pipelines.exporting.verify import verify
 from pipelines.publishing.verify_all import verify_all
-from zoo.contract import ACTIVATION_MAP, CARD_FILE, LOGITS, MANIFEST_FILE, MODEL_FILE, PROBABILITIES, read_manifest
+from zoo.contract import (
+    ACTIVATION_MAP,
+    CARD_FILE,
+    LOGITS,
+    MANIFEST_FILE,
+    MODEL_FILE,
+    MODEL_FILES,
+    PROBABILITIES,
+    read_manifest,
+)
 from zoo.data import load
 from zoo.data.held_out import held_out
 from zoo.data.tables.reading import scales
@@ -63,7 +73,7 @@ def exported(request, conv, digits, tmp_path_factory):
     tested = (np.asarray(answers["test"][LOGITS]), np.asarray(answers["test"][PROBABILITIES]))
     metrics = {}
     if kept is not None:
-        fitted = fit(np.asarray(model.predict_on_batch(kept.inputs)[LOGITS]), kept.labels, 10, "conv-small")
+        fitted = fit(np.asarray(model.predict_on_batch(kept.inputs)[LOGITS]), kept.labels, "conv-small")
         metadata = replace(metadata, calibration=fitted.calibration, sets=fitted.sets)
         tested, metrics = cooled(tested[0], fitted.temperature), answer_metrics(fitted)
     metrics |= reliability_metrics(digits.test, tested, metadata.calibration, metadata.sets)
@@ -117,6 +127,10 @@ def test_verify_finds_each_number_again(exported, digits):
     assert "activation map" in checks and "int8" in checks and "float16" in checks
     assert ("uncalibrated_loss" in checks["metrics"]) == bool(manifest.metadata.calibration)
     assert "mass_calibration_error_low" in checks["metrics"]
+    kept = held_out(digits, manifest.metadata.recipe["images"])
+    for name in ("held-out images", "int8", "float16"):
+        said = "found again" if kept is None else f"thresholds of sets found again by {len(kept)} images"
+        assert (said in checks.get(name, "")) == (kept is not None)
 
 
 @pytest.mark.parametrize(
@@ -134,6 +148,28 @@ def test_a_number_that_is_another_is_told(exported, digits, name, tmp_path):
     (copy / MANIFEST_FILE).write_text(json.dumps(found), encoding="utf-8")
     with pytest.raises(VerificationError, match=name):
         verify(copy, data=digits)
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8", "float16"])
+def test_a_file_that_is_not_calibrated_as_it_says_is_told(exported, digits, precision):
+    goal, _, _ = exported
+    classifier, file = zoo.load(goal, provider="cpu", precision=precision), goal / MODEL_FILES[precision]
+    about = classifier.metadata
+    if not about.calibration:
+        with pytest.raises(VerificationError, match="was fitted on held-out images, of which its recipe has none"):
+            check_held_out(classifier, file, digits)
+        return
+    check_held_out(classifier, file, digits)
+    model = onnx.load(file)
+    divide_logits(model.graph, 1.1)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    with pytest.raises(VerificationError, match=r"isn't calibrated: .* a temperature of 0\.9\d* is left in"):
+        check_held_out(replace(classifier, session=session), file, digits)
+    wrong = {**about.sets, "thresholds": {**about.sets["thresholds"], "0.95": 0.5}}
+    with pytest.raises(VerificationError, match=r"the thresholds of its sets for 0\.95 are 0\.5, by the"):
+        check_held_out(replace(classifier, metadata=replace(about, sets=wrong)), file, digits)
+    other = replace(classifier, metadata=replace(about, data_digest="0" * 64))
+    assert check_held_out(other, file, digits).startswith("not checked")
 
 
 def test_what_is_read_back_from_the_file_answers_as_the_file(exported, digits):
@@ -179,7 +215,7 @@ def test_a_table_is_calibrated_as_images_are(images, cancer, metadata_of, tmp_pa
     table = {"columns": cancer.columns, "label_column": cancer.label_column}
     metadata = replace(metadata, recipe={"images": images}, **table)
     if kept is not None:
-        fitted = fit(np.asarray(model.predict_on_batch(kept.inputs)[LOGITS]), kept.labels, 2, "softmax")
+        fitted = fit(np.asarray(model.predict_on_batch(kept.inputs)[LOGITS]), kept.labels, "softmax")
         metadata = replace(metadata, calibration=fitted.calibration, sets=fitted.sets)
     goal = tmp_path / "cancer/softmax"
     write_export(goal, model, cancer, metadata, {})

@@ -74,7 +74,7 @@ def test_strange_logits_have_a_temperature_within_bounds(logits):
 def test_too_few_images_calibrate_nothing_and_that_is_told(caplog):
     logits, labels = drawn(LEAST_IMAGES - 1)
     with caplog.at_level(logging.WARNING):
-        fitted = fit(logits, labels, CLASSES, "softmax")
+        fitted = fit(logits, labels, "softmax")
     assert (fitted.calibration, fitted.temperature, fitted.answer_from) == ({}, 1.0, {})
     assert "softmax: 49 held-out images are too few to calibrate by, it takes 50" in caplog.text
     assert max(fitted.sets["thresholds"]) == "0.98"  # 49 images carry that, and no more
@@ -84,7 +84,7 @@ def test_too_few_images_calibrate_nothing_and_that_is_told(caplog):
 
 def test_calibrated_probabilities_come_true_on_other_images():
     (logits, labels), (others, truth) = drawn(2000, 3.0), drawn(4000, 3.0, seed=1)
-    fitted = fit(logits, labels, CLASSES, "softmax")
+    fitted = fit(logits, labels, "softmax")
     before, after = (reliability_metrics(split(truth), cooled(others, t), {}, {}) for t in (1.0, fitted.temperature))
     assert before["test_mass_calibration_error_low"] > 0.1
     assert after["test_mass_calibration_error_low"] == 0
@@ -153,7 +153,7 @@ def test_sets_hold_the_true_label_as_often_as_they_promise_whatever_few_images_t
     others, truth = drawn(4000, 2.0, seed=999)
     for seed in range(150):
         logits, labels = drawn(images, 2.0, seed)
-        fitted = fit(logits, labels, CLASSES, "softmax")
+        fitted = fit(logits, labels, "softmax")
         _, probabilities = cooled(others, fitted.temperature)
         for coverage, found in held.items():
             within = within_sets(probabilities, fitted.sets["thresholds"][coverage])
@@ -165,7 +165,7 @@ def test_sets_hold_the_true_label_as_often_as_they_promise_whatever_few_images_t
 
 def test_thresholds_fall_with_the_coverage_and_are_what_a_file_may_hold():
     logits, labels = drawn(3000)
-    fitted = fit(logits, labels, CLASSES, "softmax")
+    fitted = fit(logits, labels, "softmax")
     found = [fitted.sets["thresholds"][coverage] for coverage in COVERAGES]
     assert found == sorted(found, reverse=True)
     assert [*fitted.sets["by_class"]] == [*COVERAGES]
@@ -175,10 +175,10 @@ def test_thresholds_fall_with_the_coverage_and_are_what_a_file_may_hold():
 def test_thresholds_by_class_take_twenty_images_of_each():
     logits, labels = drawn(3000)
     order = np.concatenate([np.flatnonzero(labels == 0)[:19], np.flatnonzero(labels != 0)])
-    fitted = fit(logits[order], labels[order], CLASSES, "softmax")
+    fitted = fit(logits[order], labels[order], "softmax")
     assert fitted.sets["by_class"] == {} and fitted.sets["images_by_class"][0] == 19
     order = np.concatenate([np.flatnonzero(labels == 0)[:20], np.flatnonzero(labels != 0)])
-    fitted = fit(logits[order], labels[order], CLASSES, "softmax")
+    fitted = fit(logits[order], labels[order], "softmax")
     assert max(fitted.sets["by_class"]) == "0.95"  # 0.96 would take 24
 
 
@@ -191,7 +191,7 @@ def test_sets_by_class_hold_each_class_where_those_of_all_do_not():
         logits[labels == 0] = random.normal(size=(int((labels == 0).sum()), CLASSES))
         return logits, labels
 
-    fitted = fit(*hard(5000, 1), CLASSES, "softmax")
+    fitted = fit(*hard(5000, 1), "softmax")
     others, truth = hard(20_000, 2)
     test, answers = split(truth), cooled(others, fitted.temperature)
     rows = by_class(test, answers, "abcde", fitted.calibration, fitted.sets)
@@ -210,7 +210,7 @@ def test_a_set_is_never_empty():
 
 def test_thresholds_of_answers_reach_their_accuracy_on_the_held_out_images():
     logits, labels = drawn(4000)
-    fitted = fit(logits, labels, CLASSES, "softmax")
+    fitted = fit(logits, labels, "softmax")
     found = decisions(split(labels), cooled(logits, fitted.temperature), fitted.answer_from)
     assert [each.target for each in found] == [0.95, 0.97, 0.99, 0.995]
     for each in found:
@@ -221,13 +221,13 @@ def test_thresholds_of_answers_reach_their_accuracy_on_the_held_out_images():
 
 def test_an_accuracy_that_no_answers_reach_has_no_threshold():
     random = np.random.RandomState(0)
-    fitted = fit(random.normal(size=(200, 3)).astype(np.float32), random.randint(0, 3, 200), 3, "softmax")
+    fitted = fit(random.normal(size=(200, 3)).astype(np.float32), random.randint(0, 3, 200), "softmax")
     assert all(float(target) > 0 for target in fitted.answer_from) and len(fitted.answer_from) < 4
 
 
 def test_the_metrics_are_such_as_a_manifest_may_hold(tmp_path):
     logits, labels = drawn(300)
-    fitted = fit(logits, labels, CLASSES, "softmax")
+    fitted = fit(logits, labels, "softmax")
     answers = cooled(logits, fitted.temperature)
     found = reliability_metrics(split(labels), answers, fitted.calibration, fitted.sets) | answer_metrics(fitted)
     assert checked_metrics(found, tmp_path) == found

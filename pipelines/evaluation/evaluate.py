@@ -132,7 +132,7 @@ def evaluate(run: str) -> Evaluation:
         logger.info("%s: no image is held out of its training, it is not calibrated", tracked.plan.model)
     else:
         logits = ask_all(ask, in_chunks(kept.inputs, BATCH))[0]
-        fitted = fit(logits, kept.labels, data_set.classes, tracked.plan.model)
+        fitted = fit(logits, kept.labels, tracked.plan.model)
     answers = ask_all(ask, in_chunks(data_set.test.inputs, BATCH))
     if fitted.temperature != 1:
         answers = cooled(answers[0], fitted.temperature)

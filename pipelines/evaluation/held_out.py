@@ -60,7 +60,7 @@ def answers_from(metrics: Mapping[str, float]) -> dict[str, float]:
     }
 
 
-def fit(logits: NDArray[np.float32], labels: NDArray[np.int64], classes: int, name: str) -> HeldOut:
+def fit(logits: NDArray[np.float32], labels: NDArray[np.int64], name: str) -> HeldOut:
     """Temperature, thresholds of sets and of answers. logits: [n, K], labels: [n], of the held-out images.
 
     All rest on the same images: the temperature is one number, and changes the order of the probabilities of two images
@@ -77,8 +77,7 @@ def fit(logits: NDArray[np.float32], labels: NDArray[np.int64], classes: int, na
         calibration = {"temperature": temperature, "images": len(labels), "split": "validation"}
         logger.info("%s: temperature %.4g, by %d held-out images", name, temperature, len(labels))
     _, probabilities = cooled(logits, temperature_of(calibration))
-    own = np.take_along_axis(probabilities, labels[:, np.newaxis], axis=1)[:, 0]
-    return HeldOut(calibration, _sets(own, labels, classes), _answer_from(probabilities, labels))
+    return HeldOut(calibration, sets_of(probabilities, labels), _answer_from(probabilities, labels))
 
 
 def cooled(logits: NDArray[np.float32], temperature: float) -> Answers:
@@ -88,8 +87,9 @@ def cooled(logits: NDArray[np.float32], temperature: float) -> Answers:
     return divided.astype(np.float32), (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def _sets(own: NDArray[np.float32], labels: NDArray[np.int64], classes: int) -> dict[str, Any]:
-    """own: [n], the probabilities of the true labels."""
+def sets_of(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, Any]:
+    """The thresholds of sets of labels, as a file's metadata have them. probabilities: [n, K], labels: [n]."""
+    own, classes = probabilities[np.arange(len(labels)), labels], probabilities.shape[1]
     counts = np.bincount(labels, minlength=classes)
     of_all = {c: threshold(own, float(c)) for c in COVERAGES if len(own) >= images_needed(float(c))}
     by_class = {

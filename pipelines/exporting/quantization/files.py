@@ -127,7 +127,7 @@ def _calibrate(model: Any, kept: Split | None, metadata: Metadata) -> tuple[Mapp
     if kept is None:
         return {}, {}
     logits = answers_in_memory(model, kept)[0]
-    fitted = fit(logits, kept.labels, len(metadata.labels), f"{metadata.data_set}/{metadata.model}")
+    fitted = fit(logits, kept.labels, f"{metadata.data_set}/{metadata.model}")
     if not fitted.calibration:
         return {}, fitted.sets
     if fitted.temperature != 1:
