@@ -57,14 +57,31 @@ export class Classifier {
    * Label, probability (0..1) and ranking, likeliest first, for one image of any size.
    *
    * @param {string | Buffer} image a path, or the bytes of a JPEG, PNG, WebP, GIF or TIFF
-   * @returns {Promise<{label: string, probability: number, ranking: {label: string, probability: number}[]}>}
+   * @param {{coverage?: number, byClass?: boolean}} [sets] coverage: a share such as 0.95: `labels` then hold the true
+   *   one in that share of cases; byClass: in that share of the cases of each class
+   * @returns {Promise<{label: string, probability: number, ranking: {label: string, probability: number}[],
+   *   labels?: string[]}>}
    */
-  async predict(image) {
+  async predict(image, { coverage, byClass = false } = {}) {
+    const least = coverage === undefined ? undefined : this.thresholds(coverage, byClass);
     const probabilities = await this.probabilities(image);
     const ranking = this.labels
       .map((label, place) => ({ label, probability: probabilities[place] }))
       .sort((one, other) => other.probability - one.probability);
-    return { ...ranking[0], ranking };
+    const prediction = { ...ranking[0], ranking };
+    if (!least) return prediction;
+    const within = ({ label, probability }, place) => place === 0 || probability >= least[this.labels.indexOf(label)];
+    return { ...prediction, labels: ranking.filter(within).map(({ label }) => label) };
+  }
+
+  /** What the probability of each label has to reach for it to be in the set, in the order of the labels. */
+  thresholds(coverage, byClass) {
+    if (!(coverage > 0 && coverage < 1)) throw new ExportError(`coverage is a share such as 0.95, received ${coverage}`);
+    const wanted = (Math.ceil(Number((100 * coverage).toFixed(6))) / 100).toFixed(2);
+    const { thresholds, by_class } = Object(this.metadata.sets);
+    const found = byClass ? by_class?.[wanted] : thresholds?.[wanted] && this.labels.map(() => thresholds[wanted]);
+    if (!found) throw new ExportError(`the export gives no sets for a coverage of ${coverage}${byClass ? " by class" : ""}`);
+    return found;
   }
 
   /** The probabilities for one image: Float32Array [K], in the order of the labels. */
