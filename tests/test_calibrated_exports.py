@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import zoo
 from pipelines import tracking
+from pipelines.cli.commands.train import evaluation_table
 from pipelines.core.metrics.calibration import cross_entropy
 from pipelines.core.metrics.temperature import fit_temperature
 from pipelines.core.provenance.plan import load_data, make_plan
@@ -63,9 +64,12 @@ def conv():
     return rebuild(EXPORTS / "digits/conv-small")
 
 
-@pytest.fixture(scope="module", params=IMAGES)
+@pytest.fixture(scope="module", params=["train", pytest.param("most", marks=pytest.mark.slow), "all"])
 def exported(request, conv, digits, tmp_path_factory):
-    """An export as its recipe's images have it, with files of all precisions, its manifest, and its Keras model."""
+    """An export as its recipe's images have it, with files of all precisions, its manifest, and its Keras model.
+
+    "most" is slow, as it makes a third one, and differs from "train" only in that fewer images are held out.
+    """
     model, shipped = conv
     answers = {split: model.predict_on_batch(getattr(digits, split).inputs) for split in ("validation", "test")}
     kept = held_out(digits, request.param)
@@ -234,8 +238,11 @@ def test_a_table_is_calibrated_as_images_are(images, cancer, metadata_of, tmp_pa
 # --- the graph -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize(
+    "file", [pytest.param(file, marks=[pytest.mark.slow] * file.startswith("fashion-mnist")) for file in FILES]
+)
 def test_the_logits_of_every_shipped_file_are_divided_without_a_node(file):
+    """Those of Fashion-MNIST are slow: two sessions are opened for each of 26 larger files."""
     model = onnx.load(EXPORTS / file)
     nodes = len(model.graph.node)
     side = 8 if file.startswith("digits") else 28
@@ -314,6 +321,8 @@ def run(shared_store, conv, digits):
 def test_a_run_is_calibrated_when_it_is_evaluated_and_exported_so(run, digits, tmp_path):
     evaluation = evaluate(run)
     assert evaluation.held_out.calibration["images"] == len(held_out(digits, "most"))
+    printed = " ".join(evaluation_table(evaluation).caption)
+    assert "calibrated by" in printed and "to be correct on 99%, accept from a probability of" in printed
     metrics = tracking.load_run(run).metrics
     assert metrics["test_loss"] == evaluation.loss
     assert metrics["test_loss"] <= metrics["test_uncalibrated_loss"] + 0.01

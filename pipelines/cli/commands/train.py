@@ -185,6 +185,9 @@ def evaluate(options: argparse.Namespace) -> None:
     show(evaluate(options.run), options.json, evaluation_table)
 
 
+SURE = 0.99  # of the accuracies that thresholds were found for, the one that is printed
+
+
 def evaluation_table(evaluation: Evaluation) -> Table:
     """Metrics by class, with those of the whole in the caption."""
     kind = "rows" if evaluation.robust_accuracy is None else "images"
@@ -199,6 +202,16 @@ def evaluation_table(evaluation: Evaluation) -> Table:
     if evaluation.balanced_accuracy is not None:
         table.caption.append(
             f"classes alike: balanced accuracy {evaluation.balanced_accuracy:.2%}, macro F1 {evaluation.macro_f1:.2%}"
+        )
+    if fitted := evaluation.held_out.calibration:
+        table.caption.append(
+            f"calibrated by {fitted['images']:,} held-out {kind}, temperature {fitted['temperature']:.4g}: calibration "
+            f"error {evaluation.calibration_error:.2%}"
+        )
+    for each in (each for each in evaluation.decisions if each.target == SURE):
+        table.caption.append(
+            f"to be correct on {each.target:.0%}, accept from a probability of {each.threshold:.4f}: "
+            f"{each.answered:.1%} of the test {kind} are answered, {each.accuracy:.2%} of these correctly"
         )
     return table
 
