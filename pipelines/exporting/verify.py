@@ -26,6 +26,7 @@ from pipelines.exporting.checks import (
     check_test_set,
     tested_metrics,
 )
+from pipelines.exporting.familiarity.check import check_familiarity
 from pipelines.exporting.held_out import check_held_out
 from zoo.contract import MODEL_FILE, MODEL_FILES, Metadata, read_manifest
 from zoo.data import DataSet, Split
@@ -127,6 +128,9 @@ def _verify(found: Path, data: str | Located | DataSet | None, corrupted: bool) 
             each = corrupted_accuracies(test, ask) if "test_robust_accuracy" in stated else []
             tested = Tested(test, answers, tuple(each), data_set.findings)
             checks.append(Check("metrics", check_metrics(found, test, answers, each)))
+    if classifier.metadata.familiarity:
+        share = read_manifest(found).metrics.get("familiarity_accepted") if found.is_dir() else None
+        checks.append(Check("familiarity", check_familiarity(model, classifier, file, test, share)))
     if found.is_dir():
         for precision in read_manifest(found).precisions[1:]:
             kept = [check_precision(found, precision, test, answers)]

@@ -29,7 +29,7 @@ class PredictedImage:
     """One image and its answer. probability: 0..1, of `label`; ranking: all labels with theirs, likeliest first.
 
     explanation: the file that shows what speaks for the label; None where none was asked for. labels: the set for the
-    coverage that was asked for, likeliest first; empty where none was.
+    coverage that was asked for, likeliest first; empty where none was. familiarity, known: as of a `Prediction`.
     """
 
     image: Path
@@ -38,6 +38,8 @@ class PredictedImage:
     ranking: tuple[tuple[str, float], ...]
     explanation: Path | None = None
     labels: tuple[str, ...] = ()
+    familiarity: float | None = None
+    known: bool | None = None
 
     def __str__(self) -> str:
         return str(self.image)
@@ -64,6 +66,8 @@ class PredictedRow:
     probability: float
     ranking: tuple[tuple[str, float], ...]
     labels: tuple[str, ...] = ()
+    familiarity: float | None = None
+    known: bool | None = None
 
     def __str__(self) -> str:
         return f"{self.table}:{self.line}"
@@ -126,7 +130,8 @@ def predict(
         else:
             found = next(answers)
             answer = (found.label, found.probability, found.ranking)
-            results.append(PredictedImage(image, *answer, next(files), found.labels))
+            more = (found.labels, found.familiarity, found.known)
+            results.append(PredictedImage(image, *answer, next(files), *more))
     return results
 
 
@@ -197,4 +202,5 @@ def _rows(classifier: Classifier, path: Path, on_bad: str, sets: Mapping[str, An
             yield BadRow(path, line, bad[line])
         else:
             found = next(answers)
-            yield PredictedRow(path, line, found.label, found.probability, found.ranking, found.labels)
+            answer = (found.label, found.probability, found.ranking, found.labels)
+            yield PredictedRow(path, line, *answer, found.familiarity, found.known)

@@ -21,6 +21,7 @@ from zoo.errors import ReproductionError
 if TYPE_CHECKING:
     from pipelines.evaluation.comparison.rows import Comparison
     from pipelines.evaluation.evaluate import Evaluation
+    from pipelines.evaluation.unknown import Unknown
     from pipelines.training.find_rate import FoundRate
     from pipelines.training.reproduce import Reproduction
     from pipelines.training.train import Trained
@@ -177,12 +178,42 @@ def training_summary(trained: Trained) -> str:
 # --- zoo evaluate --------------------------------------------------------------------------------------------------
 
 
-@command("evaluate", "evaluate a run on its whole test set", arguments.RUN, group="train")
+@command(
+    "evaluate",
+    "evaluate a run on its whole test set, or an export on images of other things",
+    arguments.RUN.noted("with --unknown an export"),
+    argument(
+        "--unknown",
+        type=Path,
+        metavar="FOLDER",
+        help="a folder of images that are of none of the classes: measure how many of them an export takes for one",
+    ),
+    arguments.DATA.noted("with --unknown; default: the one that the export names"),
+    *arguments.WHERE_IT_LIES,
+    group="train",
+)
 def evaluate(options: argparse.Namespace) -> None:
     """Logs the metrics to the run."""
+    if options.unknown is not None:
+        from pipelines.evaluation.unknown import evaluate_unknown
+
+        found = evaluate_unknown(options.run, options.unknown, data=arguments.chosen_data(options))
+        show(found, options.json, unknown_summary)
+        return
+    if arguments.chosen_data(options) is not None:
+        options.error("--data goes with --unknown: a run is evaluated on the images that it was trained with")
     from pipelines.evaluation.evaluate import evaluate
 
     show(evaluate(options.run), options.json, evaluation_table)
+
+
+def unknown_summary(found: Unknown) -> str:
+    """How well the two kinds of images are told apart, and what the export answers."""
+    return (
+        f"{found.folder}: {found.images:,} images, of which {found.none_of_these:.1%} are answered 'none of these', "
+        f"as are {found.test_none_of_these:.1%} of {found.test_images:,} test images; AUROC {found.auroc:.3f}, "
+        f"{found.false_positives:.1%} look as familiar as 95% of the test images"
+    )
 
 
 SURE = 0.99  # of the accuracies that thresholds were found for, the one that is printed

@@ -78,6 +78,8 @@ def _answer(result: PredictedImage | BadImage | PredictedRow | BadRow, top: int)
     in_set = [each for each in result.ranking if each[0] in result.labels]  # none where no coverage was asked for
     shown = in_set or result.ranking[:top]
     ranking = "  ".join(f"{label} {probability:.1%}" for label, probability in shown)
+    if result.familiarity is not None:
+        ranking = f"{'' if result.known else 'none of these; nearest: '}{ranking}  familiarity {result.familiarity:.2f}"
     file = getattr(result, "explanation", None)
     return ranking + (f"  {file}" if file else "")
 
