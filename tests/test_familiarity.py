@@ -18,6 +18,7 @@ from onnx.reference import ReferenceEvaluator
 from PIL import Image
 
 import zoo
+from pipelines.cli import main
 from pipelines.evaluation.unknown import auroc, evaluate_unknown
 from pipelines.exporting.checks import check_contract, check_graph
 from pipelines.exporting.familiarity.check import accepted, check_familiarity, familiarity_in
@@ -162,6 +163,26 @@ def test_a_prediction_says_whether_an_image_is_known(made, digits):
     assert photograph.known is False
     explained = classifier.explain(digits.test.inputs[0]).prediction
     assert explained.familiarity == pytest.approx(batch[0].familiarity, abs=TOLERANCE)
+
+
+def test_the_command_line_says_none_of_these(made, digits, tmp_path, capsys):
+    _, file = made("conv-small")
+    Image.fromarray(digits.test.inputs[0, :, :, 0]).save(tmp_path / "known.png")
+    noise = np.random.default_rng(0).integers(0, 256, (3, 20, 24), dtype=np.uint8)
+    (tmp_path / "other").mkdir()
+    for k, image in enumerate(noise):
+        Image.fromarray(image).save(tmp_path / "other" / f"{k}.png")
+    paths = [str(tmp_path / "known.png"), str(tmp_path / "other" / "0.png")]
+    assert main(["predict", str(file), *paths]) == 0
+    known, other = capsys.readouterr().out.splitlines()
+    assert "none of these" not in known and "familiarity 0." in known
+    assert "none of these; nearest: " in other and "familiarity 0.0" in other
+    assert main(["predict", str(file), *paths, "--json"]) == 0
+    assert [each["known"] for each in json.loads(capsys.readouterr().out)] == [True, False]
+    assert main(["evaluate", str(file), "--unknown", str(tmp_path / "other")]) == 0
+    assert "3 images, of which 100.0% are answered 'none of these'" in capsys.readouterr().out
+    assert main(["evaluate", str(file), "--unknown", str(tmp_path / "other"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["none_of_these"] == 1.0
 
 
 def test_a_file_without_familiarity_says_nothing_of_it():
