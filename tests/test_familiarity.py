@@ -26,6 +26,8 @@ from pipelines.exporting.familiarity.features import activations, features_of
 from pipelines.exporting.familiarity.fit import BETWEEN, CELLS, LEAST, MEANS, THRESHOLD, fit
 from pipelines.exporting.familiarity.graph import read_familiarity
 from pipelines.exporting.familiarity.output import give_familiarity
+from pipelines.publishing.triton import config
+from pipelines.tracking.serving import Served
 from zoo.contract import CONTRACT, FAMILIARITY, LOGITS, PROBABILITIES, Metadata
 from zoo.data import DataSet, Split, load
 from zoo.errors import DataError, ExportError, VerificationError
@@ -163,6 +165,13 @@ def test_a_prediction_says_whether_an_image_is_known(made, digits):
     assert photograph.known is False
     explained = classifier.explain(digits.test.inputs[0]).prediction
     assert explained.familiarity == pytest.approx(batch[0].familiarity, abs=TOLERANCE)
+
+
+def test_servers_know_of_the_output(made, digits):
+    _, file = made("conv-small")
+    assert 'name: "familiarity" data_type: TYPE_FP32 dims: [1] reshape: { shape: [] } }' in config(zoo.load(file))
+    answers = Served(zoo.load(file)).predict({"images": digits.test.inputs[:3]})
+    assert answers[FAMILIARITY].shape == (3,)
 
 
 def test_the_command_line_says_none_of_these(made, digits, tmp_path, capsys):

@@ -18,6 +18,8 @@ def reliability_section(manifest: Manifest, evaluation: Evaluation, kind: str) -
     parts += [filled(_by_class_words(kind)), _by_class(evaluation.reliability)]
     if sets := _sets(manifest, kind):
         parts.append(sets)
+    if manifest.metadata.familiarity:
+        parts.append(filled(_familiar(manifest, kind)))
     return "\n\n".join(parts)
 
 
@@ -41,6 +43,17 @@ def action_section(evaluation: Evaluation, plot: str, kind: str) -> str:
     columns = (">to be correct on", ">accept from", ">answered", ">of these correct", ">95% interval")
     found = [filled(about), table(columns, map(row, rows))] if rows else []
     return "\n\n".join(["## How to act on it", *found, plot])
+
+
+def _familiar(manifest: Manifest, kind: str) -> str:
+    found, share = manifest.metadata.familiarity, manifest.metrics.get("familiarity_accepted")
+    measured = "" if share is None else f", and {1 - share:.1%} of the test {kind}"
+    return f"""
+        It says how familiar it is with what it is given: the share of {found["images"]:,} {kind} of its classes, held
+        out of its training, that look less familiar. Below {found["threshold"]:g} take it for none of the classes,
+        however probable the label; so are {found["threshold"]:.0%} of the held-out {kind}{measured}. What looks much
+        like one of the classes is not told apart: measure it on your own by `zoo evaluate EXPORT --unknown FOLDER`.
+    """
 
 
 def _calibrated(metadata: Metadata, kind: str) -> str:
