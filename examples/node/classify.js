@@ -19,7 +19,8 @@ try {
     const prediction = await classifier.predict(image, { coverage, byClass: values["by-class"] });
     const percent = `${(100 * prediction.probability).toFixed(1)}%`;
     const text = prediction.labels?.join(", ") ?? `${prediction.label} ${percent}`;
-    console.log(values.json ? JSON.stringify({ image, ...prediction }) : `${image}  ${text}`);
+    const answer = prediction.known === false ? `none of these; nearest: ${text}` : text;
+    console.log(values.json ? JSON.stringify({ image, ...prediction }) : `${image}  ${answer}`);
   }
 } catch (error) {
   if (!(error instanceof ExportError || error instanceof ImageError)) throw error;

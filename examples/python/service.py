@@ -44,6 +44,7 @@ class Prediction(BaseModel):
     """The prediction for an image. ranking: all labels, likeliest first.
 
     labels: those that hold the true one in the share of cases that was asked for as coverage; none where none was.
+    familiarity: 0..1; known: false for an image that is likely of none of the classes; null where the file doesn't say.
     """
 
     model: str
@@ -51,6 +52,8 @@ class Prediction(BaseModel):
     probability: float
     ranking: list[Ranked]
     labels: list[str]
+    familiarity: float | None = None
+    known: bool | None = None
 
 
 class About(BaseModel):
@@ -162,6 +165,8 @@ def create_app(folders: Sequence[Path], patience: float = PATIENCE) -> FastAPI:
             probability=found.probability,
             ranking=ranking,
             labels=list(found.labels),
+            familiarity=found.familiarity,
+            known=found.known,
         )
 
     return app

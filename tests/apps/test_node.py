@@ -66,6 +66,19 @@ def test_sets_of_labels_are_those_of_python(node: Path, with_sets: Path, samples
     assert max(map(len, found)) > 1
 
 
+def test_familiarity_is_that_of_python(node: Path, with_sets: Path, samples_of, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 30), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    files = [*(file for file, *_ in samples_of(with_sets)), tmp_path / "noise.png"]
+    found, expected = predictions(node, with_sets, *files), zoo.load(with_sets).predict_batch(files)
+    assert [each["known"] for each in found] == [each.known for each in expected]
+    assert [each["familiarity"] for each in found] == pytest.approx([e.familiarity for e in expected], abs=1e-5)
+    done = subprocess.run(
+        ["node", node / "classify.js", with_sets, files[-1]], capture_output=True, text=True, timeout=100
+    )
+    assert "none of these; nearest: " in done.stdout
+
+
 @pytest.mark.parametrize(
     ("coverage", "sentence"),
     [("1", "coverage is a share such as 0.95, received 1"), ("0.5", "gives no sets for a coverage of 0.5")],

@@ -115,6 +115,8 @@ def test_a_coverage_gives_a_set_of_labels_where_the_export_has_sets(
             found = ask(f"{url}/predict?coverage=0.95&by_class=true", file.read_bytes())[1]
             expected = zoo.load(with_sets).predict(file, coverage=0.95, by_class=True)
             assert found["labels"] == list(expected.labels) and found["label"] == found["labels"][0]
+            assert found["familiarity"] == pytest.approx(expected.familiarity, abs=TOLERANCE)
+            assert found["known"] == expected.known
         for query, sentence in (
             ("coverage=2", "a share above 0 and below 1"),
             ("by_class=true", "give a coverage beside it"),
