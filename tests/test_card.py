@@ -17,8 +17,10 @@ from pipelines.core.provenance.plan import load_data, make_plan
 from pipelines.core.provenance.weights import weights_sha256
 from pipelines.core.support.markdown import plain
 from pipelines.evaluation.corruptions import CORRUPTIONS
-from pipelines.evaluation.evaluate import EVALUATION_FILE, draw, judge
+from pipelines.evaluation.evaluate import EVALUATION_FILE, draw, judge, with_reliability
+from pipelines.evaluation.held_out import HeldOut
 from pipelines.evaluation.predictions import clean_metrics, robust_metric
+from pipelines.evaluation.reliability import reliability_metrics
 from pipelines.exporting.architecture import summarize
 from pipelines.exporting.card import CLASSES_LISTED, render_card, write_card
 from pipelines.exporting.export import write_export
@@ -69,8 +71,10 @@ def export(data_set, tmp_path_factory):
     evaluated = tmp_path_factory.mktemp("evaluation")
     drawn = draw(evaluated, run, model, data_set, answers[PROBABILITIES])
     corrupted = [(corruption, 0.5) for corruption in CORRUPTIONS]
-    measured = clean_metrics(data_set.test, (answers[LOGITS], answers[PROBABILITIES])) | robust_metric(corrupted)
+    both = (answers[LOGITS], answers[PROBABILITIES])
+    measured = clean_metrics(data_set.test, both) | robust_metric(corrupted)
     evaluation = judge(run, data_set, answers[PROBABILITIES], measured, corrupted, drawn)
+    evaluation = with_reliability(evaluation, data_set.test, both, HeldOut())
     (evaluated / EVALUATION_FILE).write_text(evaluation.to_json(), encoding="utf-8")
     metadata = Metadata(
         model="softmax",
@@ -93,7 +97,7 @@ def export(data_set, tmp_path_factory):
     def describe(folder, manifest):
         write_card(folder, manifest, evaluated, summarize(model))
 
-    write_export(goal, model, data_set, metadata, {}, describe)
+    write_export(goal, model, data_set, metadata, reliability_metrics(data_set.test, both, {}, {}), describe)
     return goal, evaluation
 
 
@@ -212,7 +216,7 @@ def test_it_names_the_most_frequent_error_first(export, card):
 
 def test_each_table_has_rows_of_one_length(card):
     tables = re.findall(r"(?:^\|.*\|\n)+", card, re.MULTILINE)
-    assert len(tables) == 6
+    assert len(tables) == 8
     for table in tables:
         bars = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
         assert len(bars) == 1, table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ def test_properties_of_others_are_left_alone() -> None:
         ("labels", [], "no list of class names"),
         ("height", "8", "no image size"),
         ("channels", 0, "no image size"),
-        ("contract", "99", "follows contract '99', this version reads '1'"),
+        ("contract", "99", "follows contract '99', this version reads '1' and '2'"),
     ],
 )
 def test_damaged_metadata_is_told(name: str, value: object, message: str) -> None:
@@ -80,6 +81,76 @@ def test_damaged_metadata_is_told(name: str, value: object, message: str) -> Non
         Metadata.from_properties(properties, "model.onnx")
     del properties[f"zoo.{name}"]
     with pytest.raises(ExportError, match=r"lacks|holds no zoo metadata"):
+        Metadata.from_properties(properties, "model.onnx")
+
+
+# What a file of contract 2 may say of how far its answers can be relied on; METADATA has three classes.
+CALIBRATION = {"temperature": 1.31, "images": 60, "split": "validation"}
+SETS = {
+    "method": "some",
+    "images": 60,
+    "images_by_class": [20, 20, 20],
+    "thresholds": {"0.80": 0.1, "0.95": 0.01},
+    "by_class": {"0.80": [0.1, 0.2, 0]},
+}
+FAMILIARITY = {"method": "some", "images": 60, "threshold": 0.05}
+RELIABLE: dict[str, dict[str, object]] = {"calibration": CALIBRATION, "sets": SETS, "familiarity": FAMILIARITY}
+
+
+@pytest.mark.parametrize(
+    "said", [{}, {"calibration": CALIBRATION}, {"sets": SETS}, {"familiarity": FAMILIARITY}, RELIABLE]
+)
+def test_what_a_file_says_of_its_answers_survives_the_file_and_the_manifest(
+    export: Path, said: dict[str, dict[str, object]]
+) -> None:
+    metadata = replace(METADATA, **said)
+    assert Metadata.from_properties(metadata.to_properties(), "model.onnx") == metadata
+    assert metadata.to_json().keys() & RELIABLE.keys() == said.keys()
+    manifest = replace(read_manifest(export), metadata=metadata)
+    (export / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
+    assert read_manifest(export) == manifest
+    outputs = json.loads(manifest.to_json())["outputs"]
+    last = {"name": "familiarity", "dtype": "float32", "shape": ["N"]}
+    assert outputs[2:] == ([last] if "familiarity" in said else [])
+
+
+def test_files_of_the_first_contract_are_read_with_what_they_have() -> None:
+    properties = METADATA.to_properties() | {"zoo.contract": '"1"'}
+    metadata = Metadata.from_properties(properties, "model.onnx")
+    assert metadata == replace(METADATA, contract="1")
+    assert metadata.to_properties() == properties  # written again, it stays what it is
+    assert METADATA.contract == "2"
+    for name, said in RELIABLE.items():
+        with pytest.raises(ExportError, match=f"no sensible {name} in"):
+            Metadata.from_properties(properties | {f"zoo.{name}": json.dumps(said)}, "model.onnx")
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        *[("calibration", {**CALIBRATION, "temperature": value}) for value in (0, -1, True, "1", 1e9, None, [1.0])],
+        *[("calibration", {**CALIBRATION, "images": value}) for value in (0, -1, 1.5, True, "60")],
+        *[("calibration", {**CALIBRATION, "split": value}) for value in ("test", "", 1)],
+        ("calibration", {"temperature": 1.3}),
+        ("calibration", {**CALIBRATION, "more": 1}),
+        ("calibration", []),
+        ("calibration", 1.3),
+        *[("sets", {**SETS, "method": value}) for value in ("\x1b[31m", 1, None)],
+        *[("sets", {**SETS, "images_by_class": value}) for value in ([], [20, 20], [20, 20, 21], [40, 40, -20], {}, 3)],
+        *[("sets", {**SETS, "thresholds": {name: 0.1}}) for name in ("1.00", "0.00", "0.951", "", "a")],
+        *[("sets", {**SETS, "thresholds": {"0.95": value}}) for value in (-0.1, 1.1, "0.1", None, True)],
+        *[("sets", {**SETS, "by_class": {"0.95": value}}) for value in ([0.1], [0.1] * 4, [0.1, 0.1, 2], 0.1, {})],
+        ("sets", {**SETS, "by_class": []}),
+        ("sets", {"method": "some"}),
+        ("sets", "some"),
+        *[("familiarity", {**FAMILIARITY, "threshold": value}) for value in (-0.1, 1.1, "0.05", None, True)],
+        *[("familiarity", {**FAMILIARITY, "images": value}) for value in (0, 1.5)],
+        ("familiarity", {"threshold": 0.05}),
+    ],
+)
+def test_nonsense_of_how_far_answers_can_be_relied_on_is_refused(name: str, changed: object) -> None:
+    properties = METADATA.to_properties() | {f"zoo.{name}": json.dumps(changed)}
+    with pytest.raises(ExportError, match=f"no sensible {name} in its metadata: export the model again"):
         Metadata.from_properties(properties, "model.onnx")
 
 

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.special import softmax
 from sklearn import metrics
 
 from pipelines import tracking
@@ -67,7 +68,8 @@ def logged(run, evaluation, tmp_path_factory):
 
 
 def test_accuracy_loss_and_confusion_are_scikit_learns(evaluation, model, digits):
-    probabilities = np.asarray(model(digits.test.inputs / 1.0)["probabilities"], np.float64)
+    logits = np.asarray(model(digits.test.inputs / 1.0)["logits"], np.float64)
+    probabilities = softmax(logits / evaluation.held_out.calibration["temperature"], axis=1)
     truth, answer = digits.test.labels, probabilities.argmax(axis=1)
     assert 0.5 < evaluation.accuracy < 1
     assert evaluation.accuracy == pytest.approx(metrics.accuracy_score(truth, answer))
@@ -113,6 +115,7 @@ def test_the_run_has_an_image_for_each_text(logged, evaluation):
     assert set(evaluation.plots) == {
         "curves.png",
         "confusion.png",
+        "decision.png",
         "errors.png",
         "reliability.png",
         "first_layer.png",

@@ -152,14 +152,14 @@ def test_a_file_that_answers_otherwise_leaves_the_older_export(tmp_path, model, 
     write_export(goal, model, digits, metadata, {})
     before = (goal / MANIFEST_FILE).read_bytes()
 
-    def damaged(trained, resizing):
+    def damaged(trained, resizing, temperature):
         other = build("softmax", 8, 8, 1, 10)
         kernel, bias = trained.get_layer("head_dense").get_weights()
         kernel[36, 3] += 0.01
         other.get_layer("head_dense").set_weights([kernel, bias])
         from pipelines.exporting.convert import convert
 
-        return convert(other, resizing)
+        return convert(other, resizing, temperature)
 
     monkeypatch.setattr("pipelines.exporting.export.convert", damaged)
     told = rf"^{goal} doesn't answer as .* differ by up to [\d.]+e-0\d, .*the worst test image is '\d+'$"

@@ -64,7 +64,7 @@ def values_of(name):
 
 
 FIELDS = st.fixed_dictionaries({field.name: values_of(field.name) for field in fields(Recipe)})
-RECIPES = FIELDS.map(lambda found: found | ({"patience": 0} if found["images"] == "all" else {})).map(
+RECIPES = FIELDS.map(lambda found: found | ({"patience": 0} if found["images"] != "train" else {})).map(
     lambda found: Recipe(**found)
 )
 PLANS = st.builds(

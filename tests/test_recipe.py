@@ -81,7 +81,7 @@ def test_each_field_is_described_with_its_value_range_and_reason() -> None:
     warmup = found["warmup"]
     assert (warmup.value, warmup.default, warmup.type) == (0.25, 0.1, "number")
     assert warmup.allowed == "from 0 to below 1"
-    assert found["images"].allowed == "one of train, all"
+    assert found["images"].allowed == "one of train, all, most"
     assert [name for name, field in found.items() if not re.fullmatch(r"\S.+\.", field.reason)] == []
 
 

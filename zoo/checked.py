@@ -98,7 +98,7 @@ def is_plain(value: Any) -> bool:
 # things; anything else that is measured.
 _RANGES: tuple[tuple[str, float, float], ...] = (
     (r".*_difference(_low|_high)?", -1, 1),
-    (r".*(accuracy|top3|same_top_class|calibration_error|recall|f1)(_.*)?", 0, 1),
+    (r".*(accuracy|top3|same_top_class|calibration_error|recall|f1|coverage|answer_from)(_.*)?", 0, 1),
     (r"parameters|multiply_accumulates|receptive_field|test_images|(.*_)?size", 0, 1e15),
     (r".*speedup_\d+", 0, 1e6),
     (r".*", -1e15, 1e15),

@@ -121,8 +121,9 @@ class Recipe:
         str,
         Allowed(
             "all: the validation images too, for a recipe whose epochs were found with them. The weights that are kept "
-            "are then those of the last epoch, not those of the best.",
-            choices=("train", "all"),
+            "are then those of the last epoch, not those of the best. most: as all, but for half of each class's, by "
+            "which probabilities are calibrated.",
+            choices=("train", "all", "most"),
         ),
     ] = "train"
     patience: Annotated[
@@ -279,10 +280,10 @@ class Recipe:
         for name, allowed in _allowed().items():
             if getattr(self, name) not in allowed:
                 raise RecipeError(f"{name} must be {allowed}, received {getattr(self, name)!r}")
-        if self.patience and self.images == "all":
+        if self.patience and self.images != "train":
             raise RecipeError(
-                f"patience={self.patience} ends a training by its validation images, which images=all learns from, "
-                "too: set patience=0 or images=train"
+                f"patience={self.patience} ends a training by its validation images, which images={self.images} learns "
+                "from, too: set patience=0 or images=train"
             )
 
     @property

@@ -57,24 +57,57 @@ export class Classifier {
    * Label, probability (0..1) and ranking, likeliest first, for one image of any size.
    *
    * @param {string | Buffer} image a path, or the bytes of a JPEG, PNG, WebP, GIF or TIFF
-   * @returns {Promise<{label: string, probability: number, ranking: {label: string, probability: number}[]}>}
+   * @param {{coverage?: number, byClass?: boolean}} [sets] coverage: a share such as 0.95: `labels` then hold the true
+   *   one in that share of cases; byClass: in that share of the cases of each class
+   * @returns {Promise<{label: string, probability: number, ranking: {label: string, probability: number}[],
+   *   labels?: string[], familiarity?: number, known?: boolean}>} familiarity: 0..1, the share of images of the known
+   *   classes that look less familiar; known: whether it is one of these, where the export says so
    */
-  async predict(image) {
-    const probabilities = await this.probabilities(image);
+  async predict(image, { coverage, byClass = false } = {}) {
+    const least = coverage === undefined ? undefined : this.thresholds(coverage, byClass);
+    const { probabilities, familiarity } = await this.#run(image, this.#asked);
     const ranking = this.labels
       .map((label, place) => ({ label, probability: probabilities[place] }))
       .sort((one, other) => other.probability - one.probability);
-    return { ...ranking[0], ranking };
+    const prediction = { ...ranking[0], ranking };
+    if (familiarity) {
+      const share = familiarity[0];
+      Object.assign(prediction, { familiarity: share, known: share >= this.metadata.familiarity.threshold });
+    }
+    if (!least) return prediction;
+    const within = ({ label, probability }, place) => place === 0 || probability >= least[this.labels.indexOf(label)];
+    return { ...prediction, labels: ranking.filter(within).map(({ label }) => label) };
+  }
+
+  /** What the probability of each label has to reach for it to be in the set, in the order of the labels. */
+  thresholds(coverage, byClass) {
+    if (!(coverage > 0 && coverage < 1)) throw new ExportError(`coverage is a share such as 0.95, received ${coverage}`);
+    const wanted = (Math.ceil(Number((100 * coverage).toFixed(6))) / 100).toFixed(2);
+    const { thresholds, by_class } = Object(this.metadata.sets);
+    const found = byClass ? by_class?.[wanted] : thresholds?.[wanted] && this.labels.map(() => thresholds[wanted]);
+    if (!found) throw new ExportError(`the export gives no sets for a coverage of ${coverage}${byClass ? " by class" : ""}`);
+    return found;
   }
 
   /** The probabilities for one image: Float32Array [K], in the order of the labels. */
   async probabilities(image) {
+    return (await this.#run(image, ["probabilities"])).probabilities;
+  }
+
+  get #asked() {
+    const says = typeof Object(this.metadata.familiarity).threshold === "number";
+    const has = this.session.outputNames.includes("familiarity");
+    return says && has ? ["probabilities", "familiarity"] : ["probabilities"];
+  }
+
+  /** The outputs of those names for one image, each as Float32Array. */
+  async #run(image, names) {
     const { channels } = this.metadata;
     const [bytes, where] = Buffer.isBuffer(image) ? [image] : [await readImageFile(image), image];
     const { data, height, width } = await readImage(bytes, channels, where);
     const images = new onnxruntime.Tensor("uint8", data, [1, height, width, channels]);
-    const { probabilities } = await this.session.run({ images }, ["probabilities"]);
-    return probabilities.data;
+    const found = await this.session.run({ images }, names);
+    return Object.fromEntries(names.map((name) => [name, found[name].data]));
   }
 }
 

@@ -1,22 +1,26 @@
 #!/usr/bin/env node
-// node classify.js EXPORT IMAGE... [--json]
+// node classify.js EXPORT IMAGE... [--json] [--coverage SHARE [--by-class]]
 
 import { parseArgs } from "node:util";
 
 import { ExportError, load, ImageError } from "./classifier.js";
 
-const { positionals, values } = parseArgs({ allowPositionals: true, options: { json: { type: "boolean" } } });
+const options = { json: { type: "boolean" }, coverage: { type: "string" }, "by-class": { type: "boolean" } };
+const { positionals, values } = parseArgs({ allowPositionals: true, options });
 const [folder, ...images] = positionals;
 if (!images.length) {
-  console.error("usage: node classify.js EXPORT IMAGE... [--json]");
+  console.error("usage: node classify.js EXPORT IMAGE... [--json] [--coverage SHARE [--by-class]]");
   process.exit(2);
 }
 try {
   const classifier = await load(folder);
   for (const image of images) {
-    const prediction = await classifier.predict(image);
+    const coverage = values.coverage === undefined ? undefined : Number(values.coverage);
+    const prediction = await classifier.predict(image, { coverage, byClass: values["by-class"] });
     const percent = `${(100 * prediction.probability).toFixed(1)}%`;
-    console.log(values.json ? JSON.stringify({ image, ...prediction }) : `${image}  ${prediction.label} ${percent}`);
+    const text = prediction.labels?.join(", ") ?? `${prediction.label} ${percent}`;
+    const answer = prediction.known === false ? `none of these; nearest: ${text}` : text;
+    console.log(values.json ? JSON.stringify({ image, ...prediction }) : `${image}  ${answer}`);
   }
 } catch (error) {
   if (!(error instanceof ExportError || error instanceof ImageError)) throw error;

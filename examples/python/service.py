@@ -7,6 +7,7 @@ import argparse
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Literal
@@ -40,12 +41,19 @@ class Ranked(BaseModel):
 
 
 class Prediction(BaseModel):
-    """The prediction for an image. ranking: all labels, likeliest first."""
+    """The prediction for an image. ranking: all labels, likeliest first.
+
+    labels: those that hold the true one in the share of cases that was asked for as coverage; none where none was.
+    familiarity: 0..1; known: false for an image that is likely of none of the classes; null where the file doesn't say.
+    """
 
     model: str
     label: str
     probability: float
     ranking: list[Ranked]
+    labels: list[str]
+    familiarity: float | None = None
+    known: bool | None = None
 
 
 class About(BaseModel):
@@ -117,13 +125,19 @@ def create_app(folders: Sequence[Path], patience: float = PATIENCE) -> FastAPI:
             404: {"model": Problem, "description": "No model of that name"},
             408: {"model": Problem, "description": "Too slow an upload"},
             413: {"model": Problem, "description": "Too large an upload"},
-            422: {"model": Problem, "description": "No image, or a damaged one"},
+            422: {
+                "model": Problem,
+                "description": "No image, a damaged one, or a coverage that the model doesn't give",
+            },
             503: {"model": Problem, "description": "Too many large images at once"},
         },
         openapi_extra={"requestBody": {"required": True, "content": BODIES}},
     )
     async def predict(
-        request: Request, model: Annotated[str, Query(description="one of /models", examples=[default])] = default
+        request: Request,
+        model: Annotated[str, Query(description="one of /models", examples=[default])] = default,
+        coverage: Annotated[float | None, Query(description="a share, for `labels`", examples=[0.95])] = None,
+        by_class: Annotated[bool, Query(description="that share of the images of each class")] = False,
     ) -> Prediction:
         """Classify an image: JPEG, PNG, WebP, GIF, BMP, TIFF or PPM of any size, as the body or as a form's file."""
         if model not in classifiers:
@@ -136,11 +150,24 @@ def create_app(folders: Sequence[Path], patience: float = PATIENCE) -> FastAPI:
             raise HTTPException(408, sentence, {"Connection": "close"}) from None
         try:
             async with large_images.turn(image):
-                found = await run_in_threadpool(classifiers[model].predict, image)
-        except zoo.ImageError as error:
+                ask = partial(classifiers[model].predict, image, coverage=coverage, by_class=by_class)
+                found = await run_in_threadpool(ask)
+        except (zoo.ImageError, zoo.InputError) as error:
+            raise HTTPException(422, str(error)) from None
+        except zoo.ExportError as error:  # it has no sets; or it is damaged, which is nobody's request
+            if coverage is None:
+                raise
             raise HTTPException(422, str(error)) from None
         ranking = [Ranked(label=label, probability=probability) for label, probability in found.ranking]
-        return Prediction(model=model, label=found.label, probability=found.probability, ranking=ranking)
+        return Prediction(
+            model=model,
+            label=found.label,
+            probability=found.probability,
+            ranking=ranking,
+            labels=list(found.labels),
+            familiarity=found.familiarity,
+            known=found.known,
+        )
 
     return app
 

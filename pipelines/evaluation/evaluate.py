@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,27 @@ from pipelines.core.metrics.calibration import calibration_bins
 from pipelines.core.metrics.classification import confusion_matrix, precision_recall_f1
 from pipelines.core.provenance.plan import load_data
 from pipelines.evaluation.corruptions import Corruption
+from pipelines.evaluation.held_out import HeldOut, answer_metrics, cooled, fit
 from pipelines.evaluation.learning_curves import curves
-from pipelines.evaluation.plots import confusion, confusion_text, reliability, reliability_text
+from pipelines.evaluation.plots import (
+    confusion,
+    confusion_text,
+    decision,
+    decision_text,
+    reliability,
+    reliability_text,
+)
 from pipelines.evaluation.predictions import BATCH, Answers, ask_all, clean_metrics, corrupted_accuracies, robust_metric
+from pipelines.evaluation.reliability import ClassReliability, Decision, by_class, decisions, reliability_metrics
 from pipelines.plotting.tiles import errors, errors_text, first_layer, first_layer_text
 from pipelines.tracking import TrackedRun
 from zoo.contract import LOGITS, PROBABILITIES, renamed
 from zoo.data import DataSet, Split
+from zoo.data.held_out import held_out
 from zoo.data.pixels import in_chunks
 from zoo.errors import ExportError
+
+logger = logging.getLogger("zoo.evaluation")
 
 EVALUATION_FOLDER = "evaluation"  # among the artifacts of a run
 EVALUATION_FILE = "evaluation.json"
@@ -63,7 +76,9 @@ class Evaluation:
     over all corruptions of the images. confusion: [K][K] counts, a row for each class, a column for each answer. plots:
     file name -> alternative text. A table's rows aren't corrupted: robust_accuracy is None. balanced_accuracy and
     macro_f1: means over the classes of recall and F1, 0..1; None where the classes have about as many test images.
-    findings: what the check of the data set found, a sentence each.
+    findings: what the check of the data set found, a sentence each. held_out: what was fitted on images that were not
+    learned from; all of the above is of answers that are calibrated by it. reliability: by class, in the same order;
+    decisions: for each accuracy that the surest answers are to reach.
     """
 
     run: str
@@ -85,6 +100,9 @@ class Evaluation:
     balanced_accuracy: float | None = None
     macro_f1: float | None = None
     findings: tuple[str, ...] = ()
+    held_out: HeldOut = field(default_factory=HeldOut)
+    reliability: tuple[ClassReliability, ...] = ()
+    decisions: tuple[Decision, ...] = ()
 
     def to_json(self) -> str:
         """The text of evaluation.json."""
@@ -94,7 +112,8 @@ class Evaluation:
 def evaluate(run: str) -> Evaluation:
     """Ask a run's Keras model about each image of the test set, clean and corrupted, and log metrics and plots.
 
-    Of a table it is asked about each row, as it is.
+    Of a table it is asked about each row, as it is. Its probabilities are calibrated before that, by the images that
+    its recipe holds out of the training, where it does.
 
     run: its id, or the beginning of it.
     Raises TrackingError for a run that isn't there or holds no model, DataError where its images have changed.
@@ -107,19 +126,41 @@ def evaluate(run: str) -> Evaluation:
         found = model.predict_on_batch(inputs)
         return np.asarray(found[LOGITS]), np.asarray(found[PROBABILITIES])
 
+    kept = held_out(data_set, tracked.plan.recipe.images)
+    fitted = HeldOut()
+    if kept is None:
+        logger.info("%s: no image is held out of its training, it is not calibrated", tracked.plan.model)
+    else:
+        logits = ask_all(ask, in_chunks(kept.inputs, BATCH))[0]
+        fitted = fit(logits, kept.labels, tracked.plan.model)
     answers = ask_all(ask, in_chunks(data_set.test.inputs, BATCH))
+    if fitted.temperature != 1:
+        answers = cooled(answers[0], fitted.temperature)
     corrupted = [] if data_set.columns else corrupted_accuracies(data_set.test, ask)
     measured = {**clean_metrics(data_set.test, answers), **robust_metric(corrupted)}
+    measured |= reliability_metrics(data_set.test, answers, fitted.calibration, fitted.sets) | answer_metrics(fitted)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         drawn = draw(folder, tracked, model, data_set, answers[1])
         _write_small(folder, [name for name in ("curves.png", "confusion.png") if name in drawn])
         evaluation = judge(tracked, data_set, answers[1], measured, corrupted, drawn)
+        evaluation = with_reliability(evaluation, data_set.test, answers, fitted)
         (folder / EVALUATION_FILE).write_text(evaluation.to_json(), encoding="utf-8")
         tracking.log_folder(tracked.run_id, folder, EVALUATION_FOLDER)
     # Last: who finds an accuracy in a run finds its plots, too.
     tracking.log_metrics(tracked.run_id, measured, model=tracking.KERAS_MODEL, split="test")
     return evaluation
+
+
+def with_reliability(evaluation: Evaluation, test: Split, answers: Answers, fitted: HeldOut) -> Evaluation:
+    """The same evaluation, with how far each class and each answer can be relied on. answers: calibrated ones."""
+    labels = [row.label for row in evaluation.classes]
+    return replace(
+        evaluation,
+        held_out=fitted,
+        reliability=by_class(test, answers, labels, fitted.calibration, fitted.sets),
+        decisions=decisions(test, answers, fitted.answer_from),
+    )
 
 
 def judge(
@@ -194,6 +235,7 @@ def draw(
     drawn |= {
         "confusion.png": confusion(path("confusion.png"), matrix, labels, kind),
         "reliability.png": reliability(path("reliability.png"), calibration_bins(confidence, correct), kind),
+        "decision.png": decision(path("decision.png"), confidence, correct, kind),
     }
     if data_set.columns:
         return drawn
@@ -215,6 +257,7 @@ def words_of_plots(
     words = {
         "confusion.png": confusion_text(matrix, labels, test.kind),
         "reliability.png": reliability_text(calibration_bins(confidence, correct)),
+        "decision.png": decision_text(confidence, correct, test.kind),
     }
     if test.kind == "images":
         words["errors.png"] = errors_text(labels, test.labels, answer, confidence)
@@ -266,7 +309,14 @@ def read_evaluation(folder: Path) -> Evaluation:
         corrupted = tuple(CorruptedMetrics(**metrics) for metrics in found.pop("corrupted"))
         confusion = tuple(map(tuple, found.pop("confusion")))
         findings = tuple(map(str, found.pop("findings", ())))
-        return Evaluation(classes=classes, corrupted=corrupted, confusion=confusion, findings=findings, **found)
+        later: dict[str, Any] = {
+            "held_out": HeldOut(**found.pop("held_out", {})),
+            "reliability": tuple(ClassReliability(**row) for row in found.pop("reliability", ())),
+            "decisions": tuple(Decision(**row) for row in found.pop("decisions", ())),
+        }
+        return Evaluation(
+            classes=classes, corrupted=corrupted, confusion=confusion, findings=findings, **later, **found
+        )
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ExportError(f"{path} can't be read as an evaluation ({error!r}): `zoo evaluate` the run again") from None
 

@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
+from numpy.typing import NDArray
 
-from pipelines.core.metrics.calibration import CalibrationBin, calibration_error
+from pipelines.core.metrics.calibration import CalibrationBin, accuracy_by_share, calibration_error
 from pipelines.core.metrics.classification import Counts
 from pipelines.core.metrics.intervals import wilson_interval
 from pipelines.plotting.palette import CORRECT, INK, PAPER, QUIET, WRONG
 from pipelines.plotting.style import PERCENT, dot, drawing, short_names, tints
 
 NUMBERED_CLASSES = 20  # of more than these, the counts in a confusion matrix are too small to read
+LEAST_SHARE = 0.02
 NAMED_CLASSES = 50  # of more than these, the names are
 
 
@@ -104,4 +106,37 @@ def reliability_text(bins: Sequence[CalibrationBin]) -> str:
     return (
         f"Reliability diagram, expected calibration error {error:.2%}: of the {surest.images:,} surest answers, "
         f"with a mean probability of {surest.confidence:.1%}, {surest.accuracy:.1%} are correct."
+    )
+
+
+@drawing
+def decision(figure: Figure, confidence: NDArray[np.floating], correct: NDArray[np.bool_], kind: str = "images") -> str:
+    """How many of the surest answers are correct, over the share of them that is given; the rest is left to people.
+
+    confidence, correct: [N], of the answers.
+    """
+    figure.set_size_inches(4.6, 3.6)
+    ax = figure.subplots()
+    answered, accuracy = accuracy_by_share(confidence, correct)
+    shown = answered >= LEAST_SHARE  # of fewer the accuracy jumps with each of them
+    right = np.round(accuracy[shown] * answered[shown] * len(correct)).astype(int)
+    number = np.round(answered[shown] * len(correct)).astype(int)
+    some = np.unique(np.linspace(0, shown.sum() - 1, 200).astype(int))
+    intervals = np.array([wilson_interval(r, n) for r, n in zip(right[some], number[some], strict=True)])
+    ax.fill_between(answered[shown][some], intervals[:, 0], intervals[:, 1], color=CORRECT, alpha=0.15, linewidth=0)
+    ax.plot(answered[shown], accuracy[shown], color=CORRECT)
+    ax.set(xlabel=f"share of the {kind} answered, surest first", ylabel="accuracy of these", title="Decision plot")
+    ax.set_xlim(0, 1)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter(PERCENT)
+    return decision_text(confidence, correct, kind)
+
+
+def decision_text(confidence: NDArray[np.floating], correct: NDArray[np.bool_], kind: str = "images") -> str:
+    """What the plot shows, in words."""
+    answered, accuracy = accuracy_by_share(confidence, correct)
+    half = int(np.searchsorted(answered, 0.5))
+    return (
+        f"Decision plot: of the surest half of the test {kind} {accuracy[half]:.1%} are classified correctly, of all "
+        f"{accuracy[-1]:.1%}."
     )

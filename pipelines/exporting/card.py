@@ -13,6 +13,7 @@ import numpy as np
 from pipelines.core.support.markdown import filled, plain, row, table
 from pipelines.evaluation.evaluate import Evaluation, read_evaluation
 from pipelines.exporting.licenses import pretrained_sentence
+from pipelines.exporting.reliability_section import action_section, reliability_section
 from pipelines.exporting.usage import calls, calls_of_table, inputs_and_outputs, inputs_and_outputs_of_table
 from zoo.contract import CARD_FILE, MODEL_FILE, PLOTS_FOLDER, SAMPLES_FILE, SAMPLES_FOLDER, Manifest, Metadata
 from zoo.models import definition
@@ -57,6 +58,7 @@ def render_card(manifest: Manifest, evaluation: Evaluation, sample: str, size: i
         _metrics(manifest, evaluation, size, kind),
         _classes(evaluation, kind),
         _failures(evaluation, kind),
+        *_reliability(manifest, evaluation, kind),
         *([_corruptions(evaluation)] if evaluation.corrupted else []),
         *([_findings(evaluation, kind)] if evaluation.findings else []),
         _making(manifest, evaluation),
@@ -169,6 +171,14 @@ Its most frequent errors:
 {filled(beyond)}
 
 {_plots(evaluation, "confusion.png", "errors.png", "mistakes.png", "reliability.png")}"""
+
+
+def _reliability(manifest: Manifest, evaluation: Evaluation, kind: str) -> list[str]:
+    """Two sections; none of a model that was evaluated before there was anything to say."""
+    if "test_mass_calibration_error" not in manifest.metrics:
+        return []
+    plot = _plots(evaluation, "decision.png")
+    return [reliability_section(manifest, evaluation, kind), action_section(evaluation, plot, kind)]
 
 
 def error_lines(evaluation: Evaluation, kind: str) -> Iterator[str]:

@@ -20,10 +20,12 @@ from pipelines.evaluation.predictions import (
     made_up,
     robust_metric,
 )
+from pipelines.evaluation.reliability import loss_and_error, reliability_metrics
 from pipelines.exporting.graph.edit import constant_of, producer_of
 from pipelines.exporting.graph.resizing import RESIZED
 from zoo.contract import (
     ACTIVATION_MAP,
+    FAMILIARITY,
     FLOAT16,
     FLOAT32,
     INPUT,
@@ -84,11 +86,13 @@ def check_graph(model: Any, file: Path) -> str:
 
 def check_contract(model: Any, file: Path) -> str:
     """Inputs, outputs, IR and opset are the contract's, operators are standard ones, all weights are inside."""
-    wanted = Metadata.from_properties({p.key: p.value for p in model.metadata_props}, str(file)).input
+    metadata = Metadata.from_properties({p.key: p.value for p in model.metadata_props}, str(file))
+    wanted = metadata.input
     float32 = onnx.TensorProto.FLOAT
     classes = [dim.dim_value for dim in model.graph.output[0].type.tensor_type.shape.dim[-1:]]
     outputs = [(PROBABILITIES, float32, ["N", *classes]), (LOGITS, float32, ["N", *classes])]
-    if len(model.graph.output) > len(outputs) and wanted.name == INPUT:  # the one that is optional
+    last = [(FAMILIARITY, float32, ["N"])] if metadata.familiarity else []
+    if len(model.graph.output) > len(outputs) + len(last) and wanted.name == INPUT:  # it has an activation map
         sides = [dim.dim_value for dim in model.graph.output[2].type.tensor_type.shape.dim[2:4]]
         outputs.append((ACTIVATION_MAP, float32, ["N", *classes, *(side or "a fixed number" for side in sides)]))
     _expect(
@@ -96,6 +100,7 @@ def check_contract(model: Any, file: Path) -> str:
         [
             (wanted.name, onnx.helper.np_dtype_to_tensor_dtype(np.dtype(wanted.dtype)), list(wanted.shape)),
             *outputs,
+            *last,
         ],
         f"{file}: inputs and outputs",
     )
@@ -266,6 +271,13 @@ def check_precision(folder: Path, precision: str, test: Split | None, answers: A
                 f"{folder / MANIFEST_FILE}: {name} is {manifest.metrics[name]:.5f}, the files come to {value:.5f}: "
                 f"`zoo quantize {folder}` makes it again"
             )
+    for name, value in (loss_and_error(found, test) if metadata.calibration else {}).items():
+        stated = manifest.metrics.get(f"{precision}_{name}", value)
+        if not abs(value - stated) <= METRIC_TOLERANCE + 0.5 / len(test):
+            raise VerificationError(
+                f"{folder / MANIFEST_FILE}: {precision}_{name} is {stated:.5f}, the file comes to {value:.5f}: "
+                f"`zoo quantize {folder}` makes it again"
+            )
     same = float((found[1].argmax(axis=1) == answers[1].argmax(axis=1)).mean())
     if not abs(same - compared["same_top_class"]) <= METRIC_TOLERANCE + 0.5 / len(test):
         raise VerificationError(
@@ -287,8 +299,11 @@ def check_metrics(folder: Path, test: Split, answers: Answers, corrupted: list[t
 
     corrupted: the accuracies on corrupted images; none where they weren't measured.
     """
-    stated = read_manifest(folder).metrics
+    manifest = read_manifest(folder)
+    stated, metadata = manifest.metrics, manifest.metadata
     found = clean_metrics(test, answers) | robust_metric(corrupted)
+    if metadata.contract != "1":
+        found |= reliability_metrics(test, answers, metadata.calibration, metadata.sets)
     _expect(stated.get("size", size := (folder / MODEL_FILE).stat().st_size), size, f"{folder / MANIFEST_FILE}: size")
     compared = [name for name in tested_metrics(stated) if name in found]
     for name in compared:

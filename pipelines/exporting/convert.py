@@ -11,6 +11,7 @@ import onnx
 
 from pipelines.exporting.graph.arithmetic import erfc_as_erf
 from pipelines.exporting.graph.simplify import simplify
+from pipelines.exporting.graph.temperature import divide_logits
 from zoo.contract import LOGITS, PROBABILITIES
 from zoo.errors import ExportError
 
@@ -18,12 +19,13 @@ from zoo.errors import ExportError
 TRANSLATED_OPSET = 17
 
 
-def convert(model: Any, resizing: str = "stretch") -> Any:
+def convert(model: Any, resizing: str = "stretch", temperature: float = 1.0) -> Any:
     """The `onnx.ModelProto` of a `keras.Model` that `zoo.models.build` made, under the contract, without metadata.
 
     In: images [N, H, W, C] uint8, raw pixels, N, H and W free; of a model for a table features [N, F] float32.
     Out: probabilities and logits [N, K] float32.
-    resizing: how images of other sizes than the model's come to it, as in `zoo.images.resize`.
+    resizing: how images of other sizes than the model's come to it, as in `zoo.images.resize`. temperature: what the
+    model's logits are divided by, in its last dense layer.
     Same weights, same bytes. Raises ExportError for a model that isn't float32 or holds what ONNX can't express.
     """
     policies = {layer.compute_dtype for layer in model.layers}
@@ -34,6 +36,8 @@ def convert(model: Any, resizing: str = "stretch") -> Any:
     layers = [layer.name for layer in model._flatten_layers()]
     try:
         converted = simplify(translated, model.inputs[0].shape[1:], resizing, layers)
+        if temperature != 1:
+            divide_logits(converted.graph, temperature)
         onnx.checker.check_model(converted, full_check=True)
     except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]

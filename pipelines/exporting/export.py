@@ -20,11 +20,14 @@ from pipelines.core.provenance.machine import versions
 from pipelines.core.provenance.plan import Plan, load_data
 from pipelines.core.provenance.weights import weights_sha256
 from pipelines.core.support.atomic import atomic_folder
-from pipelines.evaluation.evaluate import EVALUATION_FOLDER
+from pipelines.evaluation.evaluate import EVALUATION_FOLDER, read_evaluation
+from pipelines.evaluation.held_out import ANSWER_FROM, temperature_of
 from pipelines.evaluation.latency import measure_latencies
 from pipelines.exporting.architecture import summarize
 from pipelines.exporting.card import write_card
 from pipelines.exporting.convert import convert
+from pipelines.exporting.familiarity.check import accepted, familiarity_in
+from pipelines.exporting.familiarity.output import give_familiarity
 from pipelines.exporting.licenses import check_data_license, licenses_of
 from pipelines.exporting.parity import check_parity, compare_with_keras
 from pipelines.exporting.verify import Check, Verification, verify
@@ -73,12 +76,14 @@ def export(
     exports: Path = Path("exports"),
     license: str = "",  # noqa: A002 (as everybody calls it)
     data_license: str = "",
+    familiarity: bool = True,
 ) -> Exported:
     """Write a run's model to exports/DATA SET/MODEL, with its card and samples, and log the ONNX model to the run.
 
     The folder appears when everything in it is verified, in place of the export that was there before.
-    run: its id, or the beginning of it. license, data_license: of the weights, and of data of
-    one's own, for manifest and card; "" where nobody says.
+    run: its id, or the beginning of it. license, data_license: of the weights, and of data of one's own, for manifest
+    and card; "" where nobody says. familiarity: whether the file says how familiar an image is, where the recipe holds
+    images out of the training by which that is measured.
     Raises TrackingError for a run that isn't there, ExportError for one that isn't evaluated or a folder that can't be
     written, DataError where its images have changed, VerificationError where the file doesn't answer as Keras does.
     """
@@ -116,12 +121,23 @@ def export(
         logger.warning("%s: the model of other %s there (run %s) is replaced", goal, data_set.kind, replaced[:8])
     with tempfile.TemporaryDirectory() as temporary:
         evaluation = tracking.fetch_folder(tracked.run_id, EVALUATION_FOLDER, Path(temporary))
+        fitted = read_evaluation(evaluation).held_out
+        if "test_mass_calibration_error" not in tracked.metrics:
+            logger.warning(
+                "%s was evaluated before probabilities were calibrated, and isn't: `zoo evaluate %s` first for one "
+                "that is",
+                goal,
+                tracked.run_id[:8],
+            )
+        metadata = replace(metadata, calibration=fitted.calibration, sets=fitted.sets)
 
         def describe(folder: Path, manifest: Manifest) -> None:
             write_card(folder, manifest, evaluation, summarize(model))
 
         licenses, reading = licenses_of(metadata, license, data_license), _reading(tracked.plan)
-        exported = write_export(goal, model, data_set, metadata, metrics, describe, licenses, reading)
+        exported = write_export(
+            goal, model, data_set, metadata, metrics, describe, licenses, reading, familiarity=familiarity
+        )
     of_file = {name: exported.metrics[name] for name in ("multiply_accumulates", *exported.metadata.parity)}
     logged = {**_tested(tracked), **of_file, "export_size": exported.metrics["size"], "latency": _latency(exported)}
     tracking.log_folder(tracked.run_id, exported.folder, "export")  # with the card, for who browses the runs
@@ -180,7 +196,7 @@ def tested_metrics(run: TrackedRun) -> dict[str, float]:
 
 
 def _tested(run: TrackedRun) -> dict[str, float]:
-    return {name: value for name, value in run.metrics.items() if name.startswith("test_")}
+    return {name: value for name, value in run.metrics.items() if name.startswith(("test_", ANSWER_FROM))}
 
 
 def _latency(exported: Exported) -> float:
@@ -198,19 +214,24 @@ def write_export(
     describe: Callable[[Path, Manifest], None] | None = None,
     licenses: Mapping[str, str] | None = None,
     reading: Mapping[str, str] | None = None,
+    *,
+    familiarity: bool = True,
 ) -> Exported:
     """Convert a `keras.Model`, prove that it answers as before, and put it into the folder `goal` with all its papers.
 
     metadata: complete but for parity, which is measured here. metrics: of the evaluation, by name.
     describe: writes the card and its images into the folder, which holds the model and its samples by then.
+    familiarity: as of `export`.
     Raises VerificationError or ExportError, and leaves the folder as it was.
     """
     with atomic_folder(goal) as folder:
-        converted = convert(model, metadata.resizing)
-        parity = compare_with_keras(converted.SerializeToString(), model, data_set.test)
+        temperature = temperature_of(metadata.calibration)
+        converted = convert(model, metadata.resizing, temperature)
+        parity = compare_with_keras(converted.SerializeToString(), model, data_set.test, temperature)
         kept = check_parity(parity, data_set.test, str(folder))
 
-        metadata = replace(metadata, parity=parity.metrics())
+        said = give_familiarity(converted, metadata, data_set) if familiarity else {}
+        metadata = replace(metadata, parity=parity.metrics(), familiarity=said)
         onnx.helper.set_model_props(converted, metadata.to_properties())
         (folder / MODEL_FILE).write_bytes(converted.SerializeToString(deterministic=True))
         _write_samples(folder, data_set)
@@ -224,6 +245,11 @@ def write_export(
             "size": float((folder / MODEL_FILE).stat().st_size),
             **parity.metrics(),
             **metrics,
+            **(
+                {"familiarity_accepted": accepted(familiarity_in(load(folder / MODEL_FILE), data_set.test))}
+                if said
+                else {}
+            ),
         }
         map_size = load(folder / MODEL_FILE).map_size
         manifest = Manifest(metadata, known, (), map_size, licenses or licenses_of(metadata), reading or {})

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.evaluation.held_out import cooled
 from pipelines.evaluation.predictions import BATCH
-from zoo.contract import PARITY_TOLERANCE, PROBABILITIES
+from zoo.contract import LOGITS, PARITY_TOLERANCE, PROBABILITIES
 from zoo.data import Split
 from zoo.data.pixels import in_chunks
 from zoo.errors import VerificationError
@@ -33,15 +34,23 @@ class Parity:
         return {"largest_difference": self.largest_difference, "same_top_class": self.same_top_class}
 
 
-def compare_with_keras(onnx_bytes: bytes, model: Any, test: Split) -> Parity:
-    """How a converted model and the `keras.Model` that it was made from answer on every test image."""
+def compare_with_keras(onnx_bytes: bytes, model: Any, test: Split, temperature: float = 1.0) -> Parity:
+    """How a converted model and the `keras.Model` that it was made from answer on every test image.
+
+    temperature: what the file divides the logits of the Keras model by.
+    """
     import onnxruntime
 
     session = onnxruntime.InferenceSession(onnx_bytes, providers=["CPUExecutionProvider"])
     (name,) = (value.name for value in session.get_inputs())
     batches = partial(in_chunks, test.inputs, BATCH)
     from_file = np.concatenate([session.run([PROBABILITIES], {name: batch})[0] for batch in batches()])
-    from_keras = np.concatenate([np.asarray(model.predict_on_batch(batch)[PROBABILITIES]) for batch in batches()])
+    outputs = [model.predict_on_batch(batch) for batch in batches()]
+    logits, from_keras = (
+        np.concatenate([np.asarray(each[name]) for each in outputs]) for name in (LOGITS, PROBABILITIES)
+    )
+    if temperature != 1:
+        from_keras = cooled(logits, temperature)[1]
     differences = np.abs(from_file - from_keras).max(axis=1)  # [N]
     top = from_file.argmax(axis=1)
     same = np.take_along_axis(from_keras, top[:, np.newaxis], axis=1)[:, 0] == from_keras.max(axis=1)

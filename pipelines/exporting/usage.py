@@ -5,6 +5,7 @@ from __future__ import annotations
 from pipelines.core.support.markdown import filled, plain, row, table
 from zoo.contract import (
     ACTIVATION_MAP,
+    FAMILIARITY,
     FEATURES,
     INPUT,
     LOGITS,
@@ -72,6 +73,7 @@ def inputs_and_outputs(manifest: Manifest) -> str:
         shape = f"[N, {len(metadata.labels)}, {', '.join(map(str, manifest.map_size))}]"
         holds = "what each position adds to a class: its mean, plus the last layer's bias, is the logits"
         rows.append(("out", f"`{ACTIVATION_MAP}`", "float32", shape, holds))
+    rows += _familiarity(metadata)
     size = f"{metadata.height}×{metadata.width}"
     elsewhere = (
         f"On CUDA and in OpenVINO, hand it images of {size}, as `zoo.load` does: onnxruntime 1.31 doesn't resize "
@@ -85,6 +87,14 @@ def inputs_and_outputs(manifest: Manifest) -> str:
         "`zoo.load` scales them so; who hands over pixels divides by it, and multiplies by 255."
     )
     return f"## Inputs and outputs\n\n{values}\n\n{elsewhere}{sixteen}"
+
+
+def _familiarity(metadata: Metadata) -> list[tuple[str, str, str, str, str]]:
+    """The row of the output that says whether an input is of a known class, where the file has it."""
+    if not metadata.familiarity:
+        return []
+    holds = f"0 to 1; below {metadata.familiarity['threshold']:g} it is likely none of the classes"
+    return [("out", f"`{FAMILIARITY}`", "float32", "[N]", holds)]
 
 
 def calls_of_table(sample: str) -> str:
@@ -132,6 +142,7 @@ def inputs_and_outputs_of_table(metadata: Metadata) -> str:
         ("in", f"`{FEATURES}`", "float32", f"[N, {len(metadata.columns)}]", "raw values, in the order below; any N"),
         ("out", f"`{PROBABILITIES}`", "float32", classes, "one a class, in the order below"),
         ("out", f"`{LOGITS}`", "float32", classes, "the same before the softmax"),
+        *_familiarity(metadata),
     ]
     listed = []
     for place, column in enumerate(metadata.columns):

@@ -26,7 +26,9 @@ from pipelines.exporting.checks import (
     check_test_set,
     tested_metrics,
 )
-from zoo.contract import MODEL_FILE, Metadata, read_manifest
+from pipelines.exporting.familiarity.check import check_familiarity
+from pipelines.exporting.held_out import check_held_out
+from zoo.contract import MODEL_FILE, MODEL_FILES, Metadata, read_manifest
 from zoo.data import DataSet, Split
 from zoo.runtime import load as load_classifier
 from zoo.runtime.loading import find_export, whole
@@ -118,13 +120,22 @@ def _verify(found: Path, data: str | Located | DataSet | None, corrupted: bool) 
         answers = answers_of(classifier, test.inputs)
         result, accuracy = check_test_set(classifier.metadata, file, test, answers)
         checks.append(Check("test set", result))
+        if classifier.metadata.calibration or classifier.metadata.sets:
+            checks.append(Check("held-out images", check_held_out(classifier, file, data_set)))
         if found.is_dir() and tested_metrics(read_manifest(found).metrics):
-            kept = read_manifest(found).metrics if corrupted else {}
+            stated = read_manifest(found).metrics if corrupted else {}
             ask = partial(answers_of, classifier)
-            each = corrupted_accuracies(test, ask) if "test_robust_accuracy" in kept else []
+            each = corrupted_accuracies(test, ask) if "test_robust_accuracy" in stated else []
             tested = Tested(test, answers, tuple(each), data_set.findings)
             checks.append(Check("metrics", check_metrics(found, test, answers, each)))
+    if classifier.metadata.familiarity:
+        share = read_manifest(found).metrics.get("familiarity_accepted") if found.is_dir() else None
+        checks.append(Check("familiarity", check_familiarity(model, classifier, file, test, share)))
     if found.is_dir():
         for precision in read_manifest(found).precisions[1:]:
-            checks.append(Check(precision, check_precision(found, precision, test, answers)))
+            kept = [check_precision(found, precision, test, answers)]
+            other = load_classifier(found, provider="cpu", precision=precision)
+            if data_set is not None and (other.metadata.calibration or other.metadata.sets):
+                kept.append(check_held_out(other, found / MODEL_FILES[precision], data_set))
+            checks.append(Check(precision, "; ".join(kept)))
     return Verification(found, classifier.metadata, tuple(checks), accuracy), tested

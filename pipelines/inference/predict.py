@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,8 @@ ON_BAD = ("skip", "fail")
 class PredictedImage:
     """One image and its answer. probability: 0..1, of `label`; ranking: all labels with theirs, likeliest first.
 
-    explanation: the file that shows what speaks for the label; None where none was asked for.
+    explanation: the file that shows what speaks for the label; None where none was asked for. labels: the set for the
+    coverage that was asked for, likeliest first; empty where none was. familiarity, known: as of a `Prediction`.
     """
 
     image: Path
@@ -35,6 +37,9 @@ class PredictedImage:
     probability: float
     ranking: tuple[tuple[str, float], ...]
     explanation: Path | None = None
+    labels: tuple[str, ...] = ()
+    familiarity: float | None = None
+    known: bool | None = None
 
     def __str__(self) -> str:
         return str(self.image)
@@ -60,6 +65,9 @@ class PredictedRow:
     label: str
     probability: float
     ranking: tuple[tuple[str, float], ...]
+    labels: tuple[str, ...] = ()
+    familiarity: float | None = None
+    known: bool | None = None
 
     def __str__(self) -> str:
         return f"{self.table}:{self.line}"
@@ -86,6 +94,8 @@ def predict(
     precision: str = FLOAT32,
     on_bad: str = ON_BAD[0],
     explain: Path | None = None,
+    coverage: float | None = None,
+    by_class: bool = False,
 ) -> list[PredictedImage | BadImage] | list[PredictedRow | BadRow]:
     """The answer for each of the images, or for each row of the tables, in their order.
 
@@ -95,6 +105,7 @@ def predict(
     on_bad: skip gives a BadImage in the place of one that can't be read, and a BadRow in that of a row that the
     classifier doesn't take; fail raises an ImageError or InputError for the first.
     explain: a folder for PNGs, NAME.explained.png for each image, that show what in it speaks for the answer.
+    coverage, by_class: of the sets of labels, as `Classifier.predict` takes them.
     Raises what `zoo.load` raises, DataError for a table that can't be read, InputError for a folder without images, a
     table of which no row is taken, or where `explain` is no folder that can be written to, and ExportError where
     answers can't be explained; then nothing has been written.
@@ -104,11 +115,12 @@ def predict(
     classifier = load(export, provider, threads, precision)
     if explain is not None:
         classifier.check_explains()
+    sets: Mapping[str, Any] = {"coverage": coverage, "by_class": by_class}
     if classifier.columns:
-        return [row for path in paths for row in _rows(classifier, Path(path), on_bad)]
+        return [row for path in paths for row in _rows(classifier, Path(path), on_bad, sets)]
     images = [image for path in paths for image in _images(Path(path))]
     bad: dict[int, str] = {}
-    answers = iter(classifier.predict_batch(_read(classifier, images, bad, on_bad)))
+    answers = iter(classifier.predict_batch(_read(classifier, images, bad, on_bad), **sets))
     read = [image for place, image in enumerate(images) if place not in bad]
     files = iter([None] * len(read) if explain is None else _explained(classifier, read, explain))
     results: list[PredictedImage | BadImage] = []
@@ -117,7 +129,9 @@ def predict(
             results.append(BadImage(image, bad[place]))
         else:
             found = next(answers)
-            results.append(PredictedImage(image, found.label, found.probability, found.ranking, next(files)))
+            answer = (found.label, found.probability, found.ranking)
+            more = (found.labels, found.familiarity, found.known)
+            results.append(PredictedImage(image, *answer, next(files), *more))
     return results
 
 
@@ -163,7 +177,7 @@ def _explained(classifier: Classifier, paths: Sequence[str | os.PathLike[str]], 
     return list(files)
 
 
-def _rows(classifier: Classifier, path: Path, on_bad: str) -> Iterator[PredictedRow | BadRow]:
+def _rows(classifier: Classifier, path: Path, on_bad: str, sets: Mapping[str, Any]) -> Iterator[PredictedRow | BadRow]:
     table = read_text_table(path)
     names = [column.name for column in classifier.columns]
     places = {column_called(name, table.header): name for name in names}  # in whatever case the table has them
@@ -182,10 +196,11 @@ def _rows(classifier: Classifier, path: Path, on_bad: str) -> Iterator[Predicted
                 raise InputError(bad[line]) from None
     if bad and not features:  # such as a column that isn't there
         raise InputError(next(iter(bad.values())))
-    answers = iter(classifier.predict_batch(np.array(features, np.float32).reshape(-1, len(names))))
+    answers = iter(classifier.predict_batch(np.array(features, np.float32).reshape(-1, len(names)), **sets))
     for line in table.lines:
         if line in bad:
             yield BadRow(path, line, bad[line])
         else:
             found = next(answers)
-            yield PredictedRow(path, line, found.label, found.probability, found.ranking)
+            answer = (found.label, found.probability, found.ranking, found.labels)
+            yield PredictedRow(path, line, *answer, found.familiarity, found.known)

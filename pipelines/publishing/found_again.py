@@ -14,7 +14,8 @@ from typing import Any, cast
 import numpy as np
 import onnx
 
-from pipelines.evaluation.evaluate import Evaluation, judge_answers, words_of_plots
+from pipelines.evaluation.evaluate import Evaluation, judge_answers, with_reliability, words_of_plots
+from pipelines.evaluation.held_out import HeldOut, answers_from
 from pipelines.evaluation.predictions import clean_metrics, robust_metric
 from pipelines.exporting.architecture import summarize
 from pipelines.exporting.card import CURVES, class_rows, error_lines, render_card
@@ -120,19 +121,22 @@ def check_card(folder: Path, manifest: Manifest, lines: KnownLines) -> str:
 
 def card_lines(folder: Path, manifest: Manifest, model: Any, tested: Tested) -> KnownLines:
     """The lines that a card may have, by what the file does. model: `build_again`."""
-    evaluation = _evaluation(manifest.metadata, model, tested)
+    evaluation = _evaluation(manifest, model, tested)
     expected = _rendered(folder, manifest, evaluation, model).splitlines()
     # Where two classes are as good as equally probable, another processor may list another one.
     others = [*class_rows(evaluation), *error_lines(evaluation, tested.test.kind)]
     return KnownLines([*expected, *others], *_slack(manifest, tested))
 
 
-def _evaluation(metadata: Metadata, model: Any, tested: Tested) -> Evaluation:
+def _evaluation(manifest: Manifest, model: Any, tested: Tested) -> Evaluation:
+    metadata = manifest.metadata
     test, (_, probabilities), corrupted = tested.test, tested.answers, tested.corrupted
     measured = clean_metrics(test, tested.answers) | robust_metric([*corrupted])
     drawn = words_of_plots(model, test, metadata.labels, probabilities) | {"curves.png": CURVES}
     about = (metadata.run_id, metadata.model, metadata.data_set)
-    return judge_answers(about, metadata.labels, test, probabilities, measured, corrupted, drawn, tested.findings)
+    found = judge_answers(about, metadata.labels, test, probabilities, measured, corrupted, drawn, tested.findings)
+    fitted = HeldOut(metadata.calibration, metadata.sets, answers_from(manifest.metrics))
+    return with_reliability(found, test, tested.answers, fitted)
 
 
 def _rendered(folder: Path, manifest: Manifest, evaluation: Evaluation, model: Any) -> str:

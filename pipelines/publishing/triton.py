@@ -137,12 +137,14 @@ def config(classifier: Classifier) -> str:
 
 
 def _tensors(values: list[Any]) -> Iterator[str]:
-    """Each as a line; a dimension that has a name in place of a number is free."""
+    """Each as a line; a dimension that has a name in place of a number is free. One number an image is [1] there."""
     for place, value in enumerate(values):
         dims = [size if isinstance(size, int) else -1 for size in value.shape[1:]]
         labels = f' label_filename: "{LABELS_FILE}"' if value.name == PROBABILITIES else ""
+        reshape = "" if dims else " reshape: { shape: [] }"
         comma = "," if place < len(values) - 1 else ""
-        yield f'  {{ name: "{value.name}" data_type: {DATA_TYPES[value.type]} dims: {dims}{labels} }}{comma}'
+        shape = f"dims: {dims or [1]}{reshape}"
+        yield f'  {{ name: "{value.name}" data_type: {DATA_TYPES[value.type]} {shape}{labels} }}{comma}'
 
 
 def _notes(name: str, metadata: Metadata) -> str:

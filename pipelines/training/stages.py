@@ -10,6 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from zoo.data import DataSet
+from zoo.data.held_out import learned_images
 from zoo.data.stream.batches import steps_per_epoch
 from zoo.recipe import Recipe
 
@@ -89,8 +90,8 @@ def out_of_patience(recipe: Recipe, schedule: Schedule, stage: Stage, epoch: int
 
 
 def learned_from(recipe: Recipe, data_set: DataSet) -> DataSet:
-    """The data set as the recipe divides it: with `images` "all", nothing is left to validate with."""
-    return data_set.without_validation() if recipe.images == "all" else data_set
+    """The data set as the recipe divides it: with `images` "all" or "most", nothing is left to validate with."""
+    return learned_images(data_set, recipe.images)
 
 
 def make_schedule(recipe: Recipe, data_set: DataSet) -> Schedule:

@@ -53,6 +53,45 @@ def test_each_sample_is_predicted_as_expected(node: Path, exports3, samples_of) 
             assert prediction["probability"] == max(probabilities(prediction).values())
 
 
+@pytest.mark.parametrize("options", [["--coverage", "0.95"], ["--coverage", "0.941", "--by-class"]])
+def test_sets_of_labels_are_those_of_python(node: Path, with_sets: Path, samples_of, options: list[str]) -> None:
+    files = [file for file, *_ in samples_of(with_sets)]
+    command = ["node", node / "classify.js", with_sets, *files, "--json", *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    asked = {"coverage": float(options[1]), "by_class": "--by-class" in options}
+    expected = zoo.load(with_sets).predict_batch(files, **asked)
+    found = [json.loads(line)["labels"] for line in done.stdout.splitlines()]
+    assert found == [list(each.labels) for each in expected]
+    assert max(map(len, found)) > 1
+
+
+def test_familiarity_is_that_of_python(node: Path, with_sets: Path, samples_of, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 30), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    files = [*(file for file, *_ in samples_of(with_sets)), tmp_path / "noise.png"]
+    found, expected = predictions(node, with_sets, *files), zoo.load(with_sets).predict_batch(files)
+    assert [each["known"] for each in found] == [each.known for each in expected]
+    assert [each["familiarity"] for each in found] == pytest.approx([e.familiarity for e in expected], abs=1e-5)
+    done = subprocess.run(
+        ["node", node / "classify.js", with_sets, files[-1]], capture_output=True, text=True, timeout=100
+    )
+    assert "none of these; nearest: " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("coverage", "sentence"),
+    [("1", "coverage is a share such as 0.95, received 1"), ("0.5", "gives no sets for a coverage of 0.5")],
+)
+def test_a_coverage_that_it_does_not_give_is_reported(
+    node: Path, with_sets: Path, coverage: str, sentence: str
+) -> None:
+    image = with_sets / "samples" / "0.png"
+    command = ["node", node / "classify.js", with_sets, image, "--coverage", coverage]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert (done.returncode, done.stdout) == (1, "") and sentence in done.stderr and done.stderr.count("\n") == 1
+
+
 def save_images(folder: Path) -> list[Path]:
     """A color image with fine detail in each format and mode that both sides read."""
     rows, columns = np.mgrid[0:97, 0:131]

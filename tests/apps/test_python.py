@@ -7,8 +7,9 @@ import socket
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from urllib.request import Request, urlopen
 import pytest
 from environments import ROOT, clean_environment, reseal, run
 from PIL import Image
+
+import zoo
 
 pytestmark = pytest.mark.apps
 EXAMPLE = ROOT / "examples" / "python"
@@ -36,11 +39,18 @@ def python(python_environment: Callable[..., Path], wheel: Path) -> Path:
 @pytest.fixture(scope="module")
 def service(python: Path, exports3: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the service, with all three exports."""
+    with serving(python, exports3, tmp_path_factory.mktemp("service")) as url:
+        yield url
+
+
+@contextmanager
+def serving(python: Path, exports: Sequence[Path], folder: Path) -> Iterator[str]:
+    """The address of a service for exports."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    log = tmp_path_factory.mktemp("service") / "log"
-    command = [python, EXAMPLE / "service.py", *exports3, "--port", str(port), "--patience", str(PATIENCE)]
+    log = folder / "log"
+    command = [python, EXAMPLE / "service.py", *exports, "--port", str(port), "--patience", str(PATIENCE)]
     with log.open("w") as out:
         process = subprocess.Popen(command, cwd=log.parent, env=clean_environment(), stdout=out, stderr=out)
     url = f"http://127.0.0.1:{port}"
@@ -93,6 +103,27 @@ def test_each_sample_is_predicted_as_expected_as_body_and_as_form(service: str, 
 def test_the_first_export_is_used_where_none_is_named(service: str, exports3, samples_of) -> None:
     file, *_ = samples_of(exports3[0])[0]
     assert ask(f"{service}/predict", file.read_bytes())[1]["model"] == f"fashion-mnist/{exports3[0].name}"
+
+
+def test_a_coverage_gives_a_set_of_labels_where_the_export_has_sets(
+    python: Path, with_sets: Path, service: str, samples_of, tmp_path: Path
+) -> None:
+    assert ask(f"{service}/predict", SAMPLE)[1]["labels"] == []
+    before = ROOT / "tests" / "runtime" / "fixture" / "digits" / "softmax"  # of contract 1
+    with serving(python, [with_sets, before], tmp_path) as url:
+        for file, *_ in samples_of(with_sets):
+            found = ask(f"{url}/predict?coverage=0.95&by_class=true", file.read_bytes())[1]
+            expected = zoo.load(with_sets).predict(file, coverage=0.95, by_class=True)
+            assert found["labels"] == list(expected.labels) and found["label"] == found["labels"][0]
+            assert found["familiarity"] == pytest.approx(expected.familiarity, abs=TOLERANCE)
+            assert found["known"] == expected.known
+        for query, sentence in (
+            ("coverage=2", "a share above 0 and below 1"),
+            ("by_class=true", "give a coverage beside it"),
+            ("coverage=0.95&model=digits/softmax", "it is of contract 1"),
+        ):
+            status, problem = ask(f"{url}/predict?{query}", SAMPLE)
+            assert status == 422 and sentence in problem["detail"]
 
 
 def test_many_requests_at_once_get_a_prediction_each(service: str, exports3, samples_of) -> None:

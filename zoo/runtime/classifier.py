@@ -13,16 +13,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.contract import ACTIVATION_MAP, FLOAT32, LOGITS, PROBABILITIES, Column, Metadata
+from zoo.contract import ACTIVATION_MAP, FAMILIARITY, FLOAT32, LOGITS, PROBABILITIES, Column, Metadata
 from zoo.errors import ExportError, InputError, unknown
 from zoo.images import Pixels, Source, read_image, resize
 from zoo.runtime.batches import batches_of_one_size
 from zoo.runtime.explanation import Explanation
+from zoo.runtime.label_sets import labels_within, thresholds_for
 from zoo.runtime.prediction import Prediction
 from zoo.runtime.providers import Node, placement
 from zoo.runtime.running import run_session
 from zoo.tables import Row, encode, encode_all
 
+ROUNDED = 1e-5  # of a share
 MOST_ROUNDED = 0.01  # of a sum of probabilities: those of float16 have three digits
 
 
@@ -91,32 +93,43 @@ class Classifier:
         """
         return placement(self.session)
 
-    def predict(self, image: Source | Row) -> Prediction:
+    def predict(self, image: Source | Row, *, coverage: float | None = None, by_class: bool = False) -> Prediction:
         """Label, probability and ranking of one image of any size, as `zoo.images.read_image` takes it.
 
         That is a path, encoded bytes, a file open for reading bytes, a PIL image, or an array of uint8: [H, W],
         [H, W, 1], [H, W, 3] (RGB) or [H, W, 4] (RGBA, laid on white). A classifier of tables takes a row instead, a
         mapping from each of its columns to a number, a category, or None where the value is missing.
+        coverage: a share such as 0.95: the prediction's `labels` then hold the true one in that share of cases, of
+        images that come from where the held-out ones did, on which the file's thresholds rest. by_class: whether that
+        holds among the images of each class, not among all alone.
         Raises ImageError for a file that can't be read, InputError for an array of another type or shape, and for a
         row with a column too few or too many, or a value that the column doesn't take; ExportError for a damaged file
-        that loads, but doesn't give probabilities.
+        that loads, but doesn't give probabilities; InputError for a coverage that the file has no thresholds for, and
+        ExportError where it has none at all.
         """
+        least = self._least(coverage, by_class)
         if self.columns:
-            return self._predictions(self.probabilities(encode(image, self.columns)[np.newaxis]))[0]
+            return self._answers(encode(image, self.columns)[np.newaxis], least)[0]
         if isinstance(image, Mapping):
             raise InputError(f"expected an image, received a {type(image).__name__}: this classifier takes no rows")
-        return self._predictions(self.probabilities(self.read(image)[np.newaxis]))[0]
+        return self._answers(self.read(image)[np.newaxis], least)[0]
 
     def predict_batch(
-        self, images: Iterable[Source | Row] | Pixels | NDArray[np.float32], batch_size: int = 64
+        self,
+        images: Iterable[Source | Row] | Pixels | NDArray[np.float32],
+        batch_size: int = 64,
+        *,
+        coverage: float | None = None,
+        by_class: bool = False,
     ) -> list[Prediction]:
         """A prediction for each of the images, in their order. They may differ in size and kind; none give none.
 
         images: anything that `predict` takes, any number of them, or one array
         [N, H, W, C] uint8 with the classifier's C; of a classifier of tables rows, or one array as `probabilities`
-        takes it.
+        takes it. coverage, by_class: as of `predict`.
         Raises ImageError or InputError, which name the image, as `predict` does; InputError for a single image.
         """
+        least = self._least(coverage, by_class)
         if batch_size < 1:
             raise InputError(f"batch_size must be 1 or more, received {batch_size}")
         if self.columns and not isinstance(images, np.ndarray):
@@ -129,7 +142,7 @@ class Classifier:
                     f"{list(images.shape)}: predict takes a single {kind}"
                 )
             starts = range(0, len(images), batch_size)
-            return [p for k in starts for p in self._predictions(self.probabilities(images[k : k + batch_size]))]
+            return [p for k in starts for p in self._answers(images[k : k + batch_size], least)]
         one = isinstance(images, (str, bytes, bytearray, memoryview, os.PathLike)) or hasattr(images, "read")
         if one or not isinstance(images, Iterable):
             raise InputError(
@@ -137,7 +150,7 @@ class Classifier:
             )
         predictions: dict[int, Prediction] = {}
         for places, batch in batches_of_one_size(images, self.read, batch_size):
-            predictions.update(zip(places, self._predictions(self.probabilities(batch)), strict=True))
+            predictions.update(zip(places, self._answers(batch, least), strict=True))
         return [predictions[place] for place in range(len(predictions))]
 
     def check_explains(self) -> None:
@@ -159,8 +172,9 @@ class Classifier:
         if label is not None and label not in self.labels:
             raise InputError(unknown("label", label, self.labels))
         pixels = read_image(image, self.channels, self.metadata.white)  # [H, W, C] uint8
-        outputs = self._run([PROBABILITIES, LOGITS, ACTIVATION_MAP], self._fitting(pixels)[np.newaxis])
-        (prediction,) = self._predictions(outputs[0])
+        names = [PROBABILITIES, LOGITS, ACTIVATION_MAP, *self._familiarity]
+        outputs = self._run(names, self._fitting(pixels)[np.newaxis])
+        (prediction,) = self._predictions(outputs[0], outputs[3] if self._familiarity else None)
         explained = prediction.label if label is None else label
         place = self.labels.index(explained)
         logit, positions = float(outputs[1][0, place]), outputs[2][0, place]
@@ -173,8 +187,22 @@ class Classifier:
         column's categories (-1 for any other), NaN for a missing number.
         Raises InputError for another type, shape or number of channels, and where there is no image or no pixel.
         """
+        return self._run([PROBABILITIES], self._checked(images))[0]
+
+    def _answers(self, images: NDArray[Any], least: dict[str, float] | None) -> list[Prediction]:
+        """images: as of `probabilities` -> N predictions."""
+        outputs = self._run([PROBABILITIES, *self._familiarity], self._checked(images))
+        return self._predictions(outputs[0], outputs[1] if self._familiarity else None, least)
+
+    @property
+    def _familiarity(self) -> list[str]:
+        """The name of the output, where the file has it: onnxruntime calculates it whether or not it is asked for."""
+        return [FAMILIARITY] if self.metadata.familiarity else []
+
+    def _checked(self, images: Pixels | NDArray[np.float32]) -> NDArray[Any]:
+        """The images or rows as the session takes them. Raises InputError, as `probabilities` does."""
         if self.columns:
-            return self._probabilities_of_rows(images)
+            return self._checked_rows(images)
         if (
             not isinstance(images, np.ndarray)
             or images.dtype != np.uint8
@@ -188,7 +216,7 @@ class Classifier:
             )
         if images.shape[1:] != self._fitting(images[0]).shape:
             images = np.stack([self._fitting(image) for image in images])
-        return self._run([PROBABILITIES], images)[0]
+        return images
 
     def read(self, image: Source) -> Pixels:
         """One image as `session` takes it, uint8 [H, W, C]: on the CPU at its own size, elsewhere at the model's.
@@ -205,7 +233,7 @@ class Classifier:
         """
         return pixels if self.provider == "cpu" else resize(pixels, self.height, self.width, self.metadata.resizing)
 
-    def _probabilities_of_rows(self, features: Pixels | NDArray[np.float32]) -> NDArray[np.float32]:
+    def _checked_rows(self, features: Pixels | NDArray[np.float32]) -> NDArray[Any]:
         shape = (len(self.columns),)
         if not isinstance(features, np.ndarray) or features.dtype != np.float32 or features.shape[1:] != shape:
             raise InputError(
@@ -215,16 +243,30 @@ class Classifier:
         if not len(features) or np.isinf(features).any():
             what = "infinity" if len(features) else "none"
             raise InputError(f"expected rows of finite numbers, or NaN where one is missing, received {what}")
-        return self._run([PROBABILITIES], features)[0]
+        return features
 
     def _run(self, outputs: list[str], inputs: NDArray[Any]) -> list[NDArray[np.float32]]:
         return run_session(self.session, self.metadata, self.provider, outputs, inputs)
 
-    def _predictions(self, rows: NDArray[np.float32]) -> list[Prediction]:
-        """rows [N, K] of probabilities -> N predictions."""
+    def _least(self, coverage: float | None, by_class: bool) -> dict[str, float] | None:
+        """By label, the probability that it needs to be in a set; None where no sets are asked for."""
+        if coverage is None:
+            if by_class:
+                raise InputError("by_class is about sets of labels: give a coverage beside it, such as 0.95")
+            return None
+        return dict(zip(self.labels, thresholds_for(self.metadata, coverage, by_class), strict=True))
+
+    def _predictions(
+        self,
+        rows: NDArray[np.float32],
+        familiarity: NDArray[np.float32] | None = None,
+        least: dict[str, float] | None = None,
+    ) -> list[Prediction]:
+        """rows [N, K] of probabilities, familiarity [N] -> N predictions, with sets where labels have a `least` one."""
         labels = self.metadata.labels
+        familiar = [(None, None)] * len(rows) if familiarity is None else self._familiar(familiarity)
         predictions = []
-        for probabilities in rows.tolist():
+        for probabilities, (share, known) in zip(rows.tolist(), familiar, strict=True):
             if not abs(sum(probabilities) - 1) <= MOST_ROUNDED:  # NaN fails, too
                 raise ExportError(
                     f"{self.metadata.data_set}/{self.metadata.model} gives probabilities that sum up to "
@@ -232,8 +274,19 @@ class Classifier:
                 )
             # Equals stay in the order of the labels, on every machine. Sorted by NumPy, ten of them take 5 us longer.
             ranking = tuple(sorted(zip(labels, probabilities, strict=True), key=_probability, reverse=True))
-            predictions.append(Prediction(*ranking[0], ranking))
+            labels_in = () if least is None else labels_within(ranking, least)
+            predictions.append(Prediction(*ranking[0], ranking, labels_in, share, known))
         return predictions
+
+    def _familiar(self, familiarity: NDArray[np.float32]) -> list[tuple[float, bool]]:
+        """familiarity [N] -> each with whether it is that of a known class."""
+        shares, threshold = familiarity.tolist(), self.metadata.familiarity["threshold"]
+        if not all(-ROUNDED <= share <= 1 + ROUNDED for share in shares):  # NaN fails, too
+            raise ExportError(
+                f"{self.metadata.data_set}/{self.metadata.model} gives a familiarity that isn't from 0 to 1: its file "
+                "is damaged, export the model again"
+            )
+        return [(min(max(share, 0.0), 1.0), share >= threshold) for share in shares]
 
     def __repr__(self) -> str:
         """One line, without the hundred labels that a classifier may have."""

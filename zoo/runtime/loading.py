@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from zoo.contract import (
     ACTIVATION_MAP,
+    FAMILIARITY,
     FLOAT32,
     LOGITS,
     MANIFEST_FILE,
@@ -205,6 +206,8 @@ def _read_metadata(session: Any, file: Path) -> Metadata:
     if ACTIVATION_MAP in outputs and not metadata.columns:  # the one that a file may leave out
         sides = [side for side in outputs[ACTIVATION_MAP][1][2:] if type(side) is int and side > 0]
         expected[ACTIVATION_MAP] = ("tensor(float)", ["N", classes, *(sides if len(sides) == 2 else ("h", "w"))])
+    if metadata.familiarity:
+        expected[FAMILIARITY] = ("tensor(float)", ["N"])
     takes = {wanted.name: (f"tensor({'float' if wanted.dtype == 'float32' else wanted.dtype})", [*wanted.shape])}
     if not (_are(inputs, takes) and _are(outputs, expected)):
         raise ExportError(

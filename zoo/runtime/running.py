@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.contract import ACTIVATION_MAP, Metadata
+from zoo.contract import ACTIVATION_MAP, FAMILIARITY, Metadata
 from zoo.errors import ExportError, InputError, ProviderError
 from zoo.runtime.providers import reason_of
 
@@ -18,7 +18,7 @@ _OUT_OF_MEMORY = ("allocate memory", "bad_alloc", "bad allocation", "out of memo
 def run_session(
     session: Any, metadata: Metadata, provider: str, names: Sequence[str], inputs: NDArray[Any]
 ) -> list[NDArray[np.float32]]:
-    """The outputs of those names, float32 [N, K], of an activation map [N, K, h, w], for inputs under the contract.
+    """The outputs of those names, float32 [N, K], of an activation map [N, K, h, w], of familiarity [N].
 
     Raises InputError where memory doesn't last for so many inputs, ProviderError where an accelerator fails, and
     ExportError where the file doesn't do what it promises: one that is damaged may load.
@@ -38,9 +38,10 @@ def run_session(
         raise ExportError(f"{name} can't be run ({reason}): its file is damaged, export the model again") from error
     expected = (len(inputs), len(metadata.labels))
     for output, values in zip(names, outputs, strict=True):
-        if values.shape[:2] != expected or values.ndim != (4 if output == ACTIVATION_MAP else 2):
+        dimensions = {ACTIVATION_MAP: 4, FAMILIARITY: 1}.get(output, 2)
+        if values.shape[:2] != expected[:dimensions] or values.ndim != dimensions:
             raise ExportError(
-                f"{name} gives {output} of shape {list(values.shape)}, expected {list(expected)}: its file is damaged, "
-                "export the model again"
+                f"{name} gives {output} of shape {list(values.shape)}, expected "
+                f"{list(expected[:dimensions])}: its file is damaged, export the model again"
             )
     return outputs

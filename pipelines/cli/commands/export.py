@@ -34,6 +34,11 @@ if TYPE_CHECKING:
         help="zoo: the folder that zoo.load takes; triton: a model of Triton's and KServe's (default: zoo)",
     ),
     argument("--repository", type=Path, metavar="DIR", help="Triton's model repository to write to (default: models)"),
+    argument(
+        "--no-familiarity",
+        action="store_true",
+        help="leave out the output that says how familiar an image is to the model",
+    ),
     group="export",
 )
 def export(options: argparse.Namespace) -> None:
@@ -49,7 +54,8 @@ def export(options: argparse.Namespace) -> None:
     from pipelines.exporting.export import export
 
     stated = {"license": options.license, "data_license": options.data_license}
-    show(export(options.run, exports=options.exports, **stated), options.json, export_summary)
+    familiarity = not options.no_familiarity
+    show(export(options.run, exports=options.exports, familiarity=familiarity, **stated), options.json, export_summary)
 
 
 def export_summary(exported: Exported) -> str:

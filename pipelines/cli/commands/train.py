@@ -21,6 +21,7 @@ from zoo.errors import ReproductionError
 if TYPE_CHECKING:
     from pipelines.evaluation.comparison.rows import Comparison
     from pipelines.evaluation.evaluate import Evaluation
+    from pipelines.evaluation.unknown import Unknown
     from pipelines.training.find_rate import FoundRate
     from pipelines.training.reproduce import Reproduction
     from pipelines.training.train import Trained
@@ -177,12 +178,45 @@ def training_summary(trained: Trained) -> str:
 # --- zoo evaluate --------------------------------------------------------------------------------------------------
 
 
-@command("evaluate", "evaluate a run on its whole test set", arguments.RUN, group="train")
+@command(
+    "evaluate",
+    "evaluate a run on its whole test set, or an export on images of other things",
+    arguments.RUN.noted("with --unknown an export"),
+    argument(
+        "--unknown",
+        type=Path,
+        metavar="FOLDER",
+        help="a folder of images that are of none of the classes: measure how many of them an export takes for one",
+    ),
+    arguments.DATA.noted("with --unknown; default: the one that the export names"),
+    *arguments.WHERE_IT_LIES,
+    group="train",
+)
 def evaluate(options: argparse.Namespace) -> None:
     """Logs the metrics to the run."""
+    if options.unknown is not None:
+        from pipelines.evaluation.unknown import evaluate_unknown
+
+        found = evaluate_unknown(options.run, options.unknown, data=arguments.chosen_data(options))
+        show(found, options.json, unknown_summary)
+        return
+    if arguments.chosen_data(options) is not None:
+        options.error("--data goes with --unknown: a run is evaluated on the images that it was trained with")
     from pipelines.evaluation.evaluate import evaluate
 
     show(evaluate(options.run), options.json, evaluation_table)
+
+
+def unknown_summary(found: Unknown) -> str:
+    """How well the two kinds of images are told apart, and what the export answers."""
+    return (
+        f"{found.folder}: {found.images:,} images, of which {found.none_of_these:.1%} are answered 'none of these', "
+        f"as are {found.test_none_of_these:.1%} of {found.test_images:,} test images; AUROC {found.auroc:.3f}, "
+        f"{found.false_positives:.1%} look as familiar as 95% of the test images"
+    )
+
+
+SURE = 0.99  # of the accuracies that thresholds were found for, the one that is printed
 
 
 def evaluation_table(evaluation: Evaluation) -> Table:
@@ -199,6 +233,16 @@ def evaluation_table(evaluation: Evaluation) -> Table:
     if evaluation.balanced_accuracy is not None:
         table.caption.append(
             f"classes alike: balanced accuracy {evaluation.balanced_accuracy:.2%}, macro F1 {evaluation.macro_f1:.2%}"
+        )
+    if fitted := evaluation.held_out.calibration:
+        table.caption.append(
+            f"calibrated by {fitted['images']:,} held-out {kind}, temperature {fitted['temperature']:.4g}: calibration "
+            f"error {evaluation.calibration_error:.2%}"
+        )
+    for each in (each for each in evaluation.decisions if each.target == SURE):
+        table.caption.append(
+            f"to be correct on {each.target:.0%}, accept from a probability of {each.threshold:.4f}: "
+            f"{each.answered:.1%} of the test {kind} are answered, {each.accuracy:.2%} of these correctly"
         )
     return table
 

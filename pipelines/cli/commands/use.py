@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipelines.cli import arguments
 from pipelines.cli.console import Table, show, show_json, show_lines
@@ -35,6 +35,13 @@ if TYPE_CHECKING:
     ),
     argument("--top", type=arguments.count, default=3, metavar="N", help="labels to print for each image (default: 3)"),
     argument(
+        "--coverage",
+        type=float,
+        metavar="SHARE",
+        help="print, in place of the top ones, the labels that hold the true one in that share of cases, such as 0.95",
+    ),
+    argument("--by-class", action="store_true", help="with --coverage: in that share of the cases of each class"),
+    argument(
         "--explain",
         nargs="?",
         type=Path,
@@ -48,8 +55,9 @@ def predict(options: argparse.Namespace) -> None:
     """Works where an onnxruntime alone is installed."""
     from pipelines.inference.predict import BadImage, BadRow, predict
 
-    how = {"provider": options.provider, "threads": options.threads, "precision": options.precision}
-    results = predict(options.export, options.paths, **how, on_bad=options.on_bad, explain=options.explain)
+    how: dict[str, Any] = {"provider": options.provider, "threads": options.threads, "precision": options.precision}
+    how |= {"explain": options.explain, "coverage": options.coverage, "by_class": options.by_class}
+    results = predict(options.export, options.paths, **how, on_bad=options.on_bad)
     bad = [result for result in results if isinstance(result, BadImage | BadRow)]
     if options.json:
         show_json(results)
@@ -67,7 +75,11 @@ def _answer(result: PredictedImage | BadImage | PredictedRow | BadRow, top: int)
 
     if isinstance(result, BadImage | BadRow):
         return f"no answer: {result.error}"
-    ranking = "  ".join(f"{label} {probability:.1%}" for label, probability in result.ranking[:top])
+    in_set = [each for each in result.ranking if each[0] in result.labels]  # none where no coverage was asked for
+    shown = in_set or result.ranking[:top]
+    ranking = "  ".join(f"{label} {probability:.1%}" for label, probability in shown)
+    if result.familiarity is not None:
+        ranking = f"{'' if result.known else 'none of these; nearest: '}{ranking}  familiarity {result.familiarity:.2f}"
     file = getattr(result, "explanation", None)
     return ranking + (f"  {file}" if file else "")
 

@@ -61,6 +61,13 @@ class Plan:
     follow_links: bool = False
     name: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.recipe.images == "most" and self.groups:
+            raise RecipeError(
+                "images=most halves the validation images one by one, which would tear apart the groups of "
+                f"{self.groups}: set images=train or images=all"
+            )
+
     def to_json(self) -> str:
         """The text of plan.json."""
         found: dict[str, Any] = {
@@ -110,7 +117,7 @@ def make_plan(
     learned as they are.
 
     Raises ModelError for an unknown model, or one that looks at images and is to learn a table; RecipeError for an
-    unknown field or a value that it can't have.
+    unknown field or a value that it can't have, and for groups that `images=most` would tear apart.
     """
     settings = dict(settings or {})
     if "epochs" in settings:

@@ -27,6 +27,7 @@ def with_precisions(card: str, metrics: Mapping[str, float], made: Mapping[str, 
 
 def _precisions(metrics: Mapping[str, float], made: Mapping[str, Mapping[str, Any]]) -> str:
     rows = []
+    calibrated = all(f"{precision}_mass_calibration_error" in metrics for precision in made)
     for precision in made:
 
         def metric(name: str, precision: str = precision) -> float | None:
@@ -40,6 +41,7 @@ def _precisions(metrics: Mapping[str, float], made: Mapping[str, Mapping[str, An
                 points(metric("accuracy_difference")),
                 f"{points(metric('accuracy_difference_low'))} to {points(metric('accuracy_difference_high'))}",
                 f"{metric('same_top_class'):.2%}",
+                *([f"{metric('mass_calibration_error'):.2%}"] if calibrated else []),
                 f"{(metric('size') or 0) / 1000:,.0f} kB",
                 *("" if speed is None else f"{speed:.2f}×" for speed in speeds),
             )
@@ -50,6 +52,7 @@ def _precisions(metrics: Mapping[str, float], made: Mapping[str, Mapping[str, An
         ">points",
         ">95% interval",
         ">same answer",
+        *([">calibration error"] if calibrated else []),
         ">size",
         ">speed there, one image",
         ">speed there, 64 at once",
@@ -59,6 +62,7 @@ def _precisions(metrics: Mapping[str, float], made: Mapping[str, Mapping[str, An
         {" or ".join(f'`zoo.load(".", precision="{precision}")`' for precision in made)}. Points: of accuracy, against
         `{MODEL_FILE}` on the same test images. Same answer: as that file's. Speed there: how many times as fast as
         that file, on one thread of the processor that made it; `zoo benchmark` measures yours.
+        {"Each file is calibrated as itself: the error is that in 15 bins of equal mass." if calibrated else ""}
     """
     parts = [TITLE, filled(about), table(columns, map(row, rows))]
     if INT8 in made:

@@ -13,7 +13,10 @@ import onnx
 
 from pipelines.core.metrics.paired import PairedTest, paired_test
 from pipelines.core.metrics.turns import seconds_in_turns
+from pipelines.evaluation.held_out import fit, temperature_of
 from pipelines.evaluation.predictions import Answers, made_up
+from pipelines.evaluation.reliability import loss_and_error
+from pipelines.exporting.graph.temperature import divide_logits
 from pipelines.exporting.quantization.answers import allowed_losses, answers_in_memory, correct
 from pipelines.exporting.quantization.int8 import QuantizedModel
 from zoo.contract import INT8, MODEL_FILE, MODEL_FILES, Metadata
@@ -48,6 +51,7 @@ class QuantizedFile:
     speedups: Mapping[int, float]
     made: Mapping[str, Any]
     tried: Mapping[str, float]
+    reliability: Mapping[str, float]
 
 
 def write_and_measure(
@@ -58,12 +62,15 @@ def write_and_measure(
     test: Split,
     expected: Answers,
     margin: float,
+    kept: Split | None,
 ) -> QuantizedFile:
-    """Write the file with its metadata, and compare it with the float32 one on the test images.
+    """Write the file with its metadata, calibrated, and compare it with the float32 one on the test images.
 
-    metadata: of the float32 file; expected: its answers. margin: points of accuracy that may be lost. Raises
-    VerificationError where more are, ExportError where the file is no smaller.
+    metadata: of the float32 file; expected: its answers. margin: points of accuracy that may be lost. kept: the
+    held-out images that it is calibrated by; None where it isn't. Raises VerificationError where more accuracy is lost,
+    ExportError where the file is no smaller.
     """
+    calibration, sets = _calibrate(quantized.model, kept, metadata)
     found = answers_in_memory(quantized.model, test)
     is_correct = correct(found, test)
     difference = paired_test(is_correct, correct(expected, test))
@@ -86,6 +93,9 @@ def write_and_measure(
         quantization=quantized.made,
         test_accuracy=float(is_correct.mean()),
         parity=parity,
+        calibration=calibration,
+        sets=sets,
+        familiarity={},
     )
     onnx.helper.set_model_props(quantized.model, own.to_properties())
     file, before = folder / MODEL_FILES[precision], folder / MODEL_FILE
@@ -108,7 +118,22 @@ def write_and_measure(
         speedups={batch: speedup(before, file, batch) for batch in BATCHES} if precision == INT8 else {},
         made=quantized.made,
         tried=quantized.tried,
+        reliability=loss_and_error(found, test) if calibration else {},
     )
+
+
+def _calibrate(model: Any, kept: Split | None, metadata: Metadata) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Calibrate a model in memory by its own answers. Returns calibration and sets, as of a file's metadata."""
+    if kept is None:
+        return {}, {}
+    logits = answers_in_memory(model, kept)[0]
+    fitted = fit(logits, kept.labels, f"{metadata.data_set}/{metadata.model}")
+    if not fitted.calibration:
+        return {}, fitted.sets
+    if fitted.temperature != 1:
+        divide_logits(model.graph, fitted.temperature)
+    both = temperature_of(metadata.calibration) * fitted.temperature  # it was made from a calibrated one
+    return {**fitted.calibration, "temperature": float(f"{both:.6g}")}, fitted.sets
 
 
 def speedup(before: Path, after: Path, batch: int) -> float:
@@ -135,5 +160,6 @@ def metrics_of(found: QuantizedFile) -> dict[str, float]:
         "largest_difference": found.largest_difference,
         "size": float(found.size),
         **{f"speedup_{batch}": value for batch, value in found.speedups.items()},
+        **found.reliability,
     }
     return {f"{found.precision}_{name}": value for name, value in metrics.items()}

@@ -83,7 +83,7 @@ def quantize_to_int8(
         "float32_layers": in_float,
         "margin": margin,
         # Choosing among methods by images that the model was trained on is choosing without the test set all the same.
-        "validation_learned": metadata.recipe.get("images") == "all",
+        "validation_learned": metadata.recipe.get("images") in ("all", "most"),
         "onnxruntime": _onnxruntime_version(),
     }
     return QuantizedModel(to_int8(model, ranges[method], in_float, means), made, tried)

@@ -38,6 +38,7 @@ from zoo.contract import (
     read_manifest,
 )
 from zoo.data import DataSet
+from zoo.data.held_out import held_out
 from zoo.errors import DataError, ExportError, TrackingError, unknown
 from zoo.runtime import load as load_classifier
 from zoo.runtime.loading import find_export
@@ -105,6 +106,9 @@ def quantize(
         }
         copy_export(folder, manifest, new)
         expected = answers_of(classifier, data_set.test.inputs)
+        # Each file as itself; but where the float32 one isn't calibrated, the others go with it.
+        fitted = manifest.metadata.calibration or manifest.metadata.sets
+        kept = held_out(data_set, str(manifest.metadata.recipe.get("images"))) if fitted else None
         files = []
         for precision in MODEL_FILES:
             if precision in precisions:
@@ -112,7 +116,7 @@ def quantize(
                 logger.info("%s: making %s", name, MODEL_FILES[precision])
                 made = makers[precision]()
                 files.append(
-                    write_and_measure(new, precision, made, manifest.metadata, data_set.test, expected, margin)
+                    write_and_measure(new, precision, made, manifest.metadata, data_set.test, expected, margin, kept)
                 )
         _update(new, manifest, files)
         verification = verify(new, data=data_set, corrupted=False)

@@ -16,7 +16,7 @@ from pipelines.tracking.outbox import delivery
 from pipelines.tracking.outbox.delivery import ready_models
 from pipelines.tracking.runs.logging import log_metrics, write
 from pipelines.tracking.store import import_mlflow, open_client
-from zoo.contract import ACTIVATION_MAP, FEATURES, INPUT, LOGITS, PROBABILITIES
+from zoo.contract import ACTIVATION_MAP, FAMILIARITY, FEATURES, INPUT, LOGITS, PROBABILITIES
 
 DIGEST_TAG = "sha256"  # of a logged ONNX model: that of the export's file
 
@@ -61,11 +61,13 @@ def log_export(run_id: str, model: Any, metrics: Mapping[str, float], example: b
         for value in model.graph.output
         if value.name == ACTIVATION_MAP
     ]
+    familiar = any(value.name == FAMILIARITY for value in model.graph.output)
+    told: Mapping[str, Any] = {"label": serving.LABEL, "familiar": familiar}
     if model.graph.input[0].name == INPUT:  # object: pixels and base64 alike, as `serving` takes them
-        signature = _signature(INPUT, object, (-1,), classes, *maps, label=serving.LABEL)
+        signature = _signature(INPUT, object, (-1,), classes, *maps, **told)
         encoded = None if example is None else {INPUT: np.array([base64.b64encode(example).decode()], object)}
     else:
-        signature = _signature(FEATURES, np.float32, (-1, last), classes, label=serving.LABEL)
+        signature = _signature(FEATURES, np.float32, (-1, last), classes, **told)
         encoded = {FEATURES: np.zeros((1, last), np.float32)}
 
     def save(folder: Path, description: Any) -> None:
@@ -99,12 +101,19 @@ def _digest(model: Any) -> str:
 
 
 def _signature(
-    name: str, kind: type, shape: tuple[int, ...], classes: int, positions: tuple[int, ...] = (), *, label: str = ""
+    name: str,
+    kind: type,
+    shape: tuple[int, ...],
+    classes: int,
+    positions: tuple[int, ...] = (),
+    *,
+    label: str = "",
+    familiar: bool = False,
 ) -> Any:
     """What goes in under that name, and probabilities and logits out, as MLflow writes it down.
 
     positions: rows and columns of the activation map, where that comes out, too. label: the name of the likeliest
-    class among the outputs, where that is one.
+    class among the outputs, where that is one. familiar: whether FAMILIARITY is among them.
     """
     import numpy as np
     from mlflow.models import ModelSignature
@@ -113,6 +122,8 @@ def _signature(
     outputs = [TensorSpec(np.dtype(np.float32), (-1, classes), output) for output in (PROBABILITIES, LOGITS)]
     if positions:
         outputs.append(TensorSpec(np.dtype(np.float32), (-1, classes, *positions), ACTIVATION_MAP))
+    if familiar:
+        outputs.append(TensorSpec(np.dtype(np.float32), (-1,), FAMILIARITY))
     if label:
         outputs.insert(0, TensorSpec(np.dtype(object), (-1,), label))
     return ModelSignature(Schema([TensorSpec(np.dtype(kind), shape, name)]), Schema(outputs))

@@ -1,0 +1,1 @@
+"""How familiar an image is to a model, as one more output of its file."""

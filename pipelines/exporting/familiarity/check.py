@@ -1,0 +1,80 @@
+"""Whether a file's FAMILIARITY is what its numbers come to, and how many images of the known classes it accepts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from pipelines.core.metrics.intervals import wilson_interval
+from pipelines.exporting.familiarity.fit import THRESHOLD
+from pipelines.exporting.familiarity.graph import read_familiarity
+from pipelines.exporting.graph.edit import Model
+from zoo.contract import FAMILIARITY
+from zoo.data import Split
+from zoo.data.pixels import in_chunks
+from zoo.errors import VerificationError
+from zoo.runtime import Classifier
+
+BATCH = 256
+COMPARED = 1000  # images, at most, of which familiarity is computed once more
+# Of a share. Within 1e-5 on most models; but an activation whose last bit differs, as sums in another order make it, is
+# some ten times as far in units of what little it varies.
+TOLERANCE = 1e-4
+
+
+def familiarity_in(classifier: Classifier, split: Split) -> NDArray[np.float32]:
+    """[N]: what a file says of the images or rows of a split."""
+    name = classifier.metadata.input.name
+    batches = in_chunks(split.inputs, BATCH)
+    return np.concatenate([classifier.session.run([FAMILIARITY], {name: some})[0] for some in batches])
+
+
+def accepted(familiarity: NDArray[np.float32], threshold: float = THRESHOLD) -> float:
+    """The share of images that are taken for one of the classes."""
+    return float((familiarity >= threshold).mean())
+
+
+def check_familiarity(
+    model: Model, classifier: Classifier, file: Path, test: Split | None, stated: float | None
+) -> str:
+    """FAMILIARITY is what NumPy computes of the same features in float64, and of the test images as many are accepted
+    as the manifest says.
+
+    test: None where the images aren't known. stated: the manifest's share; None where there is none.
+    """
+    if test is None:
+        return "not checked without the test images"
+    about = classifier.metadata.familiarity
+    name, fitted = read_familiarity(model.graph, about["images"])
+    opened = type(model)()
+    opened.CopyFrom(model)
+    opened.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", len(fitted.center)]))
+    few = test.take(np.arange(min(len(test), COMPARED)))
+    features = _run(opened, name, classifier.metadata.input.name, few)
+    difference = float(np.abs(fitted.familiarity(features) - familiarity_in(classifier, few)).max())
+    if not difference <= TOLERANCE:
+        raise VerificationError(
+            f"{file}: familiarity differs by {difference:.1e} from what its numbers come to, expected at most "
+            f"{TOLERANCE:.0e}: export the model again"
+        )
+    found = familiarity_in(classifier, test)
+    share = accepted(found, about["threshold"])
+    if stated is not None and not abs(share - stated) <= 1e-3 + 0.5 / len(test):
+        raise VerificationError(
+            f"{file} accepts {share:.2%} of the test set, the manifest says {stated:.2%}: export the model again"
+        )
+    low, high = wilson_interval(round(share * len(test)), len(test))
+    return (
+        f"within {difference:.0e} of its numbers; {share:.1%} of the test set accepted ({low:.1%} - {high:.1%}), of "
+        f"{about['images']:,} held-out images {1 - about['threshold']:.0%}"
+    )
+
+
+def _run(model: Model, name: str, takes: str, split: Split) -> NDArray[np.float32]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return np.concatenate([session.run([name], {takes: some})[0] for some in in_chunks(split.inputs, BATCH)])

@@ -1,0 +1,52 @@
+"""The output FAMILIARITY of a model: measured on the images of its data set, and put into its file."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pipelines.exporting.familiarity.features import features_of
+from pipelines.exporting.familiarity.fit import LEAST, METHOD, THRESHOLD, fit
+from pipelines.exporting.familiarity.graph import add_familiarity
+from pipelines.exporting.graph.edit import Model
+from zoo.contract import Metadata
+from zoo.data import DataSet, Split
+from zoo.data.held_out import held_out
+from zoo.data.pixels import in_chunks
+
+logger = logging.getLogger("zoo.exporting")
+
+LEARNED = 10_000  # training images, drawn from all, that say where the classes lie
+BATCH = 250
+
+
+def give_familiarity(model: Model, metadata: Metadata, data_set: DataSet) -> Mapping[str, Any]:
+    """Put FAMILIARITY into a finished model in float32. Returns what its metadata says of it.
+
+    {} where the recipe holds no images out of training, or fewer than 20: the output is left out, and the log says so.
+    """
+    others = held_out(data_set, str(metadata.recipe.get("images", "all")))
+    name = f"{metadata.data_set}/{metadata.model}"
+    if others is None or len(others) < LEAST:
+        held = "no" if others is None else f"only {len(others)}"
+        logger.warning(
+            "%s holds %s images out of training, expected %d or more: its file doesn't say how familiar an image is; "
+            "images=most or images=train holds some out",
+            name,
+            held,
+            LEAST,
+        )
+        return {}
+    learned = drawn(data_set.train, LEARNED)
+    features, sizes = features_of(model, metadata, in_chunks(learned.inputs, BATCH))
+    others_features, _ = features_of(model, metadata, in_chunks(others.inputs, BATCH))
+    add_familiarity(model.graph, metadata, fit(features, learned.labels, sizes, others_features))
+    return {"method": METHOD, "images": len(others), "threshold": THRESHOLD}
+
+
+def drawn(split: Split, count: int) -> Split:
+    """So many of the images, drawn from all, in their order; the same ones each time."""
+    return split.take(np.sort(np.random.default_rng(0).permutation(len(split))[:count]))

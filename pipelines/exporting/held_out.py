@@ -1,0 +1,57 @@
+"""Whether a file is calibrated, and its sets are drawn, as it says: found again by its held-out images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipelines.core.metrics.temperature import LEAST_IMAGES, SIDES, fit_temperature
+from pipelines.evaluation.held_out import sets_of, temperature_of
+from pipelines.evaluation.predictions import answers_of
+from pipelines.exporting.checks import ROUNDING
+from zoo.data import DataSet
+from zoo.data.held_out import held_out
+from zoo.errors import VerificationError
+from zoo.runtime import Classifier
+
+LEFT = 0.02  # of a temperature: float16 weights are divided to three digits
+
+
+def check_held_out(classifier: Classifier, file: Path, data_set: DataSet) -> str:
+    """Fitted anew on the file's own answers, no temperature is left, and the thresholds of sets are the same.
+
+    Returns how that was found, or why it couldn't be looked at. Raises VerificationError.
+    """
+    metadata = classifier.metadata
+    if data_set.digest != metadata.data_digest:
+        return f"not checked, these aren't the {data_set.kind} of its training"
+    kept = held_out(data_set, str(metadata.recipe.get("images")))
+    if kept is None:
+        raise VerificationError(f"{file} was fitted on held-out {data_set.kind}, of which its recipe has none")
+    logits, probabilities = answers_of(classifier, kept.inputs)
+    temperature, found = temperature_of(metadata.calibration), []
+    if metadata.calibration and len(kept) >= LEAST_IMAGES and SIDES[0] < temperature < SIDES[1]:
+        left = fit_temperature(logits, kept.labels)
+        if not abs(left - 1) <= LEFT:
+            raise VerificationError(
+                f"{file} isn't calibrated: by its {len(kept):,} held-out {kept.kind} a temperature of {left:.4g} is "
+                "left in its logits, expected 1: export the model again"
+            )
+        found.append("temperature")
+    if metadata.sets:
+        again, tolerance = sets_of(probabilities, kept.labels), 2 * ROUNDING[metadata.precision]
+        for kind in ("thresholds", "by_class"):
+            _compare(metadata.sets[kind], again[kind], f"{file}: the {kind} of its sets", tolerance)
+        found.append("thresholds of sets")
+    return f"{' and '.join(found)} found again by {len(kept):,} {kept.kind}"
+
+
+def _compare(stated: dict[str, object], found: dict[str, object], what: str, tolerance: float) -> None:
+    """Raise VerificationError for the first threshold that is another."""
+    for coverage in stated.keys() | found.keys():
+        both = [each.get(coverage, ()) for each in (stated, found)]
+        one, other = (each if isinstance(each, list) else [each] for each in both)
+        if len(one) != len(other) or any(abs(a - b) > tolerance for a, b in zip(one, other, strict=True)):
+            raise VerificationError(
+                f"{what} for {coverage} are {both[0]}, by the held-out images they come to {both[1]}: export the model "
+                "again"
+            )

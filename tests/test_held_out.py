@@ -1,0 +1,60 @@
+"""Which images a recipe lets a model learn from, and which are held out to calibrate its probabilities by."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipelines.core.provenance.plan import make_plan
+from pipelines.training.stages import learned_from
+from zoo.data import load
+from zoo.data.held_out import held_out, learned_images
+from zoo.errors import RecipeError
+from zoo.recipe import Recipe
+
+
+def names(split):
+    return set() if split is None else set(split.names)
+
+
+@pytest.mark.parametrize("images", ["train", "most", "all"])
+def test_no_image_is_learned_from_and_held_out_and_none_is_lost(images):
+    data_set = load("digits")
+    learned, kept = learned_images(data_set, images), held_out(data_set, images)
+    given = names(data_set.train) | names(data_set.validation)
+    assert names(learned.train) & names(kept) == set()
+    assert names(learned.train) | names(kept) == given
+    assert names(kept) & names(data_set.test) == set()
+    assert len(learned.train) + len(kept or ()) == len(given)
+    assert len(learned.validation) == (len(data_set.validation) if images == "train" else 0)
+    assert [*learned_from(Recipe(images=images), data_set).train.names] == [*learned.train.names]
+    assert (kept is None) == (images == "all")
+
+
+def test_half_of_each_class_of_the_validation_is_held_out_the_same_each_time():
+    data_set = load("digits")
+    kept = held_out(data_set, "most")
+    of_class = [np.bincount(split.labels, minlength=data_set.classes) for split in (kept, data_set.validation)]
+    assert (np.abs(of_class[0] - of_class[1] / 2) <= 0.5).all()
+    assert kept.names == held_out(data_set, "most").names
+
+
+@pytest.mark.parametrize("images", ["train", "most", "all"])
+def test_a_data_set_without_validation_images_holds_none_out(images):
+    data_set = load("digits").without_validation()
+    assert held_out(data_set, images) is None
+    assert len(learned_images(data_set, images).train) == len(data_set.train)
+
+
+def test_an_unknown_division_holds_nothing_out():
+    assert held_out(load("digits"), "") is None  # of a file that says nothing of it
+
+
+def test_patience_needs_validation_images():
+    with pytest.raises(RecipeError, match="patience=3 ends a training by its validation images, which images=most"):
+        make_plan("softmax", "digits", settings={"patience": 3, "images": "most"})
+
+
+def test_halves_tear_no_group_apart(tmp_path):
+    with pytest.raises(RecipeError, match="would tear apart the groups of folder: set images=train or images=all"):
+        make_plan("softmax", str(tmp_path), settings={"images": "most"}, groups="folder")
