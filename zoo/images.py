@@ -70,13 +70,14 @@ class Decoded:
     """An image and what its file was. format: one of zoo.formats.FORMATS; mode: as Pillow names it, such as CMYK.
 
     pixels: uint8 [H, W, 1] where the image shows no color, however it was saved, else [H, W, 3]. highest: the largest
-    value in an image of 16 bits; 0 for others.
+    value in an image of 16 bits; 0 for others. image: of Pillow, that shows the pixels, L or RGB; None of an array.
     """
 
     format: str
     mode: str
     pixels: Pixels
     highest: int = 0
+    image: Image | None = None
 
 
 @contextmanager
@@ -93,7 +94,7 @@ def decoding(path: str | os.PathLike[str] | IO[bytes], white: int = WHITE) -> It
         highest = _highest(image, where) if mode.startswith("I") else 0
         image = _decoded(image, where, white)
         pixels = _as_pixels(image, 1 if image.mode == "L" else 3)
-        yield Decoded(kind, mode, _without_equal_channels(pixels), highest)
+        yield Decoded(kind, mode, _without_equal_channels(pixels), highest, image)
 
 
 def _alone_if_large(image: Image) -> AbstractContextManager[object]:
@@ -126,8 +127,9 @@ def _without_equal_channels(pixels: Pixels) -> Pixels:
     """[H, W, 3] of three equal channels -> [H, W, 1]."""
     if pixels.shape[2] == 1:
         return pixels
-    red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
-    return pixels[..., :1] if np.array_equal(red, green) and np.array_equal(green, blue) else pixels
+    # The first row first: few colored images get past it.
+    equal = all((part[..., :1] == part[..., 1:]).all() for part in (pixels[0], pixels))
+    return pixels[..., :1] if equal else pixels
 
 
 def resize(image: Pixels, height: int, width: int, resizing: str = "stretch") -> Pixels:
