@@ -28,6 +28,7 @@ Source: TypeAlias = "str | os.PathLike[str] | bytes | IO[bytes] | Image | NDArra
 
 MOST_NAMED = 300  # letters of a path in an error
 LARGEST_STREAM = 512 * 2**20  # bytes of a file that is no file of the disk: it may have no end
+READ_AT_ONCE = 2**20  # bytes of a file; larger ones are read as they are decoded
 # Pixels in one image, 8,000 x 8,000: what a few kB can claim to unpack to. Below Pillow's own limit of 89 million.
 LARGEST_IMAGE = 64_000_000
 
@@ -244,8 +245,10 @@ def _stream(source: Any, where: str, opened: ExitStack) -> IO[bytes]:
         return opened.enter_context(BytesIO(source))
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
-        _check_is_file(path, str(source))
-        return opened.enter_context(path.open("rb"))
+        size = _size_of(path, str(source))
+        file = opened.enter_context(path.open("rb"))
+        # Decoders ask for a few bytes at a time, and go back and forth.
+        return BytesIO(file.read(READ_AT_ONCE + 1)) if size <= READ_AT_ONCE else file
     try:
         if not isinstance(source.read(0), bytes):
             raise InputError(f"{where} is open for reading text, expected bytes: open it with 'rb'")
@@ -261,11 +264,13 @@ def _stream(source: Any, where: str, opened: ExitStack) -> IO[bytes]:
     return BytesIO(found)
 
 
-def _check_is_file(path: Path, given: str) -> None:
-    """Raise ImageError, about the file without its name, where there is none."""
+def _size_of(path: Path, given: str) -> int:
+    """In bytes. ImageError, about the file without its name, where there is none."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
             raise ImageError("is not a file: expected an image", "not an image")
+        return found.st_size
     except (OSError, ValueError) as error:  # not there, no permission, a name too long, a null byte
         if is_address(given):
             reason = ImageError("is an address: download it, and give the file or its bytes", "missing")
