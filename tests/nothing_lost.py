@@ -131,7 +131,7 @@ def left_by(run_id: str) -> dict[str, Any]:
         metrics = [
             (name, metric.step, 0 if name == "seconds" else "none" if math.isnan(metric.value) else metric.value)
             for name in sorted(run.data.metrics)
-            if not name.startswith("system/")
+            if not name.startswith("system/") and name != "input_share"
             for metric in client.get_metric_history(run_id, name)
         ]
         artifacts = [file.path for file in client.list_artifacts(run_id)]

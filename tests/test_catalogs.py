@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 from published import jpeg
 
+from pipelines.cli import main
 from pipelines.core.provenance.plan import make_plan
+from pipelines.datasets.check import data_check
 from pipelines.training.choosing import choose
 from zoo.data import load
 from zoo.data.catalogs.kept import Catalogued, list_kept
@@ -115,6 +117,24 @@ def test_a_data_set_of_tensorflow_datasets_keeps_its_splits_its_classes_and_its_
     assert load("tfds:pets", folder=prepared, size=(16, 16), resizing="crop").digest == data.digest
 
 
+def counted(report) -> dict[str, dict[str, int]]:
+    """Class -> split -> images, as a report has them."""
+    return {found.label: dict(found.splits) for found in report.classes}
+
+
+HALVES = {split: count // 2 for split, count in COUNTS.items()}  # of each of the two classes
+
+
+def test_a_data_set_of_tensorflow_datasets_is_checked_as_it_is_trained_on(prepared, capsys):
+    assert counted(data_check("tfds:pets", folder=prepared)) == dict.fromkeys(CLASSES, HALVES)
+    assert main(["data", "check", "tfds:pets", "--data-folder", str(prepared)]) == 0
+    assert "took 'image' as the image, 'label' as the label" in capsys.readouterr().out
+    assert main(["data", "check", "tfds:pets", "--data-folder", str(prepared), "--groups", "none"]) == 1
+    assert "--groups goes with a folder or a table of your own" in capsys.readouterr().err
+    with pytest.raises(DataError, match="a data folder goes with tfds:NAME"):
+        data_check(prepared, folder=prepared)
+
+
 def test_which_features_are_image_and_class_is_told_by_their_types_or_asked(prepared):
     message = told("tfds:two_labels", folder=prepared)
     assert "has the features coarse (ClassLabel), image (Image), label (ClassLabel), expected one Image" in message
@@ -181,6 +201,7 @@ def test_a_folder_of_hugging_face_keeps_its_splits_its_classes_and_its_images(pa
     assert (data.name, data.origin) == ("hf-pets", "hf:./pets")
     assert absolute("hf:./pets") == f"hf:{parquet}"
     assert load(f"hf:{parquet}", size=(16, 16), resizing="crop").digest == data.digest
+    assert counted(data_check("hf:./pets")) == dict.fromkeys(CLASSES, HALVES)
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "datasets", None)  # it isn't asked again
         assert load("hf:./pets", size=(16, 16), resizing="crop").digest == data.digest

@@ -298,3 +298,13 @@ def test_many_threads_read_at_once_and_leave_pythons_warnings_as_they_were(tmp_p
         for found in threads.map(lambda _: read_image(path, 3), range(200)):
             np.testing.assert_array_equal(found, COLOR)
     assert warnings.filters == before
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "gif", "bmp", "tif", "webp", "ppm"])
+def test_a_large_file_is_read_as_it_is_decoded_and_a_small_one_at_once(ending, tmp_path, monkeypatch):
+    path = tmp_path / f"image.{ending}"
+    options = {"compression": "tiff_lzw"} if ending == "tif" else {}
+    Image.effect_noise((30, 20), 90).convert("RGB").save(path, **options)
+    small = read_image(path, 3)
+    monkeypatch.setattr("zoo.images.READ_AT_ONCE", path.stat().st_size - 1)
+    np.testing.assert_array_equal(read_image(path, 3), small)

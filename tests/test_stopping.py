@@ -58,7 +58,7 @@ def left_by(run: str) -> dict[str, object]:
         "status": tracked.status,
         "weights": tracked.tags[WEIGHTS_TAG],
         "how": [tracked.tags.get(name) for name in (tracking.ENDED_EARLY, tracking.WEIGHTS_KEPT)],
-        "metrics": dict(tracked.metrics),
+        "metrics": {name: value for name, value in tracked.metrics.items() if name != "input_share"},
         "history": {name: repr(values) for name, values in tracked.history.items() if name != "seconds"},  # with nan
     }
 

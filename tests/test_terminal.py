@@ -6,8 +6,10 @@ import ast
 import io
 import json
 import logging
+import re
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +23,24 @@ from zoo.errors import LONGEST, ExportError, VerificationError, ZooError, printa
 ROOT = Path(__file__).parents[1]
 DIGITS = ROOT / "exports" / "digits" / "lenet5"
 SAMPLE = DIGITS / "samples" / "3.png"
+
+MODELS = ["family", "model", "data set", "parameters", "multiply-acc.", "receptive field", "test accuracy"]
+MODELS += ["over seeds", "in int8", "ImageNet", "what it is"]
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., list[str]]:
+    """The lines that a command prints in a terminal of some width."""
+
+    def printed(width: int, *command: str) -> list[str]:
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+        monkeypatch.setenv("COLUMNS", str(width))
+        monkeypatch.setenv("TERM", "xterm")
+        assert main(list(command)) == 0
+        return [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in capsys.readouterr().out.splitlines()]
+
+    return printed
+
 
 # Where printing is done, and what else prints: JSON between two processes, and documentation that is generated.
 PRINTERS = {
@@ -145,3 +165,37 @@ def test_steps_and_warnings_are_shown_the_same_way(capsys: pytest.CaptureFixture
     assert err.count("\n") == 1
     assert err[:-1].isprintable()
     assert len(err) < LONGEST + 50
+
+
+@pytest.mark.parametrize(
+    ("width", "columns"),
+    [
+        (80, ["model", "data set", "parameters", "test accuracy", "ImageNet"]),
+        (100, ["family", "model", "data set", "parameters", "test accuracy", "ImageNet"]),
+        (130, ["family", "model", "data set", "parameters", "test accuracy", "in int8", "ImageNet", "what it is"]),
+        (170, MODELS),
+    ],
+)
+def test_models_fit_into_a_terminal(width: int, columns: list[str], terminal: Callable[..., list[str]]) -> None:
+    lines = terminal(width, "list", "--exports", str(ROOT / "exports"))
+    assert max(map(len, lines)) <= width
+    assert re.split(r"  +", lines[0].strip()) == columns
+    caption = " ".join(lines[-2:])
+    assert all((name in caption) == (name not in columns) for name in MODELS if name not in ("model", "data set"))
+    assert ("--json has all" in caption) == (columns != MODELS)
+
+
+@pytest.mark.parametrize(("width", "reference"), [(80, False), (130, True)])
+def test_known_data_sets_fit_into_a_terminal(width: int, reference: bool, terminal: Callable[..., list[str]]) -> None:
+    lines = terminal(width, "data", "list")
+    assert max(map(len, lines)) <= width
+    assert (
+        re.split(r"  +", lines[0].strip())
+        == ["data set", "what it is", "download", "license"] + ["reference"] * reference
+    )
+    assert ("left out" in " ".join(lines[-2:])) == (not reference)
+
+
+def test_where_nobody_looks_no_column_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "--exports", str(ROOT / "exports")]) == 0
+    assert re.split(r"  +", capsys.readouterr().out.splitlines()[0].strip()) == MODELS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -147,6 +148,33 @@ def test_a_disk_that_is_full_is_told_and_nothing_half_written_stays(tmp_path, mo
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not list((tmp_path / "classifier-zoo/features").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("free", "old", "refused"),
+    [
+        (3e9, 0, False),
+        (1e9, 0, True),  # the one that is there may be in use
+        (1e9, 2, False),  # its room is enough
+    ],
+)
+def test_features_that_do_not_fit_are_refused_before_any_is_written(tmp_path, monkeypatch, caplog, free, old, refused):
+    other = tmp_path / "other.f32"
+    other.touch()
+    os.utime(other, (time.time() - old * 24 * 3600,) * 2)
+    room = lambda folder: SimpleNamespace(free=free if other.exists() or free > 2e9 else 3e9)  # noqa: E731
+    monkeypatch.setattr(features.shutil, "disk_usage", room)
+    if refused:
+        with pytest.raises(
+            RecipeError, match=r"16 views of 24 images take 1\.9 GiB, and 0\.9 are free on the disk of /"
+        ):
+            features._make_room(tmp_path, 2 * 10**9, "16 views of 24 images")
+        return
+    with caplog.at_level("INFO", "zoo.training"):
+        features._make_room(tmp_path, 2 * 10**9, "16 views of 24 images")
+        features._make_room(tmp_path, 10**9, "few images")
+    assert caplog.messages == [f"the features of 16 views of 24 images take 1.9 GiB in {tmp_path}"]
+    assert other.exists() == (not old)
 
 
 def test_what_is_half_written_goes_after_a_day_and_what_nobody_uses_after_a_month(tmp_path):

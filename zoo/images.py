@@ -28,6 +28,7 @@ Source: TypeAlias = "str | os.PathLike[str] | bytes | IO[bytes] | Image | NDArra
 
 MOST_NAMED = 300  # letters of a path in an error
 LARGEST_STREAM = 512 * 2**20  # bytes of a file that is no file of the disk: it may have no end
+READ_AT_ONCE = 2**20  # bytes of a file; larger ones are read as they are decoded
 # Pixels in one image, 8,000 x 8,000: what a few kB can claim to unpack to. Below Pillow's own limit of 89 million.
 LARGEST_IMAGE = 64_000_000
 
@@ -70,13 +71,14 @@ class Decoded:
     """An image and what its file was. format: one of zoo.formats.FORMATS; mode: as Pillow names it, such as CMYK.
 
     pixels: uint8 [H, W, 1] where the image shows no color, however it was saved, else [H, W, 3]. highest: the largest
-    value in an image of 16 bits; 0 for others.
+    value in an image of 16 bits; 0 for others. image: of Pillow, that shows the pixels, L or RGB; None of an array.
     """
 
     format: str
     mode: str
     pixels: Pixels
     highest: int = 0
+    image: Image | None = None
 
 
 @contextmanager
@@ -93,7 +95,7 @@ def decoding(path: str | os.PathLike[str] | IO[bytes], white: int = WHITE) -> It
         highest = _highest(image, where) if mode.startswith("I") else 0
         image = _decoded(image, where, white)
         pixels = _as_pixels(image, 1 if image.mode == "L" else 3)
-        yield Decoded(kind, mode, _without_equal_channels(pixels), highest)
+        yield Decoded(kind, mode, _without_equal_channels(pixels), highest, image)
 
 
 def _alone_if_large(image: Image) -> AbstractContextManager[object]:
@@ -126,8 +128,9 @@ def _without_equal_channels(pixels: Pixels) -> Pixels:
     """[H, W, 3] of three equal channels -> [H, W, 1]."""
     if pixels.shape[2] == 1:
         return pixels
-    red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
-    return pixels[..., :1] if np.array_equal(red, green) and np.array_equal(green, blue) else pixels
+    # The first row first: few colored images get past it.
+    equal = all((part[..., :1] == part[..., 1:]).all() for part in (pixels[0], pixels))
+    return pixels[..., :1] if equal else pixels
 
 
 def resize(image: Pixels, height: int, width: int, resizing: str = "stretch") -> Pixels:
@@ -242,8 +245,10 @@ def _stream(source: Any, where: str, opened: ExitStack) -> IO[bytes]:
         return opened.enter_context(BytesIO(source))
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
-        _check_is_file(path, str(source))
-        return opened.enter_context(path.open("rb"))
+        size = _size_of(path, str(source))
+        file = opened.enter_context(path.open("rb"))
+        # Decoders ask for a few bytes at a time, and go back and forth.
+        return BytesIO(file.read(READ_AT_ONCE + 1)) if size <= READ_AT_ONCE else file
     try:
         if not isinstance(source.read(0), bytes):
             raise InputError(f"{where} is open for reading text, expected bytes: open it with 'rb'")
@@ -259,11 +264,13 @@ def _stream(source: Any, where: str, opened: ExitStack) -> IO[bytes]:
     return BytesIO(found)
 
 
-def _check_is_file(path: Path, given: str) -> None:
-    """Raise ImageError, about the file without its name, where there is none."""
+def _size_of(path: Path, given: str) -> int:
+    """In bytes. ImageError, about the file without its name, where there is none."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
             raise ImageError("is not a file: expected an image", "not an image")
+        return found.st_size
     except (OSError, ValueError) as error:  # not there, no permission, a name too long, a null byte
         if is_address(given):
             reason = ImageError("is an address: download it, and give the file or its bytes", "missing")

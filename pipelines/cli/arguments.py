@@ -180,15 +180,16 @@ ON_BAD = argument("--on-bad", choices=("skip", "fail"), help="skip images that c
 WHERE_IT_LIES = (LABEL, IMAGES, FOLLOW_LINKS)
 
 # How a command that trains takes its data and its recipe.
+DATA_FOLDER = argument(
+    "--data-folder",
+    type=Path,
+    metavar="DIR",
+    help="where the files of a known data set are, or what TensorFlow Datasets has prepared",
+)
 TRAINING = (
     DATA,
     LABEL,
-    argument(
-        "--data-folder",
-        type=Path,
-        metavar="DIR",
-        help="where the files of a known data set are, or what TensorFlow Datasets has prepared",
-    ),
+    DATA_FOLDER,
     SIZE,
     argument(
         "--resize",

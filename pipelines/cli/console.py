@@ -15,6 +15,9 @@ from typing import Any
 from pipelines.plotting.palette import FAMILY_COLORS
 from zoo.errors import printable
 
+KINDS = ">~|"  # of columns, by the first letter of their names
+READABLE = 24  # letters
+
 
 @dataclass(frozen=True)
 class Styled:
@@ -28,7 +31,8 @@ class Table:
     """Rows of text. Names of columns of numbers begin with '>', of those that may be cut with '~', or folded with '|'.
 
     Whatever a cell, the title or a line of the caption holds is shown as text: no markup, and nothing that a terminal
-    would obey. footer: a row of totals.
+    would obey. footer: a row of totals. dispensable: columns that are left out where a terminal is too narrow for all,
+    in this order.
     """
 
     def __init__(self, *columns: str) -> None:
@@ -37,10 +41,21 @@ class Table:
         self.title = ""
         self.caption: list[str] = []
         self.footer: tuple[str, ...] = ()
+        self.dispensable: tuple[str, ...] = ()
 
     def add(self, *cells: str | Styled) -> None:
         """Add a row, which may be shorter than the table is wide."""
         self.rows.append(cells)
+
+    def without(self, *names: str) -> Table:
+        """The same without some columns, which the caption says."""
+        kept = [k for k, column in enumerate(self.columns) if column.lstrip(KINDS) not in names]
+        found = Table(*(self.columns[k] for k in kept))
+        found.rows = [tuple(row[k] for k in kept if k < len(row)) for row in self.rows]
+        found.footer = tuple(self.footer[k] for k in kept) if self.footer else ()
+        found.title = self.title
+        found.caption = [*self.caption, f"left out in a terminal as narrow as this: {', '.join(names)}; --json has all"]
+        return found
 
 
 def show(result: Any, as_json: bool, table: Callable[[Any], Table | str]) -> None:
@@ -112,12 +127,18 @@ codecs.register_error(_LOOKALIKE, _lookalike)
 
 
 def show_table(table: Table) -> None:
-    """Print a table. In a terminal that is too narrow for it, lines run past the edge."""
+    """Print a table. In a terminal that is too narrow for what it can't do without, lines run past the edge."""
     from rich.measure import Measurement
 
-    drawn, console = _drawn(table), _console()
-    # Rich would leave whole columns out.
-    needed = Measurement.get(console, console.options.update(width=10_000), drawn).minimum
+    console = _console()
+    for count in range(len(table.dispensable) + 1):
+        drawn = _drawn(
+            table.without(*table.dispensable[:count]) if count else table, READABLE if table.dispensable else 0
+        )
+        # Rich would leave whole columns out.
+        needed = Measurement.get(console, console.options.update(width=10_000), drawn).minimum
+        if needed <= console.width:
+            break
     _console(max(console.width, needed)).print(drawn, crop=False)
 
 
@@ -143,7 +164,8 @@ def _console(width: int | None = None) -> Any:
     return Console(highlight=False, width=width or (None if sys.stdout.isatty() else 200))
 
 
-def _drawn(table: Table) -> Any:
+def _drawn(table: Table, readable: int) -> Any:
+    """readable: letters that a column which is cut or folded has at least."""
     from rich.cells import cell_len
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -160,18 +182,22 @@ def _drawn(table: Table) -> Any:
         drawn.caption = Text("\n".join(map(printable, table.caption)), style="table.caption")
         drawn.caption_justify = "left"
     for place, column in enumerate(table.columns):
-        kind, name = (column[0], column[1:]) if column[:1] in (">", "~", "|") else ("", column)
+        kind, name = (column[0], column[1:]) if column[:1] in tuple(KINDS) else ("", column)
         footer = table.footer[place] if table.footer else ""
         drawn.add_column(
             Text(printable(name)),
             footer,
-            no_wrap=kind != "|",
+            no_wrap=kind not in ("|", "~"),  # what doesn't wrap isn't made narrower
             justify="right" if kind == ">" else "left",
             overflow={"~": "ellipsis", "|": "fold"}.get(kind, "crop"),  # type: ignore[arg-type]
         )
-        if kind in ("", ">"):  # a number or a name cut short is worse than a line that runs past the edge
-            cells = (row[place] for row in table.rows if place < len(row))
-            drawn.columns[-1].min_width = max(cell_len(str(text(cell))) for cell in (name, footer, *cells))
+        cells = (row[place] for row in table.rows if place < len(row))
+        longest = max(cell_len(str(text(cell))) for cell in (name, footer, *cells))
+        # A number or a name cut short is worse than a line that runs past the edge.
+        drawn.columns[-1].min_width = longest if kind in ("", ">") else min(longest, readable)
     for row in table.rows:
-        drawn.add_row(*map(text, row))
+        shown = [text(cell) for cell in row]
+        for cell, column in zip(shown, table.columns, strict=False):
+            cell.no_wrap = column[:1] == "~" or None
+        drawn.add_row(*shown)
     return drawn

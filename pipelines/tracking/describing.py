@@ -186,6 +186,8 @@ def _facts(metrics: Mapping[str, float], tags: Mapping[str, str], what: str) -> 
         found.append(("weights", f"{when}{kept}{of_it}"))
     if ENDED_EARLY in tags and "epochs_trained" in metrics:
         found.append(("ended early", f"after epoch {metrics['epochs_trained']:.0f}: {shown(tags[ENDED_EARLY])}"))
+    if "input_share" in metrics:
+        found.append((f"reading and augmenting {what}", f"{metrics['input_share']:.0%} of the training's time"))
     if "test_robust_accuracy" in metrics:
         found.append(("corrupted images", f"{metrics['test_robust_accuracy']:.2%}"))
     if "export_size" in metrics:

@@ -28,6 +28,7 @@ from pipelines.training.checkpoint import Best, Checkpoint
 from pipelines.training.choosing import plan_for
 from pipelines.training.device import device, unused_gpu
 from pipelines.training.distillation import teacher_of
+from pipelines.training.feeding import Calls, Feeding, feeding_of
 from pipelines.training.filing import check_name_is_free
 from pipelines.training.fingerprint import code_of, fingerprint, fingerprints
 from pipelines.training.fit import VALIDATION_BATCH, fit, state_of
@@ -38,6 +39,7 @@ from pipelines.training.transfer.transfer import make_transfer
 from zoo.contract import LOGITS
 from zoo.data import DataSet, Split
 from zoo.data.pixels import in_chunks
+from zoo.data.stream.batches import training_batches
 from zoo.errors import RecipeError, TrackingError, ZooError
 from zoo.models import definition
 from zoo.models.ledger import read_ledger
@@ -163,6 +165,12 @@ def _train(
         tracking.reopen(run_id)
     if transfer:
         logger.info("%s", transfer)
+    if epochs := stages[-1].last:
+        logger.info(
+            "%s updates of the weights: %s epochs, passes over %s %s",
+            *(f"{count:,}" for count in (schedule.steps * epochs, epochs, len(learned.train))),
+            learned.kind,
+        )
     with _ended(run_id):
         if begin is None:
             held.enter_context(tracking.outbox_of(run_id))
@@ -175,7 +183,8 @@ def _train(
             if views and begin.best is None:
                 begin = _with_head(learner, begin, layers, plan.recipe, learned, run_id)
             with progress(f"{plan.model} on {learned.name}", begin.epoch) as advance:
-                recorder = _Recorder(run_id, schedule.epochs, advance, observer)
+                calls = Calls()
+                recorder = _Recorder(run_id, schedule.epochs, advance, observer, calls)
                 fitted = fit(learner, plan, learned, teacher, schedule, stages, begin, recorder)
             best = fitted.best
             if fitted.stopped:
@@ -193,6 +202,7 @@ def _train(
             if accuracy is not None:
                 of_best = {"best_validation_accuracy": accuracy}
                 tracking.log_metrics(run_id, of_best, model=tracking.KERAS_MODEL, split="validation")
+            _log_feeding(run_id, feeding_of(learner, calls, schedule, _stream(plan.recipe, learned), learned.kind))
     checkpoint.delete(run_id)
     return Trained(
         run=run_id,
@@ -278,15 +288,17 @@ def _ended(run_id: str) -> Iterator[None]:
 class _Recorder:
     """Writes down how a training goes on: a line in the store after each validation, checkpoints, and progress."""
 
-    def __init__(self, run_id: str, epochs: int, advance: Advance, observer: OnEpoch | None) -> None:
+    def __init__(self, run_id: str, epochs: int, advance: Advance, observer: OnEpoch | None, calls: Calls) -> None:
         self._run_id, self._epochs, self._advance, self._observer = run_id, epochs, advance, observer
+        self._calls = calls
         self._validated = self._saved = monotonic()
         self._saving = 0.0  # seconds that the last checkpoint took
 
     def on_step(self, epochs: float, best: Best | None) -> None:
         """Show how far it is."""
+        self._calls.ended()
         validation = "" if best is None or best.accuracy is None else f", validation accuracy {best.accuracy:.2%}"
-        self._advance(epochs, self._epochs, f"epoch {math.ceil(epochs)} of {self._epochs}{validation}")
+        self._advance(epochs, self._epochs, f"epoch {math.ceil(epochs):,} of {self._epochs:,}{validation}")
 
     def on_validation(self, state: Checkpoint, metrics: Mapping[str, float]) -> str:
         """Keep what was measured and, unless that was done a moment ago, the state to go on from; say if it ends."""
@@ -301,7 +313,20 @@ class _Recorder:
             checkpoint.save(state, self._run_id)
             self._saved = monotonic()
             self._saving = self._saved - self._validated
+        self._calls.goes_on()
         return state.stopped
+
+
+def _stream(recipe: Recipe, data_set: DataSet) -> Any:
+    return training_batches(
+        data_set.train, data_set.classes, recipe, mirrored=data_set.mirrored, first_epoch=0, epochs=1
+    )
+
+
+def _log_feeding(run_id: str, feeding: Feeding | None) -> None:
+    if feeding is not None:
+        logger.info("%s", feeding)
+        tracking.log_metrics(run_id, {"input_share": feeding.share})
 
 
 def _beginning(learner: Any, precision: str, run_id: str) -> Checkpoint:

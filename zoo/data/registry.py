@@ -117,10 +117,7 @@ def load(
             raise DataError(f"{name} is one of {', '.join(known)}, received {value!r}")
     progress = on_progress or _silent
     if has_name(data):
-        chosen = {"groups": groups, "images": images, "follow_links": follow_links}
-        if any(chosen.values()):
-            option = next(name for name, value in chosen.items() if value).replace("_", "-")
-            raise DataError(f"{data} is a known data set: --{option} goes with a folder or a table of your own")
+        _refuse_options_of_folders(data, groups, images, follow_links=follow_links)
         named, where = _load_named(data, folder, label, progress)
         if isinstance(named, DataSet):
             return at_size(named, *(size or (named.height, named.width)), resizing)
@@ -175,9 +172,44 @@ def look(
     return glance(list_images(Path(data), groups, label=label, images=images, follow_links=follow_links))
 
 
+def list_data(
+    data: str,
+    *,
+    folder: Path | None = None,
+    groups: str | None = None,
+    label: str | None = None,
+    images: Path | None = None,
+    follow_links: bool = False,
+    on_progress: Progress | None = None,
+) -> Listing:
+    """The images of a path or of a catalog, listed and not decoded yet. The arguments are those of `load`.
+
+    Raises DataError for what isn't there, and for a catalog's with an option that goes with a folder or a table.
+    """
+    if not is_catalogued(data):
+        if folder is not None:
+            raise DataError(f"a data folder goes with tfds:NAME, received one with {data}")
+        return list_images(Path(data), groups, label=label, images=images, follow_links=follow_links)
+    _refuse_options_of_folders(data, groups, images, follow_links=follow_links)
+    catalog, _, name = data.partition(":")
+    return _CATALOGS[catalog](name, folder, label, on_progress or _silent)
+
+
+def _refuse_options_of_folders(data: str, groups: str | None, images: Path | None, *, follow_links: bool) -> None:
+    chosen = {"groups": groups, "images": images, "follow_links": follow_links}
+    if any(chosen.values()):
+        option = next(name for name, value in chosen.items() if value).replace("_", "-")
+        raise DataError(f"{data} is a known data set: --{option} goes with a folder or a table of your own")
+
+
+def is_catalogued(data: str) -> bool:
+    """Whether it is a data set of a catalog, such as tfds:NAME."""
+    return data not in _loaders and data.partition(":")[0] in _CATALOGS
+
+
 def has_name(data: str) -> bool:
     """Whether it is a known data set, or one of a catalog, and no path."""
-    return data in _loaders or data.partition(":")[0] in _CATALOGS
+    return data in _loaders or is_catalogued(data)
 
 
 def _load_named(

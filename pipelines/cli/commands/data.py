@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.cli import arguments
@@ -28,7 +27,12 @@ MOST_CLASSES, MOST_DUPLICATES, MOST_PROBLEMS = 40, 20, 100  # in a terminal; --j
 @command(
     "data check",
     "report what is in a folder of images or a table, and what is wrong with it",
-    argument("path", type=Path, metavar="PATH", help="a folder, a table as CSV or JSON lines, an .npz file, or shards"),
+    argument(
+        "data",
+        metavar="DATA",
+        help="a folder, a table as CSV or JSON lines, an .npz file, shards, tfds:NAME, or hf:USER/NAME",
+    ),
+    arguments.DATA_FOLDER,
     arguments.LABEL,
     arguments.HTML.noted("of images only"),
     arguments.GROUPS,
@@ -43,7 +47,8 @@ def data_check(options: argparse.Namespace) -> None:
     from zoo.data.report import Report
 
     where = {"images": options.images, "follow_links": options.follow_links}
-    report = data_check(options.path, label=options.label, groups=options.groups, **where, page=options.html)
+    where |= {"folder": options.data_folder, "label": options.label, "groups": options.groups}
+    report = data_check(options.data, **where, page=options.html)
     if isinstance(report, Report):
         show(report, options.json, classes_table)
     else:
@@ -136,6 +141,7 @@ def data_list(options: argparse.Namespace) -> None:
 def known_table(found: tuple[KnownDataSet, ...]) -> Table:
     """A line each."""
     table = Table("data set", "|what it is", ">download", "|license", "|reference")
+    table.dispensable = ("reference",)
     for each in found:
         size = f"{each.download / 1e6:,.0f} MB" if each.download else ""
         table.add(each.name, each.summary.rstrip("."), "here" if each.place else size, each.license, each.reference)
@@ -184,6 +190,7 @@ def models_table(models: tuple[ListedModel, ...]) -> Table:
         ">ImageNet",
         "~what it is",
     )
+    table.dispensable = ("over seeds", "receptive field", "multiply-acc.", "in int8", "what it is", "family")
     for model in models:
         field = model.receptive_field
         table.add(

@@ -27,3 +27,13 @@ def written(seconds: float) -> str:
     minutes, left = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return "".join(f"{number}{unit}" for number, unit in ((hours, "h"), (minutes, "m"), (left, "s")) if number)
+
+
+def roughly(seconds: float) -> str:
+    """An estimate in words, as coarse as estimates are."""
+    minutes = seconds / 60
+    if minutes < 1:
+        return "less than a minute"
+    if minutes < 90:
+        return f"about {minutes:.0f} minute{'s' if round(minutes) > 1 else ''}"
+    return f"about {minutes / 60:.0f} hours" if minutes < 48 * 60 else f"about {minutes / 60 / 24:.0f} days"

@@ -11,11 +11,17 @@ from typing import TypeAlias
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from pipelines.core.support.duration import roughly
 from zoo.errors import printable
 
 QUIET_SECONDS = 10.0  # between two lines of a log
 
 Advance: TypeAlias = Callable[[float, float, str], None]  # done, in all, and what there is to say
+
+
+def remaining(seconds: float, done: float, left: float) -> str:
+    """What a line ends with: how long is to go, by what was done in so many seconds; "" where nothing is known."""
+    return f", {roughly(seconds * left / done)} to go" if done > 0 and left > 0 else ""
 
 
 @contextmanager
@@ -33,11 +39,15 @@ def progress(name: str, done: int = 0) -> Iterator[Advance]:
             yield lambda now, in_all, said: bars.update(bar, completed=now, total=in_all, said=printable(said))
     else:
         reported = time.monotonic()
+        first: tuple[float, float] | None = None  # when, and how far: a job may go on where another ended
 
-        def report(now: float, in_all: float, said: str) -> None:  # noqa: ARG001 (one signature for both)
-            nonlocal reported
-            if time.monotonic() - reported >= QUIET_SECONDS:
-                reported = time.monotonic()
-                print(printable(f"{name}: {said}"), file=sys.stderr, flush=True)
+        def report(now: float, in_all: float, said: str) -> None:
+            nonlocal reported, first
+            at = time.monotonic()
+            first = first or (at, now)
+            if at - reported >= QUIET_SECONDS:
+                reported = at
+                to_go = remaining(at - first[0], now - first[1], in_all - now)
+                print(printable(f"{name}: {said}{to_go}"), file=sys.stderr, flush=True)
 
         yield report

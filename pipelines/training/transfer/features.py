@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
+import shutil
 import time
 from collections.abc import Collection
 from contextlib import suppress
@@ -27,9 +29,12 @@ from zoo.errors import RecipeError
 from zoo.models.backend import start_keras
 from zoo.recipe import Recipe
 
+logger = logging.getLogger("zoo.training")
+
 BATCH = 32  # images: so many of 224x224 fit into memory on their way through a large network
 LEFT_AFTER = 24 * 3600.0  # seconds since something was written to what isn't finished
-KEPT_FOR = 30 * 24 * 3600.0  # seconds since they were used last
+KEPT_FOR = 30 * 24 * 3600.0  # seconds since they were used last; a day, where the disk has no room for more
+MUCH = 2**30  # bytes, above which it is said what is about to be written
 # Fields of a recipe that decide which views there are.
 OF_VIEWS = (
     "views",
@@ -109,14 +114,16 @@ def features_of(extractor: Any, recipe: Recipe, data_set: DataSet) -> tuple[Rows
 
 
 def _kept(file: Path, extractor: Any, split: Split, recipe: Recipe, views: int, *, mirrored: bool) -> Rows:
-    """[V*N, F] of a file, which is written if it isn't there, or is damaged."""
+    """[V*N, F] of a file, which is written if it isn't there, or is damaged. RecipeError where it has no room."""
     shape = (views * len(split), int(extractor.output.shape[-1]))
+    size = math.prod(shape) * np.dtype(np.float32).itemsize
     if not len(split):
         return np.empty(shape, np.float32)
     with suppress(FileNotFoundError):
-        if file.is_file() and file.stat().st_size == math.prod(shape) * np.dtype(np.float32).itemsize:
+        if file.is_file() and file.stat().st_size == size:
             os.utime(file)  # when it was used last
             return np.memmap(file, np.float32, "r", shape=shape)
+    _make_room(file.parent, size, f"{views} views of {len(split):,} images")
     with (
         atomic_file(file) as partial,
         partial.open("wb") as rows,  # and not a map, by which a full disk would end the process
@@ -132,10 +139,24 @@ def _kept(file: Path, extractor: Any, split: Split, recipe: Recipe, views: int, 
     return np.memmap(file, np.float32, "r", shape=shape)
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what nobody has used for a month, and after a day what a killed process has left half-written."""
+def _make_room(folder: Path, size: int, what: str) -> None:
+    """Say what is about to be written where it is much. RecipeError where the disk hasn't room for so many bytes."""
+    if shutil.disk_usage(folder).free < size:
+        _sweep(folder, LEFT_AFTER)
+    free = shutil.disk_usage(folder).free
+    takes = f"the features of {what} take {size / 2**30:,.1f} GiB"
+    if free < size:
+        raise RecipeError(
+            f"{takes}, and {free / 2**30:,.1f} are free on the disk of {folder}: set fewer views (views=0 computes "
+            "them anew in each epoch), or name another place by XDG_CACHE_HOME"
+        )
+    if size > MUCH:
+        logger.info("%s in %s", takes, folder)
+
+
+def _sweep(folder: Path, kept_for: float = KEPT_FOR) -> None:
+    """Remove what nobody has used for so long, and after a day what a killed process has left half-written."""
     for file in folder.iterdir():
         with suppress(FileNotFoundError):  # another process has just finished it, or removed it
-            kept_for = LEFT_AFTER if PARTIAL.fullmatch(file.name) else KEPT_FOR
-            if time.time() - file.stat().st_mtime > kept_for:
+            if time.time() - file.stat().st_mtime > (LEFT_AFTER if PARTIAL.fullmatch(file.name) else kept_for):
                 file.unlink()

@@ -24,7 +24,7 @@ USUAL_SIZE = (64, 64)  # height and width in pixels, where the images have sever
 INSPECTION_FILE = "inspection.npz"
 PROBES = 16  # images that are looked at to see whether all have one size
 BYTES_AHEAD = 2**28  # of images that are decoded before the first of them is kept
-FORM = 2  # of those files: another number leaves older ones alone
+FORM = 3  # of those files: another number leaves older ones alone
 
 
 class _OtherSizeError(Exception):

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zipfile
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zoo.contract import WHITE
 from zoo.data.listing import Listing, Problem
-from zoo.errors import DataError, ImageError
+from zoo.errors import DataError, ImageError, MissingExtraError
 from zoo.formats import ENDINGS, FORMATS
 from zoo.images import Decoded, Pixels
 
@@ -31,6 +32,9 @@ BLOCK = 64 * 2**20
 # What sensors and scanners write into files of 16 bits: as many bits as they have.
 WHITES = tuple(2**bits - 1 for bits in (8, 10, 12, 14, 16))
 AHEAD = 256  # images that are decoded before the first of them is taken
+ROUNDS = 64  # in which that many are handed to threads: one by one costs as much as decoding a small one
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,23 +117,47 @@ def inspect(
                 highest[place] = decoded.highest
                 constant[place] = _is_constant(pixels)
                 if thumbs is not None:
-                    thumbs[place] = _thumb(pixels)
+                    thumbs[place] = _thumb(decoded)
                 taken = take(place, decoded)
         except ImageError as error:
             return error
         formats[place], modes[place] = FORMATS.index(decoded.format) if decoded.format else ARRAY, decoded.mode
         return taken
 
-    with ThreadPoolExecutor() as threads:  # Pillow lets go of the interpreter while it decodes
-        for start in range(0, count, ahead_of):  # all at once would take a kilobyte each before the first is read
-            ahead = range(start, min(start + ahead_of, count))
-            for place, looked in zip(ahead, threads.map(look, ahead), strict=True):
-                if isinstance(looked, ImageError):
-                    problems.append(Problem(listing.files[place], looked.kind, str(looked)))
-                else:
-                    looked()
-                on_progress(place + 1, count)
+    for place, looked in enumerate(_in_threads(look, count, ahead_of)):
+        if isinstance(looked, ImageError):
+            problems.append(Problem(listing.files[place], looked.kind, str(looked)))
+        else:
+            looked()
+        on_progress(place + 1, count)
     return Inspection(formats, modes, colors, heights, widths, digests, thumbs, highest, constant, tuple(problems))
+
+
+def _in_threads(look: Callable[[int], T], count: int, ahead_of: int) -> Iterator[T]:
+    """look(0), look(1), … in this order, at most `ahead_of` of them before the first of these is taken."""
+    in_one = max(1, ahead_of // ROUNDS)
+
+    def look_at(start: int) -> list[T]:
+        return [look(place) for place in range(start, min(start + in_one, count))]
+
+    waiting: deque[Future[list[T]]] = deque()
+    with ThreadPoolExecutor() as threads:  # Pillow lets go of the interpreter while it decodes
+        try:
+            for start in range(0, count, in_one):
+                waiting.append(threads.submit(look_at, start))
+                if len(waiting) * in_one >= ahead_of:
+                    yield from _used_up(waiting.popleft().result())
+            while waiting:
+                yield from _used_up(waiting.popleft().result())
+        finally:
+            threads.shutdown(cancel_futures=True)
+
+
+def _used_up(found: list[T]) -> Iterator[T]:
+    """Each from the first on, and none of them kept."""
+    found.reverse()
+    while found:
+        yield found.pop()
 
 
 def _is_constant(pixels: Pixels) -> bool:
@@ -138,17 +166,24 @@ def _is_constant(pixels: Pixels) -> bool:
 
 
 def _digest(pixels: Pixels) -> bytes:
-    digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
+    """16 bytes. XXH3: nobody gains by two images that only seem equal, and BLAKE2 took as long as decoding a JPEG."""
+    try:
+        from xxhash import xxh3_128
+    except ModuleNotFoundError:
+        raise MissingExtraError("xxhash", "train") from None
+    digest = xxh3_128(repr(pixels.shape).encode())
     digest.update(np.ascontiguousarray(pixels).data)
     return digest.digest()
 
 
-def _thumb(pixels: Pixels) -> Pixels:
-    """[H, W, C] -> [16, 16], gray. Each pixel takes in some of its neighbors: edges may lie anywhere between two."""
+def _thumb(decoded: Decoded) -> Pixels:
+    """[16, 16], gray. Each pixel takes in some of its neighbors: edges may lie anywhere between two."""
     from PIL import Image
 
-    image = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)).convert("L")
-    return np.asarray(image.resize((THUMB, THUMB), Image.Resampling.BILINEAR))
+    image, pixels = decoded.image, decoded.pixels
+    if image is None:
+        image = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels))
+    return np.asarray(image.convert("L").resize((THUMB, THUMB), Image.Resampling.BILINEAR))
 
 
 def save(inspection: Inspection, file: Path) -> None:

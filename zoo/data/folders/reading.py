@@ -92,20 +92,9 @@ def read_listing(
 
 
 def check_images(
-    path: Path,
-    *,
-    groups: str | None = None,
-    label: str | None = None,
-    images: Path | None = None,
-    follow_links: bool = False,
-    examples: int = 0,
-    on_progress: Progress,
+    listing: Listing, *, examples: int = 0, on_progress: Progress
 ) -> tuple[Report, dict[str, list[Pixels]]]:
-    """Look at every image as `read_images` does, and keep none but `examples` of each class, by its name.
-
-    Raises DataError where nothing can be listed.
-    """
-    listing = list_images(path, groups, label=label, images=images, follow_links=follow_links)
+    """Look at every image as `read_listing` does, and keep none but `examples` of each class, by its name."""
     shown: dict[str, list[Pixels]] = {label: [] for label in listing.labels}
     wanted = {int(place) for k in range(len(listing.labels)) for place in _spread(listing.classes == k, examples)}
 
