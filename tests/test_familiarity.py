@@ -21,14 +21,16 @@ import zoo
 from pipelines.cli import main
 from pipelines.evaluation.unknown import auroc, evaluate_unknown
 from pipelines.exporting.checks import check_contract, check_graph
+from pipelines.exporting.export import write_export
 from pipelines.exporting.familiarity.check import accepted, check_familiarity, familiarity_in
 from pipelines.exporting.familiarity.features import activations, features_of
 from pipelines.exporting.familiarity.fit import BETWEEN, CELLS, LEAST, MEANS, THRESHOLD, fit
 from pipelines.exporting.familiarity.graph import read_familiarity
 from pipelines.exporting.familiarity.output import give_familiarity
+from pipelines.exporting.from_onnx import rebuild
 from pipelines.publishing.triton import config
 from pipelines.tracking.serving import Served
-from zoo.contract import CONTRACT, FAMILIARITY, LOGITS, PROBABILITIES, Metadata
+from zoo.contract import CONTRACT, FAMILIARITY, LOGITS, PROBABILITIES, Metadata, read_manifest
 from zoo.data import DataSet, Split, load
 from zoo.errors import DataError, ExportError, VerificationError
 
@@ -165,6 +167,16 @@ def test_a_prediction_says_whether_an_image_is_known(made, digits):
     assert photograph.known is False
     explained = classifier.explain(digits.test.inputs[0]).prediction
     assert explained.familiarity == pytest.approx(batch[0].familiarity, abs=TOLERANCE)
+
+
+def test_an_export_with_familiarity_follows_the_contract_that_has_it(digits, tmp_path):
+    model, shipped = rebuild(ROOT / "exports" / "digits" / "softmax")
+    metadata = replace(shipped, recipe={**shipped.recipe, "images": "train"}, parity={}, contract="1")
+    for familiarity in (True, False):
+        folder = write_export(tmp_path / "softmax", model, digits, metadata, {}, familiarity=familiarity).folder
+        said = read_manifest(folder)
+        assert bool(said.metadata.familiarity) == ("familiarity_accepted" in said.metrics) == familiarity
+        assert said.metadata.contract == (CONTRACT if familiarity else "1")
 
 
 def test_servers_know_of_the_output(made, digits):

@@ -282,7 +282,7 @@ def test_a_file_that_would_be_no_smaller_is_refused_with_both_sizes(tmp_path, di
         weights_sha256=weights_sha256(model),
         test_accuracy=float(right.mean()),
     )
-    folder = write_export(tmp_path / "digits" / "softmax", model, pair, metadata, {}).folder
+    folder = write_export(tmp_path / "digits" / "softmax", model, pair, metadata, {}, familiarity=False).folder
     size = (folder / MODEL_FILE).stat().st_size
     with pytest.raises(
         ExportError, match=rf"digits/softmax would take [\d,]+ bytes in int8, no less than the {size:,}"

@@ -33,6 +33,7 @@ from pipelines.exporting.parity import check_parity, compare_with_keras
 from pipelines.exporting.verify import Check, Verification, verify
 from pipelines.tracking import TrackedRun
 from zoo.contract import (
+    CONTRACT,
     MANIFEST_FILE,
     MODEL_FILE,
     RESIZINGS,
@@ -232,6 +233,8 @@ def write_export(
 
         said = give_familiarity(converted, metadata, data_set) if familiarity else {}
         metadata = replace(metadata, parity=parity.metrics(), familiarity=said)
+        if said:  # which older contracts don't have
+            metadata = replace(metadata, contract=CONTRACT)
         onnx.helper.set_model_props(converted, metadata.to_properties())
         (folder / MODEL_FILE).write_bytes(converted.SerializeToString(deterministic=True))
         _write_samples(folder, data_set)
