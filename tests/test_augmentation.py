@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image, ImageEnhance, ImageOps
+from scipy.ndimage import gaussian_filter
 from test_batches import assert_same, split_of, targets
 
 from pipelines.training.artifacts import changes
@@ -17,6 +18,7 @@ from zoo.data import DataSet, Split
 from zoo.data.stream.augment import AUGMENTATIONS
 from zoo.data.stream.batches import training_batches
 from zoo.data.stream.colors import recolored, to_bytes
+from zoo.data.stream.degrade import _blurred, degraded
 from zoo.data.stream.geometry import LEAST_AREA, MOST_STRETCH, Moves, crops, resampled, turned, turns
 from zoo.data.stream.mixing import mixed
 from zoo.data.stream.photo import photo
@@ -76,6 +78,7 @@ RESUMED = [
 def test_a_resumed_training_is_given_the_same_images(augmentation, channels, moves, mixing):
     split, (mixup, cutmix) = split_of(30, channels=channels), MIXINGS[mixing]
     settings = {"mixup": mixup, "cutmix": cutmix, "rotation": TURNS[moves].rotation, "scale": TURNS[moves].scale}
+    settings |= {"degrade": 0.5 * (channels == 1)}
     whole = targets(split, augmentation, mirrored=True, epochs=3, **settings)
     rest = targets(split, augmentation, mirrored=True, first_epoch=2, epochs=1, **settings)
     assert_same(rest, whole[6:])
@@ -98,12 +101,16 @@ def test_images_are_as_bright_as_before_in_the_mean(augmentation):
 
 
 @pytest.mark.parametrize(
-    "setting", [{"rotation": 5}, {"scale": 0.1}, {"cutmix": 0.5}, {"mixup": 0.1}, {"augmentation": "photo"}], ids=str
+    "setting",
+    [{"rotation": 5}, {"scale": 0.1}, {"degrade": 1}, {"cutmix": 0.5}, {"mixup": 0.1}, {"augmentation": "photo"}],
+    ids=str,
 )
 def test_the_rows_of_a_table_are_learned_as_they_are(setting):
     rows = Split(np.zeros((4, 3), np.float32), np.zeros(4, np.int64), tuple("abcd"))
     recipe = Recipe(augmentation="none").with_values(setting)
-    message = "rows of a table are learned as they are: set augmentation=none rotation=0 scale=0 mixup=0 cutmix=0"
+    message = (
+        "rows of a table are learned as they are: set augmentation=none rotation=0 scale=0 degrade=0 mixup=0 cutmix=0"
+    )
     with pytest.raises(RecipeError, match=message):
         training_batches(rows, 2, recipe, mirrored=False, first_epoch=0, epochs=1)
 
@@ -117,7 +124,7 @@ def test_the_docs_have_each_augmentation_and_each_field_and_only_these():
 
 
 def test_what_was_trained_before_there_were_these_fields_keeps_its_digest():
-    assert not {"rotation", "scale", "cutmix"} & Recipe().decisive().keys()
+    assert not {"rotation", "scale", "degrade", "cutmix"} & Recipe().decisive().keys()
     assert Recipe(cutmix=0.5).decisive()["cutmix"] == 0.5
 
 
@@ -270,6 +277,54 @@ def test_what_is_not_drawn_changes_nothing():
     assert set(answers[1:4]) <= set(found) <= set(answers)
     bright = AUGMENTATIONS["randaugment"](tf.constant(constant(SOLARIZED + 1, 600)), Moves(), seed_of(1))
     assert 0.1 < np.mean(np.asarray(bright) == 255 - SOLARIZED - 1) < 0.2  # one of twelve, in two draws
+
+
+# --- as a poorer camera takes it -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_quarter_is_blurred_a_quarter_noisy_and_half_in_another_light(channels):
+    """Read off steps from 80 to 170, whose sides keep their means but for light, and their deviations but for noise."""
+    images = np.full((800, 28, 28, channels), 80, np.uint8)
+    images[:, :, 14:] = 170
+    changed = degraded(tf.constant(images), 0.5, seed_of(1)).numpy().astype(float)
+    left, right = changed[:, :, :8].mean((1, 2, 3)), changed[:, :, -8:].mean((1, 2, 3))
+    contrast, brightness = (right - left) / 90, (left + right) / 2 - 125
+    lit = np.abs(contrast - 1) + np.abs(brightness) / 255 > 0.02
+    assert 0.4 < lit.mean() < 0.6
+    assert 0.26 < contrast.min() < 0.36
+    assert 1.12 < contrast.max() < 1.25
+    assert (-52 < brightness.min() < -42, 42 < brightness.max() < 52) == (True, True)
+    noisy = changed[:, :, :8].std((1, 2, 3)) > 1
+    assert 0.19 < noisy.mean() < 0.29
+    assert 26 < changed[:, :, :8].std((1, 2, 3)).max() < 34  # 12 % of the range: 31
+    edges = (changed[:, :, 14].mean((1, 2)) - changed[:, :, 13].mean((1, 2))) / (right - left)  # 1 where it is sharp
+    blurred = (edges < 0.97) & ~noisy
+    assert 0.19 < blurred.mean() < 0.29
+    assert 0.25 < edges.min() < 0.45
+    untouched = (changed == images).all((1, 2, 3))
+    assert 0.2 < untouched.mean() < 0.3
+
+
+@pytest.mark.parametrize(("height", "width", "channels"), [(1, 1, 1), (1, 9, 3), (9, 1, 1), (28, 20, 3)])
+@pytest.mark.parametrize("share", [0.1, 1])
+def test_what_is_degraded_depends_on_seed_and_step_alone_and_stays_an_image(share, height, width, channels):
+    images = photographs(64, height, width, channels)
+    first, again, other = (degraded(tf.constant(images), share, seed_of(step)).numpy() for step in (7, 7, 8))
+    assert (first.dtype, first.shape) == (np.uint8, images.shape)
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+    changed = (first != images).reshape(64, -1).any(axis=1).mean()
+    assert changed > 0.5 if share == 1 else changed < 0.4
+    images = np.repeat(images // 2 + 64, 8, axis=0)
+    mean = np.mean(degraded(tf.constant(images), share, seed_of(1)), dtype=float)
+    assert abs(mean - np.mean(images)) < 4, "as bright as before in the mean"
+
+
+def test_a_blur_is_scipys_on_images_that_are_not_square():
+    images = photographs(2, 20, 36, 3).astype(np.float32)
+    expected = gaussian_filter(images, (0, 1.8, 1.8, 0), mode="nearest", truncate=2)
+    assert np.abs(_blurred(tf.constant(images)) - expected).max() < 1
 
 
 # --- mixed with which others ---------------------------------------------------------------------------------------

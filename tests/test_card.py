@@ -16,11 +16,12 @@ import zoo
 from pipelines.core.provenance.plan import load_data, make_plan
 from pipelines.core.provenance.weights import weights_sha256
 from pipelines.core.support.markdown import plain
-from pipelines.evaluation.corruptions import CORRUPTIONS
+from pipelines.evaluation.corruptions import FIRST_SUITE, SUITE
 from pipelines.evaluation.evaluate import EVALUATION_FILE, draw, judge, with_reliability
 from pipelines.evaluation.held_out import HeldOut
-from pipelines.evaluation.predictions import clean_metrics, robust_metric
+from pipelines.evaluation.predictions import clean_metrics
 from pipelines.evaluation.reliability import reliability_metrics
+from pipelines.evaluation.robustness import CorruptedMetrics, robust_metrics
 from pipelines.exporting.architecture import summarize
 from pipelines.exporting.card import CLASSES_LISTED, render_card, write_card
 from pipelines.exporting.export import write_export
@@ -31,6 +32,21 @@ from zoo.errors import ExportError
 from zoo.models import build, definition
 
 # Class names are folder names: what Markdown, HTML, formulas or a table's cells could take for their own.
+AMOUNTS = {
+    "Gaussian noise": "deviation 4% to 10% of the range",
+    "shot noise": "500 to 50 photons for white",
+    "impulse noise": "1% to 7% black or white",
+    "Gaussian blur": "deviation 0.5 to 1.5 pixels of 28",
+    "motion blur": "along 2 to 6 pixels of 28",
+    "fog": "haze of 20% to 150% of the range",
+    "brightness": "5% to 30% of the range, up or down",
+    "contrast": "75% to 15% of it left",
+    "JPEG": "quality 80 to 40",
+    "pixelation": "90% to 30% of the side's pixels",
+    "shift": "1 to 5 pixels of 28, both ways",
+    "rotation": "5° to 30° to either side",
+    "scale": "1.05 to 1.4 times as large or as small",
+}
 LABELS = ("zero", "*one*", "t|wo", "<b>3</b>", "$4", "five_5_", "[six](x)", "`7`", "acht & 8", "neun \\ 9")
 
 
@@ -69,10 +85,13 @@ def export(data_set, tmp_path_factory):
     )
     answers = model.predict(data_set.test.inputs, verbose=0)
     evaluated = tmp_path_factory.mktemp("evaluation")
-    drawn = draw(evaluated, run, model, data_set, answers[PROBABILITIES])
-    corrupted = [(corruption, 0.5) for corruption in CORRUPTIONS]
+    corrupted = [
+        CorruptedMetrics(each.kind, each.severity, each.amount, 0.9 - k / 100, 359, seen=each.kind == "shift")
+        for k, each in enumerate(SUITE)
+    ]
+    drawn = draw(evaluated, run, model, data_set, answers[PROBABILITIES], corrupted)
     both = (answers[LOGITS], answers[PROBABILITIES])
-    measured = clean_metrics(data_set.test, both) | robust_metric(corrupted)
+    measured = clean_metrics(data_set.test, both) | robust_metrics(corrupted)
     evaluation = judge(run, data_set, answers[PROBABILITIES], measured, corrupted, drawn)
     evaluation = with_reliability(evaluation, data_set.test, both, HeldOut())
     (evaluated / EVALUATION_FILE).write_text(evaluation.to_json(), encoding="utf-8")
@@ -168,13 +187,43 @@ def test_its_metrics_are_those_of_the_evaluation(export, card):
     assert f"| largest difference from Keras | {metrics['largest_difference']:.1e} |" in card
 
 
-def test_it_tells_the_accuracy_on_each_corruption_and_their_mean(export, card):
+def test_it_tells_the_accuracy_on_each_corruption_and_their_means(export, card):
     _, evaluation = export
-    for row in evaluation.corrupted:
-        strength = {1: "mild", 2: "strong"}[row.severity]
-        assert f"| {row.kind}, {strength} | {row.amount} | {row.accuracy:.2%} |" in card
-    assert f"| mean of all |  | {evaluation.robust_accuracy:.2%} |" in card
+    kinds = {}
+    for each in evaluation.corrupted:
+        kinds.setdefault(each.kind, []).append(each)
+    for kind, found in kinds.items():
+        accuracies = [each.accuracy for each in found]
+        cells = (kind, AMOUNTS[kind], "seen" if kind == "shift" else "", *(f"{share:.1%}" for share in accuracies))
+        assert f"| {' | '.join(cells)} | {np.mean(accuracies):.2%} |" in card
+    for name, mean in (
+        ("mean of the seen", evaluation.robust_seen),
+        ("mean of the unseen", evaluation.robust_unseen),
+        ("mean of all", evaluation.robust_accuracy),
+    ):
+        assert f"| {name} |  |  |  |  |  |  |  | {mean:.2%} |" in card
     assert f"| robust accuracy | {evaluation.robust_accuracy:.2%} |" in card
+    assert "plots/corruptions.png" in card
+
+
+def test_its_first_lines_say_how_it_fares_on_corrupted_images(export, card):
+    _, evaluation = export
+    head = " ".join(card.split("\n## ")[0].split())
+    assert (
+        f"it is correct on **{evaluation.robust_accuracy:.2%}** in the mean: {evaluation.robust_seen:.2%} of those "
+        f"whose like it saw in training and {evaluation.robust_unseen:.2%} of those it never saw."
+    ) in head
+
+
+def test_an_export_that_was_measured_on_the_first_suite_has_its_card_still(export):
+    folder, evaluation = export
+    corrupted = tuple(CorruptedMetrics(c.kind, c.severity, c.amount, 0.5) for c in FIRST_SUITE)
+    before = replace(evaluation, corrupted=corrupted, robust_accuracy=0.5, robust_seen=None, robust_unseen=None)
+    card = render_card(read_manifest(folder), before, "samples/0.png", 4000, "")
+    for each in corrupted:
+        assert f"| {each.kind}, {'mild' if each.severity == 1 else 'strong'} | {each.amount} | 50.00% |" in card
+    assert "| mean of all |  | 50.00% |" in card
+    assert "seen" not in card.split("\n## ")[0]
 
 
 def test_what_the_file_cannot_show_again_is_not_printed(export, card):

@@ -13,7 +13,7 @@ from sklearn import metrics
 from pipelines import tracking
 from pipelines.core.metrics.intervals import wilson_interval
 from pipelines.core.provenance.plan import load_data, make_plan
-from pipelines.evaluation.corruptions import CORRUPTIONS
+from pipelines.evaluation.corruptions import KINDS, STRENGTHS, SUITE
 from pipelines.evaluation.evaluate import (
     EVALUATION_FILE,
     EVALUATION_FOLDER,
@@ -88,12 +88,16 @@ def test_accuracy_loss_and_confusion_are_scikit_learns(evaluation, model, digits
 
 
 def test_robust_accuracy_is_the_mean_over_corrupted_test_images(evaluation, model, digits):
-    for found, corrupt in zip(evaluation.corrupted, CORRUPTIONS, strict=True):
+    for found, corrupt in zip(evaluation.corrupted, SUITE, strict=True):
         assert (found.kind, found.severity, found.amount) == (corrupt.kind, corrupt.severity, corrupt.amount)
+        assert (found.images, found.seen) == (359, False), "softmax learns images as they are"
+    for found, corrupt in list(zip(evaluation.corrupted, SUITE, strict=True))[STRENGTHS - 1 :: STRENGTHS]:
         answer = np.asarray(model(corrupt(digits.test.inputs) / 1.0)["probabilities"]).argmax(axis=1)
         assert found.accuracy == pytest.approx((answer == digits.test.labels).mean(), abs=0.003)  # one tie of 359
     assert evaluation.robust_accuracy == pytest.approx(np.mean([found.accuracy for found in evaluation.corrupted]))
-    assert evaluation.robust_accuracy < evaluation.accuracy
+    assert evaluation.robust_unseen == evaluation.robust_accuracy < evaluation.accuracy
+    assert evaluation.robust_seen is None
+    assert len(evaluation.corrupted) == STRENGTHS * len(KINDS)
 
 
 def test_the_interval_is_that_of_all_test_images(evaluation, digits):
@@ -107,7 +111,8 @@ def test_the_run_has_the_metrics(run, evaluation):
     assert metrics["test_accuracy"] == evaluation.accuracy
     assert (metrics["test_accuracy_low"], metrics["test_accuracy_high"]) == (evaluation.low, evaluation.high)
     assert metrics["test_images"] == evaluation.images
-    assert metrics["test_robust_accuracy"] == evaluation.robust_accuracy
+    assert metrics["test_robust_mean"] == metrics["test_robust_unseen"] == evaluation.robust_accuracy
+    assert not {"test_robust_seen", "test_robust_accuracy"} & metrics.keys()
     assert metrics["test_calibration_error"] == evaluation.calibration_error
 
 
@@ -117,6 +122,7 @@ def test_the_run_has_an_image_for_each_text(logged, evaluation):
         "confusion.png",
         "decision.png",
         "errors.png",
+        "corruptions.png",
         "reliability.png",
         "first_layer.png",
     }

@@ -46,6 +46,7 @@ def test_a_run_that_is_killed_three_times_comes_to_the_same_weights_and_curves(f
         {"average": "ema", "patience": 9},
         {"augmentation": "photo", "average": "last"},
         {"augmentation": "randaugment", "cutmix": 0.5, "mixup": 0.2, "average": "ema", "patience": 20},
+        {"augmentation": "strong", "degrade": 0.5, "normalize": "image"},
         {"augmentation": "photo", "rotation": 10, "scale": 0.1, "cutmix": 1},
     ],
     ids=lambda changes: " ".join(f"{name}={value}" for name, value in changes.items()),

@@ -19,8 +19,10 @@ from pipelines.core.metrics.calibration import calibration_bins
 from pipelines.core.metrics.classification import confusion_matrix
 from pipelines.evaluation.comparison.plots import comparison
 from pipelines.evaluation.comparison.rows import Row
+from pipelines.evaluation.corruptions import SUITE
 from pipelines.evaluation.learning_curves import curves
-from pipelines.evaluation.plots import confusion, reliability
+from pipelines.evaluation.plots import confusion, corruptions, reliability
+from pipelines.evaluation.robustness import CorruptedMetrics
 from pipelines.plotting.points import Point, label_points
 from pipelines.plotting.style import short_names
 from pipelines.plotting.tiles import augmented, errors, first_layer
@@ -94,6 +96,10 @@ DRAWINGS = {
     "filters": (first_layer, (random.normal(size=(3, 3, 1, 24)), "filter")),
     "neurons": (first_layer, (random.normal(size=(12, 9, 3, 3)), "neuron", LABELS)),
     "reliability": (reliability, (calibration_bins(CONFIDENCE, TRUTH == ANSWER),)),
+    "corruptions": (
+        corruptions,
+        ([CorruptedMetrics(c.kind, c.severity, "", 0.2 + k / 99, 9, seen=k > 40) for k, c in enumerate(SUITE)], 0.9),
+    ),
     "costs": (costs, ([SHIPPED, replace(SHIPPED, model="all", accuracy=1.0, high=1.0)], PUBLISHED)),
     "few images": (few_images, ([5, 20], {"new": [(0.6, 0.5, 0.7), (0.8, 0.75, 0.85)]}, "clothes")),
     "comparison": (comparison, ([ROW, replace(ROW, name="pets/softmax", family="dense", parameters=7850)],)),

@@ -37,6 +37,7 @@ def test_a_recipe_survives_json(recipe: Recipe) -> None:
             "augmentation=heavy",
             "augmentation must be one of none, mirror, light, strong, photo, randaugment, received 'heavy'",
         ),
+        ("normalize=batch", "normalize must be one of none, image, received 'batch'"),
         ("rotation=181", "rotation must be from 0 to 180, received 181"),
         ("scale=-0.1", "scale must be from 0 to 1, received -0.1"),
         ("cutmix=1.5", "cutmix must be from 0 to 1, received 1.5"),

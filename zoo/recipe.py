@@ -154,6 +154,15 @@ class Recipe:
             choices=("none", "classes"),
         ),
     ] = "none"
+    normalize: Annotated[
+        str,
+        Allowed(
+            "image: inside of the model and of its file, each image is brought to the same mean and deviation, so that "
+            "another contrast or brightness changes few answers. none: pixels are scaled to 0..1.",
+            choices=("none", "image"),
+            later=True,
+        ),
+    ] = "none"
     augmentation: Annotated[
         str,
         Allowed(
@@ -185,6 +194,16 @@ class Recipe:
         float,
         Allowed(
             "Share that each image is enlarged or shrunk by, at most: 0.2 for 1.2 times to a 1.2th of its size.",
+            at_least=0,
+            at_most=1,
+            later=True,
+        ),
+    ] = 0.0
+    degrade: Annotated[
+        float,
+        Allowed(
+            "Share of the images that are given another brightness and less contrast and, drawn anew, noise or blur, "
+            "as a poorer camera would. It goes with any augmentation.",
             at_least=0,
             at_most=1,
             later=True,
@@ -341,7 +360,15 @@ class Recipe:
 
 
 # So images are learned without augmentation, and the rows of a table always.
-LEARNED_AS_THEY_ARE: Mapping[str, Any] = {"augmentation": "none", "rotation": 0, "scale": 0, "mixup": 0, "cutmix": 0}
+LEARNED_AS_THEY_ARE: Mapping[str, Any] = {
+    "augmentation": "none",
+    "rotation": 0,
+    "scale": 0,
+    "degrade": 0,
+    "mixup": 0,
+    "cutmix": 0,
+}
+OF_ROWS: Mapping[str, Any] = {**LEARNED_AS_THEY_ARE, "normalize": "none"}  # a table's columns are scaled one by one
 
 
 @cache

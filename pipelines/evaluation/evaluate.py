@@ -17,19 +17,21 @@ from pipelines import tracking
 from pipelines.core.metrics.calibration import calibration_bins
 from pipelines.core.metrics.classification import confusion_matrix, precision_recall_f1
 from pipelines.core.provenance.plan import load_data
-from pipelines.evaluation.corruptions import Corruption
 from pipelines.evaluation.held_out import HeldOut, answer_metrics, cooled, fit
 from pipelines.evaluation.learning_curves import curves
 from pipelines.evaluation.plots import (
     confusion,
     confusion_text,
+    corruptions,
+    corruptions_text,
     decision,
     decision_text,
     reliability,
     reliability_text,
 )
-from pipelines.evaluation.predictions import BATCH, Answers, ask_all, clean_metrics, corrupted_accuracies, robust_metric
+from pipelines.evaluation.predictions import BATCH, Answers, ask_all, clean_metrics
 from pipelines.evaluation.reliability import ClassReliability, Decision, by_class, decisions, reliability_metrics
+from pipelines.evaluation.robustness import CorruptedMetrics, measure_corrupted, robust_metrics
 from pipelines.plotting.tiles import errors, errors_text, first_layer, first_layer_text
 from pipelines.tracking import TrackedRun
 from zoo.contract import LOGITS, PROBABILITIES, renamed
@@ -57,28 +59,19 @@ class ClassMetrics:
 
 
 @dataclass(frozen=True)
-class CorruptedMetrics:
-    """Accuracy, 0..1, on the same test images with one corruption of `evaluation.corruptions`. amount: in words."""
-
-    kind: str
-    severity: int
-    amount: str
-    accuracy: float
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """A model on its whole test set.
 
     accuracy, and its 95% interval from low to high (Wilson): 0..1. loss: mean cross-entropy in nats. top3: share of
     images whose class is among the three likeliest. confidence: mean probability of the answers; calibration_error:
     expected difference between a probability and how often the answer is correct, in 15 bins. robust_accuracy: the mean
-    over all corruptions of the images. confusion: [K][K] counts, a row for each class, a column for each answer. plots:
-    file name -> alternative text. A table's rows aren't corrupted: robust_accuracy is None. balanced_accuracy and
-    macro_f1: means over the classes of recall and F1, 0..1; None where the classes have about as many test images.
-    findings: what the check of the data set found, a sentence each. held_out: what was fitted on images that were not
-    learned from; all of the above is of answers that are calibrated by it. reliability: by class, in the same order;
-    decisions: for each accuracy that the surest answers are to reach.
+    over all corruptions of the images; robust_seen, robust_unseen: over the kinds that augmentation imitated in
+    training and over the others, None where there are none. confusion: [K][K] counts, a row for each class, a column
+    for each answer. plots: file name -> alternative text. A table's rows aren't corrupted: robust_accuracy is None.
+    balanced_accuracy and macro_f1: means over the classes of recall and F1, 0..1; None where the classes have about as
+    many test images. findings: what the check of the data set found, a sentence each. held_out: what was fitted on
+    images that were not learned from; all of the above is of answers that are calibrated by it. reliability: by class,
+    in the same order; decisions: for each accuracy that the surest answers are to reach.
     """
 
     run: str
@@ -103,6 +96,8 @@ class Evaluation:
     held_out: HeldOut = field(default_factory=HeldOut)
     reliability: tuple[ClassReliability, ...] = ()
     decisions: tuple[Decision, ...] = ()
+    robust_seen: float | None = None
+    robust_unseen: float | None = None
 
     def to_json(self) -> str:
         """The text of evaluation.json."""
@@ -136,12 +131,13 @@ def evaluate(run: str) -> Evaluation:
     answers = ask_all(ask, in_chunks(data_set.test.inputs, BATCH))
     if fitted.temperature != 1:
         answers = cooled(answers[0], fitted.temperature)
-    corrupted = [] if data_set.columns else corrupted_accuracies(data_set.test, ask)
-    measured = {**clean_metrics(data_set.test, answers), **robust_metric(corrupted)}
+    recipe = tracked.plan.recipe.to_json()
+    corrupted = () if data_set.columns else measure_corrupted(data_set.test, ask, recipe)
+    measured = {**clean_metrics(data_set.test, answers), **robust_metrics(corrupted)}
     measured |= reliability_metrics(data_set.test, answers, fitted.calibration, fitted.sets) | answer_metrics(fitted)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        drawn = draw(folder, tracked, model, data_set, answers[1])
+        drawn = draw(folder, tracked, model, data_set, answers[1], corrupted)
         _write_small(folder, [name for name in ("curves.png", "confusion.png") if name in drawn])
         evaluation = judge(tracked, data_set, answers[1], measured, corrupted, drawn)
         evaluation = with_reliability(evaluation, data_set.test, answers, fitted)
@@ -168,7 +164,7 @@ def judge(
     data_set: DataSet,
     probabilities: NDArray[np.float32],
     measured: Mapping[str, float],
-    corrupted: Sequence[tuple[Corruption, float]],
+    corrupted: Sequence[CorruptedMetrics],
     drawn: Mapping[str, str],
 ) -> Evaluation:
     """All that is known of a run's model by its probabilities [N, K] for the N test images, as `judge_answers`."""
@@ -183,7 +179,7 @@ def judge_answers(
     test: Split,
     probabilities: NDArray[np.float32],
     measured: Mapping[str, float],
-    corrupted: Sequence[tuple[Corruption, float]],
+    corrupted: Sequence[CorruptedMetrics],
     drawn: Mapping[str, str],
     findings: tuple[str, ...] = (),
 ) -> Evaluation:
@@ -209,19 +205,26 @@ def judge_answers(
         top3=measured["test_top3"],
         confidence=float(confidence.mean(dtype=np.float64)),
         calibration_error=measured["test_calibration_error"],
-        robust_accuracy=measured.get("test_robust_accuracy"),
-        corrupted=tuple(CorruptedMetrics(c.kind, c.severity, c.amount, accuracy) for c, accuracy in corrupted),
+        robust_accuracy=measured.get("test_robust_mean", measured.get("test_robust_accuracy")),
+        corrupted=tuple(corrupted),
         classes=tuple(map(ClassMetrics, labels, counts, precision, recall, f1)),
         confusion=tuple(map(tuple, confusion.tolist())),
         plots=drawn,
         balanced_accuracy=measured.get("test_balanced_accuracy"),
         macro_f1=measured.get("test_macro_f1"),
         findings=findings,
+        robust_seen=measured.get("test_robust_seen"),
+        robust_unseen=measured.get("test_robust_unseen"),
     )
 
 
 def draw(
-    folder: Path, tracked: TrackedRun, model: Any, data_set: DataSet, probabilities: NDArray[np.float32]
+    folder: Path,
+    tracked: TrackedRun,
+    model: Any,
+    data_set: DataSet,
+    probabilities: NDArray[np.float32],
+    corrupted: Sequence[CorruptedMetrics] = (),
 ) -> dict[str, str]:
     """Write the plots of an evaluation to a folder. Returns file name -> alternative text."""
     test, labels = data_set.test, data_set.labels
@@ -240,6 +243,8 @@ def draw(
     if data_set.columns:
         return drawn
     drawn["errors.png"] = errors(path("errors.png"), test.inputs, labels, test.labels, answer, confidence)
+    if corrupted:
+        drawn["corruptions.png"] = corruptions(path("corruptions.png"), corrupted, float(correct.mean()))
     weights = first_weights(model)
     if weights is not None:
         unit = _unit(weights, test)
@@ -249,7 +254,11 @@ def draw(
 
 
 def words_of_plots(
-    model: Any, test: Split, labels: Sequence[str], probabilities: NDArray[np.float32]
+    model: Any,
+    test: Split,
+    labels: Sequence[str],
+    probabilities: NDArray[np.float32],
+    corrupted: Sequence[CorruptedMetrics] = (),
 ) -> dict[str, str]:
     """The alternative texts of the plots that `draw` would make of the answers and the model, without drawing them."""
     answer, confidence, correct = _answers(probabilities, test)
@@ -261,6 +270,8 @@ def words_of_plots(
     }
     if test.kind == "images":
         words["errors.png"] = errors_text(labels, test.labels, answer, confidence)
+        if corrupted:
+            words["corruptions.png"] = corruptions_text(corrupted, float(correct.mean()))
         weights = first_weights(model)
         if weights is not None:
             words["first_layer.png"] = first_layer_text(weights, _unit(weights, test))

@@ -1,4 +1,4 @@
-"""A model's answers as a whole: the confusion matrix, and the reliability of its probabilities."""
+"""A model's answers as a whole: confusion matrix, reliability of its probabilities, accuracy on corrupted images."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pipelines.core.metrics.calibration import CalibrationBin, accuracy_by_share, calibration_error
 from pipelines.core.metrics.classification import Counts
 from pipelines.core.metrics.intervals import wilson_interval
+from pipelines.evaluation.robustness import CorruptedMetrics
 from pipelines.plotting.palette import CORRECT, INK, PAPER, QUIET, WRONG
 from pipelines.plotting.style import PERCENT, dot, drawing, short_names, tints
 
@@ -72,6 +73,48 @@ def confusion_text(matrix: Counts, labels: Sequence[str], kind: str = "images") 
     row, column = divmod(int(wrong.argmax()), len(labels))
     return (
         f"{text}; the most frequent error: {wrong[row, column]:,} of {labels[row]!r} classified as {labels[column]!r}."
+    )
+
+
+@drawing
+def corruptions(figure: Figure, corrupted: Sequence[CorruptedMetrics], clean: float) -> str:
+    """A row for each kind of corruption, a column for each strength: the accuracy, in a deeper color where it is lost.
+
+    corrupted: in the order of the rows, and from mild to strong. clean: the accuracy on the images as they are, 0..1.
+    """
+    kinds = list(dict.fromkeys(each.kind for each in corrupted))
+    columns = max(each.severity for each in corrupted)
+    shares = np.full((len(kinds), columns), np.nan)
+    for each in corrupted:
+        shares[kinds.index(each.kind), each.severity - 1] = each.accuracy
+    lost = np.clip((clean - shares) / max(clean, 0.01), 0, 1)
+
+    figure.set_size_inches(0.62 * columns + 3.6, 0.34 * len(kinds) + 1.4)
+    ax = figure.subplots()
+    ax.imshow(tints(np.nan_to_num(lost), WRONG), interpolation="nearest", aspect="auto")
+    seen = {each.kind for each in corrupted if each.seen}
+    note = "\n* imitated by augmentation in training" if seen else ""
+    ax.set(xlabel=f"strength{note}", title=f"Accuracy on corrupted images, {clean:.1%} on clean ones")
+    ax.set_xticks(range(columns), [f"{column + 1}" for column in range(columns)], color=INK)
+    ax.set_yticks(range(len(kinds)), [f"{kind} *" if kind in seen else kind for kind in kinds], color=INK)
+    ax.grid(visible=False)
+    ax.spines[:].set_visible(False)
+    ax.set_xticks(np.arange(columns - 1) + 0.5, minor=True)
+    ax.set_yticks(np.arange(len(kinds) - 1) + 0.5, minor=True)
+    ax.grid(visible=True, which="minor", color=PAPER, linewidth=2)
+    for row, column in np.argwhere(~np.isnan(shares)):
+        shade = PAPER if lost[row, column] > 0.6 else INK
+        ax.text(column, row, f"{shares[row, column]:.0%}", ha="center", va="center", color=shade, fontsize=8)
+    return corruptions_text(corrupted, clean)
+
+
+def corruptions_text(corrupted: Sequence[CorruptedMetrics], clean: float) -> str:
+    """What the plot shows, in words."""
+    worst = min(corrupted, key=lambda each: each.accuracy)
+    kinds = len({each.kind for each in corrupted})
+    return (
+        f"Accuracy by strength for {kinds} kinds of corrupted test images, {clean:.2%} on clean ones; the worst is "
+        f"{worst.kind} of strength {worst.severity} with {worst.accuracy:.2%}."
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,6 @@ from pipelines.core.metrics.classification import (
     top_accuracy,
 )
 from pipelines.core.metrics.intervals import wilson_interval
-from pipelines.evaluation.corruptions import CORRUPTIONS, Corruption
 from zoo.contract import LOGITS, PROBABILITIES, Metadata
 from zoo.data import Split
 from zoo.data.pixels import in_chunks
@@ -83,17 +81,3 @@ def is_imbalanced(confusion: Counts) -> bool:
     """Whether a class has so many more test images than another that accuracy is about the one."""
     images = confusion.sum(axis=1)
     return bool(images.max() > IMBALANCE * images.min())
-
-
-def corrupted_accuracies(test: Split, ask: Ask) -> list[tuple[Corruption, float]]:
-    """For each of the CORRUPTIONS the accuracy, 0..1, on the whole test set: so many times its images are asked."""
-    found = []
-    for corrupt in CORRUPTIONS:
-        _, probabilities = ask_all(ask, corrupt.batches(test.inputs))
-        found.append((corrupt, float((probabilities.argmax(axis=1) == test.labels).mean())))
-    return found
-
-
-def robust_metric(corrupted: list[tuple[Corruption, float]]) -> dict[str, float]:
-    """The one metric that stands for all corruptions: the mean accuracy. None where nothing was corrupted."""
-    return {} if not corrupted else {"test_robust_accuracy": fmean(accuracy for _, accuracy in corrupted)}

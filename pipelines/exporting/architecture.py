@@ -121,6 +121,7 @@ _NAMED = {
     "GlobalAveragePooling2D": "mean of all positions",
     "BatchNormalization": "batch norm",
     "LayerNormalization": "layer norm",
+    "ImageNormalization": "each image to mean 0 and deviation 1",
     "ReLU": "relu",
     "Softmax": "softmax",
     "ZeroPadding2D": "margin of zeros",

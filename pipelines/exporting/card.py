@@ -12,6 +12,7 @@ import numpy as np
 
 from pipelines.core.support.markdown import filled, plain, row, table
 from pipelines.evaluation.evaluate import Evaluation, read_evaluation
+from pipelines.exporting.card_robustness import robustness_section, robustness_sentence
 from pipelines.exporting.licenses import pretrained_sentence
 from pipelines.exporting.reliability_section import action_section, reliability_section
 from pipelines.exporting.usage import calls, calls_of_table, inputs_and_outputs, inputs_and_outputs_of_table
@@ -59,7 +60,7 @@ def render_card(manifest: Manifest, evaluation: Evaluation, sample: str, size: i
         _classes(evaluation, kind),
         _failures(evaluation, kind),
         *_reliability(manifest, evaluation, kind),
-        *([_corruptions(evaluation)] if evaluation.corrupted else []),
+        *([robustness_section(evaluation)] if evaluation.corrupted else []),
         *([_findings(evaluation, kind)] if evaluation.findings else []),
         _making(manifest, evaluation),
     )
@@ -79,7 +80,7 @@ def _head(metadata: Metadata, evaluation: Evaluation) -> str:
         on {trained_on}, and is correct on **{evaluation.accuracy:.2%}**
         of {evaluation.images:,} test {kind} that it was not trained on (95% interval {evaluation.low:.2%} to
         {evaluation.high:.2%}). The file {does} by itself, and was checked against the Keras model on each
-        of those {kind}.
+        of those {kind}. {robustness_sentence(evaluation)}
     """
     title = f"# {plain(metadata.model)} on {plain(metadata.data_set)}"
     about = f"{about.rstrip()} {plain(pretrained_sentence(metadata))}".rstrip()
@@ -209,19 +210,6 @@ def _plots(evaluation: Evaluation, *names: str) -> str:
     drawn = {name: evaluation.plots[name] for name in names if name in evaluation.plots}
     drawn |= {"curves.png": CURVES} if "curves.png" in drawn else {}
     return "\n\n".join(f"![{plain(text)}]({PLOTS_FOLDER}/{name})" for name, text in drawn.items())
-
-
-def _corruptions(evaluation: Evaluation) -> str:
-    about = """
-        The same test images, corrupted in four common ways (after Hendrycks & Dietterich 2019), mildly and strongly;
-        they had no part in choosing the model either.
-    """
-    rows = [
-        (f"{row.kind}, {'mild' if row.severity == 1 else 'strong'}", row.amount, f"{row.accuracy:.2%}")
-        for row in evaluation.corrupted
-    ]
-    rows += [("mean of all", "", f"{evaluation.robust_accuracy:.2%}"), ("clean", "", f"{evaluation.accuracy:.2%}")]
-    return f"## Corrupted images\n\n{filled(about)}\n\n" + _table(("corruption", "how much", ">accuracy"), rows)
 
 
 _LICENSES = {"weights": "license of the weights", "data": "license of the data", "data_source": "source of the data"}

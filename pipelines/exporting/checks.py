@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,14 @@ from numpy.typing import NDArray
 
 from pipelines.core.metrics.paired import paired_test
 from pipelines.core.metrics.seed_spread import METRIC as SEED_METRIC
-from pipelines.evaluation.corruptions import Corruption
 from pipelines.evaluation.predictions import (
     Answers,
     answers_of,
     clean_metrics,
     made_up,
-    robust_metric,
 )
 from pipelines.evaluation.reliability import loss_and_error, reliability_metrics
+from pipelines.evaluation.robustness import CorruptedMetrics, robust_metrics
 from pipelines.exporting.graph.edit import constant_of, producer_of
 from pipelines.exporting.graph.resizing import RESIZED
 from zoo.contract import (
@@ -294,14 +293,14 @@ def _parity(metadata: Metadata, name: str, where: Path) -> float:
     return float(value)
 
 
-def check_metrics(folder: Path, test: Split, answers: Answers, corrupted: list[tuple[Corruption, float]]) -> str:
+def check_metrics(folder: Path, test: Split, answers: Answers, corrupted: Sequence[CorruptedMetrics]) -> str:
     """Each metric that the manifest has of the test, and the size, is what the file itself comes to.
 
     corrupted: the accuracies on corrupted images; none where they weren't measured.
     """
     manifest = read_manifest(folder)
     stated, metadata = manifest.metrics, manifest.metadata
-    found = clean_metrics(test, answers) | robust_metric(corrupted)
+    found = clean_metrics(test, answers) | robust_metrics(corrupted)
     if metadata.contract != "1":
         found |= reliability_metrics(test, answers, metadata.calibration, metadata.sets)
     _expect(stated.get("size", size := (folder / MODEL_FILE).stat().st_size), size, f"{folder / MANIFEST_FILE}: size")

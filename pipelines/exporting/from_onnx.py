@@ -15,7 +15,7 @@ from pipelines.exporting.graph.edit import Graph, Node, consumers_of, producer_o
 from pipelines.exporting.graph.layout import LAYOUT
 from zoo.contract import INPUT, LOGITS, MODEL_FILE, Metadata
 from zoo.errors import ExportError
-from zoo.models import build
+from zoo.models.build import build_for_images
 from zoo.runtime import Classifier, load
 
 Array = NDArray[np.float32]
@@ -46,7 +46,7 @@ def rebuild(export: Path) -> tuple[Any, Metadata]:
         raise _cannot(file, "its weights lie outside of it")
     if metadata.columns:
         raise _cannot(file, "it was trained on a table")
-    model = build(metadata.model, metadata.height, metadata.width, metadata.channels, len(metadata.labels))
+    model = build_for_images(metadata)
     stored = {constant.name: constant for constant in graph.initializer}
     pixels = _reached_by_pixels(graph)
     for layer in model.layers:

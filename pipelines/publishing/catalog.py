@@ -36,10 +36,11 @@ class Shipped:
 
     folder: where it lies. receptive_field: of one feature, the side in pixels, 0 for the whole image. accuracy:
     of the shipped file on the whole test set, 0..1; low, high: its 95% interval. seeds: accuracy by seed, where several
-    were trained. robust_accuracy: mean over corrupted test images, 0..1. size: of model.onnx, bytes. teacher: the
-    model that it was distilled from. card: whether there is one in the folder. label_column: of a table, the column
-    that held the class. reading: by which options the data were read. source: the
-    trained model that it started from, "" for none. quantized: its files of other precisions.
+    were trained. robust_accuracy: mean over corrupted test images, 0..1, of the suite that exports were measured on
+    first; robust_mean, robust_seen, robust_unseen: of today's, see `evaluation.robustness`. size: of model.onnx,
+    bytes. teacher: the model that it was distilled from. card: whether there is one in the folder. label_column: of a
+    table, the column that held the class. reading: by which options the data were read. source: the trained model that
+    it started from, "" for none. quantized: its files of other precisions.
     """
 
     folder: Path
@@ -63,6 +64,9 @@ class Shipped:
     reading: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
     quantized: tuple[Quantized, ...] = ()
+    robust_mean: float | None = None
+    robust_seen: float | None = None
+    robust_unseen: float | None = None
 
     @property
     def name(self) -> str:
@@ -110,6 +114,9 @@ def _shipped(folder: Path, manifest: Manifest) -> Shipped:
         high=metrics.get("test_accuracy_high"),
         seeds=by_seed(metrics),
         robust_accuracy=metrics.get("test_robust_accuracy"),
+        robust_mean=metrics.get("test_robust_mean"),
+        robust_seen=metrics.get("test_robust_seen"),
+        robust_unseen=metrics.get("test_robust_unseen"),
         calibration_error=metrics.get("test_calibration_error"),
         size=file.size if file else 0,
         teacher=str(teacher) if teacher else None,

@@ -16,7 +16,8 @@ import onnx
 
 from pipelines.evaluation.evaluate import Evaluation, judge_answers, with_reliability, words_of_plots
 from pipelines.evaluation.held_out import HeldOut, answers_from
-from pipelines.evaluation.predictions import clean_metrics, robust_metric
+from pipelines.evaluation.predictions import clean_metrics
+from pipelines.evaluation.robustness import robust_metrics
 from pipelines.exporting.architecture import summarize
 from pipelines.exporting.card import CURVES, class_rows, error_lines, render_card
 from pipelines.exporting.checks import METRIC_TOLERANCE, ROUNDING
@@ -36,8 +37,7 @@ from zoo.contract import (
     check_file,
 )
 from zoo.errors import VerificationError
-from zoo.models import build
-from zoo.models.build import build_for_table
+from zoo.models.build import build_for_images, build_for_table
 from zoo.models.ledger import Ledger, read_ledger
 from zoo.models.registry import Family
 
@@ -85,7 +85,7 @@ def build_again(metadata: Metadata) -> Any:
         # What numbers are scaled by changes no number of parameters.
         scales = [(0.0, 0.0, 1.0) if each.categories is None else len(each.categories) for each in metadata.columns]
         return build_for_table(metadata.model, scales, len(metadata.labels))
-    return build(metadata.model, metadata.height, metadata.width, metadata.channels, len(metadata.labels))
+    return build_for_images(metadata)
 
 
 def check_model(folder: Path, manifest: Manifest, model: Any) -> str:
@@ -131,8 +131,8 @@ def card_lines(folder: Path, manifest: Manifest, model: Any, tested: Tested) -> 
 def _evaluation(manifest: Manifest, model: Any, tested: Tested) -> Evaluation:
     metadata = manifest.metadata
     test, (_, probabilities), corrupted = tested.test, tested.answers, tested.corrupted
-    measured = clean_metrics(test, tested.answers) | robust_metric([*corrupted])
-    drawn = words_of_plots(model, test, metadata.labels, probabilities) | {"curves.png": CURVES}
+    measured = clean_metrics(test, tested.answers) | robust_metrics(corrupted)
+    drawn = words_of_plots(model, test, metadata.labels, probabilities, corrupted) | {"curves.png": CURVES}
     about = (metadata.run_id, metadata.model, metadata.data_set)
     found = judge_answers(about, metadata.labels, test, probabilities, measured, corrupted, drawn, tested.findings)
     fitted = HeldOut(metadata.calibration, metadata.sets, answers_from(manifest.metrics))

@@ -46,6 +46,9 @@ class ListedModel:
     spread: float | None = None
     seeds: int | None = None
     robust_accuracy: float | None = None
+    robust_mean: float | None = None
+    robust_seen: float | None = None
+    robust_unseen: float | None = None
     calibration_error: float | None = None
     size: int | None = None
     int8_accuracy: float | None = None
@@ -70,6 +73,9 @@ QUALITIES = (
     "accuracy",
     "mean_accuracy",
     "robust_accuracy",
+    "robust_mean",
+    "robust_seen",
+    "robust_unseen",
     "seeds",
     "int8_accuracy",
     "int8_speedup",
@@ -158,6 +164,9 @@ def _row(export: Shipped, family: str, summary: str) -> ListedModel:
         spread=export.spread.deviation if export.spread else None,
         seeds=len(export.seeds) or None,
         robust_accuracy=export.robust_accuracy,
+        robust_mean=export.robust_mean,
+        robust_seen=export.robust_seen,
+        robust_unseen=export.robust_unseen,
         calibration_error=export.calibration_error,
         size=export.size,
         int8_accuracy=int8.accuracy if int8 else None,

@@ -189,7 +189,7 @@ class Lab:
         keras = start_keras()
         keras.utils.set_random_seed(seed)
         size = (data_set.height, data_set.width, data_set.channels)
-        model = build_architecture(arm.architecture, "study", *size, data_set.classes)
+        model = build_architecture(arm.architecture, "study", *size, data_set.classes, normalize=recipe.normalize)
         key = key_of(model, data_set, recipe, arm.measure)
         known_here = self.record.knows(name, seed, key)
         export = self._export(name, arm, seed, anew=not known_here)

@@ -19,7 +19,7 @@ from pipelines.tracking.store import import_mlflow, serving_command
 from zoo.contract import renamed
 from zoo.data import DataSet
 from zoo.models import definition
-from zoo.recipe import LEARNED_AS_THEY_ARE
+from zoo.recipe import OF_ROWS
 
 NOTE = "mlflow.note.content"
 ENDED_EARLY = "ended_early"  # a tag of a run: why it ended before its last epoch
@@ -60,7 +60,7 @@ def run_name(plan: Plan) -> str:
     """The model, and what was decided otherwise than its recipe does: `lenet5 64x64 epochs=5 seed=2`."""
     own, usual = plan.recipe.to_json(), definition(plan.model).recipe.to_json()
     if plan.label is not None:
-        usual |= LEARNED_AS_THEY_ARE
+        usual |= OF_ROWS
     if own["epochs"] != usual["epochs"] and own["least_updates"] == 0:  # that is what naming the epochs means
         usual["least_updates"] = 0
     names = [field.name for field in fields(plan.recipe) if own[field.name] != usual[field.name]]
@@ -188,8 +188,12 @@ def _facts(metrics: Mapping[str, float], tags: Mapping[str, str], what: str) -> 
         found.append(("ended early", f"after epoch {metrics['epochs_trained']:.0f}: {shown(tags[ENDED_EARLY])}"))
     if "input_share" in metrics:
         found.append((f"reading and augmenting {what}", f"{metrics['input_share']:.0%} of the training's time"))
-    if "test_robust_accuracy" in metrics:
-        found.append(("corrupted images", f"{metrics['test_robust_accuracy']:.2%}"))
+    names = {"mean": "in the mean", "seen": "of kinds seen in training", "unseen": "of unseen ones"}
+    robust = {words: metrics.get(f"test_robust_{name}") for name, words in names.items()}
+    if "test_robust_accuracy" in metrics:  # of runs that were evaluated before kinds were told apart
+        robust["of eight kinds and strengths"] = metrics["test_robust_accuracy"]
+    if shares := [f"{share:.2%} {words}" for words, share in robust.items() if share is not None]:
+        found.append(("corrupted images", ", ".join(shares)))
     if "export_size" in metrics:
         parity = f", probabilities within {metrics['largest_difference']:.0e} of Keras'"
         found.append(("export", f"{metrics['export_size'] / 1000:,.0f} kB{parity}"))

@@ -16,9 +16,10 @@ from pipelines.training.stages import Schedule, Stage
 from zoo.contract import LOGITS
 from zoo.data import DataSet
 from zoo.data.tables.reading import scales
+from zoo.errors import RecipeError
 from zoo.models import build, build_for_table
 from zoo.models.backend import start_keras
-from zoo.recipe import Recipe
+from zoo.recipe import OF_ROWS, Recipe
 
 Weights = Sequence[NDArray[Any]]  # of a layer, in Keras' order
 
@@ -63,7 +64,17 @@ def enter(learner: Any, recipe: Recipe, schedule: Schedule, stage: Stage) -> Non
 
 
 def build_for(plan: Plan, data_set: DataSet, precision: str = "float32") -> Any:
-    """The plan's model for the data set's images, or for its columns as the training rows scale them."""
+    """The plan's model for the data set's images, or for its columns as the training rows scale them.
+
+    Raises RecipeError for a recipe that normalizes the rows of a table as if they were images.
+    """
+    normalize = plan.recipe.normalize
     if data_set.columns:
+        if normalize != OF_ROWS["normalize"]:
+            raise RecipeError(
+                f"{data_set.name} is a table, whose columns are scaled one by one, and normalize={normalize} is for "
+                "images: set normalize=none"
+            )
         return build_for_table(plan.model, scales(data_set), data_set.classes, precision)
-    return build(plan.model, data_set.height, data_set.width, data_set.channels, data_set.classes, precision)
+    size = (data_set.height, data_set.width, data_set.channels)
+    return build(plan.model, *size, data_set.classes, precision, normalize)

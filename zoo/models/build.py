@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from zoo.contract import FEATURES, INPUT, LOGITS, PROBABILITIES
+from zoo.contract import FEATURES, INPUT, LOGITS, PROBABILITIES, Metadata
 from zoo.errors import ModelError
 from zoo.models.backend import start_keras
 from zoo.models.registry import Architecture, Scale, definition
@@ -14,18 +14,34 @@ from zoo.models.registry import Architecture, Scale, definition
 _ADVICE = "a table takes dense models, such as mlp-small"
 
 
-def build(name: str, height: int, width: int, channels: int, classes: int, precision: str = "float32") -> Any:
+def build(
+    name: str,
+    height: int,
+    width: int,
+    channels: int,
+    classes: int,
+    precision: str = "float32",
+    normalize: str = "none",
+) -> Any:
     """The registered model as a `keras.Model`, with new weights from Keras' global seed.
 
     In: images [N, height, width, channels], raw pixels 0..255, any number type.
     Out: {"probabilities": [N, classes] float32, "logits": [N, classes] float32}.
     precision: the Keras dtype policy of the layers, "float32" or "mixed_bfloat16"; logits are float32 all the same.
+    normalize: what the architecture is given: "none" for pixels scaled to 0..1, "image" for images of mean 0 and
+    deviation 1 each, as `zoo.models.normalization` makes them.
     Raises ModelError for an unknown name, or images too small for the model's poolings.
     """
     architecture = definition(name).architecture  # before Keras is imported: a mistyped name is reported at once
     if channels not in (1, 3):
         raise ModelError(f"images have 1 channel (gray) or 3 (RGB), received {channels}")
-    return build_architecture(architecture, name, height, width, channels, classes, precision)
+    return build_architecture(architecture, name, height, width, channels, classes, precision, normalize)
+
+
+def build_for_images(metadata: Metadata) -> Any:
+    """`build` of the model that an export of images holds, as it says of itself, with new weights."""
+    size = (metadata.height, metadata.width, metadata.channels)
+    return build(metadata.model, *size, len(metadata.labels), normalize=metadata.recipe.get("normalize", "none"))
 
 
 def build_architecture(
@@ -36,18 +52,29 @@ def build_architecture(
     channels: int,
     classes: int,
     precision: str = "float32",
+    normalize: str = "none",
 ) -> Any:
     """`build` of an architecture that nobody registered, under a name of letters, digits and dashes."""
+    if normalize not in ("none", "image"):
+        raise ModelError(f"normalize must be none or image, received {normalize!r}")
     keras = start_keras()
     try:
         images = keras.Input((height, width, channels), name=INPUT)
-        scaling = lambda: keras.layers.Rescaling(1 / 255, name="scaling")  # noqa: E731
-        return _completed(architecture, name, images, scaling, classes, precision)
+        return _completed(architecture, name, images, lambda: _scaling(normalize), classes, precision)
     except ValueError as error:
         raise ModelError(
             f"{name} can't be built for images of {height}x{width}x{channels}: {_reason(error)}; "
             "take larger images (--size) or another model"
         ) from None
+
+
+def _scaling(normalize: str) -> Any:
+    """The layer between raw pixels and an architecture."""
+    if normalize == "image":
+        from zoo.models.normalization import ImageNormalization  # the class of a layer needs Keras
+
+        return ImageNormalization(name="normalization")
+    return start_keras().layers.Rescaling(1 / 255, name="scaling")
 
 
 def build_for_table(name: str, scales: Sequence[Scale], classes: int, precision: str = "float32") -> Any:

@@ -16,7 +16,7 @@ from zoo.data.folders.reading import ON_BAD
 from zoo.data.registry import absolute, holds_values
 from zoo.errors import DataError, RecipeError
 from zoo.models import check_takes_tables, definition
-from zoo.recipe import LEARNED_AS_THEY_ARE, Recipe
+from zoo.recipe import OF_ROWS, Recipe
 
 PLAN_FILE = "plan.json"
 LONGEST_NAME = 100  # letters of a data set's name
@@ -126,7 +126,7 @@ def make_plan(
     label = reading.get("label")
     if label is not None and holds_values(data, label, Path(images) if images else None):
         check_takes_tables(model)
-        settings = {**LEARNED_AS_THEY_ARE, **settings}
+        settings = {**OF_ROWS, **settings}
     recipe = definition(model).recipe.with_values(settings)
     data = absolute(data)
     for name in reading.keys() - DataOptions.__annotations__.keys():

@@ -18,7 +18,8 @@ def load_keras_model(run_id: str) -> Any:
     from zoo.models.backend import start_keras
 
     keras = start_keras()
-    import zoo.models.preprocessing  # noqa: F401  (Keras has to know its layer before it reads a model of a table)
+    import zoo.models.normalization
+    import zoo.models.preprocessing  # noqa: F401  (Keras has to know our layers before it reads a model that has one)
 
     with open_client() as client, tempfile.TemporaryDirectory() as temporary:
         run = client.get_run(run_id)

@@ -93,6 +93,11 @@ def make_transfer(plan: Plan, data_set: DataSet) -> Transfer | None:
             f"{plan.source.name} holds other weights than when the plan was made "
             f"(digest {origin.digest[:12]}, expected {plan.source.digest[:12]}): restore it, or train anew"
         )
+    if (normalized := _normalize(source)) != plan.recipe.normalize:
+        raise RecipeError(
+            f"{origin.title} learned its features with normalize={normalized}, which mean nothing with "
+            f"normalize={plan.recipe.normalize}: set normalize={normalized}, or start from another source"
+        )
     model, layers = with_weights_of(source, labels, plan, data_set)
     if not layers:
         raise RecipeError(
@@ -109,12 +114,18 @@ def make_transfer(plan: Plan, data_set: DataSet) -> Transfer | None:
     )
 
 
+def _normalize(model: Any) -> str:
+    """The recipe's `normalize` that a model was built with."""
+    return "image" if any(type(layer).__name__ == "ImageNormalization" for layer in model.layers) else "none"
+
+
 def with_weights_of(
     source: Any, labels: tuple[str, ...], plan: Plan, data_set: DataSet
 ) -> tuple[Any, dict[str, Weights]]:
     """The plan's new model, and the weights by layer that it takes from the source, whose class names are `labels`."""
     start_keras().utils.set_random_seed(plan.recipe.seed)  # the size of new kernels is part of what is transferred
-    model = build(plan.model, data_set.height, data_set.width, data_set.channels, data_set.classes)
+    size = (data_set.height, data_set.width, data_set.channels)
+    model = build(plan.model, *size, data_set.classes, normalize=plan.recipe.normalize)
     return model, transfer_layers(source, model, data_set.train.inputs, same_classes=labels == data_set.labels)
 
 

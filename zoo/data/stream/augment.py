@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from zoo.data.stream.geometry import Moves, turned
+from zoo.data.stream.noise import random_bytes
 from zoo.data.stream.photo import photo
 from zoo.data.stream.randaugment import randaugment
 from zoo.errors import RecipeError, unknown
@@ -96,7 +97,7 @@ def _erased(images: Tensor, seed: Tensor) -> Tensor:
     import tensorflow as tf
 
     seeds = tf.random.split(seed, 2)
-    count, height, width, channels = images.shape
+    count, height, width, _ = images.shape
     chance, area, ratio, top, left = tf.unstack(tf.random.stateless_uniform([5, count], seeds[0]))
     area = (0.02 + 0.38 * area) * (height * width)  # pixels
     ratio = 0.3 + (1 / 0.3 - 0.3) * ratio  # height / width
@@ -111,7 +112,4 @@ def _erased(images: Tensor, seed: Tensor) -> Tensor:
         return (place >= begin) & (place < begin + length[:, None])
 
     mask = inside(height, top, tall)[:, :, None, None] & inside(width, left, wide)[:, None, :, None]  # [B, H, W, 1]
-    # Four random bytes from each random number: noise is most of the work here.
-    words = tf.random.stateless_uniform([-(-count * height * width * channels // 4)], seeds[1], None, None, tf.uint32)
-    noise = tf.reshape(tf.bitcast(words, tf.uint8), [-1])[: count * height * width * channels]
-    return tf.where(mask, tf.reshape(noise, images.shape), images)
+    return tf.where(mask, random_bytes(images.shape, seeds[1]), images)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from zoo.data.dataset import Split
 from zoo.data.stream.augment import augmentation_called
+from zoo.data.stream.degrade import degraded
 from zoo.data.stream.geometry import Moves
 from zoo.data.stream.mixing import mixed
 from zoo.errors import MissingExtraError, RecipeError
@@ -79,6 +80,8 @@ def training_batches(
     def batch(step: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
         seed = tf.stack([recipe.seed, 2 * step + 1])
         images = augment(_gathered(split, indices, batch_size), moves, seed)
+        if recipe.degrade:
+            images = degraded(images, recipe.degrade, seed)
         targets = tf.one_hot(tf.gather(labels, indices), classes, 1 - recipe.label_smoothing + off, off)
         if recipe.mixup or recipe.cutmix:
             images, targets = mixed(images, targets, recipe.mixup, recipe.cutmix, seed)
@@ -121,7 +124,9 @@ def view_batches(split: Split, recipe: Recipe, *, mirrored: bool, view: int, bat
 
     def batch(step: Tensor) -> Tensor:
         indices = (step * batch_size + tf.range(batch_size, dtype=tf.int64)) % len(split)
-        return augment(_gathered(split, indices, batch_size), moves, tf.stack([recipe.seed, view * steps + step]))
+        seed = tf.stack([recipe.seed, view * steps + step])
+        images = augment(_gathered(split, indices, batch_size), moves, seed)
+        return degraded(images, recipe.degrade, seed) if view and recipe.degrade else images
 
     batches = tf.data.Dataset.range(steps).map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return batches.prefetch(tf.data.AUTOTUNE)
