@@ -17,8 +17,8 @@ from pipelines.core.provenance.plan import load_data, make_plan
 from pipelines.evaluation import corruptions
 from pipelines.evaluation.predictions import ask_all
 from pipelines.evaluation.robustness import measure_corrupted, robust_metrics
-from pipelines.training.learner import build_for, make_learner
-from pipelines.training.stages import make_stages, schedule_for
+from pipelines.training.loop.learner import build_for, make_learner
+from pipelines.training.loop.stages import make_stages, schedule_for
 from zoo.contract import LOGITS, PROBABILITIES
 from zoo.data.pixels import in_chunks
 from zoo.data.stream.batches import training_batches

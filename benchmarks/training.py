@@ -38,7 +38,7 @@ from turns import Entry
 from pipelines import tracking
 from pipelines.core.provenance.plan import load_data, make_plan
 from pipelines.evaluation.evaluate import evaluate
-from pipelines.training.stages import schedule_for
+from pipelines.training.loop.stages import schedule_for
 from pipelines.training.train import train
 from zoo.recipe import parse_settings
 

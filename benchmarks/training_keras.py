@@ -19,9 +19,9 @@ from turns import Turns, tell, wait_for_the_end
 import pipelines.training.train
 from pipelines.core.provenance.machine import choose_precision
 from pipelines.core.provenance.plan import Plan, load_data, make_plan
-from pipelines.training.fit import VALIDATION_BATCH, validation_of
-from pipelines.training.learner import make_learner
-from pipelines.training.stages import schedule_for
+from pipelines.training.loop.fit import VALIDATION_BATCH, validation_of
+from pipelines.training.loop.learner import make_learner
+from pipelines.training.loop.stages import schedule_for
 from zoo.contract import LOGITS
 from zoo.data import DataSet, Split, data_set
 from zoo.data.stream.batches import training_batches

@@ -18,11 +18,11 @@ from pipelines.evaluation.evaluate import evaluate
 from pipelines.exporting.export import check_place, export, tested_metrics
 from pipelines.exporting.licenses import check_data_license, licenses_of
 from pipelines.maintenance.stale import stale
-from pipelines.training import checkpoint
-from pipelines.training.budget import asked, check_time, within
-from pipelines.training.choosing import plan_for
 from pipelines.training.filing import check_name_is_free
 from pipelines.training.fingerprint import fingerprint, fingerprints
+from pipelines.training.loop import checkpoint
+from pipelines.training.planning.budget import asked, check_time, within
+from pipelines.training.planning.choosing import plan_for
 from pipelines.training.train import train
 from pipelines.training.transfer.transfer import make_transfer
 from zoo.contract import MANIFEST_FILE, check_file, read_manifest
@@ -50,8 +50,8 @@ def run(
     A model that was trained by the same plan, on the same images, with the same code is not trained again, and an
     export of such a run is kept, unless `again` asks for it. A training that was interrupted is gone on with. What is
     damaged of either is named, and made anew.
-    models: names; `auto` is the one that `pipelines.training.choosing` chooses for the data. source: an export or a run
-    whose features they start from.
+    models: names; `auto` is the one that `pipelines.training.planning.choosing` chooses for the data. source: an export
+    or a run whose features they start from.
     seeds: how often each model is trained, from the seed of its recipe upwards. The export is of the recipe's own seed,
     whichever does best in the test, and names the accuracies of all.
     license, data_license: as `export` takes them.

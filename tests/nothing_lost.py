@@ -24,7 +24,7 @@ from pipelines import tracking
 from pipelines.core.provenance.weights import weights_sha256
 from pipelines.maintenance.stale import stale
 from pipelines.maintenance.sync import sync
-from pipelines.training import checkpoint
+from pipelines.training.loop import checkpoint
 from pipelines.training.train import train
 
 # Dropout, augmentation and the schedule take part; 9 steps an epoch, 4 epochs a validation, 12 validations.

@@ -16,7 +16,7 @@ import pytest
 from pipelines import tracking
 from pipelines.core.support.durable import sync_tree
 from pipelines.maintenance.stale import stale
-from pipelines.training import checkpoint
+from pipelines.training.loop import checkpoint
 from zoo.contract import FLOAT16, INT8, check_file, read_manifest
 
 MEGABYTES = 64

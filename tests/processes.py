@@ -120,7 +120,7 @@ def begin_run() -> None:
 def die_at(epoch: int, **request: Any) -> None:
     """Train in this folder, and be killed as soon as the checkpoint of this epoch or a later one is there."""
     import pipelines.training.train
-    from pipelines.training import checkpoint
+    from pipelines.training.loop import checkpoint
 
     keep = checkpoint.save
 

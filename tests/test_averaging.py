@@ -11,11 +11,11 @@ from test_stopping import killed_after, left_by
 from pipelines import tracking
 from pipelines.core.provenance.plan import load_data, make_plan
 from pipelines.evaluation.evaluate import evaluate
-from pipelines.training.averaging import Averaging, averaged
-from pipelines.training.checkpoint import Average
-from pipelines.training.fit import state_of, validation_of
-from pipelines.training.learner import make_learner
-from pipelines.training.stages import Stage, make_schedule
+from pipelines.training.loop.averaging import Averaging, averaged
+from pipelines.training.loop.checkpoint import Average
+from pipelines.training.loop.fit import state_of, validation_of
+from pipelines.training.loop.learner import make_learner
+from pipelines.training.loop.stages import Stage, make_schedule
 from pipelines.training.train import train
 
 PLAIN = {"precision": "float32", "augmentation": "none", "optimizer": "adamw"}

@@ -12,8 +12,8 @@ from pipelines import tracking
 from pipelines.core.provenance.plan import make_plan
 from pipelines.core.support.duration import parse_duration, written
 from pipelines.run import run
-from pipelines.training.budget import PLANNED, Speed, asked, epochs_within, within
-from pipelines.training.stages import Schedule
+from pipelines.training.loop.stages import Schedule
+from pipelines.training.planning.budget import PLANNED, Speed, asked, epochs_within, within
 from pipelines.training.train import train
 from pipelines.training.transfer.transfer import find_source
 from zoo.errors import RecipeError, ZooError

@@ -17,7 +17,7 @@ from published import jpeg
 from pipelines.cli import main
 from pipelines.core.provenance.plan import make_plan
 from pipelines.datasets.check import data_check
-from pipelines.training.choosing import choose
+from pipelines.training.planning.choosing import choose
 from zoo.data import load
 from zoo.data.catalogs.kept import Catalogued, list_kept
 from zoo.data.registry import absolute

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from pipelines.cli import main
-from pipelines.training.choosing import choose, choose_for, plan_for
+from pipelines.training.planning.choosing import choose, choose_for, plan_for
 from zoo.data import registry
 from zoo.data.folders.glance import Glance, glance
 from zoo.data.folders.layouts import list_images

@@ -61,6 +61,7 @@ def edited(copy):
         file.unlink() if text is None else file.write_text(text, encoding="utf-8")
 
 
+LOOP = "pipelines/training/loop"
 IN_MODEL = "    return lenet5_head(lenet5_features(images), classes)"
 NEW_MODEL = '''"""A model more."""
 
@@ -77,14 +78,14 @@ def one_more(images: Tensor, classes: int) -> Tensor:
 HARMLESS = {
     "a comment where errors are": ("zoo/errors.py", "class ZooError", "# a comment\nclass ZooError"),
     "a comment in the loop": (
-        "pipelines/training/fit.py",
+        f"{LOOP}/fit.py",
         "    keras = start_keras()",
         "    # why\n    keras = start_keras()",
     ),
-    "a docstring": ("pipelines/training/optimizer.py", '"""A `keras.optimizers.Optimizer` for', '"""An optimizer for'),
-    "another layout": ("pipelines/training/fused_norms.py", "is_training=learns,", "is_training=(\n    learns),"),
-    "an annotation": ("pipelines/training/optimizer.py", "weights: list[Any]) -> Any:", "weights: Any) -> object:"),
-    "the words of an error": ("pipelines/training/fit.py", "the training of {plan.model} diverged", "it diverged"),
+    "a docstring": (f"{LOOP}/optimizer.py", '"""A `keras.optimizers.Optimizer` for', '"""An optimizer for'),
+    "another layout": (f"{LOOP}/fused_norms.py", "is_training=learns,", "is_training=(\n    learns),"),
+    "an annotation": (f"{LOOP}/optimizer.py", "weights: list[Any]) -> Any:", "weights: Any) -> object:"),
+    "the words of an error": (f"{LOOP}/fit.py", "the training of {plan.model} diverged", "it diverged"),
     "a new model": ("zoo/models/families/more.py", "", NEW_MODEL),
     "what is shown of a run": ("pipelines/tracking/describing.py", "NOTE = ", "MORE = 1\nNOTE = "),
     "a method more of a class": (
@@ -101,9 +102,9 @@ DECISIVE = {
         '"mixed_float16" if _has',
     ),
     "whether XLA compiles": ("pipelines/core/provenance/machine.py", "return bool(_graphics_cards())", "return True"),
-    "the optimizer": ("pipelines/training/optimizer.py", "self.momentum - 1)", "self.momentum - 2)"),
-    "a constant of it": ("pipelines/training/optimizer.py", "LEAST_INPUTS = 16", "LEAST_INPUTS = 17"),
-    "the norm": ("pipelines/training/fused_norms.py", "now * (1 - self.momentum)", "now * (2 - self.momentum)"),
+    "the optimizer": (f"{LOOP}/optimizer.py", "self.momentum - 1)", "self.momentum - 2)"),
+    "a constant of it": (f"{LOOP}/optimizer.py", "LEAST_INPUTS = 16", "LEAST_INPUTS = 17"),
+    "the norm": (f"{LOOP}/fused_norms.py", "now * (1 - self.momentum)", "now * (2 - self.momentum)"),
     "the augmentation": ("zoo/data/stream/augment.py", "SHIFT_SHARE = ", "SHIFT_SHARE = 2 * "),
     "an augmentation's code": ("zoo/data/stream/augment.py", "if moves.mirrored else", "if not moves.mirrored else"),
     "the order of images": (
@@ -112,19 +113,19 @@ DECISIVE = {
         "seed = [recipe.seed, 4 * epoch]",
     ),
     "the loss": (
-        "pipelines/training/learner.py",
+        f"{LOOP}/learner.py",
         "CategoricalCrossentropy(from_logits=True)",
         "CategoricalCrossentropy()",
     ),
-    "which weights are best": ("pipelines/training/checkpoint.py", "-self.loss) >", "self.loss) >"),
+    "which weights are best": (f"{LOOP}/checkpoint.py", "-self.loss) >", "self.loss) >"),
     "the scaling of pixels": ("zoo/models/build.py", "Rescaling(1 / 255", "Rescaling(1 / 256"),
     "what a function of a library is called": (
-        "pipelines/training/optimizer.py",
+        f"{LOOP}/optimizer.py",
         "from zoo.models.backend import start_keras",
         "import cmath as math\nfrom zoo.models.backend import start_keras",
     ),
     "a method that Keras calls": ("zoo/models/preprocessing.py", "return input_shape[0], len", "return None, len"),
-    "how long it goes on": ("pipelines/training/stages.py", "STEPS_PER_CALL = 32", "STEPS_PER_CALL = 16"),
+    "how long it goes on": (f"{LOOP}/stages.py", "STEPS_PER_CALL = 32", "STEPS_PER_CALL = 16"),
 }
 
 
@@ -132,11 +133,12 @@ def test_what_means_nothing_changes_no_fingerprint(before, edited, copy):
     """All at once: a digest that one of them had changed would not come back by the others."""
     for path, old, new in HARMLESS.values():
         edited(path, old, new)
-    optimizer = (copy / "pipelines/training/optimizer.py").read_text(encoding="utf-8")
+    optimizer = (copy / f"{LOOP}/optimizer.py").read_text(encoding="utf-8")
     edited("pipelines/training/rates.py", "", optimizer)
-    for path in ("learner.py", "transfer/head.py"):
-        edited(f"pipelines/training/{path}", "pipelines.training.optimizer import", "pipelines.training.rates import")
-    edited("pipelines/training/optimizer.py", optimizer, "")  # a moved file
+    for path in ("loop/learner.py", "transfer/head.py"):
+        path = f"pipelines/training/{path}"
+        edited(path, "pipelines.training.loop.optimizer import", "pipelines.training.rates import")
+    edited(f"{LOOP}/optimizer.py", optimizer, "")  # a moved file
     layer = (copy / "zoo/models/preprocessing.py").read_text(encoding="utf-8")
     edited("zoo/models/scaling.py", "", layer)  # a moved layer that a function imports
     edited("zoo/models/build.py", "from zoo.models.preprocessing import", "from zoo.models.scaling import")

@@ -19,7 +19,7 @@ from pipelines.publishing.list_models import list_models
 from pipelines.publishing.verify_all import verify_all
 from pipelines.tracking.outbox.journal import Journal
 from pipelines.tracking.runs.damage import DamagedRunError
-from pipelines.training import checkpoint
+from pipelines.training.loop import checkpoint
 from zoo.contract import MANIFEST_FILE
 from zoo.errors import RecipeError, TrackingError, VerificationError
 

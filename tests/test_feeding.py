@@ -12,8 +12,8 @@ from pipelines import tracking
 from pipelines.core.support import progress as module
 from pipelines.core.support.duration import roughly
 from pipelines.core.support.progress import progress, remaining
-from pipelines.training.feeding import COMPARED, Calls, Feeding, feeding_of
-from pipelines.training.stages import Schedule
+from pipelines.training.loop.feeding import COMPARED, Calls, Feeding, feeding_of
+from pipelines.training.loop.stages import Schedule
 from pipelines.training.train import train
 from zoo.models.backend import start_keras
 
@@ -65,7 +65,7 @@ def test_of_a_training_that_is_too_short_nothing_is_said(learner, stream, calls)
 
 def test_what_comes_between_calls_is_not_counted(monkeypatch):
     clock = iter([100.0, 103.0, 150.0, 152.0, 155.0])  # compiled; a call; validated; two calls
-    monkeypatch.setattr("pipelines.training.feeding.monotonic", lambda: next(clock))
+    monkeypatch.setattr("pipelines.training.loop.feeding.monotonic", lambda: next(clock))
     calls = Calls()
     for event in (calls.ended, calls.ended, calls.goes_on, calls.ended, calls.ended):
         event()

@@ -11,7 +11,7 @@ from PIL import Image
 from pipelines.cli import arguments
 from pipelines.cli.commands.train import rate_summary
 from pipelines.cli.parser import make_parser
-from pipelines.training.find_rate import HIGHEST, LOWEST, STEPS, find_rate, lowest_at, smoothed
+from pipelines.training.planning.find_rate import HIGHEST, LOWEST, STEPS, find_rate, lowest_at, smoothed
 from zoo.errors import RecipeError
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipelines.core.provenance.plan import make_plan
-from pipelines.training.stages import learned_from
+from pipelines.training.loop.stages import learned_from
 from zoo.data import load
 from zoo.data.held_out import held_out, learned_images
 from zoo.errors import RecipeError

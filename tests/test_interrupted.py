@@ -18,7 +18,7 @@ from pipelines.core.provenance.plan import load_data, make_plan
 from pipelines.core.support.process import this_process
 from pipelines.maintenance.stale import stale
 from pipelines.run import run
-from pipelines.training import checkpoint
+from pipelines.training.loop import checkpoint
 from zoo.contract import read_manifest
 
 

@@ -21,7 +21,7 @@ from pipelines.exporting.convert import convert
 from pipelines.exporting.export import export
 from pipelines.exporting.from_onnx import rebuild
 from pipelines.exporting.verify import verify
-from pipelines.training.learner import build_for
+from pipelines.training.loop.learner import build_for
 from pipelines.training.train import train
 from pipelines.training.transfer.transfer import find_source, make_transfer
 from zoo.contract import LOGITS, PARITY_TOLERANCE, PROBABILITIES, Metadata, read_manifest

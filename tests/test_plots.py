@@ -29,7 +29,7 @@ from pipelines.plotting.tiles import augmented, errors, first_layer
 from pipelines.publishing.catalog import Shipped
 from pipelines.publishing.literature import Published
 from pipelines.publishing.plots import costs
-from pipelines.training.plots import rate_curve
+from pipelines.training.planning.plots import rate_curve
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 

@@ -26,7 +26,7 @@ from pipelines.core.support.durable import sync
 from pipelines.tracking.outbox import delivery
 from pipelines.tracking.outbox.journal import Journal
 from pipelines.tracking.runs.logging import write
-from pipelines.training import checkpoint
+from pipelines.training.loop import checkpoint
 from zoo.contract import MODEL_FILE
 
 SHIPPED = Path(__file__).parent.parent / "exports" / "digits"

@@ -8,10 +8,10 @@ import pytest
 
 from pipelines import tracking
 from pipelines.core.provenance.plan import make_plan
-from pipelines.training import checkpoint
 from pipelines.training.fingerprint import fingerprint
+from pipelines.training.loop import checkpoint
+from pipelines.training.loop.stages import Schedule, Stage, out_of_patience
 from pipelines.training.reproduce import reproduce
-from pipelines.training.stages import Schedule, Stage, out_of_patience
 from pipelines.training.train import WEIGHTS_TAG, Trained, train
 from zoo.errors import RecipeError, TrackingError
 from zoo.recipe import Recipe

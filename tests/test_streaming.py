@@ -19,7 +19,7 @@ from processes import end, start, until
 
 from pipelines import tracking
 from pipelines.core.provenance.reading import read_data
-from pipelines.training import checkpoint
+from pipelines.training.loop import checkpoint
 from pipelines.training.train import train
 from zoo.data import load
 from zoo.data.pixels import PixelFile, PixelWriter, join

@@ -19,7 +19,7 @@ from servers import ask, free_port, serving
 
 from pipelines import tracking
 from pipelines.core.provenance.plan import load_data, make_plan
-from pipelines.training.before import FILES, fingerprint_before
+from pipelines.training.earlier_code import FILES, fingerprint_before
 from pipelines.training.fingerprint import fingerprint, fingerprints, is_code_of, library_versions
 from zoo.errors import TrackingError
 from zoo.models import build

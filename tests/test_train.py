@@ -12,12 +12,12 @@ import pytest
 
 from pipelines import tracking
 from pipelines.core.provenance.plan import Plan, load_data, make_plan, read_plan
-from pipelines.training import checkpoint
 from pipelines.training.artifacts import changes
 from pipelines.training.fingerprint import fingerprint
-from pipelines.training.fused_norms import with_fused_norms
-from pipelines.training.learner import make_learner
-from pipelines.training.stages import Schedule, make_schedule, make_stages, schedule_for
+from pipelines.training.loop import checkpoint
+from pipelines.training.loop.fused_norms import with_fused_norms
+from pipelines.training.loop.learner import make_learner
+from pipelines.training.loop.stages import Schedule, make_schedule, make_stages, schedule_for
 from pipelines.training.train import train
 from zoo.errors import DataError, ExportError, ModelError, RecipeError, TrackingError, ZooError
 from zoo.models import build
@@ -127,7 +127,7 @@ def test_the_epochs_that_are_stated_are_those_that_are_trained(epochs, validated
 
 
 AS_STATED = {"least_updates", "optimizer", "learning_rate", "weight_decay", "label_smoothing", "images", "balance"}
-AS_STATED |= {"rotation", "scale", "teacher", "seed", "patience", "average"}
+AS_STATED |= {"rotation", "scale", "degrade", "normalize", "teacher", "seed", "patience", "average"}
 
 
 def test_the_record_of_a_run_equals_what_ran(folder):

@@ -19,9 +19,9 @@ from pipelines.exporting.convert import convert
 from pipelines.exporting.export import export
 from pipelines.exporting.from_onnx import rebuild
 from pipelines.run import run
-from pipelines.training import checkpoint
 from pipelines.training.fingerprint import fingerprint
-from pipelines.training.stages import Schedule, Stage, make_stages
+from pipelines.training.loop import checkpoint
+from pipelines.training.loop.stages import Schedule, Stage, make_stages
 from pipelines.training.train import train
 from pipelines.training.transfer import transfer as source
 from pipelines.training.transfer.layers import LUMA

@@ -19,7 +19,7 @@ from pipelines.maintenance.gc import gc
 from pipelines.maintenance.stale import stale
 from pipelines.maintenance.sync import sync
 from pipelines.tracking.outbox.journal import Journal
-from pipelines.training import checkpoint
+from pipelines.training.loop import checkpoint
 from zoo.errors import TrackingError
 from zoo.models import build
 

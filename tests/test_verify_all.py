@@ -16,8 +16,8 @@ from pipelines.core.provenance.plan import load_data, make_plan
 from pipelines.exporting.export import write_export
 from pipelines.exporting.verify import verify, verify_and_keep
 from pipelines.publishing.catalog import read_shipped
-from pipelines.publishing.found_again import NUMBER, build_again, card_lines, check_card, check_model
 from pipelines.publishing.gallery import PAGE_FILE, gallery, page_text
+from pipelines.publishing.recomputed import NUMBER, build_again, card_lines, check_card, check_model
 from pipelines.publishing.verify_all import check_whole, verify_all
 from zoo.contract import CARD_FILE, MANIFEST_FILE, describe_file, read_manifest
 from zoo.errors import ExportError, VerificationError

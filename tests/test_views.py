@@ -13,9 +13,9 @@ import pytest
 from pipelines import tracking
 from pipelines.cli.commands.train import training_summary
 from pipelines.core.provenance.plan import load_data, make_plan
-from pipelines.training import checkpoint
 from pipelines.training.fingerprint import fingerprint
-from pipelines.training.stages import Schedule, Stage, make_stages
+from pipelines.training.loop import checkpoint
+from pipelines.training.loop.stages import Schedule, Stage, make_stages
 from pipelines.training.train import train
 from pipelines.training.transfer import features, head
 from pipelines.training.transfer.features import apart, features_of

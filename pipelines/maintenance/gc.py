@@ -16,7 +16,7 @@ from pipelines import tracking
 from pipelines.core.support.atomic import PARTIAL, leftovers, restore_all, untouched
 from pipelines.core.support.durable import make_folder
 from pipelines.core.support.locks import FileLock, Locked
-from pipelines.training import checkpoint
+from pipelines.training.loop import checkpoint
 from zoo.errors import TrackingError
 
 OLD = 30.0  # days that a run may wait to be resumed

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pipelines import tracking
 from pipelines.core.support.process import process_of
-from pipelines.training import checkpoint
+from pipelines.training.loop import checkpoint
 
 SILENCE = 300.0  # seconds without a sign of life, ten of them missed, that a run on another machine may have
 

@@ -16,8 +16,8 @@ from pipelines.core.support.markdown import filled, plain, points, row, table
 from pipelines.evaluation.comparison.candidates import CHART_FILE
 from pipelines.publishing.catalog import Quantized, Shipped, read_shipped
 from pipelines.publishing.literature import PUBLISHED, TARGETS, Published, Target
-from pipelines.training.choosing import SCRATCH
-from pipelines.training.stages import OF_A_SOURCE
+from pipelines.training.loop.stages import OF_A_SOURCE
+from pipelines.training.planning.choosing import SCRATCH
 from zoo.contract import CARD_FILE
 from zoo.data import data_sets
 from zoo.errors import ExportError

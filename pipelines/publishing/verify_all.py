@@ -11,8 +11,8 @@ from pathlib import Path
 from pipelines.core.provenance.reading import Located
 from pipelines.exporting.verify import Check, Tested, Verification, verify_and_keep
 from pipelines.publishing.catalog import Shipped, read_shipped
-from pipelines.publishing.found_again import build_again, card_lines, check_card, check_model
 from pipelines.publishing.gallery import FAMILIES, PAGE_FILE, export_row, page_text, precision_rows
+from pipelines.publishing.recomputed import build_again, card_lines, check_card, check_model
 from zoo.checked import read_text
 from zoo.contract import MODEL_FILES, read_manifest
 from zoo.errors import ExportError, ModelError, VerificationError, ZooError

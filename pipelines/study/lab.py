@@ -21,10 +21,10 @@ from pipelines.core.support.to_json import digest_of
 from pipelines.study.finding import Sample
 from pipelines.study.keep import keep
 from pipelines.study.record import Measured, Observed, Record
-from pipelines.training.distillation import teacher_of
-from pipelines.training.fused_norms import with_fused_norms
-from pipelines.training.learner import enter
-from pipelines.training.stages import Schedule, Stage, make_schedule
+from pipelines.training.loop.distillation import teacher_of
+from pipelines.training.loop.fused_norms import with_fused_norms
+from pipelines.training.loop.learner import enter
+from pipelines.training.loop.stages import Schedule, Stage, make_schedule
 from zoo.contract import LOGITS, MANIFEST_FILE
 from zoo.data import DataSet, Split
 from zoo.data.pixels import in_chunks

@@ -14,10 +14,10 @@ from pipelines.core.provenance.machine import choose_precision, compiles_steps, 
 from pipelines.core.provenance.plan import Plan, load_data
 from pipelines.core.provenance.weights import teacher_digest
 from pipelines.core.support.to_json import digest_of
-from pipelines.training.before import FILES, fingerprint_before, is_same_since
-from pipelines.training.fit import fit
-from pipelines.training.learner import make_learner
-from pipelines.training.stages import learned_from, make_schedule, make_stages, schedule_for
+from pipelines.training.earlier_code import FILES, fingerprint_before, is_same_since
+from pipelines.training.loop.fit import fit
+from pipelines.training.loop.learner import make_learner
+from pipelines.training.loop.stages import learned_from, make_schedule, make_stages, schedule_for
 from pipelines.training.transfer.head import learn_head
 from pipelines.training.transfer.transfer import with_weights_of
 from zoo.models import definition

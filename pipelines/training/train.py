@@ -20,20 +20,20 @@ from pipelines.core.provenance.plan import DataOptions, Plan, load_data, read_pl
 from pipelines.core.provenance.weights import weights_sha256
 from pipelines.core.support.progress import Advance, progress
 from pipelines.datasets.report import log_data
-from pipelines.training import checkpoint
 from pipelines.training.artifacts import log_augmented
-from pipelines.training.budget import check_time, within
-from pipelines.training.carried_out import carried_out
-from pipelines.training.checkpoint import Best, Checkpoint
-from pipelines.training.choosing import plan_for
 from pipelines.training.device import device, unused_gpu
-from pipelines.training.distillation import teacher_of
-from pipelines.training.feeding import Calls, Feeding, feeding_of
+from pipelines.training.effective_recipe import effective_recipe
 from pipelines.training.filing import check_name_is_free
 from pipelines.training.fingerprint import code_of, fingerprint, fingerprints
-from pipelines.training.fit import VALIDATION_BATCH, fit, state_of
-from pipelines.training.learner import build_for, make_learner
-from pipelines.training.stages import learned_from, make_stages, out_of_patience, schedule_for
+from pipelines.training.loop import checkpoint
+from pipelines.training.loop.checkpoint import Best, Checkpoint
+from pipelines.training.loop.distillation import teacher_of
+from pipelines.training.loop.feeding import Calls, Feeding, feeding_of
+from pipelines.training.loop.fit import VALIDATION_BATCH, fit, state_of
+from pipelines.training.loop.learner import build_for, make_learner
+from pipelines.training.loop.stages import learned_from, make_stages, out_of_patience, schedule_for
+from pipelines.training.planning.budget import check_time, within
+from pipelines.training.planning.choosing import plan_for
 from pipelines.training.transfer.head import learn_head
 from pipelines.training.transfer.transfer import make_transfer
 from zoo.contract import LOGITS
@@ -153,7 +153,7 @@ def _train(
 
     if run_id is None:
         facts: dict[str, str | int | float] = {
-            **carried_out(plan.recipe, learned, schedule, stages, precision, views),
+            **effective_recipe(plan.recipe, learned, schedule, stages, precision, views),
             "arithmetic": precision,
             "parameters": parameters,
             "updates": schedule.steps * stages[-1].last,

@@ -88,7 +88,7 @@ class ModelDefinition:
         return (self.architecture.__doc__ or "").strip().partition("\n")[0]
 
 
-AUTO = "auto"  # where a model is named: the one that `pipelines.training.choosing` chooses for the data
+AUTO = "auto"  # where a model is named: the one that `pipelines.training.planning.choosing` chooses for the data
 
 _models: dict[str, ModelDefinition] = {}
 

@@ -270,7 +270,7 @@ def describe(options: argparse.Namespace) -> None:
 
 def describe_choice(options: argparse.Namespace) -> None:
     """What `auto` chooses for the data, and why; nothing is trained."""
-    from pipelines.training.choosing import choose
+    from pipelines.training.planning.choosing import choose
 
     if options.data is None:
         options.error("what is chosen depends on the data: give --data")

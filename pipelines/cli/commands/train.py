@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pipelines.evaluation.comparison.rows import Comparison
     from pipelines.evaluation.evaluate import Evaluation
     from pipelines.evaluation.unknown import Unknown
-    from pipelines.training.find_rate import FoundRate
+    from pipelines.training.planning.find_rate import FoundRate
     from pipelines.training.reproduce import Reproduction
     from pipelines.training.train import Trained
 
@@ -132,7 +132,7 @@ def train(options: argparse.Namespace) -> None:
 
 
 def _find_rate(options: argparse.Namespace) -> None:
-    from pipelines.training.find_rate import find_rate
+    from pipelines.training.planning.find_rate import find_rate
 
     if options.plan or options.resume or options.time or not (options.model and options.data):
         options.error("--find-rate takes a model and --data, and no --plan, --resume or --time")

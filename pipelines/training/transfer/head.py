@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.training.checkpoint import Best
-from pipelines.training.optimizer import make_optimizer
+from pipelines.training.loop.checkpoint import Best
+from pipelines.training.loop.optimizer import make_optimizer
 from pipelines.training.transfer.features import Rows, apart, features_of
 from zoo.data import DataSet, Split
 from zoo.data.stream.batches import steps_per_epoch, training_batches

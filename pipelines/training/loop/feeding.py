@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
-from pipelines.training.stages import Schedule
+from pipelines.training.loop.stages import Schedule
 from zoo.models.backend import start_keras
 
 COMPARED = 20  # calls of Keras', the last of the training

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.core.provenance.machine import compiles_steps
-from pipelines.training.checkpoint import Average
-from pipelines.training.stages import Stage
+from pipelines.training.loop.checkpoint import Average
+from pipelines.training.loop.stages import Stage
 from zoo.data import DataSet
 from zoo.data.stream.batches import steps_per_epoch, training_batches
 from zoo.models.backend import start_keras

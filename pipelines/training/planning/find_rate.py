@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from pipelines.core.provenance.machine import choose_precision
 from pipelines.core.provenance.plan import DataOptions, load_data
 from pipelines.core.support.progress import progress
-from pipelines.training.choosing import plan_for
-from pipelines.training.distillation import teacher_of
-from pipelines.training.learner import make_learner
-from pipelines.training.plots import rate_curve
-from pipelines.training.stages import Stage, learned_from, make_schedule
+from pipelines.training.loop.distillation import teacher_of
+from pipelines.training.loop.learner import make_learner
+from pipelines.training.loop.stages import Stage, learned_from, make_schedule
+from pipelines.training.planning.choosing import plan_for
+from pipelines.training.planning.plots import rate_curve
 from pipelines.training.transfer.transfer import make_transfer
 from zoo.data.stream.batches import training_batches
 from zoo.errors import RecipeError

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from pipelines.training.stages import Schedule, Stage
+from pipelines.training.loop.stages import Schedule, Stage
 from pipelines.training.transfer.head import BATCH
 from zoo.data import DataSet
 from zoo.recipe import Recipe
 
 
-def carried_out(
+def effective_recipe(
     recipe: Recipe, data_set: DataSet, schedule: Schedule, stages: Sequence[Stage], precision: str, views: int = 0
 ) -> dict[str, str | int | float]:
     """The fields of a recipe that data and machine decide, as they decided; the others happen as they are stated.

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.core.provenance.plan import Plan
-from pipelines.training.averaging import Averaging, averaged
-from pipelines.training.checkpoint import Average, Best, Checkpoint
-from pipelines.training.learner import enter
-from pipelines.training.stages import Schedule, Stage, out_of_patience
+from pipelines.training.loop.averaging import Averaging, averaged
+from pipelines.training.loop.checkpoint import Average, Best, Checkpoint
+from pipelines.training.loop.learner import enter
+from pipelines.training.loop.stages import Schedule, Stage, out_of_patience
 from zoo.data import DataSet
 from zoo.data.stream.batches import Teacher, plain_batches, training_batches
 from zoo.errors import RecipeError, TrackingError

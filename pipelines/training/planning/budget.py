@@ -19,11 +19,11 @@ from pipelines.core.provenance.machine import choose_precision
 from pipelines.core.provenance.plan import Plan, load_data
 from pipelines.core.support.duration import written
 from pipelines.core.support.to_json import digest_of
-from pipelines.training.averaging import Averaging
 from pipelines.training.fingerprint import fingerprint
-from pipelines.training.fit import state_of, validation_of
-from pipelines.training.learner import make_learner
-from pipelines.training.stages import Schedule, Stage, learned_from, make_schedule, make_stages
+from pipelines.training.loop.averaging import Averaging
+from pipelines.training.loop.fit import state_of, validation_of
+from pipelines.training.loop.learner import make_learner
+from pipelines.training.loop.stages import Schedule, Stage, learned_from, make_schedule, make_stages
 from pipelines.training.transfer.head import learn_head
 from pipelines.training.transfer.transfer import make_transfer
 from zoo.data import DataSet
