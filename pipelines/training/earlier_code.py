@@ -20,10 +20,10 @@ from zoo.models import definition
 FILES = "1be5356fda5a8494cf2c350e6df04d01d6898d69893db6aa50798d666039e56e"  # of the files, at commit 683047b
 # What the same code meant then: of the training, by what it starts and learns from, and of each model of the zoo.
 MEANINGS: Mapping[str, str] = {
-    "training": "0a8fa2a234c58a1025196750bd6e4937c27b67102fcfc9b7ecaaa95c0cec82bd",
-    "transfer": "9640a162a3f62c488ec9c100e446fd88f947c0f2ace025cb2b74207094bc817a",
-    "distillation": "c065ab259c0a34b97dcf6eb9219b700d999a7e2cf72de088218e132937c16051",
-    "transfer and distillation": "35442f539515cbc3cb842a565a560de22947042f1f5dccddc37d8c8143d4f522",
+    "training": "a135dbcbb10afce0bd98a574834cfc997ab49ae204088f7f92e8f4a3ba93fc3e",
+    "transfer": "5a32203b4decd851c5c2c4d711bbee3a16e2fe31348eede0047a0a26351c23ab",
+    "distillation": "1d3052d817967958943cead9d601142461cdf1403905e87c2d78cf297ceafc1a",
+    "transfer and distillation": "4fa7f822d463ab14ccaabfeb6fc6676f6db38a3039d69354421a9ba524b4151c",
     "softmax": "8dd97dde5a2ef4facf4a1da05826bdbabe11e7476c5dbffdc990b1c9871bcabb",
     "mlp-small": "92366cc15176101bfd50b029af8af370f078cd3c9a387b3170e020618fae524d",
     "mlp-large": "628840a5af930efd86e38d50257a628c760c7ee3603d67f7877d826b1718fb83",

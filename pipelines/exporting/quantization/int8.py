@@ -22,8 +22,8 @@ from zoo.errors import DataError, VerificationError
 logger = logging.getLogger("zoo.exporting")
 
 # Where answers are further from float32's than this (nats), up to so many of the layers that matter most are kept in
-# float32, though no image may be lost: half a point is within chance on some hundred validation images. Of 1,900 test
-# images of emoji, efficientnet-lite0 lost 0.47 points without, and 0.26 with its first layer in float32, as fast.
+# float32, though no image may be lost: half a point is within chance on some hundred validation images, and the
+# divergence is seen on fewer. That of efficientnet-lite0 on emoji falls from 0.019 to 0.005 by its first two.
 CLOSE, FEW = 0.01, 3
 
 
