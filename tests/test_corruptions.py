@@ -318,7 +318,9 @@ def test_a_mean_over_no_kind_is_left_out():
 
 
 @pytest.mark.parametrize(
-    ("names", "suite"), [((), ()), (("test_robust_accuracy",), FIRST_SUITE), (("test_robust_mean",), SUITE)], ids=str
+    ("names", "suite"),
+    [((), ()), (("test_robust_accuracy",), FIRST_SUITE), (("test_robust_mean",), SUITE)],
+    ids=("none", "the first", "of today"),  # and not a function's address, which each worker has its own of
 )
 def test_stored_metrics_are_measured_again_on_their_own_suite(names, suite):
     assert suite_of(dict.fromkeys(("test_accuracy", *names), 0.5)) is suite
