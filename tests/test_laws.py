@@ -67,21 +67,26 @@ FIELDS = st.fixed_dictionaries({field.name: values_of(field.name) for field in f
 RECIPES = FIELDS.map(lambda found: found | ({"patience": 0} if found["images"] != "train" else {})).map(
     lambda found: Recipe(**found)
 )
-PLANS = st.builds(
-    Plan,
-    model=WORDS,
-    data=st.text(),
-    data_folder=st.none() | st.text(),
-    size=st.none() | st.tuples(st.integers(1, 4096), st.integers(1, 4096)),
-    recipe=RECIPES,
-    resizing=st.sampled_from(RESIZINGS),
-    groups=st.none() | WORDS,
-    on_bad=WORDS,
-    label=st.none() | WORDS,
-    source=st.none() | st.builds(Origin, WORDS, WORDS, HEX),
-    images=st.none() | st.text(),
-    follow_links=st.booleans(),
-    name=st.none() | st.from_regex("[a-z][a-z -]{0,20}[a-z]", fullmatch=True),
+PLANS = (
+    st.fixed_dictionaries(
+        {
+            "model": WORDS,
+            "data": st.text(),
+            "data_folder": st.none() | st.text(),
+            "size": st.none() | st.tuples(st.integers(1, 4096), st.integers(1, 4096)),
+            "recipe": RECIPES,
+            "resizing": st.sampled_from(RESIZINGS),
+            "groups": st.none() | WORDS,
+            "on_bad": WORDS,
+            "label": st.none() | WORDS,
+            "source": st.none() | st.builds(Origin, WORDS, WORDS, HEX),
+            "images": st.none() | st.text(),
+            "follow_links": st.booleans(),
+            "name": st.none() | st.from_regex("[a-z][a-z -]{0,20}[a-z]", fullmatch=True),
+        }
+    )
+    .map(lambda found: found | ({"groups": None} if found["recipe"].images == "most" else {}))  # refused together
+    .map(lambda found: Plan(**found))
 )
 LISTS = st.lists(WORDS, min_size=1, max_size=4, unique=True).map(tuple)
 COLUMNS = st.lists(

@@ -197,8 +197,11 @@ def test_an_export_is_verified_by_what_it_says_of_itself(trained):
     assert manifest.metrics["test_robust_mean"] == evaluation.robust_accuracy
     checks = {check.name: check.result for check in verify(exported.folder).checks}
     assert "robust_mean, robust_seen, robust_unseen" in checks["metrics"]
-    weights = tracking.load_keras_model(run).get_weights()
-    assert all(map(np.array_equal, weights, rebuild(exported.folder)[0].get_weights())), "no norm, and nothing folded"
+    weights, rebuilt = tracking.load_keras_model(run).get_weights(), rebuild(exported.folder)[0].get_weights()
+    assert all(map(np.array_equal, weights[:-2], rebuilt[:-2])), "no norm, and nothing folded"
+    temperature = manifest.metadata.calibration["temperature"]
+    for last, found in zip(weights[-2:], rebuilt[-2:], strict=True):  # but what calibrates
+        np.testing.assert_allclose(found, last / temperature, rtol=1e-6)
 
 
 def test_its_kinds_are_told_apart_by_its_recipe(trained):
