@@ -80,6 +80,7 @@ def test_the_model_is_trained_exported_and_answers_in_an_app(folder, python, cap
     assert "conv-wide, seed 1: trained before" in capsys.readouterr().err
 
 
+@pytest.mark.slow  # a whole run; that each data set loads is in test_registries
 def test_the_data_set_is_learned(folder, python):
     (command,) = commands("my_data.py")
     python(*command)

@@ -72,6 +72,7 @@ def test_a_license_that_is_stated_is_written_without_training_again(folder, caps
     assert "exporting" not in capsys.readouterr().err
 
 
+@pytest.mark.slow  # a whole run
 def test_a_name_of_their_own_keeps_them_apart(folder, capsys):
     kept = read_manifest(folder / "exports/data/softmax").metadata.run_id
     assert run("y/data", "--name", "y-data") == 0

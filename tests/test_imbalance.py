@@ -30,6 +30,7 @@ def folder(shared_store):
     return shared_store
 
 
+@pytest.mark.slow  # a whole run
 def test_a_whole_run_says_it_first_and_everywhere(folder, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     read_data.cache_clear()

@@ -143,6 +143,7 @@ def published(tmp_path, monkeypatch):
     return known
 
 
+@pytest.mark.slow  # a large network; efficientnet-lite0 does so in test_efficientnet_lite
 def test_the_features_start_from_the_published_weights_and_the_head_is_new(published):
     published()
     plan = make_plan("mobilenet-v2", "digits", size=(32, 32), source=find_source("imagenet", "mobilenet-v2"))

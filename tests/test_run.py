@@ -65,6 +65,7 @@ def test_what_was_done_before_is_not_done_again(place: tuple[Path, Comparison], 
     assert files == {path: path.stat().st_mtime_ns for path in files}
 
 
+@pytest.mark.slow  # two trainings more
 def test_more_seeds_are_trained_beside_and_the_export_stays_that_of_the_first(
     place: tuple[Path, Comparison], caplog
 ) -> None:
@@ -92,7 +93,10 @@ def test_more_seeds_are_trained_beside_and_the_export_stays_that_of_the_first(
     assert not any("training on" in step or "exporting" in step for step in caplog.messages)
 
 
-@pytest.mark.parametrize("damaged", ["manifest.json", "model.onnx", "the Keras model"])
+@pytest.mark.parametrize(
+    "damaged",
+    ["manifest.json", "model.onnx", pytest.param("the Keras model", marks=pytest.mark.slow)],  # it is trained anew
+)
 def test_what_is_damaged_of_a_run_or_its_export_is_named_and_made_anew(
     place: tuple[Path, Comparison], caplog, damaged: str
 ) -> None:

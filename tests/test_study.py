@@ -458,6 +458,7 @@ def helped(model, data_set, factor):
 FACTOR, LARGER = 2, 4
 
 
+@pytest.mark.slow  # four trainings
 def test_another_measure_or_what_it_uses_is_another_training(store, planted):
     trained = planted(32, twice_as_right)  # the second model is the first again, and looked up
     study(["planted"], quick=True, seeds=2)

@@ -4,6 +4,7 @@ another, balanced accuracy and macro F1 stand beside accuracy: as for images."""
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from pipelines.cli import main
 from pipelines.core.provenance.reading import read_data
@@ -16,6 +17,7 @@ FINDINGS = (
 )
 
 
+@pytest.mark.slow  # a whole run
 def test_what_is_found_in_a_table_is_said_before_a_training_and_in_the_card(store, capsys, monkeypatch):
     random = np.random.default_rng(3)
     rows = [("no" if k % 11 == 0 else "yes", random.normal(2 * (k % 11 == 0))) for k in range(330)]
