@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from pipelines.core.metrics.temperature import LEAST_IMAGES, SIDES, fit_temperature
 from pipelines.evaluation.held_out import sets_of, temperature_of
 from pipelines.evaluation.predictions import answers_of
@@ -27,6 +29,13 @@ def check_held_out(classifier: Classifier, file: Path, data_set: DataSet) -> str
     kept = held_out(data_set, str(metadata.recipe.get("images")))
     if kept is None:
         raise VerificationError(f"{file} was fitted on held-out {data_set.kind}, of which its recipe has none")
+    said = (metadata.calibration, metadata.sets, metadata.familiarity)
+    for images in (each["images"] for each in said if each):
+        if images != len(kept):
+            raise VerificationError(
+                f"{file} says that it was fitted on {images:,} held-out {kept.kind}, there are {len(kept):,}: export "
+                "the model again"
+            )
     logits, probabilities = answers_of(classifier, kept.inputs)
     temperature, found = temperature_of(metadata.calibration), []
     if metadata.calibration and len(kept) >= LEAST_IMAGES and SIDES[0] < temperature < SIDES[1]:
@@ -38,10 +47,16 @@ def check_held_out(classifier: Classifier, file: Path, data_set: DataSet) -> str
             )
         found.append("temperature")
     if metadata.sets:
+        if metadata.sets["images_by_class"] != np.bincount(kept.labels, minlength=len(classifier.labels)).tolist():
+            raise VerificationError(
+                f"{file} says other numbers of held-out {kept.kind} by class than there are: export the model again"
+            )
         again, tolerance = sets_of(probabilities, kept.labels), 2 * ROUNDING[metadata.precision]
         for kind in ("thresholds", "by_class"):
             _compare(metadata.sets[kind], again[kind], f"{file}: the {kind} of its sets", tolerance)
-        found.append("thresholds of sets")
+        found += ["thresholds of sets"] if again["thresholds"] else []
+    if not found:
+        return f"{len(kept):,} {kept.kind}, too few to find anything again by"
     return f"{' and '.join(found)} found again by {len(kept):,} {kept.kind}"
 
 
@@ -50,7 +65,10 @@ def _compare(stated: dict[str, object], found: dict[str, object], what: str, tol
     for coverage in stated.keys() | found.keys():
         both = [each.get(coverage, ()) for each in (stated, found)]
         one, other = (each if isinstance(each, list) else [each] for each in both)
-        if len(one) != len(other) or any(abs(a - b) > tolerance for a, b in zip(one, other, strict=True)):
+        if len(one) != len(other) or any(
+            not abs(a - b) <= tolerance
+            for a, b in zip(one, other, strict=True)  # NaN fails, too
+        ):
             raise VerificationError(
                 f"{what} for {coverage} are {both[0]}, by the held-out images they come to {both[1]}: export the model "
                 "again"
