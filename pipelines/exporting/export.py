@@ -23,10 +23,11 @@ from pipelines.core.support.atomic import atomic_folder
 from pipelines.evaluation.evaluate import EVALUATION_FOLDER, read_evaluation
 from pipelines.evaluation.held_out import ANSWER_FROM, temperature_of
 from pipelines.evaluation.latency import measure_latencies
+from pipelines.evaluation.predictions import familiarity_of
 from pipelines.exporting.architecture import summarize
 from pipelines.exporting.card import write_card
 from pipelines.exporting.convert import convert
-from pipelines.exporting.familiarity.check import accepted, familiarity_in
+from pipelines.exporting.familiarity.check import accepted
 from pipelines.exporting.familiarity.output import give_familiarity
 from pipelines.exporting.licenses import check_data_license, licenses_of
 from pipelines.exporting.parity import check_parity, compare_with_keras
@@ -249,7 +250,7 @@ def write_export(
             **parity.metrics(),
             **metrics,
             **(
-                {"familiarity_accepted": accepted(familiarity_in(load(folder / MODEL_FILE), data_set.test))}
+                {"familiarity_accepted": accepted(familiarity_of(load(folder / MODEL_FILE), data_set.test.inputs))}
                 if said
                 else {}
             ),

@@ -12,6 +12,7 @@ from zoo.contract import ACTIVATION_MAP, FAMILIARITY, Metadata
 from zoo.errors import ExportError, InputError, ProviderError
 from zoo.runtime.providers import reason_of
 
+ROUNDED = 1e-5  # of a share
 _OUT_OF_MEMORY = ("allocate memory", "bad_alloc", "bad allocation", "out of memory")
 
 
@@ -43,5 +44,9 @@ def run_session(
             raise ExportError(
                 f"{name} gives {output} of shape {list(values.shape)}, expected "
                 f"{list(expected[:dimensions])}: its file is damaged, export the model again"
+            )
+        if output == FAMILIARITY and not np.all(np.abs(values - 0.5) <= 0.5 + ROUNDED):  # NaN fails, too
+            raise ExportError(
+                f"{name} gives a familiarity that isn't from 0 to 1: its file is damaged, export the model again"
             )
     return outputs
