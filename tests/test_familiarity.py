@@ -323,6 +323,7 @@ def test_a_changed_constant_is_found_by_verify(made, digits, tmp_path):
         {"center": np.zeros((2, 2), np.float32)},
         {"steepness": np.ones((1, 3), np.float32)},
         {"directions/half": np.ones((3, 1), np.float16)},
+        {"offsets": None},
     ],
     ids=str,
 )
@@ -332,7 +333,10 @@ def test_numbers_of_other_shapes_are_found_by_verify(made, digits, change):
     changed.CopyFrom(model)
     for name, values in change.items():
         constant = next(each for each in changed.graph.initializer if each.name == f"{FAMILIARITY}/{name}")
-        constant.CopyFrom(numpy_helper.from_array(np.asarray(values), constant.name))
+        if values is None:
+            changed.graph.initializer.remove(constant)
+        else:
+            constant.CopyFrom(numpy_helper.from_array(np.asarray(values), constant.name))
     with pytest.raises(VerificationError, match=r"doesn't compute its familiarity as `zoo export` writes it"):
         check_familiarity(changed, zoo.load(file, provider="cpu"), file, digits.test.take(np.arange(5)), None)
 

@@ -70,8 +70,6 @@ def _computed(model: Model, file: Path, images: int, takes: str, split: Split) -
         opened.CopyFrom(model)
         opened.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", len(fitted.center)]))
         return fitted.familiarity(_run(opened, name, takes, split))
-    except VerificationError:
-        raise
     except Exception as error:  # numbers of other shapes, nodes that lead elsewhere; onnxruntime's have no base
         raise VerificationError(
             f"{file} doesn't compute its familiarity as `zoo export` writes it ({reason_of(error)}): export the model "
