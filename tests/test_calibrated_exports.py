@@ -17,7 +17,7 @@ import zoo
 from pipelines import tracking
 from pipelines.cli.commands.train import evaluation_table
 from pipelines.core.metrics.calibration import cross_entropy
-from pipelines.core.metrics.temperature import fit_temperature
+from pipelines.core.metrics.temperature import SIDES, fit_temperature
 from pipelines.core.provenance.plan import load_data, make_plan
 from pipelines.evaluation.evaluate import evaluate, read_evaluation
 from pipelines.evaluation.held_out import answer_metrics, cooled, fit
@@ -172,6 +172,11 @@ def test_a_file_that_is_not_calibrated_as_it_says_is_told(exported, digits, prec
     session = onnxruntime.InferenceSession(model.SerializeToString())
     with pytest.raises(VerificationError, match=r"isn't calibrated: .* a temperature of 0\.9\d* is left in"):
         check_held_out(replace(classifier, session=session), file, digits)
+    most = replace(
+        about, calibration={**about.calibration, "temperature": SIDES[1]}
+    )  # where more may be left, not less
+    with pytest.raises(VerificationError, match=r"isn't calibrated: .* a temperature of 0\.9\d* is left in"):
+        check_held_out(replace(classifier, session=session, metadata=most), file, digits)
     wrong = {**about.sets, "thresholds": {**about.sets["thresholds"], "0.95": 0.5}}
     with pytest.raises(VerificationError, match=r"the thresholds of its sets for 0\.95 are 0\.5, by the"):
         check_held_out(replace(classifier, metadata=replace(about, sets=wrong)), file, digits)
