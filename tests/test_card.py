@@ -138,6 +138,11 @@ def run_in(folder, code):
     return done.stdout.strip()
 
 
+def test_a_card_without_sets_explains_none(card):
+    assert "By class, of the test images that it was answered for" in card
+    assert "held by its set" not in card.casefold()
+
+
 def test_both_ways_to_call_it_run_and_agree(export, code):
     folder, _ = export
     sample = json.loads((folder / SAMPLES_FILE).read_text(encoding="utf-8"))[0]
