@@ -22,7 +22,7 @@ from zoo.data import Split
 from zoo.data.pixels import in_chunks
 from zoo.images import Pixels
 from zoo.runtime import Classifier
-from zoo.runtime.running import run_session
+from zoo.runtime.running import check_shares, run_session
 
 Answers = tuple[NDArray[np.float32], NDArray[np.float32]]  # logits [N, K], probabilities [N, K]
 
@@ -56,12 +56,12 @@ def familiarity_of(classifier: Classifier, inputs: Any) -> NDArray[np.float32]:
 
     Raises ExportError where it gives something else than a share of each.
     """
-    return np.concatenate(
-        [
-            run_session(classifier.session, classifier.metadata, classifier.provider, [FAMILIARITY], some)[0]
-            for some in in_chunks(inputs, BATCH)
-        ]
+    about, provider, batches = classifier.metadata, classifier.provider, in_chunks(inputs, BATCH)
+    found = np.concatenate(
+        [run_session(classifier.session, about, provider, [FAMILIARITY], some)[0] for some in batches]
     )
+    check_shares(found, about)
+    return found
 
 
 def ask_all(ask: Ask, batches: Iterable[Any]) -> Answers:

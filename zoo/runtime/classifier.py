@@ -21,7 +21,7 @@ from zoo.runtime.explanation import Explanation
 from zoo.runtime.label_sets import labels_within, thresholds_for
 from zoo.runtime.prediction import Prediction
 from zoo.runtime.providers import Node, placement
-from zoo.runtime.running import run_session
+from zoo.runtime.running import check_shares, run_session
 from zoo.tables import Row, encode, encode_all
 
 MOST_ROUNDED = 0.01  # of a sum of probabilities: those of float16 have three digits
@@ -279,6 +279,7 @@ class Classifier:
 
     def _familiar(self, familiarity: NDArray[np.float32]) -> list[tuple[float, bool]]:
         """familiarity [N] -> each with whether it is that of a known class."""
+        check_shares(familiarity, self.metadata)
         threshold = self.metadata.familiarity["threshold"]
         return [(min(max(share, 0.0), 1.0), share >= threshold) for share in familiarity.tolist()]
 

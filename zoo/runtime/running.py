@@ -45,8 +45,13 @@ def run_session(
                 f"{name} gives {output} of shape {list(values.shape)}, expected "
                 f"{list(expected[:dimensions])}: its file is damaged, export the model again"
             )
-        if output == FAMILIARITY and not np.all(np.abs(values - 0.5) <= 0.5 + ROUNDED):  # NaN fails, too
-            raise ExportError(
-                f"{name} gives a familiarity that isn't from 0 to 1: its file is damaged, export the model again"
-            )
     return outputs
+
+
+def check_shares(familiarity: NDArray[np.float32], metadata: Metadata) -> None:
+    """Raise ExportError where what a file says of how familiar inputs are isn't from 0 to 1."""
+    if not np.all(np.abs(familiarity - 0.5) <= 0.5 + ROUNDED):  # NaN fails, too
+        raise ExportError(
+            f"{metadata.data_set}/{metadata.model} gives a familiarity that isn't from 0 to 1: its file is damaged, "
+            "export the model again"
+        )
