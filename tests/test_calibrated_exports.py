@@ -370,6 +370,7 @@ def test_a_run_is_calibrated_when_it_is_evaluated_and_exported_so(run, digits, t
     for words in (
         "## How far to rely on it",
         "were divided by a temperature of",
+        "Held by its set: the share",
         "## How to act on it",
         "decision.png",
     ):
