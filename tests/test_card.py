@@ -215,7 +215,7 @@ def test_its_first_lines_say_how_it_fares_on_corrupted_images(export, card):
     _, evaluation = export
     head = " ".join(card.split("\n## ")[0].split())
     assert (
-        f"it is correct on **{evaluation.robust_accuracy:.2%}** in the mean: {evaluation.robust_seen:.2%} of those "
+        f"it is correct on **{evaluation.robust_accuracy:.2%}** on average: {evaluation.robust_seen:.2%} of those "
         f"whose like it saw in training and {evaluation.robust_unseen:.2%} of those it never saw."
     ) in head
 
