@@ -257,6 +257,14 @@ def test_a_few_images_of_each_class_are_enough(digits):
     assert auroc(run(model, digits.test.inputs), run(model, noise)) > 0.9
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("features", [np.zeros((40, 8)), np.ones((40, 8)), np.eye(8)[np.arange(40) % 2]])
+def test_features_that_do_not_vary_within_a_class_have_a_familiarity_all_the_same(features):
+    learned, labels = features.astype(np.float32), np.arange(40) % 2
+    found = fit(learned, labels, (8,), learned[:LEAST]).familiarity(learned)
+    assert np.isfinite(found).all() and found.min() >= 0 and found.max() <= 1
+
+
 def test_more_classes_than_directions_are_told_by_their_main_ones():
     random = np.random.default_rng(0)
     centers = random.gamma(1.0, size=(3 * MEANS, 100))
