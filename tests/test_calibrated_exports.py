@@ -26,7 +26,7 @@ from pipelines.evaluation.reliability import reliability_metrics
 from pipelines.exporting.export import export, write_export
 from pipelines.exporting.from_onnx import rebuild
 from pipelines.exporting.graph.temperature import divide_logits
-from pipelines.exporting.held_out import check_held_out
+from pipelines.exporting.held_out import _check_answers, check_held_out
 from pipelines.exporting.quantization import files
 from pipelines.exporting.quantization.quantize import quantize
 from pipelines.exporting.verify import verify
@@ -192,6 +192,17 @@ def test_a_file_that_is_not_calibrated_as_it_says_is_told(exported, digits, prec
             check_held_out(replace(classifier, metadata=said), file, digits)
     other = replace(classifier, metadata=replace(about, data_digest="0" * 64))
     assert check_held_out(other, file, digits).startswith("not checked")
+
+
+@pytest.mark.parametrize(("least", "told"), [(0.9, False), (0.6, True), (0.99, True)])
+def test_answers_from_a_threshold_are_as_accurate_as_it_says(least, told):
+    probabilities = np.array([[0.9, 0.1], [0.7, 0.3], [0.8, 0.2]], np.float32)  # the second one is wrong
+    kept = Split(np.zeros((3, 1), np.float32), np.array([0, 1, 0]), ("",) * 3)
+    if told:
+        with pytest.raises(VerificationError, match=r"answers are correct on (66\.67|0\.00)% of the held-out"):
+            _check_answers(probabilities, kept, 0.99, least, "answers")
+    else:
+        _check_answers(probabilities, kept, 0.99, least, "answers")
 
 
 def test_what_is_read_back_from_the_file_answers_as_the_file(exported, digits):
