@@ -17,7 +17,7 @@ import zoo
 from pipelines import tracking
 from pipelines.cli.commands.train import evaluation_table
 from pipelines.core.metrics.calibration import cross_entropy
-from pipelines.core.metrics.temperature import fit_temperature
+from pipelines.core.metrics.temperature import SIDES, fit_temperature
 from pipelines.core.provenance.plan import load_data, make_plan
 from pipelines.evaluation.evaluate import evaluate, read_evaluation
 from pipelines.evaluation.held_out import answer_metrics, cooled, fit
@@ -26,7 +26,8 @@ from pipelines.evaluation.reliability import reliability_metrics
 from pipelines.exporting.export import export, write_export
 from pipelines.exporting.from_onnx import rebuild
 from pipelines.exporting.graph.temperature import divide_logits
-from pipelines.exporting.held_out import check_held_out
+from pipelines.exporting.held_out import _check_answers, check_held_out
+from pipelines.exporting.quantization import files
 from pipelines.exporting.quantization.quantize import quantize
 from pipelines.exporting.verify import verify
 from pipelines.publishing.verify_all import verify_all
@@ -41,7 +42,7 @@ from zoo.contract import (
     PROBABILITIES,
     read_manifest,
 )
-from zoo.data import load
+from zoo.data import Split, load
 from zoo.data.held_out import held_out
 from zoo.data.tables.reading import scales
 from zoo.errors import ExportError, VerificationError
@@ -171,11 +172,37 @@ def test_a_file_that_is_not_calibrated_as_it_says_is_told(exported, digits, prec
     session = onnxruntime.InferenceSession(model.SerializeToString())
     with pytest.raises(VerificationError, match=r"isn't calibrated: .* a temperature of 0\.9\d* is left in"):
         check_held_out(replace(classifier, session=session), file, digits)
+    most = replace(
+        about, calibration={**about.calibration, "temperature": SIDES[1]}
+    )  # where more may be left, not less
+    with pytest.raises(VerificationError, match=r"isn't calibrated: .* a temperature of 0\.9\d* is left in"):
+        check_held_out(replace(classifier, session=session, metadata=most), file, digits)
     wrong = {**about.sets, "thresholds": {**about.sets["thresholds"], "0.95": 0.5}}
     with pytest.raises(VerificationError, match=r"the thresholds of its sets for 0\.95 are 0\.5, by the"):
         check_held_out(replace(classifier, metadata=replace(about, sets=wrong)), file, digits)
+    for name, other_images in (
+        ("calibration", {"images": 10**9}),
+        ("sets", {"images": 10**9}),
+        ("sets", {"images_by_class": [about.sets["images"], *[0] * 9]}),
+    ):
+        said = replace(about, **{name: {**getattr(about, name), **other_images}})
+        with pytest.raises(
+            VerificationError, match=r"says (that it was fitted on 1,000,000,000|other numbers of) held"
+        ):
+            check_held_out(replace(classifier, metadata=said), file, digits)
     other = replace(classifier, metadata=replace(about, data_digest="0" * 64))
     assert check_held_out(other, file, digits).startswith("not checked")
+
+
+@pytest.mark.parametrize(("least", "told"), [(0.9, False), (0.6, True), (0.99, True)])
+def test_answers_from_a_threshold_are_as_accurate_as_it_says(least, told):
+    probabilities = np.array([[0.9, 0.1], [0.7, 0.3], [0.8, 0.2]], np.float32)  # the second one is wrong
+    kept = Split(np.zeros((3, 1), np.float32), np.array([0, 1, 0]), ("",) * 3)
+    if told:
+        with pytest.raises(VerificationError, match=r"answers are correct on (66\.67|0\.00)% of the held-out"):
+            _check_answers(probabilities, kept, 0.99, least, "answers")
+    else:
+        _check_answers(probabilities, kept, 0.99, least, "answers")
 
 
 def test_what_is_read_back_from_the_file_answers_as_the_file(exported, digits):
@@ -194,6 +221,23 @@ def test_an_explanation_goes_on_summing_up_to_the_logit(exported, digits):
     constants = {each.name: numpy_helper.to_array(each) for each in onnx.load(goal / MODEL_FILE).graph.initializer}
     bias = constants[head.input[2]][digits.labels.index(explained.label)]
     assert explained.bias == pytest.approx(bias, abs=1e-4)
+
+
+@pytest.mark.parametrize("gap", [0.5, 4.0])  # of the logits: so faint that the temperature is the lowest there is
+def test_the_temperature_of_another_precision_is_one_of_the_model_however_often_it_was_fitted(gap, monkeypatch):
+    labels = np.random.default_rng(0).integers(0, 10, 200)
+    logits = np.random.default_rng(1).normal(0, 0.05, (200, 10)).astype(np.float32)
+    logits[np.arange(200), labels] += gap
+    expected = fit(logits, labels, "softmax")
+    kept = Split(np.zeros((200, 1), np.float32), labels, ("",) * 200)
+    divided = []
+    monkeypatch.setattr(files, "answers_in_memory", lambda model, split: cooled(logits, expected.temperature))
+    monkeypatch.setattr(files, "divide_logits", lambda graph, by: divided.append(by))
+    about = replace(read_manifest(EXPORTS / "digits/conv-small").metadata, calibration=expected.calibration)
+    calibration, sets = files._calibrate(onnx.ModelProto(), kept, about)
+    assert calibration["temperature"] == pytest.approx(expected.temperature, abs=1e-5)
+    assert divided == [] or divided == pytest.approx([1], abs=1e-4)
+    assert sets["images"] == 200
 
 
 # --- a table ---------------------------------------------------------------------------------------------------------
@@ -337,6 +381,7 @@ def test_a_run_is_calibrated_when_it_is_evaluated_and_exported_so(run, digits, t
     for words in (
         "## How far to rely on it",
         "were divided by a temperature of",
+        "Held by its set: the share",
         "## How to act on it",
         "decision.png",
     ):

@@ -138,6 +138,11 @@ def run_in(folder, code):
     return done.stdout.strip()
 
 
+def test_a_card_without_sets_explains_none(card):
+    assert "By class, of the test images that it was answered for" in card
+    assert "held by its set" not in card.casefold()
+
+
 def test_both_ways_to_call_it_run_and_agree(export, code):
     folder, _ = export
     sample = json.loads((folder / SAMPLES_FILE).read_text(encoding="utf-8"))[0]
@@ -210,7 +215,7 @@ def test_its_first_lines_say_how_it_fares_on_corrupted_images(export, card):
     _, evaluation = export
     head = " ".join(card.split("\n## ")[0].split())
     assert (
-        f"it is correct on **{evaluation.robust_accuracy:.2%}** in the mean: {evaluation.robust_seen:.2%} of those "
+        f"it is correct on **{evaluation.robust_accuracy:.2%}** on average: {evaluation.robust_seen:.2%} of those "
         f"whose like it saw in training and {evaluation.robust_unseen:.2%} of those it never saw."
     ) in head
 

@@ -137,7 +137,9 @@ def test_files_of_the_first_contract_are_read_with_what_they_have() -> None:
         ("calibration", 1.3),
         *[("sets", {**SETS, "method": value}) for value in ("\x1b[31m", 1, None)],
         *[("sets", {**SETS, "images_by_class": value}) for value in ([], [20, 20], [20, 20, 21], [40, 40, -20], {}, 3)],
-        *[("sets", {**SETS, "thresholds": {name: 0.1}}) for name in ("1.00", "0.00", "0.951", "", "a")],
+        *[("sets", {**SETS, "thresholds": {name: 0.1}}) for name in ("1.00", "0.00", "0.951", "", "a", "0.9\u0665")],
+        ("sets", {**SETS, "thresholds": {"0.95": 0.1, "0.80": 0.01}}),  # no set of more coverage is smaller
+        ("sets", {**SETS, "by_class": {"0.80": [0.1, 0.2, 0], "0.90": [0.1, 0.3, 0]}}),
         *[("sets", {**SETS, "thresholds": {"0.95": value}}) for value in (-0.1, 1.1, "0.1", None, True)],
         *[("sets", {**SETS, "by_class": {"0.95": value}}) for value in ([0.1], [0.1] * 4, [0.1, 0.1, 2], 0.1, {})],
         ("sets", {**SETS, "by_class": []}),
@@ -152,6 +154,14 @@ def test_nonsense_of_how_far_answers_can_be_relied_on_is_refused(name: str, chan
     properties = METADATA.to_properties() | {f"zoo.{name}": json.dumps(changed)}
     with pytest.raises(ExportError, match=f"no sensible {name} in its metadata: export the model again"):
         Metadata.from_properties(properties, "model.onnx")
+
+
+@pytest.mark.parametrize("name", ["recipe", "quantization", "calibration", "sets", "familiarity"])
+@pytest.mark.parametrize("levels", [30, 300, 500, 800, 990])
+def test_objects_within_objects_are_refused_before_they_take_the_stack(name: str, levels: int) -> None:
+    deep = '{"a": ' * levels + "1" + "}" * levels
+    with pytest.raises(ExportError, match="export the model again"):
+        Metadata.from_properties(METADATA.to_properties() | {f"zoo.{name}": deep}, "model.onnx")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"files": 3}', "\x00"])

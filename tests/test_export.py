@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -16,7 +17,7 @@ from pipelines import tracking
 from pipelines.core.provenance.plan import load_data, make_plan
 from pipelines.core.provenance.weights import weights_sha256
 from pipelines.evaluation.evaluate import evaluate
-from pipelines.exporting.export import export, write_export
+from pipelines.exporting.export import export, tested_metrics, write_export
 from pipelines.publishing.triton import triton
 from zoo.contract import MANIFEST_FILE, MODEL_FILE, SAMPLES_FILE, Metadata, read_manifest
 from zoo.errors import ExportError, VerificationError
@@ -210,3 +211,12 @@ def test_a_run_goes_the_whole_way_to_triton_s_layout(run, tmp_path):
     exported = tmp_path / "exports" / "digits" / "softmax"
     assert model.metadata == read_manifest(exported).metadata
     assert (model.folder / "1" / MODEL_FILE).read_bytes() == (exported / MODEL_FILE).read_bytes()
+
+
+@pytest.mark.parametrize("today", [True, False])
+def test_a_run_that_was_evaluated_before_and_again_has_the_metrics_of_todays_corruptions(today, monkeypatch):
+    monkeypatch.setattr(tracking, "accuracies_by_seed", lambda run: {})
+    metrics = {"test_accuracy": 0.9, "test_robust_accuracy": 0.5, "loss": 1.0}
+    run = SimpleNamespace(metrics=metrics | ({"test_robust_mean": 0.6} if today else {}))
+    left = "test_robust_mean" if today else "test_robust_accuracy"
+    assert tested_metrics(run).keys() == {"test_accuracy", left}

@@ -19,10 +19,11 @@ from PIL import Image
 
 import zoo
 from pipelines.cli import main
+from pipelines.evaluation.predictions import familiarity_of
 from pipelines.evaluation.unknown import auroc, evaluate_unknown
 from pipelines.exporting.checks import check_contract, check_graph
 from pipelines.exporting.export import write_export
-from pipelines.exporting.familiarity.check import accepted, check_familiarity, familiarity_in
+from pipelines.exporting.familiarity.check import accepted, check_familiarity
 from pipelines.exporting.familiarity.features import activations, features_of
 from pipelines.exporting.familiarity.fit import BETWEEN, CELLS, LEAST, MEANS, THRESHOLD, fit
 from pipelines.exporting.familiarity.graph import read_familiarity
@@ -140,8 +141,8 @@ def test_as_many_test_images_are_accepted_as_of_those_held_out(made, digits, nam
     model, file = made(name)
     classifier = zoo.load(file, provider="cpu")
     # Of 360 test images at a true share of 95 %, 99.9 % of draws lie within 3.9 points; the held-out ones add theirs.
-    assert abs(accepted(familiarity_in(classifier, digits.test)) - 0.95) < 0.06
-    assert abs(accepted(familiarity_in(classifier, digits.validation)) - 0.95) < 0.02
+    assert abs(accepted(familiarity_of(classifier, digits.test.inputs)) - 0.95) < 0.06
+    assert abs(accepted(familiarity_of(classifier, digits.validation.inputs)) - 0.95) < 0.02
     assert check_familiarity(model, classifier, file, digits.test, None).startswith("within ")
 
 
@@ -256,6 +257,14 @@ def test_a_few_images_of_each_class_are_enough(digits):
     assert auroc(run(model, digits.test.inputs), run(model, noise)) > 0.9
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("features", [np.zeros((40, 8)), np.ones((40, 8)), np.eye(8)[np.arange(40) % 2]])
+def test_features_that_do_not_vary_within_a_class_have_a_familiarity_all_the_same(features):
+    learned, labels = features.astype(np.float32), np.arange(40) % 2
+    found = fit(learned, labels, (8,), learned[:LEAST]).familiarity(learned)
+    assert np.isfinite(found).all() and found.min() >= 0 and found.max() <= 1
+
+
 def test_more_classes_than_directions_are_told_by_their_main_ones():
     random = np.random.default_rng(0)
     centers = random.gamma(1.0, size=(3 * MEANS, 100))
@@ -301,7 +310,7 @@ def test_a_changed_constant_is_found_by_verify(made, digits, tmp_path):
     file = tmp_path / "model.onnx"
     onnx.save(changed, file)
     classifier = zoo.load(file, provider="cpu")
-    share = accepted(familiarity_in(zoo.load(made("lenet5")[1], provider="cpu"), digits.test))
+    share = accepted(familiarity_of(zoo.load(made("lenet5")[1], provider="cpu"), digits.test.inputs))
     with pytest.raises(VerificationError, match=r"accepts .* of the test set, the manifest says"):
         check_familiarity(changed, classifier, file, digits.test, share)
     name, _ = read_familiarity(changed.graph, 1)
@@ -312,6 +321,55 @@ def test_a_changed_constant_is_found_by_verify(made, digits, tmp_path):
     onnx.save(changed, file)
     with pytest.raises(VerificationError, match="differs by"):
         check_familiarity(changed, zoo.load(file, provider="cpu"), file, digits.test, None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sum": np.float32(1)},
+        {"epsilon": np.zeros(0, np.float32)},
+        {"center": np.zeros((2, 2), np.float32)},
+        {"steepness": np.ones((1, 3), np.float32)},
+        {"directions/half": np.ones((3, 1), np.float16)},
+        {"offsets": None},
+    ],
+    ids=str,
+)
+def test_numbers_of_other_shapes_are_found_by_verify(made, digits, change):
+    model, file = made("lenet5")
+    changed = type(model)()
+    changed.CopyFrom(model)
+    for name, values in change.items():
+        constant = next(each for each in changed.graph.initializer if each.name == f"{FAMILIARITY}/{name}")
+        if values is None:
+            changed.graph.initializer.remove(constant)
+        else:
+            constant.CopyFrom(numpy_helper.from_array(np.asarray(values), constant.name))
+    with pytest.raises(VerificationError, match=r"doesn't compute its familiarity as `zoo export` writes it"):
+        check_familiarity(changed, zoo.load(file, provider="cpu"), file, digits.test.take(np.arange(5)), None)
+
+
+@pytest.mark.parametrize("value", [np.nan, -0.1, 1.1, np.inf])
+def test_a_familiarity_that_is_no_share_is_refused_by_all_who_ask(made, digits, tmp_path, value):
+    model, _ = made("conv-tiny")
+    changed = type(model)()
+    changed.CopyFrom(model)
+    last = next(node for node in changed.graph.node if FAMILIARITY in node.output)
+    last.output[0] = "before"
+    named = {"name": "wrong", "value": numpy_helper.from_array(np.float32(value))}
+    changed.graph.node.append(onnx.helper.make_node("Constant", [], ["wrong"], **named))
+    same = [onnx.helper.make_node("Equal", ["before", "before"], ["same"])]
+    changed.graph.node.extend([*same, onnx.helper.make_node("Where", ["same", "wrong", "before"], [FAMILIARITY])])
+    onnx.save(changed, tmp_path / "model.onnx")
+    classifier = zoo.load(tmp_path / "model.onnx", provider="cpu")
+    some = digits.test.take(np.arange(3))
+    for ask in (
+        lambda: classifier.predict(some.inputs[0]),
+        lambda: familiarity_of(classifier, some.inputs),
+        lambda: check_familiarity(changed, classifier, tmp_path / "model.onnx", some, None),
+    ):
+        with pytest.raises(ExportError, match="gives a familiarity that isn't from 0 to 1"):
+            ask()
 
 
 def test_a_folder_of_other_things_is_measured(made, digits, tmp_path):

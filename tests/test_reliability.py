@@ -24,6 +24,7 @@ from pipelines.evaluation.reliability import by_class, decisions, reliability_me
 from zoo.checked import checked_metrics
 from zoo.contract.reliability import unreliable
 from zoo.data import Split
+from zoo.errors import ExportError
 
 CLASSES = 5
 
@@ -235,3 +236,9 @@ def test_the_metrics_are_such_as_a_manifest_may_hold(tmp_path):
     assert found["test_uncalibrated_loss"] == pytest.approx(cross_entropy(logits, labels), abs=1e-6)
     assert reliability_metrics(split(labels), answers, {}, {}).keys() < found.keys()
     assert HeldOut().temperature == 1
+
+
+def test_a_share_of_accepted_images_is_a_share(tmp_path):
+    assert checked_metrics({"familiarity_accepted": 0.95}, tmp_path) == {"familiarity_accepted": 0.95}
+    with pytest.raises(ExportError, match="has a familiarity_accepted of 10, expected a number from 0 to 1"):
+        checked_metrics({"familiarity_accepted": 10}, tmp_path)

@@ -16,6 +16,7 @@ from zoo.errors import ExportError
 # each.
 LARGEST_JSON = 4 * 2**20
 LONGEST_NAME = 1000  # letters of a label, a column or anything else that is shown
+MOST_LEVELS = 20  # of lists and objects within one another: metadata have three
 LARGEST_NUMBER = 1e19  # of a seed, which has 64 bits; what is counted or measured is far smaller
 
 
@@ -85,12 +86,15 @@ def is_name(value: Any) -> bool:
     return value.isprintable() or all(letter.isprintable() or letter.isspace() for letter in value)
 
 
-def is_plain(value: Any) -> bool:
-    """Whether it is made of names and numbers alone, in lists and objects: what a recipe or a list of versions is."""
+def is_plain(value: Any, levels: int = MOST_LEVELS) -> bool:
+    """Whether it is made of names and numbers alone, in lists and objects: what a recipe or a list of versions is.
+
+    levels: of lists and objects within one another, at most; more are hostile.
+    """
     if isinstance(value, dict):
-        return all(is_name(name) and is_plain(item) for name, item in value.items())
+        return levels > 0 and all(is_name(name) and is_plain(item, levels - 1) for name, item in value.items())
     if isinstance(value, (list, tuple)):
-        return all(map(is_plain, value))
+        return levels > 0 and all(is_plain(item, levels - 1) for item in value)
     return value is None or isinstance(value, bool) or is_number(value) or is_name(value)
 
 
@@ -98,7 +102,7 @@ def is_plain(value: Any) -> bool:
 # things; anything else that is measured.
 _RANGES: tuple[tuple[str, float, float], ...] = (
     (r".*_difference(_low|_high)?", -1, 1),
-    (r".*(accuracy|top3|same_top_class|calibration_error|recall|f1|coverage|answer_from)(_.*)?", 0, 1),
+    (r".*(accuracy|top3|same_top_class|calibration_error|recall|f1|coverage|answer_from|accepted)(_.*)?", 0, 1),
     (r"parameters|multiply_accumulates|receptive_field|test_images|(.*_)?size", 0, 1e15),
     (r".*speedup_\d+", 0, 1e6),
     (r".*", -1e15, 1e15),

@@ -202,7 +202,7 @@ class Recipe:
     degrade: Annotated[
         float,
         Allowed(
-            "Share of the images that are given another brightness and less contrast and, drawn anew, noise or blur, "
+            "Share of the images that are given another brightness and contrast and, drawn anew, noise or blur, "
             "as a poorer camera would. It goes with any augmentation.",
             at_least=0,
             at_most=1,

@@ -72,7 +72,11 @@ export class Classifier {
     const prediction = { ...ranking[0], ranking };
     if (familiarity) {
       const share = familiarity[0];
-      Object.assign(prediction, { familiarity: share, known: share >= this.metadata.familiarity.threshold });
+      if (!(Math.abs(share - 0.5) <= 0.5 + TOLERANCE)) {
+        throw new ExportError("the export gives a familiarity that isn't from 0 to 1: export the model again");
+      }
+      const known = share >= this.metadata.familiarity.threshold;
+      Object.assign(prediction, { familiarity: Math.min(Math.max(share, 0), 1), known });
     }
     if (!least) return prediction;
     const within = ({ label, probability }, place) => place === 0 || probability >= least[this.labels.indexOf(label)];
@@ -84,8 +88,10 @@ export class Classifier {
     if (!(coverage > 0 && coverage < 1)) throw new ExportError(`coverage is a share such as 0.95, received ${coverage}`);
     const wanted = (Math.ceil(Number((100 * coverage).toFixed(6))) / 100).toFixed(2);
     const { thresholds, by_class } = Object(this.metadata.sets);
-    const found = byClass ? by_class?.[wanted] : thresholds?.[wanted] && this.labels.map(() => thresholds[wanted]);
-    if (!found) throw new ExportError(`the export gives no sets for a coverage of ${coverage}${byClass ? " by class" : ""}`);
+    const found = byClass ? by_class?.[wanted] : this.labels.map(() => thresholds?.[wanted]);
+    const isThreshold = (value) => typeof value === "number" && value >= 0 && value <= 1;
+    const fits = Array.isArray(found) && found.length === this.labels.length && found.every(isThreshold);
+    if (!fits) throw new ExportError(`the export gives no sets for a coverage of ${coverage}${byClass ? " by class" : ""}`);
     return found;
   }
 

@@ -17,11 +17,12 @@ from pipelines.core.metrics.classification import (
     top_accuracy,
 )
 from pipelines.core.metrics.intervals import wilson_interval
-from zoo.contract import LOGITS, PROBABILITIES, Metadata
+from zoo.contract import FAMILIARITY, LOGITS, PROBABILITIES, Metadata
 from zoo.data import Split
 from zoo.data.pixels import in_chunks
 from zoo.images import Pixels
 from zoo.runtime import Classifier
+from zoo.runtime.running import check_shares, run_session
 
 Answers = tuple[NDArray[np.float32], NDArray[np.float32]]  # logits [N, K], probabilities [N, K]
 
@@ -48,6 +49,19 @@ def answers_of(classifier: Classifier, inputs: Any) -> Answers:
     """What an exported file answers to images [N, H, W, C] uint8, or rows [N, F] float32, however many they are."""
     name = classifier.metadata.input.name
     return ask_all(lambda some: classifier.session.run([LOGITS, PROBABILITIES], {name: some}), in_chunks(inputs, BATCH))
+
+
+def familiarity_of(classifier: Classifier, inputs: Any) -> NDArray[np.float32]:
+    """[N]: how familiar a file whose metadata speak of it finds images or rows, however many they are.
+
+    Raises ExportError where it gives something else than a share of each.
+    """
+    about, provider, batches = classifier.metadata, classifier.provider, in_chunks(inputs, BATCH)
+    found = np.concatenate(
+        [run_session(classifier.session, about, provider, [FAMILIARITY], some)[0] for some in batches]
+    )
+    check_shares(found, about)
+    return found
 
 
 def ask_all(ask: Ask, batches: Iterable[Any]) -> Answers:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.core.provenance.reading import Located, find_data_set
-from zoo.contract import FAMILIARITY
+from pipelines.evaluation.predictions import BATCH, familiarity_of
 from zoo.data import DataSet
 from zoo.data.pixels import in_chunks
 from zoo.errors import DataError, ExportError, printable
@@ -20,7 +20,6 @@ from zoo.files import image_files
 from zoo.images import Pixels, read_image, resize
 from zoo.runtime import Classifier, load
 
-BATCH = 256  # images at a time
 ACCEPTED = 0.95  # of the known images, where the false positives are counted
 
 
@@ -68,7 +67,7 @@ def evaluate_unknown(
     files = _foreign_files(folder, classifier.labels)
     images = np.stack([_read(classifier, file) for file in files])
     _check_foreign(files, images, data_set)
-    known, other = (_familiarity(classifier, inputs) for inputs in (data_set.test.inputs, images))
+    known, other = (familiarity_of(classifier, inputs) for inputs in (data_set.test.inputs, images))
     threshold = about.familiarity["threshold"]
     return Unknown(
         folder,
@@ -123,8 +122,3 @@ def _check_foreign(files: Iterable[Path], images: Pixels, data_set: DataSet) -> 
 
 def _digest(image: Pixels) -> bytes:
     return hashlib.sha256(np.ascontiguousarray(image).tobytes()).digest()
-
-
-def _familiarity(classifier: Classifier, inputs: Pixels) -> NDArray[np.float32]:
-    name = classifier.metadata.input.name
-    return np.concatenate([classifier.session.run([FAMILIARITY], {name: x})[0] for x in in_chunks(inputs, BATCH)])

@@ -24,7 +24,7 @@ def robustness_sentence(evaluation: Evaluation) -> str:
     ]
     return (
         f"On corrupted images (noise, blur, fog, light, compression, moves) it is correct on "
-        f"**{evaluation.robust_accuracy:.2%}** in the mean: {' and '.join(parts)}."
+        f"**{evaluation.robust_accuracy:.2%}** on average: {' and '.join(parts)}."
     )
 
 

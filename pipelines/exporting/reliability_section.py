@@ -15,7 +15,7 @@ CLASSES_LISTED = 30  # of more classes, those with the fewest answers in their i
 def reliability_section(manifest: Manifest, evaluation: Evaluation, kind: str) -> str:
     """Whether probabilities come true, and what sets of labels hold. kind: images or rows."""
     parts = ["## How far to rely on it", filled(_calibrated(manifest.metadata, kind)), _errors(manifest.metrics, kind)]
-    parts += [filled(_by_class_words(kind)), _by_class(evaluation.reliability)]
+    parts += [filled(_by_class_words(evaluation.reliability, kind)), _by_class(evaluation.reliability)]
     if sets := _sets(manifest, kind):
         parts.append(sets)
     if manifest.metadata.familiarity:
@@ -97,11 +97,13 @@ def _errors(metrics: Mapping[str, float], kind: str) -> str:
     return f"{table(columns, map(row, rows))}\n\n{filled(about)}"
 
 
-def _by_class_words(kind: str) -> str:
+def _by_class_words(classes: tuple[ClassReliability, ...], kind: str) -> str:
+    held = f"""
+        Held by its set: the share of the class's {kind} whose set of labels, for a coverage of 95%, holds it.
+    """
     return f"""
         By class, of the test {kind} that it was answered for: where the mean probability lies in the interval, it is
-        true as far as they can tell. Held by its set: the share of the class's {kind} whose set of labels, for a
-        coverage of 95%, holds it.
+        true as far as they can tell. {held if any(each.coverage is not None for each in classes) else ""}
     """
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import onnx
 
 from pipelines.core.provenance.reading import Located, find_data_set
+from pipelines.evaluation.held_out import answers_from
 from pipelines.evaluation.predictions import Answers, answers_of
 from pipelines.evaluation.robustness import CorruptedMetrics, measure_corrupted, suite_of
 from pipelines.exporting.checks import (
@@ -121,7 +122,8 @@ def _verify(found: Path, data: str | Located | DataSet | None, corrupted: bool) 
         result, accuracy = check_test_set(classifier.metadata, file, test, answers)
         checks.append(Check("test set", result))
         if classifier.metadata.calibration or classifier.metadata.sets:
-            checks.append(Check("held-out images", check_held_out(classifier, file, data_set)))
+            answer_from = answers_from(read_manifest(found).metrics) if found.is_dir() else {}
+            checks.append(Check("held-out images", check_held_out(classifier, file, data_set, answer_from)))
         if found.is_dir() and tested_metrics(read_manifest(found).metrics):
             suite = suite_of(read_manifest(found).metrics) if corrupted else ()
             ask = partial(answers_of, classifier)

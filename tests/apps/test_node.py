@@ -92,6 +92,28 @@ def test_a_coverage_that_it_does_not_give_is_reported(
     assert (done.returncode, done.stdout) == (1, "") and sentence in done.stderr and done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("sets", "labels"),
+    [
+        ({"thresholds": {"0.95": 0}, "by_class": {}}, 10),  # every label reaches it
+        ({"thresholds": {"0.95": "0.1"}, "by_class": {}}, 0),
+        ({"thresholds": None, "by_class": {"0.95": [0.1] * 10}}, 0),
+        ("sets", 0),
+    ],
+)
+def test_thresholds_are_numbers_or_give_no_sets(node: Path, with_sets: Path, tmp_path: Path, sets, labels: int) -> None:
+    copied = shutil.copytree(with_sets, tmp_path / "export")
+    manifest = json.loads((copied / "manifest.json").read_text(encoding="utf-8"))
+    manifest["metadata"]["sets"] = sets
+    (copied / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    command = ["node", node / "classify.js", copied, copied / "samples" / "0.png", "--coverage", "0.95", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    if labels:
+        assert len(json.loads(done.stdout)["labels"]) == labels
+    else:
+        assert (done.returncode, done.stdout) == (1, "") and "gives no sets for a coverage of 0.95" in done.stderr
+
+
 def save_images(folder: Path) -> list[Path]:
     """A color image with fine detail in each format and mode that both sides read."""
     rows, columns = np.mgrid[0:97, 0:131]

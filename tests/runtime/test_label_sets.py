@@ -63,6 +63,11 @@ def test_a_coverage_between_two_takes_the_higher_one():
     assert thresholds_for(metadata, 0.99) == (steps["0.99"],) * 3
 
 
+@pytest.mark.parametrize("coverage", [np.float64(0.95), np.float32(0.95), np.linspace(0.8, 0.95, 4)[-1]])
+def test_a_coverage_may_be_a_number_of_numpy(coverage):
+    assert thresholds_for(about(), coverage) == (0.1,) * 3
+
+
 @pytest.mark.parametrize("coverage", [0, 1, -0.1, 1.5, 95, float("nan"), "0.95", True, None, [0.9]])
 def test_what_is_no_share_is_refused(coverage):
     with pytest.raises(InputError, match=r"coverage is a share above 0 and below 1, such as 0\.95, received"):

@@ -13,7 +13,8 @@ taken for none of the classes.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from zoo.checked import is_name, is_number, is_plain
@@ -71,11 +72,18 @@ def _are_sets(found: Mapping[str, Any], classes: int) -> bool:
             isinstance(each, list) and len(each) == classes and all(is_number(threshold, 0, 1) for threshold in each)
             for each in by_class.values()
         )
+        and _never_rise([[threshold] for _, threshold in sorted(of_all.items())])
+        and _never_rise([each for _, each in sorted(by_class.items())])
     )
 
 
+def _never_rise(thresholds: Sequence[Sequence[float]]) -> bool:
+    """Whether sets for a higher coverage hold what those for a lower one hold. thresholds: by coverage, ascending."""
+    return all(higher <= lower for pair in pairwise(thresholds) for lower, higher in zip(pair[0], pair[1], strict=True))
+
+
 def _is_coverage(name: str) -> bool:
-    return re.fullmatch(r"0\.\d\d", name) is not None and name != "0.00"
+    return re.fullmatch(r"0\.[0-9][0-9]", name) is not None and name != "0.00"
 
 
 def _is_familiarity(found: Mapping[str, Any]) -> bool:

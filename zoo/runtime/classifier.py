@@ -21,10 +21,9 @@ from zoo.runtime.explanation import Explanation
 from zoo.runtime.label_sets import labels_within, thresholds_for
 from zoo.runtime.prediction import Prediction
 from zoo.runtime.providers import Node, placement
-from zoo.runtime.running import run_session
+from zoo.runtime.running import check_shares, run_session
 from zoo.tables import Row, encode, encode_all
 
-ROUNDED = 1e-5  # of a share
 MOST_ROUNDED = 0.01  # of a sum of probabilities: those of float16 have three digits
 
 
@@ -280,13 +279,9 @@ class Classifier:
 
     def _familiar(self, familiarity: NDArray[np.float32]) -> list[tuple[float, bool]]:
         """familiarity [N] -> each with whether it is that of a known class."""
-        shares, threshold = familiarity.tolist(), self.metadata.familiarity["threshold"]
-        if not all(-ROUNDED <= share <= 1 + ROUNDED for share in shares):  # NaN fails, too
-            raise ExportError(
-                f"{self.metadata.data_set}/{self.metadata.model} gives a familiarity that isn't from 0 to 1: its file "
-                "is damaged, export the model again"
-            )
-        return [(min(max(share, 0.0), 1.0), share >= threshold) for share in shares]
+        check_shares(familiarity, self.metadata)
+        threshold = self.metadata.familiarity["threshold"]
+        return [(min(max(share, 0.0), 1.0), share >= threshold) for share in familiarity.tolist()]
 
     def __repr__(self) -> str:
         """One line, without the hundred labels that a classifier may have."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import ceil
+from numbers import Real
 
 from zoo.contract import Metadata
 from zoo.errors import ExportError, InputError
@@ -20,7 +21,7 @@ def thresholds_for(metadata: Metadata, coverage: float, by_class: bool = False) 
     few held-out images of a class.
     """
     name, sets = f"{metadata.data_set}/{metadata.model}", metadata.sets
-    if type(coverage) not in (int, float) or not 0 < coverage < 1:  # NaN is neither
+    if not isinstance(coverage, Real) or not 0 < coverage < 1:  # NaN is neither
         raise InputError(f"coverage is a share above 0 and below 1, such as 0.95, received {coverage!r}")
     if not sets or not sets["thresholds"]:
         images = metadata.recipe.get("images")

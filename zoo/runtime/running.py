@@ -12,6 +12,7 @@ from zoo.contract import ACTIVATION_MAP, FAMILIARITY, Metadata
 from zoo.errors import ExportError, InputError, ProviderError
 from zoo.runtime.providers import reason_of
 
+ROUNDED = 1e-5  # of a share
 _OUT_OF_MEMORY = ("allocate memory", "bad_alloc", "bad allocation", "out of memory")
 
 
@@ -45,3 +46,12 @@ def run_session(
                 f"{list(expected[:dimensions])}: its file is damaged, export the model again"
             )
     return outputs
+
+
+def check_shares(familiarity: NDArray[np.float32], metadata: Metadata) -> None:
+    """Raise ExportError where what a file says of how familiar inputs are isn't from 0 to 1."""
+    if not np.all(np.abs(familiarity - 0.5) <= 0.5 + ROUNDED):  # NaN fails, too
+        raise ExportError(
+            f"{metadata.data_set}/{metadata.model} gives a familiarity that isn't from 0 to 1: its file is damaged, "
+            "export the model again"
+        )

@@ -9,27 +9,20 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from pipelines.core.metrics.intervals import wilson_interval
-from pipelines.exporting.familiarity.fit import THRESHOLD
+from pipelines.evaluation.predictions import BATCH, familiarity_of
+from pipelines.exporting.familiarity.fit import THRESHOLD, Matrix
 from pipelines.exporting.familiarity.graph import read_familiarity
 from pipelines.exporting.graph.edit import Model
-from zoo.contract import FAMILIARITY
 from zoo.data import Split
 from zoo.data.pixels import in_chunks
 from zoo.errors import VerificationError
 from zoo.runtime import Classifier
+from zoo.runtime.providers import reason_of
 
-BATCH = 256
 COMPARED = 1000  # images, at most, of which familiarity is computed once more
 # Of a share. Within 1e-5 on most models; but an activation whose last bit differs, as sums in another order make it, is
 # some ten times as far in units of what little it varies.
 TOLERANCE = 1e-4
-
-
-def familiarity_in(classifier: Classifier, split: Split) -> NDArray[np.float32]:
-    """[N]: what a file says of the images or rows of a split."""
-    name = classifier.metadata.input.name
-    batches = in_chunks(split.inputs, BATCH)
-    return np.concatenate([classifier.session.run([FAMILIARITY], {name: some})[0] for some in batches])
 
 
 def accepted(familiarity: NDArray[np.float32], threshold: float = THRESHOLD) -> float:
@@ -48,19 +41,15 @@ def check_familiarity(
     if test is None:
         return "not checked without the test images"
     about = classifier.metadata.familiarity
-    name, fitted = read_familiarity(model.graph, about["images"])
-    opened = type(model)()
-    opened.CopyFrom(model)
-    opened.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", len(fitted.center)]))
     few = test.take(np.arange(min(len(test), COMPARED)))
-    features = _run(opened, name, classifier.metadata.input.name, few)
-    difference = float(np.abs(fitted.familiarity(features) - familiarity_in(classifier, few)).max())
+    expected = _computed(model, file, about["images"], classifier.metadata.input.name, few)
+    difference = float(np.abs(expected - familiarity_of(classifier, few.inputs)).max())
     if not difference <= TOLERANCE:
         raise VerificationError(
             f"{file}: familiarity differs by {difference:.1e} from what its numbers come to, expected at most "
             f"{TOLERANCE:.0e}: export the model again"
         )
-    found = familiarity_in(classifier, test)
+    found = familiarity_of(classifier, test.inputs)
     share = accepted(found, about["threshold"])
     if stated is not None and not abs(share - stated) <= 1e-3 + 0.5 / len(test):
         raise VerificationError(
@@ -71,6 +60,21 @@ def check_familiarity(
         f"within {difference:.0e} of its numbers; {share:.1%} of the test set accepted ({low:.1%} - {high:.1%}), of "
         f"{about['images']:,} held-out images {1 - about['threshold']:.0%}"
     )
+
+
+def _computed(model: Model, file: Path, images: int, takes: str, split: Split) -> Matrix:
+    """[N] in float64, by the numbers in a file that anyone may have written."""
+    try:
+        name, fitted = read_familiarity(model.graph, images)
+        opened = type(model)()
+        opened.CopyFrom(model)
+        opened.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", len(fitted.center)]))
+        return fitted.familiarity(_run(opened, name, takes, split))
+    except Exception as error:  # numbers of other shapes, nodes that lead elsewhere; onnxruntime's have no base
+        raise VerificationError(
+            f"{file} doesn't compute its familiarity as `zoo export` writes it ({reason_of(error)}): export the model "
+            "again"
+        ) from None
 
 
 def _run(model: Model, name: str, takes: str, split: Split) -> NDArray[np.float32]:

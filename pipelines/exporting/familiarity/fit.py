@@ -93,7 +93,7 @@ def fit(features: Features, labels: NDArray[np.int64], sizes: tuple[int, ...], h
     # Of all other directions, as of probabilistic PCA (Tipping & Bishop 1999); never so little that it is rounding.
     rest = max((float(np.trace(covariance)) - float(largest.sum())) / (size - rank), 1e-8)
     # covariance^-1/2 = (1 - kept kept^T) / rest^1/2, and 1 / rest is in `total`: the graph saves a step.
-    kept = _half(directions * np.sqrt(1 - np.sqrt(np.clip(rest / largest, 0, 1))))
+    kept = _half(directions * np.sqrt(1 - np.sqrt(rest / np.maximum(largest, rest))))
     means = (means - (means @ kept) @ kept.T) / rest**0.5
     factors: tuple[Matrix, ...]
     if len(means) > MEANS:

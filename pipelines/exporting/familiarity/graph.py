@@ -9,7 +9,6 @@ from pipelines.exporting.familiarity.features import add_features
 from pipelines.exporting.familiarity.fit import Fitted, Matrix
 from pipelines.exporting.graph.edit import Graph, add_constant, constant_of, producer_of
 from zoo.contract import FAMILIARITY, Metadata
-from zoo.errors import VerificationError
 
 
 def add_familiarity(graph: Graph, metadata: Metadata, fitted: Fitted) -> None:
@@ -61,18 +60,21 @@ def add_familiarity(graph: Graph, metadata: Metadata, fitted: Fitted) -> None:
 
 
 def read_familiarity(graph: Graph, images: int) -> tuple[str, Fitted]:
-    """The features' name in a graph that `add_familiarity` has written to, and the numbers that it wrote."""
+    """The features' name in a graph that `add_familiarity` has written to, and the numbers that it wrote.
+
+    Raises ValueError for a graph that it hasn't written to, and IndexError or TypeError for numbers of other shapes.
+    """
 
     def constant(name: str) -> Matrix:
         found = constant_of(graph, f"{FAMILIARITY}/{name}")
         if found is None:
-            raise VerificationError(f"its familiarity lacks {name}: export the model again")
+            raise ValueError(f"it lacks {name}")
         return found.astype(np.float64)
 
     total = producer_of(graph, f"{FAMILIARITY}/total")
     scaled = None if total is None else producer_of(graph, total.input[0])
     if total is None:
-        raise VerificationError("it computes no familiarity: export the model again")
+        raise ValueError("it lacks total")
     if scaled is not None and scaled.name != f"{FAMILIARITY}/scaled":
         scaled = None  # of a single activation, whose scale says nothing
     names = [name for name in ("means0", "classes") if constant_of(graph, f"{FAMILIARITY}/{name}/half") is not None]

@@ -33,11 +33,11 @@ def give_familiarity(model: Model, metadata: Metadata, data_set: DataSet) -> Map
     if others is None or len(others) < LEAST:
         held = "no" if others is None else f"only {len(others)}"
         logger.warning(
-            "%s holds %s images out of training, expected %d or more: its file doesn't say how familiar an image is; "
-            "images=most or images=train holds some out",
+            "%s holds %s images out of training, expected %d or more: its file doesn't say how familiar an image is%s",
             name,
             held,
             LEAST,
+            "; images=most or images=train holds some out" if others is None else "",
         )
         return {}
     learned = drawn(data_set.train, LEARNED)

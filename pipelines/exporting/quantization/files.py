@@ -126,14 +126,12 @@ def _calibrate(model: Any, kept: Split | None, metadata: Metadata) -> tuple[Mapp
     """Calibrate a model in memory by its own answers. Returns calibration and sets, as of a file's metadata."""
     if kept is None:
         return {}, {}
-    logits = answers_in_memory(model, kept)[0]
+    before = temperature_of(metadata.calibration)  # it was made from a calibrated one
+    logits = answers_in_memory(model, kept)[0] * np.float32(before)
     fitted = fit(logits, kept.labels, f"{metadata.data_set}/{metadata.model}")
-    if not fitted.calibration:
-        return {}, fitted.sets
-    if fitted.temperature != 1:
-        divide_logits(model.graph, fitted.temperature)
-    both = temperature_of(metadata.calibration) * fitted.temperature  # it was made from a calibrated one
-    return {**fitted.calibration, "temperature": float(f"{both:.6g}")}, fitted.sets
+    if fitted.temperature != before:
+        divide_logits(model.graph, fitted.temperature / before)
+    return fitted.calibration, fitted.sets
 
 
 def speedup(before: Path, after: Path, batch: int) -> float:
