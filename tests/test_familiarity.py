@@ -22,6 +22,7 @@ from pipelines.cli import main
 from pipelines.evaluation.predictions import familiarity_of
 from pipelines.evaluation.unknown import auroc, evaluate_unknown
 from pipelines.exporting.checks import check_contract, check_graph
+from pipelines.exporting.convert import convert
 from pipelines.exporting.export import write_export
 from pipelines.exporting.familiarity.check import accepted, check_familiarity
 from pipelines.exporting.familiarity.features import activations, features_of
@@ -34,6 +35,8 @@ from pipelines.tracking.serving import Served
 from zoo.contract import CONTRACT, FAMILIARITY, LOGITS, PROBABILITIES, Metadata, read_manifest
 from zoo.data import DataSet, Split, load
 from zoo.errors import DataError, ExportError, VerificationError
+from zoo.models import build, layers
+from zoo.recipe import Recipe
 
 ROOT = Path(__file__).parent.parent
 WINE = ROOT / "tests" / "runtime" / "fixture" / "wine" / "softmax"
@@ -255,6 +258,17 @@ def test_a_few_images_of_each_class_are_enough(digits):
     assert give_familiarity(model, metadata, few)["images"] == LEAST
     noise = np.random.default_rng(0).integers(0, 256, (100, 8, 8, 1), dtype=np.uint8)
     assert auroc(run(model, digits.test.inputs), run(model, noise)) > 0.9
+
+
+def test_a_model_that_knows_images_by_one_number_has_none(digits, registered, metadata_of, caplog):
+    @registered("needle", family="dense", recipe=Recipe())
+    def needle(images, classes):
+        return layers.Dense(classes)(layers.Dense(1, activation="relu")(layers.Flatten()(images)))
+
+    model = build("needle", 8, 8, 1, 10)
+    metadata = replace(metadata_of("needle", model, digits), recipe={"images": "train"})
+    assert give_familiarity(convert(model), metadata, digits) == {}
+    assert "needle knows images by a single number: its file doesn't say how familiar one is" in caplog.text
 
 
 @pytest.mark.filterwarnings("error")

@@ -26,7 +26,8 @@ BATCH = 250
 def give_familiarity(model: Model, metadata: Metadata, data_set: DataSet) -> Mapping[str, Any]:
     """Put FAMILIARITY into a finished model in float32. Returns what its metadata says of it.
 
-    {} where the recipe holds no images out of training, or fewer than 20: the output is left out, and the log says so.
+    {} where the recipe holds no images out of training, or fewer than 20, and where all that a model knows of an image
+    is one number: the output is left out, and the log says so.
     """
     others = held_out(data_set, str(metadata.recipe.get("images", "all")))
     name = f"{metadata.data_set}/{metadata.model}"
@@ -42,6 +43,9 @@ def give_familiarity(model: Model, metadata: Metadata, data_set: DataSet) -> Map
         return {}
     learned = drawn(data_set.train, LEARNED)
     features, sizes = features_of(model, metadata, in_chunks(learned.inputs, BATCH))
+    if sum(sizes) < 2:  # as a share of itself, it is always 1
+        logger.warning("%s knows %s by a single number: its file doesn't say how familiar one is", name, data_set.kind)
+        return {}
     others_features, _ = features_of(model, metadata, in_chunks(others.inputs, BATCH))
     add_familiarity(model.graph, metadata, fit(features, learned.labels, sizes, others_features))
     return {"method": METHOD, "images": len(others), "threshold": THRESHOLD}
