@@ -27,7 +27,7 @@ STRENGTHS = 5
 # would take longer than many a training. Of 10,000, by calculation for 80 %: one accuracy is then within 1.6 points of
 # what all of them give, in 19 cases of 20, and the mean of the 65 within 0.2.
 MOST_IMAGES = 2000
-MOST_VALUES = 2**26  # in those images: 445 of 224x224 pixels in color
+MOST_VALUES = 2**24  # in those images: 111 of 224x224 pixels in color, for whose networks each is work
 VALUES = 2**22  # at a time: a whole test set as float32 can be gigabytes
 FIRST_BATCH = 1000  # images at a time of FIRST_SUITE, whose draws depend on it
 

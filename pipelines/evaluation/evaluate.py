@@ -29,7 +29,7 @@ from pipelines.evaluation.plots import (
     reliability,
     reliability_text,
 )
-from pipelines.evaluation.predictions import BATCH, Answers, ask_all, clean_metrics
+from pipelines.evaluation.predictions import Answers, ask_all, clean_metrics, in_batches
 from pipelines.evaluation.reliability import ClassReliability, Decision, by_class, decisions, reliability_metrics
 from pipelines.evaluation.robustness import CorruptedMetrics, measure_corrupted, robust_metrics
 from pipelines.plotting.tiles import errors, errors_text, first_layer, first_layer_text
@@ -37,7 +37,6 @@ from pipelines.tracking import TrackedRun
 from zoo.contract import LOGITS, PROBABILITIES, renamed
 from zoo.data import DataSet, Split
 from zoo.data.held_out import held_out
-from zoo.data.pixels import in_chunks
 from zoo.errors import ExportError
 
 logger = logging.getLogger("zoo.evaluation")
@@ -126,9 +125,9 @@ def evaluate(run: str) -> Evaluation:
     if kept is None:
         logger.info("%s: no image is held out of its training, it is not calibrated", tracked.plan.model)
     else:
-        logits = ask_all(ask, in_chunks(kept.inputs, BATCH))[0]
+        logits = ask_all(ask, in_batches(kept.inputs))[0]
         fitted = fit(logits, kept.labels, tracked.plan.model)
-    answers = ask_all(ask, in_chunks(data_set.test.inputs, BATCH))
+    answers = ask_all(ask, in_batches(data_set.test.inputs))
     if fitted.temperature != 1:
         answers = cooled(answers[0], fitted.temperature)
     recipe = tracked.plan.recipe.to_json()

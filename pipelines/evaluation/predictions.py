@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -28,9 +29,16 @@ Answers = tuple[NDArray[np.float32], NDArray[np.float32]]  # logits [N, K], prob
 
 Ask = Callable[[Pixels], Answers]  # of some images [B, H, W, C]
 
-BATCH = 256  # images at a time
+BATCH = 256  # images at a time, of small ones
+# In them: a network makes some ten times as many of each image of 224x224, and keeps them all until the next layer.
+BATCH_VALUES = 2**22
 # Test images of the largest class for one of the smallest: above it, accuracy alone says little of the smallest.
 IMBALANCE = 2.0
+
+
+def in_batches(inputs: Any) -> Iterator[Any]:
+    """All images [N, H, W, C] or rows [N, F], as many at a time as a model is asked about at once."""
+    return in_chunks(inputs, max(1, min(BATCH, BATCH_VALUES // prod(inputs.shape[1:]))))
 
 
 def made_up(metadata: Metadata, count: int) -> Any:
@@ -48,7 +56,7 @@ def made_up(metadata: Metadata, count: int) -> Any:
 def answers_of(classifier: Classifier, inputs: Any) -> Answers:
     """What an exported file answers to images [N, H, W, C] uint8, or rows [N, F] float32, however many they are."""
     name = classifier.metadata.input.name
-    return ask_all(lambda some: classifier.session.run([LOGITS, PROBABILITIES], {name: some}), in_chunks(inputs, BATCH))
+    return ask_all(lambda some: classifier.session.run([LOGITS, PROBABILITIES], {name: some}), in_batches(inputs))
 
 
 def familiarity_of(classifier: Classifier, inputs: Any) -> NDArray[np.float32]:
@@ -56,7 +64,7 @@ def familiarity_of(classifier: Classifier, inputs: Any) -> NDArray[np.float32]:
 
     Raises ExportError where it gives something else than a share of each.
     """
-    about, provider, batches = classifier.metadata, classifier.provider, in_chunks(inputs, BATCH)
+    about, provider, batches = classifier.metadata, classifier.provider, in_batches(inputs)
     found = np.concatenate(
         [run_session(classifier.session, about, provider, [FAMILIARITY], some)[0] for some in batches]
     )

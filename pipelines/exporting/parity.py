@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from pipelines.evaluation.held_out import cooled
-from pipelines.evaluation.predictions import BATCH
+from pipelines.evaluation.predictions import in_batches
 from zoo.contract import LOGITS, PARITY_TOLERANCE, PROBABILITIES
 from zoo.data import Split
-from zoo.data.pixels import in_chunks
 from zoo.errors import VerificationError
 
 
@@ -43,7 +42,7 @@ def compare_with_keras(onnx_bytes: bytes, model: Any, test: Split, temperature: 
 
     session = onnxruntime.InferenceSession(onnx_bytes, providers=["CPUExecutionProvider"])
     (name,) = (value.name for value in session.get_inputs())
-    batches = partial(in_chunks, test.inputs, BATCH)
+    batches = partial(in_batches, test.inputs)
     from_file = np.concatenate([session.run([PROBABILITIES], {name: batch})[0] for batch in batches()])
     outputs = [model.predict_on_batch(batch) for batch in batches()]
     logits, from_keras = (

@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from pipelines.core.metrics.intervals import wilson_interval
-from pipelines.evaluation.predictions import BATCH, familiarity_of
+from pipelines.evaluation.predictions import familiarity_of, in_batches
 from pipelines.exporting.familiarity.fit import THRESHOLD, Matrix
 from pipelines.exporting.familiarity.graph import read_familiarity
 from pipelines.exporting.graph.edit import Model
 from zoo.data import Split
-from zoo.data.pixels import in_chunks
 from zoo.errors import VerificationError
 from zoo.runtime import Classifier
 from zoo.runtime.providers import reason_of
@@ -81,4 +80,4 @@ def _run(model: Model, name: str, takes: str, split: Split) -> NDArray[np.float3
     import onnxruntime
 
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return np.concatenate([session.run([name], {takes: some})[0] for some in in_chunks(split.inputs, BATCH)])
+    return np.concatenate([session.run([name], {takes: some})[0] for some in in_batches(split.inputs)])

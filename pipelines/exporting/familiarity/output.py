@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.evaluation.predictions import in_batches
 from pipelines.exporting.familiarity.features import features_of
 from pipelines.exporting.familiarity.fit import LEAST, METHOD, THRESHOLD, fit
 from pipelines.exporting.familiarity.graph import add_familiarity
@@ -15,12 +16,10 @@ from pipelines.exporting.graph.edit import Model
 from zoo.contract import Metadata
 from zoo.data import DataSet, Split
 from zoo.data.held_out import held_out
-from zoo.data.pixels import in_chunks
 
 logger = logging.getLogger("zoo.exporting")
 
 LEARNED = 10_000  # training images, drawn from all, that say where the classes lie
-BATCH = 250
 
 
 def give_familiarity(model: Model, metadata: Metadata, data_set: DataSet) -> Mapping[str, Any]:
@@ -42,11 +41,11 @@ def give_familiarity(model: Model, metadata: Metadata, data_set: DataSet) -> Map
         )
         return {}
     learned = drawn(data_set.train, LEARNED)
-    features, sizes = features_of(model, metadata, in_chunks(learned.inputs, BATCH))
+    features, sizes = features_of(model, metadata, in_batches(learned.inputs))
     if sum(sizes) < 2:  # as a share of itself, it is always 1
         logger.warning("%s knows %s by a single number: its file doesn't say how familiar one is", name, data_set.kind)
         return {}
-    others_features, _ = features_of(model, metadata, in_chunks(others.inputs, BATCH))
+    others_features, _ = features_of(model, metadata, in_batches(others.inputs))
     add_familiarity(model.graph, metadata, fit(features, learned.labels, sizes, others_features))
     return {"method": METHOD, "images": len(others), "threshold": THRESHOLD}
 

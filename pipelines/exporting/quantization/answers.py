@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.evaluation.predictions import BATCH, Answers, ask_all
+from pipelines.evaluation.predictions import Answers, ask_all, in_batches
 from zoo.contract import LOGITS, PROBABILITIES
 from zoo.data import Split
-from zoo.data.pixels import in_chunks
 
 
 def answers_in_memory(model: Any, split: Split) -> Answers:
@@ -19,7 +18,7 @@ def answers_in_memory(model: Any, split: Split) -> Answers:
 
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    return ask_all(lambda some: session.run([LOGITS, PROBABILITIES], {name: some}), in_chunks(split.inputs, BATCH))
+    return ask_all(lambda some: session.run([LOGITS, PROBABILITIES], {name: some}), in_batches(split.inputs))
 
 
 def divergence(expected: Answers, found: Answers) -> float:
