@@ -17,7 +17,8 @@ from pipelines import tracking
 from pipelines.core.provenance.plan import load_data, make_plan
 from pipelines.core.provenance.weights import weights_sha256
 from pipelines.evaluation.evaluate import evaluate
-from pipelines.exporting.export import export, tested_metrics, write_export
+from pipelines.exporting import export as exporting
+from pipelines.exporting.export import export, write_export
 from pipelines.publishing.triton import triton
 from zoo.contract import MANIFEST_FILE, MODEL_FILE, SAMPLES_FILE, Metadata, read_manifest
 from zoo.errors import ExportError, VerificationError
@@ -219,4 +220,4 @@ def test_a_run_that_was_evaluated_before_and_again_has_the_metrics_of_todays_cor
     metrics = {"test_accuracy": 0.9, "test_robust_accuracy": 0.5, "loss": 1.0}
     run = SimpleNamespace(metrics=metrics | ({"test_robust_mean": 0.6} if today else {}))
     left = "test_robust_mean" if today else "test_robust_accuracy"
-    assert tested_metrics(run).keys() == {"test_accuracy", left}
+    assert exporting.tested_metrics(run).keys() == {"test_accuracy", left}
