@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipelines.core.metrics.calibration import accuracy_by_share, cross_entropy, equal_mass_error
-from pipelines.core.metrics.conformal import images_needed, threshold
+from pipelines.core.metrics.conformal import threshold
 from pipelines.core.metrics.resampling import percentiles, resampled_means
 from pipelines.core.metrics.temperature import LEAST_IMAGES, SIDES, fit_temperature
 from pipelines.evaluation.held_out import (
@@ -25,6 +25,7 @@ from zoo.checked import checked_metrics
 from zoo.contract.reliability import unreliable
 from zoo.data import Split
 from zoo.errors import ExportError
+from zoo.runtime.label_sets import images_needed
 
 CLASSES = 5
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.core.metrics.conformal import images_needed, threshold
+from pipelines.core.metrics.conformal import threshold
 from pipelines.core.metrics.temperature import LEAST_IMAGES, fit_temperature
 from pipelines.evaluation.predictions import Answers
-from zoo.runtime.label_sets import LEAST_BY_CLASS
+from zoo.runtime.label_sets import images_needed, images_needed_by_class
 
 logger = logging.getLogger("zoo.evaluation")
 
@@ -95,7 +95,7 @@ def sets_of(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> di
     by_class = {
         c: [threshold(own[labels == k], float(c)) for k in range(classes)]
         for c in of_all
-        if counts.min() >= max(LEAST_BY_CLASS, images_needed(float(c)))
+        if counts.min() >= images_needed_by_class(float(c))
     }
     return {
         "method": METHOD,

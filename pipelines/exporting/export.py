@@ -51,7 +51,7 @@ from zoo.images import Pixels
 from zoo.models import definition
 from zoo.models.ledger import Ledger, read_ledger
 from zoo.models.registry import Family
-from zoo.runtime import load
+from zoo.runtime import Classifier, load
 from zoo.tables import decode
 
 logger = logging.getLogger("zoo.exporting")
@@ -199,10 +199,8 @@ def tested_metrics(run: TrackedRun) -> dict[str, float]:
 
 def _tested(run: TrackedRun) -> dict[str, float]:
     found = {name: value for name, value in run.metrics.items() if name.startswith(("test_", ANSWER_FROM))}
-    if (
-        "test_robust_mean" in found
-    ):  # of a run that was evaluated before, too, that of the suite it was measured on then
-        found.pop("test_robust_accuracy", None)
+    if "test_robust_mean" in found:
+        found.pop("test_robust_accuracy", None)  # of an earlier evaluation, on the suite of that time
     return found
 
 
@@ -243,7 +241,8 @@ def write_export(
             metadata = replace(metadata, contract=CONTRACT)
         onnx.helper.set_model_props(converted, metadata.to_properties())
         (folder / MODEL_FILE).write_bytes(converted.SerializeToString(deterministic=True))
-        _write_samples(folder, data_set)
+        classifier = load(folder / MODEL_FILE)
+        _write_samples(folder, data_set, classifier)
 
         size = (metadata.height, metadata.width, metadata.channels)
         ledger = Ledger(metadata.model, cast(Family, metadata.family), size, data_set.classes, read_ledger(model))
@@ -254,14 +253,10 @@ def write_export(
             "size": float((folder / MODEL_FILE).stat().st_size),
             **parity.metrics(),
             **metrics,
-            **(
-                {"familiarity_accepted": accepted(familiarity_of(load(folder / MODEL_FILE), data_set.test.inputs))}
-                if said
-                else {}
-            ),
         }
-        map_size = load(folder / MODEL_FILE).map_size
-        manifest = Manifest(metadata, known, (), map_size, licenses or licenses_of(metadata), reading or {})
+        if said:
+            known["familiarity_accepted"] = accepted(familiarity_of(classifier, data_set.test.inputs))
+        manifest = Manifest(metadata, known, (), classifier.map_size, licenses or licenses_of(metadata), reading or {})
         if describe is not None:
             describe(folder, manifest)
         files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -278,12 +273,11 @@ def first_sample(folder: Path) -> bytes | None:
     return next((path.read_bytes() for path in sorted((folder / SAMPLES_FOLDER).glob("*.png"))), None)
 
 
-def _write_samples(folder: Path, data_set: DataSet) -> None:
+def _write_samples(folder: Path, data_set: DataSet, classifier: Classifier) -> None:
     """A few test images as PNG, with the file's own probabilities, so that an app in any language can test itself.
 
     Of a table it is rows, beside their probabilities.
     """
-    classifier = load(folder / MODEL_FILE)
     (folder / SAMPLES_FOLDER).mkdir()
     samples = []
     for place, index in enumerate(_one_of_each_class(data_set.test)):

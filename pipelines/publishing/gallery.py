@@ -218,8 +218,8 @@ def _robust(export: Shipped) -> str:
     if export.robust_mean is None:
         return _share(export.robust_accuracy)
     parts = ((export.robust_seen, "seen"), (export.robust_unseen, "unseen"))
-    told = ", ".join(f"{value:.2%} {name}" for value, name in parts if value is not None)
-    return f"{_share(export.robust_mean)}: {told}"
+    listed = ", ".join(f"{value:.2%} {name}" for value, name in parts if value is not None)
+    return f"{_share(export.robust_mean)}: {listed}"
 
 
 _COLUMNS: tuple[tuple[str, Callable[[Shipped], str]], ...] = (

@@ -12,6 +12,16 @@ from zoo.errors import ExportError, InputError
 LEAST_BY_CLASS = 20  # held-out images of each class, for a threshold of its own
 
 
+def images_needed(coverage: float) -> int:
+    """The least number of held-out images that a threshold for this coverage can rest on. coverage: 0..1, exclusive."""
+    return ceil(round(coverage / (1 - coverage), 9))
+
+
+def images_needed_by_class(coverage: float) -> int:
+    """The same of each class, for sets by class."""
+    return max(LEAST_BY_CLASS, images_needed(coverage))
+
+
 def thresholds_for(metadata: Metadata, coverage: float, by_class: bool = False) -> tuple[float, ...]:
     """What each label's probability has to reach, [K], so that a share `coverage` of the sets holds the true label.
 
@@ -43,7 +53,7 @@ def thresholds_for(metadata: Metadata, coverage: float, by_class: bool = False) 
     if not by_class:
         return (of_all[wanted],) * len(metadata.labels)
     if wanted not in sets["by_class"]:
-        needed = max(LEAST_BY_CLASS, ceil(round(float(wanted) / (1 - float(wanted)), 9)))
+        needed = images_needed_by_class(float(wanted))
         images, label = min(zip(sets["images_by_class"], metadata.labels, strict=True))
         raise ExportError(
             f"{name} gives no sets of that coverage by class: they take {needed} held-out images of each class, and "

@@ -8,12 +8,9 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.runtime.label_sets import images_needed
+
 DIGITS = Context(prec=6, rounding=ROUND_FLOOR)
-
-
-def images_needed(coverage: float) -> int:
-    """The least number of held-out images that a threshold for this coverage can rest on. coverage: 0..1, exclusive."""
-    return ceil(round(coverage / (1 - coverage), 9))
 
 
 def threshold(own: NDArray[np.floating], coverage: float) -> float:

@@ -62,12 +62,12 @@ def log_export(run_id: str, model: Any, metrics: Mapping[str, float], example: b
         if value.name == ACTIVATION_MAP
     ]
     familiar = any(value.name == FAMILIARITY for value in model.graph.output)
-    told: Mapping[str, Any] = {"label": serving.LABEL, "familiar": familiar}
+    outputs: Mapping[str, Any] = {"label": serving.LABEL, "familiar": familiar}
     if model.graph.input[0].name == INPUT:  # object: pixels and base64 alike, as `serving` takes them
-        signature = _signature(INPUT, object, (-1,), classes, *maps, **told)
+        signature = _signature(INPUT, object, (-1,), classes, *maps, **outputs)
         encoded = None if example is None else {INPUT: np.array([base64.b64encode(example).decode()], object)}
     else:
-        signature = _signature(FEATURES, np.float32, (-1, last), classes, **told)
+        signature = _signature(FEATURES, np.float32, (-1, last), classes, **outputs)
         encoded = {FEATURES: np.zeros((1, last), np.float32)}
 
     def save(folder: Path, description: Any) -> None:
