@@ -10,13 +10,16 @@ Kernel = int | tuple[int, int]  # a side, or height and width, in pixels
 
 # Batch normalization steadies the steps, so that they can be twice as long as the default's. In six epochs of
 # conv-small on Fashion-MNIST, Muon came to 92.6 % of the validation images and AdamW to 91.8 %, in the same time.
-# Some labels of any data set are wrong, and with smoothing they count less.
-PATIENT = Recipe(epochs=45, optimizer="muon", learning_rate=4e-3, weight_decay=0.05, label_smoothing=0.05)
+# Labels are not smoothed: of smoothed ones, no single temperature calibrates the probabilities. With a quarter of the
+# images degraded, conv-small had 86.0 % of the corrupted validation images after five epochs, over thirteen kinds of
+# corruption, and 83.1 % without; of the clean ones, 91.9 and 92.2 %.
+PATIENT = Recipe(epochs=45, optimizer="muon", learning_rate=4e-3, weight_decay=0.05, normalize="image", degrade=0.25)
 # Hundreds of thousands of weights overfit, unless images lose a piece each time.
 WIDE = PATIENT.with_values({"epochs": 40, "learning_rate": 3e-3, "augmentation": "strong"})
 
 
-@model("conv-tiny", family="conv", recipe=PATIENT.with_values({"precision": "float32"}))
+# Ten thousand weights have none to spare for degraded images.
+@model("conv-tiny", family="conv", recipe=PATIENT.with_values({"degrade": 0.0, "precision": "float32"}))
 def conv_tiny(images: Tensor, classes: int) -> Tensor:
     """Under ten thousand parameters: separable convolutions (Howard et al. 2017) with residuals (He et al. 2015).
 

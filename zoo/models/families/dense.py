@@ -13,11 +13,17 @@ from zoo.recipe import Recipe
 # these models look (after 30 epochs mlp-large had 90.8 % of the validation images, 89.5 % with
 # shifts).
 REGULARIZED = Recipe(
-    epochs=80, batch_size=256, weight_decay=0.1, label_smoothing=0.1, augmentation="mirror", precision="float32"
+    epochs=80,
+    batch_size=256,
+    weight_decay=0.1,
+    normalize="image",
+    degrade=0.25,
+    augmentation="mirror",
+    precision="float32",
 )
 
 
-@model("softmax", family="dense", recipe=Recipe(augmentation="none", precision="float32"))
+@model("softmax", family="dense", recipe=Recipe(normalize="image", augmentation="none", precision="float32"))
 def softmax(images: Tensor, classes: int) -> Tensor:
     """Multinomial logistic regression (Cox 1958; Bishop 2006, section 4.3.4): one weight a pixel and class.
 
@@ -41,6 +47,8 @@ def softmax(images: Tensor, classes: int) -> Tensor:
         optimizer="muon",
         learning_rate=1e-3,
         weight_decay=0.1,
+        normalize="image",
+        degrade=0.25,
         augmentation="none",
         precision="float32",
     ),
@@ -91,7 +99,11 @@ def mlp_residual(images: Tensor, classes: int) -> Tensor:
     return layers.Dense(classes, name="head_dense")(x)
 
 
-@model("mlp-mixer-tiny", family="dense", recipe=Recipe(epochs=40, optimizer="muon", precision="float32"))
+@model(
+    "mlp-mixer-tiny",
+    family="dense",
+    recipe=Recipe(epochs=40, optimizer="muon", normalize="image", degrade=0.25, precision="float32"),
+)
 def mlp_mixer_tiny(images: Tensor, classes: int) -> Tensor:
     """MLP-Mixer (Tolstikhin et al. 2021): the border of the family, dense layers that are shared by patches.
 
