@@ -271,6 +271,18 @@ def test_a_model_that_knows_images_by_one_number_has_none(digits, registered, me
     assert "needle knows images by a single number: its file doesn't say how familiar one is" in caplog.text
 
 
+@pytest.mark.parametrize("side", [8, 28])
+def test_a_model_without_hidden_layers_looks_at_normalized_pixels_on_either_side_of_zero(digits, metadata_of, side):
+    model = build("softmax", 8, 8, 1, 10, normalize="image")
+    metadata = replace(metadata_of("softmax", model, digits), recipe={"images": "train", "normalize": "image"})
+    converted = convert(model)
+    assert give_familiarity(converted, metadata, digits)["images"] == len(digits.validation)
+    known, others = run(converted, digits.test.inputs), run(converted, odd_images(digits))
+    assert np.isfinite([*known, *others]).all()
+    noise = np.random.default_rng(0).integers(0, 256, (100, side, side, 1), dtype=np.uint8)
+    assert auroc(known, run(converted, noise)) > 0.9
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("features", [np.zeros((40, 8)), np.ones((40, 8)), np.eye(8)[np.arange(40) % 2]])
 def test_features_that_do_not_vary_within_a_class_have_a_familiarity_all_the_same(features):

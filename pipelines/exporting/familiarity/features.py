@@ -176,17 +176,25 @@ def _of_image(graph: Graph, metadata: Metadata) -> str:
     pooled = helper.make_node(
         "AveragePool", [where], [f"{name}/patches"], name=f"{name}/patches", kernel_shape=kernel, strides=kernel
     )
-    flat = helper.make_node("Flatten", [f"{name}/patches"], [f"{name}/features"], name=f"{name}/features")
+    flat = helper.make_node("Flatten", [f"{name}/patches"], [f"{name}/flat"], name=f"{name}/flat")
     graph.node.extend([pooled, flat])
-    return f"{name}/features"
+    if metadata.recipe.get("normalize", "none") == "none":  # pixels are 0 or more
+        return f"{name}/flat"
+    return _by_sign(graph, f"{name}/flat", name)
 
 
 def _of_table(graph: Graph) -> str:
     """What the first layer reads of a row, above 0, and what of it is below 0, [N, 2 F]."""
-    where, name = _first_layer(graph), f"{FAMILIARITY}/row"
+    return _by_sign(graph, _first_layer(graph), f"{FAMILIARITY}/row")
+
+
+def _by_sign(graph: Graph, where: str, name: str) -> str:
+    """Of [N, D] what is above 0, and what of it is below 0, [N, 2 D]."""
     graph.node.append(helper.make_node("Neg", [where], [f"{name}/Neg"], name=f"{name}/Neg"))
-    graph.node.append(helper.make_node("Concat", [where, f"{name}/Neg"], [name], name=name, axis=1))
-    graph.node.append(helper.make_node("Relu", [name], [f"{name}/features"], name=f"{name}/features"))
+    graph.node.append(
+        helper.make_node("Concat", [where, f"{name}/Neg"], [f"{name}/signed"], name=f"{name}/signed", axis=1)
+    )
+    graph.node.append(helper.make_node("Relu", [f"{name}/signed"], [f"{name}/features"], name=f"{name}/features"))
     return f"{name}/features"
 
 
