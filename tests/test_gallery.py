@@ -81,7 +81,13 @@ def made(tmp_path_factory):
         test_accuracy_seed_1=0.93,
         test_accuracy_seed_3=0.932,
         test_robust_accuracy=0.71,
-        test_calibration_error=0.0123,
+        test_uncalibrated_mass_calibration_error=0.0345,
+        test_mass_calibration_error=0.0123,
+        test_mass_calibration_error_low=0.0,
+        test_mass_calibration_error_high=0.0222,
+        test_coverage_95=0.949,
+        test_mean_set_95=1.064,
+        familiarity_accepted=0.951,
     )
     softmax = shutil.copytree(SOFTMAX, folder / "digits" / "softmax")  # with hardly a figure
     (softmax / "README.md").write_text("# softmax", encoding="utf-8")
@@ -112,7 +118,6 @@ def test_every_export_has_a_line_with_its_metrics(page):
         "93.00%",
         "92.50% to 93.50%",
         "71.00%",
-        "1.23%",
         "4 kB",
         "",
         "`zoo run separable-small --data fashion-mnist`",
@@ -120,6 +125,12 @@ def test_every_export_has_a_line_with_its_metrics(page):
     for model in TRAINED:
         assert page.count(f"| [{model}](fashion-mnist/{model}/) | {TRAINED[model][2]:,.0f}") >= 1
     assert page.index("## fashion-mnist") < page.index("## digits"), "those with published results first"
+
+
+def test_an_export_that_was_calibrated_has_a_line_of_how_far_to_rely_on_it(page):
+    link = "[separable-small](fashion-mnist/separable-small/)"
+    assert cells(page, link) == [link, "3.45%", "1.23%", "0.00% to 2.22%", "94.90%", "1.06", "95.10%"]
+    assert page.count("### How far to rely on them") == 1, "not for digits, whose export has no such metrics"
 
 
 def test_a_name_leads_to_the_card(page):
@@ -178,7 +189,7 @@ def test_the_best_of_ours_stands_beside_the_published(page):
 
 
 def test_a_distilled_model_is_marked_and_does_not_hide_the_best_that_was_not(page):
-    assert cells(page, "dense | [mlp-distilled]")[10] == "conv-small"
+    assert cells(page, "dense | [mlp-distilled]")[9] == "conv-small"
     distilled, alone = cells(page, "dense, 1 M parameters |"), cells(page, "dense, 1 M parameters, not distilled")
     assert distilled[4].endswith(", distilled from conv-small")
     assert (distilled[6:9], alone[6:9]) == (

@@ -31,6 +31,24 @@ class Quantized:
 
 
 @dataclass(frozen=True)
+class Reliability:
+    """How far an export's answers can be relied on, on the test images, 0..1; None for what the manifest doesn't hold.
+
+    before, after: expected calibration error in 15 bins of equal mass, without the temperature and with it; low, high:
+    the 95% interval of `after`. coverage: share of the sets for 0.95 that hold the true label; mean_set: labels in one.
+    known: share of the test images that the file takes for images of its classes.
+    """
+
+    before: float | None
+    after: float
+    low: float | None
+    high: float | None
+    coverage: float | None
+    mean_set: float | None
+    known: float | None
+
+
+@dataclass(frozen=True)
 class Shipped:
     """An export by its manifest; None for a metric that the manifest doesn't hold.
 
@@ -41,6 +59,7 @@ class Shipped:
     bytes. teacher: the model that it was distilled from. card: whether there is one in the folder. label_column: of a
     table, the column that held the class. reading: by which options the data were read. source: the trained model that
     it started from, "" for none. quantized: its files of other precisions.
+    reliability: None where it wasn't measured.
     """
 
     folder: Path
@@ -67,6 +86,7 @@ class Shipped:
     robust_mean: float | None = None
     robust_seen: float | None = None
     robust_unseen: float | None = None
+    reliability: Reliability | None = None
 
     @property
     def name(self) -> str:
@@ -118,6 +138,7 @@ def _shipped(folder: Path, manifest: Manifest) -> Shipped:
         robust_seen=metrics.get("test_robust_seen"),
         robust_unseen=metrics.get("test_robust_unseen"),
         calibration_error=metrics.get("test_calibration_error"),
+        reliability=_reliability(metrics),
         size=file.size if file else 0,
         teacher=str(teacher) if teacher else None,
         recipe=metadata.recipe,
@@ -126,6 +147,21 @@ def _shipped(folder: Path, manifest: Manifest) -> Shipped:
         reading=manifest.reading,
         source=str(metadata.source.get("name", "")),
         quantized=tuple(_quantized(manifest, precision) for precision in manifest.precisions if precision != FLOAT32),
+    )
+
+
+def _reliability(metrics: Mapping[str, float]) -> Reliability | None:
+    after = metrics.get("test_mass_calibration_error")
+    if after is None:
+        return None
+    return Reliability(
+        before=metrics.get("test_uncalibrated_mass_calibration_error"),
+        after=after,
+        low=metrics.get("test_mass_calibration_error_low"),
+        high=metrics.get("test_mass_calibration_error_high"),
+        coverage=metrics.get("test_coverage_95"),
+        mean_set=metrics.get("test_mean_set_95"),
+        known=metrics.get("familiarity_accepted"),
     )
 
 

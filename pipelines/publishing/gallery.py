@@ -14,7 +14,7 @@ from urllib.parse import quote
 from pipelines.core.support.durable import sync_all, sync_tree
 from pipelines.core.support.markdown import filled, plain, points, row, table
 from pipelines.evaluation.comparison.candidates import CHART_FILE
-from pipelines.publishing.catalog import Quantized, Shipped, read_shipped
+from pipelines.publishing.catalog import Quantized, Reliability, Shipped, read_shipped
 from pipelines.publishing.literature import PUBLISHED, TARGETS, Published, Target
 from pipelines.training.loop.stages import OF_A_SOURCE
 from pipelines.training.planning.choosing import SCRATCH
@@ -102,10 +102,18 @@ _HEAD = "\n\n".join(
             image. 95% interval: Wilson's, over the test images. Robust: accuracy on corrupted test images, in the mean
             over thirteen kinds at five strengths, over those that were imitated in training (seen) and over the others;
             one number alone is of four kinds at two strengths, which exports were measured on before.
-            Calibration error: expected, in 15 bins. Distilled from: the model also learned from that one's predictions.
+            Distilled from: the model also learned from that one's predictions.
         """),
     ]
 )
+
+
+_RELIABILITY = filled("""
+    Calibration error: expected, in 15 bins of equal mass, without the temperature in the file and with it; its 95%
+    interval begins at 0 where chance explains the error. Sets for 95%: how many of `predict(image, coverage=0.95)` hold
+    the true label, and how many labels they have. Known: test images that the file takes for images of its classes;
+    95% of those held out are.
+""")
 
 
 _QUANTIZED = filled("""
@@ -143,6 +151,10 @@ def _section(name: str, shipped: Sequence[Shipped], chart: Path, words: str) -> 
         f"![{plain(words)}]({quote(chart.as_posix())})",
         table([column for column, _ in _COLUMNS], map(export_row, shipped)),
     ]
+    measured = [(export, export.reliability) for export in shipped if export.reliability is not None]
+    if measured:
+        lines = [row(read(*each) for _, read in _RELIABILITY_COLUMNS) for each in measured]
+        parts += ["### How far to rely on them", _RELIABILITY, table([name for name, _ in _RELIABILITY_COLUMNS], lines)]
     quantized = [row for export in shipped for row in precision_rows(export)]
     if quantized:
         parts += ["### Quantized", _QUANTIZED, table([column for column, _ in _PRECISION_COLUMNS], quantized)]
@@ -231,10 +243,24 @@ _COLUMNS: tuple[tuple[str, Callable[[Shipped], str]], ...] = (
     (">test accuracy", lambda export: _share(export.accuracy)),
     (">95% interval", _interval),
     (">robust", _robust),
-    (">calibration error", lambda export: _share(export.calibration_error)),
     (">size", lambda export: f"{export.size / 1000:,.0f} kB"),
     ("distilled from", lambda export: plain(export.teacher or "")),
     ("made by", _command),
+)
+
+
+def _error_interval(found: Reliability) -> str:
+    return "" if found.low is None or found.high is None else f"{found.low:.2%} to {found.high:.2%}"
+
+
+_RELIABILITY_COLUMNS: tuple[tuple[str, Callable[[Shipped, Reliability], str]], ...] = (
+    ("model", lambda export, _: _link(export)),
+    (">calibration error without", lambda _, found: _share(found.before)),
+    (">with", lambda _, found: _share(found.after)),
+    (">95% interval", lambda _, found: _error_interval(found)),
+    (">sets for 95%: true label inside", lambda _, found: _share(found.coverage)),
+    (">labels", lambda _, found: "" if found.mean_set is None else f"{found.mean_set:.2f}"),
+    (">known", lambda _, found: _share(found.known)),
 )
 
 
