@@ -9,6 +9,7 @@ from typing import Any, Concatenate, ParamSpec
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
@@ -72,6 +73,7 @@ def drawing(draw: Callable[Concatenate[Figure, _Rest], str]) -> Callable[Concate
         style: dict[Any, Any] = {**mpl.rcParamsDefault, **_STYLE, "font.family": list(_fonts())}
         with mpl.rc_context(style):
             figure = Figure()
+            FigureCanvasAgg(figure)  # its renderer measures text; without it, each text would have one made
             text = draw(figure, *args, **kwargs)
             with atomic_file(path) as partial:
                 figure.savefig(partial, format="png", metadata={"Software": None})  # it would name the version
