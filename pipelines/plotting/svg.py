@@ -32,7 +32,7 @@ from pipelines.plotting.palette import (
     shade,
 )
 
-WIDTH, HEIGHT = 560, 360  # narrow, so that what is written is still read on a phone
+WIDTH, HEIGHT = 480, 340  # so narrow that letters have 11 pixels on a phone that is 390 wide
 LEFT, RIGHT, TOP, BOTTOM = 70, 20, 14, 60  # margins, where the axes are written
 SIZE = 15  # of letters, pixels
 MARKERS = ("circle", "square", "diamond", "triangle")
@@ -41,7 +41,8 @@ TICKS = 6
 NAMED = 0.12  # margin, as a share, that leaves room for names beside points
 BESIDE = 14  # pixels between points that lie side by side
 MARKED = 24  # points of a line: with more of them, markers would hide it, and show under the pointer alone
-LEGEND, LETTER = 26, 7.6  # letters of a name that there is room for, two in a line; pixels of one
+LETTER = 7.6  # pixels
+LEGEND, LONG_LEGEND = 20, 46  # letters of a name that there is room for where two are in a line, and one
 
 
 @dataclass(frozen=True)
@@ -121,15 +122,15 @@ class Chart:
         for place, (line, color) in enumerate(zip(self.series, colors, strict=True)):
             parts.append(f'<g class="{" ".join(["line", *filter(None, [line.key])])}">')
             aside = 0.0 if self.joined else BESIDE * (place - (len(self.series) - 1) / 2)
-            marker = FAMILY_MARKERS.get(line.family, MARKERS[place % len(MARKERS)])
-            parts += self._line(line, color, marker, across, down, aside)
+            shape = FAMILY_MARKERS.get(line.family, MARKERS[place % len(MARKERS)])
+            parts += self._line(line, color, shape, across, down, aside)
             row, column = divmod(place, in_line)
             x, y = LEFT + column * (WIDTH - LEFT - RIGHT) / in_line, HEIGHT + 14 + 24 * row
             stroke = f'stroke="{color}" stroke-width="2" stroke-dasharray="{DASHES[line.dash]}"'
             parts.append(
                 (f'<path d="M{x} {y - 5}h24" {stroke}/>' if self.joined else "")
-                + f"{_marker(marker, x + 12, y - 5, color, hollow=line.dash > 0)}"
-                f'<text x="{x + 30}" y="{y}">{_short(line.name, 2 * LEGEND // in_line)}</text></g>'
+                + f"{marker(shape, x + 12, y - 5, color, hollow=line.dash > 0)}"
+                f'<text x="{x + 30}" y="{y}">{_short(line.name, LEGEND if in_line == 2 else LONG_LEGEND)}</text></g>'
             )
         return "\n".join([*parts, "</svg>"])
 
@@ -145,7 +146,7 @@ class Chart:
             found.append(shade(color, line.shade))
         return found
 
-    def _line(self, line: Series, color: str, marker: str, across: _Axis, down: _Axis, aside: float) -> list[str]:
+    def _line(self, line: Series, color: str, shape: str, across: _Axis, down: _Axis, aside: float) -> list[str]:
         points = [p for p in self._points(line) if not self.log_y or p[1] > 0]
         path = "L".join(f"{across.at(x):.1f} {down.at(mean):.1f}" for x, mean, _, _ in points)
         dash = f' stroke-dasharray="{DASHES[line.dash]}"' if line.dash else ""
@@ -159,8 +160,8 @@ class Chart:
                     f'<path d="M{left:.1f} {down.at(bottom):.1f}V{down.at(high):.1f}" stroke="{color}" '
                     'stroke-width="1.2"/>'
                 )
-            kind = marker if len(points) <= MARKED else "spot"
-            parts.append(_marker(kind, left, down.at(mean), color, text, hollow=line.dash > 0))
+            kind = shape if len(points) <= MARKED else "spot"
+            parts.append(marker(kind, left, down.at(mean), color, text, hollow=line.dash > 0))
         return parts
 
 
@@ -213,12 +214,12 @@ class Front:
         parts.append(f'<path class="front" d="{start}{steps}H{WIDTH - RIGHT}"/>')
         places = [(across.at(p.x), down.at(p.y)) for p in self.points]
         for p, (x, y) in zip(self.points, places, strict=True):
-            color, marker = FAMILY_COLORS.get(p.family, GRAY), FAMILY_MARKERS.get(p.family, "triangle")
+            color, shape = FAMILY_COLORS.get(p.family, GRAY), FAMILY_MARKERS.get(p.family, "triangle")
             text = f"{p.name}: {p.y:.2f} (95 %: {p.low:.2f} to {p.high:.2f}), {self.x} {_number(p.x)}"
             text += "; none is better in both" if p in best else ""
             ends = f"M{x:.1f} {down.at(p.low):.1f}V{down.at(p.high):.1f}"
             parts.append(f'<path d="{ends}" stroke="{color}" stroke-width="1.2"/>')
-            parts.append(_marker(marker, x, y, color, text))
+            parts.append(marker(shape, x, y, color, text))
         return "\n".join([*parts, *_names([p.name for p in self.points], places), "</svg>"])
 
 
@@ -301,7 +302,7 @@ def _short(name: str, letters: int = LEGEND) -> str:
 # Public, since a page that allows its own styles alone has to name this one.
 STYLE = (
     f"text{{fill:{INK}}}.quiet{{fill:{QUIET}}}.rule{{stroke:{RULE}}}"
-    f".name{{font-size:14px;paint-order:stroke;stroke:{PAPER};stroke-width:4px}}"
+    f".name{{paint-order:stroke;stroke:{PAPER};stroke-width:4px}}"
     f".front{{fill:none;stroke:{GRAY};stroke-width:1.5;stroke-dasharray:5 4}}.hollow{{fill:{PAPER};stroke-width:1.8}}"
     ".spot{fill-opacity:0}.spot:hover{fill-opacity:1}.line:hover>path{stroke-width:3.5}"
     f"@media(prefers-color-scheme:dark){{text{{fill:{DARK_INK}}}.quiet{{fill:{DARK_QUIET}}}.rule{{stroke:{DARK_RULE}}}"
@@ -346,7 +347,7 @@ class _Axis:
         return [k * step for k in range(math.ceil(self.low / step), math.floor(self._high / step) + 1)]
 
 
-def _marker(kind: str, x: float, y: float, color: str, text: str = "", *, hollow: bool = False) -> str:
+def marker(kind: str, x: float, y: float, color: str, text: str = "", *, hollow: bool = False) -> str:
     """A shape. text: under the pointer."""
     title = f"<title>{escape(text)}</title>" if text else ""
     if kind in ("circle", "spot"):

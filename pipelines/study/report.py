@@ -6,15 +6,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
+
 from pipelines.core.support import markdown
 from pipelines.core.support.atomic import atomic_file
+from pipelines.plotting.forest import Forest, Row
 from pipelines.plotting.html import render
 from pipelines.plotting.svg import Drawing
 from pipelines.study.experiment import QUICK_SEEDS, SEEDS, Experiment
 from pipelines.study.finding import Effect, Finding, Judgement, Verdict
 from pipelines.study.record import Record
 
-PAGE_FILE, TEXT_FILE = "report.html", "README.md"
+PAGE_FILE, TEXT_FILE, FOREST_FILE = "report.html", "README.md", "effects.svg"
 TITLE = "What is true of dense and conv layers"
 QUICK = (
     "This is the quick study: fewer images, updates, seeds and conditions than the method states, and mostly smaller "
@@ -39,6 +42,8 @@ def write_report(folder: Path, found: Sequence[Found], in_full: Mapping[str, Ver
     folder.mkdir(parents=True, exist_ok=True)
     pages = {PAGE_FILE: page(found, in_full), TEXT_FILE: text(found, in_full)}
     pages |= {name: chart.svg() for experiment, finding, _ in found for name, chart in _charts(experiment, finding)}
+    if effects := forest(found):
+        pages[FOREST_FILE] = effects.svg()
     for name, content in pages.items():
         with atomic_file(folder / name) as partial:
             partial.write_text(content, encoding="utf-8")
@@ -64,9 +69,24 @@ def page(found: Sequence[Found], in_full: Mapping[str, Verdict]) -> str:
             }
             for experiment, finding, record in found
         ],
+        forest=forest(found),
         in_full=in_full,
         measured=_measured,
         has_intervals=_has_intervals,
+    )
+
+
+def forest(found: Sequence[Found]) -> Forest | None:
+    """The main effects that are differences in points of accuracy, by size; None where fewer than two are."""
+    effects = [(experiment.name, finding.effects[0]) for experiment, finding, _ in found]
+    rows = [
+        Row(name, effect.mean, *effect.interval, effect.least, effect.most, effect.judgement)
+        for name, effect in effects
+        if effect.unit == "points" and np.isfinite(effect.interval).all()
+    ]
+    title = "Main effects that are differences in accuracy, with their 95 % intervals"
+    return (
+        Forest(title, "points, on a logarithmic scale", sorted(rows, key=lambda r: -r.mean)) if len(rows) > 1 else None
     )
 
 
@@ -79,7 +99,7 @@ def _has_intervals(chart: Drawing) -> bool:
 
 def text(found: Sequence[Found], in_full: Mapping[str, Verdict]) -> str:
     """The same as Markdown."""
-    made = _made_by(found)
+    made, drawn = _made_by(found), forest(found)
     plain = markdown.plain
     rows = (
         markdown.row(
@@ -98,6 +118,7 @@ def text(found: Sequence[Found], in_full: Mapping[str, Verdict]) -> str:
         f"**{QUICK}**" if is_quick(found) else "",
         markdown.filled(plain(_foreword(found))),
         ", ".join(f"**{text}**" for _, text in _tally(found)),
+        f"![{drawn.title}. Gray: what the claim predicts.]({FOREST_FILE})" if drawn else "",
         markdown.table(
             ("experiment", "claim", "main effect (95 % interval)", "verdict", *(("in full",) if in_full else ())), rows
         ),
