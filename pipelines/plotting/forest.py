@@ -50,7 +50,7 @@ class Forest:
         ]
 
     def svg(self) -> str:
-        """The drawing: a gray field is what the claim predicts; names link to ids of the page."""
+        """The drawing: a gray field is what the claim predicts."""
         ends = [math.asinh(value) for e in self.effects for value in (e.low, e.high, 0.0)]
         low, high = min(ends), max(ends)
         room = 0.04 * (high - low) or 1.0
@@ -86,10 +86,7 @@ class Forest:
             said = f"{e.name}: {e.mean:+.2f} {self.unit} (95 %: {e.low:+.2f} to {e.high:+.2f}), {e.kind}"
             parts.append(f'<path d="M{at(e.low):.1f} {y:.1f}H{at(e.high):.1f}" stroke="{color}" stroke-width="2.5"/>')
             parts.append(marker(shape, at(e.mean), y, color, said))
-            parts.append(
-                f'<a href="#{escape(e.name)}"><text x="{LEFT - 8}" y="{y + 5:.1f}" text-anchor="end">'
-                f"{escape(e.name)}</text></a>"
-            )
+            parts.append(f'<text x="{LEFT - 8}" y="{y + 5:.1f}" text-anchor="end">{escape(e.name)}</text>')
         middle = (LEFT + WIDTH - RIGHT) / 2
         parts.append(f'<text x="{middle}" y="{bottom + 40}" text-anchor="middle">{escape(self.unit)}</text>')
         x = 12.0
