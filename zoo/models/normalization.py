@@ -25,6 +25,10 @@ class ImageNormalization(keras.layers.Layer):  # type: ignore[misc]
     def __init__(self, **others: Any) -> None:
         super().__init__(**{**others, "dtype": "float32"})
 
+    def get_config(self) -> dict[str, Any]:
+        """What `__init__` takes: Keras leaves the name out where the signature doesn't have it."""
+        return {**super().get_config(), "name": self.name}
+
     def call(self, images: Tensor) -> Tensor:
         """[N, H, W, C] -> [N, H, W, C]"""
         centered = images - ops.mean(images, axis=(1, 2, 3), keepdims=True)
