@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import yaml
+from PIL import Image
 
+from pipelines.cli.arguments import chosen_settings
+from pipelines.cli.parser import make_parser
 from pipelines.core.provenance.plan import make_plan
 from pipelines.core.provenance.recipe_file import read_recipe, write_recipe
 from pipelines.core.support.conditions import parse_number
+from pipelines.search import plots
 from pipelines.search.definition import Definition, check_same, define, parse_definition
 from pipelines.search.objective import OBJECTIVES
 from pipelines.search.result import pareto
 from pipelines.search.space import Choices, Range, holds, parse_dimension, parse_search, suggest
 from pipelines.search.storage import import_optuna, opened
 from pipelines.search.sweep import sweep
-from pipelines.search.trials import Trial
+from pipelines.search.trials import Trial, importances
 from zoo.errors import MissingExtraError, QueryError, RecipeError, SweepError, ZooError
 from zoo.recipe import Recipe
 
@@ -146,8 +159,6 @@ def test_another_sweep_is_not_gone_on_with_under_the_same_name(changes, sentence
     ],
 )
 def test_a_worker_that_would_train_something_else_is_refused(changed, sentence):
-    from dataclasses import replace
-
     with pytest.raises(SweepError) as caught:
         check_same("first", replace(defined(), **changed), defined())
     assert sentence in str(caught.value)
@@ -215,9 +226,6 @@ def test_a_storage_that_can_not_be_used_is_a_sentence_without_a_password(url, se
 
 
 def test_a_storage_of_another_version_says_what_to_do(tmp_path):
-    import sqlite3
-    from contextlib import closing
-
     url = f"sqlite:///{tmp_path}/sweeps.db"
     with opened(url):
         pass
@@ -246,8 +254,6 @@ def test_a_request_that_lacks_something_says_what(request_, sentence, tmp_path, 
 
 
 def test_without_optuna_the_extra_is_named(monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(MissingExtraError, match=r"optuna is not installed: pip install '.*\[sweep\]'"):
         import_optuna.__wrapped__()
@@ -269,12 +275,57 @@ def test_the_front_is_what_no_other_beats():
     assert set(OBJECTIVES) >= {"accuracy", "parameters", "size", "latency"}
 
 
+def test_a_sweep_is_drawn_with_words_for_who_does_not_see_it(tmp_path):
+    space = [parse_dimension(each) for each in ("learning_rate=1e-4..1e-1:log", "optimizer=adamw,muon", "epochs=2..9")]
+    study = import_optuna().create_study(direction="maximize")
+    found = []
+    for number in range(12):
+        asked = study.ask()
+        values = suggest(space, asked)
+        accuracy = 0.9 + values["epochs"] / 100
+        study.tell(asked, accuracy)
+        found.append(replace(judged(number, accuracy, 1000 * values["epochs"]), values=values))
+    shares = importances(study)
+    assert max(shares, key=shares.get) == "epochs"
+    assert sum(shares.values()) == pytest.approx(1)
+    texts = [
+        plots.history(tmp_path / "history.png", found),
+        plots.importance(tmp_path / "importance.png", shares),
+        plots.parallel(tmp_path / "parallel.png", found, [*space, parse_dimension("mixup=0..0.5")]),  # of another model
+        plots.front(
+            tmp_path / "front.png", found, [each.number for each in pareto(found, ["accuracy"])], "size", "accuracy"
+        ),
+    ]
+    best = max(each.accuracy for each in found)
+    assert f"the best came to {best:.2%}" in texts[0]
+    assert texts[1].startswith("epochs: ")
+    assert "epochs=" in texts[2]
+    assert f"accuracy {best:g}" in texts[3]
+    for each in tmp_path.glob("*.png"):
+        with Image.open(each) as image:
+            assert len(image.convert("RGB").getcolors(1_000_000)) > 20, "something is drawn"
+    assert importances(import_optuna().create_study()) == {}, "of no trials nothing is known"
+
+
 @pytest.mark.parametrize(("text", "number"), [("1MB", 1e6), ("500kB", 5e5), ("1.5 M", 1.5e6), ("93%", 0.93), ("7", 7)])
 def test_sizes_in_conditions_may_be_written_in_bytes(text, number):
     assert parse_number(text, "size<…") == number
     for wrong in ("1XB", "B", "1%%"):
         with pytest.raises(QueryError):
             parse_number(wrong, "size<…")
+
+
+# --- documentation ---------------------------------------------------------------------------------------------------
+
+
+def test_what_the_page_says_to_start_workers_with_is_read_by_those_who_read_it():
+    page = (Path(__file__).parents[1] / "docs" / "sweep.md").read_text(encoding="utf-8")
+    (script,) = (block for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) if "#SBATCH" in block)
+    assert subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True, check=False).stderr == ""
+    (job,) = map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", page, re.DOTALL))
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    for line in (script.splitlines()[-1], container["command"][-1]):
+        assert make_parser().parse_args(shlex.split(line)[1:]).join == "photos"
 
 
 # --- recipes as files ------------------------------------------------------------------------------------------------
@@ -315,9 +366,6 @@ def test_a_file_that_is_no_recipe_is_refused_by_its_name(text, sentence, tmp_pat
 
 
 def test_train_takes_a_recipe_file_and_set_changes_it(tmp_path):
-    from pipelines.cli.arguments import chosen_settings
-    from pipelines.cli.parser import make_parser
-
     file = tmp_path / "best.json"
     file.write_text(json.dumps({"epochs": 7, "warmup": 0.2}))
     words = ["train", "softmax", "--data", "digits", "--recipe-file", str(file), "--set", "epochs=2"]

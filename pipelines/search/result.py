@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -16,14 +16,16 @@ from pipelines.core.provenance.recipe_file import write_recipe
 from pipelines.core.support.atomic import atomic_file
 from pipelines.core.support.to_json import to_json
 from pipelines.run import evaluated
+from pipelines.search import plots
 from pipelines.search.definition import Definition
 from pipelines.search.objective import OBJECTIVES, fulfills
-from pipelines.search.trials import STATES, Trial
+from pipelines.search.trials import STATES, Trial, importances
 from zoo.errors import SweepError
 
 logger = logging.getLogger("zoo.sweep")
 
 BEST_FILE, SPACE_FILE, TRIALS_FILE = "best.json", "space.json", "trials.json"
+ENOUGH = 5  # finished trials, to ask which fields mattered
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ def conclude(
     trials: Sequence[Trial],
     seeds: int,
     folder: Path,
+    study: Any,
 ) -> Swept:
     """Choose the winner by the validation images, train it with new seeds, test these, and log it all to the run.
 
@@ -116,9 +119,10 @@ def conclude(
     )
     _write(folder / TRIALS_FILE, found.trials)
     files = [folder / each for each in (BEST_FILE, SPACE_FILE, TRIALS_FILE)]
+    files += _draw(found, definition, study, folder)
     tracking.log_sweep(run, found.counts, {"best_validation_accuracy": best.accuracy or 0.0}, files)
     logger.info("the best is trial %d: trained again with %d new seeds", best.number, seeds)
-    confirmed = _confirm(plan, seeds, run)
+    confirmed = _confirm(plan, seeds, {tracking.PARENT: run, "sweep": name})
     tested = {"test_accuracy": fmean(confirmed.test)}
     if confirmed.spread is not None:
         tested["test_accuracy_deviation"] = confirmed.spread.deviation
@@ -126,14 +130,31 @@ def conclude(
     return replace(found, confirmed=confirmed, recipe=folder / BEST_FILE)
 
 
-def _confirm(plan: Plan, seeds: int, run: str) -> Confirmed:
+def _draw(found: Swept, definition: Definition, study: Any, folder: Path) -> list[Path]:
+    """Its plots; the importance of fields from some trials on, of which fewer say nothing."""
+    finished = [each for each in found.trials if each.state == "finished"]
+    dimensions = list({each: None for space in definition.spaces for each in space})
+    plots.history(folder / "history.png", finished)
+    plots.parallel(folder / "parallel.png", finished, dimensions)
+    drawn = ["history.png", "parallel.png"]
+    if len(finished) >= ENOUGH and (shares := importances(study)):
+        plots.importance(folder / "importance.png", shares)
+        drawn.append("importance.png")
+    first, *others = found.objectives
+    for name in others:
+        plots.front(folder / f"front-{name}.png", finished, found.front, name, first)
+        drawn.append(f"front-{name}.png")
+    return [folder / name for name in drawn]
+
+
+def _confirm(plan: Plan, seeds: int, tags: Mapping[str, str]) -> Confirmed:
     """Train a plan with the seeds that follow its own, which the search has seen, and test each."""
     chosen = tuple(plan.recipe.seed + k for k in range(1, seeds + 1))
     plans = [replace(plan, recipe=plan.recipe.with_values({"seed": seed})) for seed in chosen]
-    runs = tuple(evaluated(each, False, {}) for each in plans)
+    runs = tuple(evaluated(each, False, tags) for each in plans)
     above = [tracking.log_seeds(runs)] if seeds > 1 else runs
     for each in above:
-        tracking.log_tags(each, {tracking.PARENT: run})
+        tracking.log_tags(each, tags)
     metrics = [tracking.load_run(each).metrics for each in runs]
     validation, test = (tuple(m[name] for m in metrics) for name in ("best_validation_accuracy", "test_accuracy"))
     return Confirmed(runs, chosen, validation, test)

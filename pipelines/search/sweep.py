@@ -96,7 +96,8 @@ def sweep(
     tracking.check_store()
     for plan in here.plans:
         check_name_is_free(plan)
-    name = _checked_name(sweep_name or f"{load_data(here.plans[0]).name}-{'-'.join(here.models)}"[:LONGEST_NAME])
+    usual = re.sub(r"[^\w.+-]+", "-", f"{here.data_name}-{'-'.join(here.models)}").lstrip("-.+")[:LONGEST_NAME]
+    name = _checked_name(sweep_name or usual)
     with _leading(name), opened(url) as database:
         return _lead(name, url, database, here, trials, time, seeds)
 
@@ -109,7 +110,7 @@ def _lead(
     before = study.user_attrs
     if DEFINITION in before:
         check_same(name, parse_definition(before[DEFINITION]), here)
-        run = _reopened(name, before[RUN])
+        run = _reopened(name, str(before.get(RUN, "")))
         logger.info("going on with sweep %r, which has %d trials", name, len(kept.begun(study)))
     else:
         run = tracking.start_sweep(name, load_data(here.plans[0]), here.models, _searched(here))
@@ -121,8 +122,8 @@ def _lead(
     logger.info(
         "others take part by: zoo sweep --join %s%s", name, "" if url == default_storage() else " --storage URL"
     )
-    stale()  # trials of workers that were killed end in the tracking store, too
     with _ended(run):
+        stale()  # trials of workers that were killed end in the tracking store, too
         ends = Worker(study, name, here, run, _until(time)).work()
         if ends:
             study.set_user_attr(CLOSED, ends)
@@ -131,7 +132,7 @@ def _lead(
             clock.sleep(POLL)
         stale()
         found = kept.read_trials(study, here.models)
-        return conclude(name, url, run, here, found, seeds, FOLDER / name)
+        return conclude(name, url, run, here, found, seeds, FOLDER / name, study)
 
 
 def _join(name: str, url: str, data: str | None, time: float | None) -> Swept:
@@ -141,7 +142,7 @@ def _join(name: str, url: str, data: str | None, time: float | None) -> Swept:
         definition = parse_definition(study.user_attrs[DEFINITION])
         here = as_here(definition, data)
         check_same(name, definition, here)
-        run = study.user_attrs[RUN]
+        run = str(study.user_attrs.get(RUN, ""))
         tracking.check_store()
         if (
             not tracking.RUN_ID.fullmatch(run)
@@ -242,7 +243,7 @@ def _reopened(name: str, run: str) -> str:
 
 
 def _checked_name(name: str) -> str:
-    if not re.fullmatch(r"[\w][\w .+-]*", name) or len(name) > LONGEST_NAME:
+    if not re.fullmatch(r"\w[\w.+-]*", name) or len(name) > LONGEST_NAME:
         raise SweepError(
             f"a sweep can't be called {name!r}: expected at most {LONGEST_NAME} letters, digits and . + - _, of which "
             "the first is a letter or a digit; give --sweep-name NAME"

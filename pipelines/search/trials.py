@@ -93,6 +93,12 @@ def any_in(study: Any, *states: str) -> bool:
     return any(_state(each) in states for each in study.get_trials(deepcopy=False))
 
 
+def repeated(study: Any) -> set[int]:
+    """The numbers of the trials that others repeat."""
+    found = study.get_trials(deepcopy=False)
+    return {number for each in found for number in each.system_attrs.get(HISTORY, ())}
+
+
 def claim(trial: Any) -> None:
     """Write down whose a trial is, which may repeat another's."""
     trial.set_user_attr(PROCESS, this_process().to_tags())
@@ -124,3 +130,22 @@ def _is_gone(trial: Any) -> bool:
         return process.is_gone() is True
     # Its worker was gone before it had written that down, and gives no sign of life either.
     return bool(trial.datetime_start is not None and time.time() - trial.datetime_start.timestamp() > GRACE)
+
+
+def importances(study: Any) -> dict[str, float]:
+    """How much of the first objective's variation comes from each parameter: shares of 1 (PED-ANOVA, Watanabe 2023).
+
+    Empty where all trials did as well.
+    """
+    optuna = import_optuna()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is new, and that some of the parameters are categories
+        try:
+            found = optuna.importance.get_param_importances(
+                study,
+                evaluator=optuna.importance.PedAnovaImportanceEvaluator(),
+                target=lambda trial: trial.values[0],
+            )
+        except (ValueError, RuntimeError):
+            return {}
+    return {name: float(share) for name, share in found.items() if share == share}

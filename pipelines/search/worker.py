@@ -52,7 +52,7 @@ class Worker:
         Raises SweepError where all trials fail, TrackingError where the store is away; KeyboardInterrupt, after the
         trial that was running is in the queue again.
         """
-        while not (reason := self.over() or self._closed()):
+        while not (reason := self.ends()):
             self._check_failures()
             trials.repeat_lost(self.study)
             most = self.study.user_attrs.get(MOST)
@@ -65,8 +65,9 @@ class Worker:
                 return ""
         return reason
 
-    def _closed(self) -> str:
-        return str(self.study.user_attrs.get(CLOSED, ""))
+    def ends(self) -> str:
+        """Why it is to stop by now, or all are; "" to go on."""
+        return self.over() or str(self.study.user_attrs.get(CLOSED, ""))
 
     def _check_failures(self) -> None:
         ended = [each for each in trials.read_trials(self.study, self.definition.models) if each.state in _ENDED]
@@ -91,13 +92,15 @@ class Worker:
 
         try:
             self.study.optimize(objective, n_trials=1, catch=(_Failed,))
-        except optuna.exceptions.UpdateFinishedTrialError:
-            logger.warning("trial %d gave no sign of life for a while, another worker repeats it", begun[0].number)
-        except BaseException:  # this worker goes, the trial stays to be done
-            if begun:
-                lost = self.study.get_trials()[begun[0].number]
-                if lost.state == optuna.trial.TrialState.FAIL:
-                    repeat(self.study, lost)
+        except BaseException as error:
+            mine = self.study.get_trials()[begun[0].number] if begun else None
+            if mine is not None and mine.number in trials.repeated(self.study):
+                # What Optuna raises of it is one of several errors, by the moment.
+                logger.warning("trial %d gave no sign of life for a while, another worker repeats it", mine.number)
+                if isinstance(error, Exception):
+                    return
+            elif mine is not None and mine.state == optuna.trial.TrialState.FAIL:
+                repeat(self.study, mine)  # this worker goes, the trial stays to be done
             raise
 
     def _try(self, trial: Any) -> float | tuple[float, ...]:
@@ -169,6 +172,5 @@ class _Follower:
             if part < PARTS and self._trial.should_prune():
                 self.reason = f"the sweep pruned trial {self._trial.number}: others were better at this point"
                 return self.reason
-        if ends := self._worker.over() or self._worker._closed():
-            self.reason = ends
+        self.reason = self._worker.ends()
         return self.reason or None
