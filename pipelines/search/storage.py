@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +22,7 @@ FILE = "sweeps.db"  # beside the tracking store's, unless another is named
 SCHEMES = ("sqlite", "postgresql", "mysql")
 PATIENCE = 60  # seconds that a worker waits for others to let go of a SQLite file
 ANSWER = 5  # seconds that a server may take to say that it is there
+ATTEMPTS, PAUSE = 20, 0.5  # to lay out the tables of a server's database, and seconds between two
 HEARTBEAT, GRACE = 15, 90  # seconds between two signs of life of a trial, and without one until it counts as lost
 HISTORY = "retry_history"  # of a trial, in Optuna's words: the numbers of those that it repeats
 RETRIES = 3  # of a trial whose worker is gone: one that kills its worker each time isn't tried for ever
@@ -77,27 +79,34 @@ def opened(url: str) -> Iterator[Any]:
 
 def _storage(url: str, engine: dict[str, Any]) -> Any:
     optuna = import_optuna()
+    from sqlalchemy.exc import IntegrityError, ProgrammingError
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        try:
-            return optuna.storages.RDBStorage(
-                url,
-                engine_kwargs=engine,
-                heartbeat_interval=HEARTBEAT,
-                grace_period=GRACE,
-                heartbeat_stale_trial_callback=repeat,
-            )
-        except ImportError as error:  # the driver of a database
-            raise SweepError(
-                f"the storage {without_secrets(url)} needs a driver that isn't installed ({error.__cause__ or error}): "
-                "for PostgreSQL pip install 'psycopg[binary]'"
-            ) from None
-        except RuntimeError as error:  # of Optuna's check of the tables
-            raise SweepError(
-                f"the storage {without_secrets(url)} was written by another version of Optuna "
-                f"({hide_secrets(str(error).splitlines()[0], url)}): name another one, or upgrade it by "
-                "`optuna storage upgrade --storage URL`"
-            ) from None
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                return optuna.storages.RDBStorage(
+                    url,
+                    engine_kwargs=engine,
+                    heartbeat_interval=HEARTBEAT,
+                    grace_period=GRACE,
+                    heartbeat_stale_trial_callback=repeat,
+                )
+            except (IntegrityError, ProgrammingError):  # of a server: another worker lays out the tables just now
+                if not left:
+                    raise
+                time.sleep(PAUSE)
+            except ImportError as error:  # the driver of a database
+                raise SweepError(
+                    f"the storage {without_secrets(url)} needs a driver that isn't installed "
+                    f"({error.__cause__ or error}): for PostgreSQL pip install 'psycopg[binary]'"
+                ) from None
+            except RuntimeError as error:  # of Optuna's check of the tables
+                raise SweepError(
+                    f"the storage {without_secrets(url)} was written by another version of Optuna "
+                    f"({hide_secrets(str(error).splitlines()[0], url)}): name another one, or upgrade it by "
+                    "`optuna storage upgrade --storage URL`"
+                ) from None
 
 
 def repeat(study: Any, lost: Any) -> None:
