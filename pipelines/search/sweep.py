@@ -72,7 +72,8 @@ def sweep(
     url = storage or default_storage()
     import_optuna()
     if join is not None:
-        if models or settings or source or trials or list(search) != [DEFAULT] or sweep_name:
+        given: tuple[Any, ...] = (models, trials, sweep_name, settings, source, where, pruner, *reading.values())
+        if any(given) or (list(search), list(objective), sampler, seeds) != ([DEFAULT], ["accuracy"], "tpe", 3):
             raise SweepError(
                 "a sweep is joined as it was begun: give --join NAME, and --data, --storage and --time alone"
             )
