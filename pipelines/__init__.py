@@ -38,6 +38,7 @@ _FUNCTIONS = {
     "reproduce": "training.reproduce",
     "runs": "maintenance.runs",
     "stale": "maintenance.stale",  # zoo runs --stale
+    "sweep": "search.sweep",
     "sync": "maintenance.sync",
     "train": "training.train",
     "triton": "publishing.triton",  # zoo export --layout triton

@@ -74,7 +74,7 @@ def run(
         planned = [_in_time(plan, time / len(plans) / seeds, again) for plan in plans]
     folders = []
     for plan, tags in planned:
-        own, *others = [_evaluated(each, again, tags) for each in _with_seeds(plan, seeds)]
+        own, *others = [evaluated(each, again, tags) for each in _with_seeds(plan, seeds)]
         if others:
             tracking.log_seeds([own, *others])
         folder = exports / load_data(plan).name / plan.model
@@ -84,7 +84,7 @@ def run(
                 folder = export(own, exports=exports, license=license, data_license=data_license).folder
             except tracking.DamagedRunError as error:
                 tracking.left_out(own, error)
-                made = _evaluated(plan, True, tags)
+                made = evaluated(plan, True, tags)
                 folder = export(made, exports=exports, license=license, data_license=data_license).folder
         folders.append(folder)
     logger.info("comparing")
@@ -109,7 +109,7 @@ def _end_killed() -> None:
         stale()
 
 
-def _evaluated(plan: Plan, again: bool, tags: Mapping[str, str]) -> str:
+def evaluated(plan: Plan, again: bool, tags: Mapping[str, str]) -> str:
     """The id of a run of the plan, finished and evaluated, by now if it wasn't before."""
     name = f"{plan.model}, seed {plan.recipe.seed}"
     finished = None if again else tracking.find_finished(plan, fingerprints(plan))
@@ -126,7 +126,7 @@ def _evaluated(plan: Plan, again: bool, tags: Mapping[str, str]) -> str:
             if again:  # it was trained just now
                 raise
             tracking.left_out(finished, error)
-            return _evaluated(plan, True, tags)
+            return evaluated(plan, True, tags)
     return finished
 
 

@@ -84,7 +84,7 @@ def test_help_and_the_list_need_nothing_that_takes_long_to_import():
         "import sys; from pipelines.cli import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
-        "print(*{'numpy', 'rich', 'tensorflow', 'mlflow', 'argcomplete', 'onnxruntime'} & set(sys.modules))"
+        "print(*{'numpy', 'rich', 'tensorflow', 'mlflow', 'argcomplete', 'onnxruntime', 'optuna'} & set(sys.modules))"
     )
     assert run(sys.executable, "-c", code).stdout.splitlines()[-1] == ""
 

@@ -13,6 +13,7 @@ ZooError
 ├── ProviderError        an execution provider that isn't there, or doesn't start
 ├── QueryError           a field, a filter or an order that a list doesn't have
 ├── StudyError           an experiment that doesn't exist, or lacks what it needs
+├── SweepError           a sweep that can't be begun, joined or gone on with
 ├── ReproductionError    a run whose weights weren't reproduced
 ├── TrackingError        a tracking store that can't be opened, read or written
 │   └── PromotionError   a model that doesn't pass the gates of its alias
@@ -97,6 +98,10 @@ class QueryError(ZooError):
 
 class StudyError(ZooError):
     """An experiment that doesn't exist, or lacks what it needs."""
+
+
+class SweepError(ZooError):
+    """A sweep that can't be begun, joined or gone on with."""
 
 
 class ReproductionError(ZooError):

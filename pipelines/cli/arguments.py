@@ -124,7 +124,8 @@ def _exports(prefix: str) -> Iterator[str]:
     yield from _files(prefix)
 
 
-def _settings(prefix: str) -> Iterable[str]:  # noqa: ARG001
+def fields(prefix: str) -> Iterable[str]:  # noqa: ARG001
+    """Of a recipe, each with the sign behind it."""
     return [f"{name}=" for name in Recipe().to_json()]
 
 
@@ -186,6 +187,7 @@ DATA_FOLDER = argument(
     metavar="DIR",
     help="where the files of a known data set are, or what TensorFlow Datasets has prepared",
 )
+TIME = argument("--time", type=duration, metavar="TIME", help="how long it may take, such as 20m, 90s or 1h30m")
 TRAINING = (
     DATA,
     LABEL,
@@ -209,7 +211,7 @@ TRAINING = (
         default=[],
         type=setting,
         metavar="FIELD=VALUE",
-        completer=_settings,
+        completer=fields,
         help=f"change a field of the recipe: {', '.join(Recipe().to_json())}; `zoo describe MODEL --recipe` explains "
         "each",
     ),
@@ -220,11 +222,14 @@ TRAINING = (
         help="end a training early after N validations without a better one, as --set patience=N",
     ),
     argument(
-        "--time",
-        type=duration,
-        metavar="TIME",
-        help="train as many epochs as fit in a time such as 20m, 90s or 1h30m, which is measured first; of several "
-        "trainings, it is for all of them together, in equal shares",
+        "--recipe-file",
+        type=Path,
+        metavar="FILE",
+        help="take the recipe from a JSON file, such as the best.json of `zoo sweep`; --set changes fields of it",
+    ),
+    TIME.noted(
+        "as many epochs are trained as fit, which is measured first; of several trainings, it is for all of them "
+        "together, in equal shares"
     ),
     argument(
         "--from",
@@ -261,7 +266,11 @@ ALIAS = argument("--alias", default="champion", metavar="NAME", help="the alias 
 
 def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
     """The fields of the recipe that the user sets."""
-    settings = parse_settings(options.set)
+    settings: dict[str, Any] = parse_settings(options.set)
+    if getattr(options, "recipe_file", None) is not None:
+        from pipelines.core.provenance.recipe_file import read_recipe
+
+        settings = {**read_recipe(options.recipe_file), **settings}
     if options.patience is None:
         return settings
     if "patience" in settings:

@@ -48,10 +48,12 @@ from pipelines.tracking.runs.reading import (
 )
 from pipelines.tracking.runs.seed_spread import log_seeds
 from pipelines.tracking.runs.studies import find_training, log_training, start_study
+from pipelines.tracking.runs.sweeps import PARENT, log_sweep, start_sweep
 from pipelines.tracking.runs.system_metrics import watch_machine
 from pipelines.tracking.store import (
     OUTBOX_FOLDER,
     RUN_ID,
+    STORE_FOLDER,
     check_store,
     existing_store,
     open_client,
@@ -69,8 +71,10 @@ __all__ = [
     "OBSERVER",
     "ONNX_MODEL",
     "OUTBOX_FOLDER",
+    "PARENT",
     "RUN_ID",
     "SMALL",
+    "STORE_FOLDER",
     "WEIGHTS_KEPT",
     "DamagedRunError",
     "DeletedRun",
@@ -110,6 +114,7 @@ __all__ = [
     "log_metrics",
     "log_promotion",
     "log_seeds",
+    "log_sweep",
     "log_tags",
     "log_training",
     "move_alias",
@@ -126,6 +131,7 @@ __all__ = [
     "shown",
     "start_run",
     "start_study",
+    "start_sweep",
     "statuses",
     "store_exists",
     "store_uri",

@@ -69,8 +69,8 @@ def parse_condition(text: str) -> Condition:
 
 
 def parse_number(text: str, condition: str) -> float:
-    """100k, 1.8M or 93% as a number; condition: where it stands."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg%]?)", text, re.IGNORECASE)
+    """100k, 1.8M, 1MB or 93% as a number; condition: where it stands."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(%|[kmg]?)b?", text, re.IGNORECASE)
     if not found:
         raise QueryError(f"{condition!r} compares with {text!r}, expected a number such as 100000, 100k, 1.8M or 93%")
     # Rounded: 93.3 * 0.01 isn't the 0.933 that somebody means.

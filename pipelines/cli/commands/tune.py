@@ -1,0 +1,153 @@
+"""Search recipes: `zoo sweep`."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from pipelines.cli import arguments
+from pipelines.cli.console import Table, show, show_lines
+from pipelines.cli.registry import argument, command
+
+if TYPE_CHECKING:
+    from pipelines.search.result import Swept
+    from pipelines.search.trials import Trial
+
+SHOWN = 10  # of the trials
+
+
+@command(
+    "sweep",
+    "search the recipe of models by many trainings, and confirm the best one with new seeds",
+    arguments.MODEL.but(names=("models",), nargs="*", default=[]),
+    argument(
+        "--search",
+        action="append",
+        default=[],
+        metavar="FIELD=SPACE",
+        completer=arguments.fields,
+        help="a field of the recipe with a range (learning_rate=1e-4..1e-2:log) or choices (augmentation=none,light), "
+        "or 'default' for what suits the model; can be given several times (default: default)",
+    ),
+    argument("--trials", type=arguments.count, metavar="N", help="end the search after so many trainings"),
+    argument("--join", metavar="NAME", help="take part in a sweep that another process, or another machine, leads"),
+    argument("--sweep-name", metavar="NAME", help="what the sweep is called (default: by its data and models)"),
+    argument(
+        "--storage",
+        metavar="URL",
+        help="the database that workers share, such as postgresql://USER@HOST/NAME (default: mlruns/sweeps.db, for one "
+        "machine)",
+    ),
+    argument(
+        "--objective",
+        type=arguments.names,
+        default=["accuracy"],
+        metavar="NAME,…",
+        help="what trials are judged by: accuracy, parameters, multiply_accumulates, size or latency; several give "
+        "those that no other beats in all (default: accuracy)",
+    ),
+    arguments.WHERE.noted("of the winner, by what --objective takes"),
+    argument("--sampler", default="tpe", metavar="NAME", help="how values are chosen: tpe or random (default: tpe)"),
+    argument(
+        "--pruner",
+        metavar="NAME",
+        help="how trials that do worse than others are ended early: median, hyperband or none (default: median, and "
+        "none with several objectives)",
+    ),
+    arguments.SEEDS.noted("of a sweep the winner alone, with new seeds; default: 3", default=3),
+    *(
+        arguments.TIME.noted("then no trial goes on; the winner's own trainings come after that")
+        if each.names == arguments.TIME.names
+        else each
+        for each in arguments.TRAINING
+        if each.names != ("--recipe-file",)
+    ),
+    group="train",
+    description="Search the recipe of models by many trainings. Validation images decide; the test images are asked of "
+    "the winner alone, which is trained again with new seeds. The same command goes on where it was interrupted.",
+)
+def sweep(options: argparse.Namespace) -> None:
+    """Ends with the command that takes the winner the whole way."""
+    from pipelines.search.sweep import sweep
+
+    found = sweep(
+        options.models,
+        options.data,
+        search=options.search or ["default"],
+        trials=options.trials,
+        time=options.time,
+        sweep_name=options.sweep_name,
+        storage=options.storage,
+        join=options.join,
+        seeds=options.seeds,
+        objective=options.objective,
+        where=options.where,
+        sampler=options.sampler,
+        pruner=options.pruner,
+        settings=arguments.chosen_settings(options),
+        source=options.source,
+        **arguments.chosen_reading(options),
+    )
+    show(found, options.json, trials_table)
+    if not options.json:
+        show_lines(conclusion(found, options))
+
+
+def trials_table(swept: Swept) -> Table:
+    """The best trials first; with several objectives, those of the front."""
+    costs = [name for name in swept.objectives if name != "accuracy"]
+    table = Table(">trial", "model", "values", ">validation accuracy", *(f">{each}" for each in costs), ">epochs")
+    finished = [each for each in swept.trials if each.state == "finished"]
+    chosen = [each for each in finished if each.number in swept.front] if swept.front else finished
+    chosen = sorted(chosen, key=lambda each: -(each.accuracy or 0))[:SHOWN]
+    for each in chosen:
+        costing = [f"{each.measured[name]:,.6g}" for name in costs]
+        table.add(str(each.number), each.model, _values(each), f"{each.accuracy:.2%}", *costing, f"{each.epochs:,}")
+    counts = ", ".join(f"{count} {state}" for state, count in swept.counts.items())
+    table.caption.append(f"sweep {swept.name}: {counts or 'no trial yet'}")
+    if swept.front:
+        table.caption.append("no other trial is better in all objectives than one of these")
+    return table
+
+
+def _values(trial: Trial) -> str:
+    written = ((name, f"{value:.3g}" if isinstance(value, float) else value) for name, value in trial.values.items())
+    return " ".join(f"{name}={value}" for name, value in written)
+
+
+def conclusion(swept: Swept, options: argparse.Namespace) -> Iterable[str]:
+    """What the winner is worth, and how to go on with it."""
+    best = next((each for each in swept.trials if each.number == swept.best), None)
+    confirmed = swept.confirmed
+    if best is None or confirmed is None:
+        return ["the process that leads the sweep confirms its winner"]
+    number = len(confirmed.seeds)
+    again = sum(confirmed.validation) / number
+    tested = str(confirmed.spread or f"{confirmed.test[0]:.2%}")
+    reading = arguments.given_to("", options, without=_OF_THE_SEARCH)
+    return [
+        f"best: trial {best.number}, validation accuracy {best.accuracy:.2%}; with {number} new "
+        f"seed{'s' if number > 1 else ''} {again:.2%}, and test accuracy {tested}",
+        f"next: {shlex.join(['zoo', 'run', best.model, *reading, '--recipe-file', str(swept.recipe)])}",
+    ]
+
+
+_OF_THE_SEARCH = (
+    "models",
+    "search",
+    "trials",
+    "join",
+    "sweep_name",
+    "storage",
+    "objective",
+    "where",
+    "sampler",
+    "pruner",
+    "seeds",
+    "time",
+    "set",
+    "patience",
+    "json",
+)

@@ -1,0 +1,1 @@
+"""`zoo sweep`: many trainings that differ in their recipe, and the one that the validation images choose."""

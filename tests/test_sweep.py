@@ -1,0 +1,407 @@
+"""Sweeps, for real: trials, their runs, the winner, and what becomes of all that when somebody stops or is killed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from processes import end, start, until
+from sweeping import work_at_once
+
+from pipelines import tracking
+from pipelines.cli import main
+from pipelines.core.provenance.recipe_file import read_recipe
+from pipelines.core.support.locks import FileLock
+from pipelines.core.support.process import this_process
+from pipelines.maintenance.runs import runs
+from pipelines.search import trials, worker
+from pipelines.search.definition import Definition, define
+from pipelines.search.objective import measure
+from pipelines.search.result import BEST_FILE, SPACE_FILE, TRIALS_FILE, Swept
+from pipelines.search.storage import RETRIES, import_optuna, opened, repeat
+from pipelines.search.sweep import FOLDER, sweep
+from pipelines.search.worker import MOST_FAILURES, PARTS, Worker
+from pipelines.training.train import Trained
+from zoo.errors import SweepError
+from zoo.recipe import Recipe
+
+SETTINGS = {"epochs": 1, "precision": "float32"}
+SEARCH = ["learning_rate=1e-3..1:log", "weight_decay=0.0,0.02"]
+NAME = "first"
+
+
+@pytest.fixture(scope="module")
+def folder(shared_store) -> Path:
+    """A working folder with tiny images in it, of three classes that are told apart by their brightness."""
+    random = np.random.RandomState(1)
+    for label, brightness in (("dark", 40), ("gray", 120), ("light", 200)):
+        (shared_store / "shades" / label).mkdir(parents=True)
+        for k in range(20):
+            pixels = random.randint(brightness - 40, brightness + 40, (4, 4)).astype(np.uint8)
+            Image.fromarray(pixels).save(shared_store / "shades" / label / f"{k}.png")
+    return shared_store
+
+
+def begin(**changes) -> Swept:
+    request = {"search": SEARCH, "settings": SETTINGS, "sweep_name": NAME, "trials": 2, "seeds": 2}
+    return sweep(["softmax"], "shades", **{**request, **changes})
+
+
+@pytest.fixture(scope="module")
+def swept(folder) -> Swept:
+    return begin()
+
+
+def all_runs() -> dict[str, object]:
+    return {run.info.run_id: run for run in tracking.search("", 1000)}
+
+
+# --- what a sweep leaves ---------------------------------------------------------------------------------------------
+
+
+def test_each_trial_is_a_run_below_that_of_the_sweep(swept):
+    found = all_runs()
+    assert found[swept.run].info.status == "FINISHED"
+    assert swept.counts == {"finished": 2}
+    assert len({trial.run for trial in swept.trials}) == 2
+    for trial in swept.trials:
+        tags = found[trial.run].data.tags
+        assert (tags[tracking.PARENT], tags["sweep"], tags["sweep_trial"]) == (swept.run, NAME, str(trial.number))
+        recipe = tracking.load_run(trial.run).plan.recipe
+        assert {name: getattr(recipe, name) for name in trial.values} == trial.values
+    assert swept.run not in {row.run for row in runs().runs}, "it is no training"
+
+
+def test_the_first_trial_is_the_recipe_that_the_model_has(swept):
+    assert swept.trials[0].values == {"learning_rate": Recipe().learning_rate, "weight_decay": Recipe().weight_decay}
+
+
+def test_validation_images_choose_and_the_test_images_are_asked_of_the_new_trainings_alone(swept):
+    assert swept.best == max(swept.trials, key=lambda trial: trial.accuracy).number
+    tested = {run_id for run_id, run in all_runs().items() if "test_images" in run.data.metrics}
+    assert tested == set(swept.confirmed.runs)
+    plans = [tracking.load_run(run).plan for run in swept.confirmed.runs]
+    assert [plan.recipe.seed for plan in plans] == list(swept.confirmed.seeds) == [2, 3], "the search knew seed 1"
+    best = swept.trials[swept.best].values
+    assert all({name: getattr(plan.recipe, name) for name in best} == best for plan in plans)
+    assert swept.confirmed.spread.accuracies == swept.confirmed.test
+
+
+def test_the_seeds_lie_below_the_sweep_with_their_spread(swept):
+    found = all_runs()
+    (above,) = {found[run].data.tags[tracking.PARENT] for run in swept.confirmed.runs}
+    assert found[above].data.tags[tracking.PARENT] == swept.run
+    metrics = found[swept.run].data.metrics
+    assert metrics["test_accuracy"] == pytest.approx(swept.confirmed.spread.mean)
+    assert metrics["test_accuracy_deviation"] == pytest.approx(swept.confirmed.spread.deviation)
+    assert metrics["best_validation_accuracy"] == swept.trials[swept.best].accuracy
+
+
+def test_the_best_recipe_and_the_space_are_files_and_artifacts(swept, tmp_path):
+    assert swept.recipe == FOLDER / NAME / BEST_FILE
+    logged = tracking.fetch_folder(swept.run, "sweep", tmp_path)
+    for name in (BEST_FILE, SPACE_FILE, TRIALS_FILE, "history.png", "parallel.png"):
+        assert (logged / name).read_bytes() == (FOLDER / NAME / name).read_bytes()
+    recipe = Recipe(**read_recipe(swept.recipe))
+    assert {name: getattr(recipe, name) for name in swept.trials[swept.best].values} == swept.trials[swept.best].values
+    assert recipe.epochs == 1
+    assert json.loads((FOLDER / NAME / SPACE_FILE).read_text()) == {
+        "softmax": ["learning_rate=0.001..1.0:log", "weight_decay=0.0,0.02"]
+    }
+
+
+def test_what_a_model_costs_is_measured_on_its_file(swept):
+    run = swept.trials[0].run
+    trained = Trained(run, "softmax", "shades", "dense", 51, 1, 1, 0.5, 1.0, 1)
+    found = measure(trained, ["accuracy", "parameters", "multiply_accumulates", "size", "latency"])
+    assert (found["accuracy"], found["parameters"], found["multiply_accumulates"]) == (0.5, 51, 48)
+    assert 51 * 4 < found["size"] < 20_000
+    assert 0 < found["latency"] < 1000
+
+
+# --- going on, taking part -------------------------------------------------------------------------------------------
+
+
+def test_the_same_command_goes_on_and_trains_nothing_twice(swept, capsys):
+    before = all_runs()
+    assert sweep(join=NAME).trials == swept.trials, "nothing is left to take part in"
+    words = ["sweep", "softmax", "--data", "shades", "--sweep-name", NAME, "--trials", "2", "--seeds", "2"]
+    words += [part for each in SEARCH for part in ("--search", each)]
+    words += [part for name, value in SETTINGS.items() for part in ("--set", f"{name}={value}")]
+    assert main(words) == 0
+    assert all_runs().keys() == before.keys()
+    out = capsys.readouterr().out
+    assert "sweep first: 2 finished" in out
+    assert (
+        f"with 2 new seeds {np.mean(swept.confirmed.validation):.2%}, and test accuracy {swept.confirmed.spread}" in out
+    )
+    assert f"next: zoo run softmax --data shades --recipe-file {swept.recipe}\n" in out
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"search": SEARCH[:1]}, "sweep 'first' searches learning_rate=0.001..1.0:log, weight_decay=0.0,0.02, not "),
+        ({"settings": {"epochs": 2, "precision": "float32"}}, "began with other recipes"),
+        ({"objective": ["accuracy", "size"]}, "sweep 'first'"),
+    ],
+)
+def test_a_sweep_of_that_name_with_something_else_is_refused(swept, changes, sentence):
+    with pytest.raises(SweepError) as caught:
+        begin(**changes)
+    assert sentence in str(caught.value)
+
+
+def test_a_worker_is_refused_whose_images_are_others_wherever_they_lie(swept, folder):
+    shutil.copytree(folder / "shades", folder / "there" / "shades2")
+    assert sweep(join=NAME, data="there/shades2").trials == swept.trials
+    shutil.copytree(folder / "shades", folder / "elsewhere" / "shades")
+    (folder / "elsewhere" / "shades" / "dark" / "0.png").unlink()
+    with pytest.raises(SweepError, match="learns other images or rows"):
+        sweep(join=NAME, data="elsewhere/shades")
+
+
+def test_a_worker_without_the_tracking_store_of_the_sweep_is_refused(swept, tmp_path, monkeypatch):
+    storage = f"sqlite:///{Path('mlruns/sweeps.db').absolute()}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/other.db")
+    with pytest.raises(SweepError, match=r"is not in sqlite:.*other.db: set MLFLOW_TRACKING_URI to that of the sweep"):
+        sweep(join=NAME, storage=storage)
+
+
+def test_one_process_leads_a_sweep(swept):
+    with FileLock(FOLDER / NAME / ".lock"), pytest.raises(SweepError, match="take part by `zoo sweep --join first`"):
+        begin()
+
+
+# --- what goes wrong -------------------------------------------------------------------------------------------------
+
+
+def test_where_all_trials_fail_it_stops_after_some_and_says_why_once(folder, registered, caplog):
+    tried = []
+
+    @registered("never", family="dense", recipe=Recipe(epochs=1))
+    def never(images, classes):
+        tried.append(classes)
+        raise ValueError("no such layer")
+
+    with pytest.raises(SweepError) as caught:
+        sweep(["never"], "shades", search=SEARCH, trials=20, sweep_name="never")
+    assert str(caught.value).startswith(
+        f"the first {MOST_FAILURES} trials of sweep 'never' all failed, trial 0 because: "
+    )
+    assert str(caught.value).count("no such layer") == 1
+    assert len(tried) == MOST_FAILURES
+    (run,) = (run for run in all_runs().values() if run.data.tags.get("sweep") == "never")
+    assert run.info.status == "FAILED"
+
+
+def test_an_interrupted_trial_waits_for_the_same_command(folder, monkeypatch):
+    def interrupted(**_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt, match="the same command goes on"):
+        patch.setattr(worker, "train", interrupted)
+        begin(sweep_name="interrupted", trials=1, seeds=1)
+    with opened(f"sqlite:///{Path('mlruns/sweeps.db').absolute()}") as storage:
+        study = import_optuna().load_study(study_name="interrupted", storage=storage)
+        lost, again = trials.read_trials(study, ["softmax"])
+    assert (lost.state, again.state, again.repeats) == ("lost", "waiting", 0)
+    assert again.values == lost.values
+    (run,) = (run for run in all_runs().values() if run.data.tags.get("sweep") == "interrupted")
+    assert run.info.status == "KILLED"
+
+
+# --- trials, by the storage alone ------------------------------------------------------------------------------------
+
+
+def defined(settings=SETTINGS) -> Definition:
+    """A sweep of softmax."""
+    how = {"source": None, "sampler": "tpe", "pruner": "median", "objectives": ["accuracy"], "where": [], "reading": {}}
+    return define(["softmax"], "shades", SEARCH, settings=settings, **how)
+
+
+asked_directly = pytest.mark.filterwarnings("ignore:Heartbeat of storage")  # rather than by a sweep, which has one
+
+
+@pytest.fixture
+def study(tmp_path):
+    with opened(f"sqlite:///{tmp_path}/sweeps.db") as storage:
+        yield import_optuna().create_study(study_name="x", storage=storage, direction="maximize")
+
+
+@pytest.fixture(scope="module")
+def gone() -> dict[str, str]:
+    """What a process that has ended wrote down of itself."""
+    child = subprocess.Popen([sys.executable, "-c", "pass"])
+    child.wait()
+    return {**this_process().to_tags(), "process.pid": str(child.pid)}
+
+
+@asked_directly
+def test_the_trial_of_a_worker_that_is_gone_is_repeated_with_its_values_and_not_for_ever(study, gone):
+    mine = study.ask()
+    trials.claim(mine)
+    asked = study.ask()
+    value = asked.suggest_float("learning_rate", 0.001, 1)
+    for k in range(RETRIES + 1):
+        asked.set_user_attr(trials.PROCESS, gone)
+        assert trials.repeat_lost(study) == 1
+        assert trials.repeat_lost(study) == 0, "once"
+        if k < RETRIES:
+            asked = study.ask()
+            assert asked.suggest_float("learning_rate", 0.001, 1) == value
+            assert trials.repeat_lost(study) == 0, "whoever has it now is not the one who lost it"
+    states = [trial.state for trial in trials.read_trials(study, ["softmax"])]
+    assert states == ["running", *["lost"] * (RETRIES + 1)]
+    assert trials.begun(study) == [0, 1], "a repeated trial is the same one"
+
+
+@asked_directly
+def test_of_workers_that_begin_at_once_those_beyond_the_number_take_back_theirs(study):
+    asked = [study.ask() for _ in range(5)]
+    assert [trials.is_surplus(study, trial.number, 3) for trial in asked] == [False, False, False, True, True]
+    assert not trials.is_surplus(study, 4, None)
+    asked[1].set_user_attr(trials.SURPLUS, True)
+    assert [trials.is_surplus(study, trial.number, 3) for trial in asked[2:]] == [False, False, True]
+    assert len(trials.read_trials(study, ["softmax"])) == 4
+
+
+@asked_directly
+def test_a_trial_that_does_worse_than_others_at_the_same_share_of_its_epochs_is_pruned(study, folder):
+    study.pruner = import_optuna().pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2)
+    for _ in range(5):
+        other = study.ask()
+        for part in range(1, PARTS + 1):
+            other.report(0.9, part)
+        study.tell(other, 0.9)
+    definition = defined({"epochs": 20, "least_updates": 0})
+    follow = worker._Follower(study.ask(), definition.plans[0], Worker(study, "x", definition, "", lambda: ""))
+    assert [bool(follow(epoch, {"validation_accuracy": 0.1})) for epoch in (1, 2, 3)] == [False] * 3, "a fifth is free"
+    assert "the sweep pruned trial 5: others were better" in follow(4, {"validation_accuracy": 0.1})
+    better = worker._Follower(study.ask(), definition.plans[0], Worker(study, "x", definition, "", lambda: ""))
+    assert not any(better(epoch, {"validation_accuracy": 0.95}) for epoch in range(1, 21))
+    steps = study.get_trials()[-1].intermediate_values
+    assert list(steps) == list(range(1, PARTS + 1))
+
+
+@asked_directly
+def test_a_trial_ends_when_the_time_is_over(study, folder):
+    definition = defined(SETTINGS)
+    ends = Worker(study, "x", definition, "", lambda: "the 2h are over")
+    assert (
+        worker._Follower(study.ask(), definition.plans[0], ends)(1, {"validation_accuracy": 0.1}) == "the 2h are over"
+    )
+    assert ends.work() == "the 2h are over", "and no other begins"
+    assert len(study.get_trials()) == 1
+    closed = Worker(study, "x", definition, "", lambda: "")
+    study.set_user_attr(worker.CLOSED, "who leads it closed it")
+    assert closed.work() == "who leads it closed it"
+
+
+def test_a_worker_whose_trial_another_one_repeats_goes_on_with_the_next(study, folder, monkeypatch, caplog):
+    """As after a night in which its machine slept."""
+    definition = defined(SETTINGS)
+    begun = []
+
+    def slept(*, plan, tags, observer):
+        begun.append(plan.recipe.learning_rate)
+        if len(begun) == 1:
+            optuna = import_optuna()
+            study.tell(0, state=optuna.trial.TrialState.FAIL)
+            repeat(study, study.get_trials()[0])
+        observer(1, {"validation_accuracy": 0.5})
+        return Trained("f" * 32, "softmax", "shades", "dense", 51, 1, 1, 0.5, 1.0, 1)
+
+    monkeypatch.setattr(worker, "train", slept)
+    study.set_user_attr(worker.MOST, 1)
+    assert Worker(study, "x", definition, "", lambda: "").work() == ""
+    assert "trial 0 gave no sign of life for a while, another worker repeats it" in caplog.messages
+    assert [trial.state for trial in trials.read_trials(study, ["softmax"])] == ["lost", "finished"]
+    assert begun[0] == begun[1]
+
+
+# --- several workers -------------------------------------------------------------------------------------------------
+
+PATIENCE = 900  # seconds, for a machine that has other things to do
+
+
+def take_part(join: str) -> None:
+    """Here, where a process of its own finds it by name."""
+    sweep(join=join)
+
+
+def lead(trials_: int, seeds: int) -> None:
+    sweep(
+        ["softmax", "mlp-small", "conv-tiny"],
+        "digits",
+        search=["learning_rate=1e-3..1e-1:log", "augmentation=none,light"],
+        settings={"epochs": 4, "precision": "float32"},
+        sweep_name="together",
+        trials=trials_,
+        seeds=seeds,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+def test_three_workers_of_which_one_is_killed_and_then_the_one_that_leads(store):
+    """Takes a dozen trainings in three processes, each of which loads TensorFlow."""
+    url = f"sqlite:///{Path('mlruns/sweeps.db').absolute()}"
+
+    def read() -> tuple[trials.Trial, ...]:
+        with opened(url) as storage:
+            study = import_optuna().load_study(study_name="together", storage=storage)
+            return trials.read_trials(study, ["softmax"])
+
+    def running_of(process) -> bool:
+        with opened(url) as storage:
+            study = import_optuna().load_study(study_name="together", storage=storage)
+            owners = [t.user_attrs.get(trials.PROCESS, {}) for t in study.get_trials() if t.state.name == "RUNNING"]
+        return any(owner.get("process.pid") == str(process.pid) for owner in owners)
+
+    def ended() -> int:
+        return sum(trial.state in ("finished", "pruned", "failed") for trial in read())
+
+    leader = start(store, lead, trials_=7, seeds=1)
+    until(lambda: Path("mlruns/sweeps.db").exists() and "together" in names(url), PATIENCE, every=0.5)
+    workers = [start(store, take_part, join="together") for _ in range(2)]
+    until(lambda: running_of(workers[0]), PATIENCE, every=0.2)
+    workers[0].kill()
+    assert end(workers[0]) == -signal.SIGKILL
+    until(lambda: ended() >= 3, PATIENCE, every=0.5)
+    leader.kill()
+    assert end(leader) == -signal.SIGKILL
+    assert end(workers[1], PATIENCE) == 0, (store / "told.txt").read_text()[-3000:]
+    assert end(start(store, lead, trials_=7, seeds=1), PATIENCE) == 0, (store / "told.txt").read_text()[-3000:]
+
+    found = read()
+    done = [trial for trial in found if trial.state in ("finished", "pruned")]
+    assert len(done) == 7, [trial.state for trial in found]
+    assert {trial.state for trial in found} - {"lost"} <= {"finished", "pruned"}
+    repeated = {trial.repeats for trial in found} - {None}
+    assert repeated == {trial.number for trial in found if trial.state == "lost"}, "each lost one was done by another"
+    assert len(repeated) >= 1
+    states = [run.info.status for run in all_runs().values()]
+    assert "RUNNING" not in states
+    (parent,) = (run for run in all_runs().values() if run.data.tags.get("mlflow.source.name") == "zoo sweep")
+    assert parent.info.status == "FINISHED"
+    assert 0 < parent.data.metrics["test_accuracy"] <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+def test_ten_workers_that_start_at_once_lay_out_one_file_and_share_the_trials(tmp_path):
+    """Takes ten processes, each of which loads TensorFlow."""
+    work_at_once(tmp_path, f"sqlite:///{tmp_path}/new/sweeps.db", workers=10, most=30)
+
+
+def names(url: str) -> list[str]:
+    with opened(url) as storage:
+        return import_optuna().get_all_study_names(storage)
