@@ -22,7 +22,15 @@ from pipelines.inference.bulk import predict_all as job
 from pipelines.inference.bulk.predict_all import Answers, predict_all
 from zoo.errors import DataError, ExportError, ImageError, InputError, MissingExtraError
 
-HOSTILE = ("=cmd|' C'!A0.png", "@x,y.png", "-1+1.png", 'q"uo;te.png', "line\nbreak.png", "\x1b[2J<b>{}%s.png", "ü 😀.png")
+HOSTILE = (
+    "=cmd|' C'!A0.png",
+    "@x,y.png",
+    "-1+1.png",
+    'q"uo;te.png',
+    "line\nbreak.png",
+    "\x1b[2J<b>{}%s.png",
+    "ü 😀.png",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -268,7 +276,14 @@ def test_nothing_outside_of_the_folder_is_read(digits, folder, samples) -> None:
     inside.mkdir()
     (inside / "link.png").symlink_to(Path("secret.png").absolute())
     shutil.copy(samples[4][0], inside / "own.png")
-    names = ["../secret.png", str(Path("secret.png").absolute()), "link.png", "x/../../secret.png", "a\\0.png", "own.png"]
+    names = [
+        "../secret.png",
+        str(Path("secret.png").absolute()),
+        "link.png",
+        "x/../../secret.png",
+        "a\\0.png",
+        "own.png",
+    ]
     (inside / "table.jsonl").write_text("".join(json.dumps({"path": name}) + "\n" for name in names))
     with tarfile.open(inside / "part.tar", "w") as archive:
         for name in ("../secret.png", "/etc/secret.png"):
@@ -314,7 +329,11 @@ def test_a_file_of_somebody_else_stays(digits, folder) -> None:
     with pytest.raises(InputError, match=r"answers\.csv is there and no job of `zoo predict` says that it is its own"):
         run(digits, folder, out="answers.csv")
     assert Path("answers.csv").read_text() == "mine"
-    assert not list(Path().glob("*answers.csv.*"))
+    Path("answers.csv").rename("answers.csv.partial")
+    with pytest.raises(InputError, match=r"answers\.csv\.partial is there and no job of `zoo predict` says"):
+        run(digits, folder, out="answers.csv")
+    assert Path("answers.csv.partial").read_text() == "mine"
+    assert not list(Path().glob("*answers.csv.[jl]*"))
 
 
 def test_the_file_of_another_job_stays(digits, pooled, folder, samples) -> None:
@@ -410,7 +429,17 @@ def test_it_imports_nothing_of_training(digits, folder) -> None:
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=paths).stdout
     packages = {name.partition(".")[0] for name in told.split()}
     assert "onnxruntime" in packages
-    assert not packages & {"tensorflow", "keras", "tf2onnx", "onnx", "mlflow", "matplotlib", "sklearn", "rich", "psutil"}
+    assert not packages & {
+        "tensorflow",
+        "keras",
+        "tf2onnx",
+        "onnx",
+        "mlflow",
+        "matplotlib",
+        "sklearn",
+        "rich",
+        "psutil",
+    }
     assert "pyarrow" not in packages
     assert len(rows_of(Path("answers.jsonl"))) == 10
 
@@ -431,3 +460,10 @@ def test_no_more_is_read_ahead_than_is_answered(digits, folder, monkeypatch) -> 
     monkeypatch.setattr(job.State, "after", lambda self, *more: after.append(len(read)) or save(self, *more))
     run(digits, folder)
     assert after == [12, 14, 16, 18, 20]  # ten when they were counted
+
+
+def test_answers_are_a_table_of_the_same_images(digits, pooled, folder) -> None:
+    run(digits, folder, out="first.csv")
+    assert run(pooled, "first.csv", out="second.csv").unreadable == 0
+    first, second = rows_of(Path("first.csv")), rows_of(Path("second.csv"))
+    assert [row["path"] for row in first] == [row["path"] for row in second]

@@ -16,10 +16,12 @@ from pipelines.core.support.progress import progress
 from pipelines.inference.bulk.answers import columns_of, finish, heading, kind_of
 from pipelines.inference.bulk.processes import Asking, digest_of, in_order
 from pipelines.inference.bulk.state import State, alone, appending, is_made, lines_of, resume, save, state_of
+from pipelines.inference.predict import ON_BAD
 from zoo.contract import FLOAT32, Metadata
 from zoo.data.unlabeled import EXPECTED, Unread, is_table, unlabeled_images
 from zoo.errors import InputError, printable
 from zoo.runtime import load
+from zoo.runtime.loading import find_export
 
 CHUNK = 64  # images that one process answers at once
 CHUNK_BYTES = 16 * 2**20  # of images whose bytes are sent to it
@@ -68,12 +70,17 @@ def predict_all(
     Raises what `zoo.load` raises, DataError or InputError for what can't be listed or holds no images, and InputError
     where the classifier takes rows of tables, or the file is there already and isn't this job's.
     """
+    if on_bad not in ON_BAD:
+        raise InputError(f"on_bad is one of {', '.join(ON_BAD)}, received {on_bad!r}")
+    if processes is not None and processes < 1:
+        raise InputError(f"processes must be 1 or more, received {processes}")
     kind, places = kind_of(out), [Path(path) for path in paths]
     if images is not None and not any(map(is_table, places)):
         raise InputError("--images goes with a table that names them: give one")
-    metadata, device, options = _checked(export, provider, threads, precision, coverage, by_class)
+    found = find_export(export).absolute()  # looked up, or fetched from a store, once
+    metadata, device, options = _checked(found, provider, threads, precision, coverage, by_class)
     options |= {} if images is None else {"images": str(images.resolve())}
-    columns, digest = columns_of(metadata, coverage), digest_of(os.fspath(export), precision)
+    columns, digest = columns_of(metadata, coverage), digest_of(found, precision)
     with alone(out):
         count, data = _looked_at(places, images, follow_links)
         job = {
@@ -86,9 +93,11 @@ def predict_all(
             several = min(processes or _processes(device), max(1, -(-(count - state.images) // CHUNK)))
             each = threads or (1 if several > 1 else None)
             how = (precision, coverage, by_class, on_bad, kind, columns)
-            asking = Asking(os.fspath(export), digest, device, each, *how)
+            asking = Asking(str(found), digest, device, each, *how)
             unread = islice(_all(places, images, follow_links, state.images), state.images, None)
             try:
+                if not state.images:
+                    save(state, out)  # before there are lines: nobody else's are taken for them
                 state = _answered(asking, unread, several, state, count, out)
                 finish(kind, columns, lines_of(out), out)
             except OSError as error:
@@ -99,7 +108,7 @@ def predict_all(
 
 
 def _checked(
-    export: str | os.PathLike[str],
+    export: Path,
     provider: str,
     threads: int | None,
     precision: str,

@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 
 from pipelines.inference.bulk.answers import encoded, row_of
 from zoo.contract import MODEL_FILES, sha256
@@ -21,7 +22,6 @@ from zoo.data.unlabeled import Unread
 from zoo.errors import ExportError, ImageError, InputError, printable
 from zoo.images import Pixels
 from zoo.runtime import Classifier, Prediction, load
-from zoo.runtime.loading import find_export
 
 AHEAD = 2  # chunks for each process that wait, or are answered and not written yet
 MOST_CRASHES = 8  # of processes, one after the other: then it isn't the images
@@ -29,7 +29,7 @@ MOST_CRASHES = 8  # of processes, one after the other: then it isn't the images
 
 @dataclass(frozen=True)
 class Asking:
-    """How images are answered, and written. digest: of the export's file, which every process opens for itself."""
+    """How images are answered, and written. export: its path. digest: of its file, which every process opens."""
 
     export: str
     digest: str
@@ -53,10 +53,9 @@ class Answered:
     error: str
 
 
-def digest_of(export: str, precision: str) -> str:
-    """SHA-256, in hex, of the file that `zoo.load` opens."""
-    found = find_export(export)
-    return sha256(found / MODEL_FILES[precision] if found.is_dir() else found)
+def digest_of(export: Path, precision: str) -> str:
+    """SHA-256, in hex, of the file that `zoo.load` opens of an export's folder, or of a stray file."""
+    return sha256(export / MODEL_FILES[precision] if export.is_dir() else export)
 
 
 def answer(asking: Asking, chunk: Sequence[Unread]) -> Answered:
@@ -197,7 +196,7 @@ def _end_with_parent() -> None:
 @lru_cache(maxsize=1)
 def _opened(asking: Asking) -> Classifier:
     classifier = load(asking.export, asking.provider, asking.threads, asking.precision)
-    if digest_of(asking.export, asking.precision) != asking.digest:
+    if digest_of(Path(asking.export), asking.precision) != asking.digest:
         raise ExportError(f"{asking.export} was replaced meanwhile: begin anew, all answers are to be of one file")
     return classifier
 

@@ -62,15 +62,14 @@ def resume(job: Mapping[str, Any], out: Path) -> State:
 
     Raises InputError where the file, or what is begun of it, is another job's, or was changed by others.
     """
-    found = _read(out)
+    found, made, lines = _read(out), _size(out), _size(lines_of(out))
     if found is None:
-        if out.exists():
+        if there := next((path for path in (out, lines_of(out)) if os.path.lexists(path)), None):
             raise InputError(
-                f"{out} is there and no job of `zoo predict` says that it is its own: name another by --out"
+                f"{there} is there and no job of `zoo predict` says that it is its own: name another by --out"
             )
         return State(job)
-    made, lines = _size(out), _size(lines_of(out))
-    if found.finished and made is None and lines is None:  # somebody took the file away: there is nothing to lose
+    if made is None and (not found.images or (found.finished and lines is None)):  # there is nothing to lose
         return State(job)
     if different := [name for name in {**found.job, **job} if found.job.get(name) != job.get(name)]:
         raise InputError(
