@@ -10,8 +10,8 @@ takes; the resident memory of its process and of those that it starts, every hal
 
 speed: files in a folder, answered by `for file in files: zoo.load(...).predict(file)`, then by the command's function
 with so many processes, in turns within one run. Images a second with all that it takes, the start of processes among
-it, and the ratio to the plain loop: medians of the rounds. --side: the samples as they are (0), or as JPEGs of so many
-pixels a side. What else the machine does meanwhile is part of it: the load is printed.
+it, and the ratio to the plain loop; beside them the work of the processors, whose ratio hardly depends on what else the
+machine does. Medians of the rounds. --side: the samples as they are (0), or as JPEGs of so many pixels a side.
 """
 
 from __future__ import annotations
@@ -147,11 +147,13 @@ def speed(export: Path, folder: Path, side: int, images: int, options: argparse.
     ways: dict[str, Callable[[], None]] = {"plain loop": plain}
     ways |= {f"{n} processes": lambda n=n: bulk(n) for n in options.processes or [1, os.cpu_count() or 1]}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
+    work: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(options.rounds):
         for name, way in ways.items():
-            began = time.perf_counter()
+            began, worked = time.perf_counter(), processor_seconds()
             way()
             seconds[name].append(time.perf_counter() - began)
+            work[name].append(processor_seconds() - worked)
     shutil.rmtree(data)
     return [
         {
@@ -159,10 +161,23 @@ def speed(export: Path, folder: Path, side: int, images: int, options: argparse.
             "side": side or "as they are",
             "way": name,
             "images_per_second": round(images / statistics.median(took)),
-            "ratio": round(statistics.median(a / b for a, b in zip(seconds["plain loop"], took, strict=True)), 2),
+            "ratio": round(ratio(seconds["plain loop"], took), 2),
+            "processor_us_per_image": round(1e6 * statistics.median(work[name]) / images),
+            "ratio_of_work": round(ratio(work["plain loop"], work[name]), 2),
         }
         for name, took in seconds.items()
     ]
+
+
+def ratio(plain: Sequence[float], other: Sequence[float]) -> float:
+    """The median over the rounds."""
+    return statistics.median(a / b for a, b in zip(plain, other, strict=True))
+
+
+def processor_seconds() -> float:
+    """Of this process, and of those that it started and that have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def write_images(export: Path, data: Path, side: int, images: int) -> Sequence[Path]:
