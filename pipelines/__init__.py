@@ -33,6 +33,7 @@ _FUNCTIONS = {
     "list_models": "publishing.list_models",
     "placement": "inference.placement",
     "predict": "inference.predict",
+    "predict_all": "inference.bulk.predict_all",  # zoo predict --out
     "promote": "publishing.promote",
     "quantize": "exporting.quantization.quantize",
     "reproduce": "training.reproduce",

@@ -6,12 +6,12 @@ import csv
 import itertools
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from numbers import Real
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ ROWS_COMPARED = 20  # that have to agree on a delimiter
 UTF8 = "UTF-8"
 SPLIT_COLUMN = "split"  # says of each row what it is for, where a table has it: no feature
 LARGEST_FILE = 512 * 2**20  # bytes: as cells of text they take some ten times as much memory
+LONGEST_LINE = 2**24  # letters of a line, where they are read one by one
 LARGEST_NUMBER = float(np.finfo(np.float32).max)
 # What programs write for a number that isn't there. In a column of text they may be words: NA is Namibia, too.
 NO_NUMBER = frozenset({"", "?", "na", "n/a", "nan", "null", "none"})
@@ -74,30 +75,73 @@ def read_cells(path: str | os.PathLike[str], *, most: int | None = None) -> Text
     path = Path(path)
     text, encoding = _read(path, most)
     delimiter = _delimiter(text)
-    # Spaces behind a delimiter: a quote behind them begins a cell all the same.
-    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
     rows: list[list[str]] = []
     lines: list[int] = []
+    try:
+        for line, cells in _rows(path, StringIO(text, newline=""), delimiter):
+            rows.append(cells)
+            lines.append(line)
+    except _CutShort as error:
+        if most is None:
+            raise DataError(*error.args) from None
+    if not rows:
+        raise DataError(f"{path} is empty: expected a line with the names of the columns, and a line for each row")
+    return TextTable(path, tuple(rows[0]), rows[1:], lines[1:], delimiter, encoding, lines[0])
+
+
+def stream_cells(head: TextTable) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a table of any size, one after the other: the line that each begins on, from 1, and its cells.
+
+    head: the beginning of the table, as `read_cells` read it. Raises DataError as that does.
+    """
+    encoding = {UTF8: "utf-8-sig", "UTF-16": "utf-16"}.get(head.encoding, "cp1252")
+    line = 0
+    try:
+        with head.path.open(encoding=encoding, newline="") as text:
+            rows = _rows(head.path, bounded_lines(text, head.path), head.delimiter)
+            for line, cells in itertools.islice(rows, 1, None):
+                yield line, cells
+    except UnicodeDecodeError:
+        raise DataError(f"{head.path} isn't text in {head.encoding} (behind line {line}): save it in UTF-8") from None
+    except OSError as error:
+        raise DataError(f"{head.path} can't be read ({error.strerror}): name another table") from None
+
+
+def bounded_lines(text: IO[str], path: Path) -> Iterator[str]:
+    """The lines of an open file. Raises DataError for one of more than LONGEST_LINE letters, before it is read."""
+    for number in itertools.count(1):
+        line = text.readline(LONGEST_LINE + 1)
+        if len(line) > LONGEST_LINE:
+            raise DataError(f"{path}, line {number}, is longer than {LONGEST_LINE:,} letters: shorten it")
+        if not line:
+            return
+        yield line
+
+
+class _CutShort(DataError):  # noqa: N818 (what is read in part alone ends like this, too)
+    """A row that is damaged."""
+
+
+def _rows(path: Path, text: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """The line that each row begins on, and its cells, the names of the columns first."""
+    # Spaces behind a delimiter: a quote behind them begins a cell all the same.
+    reader = csv.reader(text, delimiter=delimiter, strict=True, skipinitialspace=True)
+    first: tuple[int, int] | None = None  # the line with the names of the columns, and how many there are
     end = 0  # the line that the row before ends on: quoted cells may hold several
     try:
         for cells in reader:
-            if cells:  # else an empty line
-                rows.append([cell.strip() for cell in cells])
-                lines.append(end + 1)
-            end = reader.line_num
+            line, end = end + 1, reader.line_num
+            if not cells:  # an empty line
+                continue
+            first = first or (line, len(cells))
+            if len(cells) != first[1]:
+                raise DataError(
+                    f"{path} has {len(cells)} values in line {line}, expected {first[1]}, one for each column that "
+                    f"line {first[0]} names: quote a value that holds the delimiter"
+                )
+            yield line, [cell.strip() for cell in cells]
     except csv.Error as error:
-        if most is None:
-            raise DataError(f"{path} is damaged in line {end + 1} ({error}): save it as CSV again") from None
-    if not rows:
-        raise DataError(f"{path} is empty: expected a line with the names of the columns, and a line for each row")
-    header = rows[0]
-    for cells, line in zip(rows, lines, strict=True):
-        if len(cells) != len(header):
-            raise DataError(
-                f"{path} has {len(cells)} values in line {line}, expected {len(header)}, one for each column that line "
-                f"{lines[0]} names: quote a value that holds the delimiter"
-            )
-    return TextTable(path, tuple(header), rows[1:], lines[1:], delimiter, encoding, lines[0])
+        raise _CutShort(f"{path} is damaged in line {end + 1} ({error}): save it as CSV again") from None
 
 
 def column_called(name: str, header: Sequence[str]) -> int | None:
@@ -204,7 +248,7 @@ def _read(path: Path, most: int | None) -> tuple[str, str]:
             raise DataError(f"there is no table at {path}")
         if not path.is_file():
             raise DataError(f"{path} is not a file: expected a table, as CSV")
-        if path.stat().st_size > LARGEST_FILE:
+        if most is None and path.stat().st_size > LARGEST_FILE:
             raise DataError(f"{path} is too large, expected at most {LARGEST_FILE // 2**20} MiB: take fewer rows")
         with path.open("rb") as file:
             found = file.read() if most is None else file.read(most)

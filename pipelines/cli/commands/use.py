@@ -24,7 +24,14 @@ if TYPE_CHECKING:
     "predict",
     "classify images, or the rows of a table, with an export",
     arguments.EXPORT,
-    argument("paths", nargs="+", type=Path, metavar="IMAGE", help="an image, a folder of images, or a table as CSV"),
+    argument(
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="IMAGE",
+        help="an image, a folder of images, or a table as CSV; with --out also a table of paths as .csv or .jsonl, tar "
+        "shards as 'part-*.tar', or a .parquet file with images",
+    ),
     arguments.PROVIDER.noted("default: auto"),
     arguments.THREADS.noted("default: onnxruntime's choice", type=int),
     arguments.PRECISION.noted(
@@ -33,7 +40,7 @@ if TYPE_CHECKING:
     arguments.ON_BAD.noted(
         "or rows; the reason is printed in its place, the exit code is 1; default: skip", default="skip"
     ),
-    argument("--top", type=arguments.count, default=3, metavar="N", help="labels to print for each image (default: 3)"),
+    argument("--top", type=arguments.count, metavar="N", help="labels to print for each image (default: 3)"),
     argument(
         "--coverage",
         type=float,
@@ -49,25 +56,59 @@ if TYPE_CHECKING:
         metavar="DIR",
         help="draw what in each image speaks for its label, into a folder (default: explained); put it last",
     ),
+    argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="for many images: write the answers to a .csv, .jsonl or .parquet file, a row for each image. What an "
+        "interrupted command has written is kept, the same command goes on from there. The exit code is 1 where no "
+        "image can be read",
+    ),
+    argument("--processes", type=arguments.count, metavar="N", help="with --out: to read with (default: one a core)"),
+    arguments.IMAGES.noted("with --out"),
+    arguments.FOLLOW_LINKS.noted("with --out"),
     group="use",
 )
 def predict(options: argparse.Namespace) -> None:
     """Works where an onnxruntime alone is installed."""
+    how: dict[str, Any] = {"provider": options.provider, "threads": options.threads, "precision": options.precision}
+    how |= {"coverage": options.coverage, "by_class": options.by_class, "on_bad": options.on_bad}
+    if options.out is not None:
+        _predict_all(options, how)
+        return
+    if options.processes or options.images or options.follow_links:
+        options.error("--processes, --images and --follow-links go with --out")
     from pipelines.inference.predict import BadImage, BadRow, predict
 
-    how: dict[str, Any] = {"provider": options.provider, "threads": options.threads, "precision": options.precision}
-    how |= {"explain": options.explain, "coverage": options.coverage, "by_class": options.by_class}
-    results = predict(options.export, options.paths, **how, on_bad=options.on_bad)
+    results = predict(options.export, options.paths, **how, explain=options.explain)
     bad = [result for result in results if isinstance(result, BadImage | BadRow)]
     if options.json:
         show_json(results)
     elif len(results) > len(bad) or len(bad) > 1:
         width = max(len(printable(str(result))) for result in results)
         for result in results:
-            show_lines([f"{printable(str(result)):{width}}  {_answer(result, options.top)}"])
+            show_lines([f"{printable(str(result)):{width}}  {_answer(result, options.top or 3)}"])
     if bad:
         first, kind = bad[0].error, "images" if isinstance(bad[0], BadImage) else "rows"
         raise InputError(first if len(bad) == 1 else f"{len(bad):,} of {len(results):,} {kind} have no answer: {first}")
+
+
+def _predict_all(options: argparse.Namespace, how: dict[str, Any]) -> None:
+    from pipelines.inference.bulk.predict_all import predict_all
+
+    if options.explain or options.top:
+        options.error("--explain and --top are about what is printed: they don't go with --out")
+    how |= {"images": options.images, "follow_links": options.follow_links, "processes": options.processes}
+    answers = predict_all(options.export, options.paths, options.out, **how)
+    if options.json:
+        show_json(answers)
+    else:
+        kept = f", {answers.resumed:,} of them before" if answers.resumed else ""
+        show_lines([f"{answers.out}: {answers.images - answers.unreadable:,} of {answers.images:,} answered{kept}"])
+        if answers.unreadable:
+            show_lines([f"{answers.unreadable:,} can't be read, the column error says why: {answers.error}"])
+    if answers.unreadable == answers.images:
+        raise InputError(f"none of {answers.images:,} images can be read: {answers.error}")
 
 
 def _answer(result: PredictedImage | BadImage | PredictedRow | BadRow, top: int) -> str:

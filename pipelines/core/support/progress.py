@@ -6,10 +6,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TypeAlias
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipelines.core.support.duration import roughly
 from zoo.errors import printable
@@ -27,7 +25,10 @@ def remaining(seconds: float, done: float, left: float) -> str:
 @contextmanager
 def progress(name: str, done: int = 0) -> Iterator[Advance]:
     """Yields the function to call as a job advances, which has come as far as `done` already."""
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and find_spec("rich"):  # what an app has installed draws no bars
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(),

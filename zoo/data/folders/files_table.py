@@ -13,7 +13,7 @@ from zoo.data.listing import Gathering, Listing, Problem
 from zoo.data.names import columns_for, split_of
 from zoo.errors import DataError, printable, unknown
 from zoo.formats import IMAGE_ENDINGS, is_address
-from zoo.tables import UTF8, column_called, read_cells
+from zoo.tables import UTF8, bounded_lines, column_called, read_cells
 
 NO_GROUPS = "none"  # what `groups` says where no images belong together
 JSON_LINES = ".jsonl"
@@ -40,7 +40,7 @@ def list_table(
     called = [f"{table.header[k]!r} as the {r}" for r, k in roles.items() if table.header[k] != r and not stated.get(r)]
     if called:
         found.understood.append(f"took the column {', '.join(called)}")
-    places = _Places(root, follow_links, elsewhere=images is not None, encoding=table.encoding)
+    places = Places(root, follow_links, elsewhere=images is not None, encoding=table.encoding)
     given: dict[str, str] = {}  # split -> the first row that names it; "" for the first that names none
     for where, cells in table.rows:
         value, name = _text(cells, roles["path"], "path", where), _text(cells, roles["label"], "label", where)
@@ -80,7 +80,7 @@ def names_images(path: Path, images: Path | None = None) -> bool:
         return False
     if {"path", "label"} <= set(table.header):
         return True
-    return _path_place(table.header, table.rows[:ROWS_LOOKED_AT], path.parent) is not None
+    return path_place(table.header, table.rows[:ROWS_LOOKED_AT], path.parent) is not None
 
 
 # --- columns --------------------------------------------------------------------------------------------------------
@@ -95,7 +95,7 @@ def _roles(table: _Rows, root: Path, groups: str | None, label: str | None, *, i
         raise DataError(f"{path} names no columns in its first line: put one before it, such as path,label")
     place = header.index("path") if "path" in header and "label" in header else None
     if place is None:
-        place = _path_place(header, [cells for _, cells in table.rows[:ROWS_LOOKED_AT]], root)
+        place = path_place(header, [cells for _, cells in table.rows[:ROWS_LOOKED_AT]], root)
     if place is None and images_given:
         place = next(iter(columns_for("path", header)), None)
     if place is None:
@@ -126,8 +126,8 @@ def _roles(table: _Rows, root: Path, groups: str | None, label: str | None, *, i
     return roles
 
 
-def _path_place(header: Sequence[str], rows: Sequence[Sequence[object]], root: Path) -> int | None:
-    """The column whose values are names of image files; of several, the one that is called so."""
+def path_place(header: Sequence[str], rows: Sequence[Sequence[object]], root: Path) -> int | None:
+    """The place of the column whose values are names of image files; of several, the one that is called so."""
     called = columns_for("path", header)
     order = [*called, *(k for k in range(len(header)) if k not in called)]
     for place in order:
@@ -136,7 +136,7 @@ def _path_place(header: Sequence[str], rows: Sequence[Sequence[object]], root: P
             return place
     for place in called:  # names without an ending, such as numbers
         values = [str(row[place]) for row in rows if row[place]]
-        places = _Places(root, follow_links=True)
+        places = Places(root, follow_links=True)
         if values and all(places.is_there(value) for value in values[:3]):
             return place
     return None
@@ -160,7 +160,7 @@ def _text(cells: Sequence[object], place: int, column: str, where: str) -> str:
 
 
 @dataclass
-class _Places:
+class Places:
     """Finds what rows name below a root.
 
     elsewhere: whether the root isn't the folder that the table was written for: then the beginnings of its paths are
@@ -258,16 +258,20 @@ def _read(path: Path) -> _Rows:
         places = (f"{path}, line {line}," for line in table.lines)
         rows: Iterable[tuple[str, Sequence[object]]] = zip(places, table.rows, strict=True)
         return _Rows(path, table.header, list(rows), table.encoding, table.written())
-    objects = list(_objects(path))
+    objects = list(json_objects(path))
     header = tuple(dict.fromkeys(name for _, row in objects for name in row))
     return _Rows(path, header, [(where, [row.get(name) for name in header]) for where, row in objects])
 
 
-def _objects(path: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
+def json_objects(path: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
+    """The objects in a file of JSON lines, one after the other, each with its place in words, which a comma ends.
+
+    Raises DataError, with the line, for what isn't one, and for a file that can't be read.
+    """
     try:
         # A file's name need not be text; a label that isn't is reported later.
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
-            for number, line in enumerate(lines, start=1):
+            for number, line in enumerate(bounded_lines(lines, path), start=1):
                 if not line.strip():
                     continue
                 try:

@@ -18,12 +18,30 @@ from zoo.errors import ImageError
 from zoo.images import LARGEST_STREAM, Decoded, decoding
 
 
-class _Member(BytesIO):
+class Member(BytesIO):
     """The bytes of one image, with the name that an error says."""
 
     def __init__(self, content: bytes, name: str) -> None:
         super().__init__(content)
         self.name = name
+
+
+def read_member(archive: Path, begin: int, size: int, where: str) -> Member:
+    """The bytes of one image in an archive that isn't compressed. where: the image, in words.
+
+    Raises ImageError where it is too large, or the archive can't be read or is shorter by now.
+    """
+    if size > LARGEST_STREAM:
+        raise ImageError(f"{where} holds more than {LARGEST_STREAM // 2**20} MiB: make it smaller", "too large")
+    try:
+        with archive.open("rb") as opened:
+            opened.seek(begin)
+            content = opened.read(size)
+    except OSError as error:
+        raise ImageError(f"{where} can't be read ({error.strerror or error})", "unreachable") from None
+    if len(content) < size:
+        raise ImageError(f"{where} is damaged, its archive was cut short: replace that")
+    return Member(content, where)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,18 +60,7 @@ class Packed(Listing):
     def decoding(self, place: int, white: int = WHITE) -> AbstractContextManager[Decoded]:
         """As of every listing."""
         begin, size = self.spans[place, 1:].tolist()
-        where = self.where(place)
-        if size > LARGEST_STREAM:
-            raise ImageError(f"{where} holds more than {LARGEST_STREAM // 2**20} MiB: make it smaller", "too large")
-        try:
-            with self.holder(place).open("rb") as archive:
-                archive.seek(begin)
-                content = archive.read(size)
-        except OSError as error:
-            raise ImageError(f"{where} can't be read ({error.strerror or error})", "unreachable") from None
-        if len(content) < size:
-            raise ImageError(f"{where} is damaged, its archive was cut short: replace that")
-        return decoding(_Member(content, where), white)
+        return decoding(read_member(self.holder(place), begin, size, self.where(place)), white)
 
 
 @dataclass

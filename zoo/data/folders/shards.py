@@ -46,7 +46,7 @@ def find_shards(path: Path) -> list[Shard]:
         return _shards_in(path)
     if path.is_file():
         return [(path, "")] if path.name.lower().endswith(SHARD_ENDING) else []
-    return _by_name(list(_matching(path)), path) if is_pattern(str(path)) else []
+    return _by_name(list(matching_shards(path)), path) if is_pattern(str(path)) else []
 
 
 def list_shards(path: Path, shards: Sequence[Shard], *, label: str | None = None, follow_links: bool = False) -> Packed:
@@ -105,8 +105,8 @@ def _natural(path: Path) -> tuple[str, str]:
     return natural(str(path))
 
 
-def _matching(path: Path) -> Iterator[Path]:
-    """The files that a pattern means."""
+def matching_shards(path: Path) -> Iterator[Path]:
+    """The files that a pattern means, in natural order. Raises DataError where there is none."""
     for text in _expanded(str(path)):
         found = sorted((Path(each) for each in glob.glob(text)), key=_natural)  # noqa: PTH207 (also of an absolute path)
         if not found:

@@ -1,0 +1,209 @@
+"""`zoo predict EXPORT DATA --out FILE`: many images, answered into a file. Needs the app's part alone."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from pipelines.core.support.durable import sync
+from pipelines.core.support.progress import progress
+from pipelines.inference.bulk.answers import columns_of, finish, heading, kind_of
+from pipelines.inference.bulk.processes import Asking, digest_of, in_order
+from pipelines.inference.bulk.state import State, alone, appending, is_made, lines_of, resume, save, state_of
+from pipelines.inference.predict import ON_BAD
+from zoo.contract import FLOAT32, Metadata
+from zoo.data.unlabeled import EXPECTED, Unread, is_table, unlabeled_images
+from zoo.errors import InputError, printable
+from zoo.runtime import load
+from zoo.runtime.loading import find_export
+
+CHUNK = 64  # images that one process answers at once
+CHUNK_BYTES = 16 * 2**20  # of images whose bytes are sent to it
+SECONDS = 5.0  # of work that is lost at most when a job is killed, beside the chunks that are at work
+MOST_ON_A_DEVICE = 4  # processes, unless more are asked for: each has the model in the device's memory
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a job has written. images: rows; unreadable: those with an error instead of an answer, the first is `error`.
+
+    resumed: rows that an earlier start of the same job had written. columns: of the file.
+    """
+
+    out: Path
+    images: int
+    unreadable: int
+    resumed: int
+    error: str
+    columns: tuple[str, ...]
+
+
+def predict_all(
+    export: str | os.PathLike[str],
+    paths: Sequence[str | os.PathLike[str]],
+    out: Path,
+    *,
+    provider: str = "auto",
+    threads: int | None = None,
+    precision: str = FLOAT32,
+    on_bad: str = "skip",
+    coverage: float | None = None,
+    by_class: bool = False,
+    images: Path | None = None,
+    follow_links: bool = False,
+    processes: int | None = None,
+) -> Answers:
+    """Answer every image at the paths, in their order, and write a row for each: CSV, JSON lines or Parquet, by `out`.
+
+    paths, images, follow_links: as `zoo.data.unlabeled.unlabeled_images` takes them. export, provider, precision,
+    coverage, by_class: as of `predict`. on_bad: skip writes why an image has no answer; fail ends with an ImageError.
+    processes: that read and classify, by default one for each core, on an accelerator four at most. threads: of each
+    process; by default 1 where there are several, else onnxruntime's choice.
+    The file appears when it is complete. A job that was interrupted or killed goes on where it was if it is called
+    again in the same words; one that is complete does nothing more.
+    Raises what `zoo.load` raises, DataError or InputError for what can't be listed or holds no images, and InputError
+    where the classifier takes rows of tables, or the file is there already and isn't this job's.
+    """
+    if on_bad not in ON_BAD:
+        raise InputError(f"on_bad is one of {', '.join(ON_BAD)}, received {on_bad!r}")
+    if processes is not None and processes < 1:
+        raise InputError(f"processes must be 1 or more, received {processes}")
+    kind, places = kind_of(out), [Path(path) for path in paths]
+    if images is not None and not any(map(is_table, places)):
+        raise InputError("--images goes with a table that names them: give one")
+    found = find_export(export).absolute()  # looked up, or fetched from a store, once
+    metadata, device, options = _checked(found, provider, threads, precision, coverage, by_class)
+    options |= {} if images is None else {"images": str(images.resolve())}
+    columns, digest = columns_of(metadata, coverage), digest_of(found, precision)
+    with alone(out):
+        count, data = _looked_at(places, images, follow_links)
+        job = {
+            "export": {"model": f"{metadata.data_set}/{metadata.model}", "sha256": digest},
+            "data": {"paths": [str(place.resolve()) for place in places], "images": count, "sha256": data},
+            "options": options,
+        }
+        begun = state = resume(job, out)
+        if not is_made(state, out):
+            several = min(processes or _processes(device), max(1, -(-(count - state.images) // CHUNK)))
+            each = threads or (1 if several > 1 else None)
+            how = (precision, coverage, by_class, on_bad, kind, columns)
+            asking = Asking(str(found), digest, device, each, *how)
+            unread = islice(_all(places, images, follow_links, state.images), state.images, None)
+            try:
+                if not state.images:
+                    save(state, out)  # before there are lines: nobody else's are taken for them
+                state = _answered(asking, unread, several, state, count, out)
+                finish(kind, columns, lines_of(out), out)
+            except OSError as error:
+                raise InputError(
+                    f"{out} can't be written ({error.strerror or error}): the same command goes on when it can"
+                ) from None
+    return Answers(out, state.images, state.unreadable, begun.images, state.error, columns)
+
+
+def _checked(
+    export: Path,
+    provider: str,
+    threads: int | None,
+    precision: str,
+    coverage: float | None,
+    by_class: bool,
+) -> tuple[Metadata, str, dict[str, Any]]:
+    """What an export says of itself, where it runs, and what may change its answers; it is closed again."""
+    classifier = load(export, provider, threads, precision)
+    if classifier.columns:
+        raise InputError(f"{export} takes rows of a table: --out is for images, --json has the answers for rows")
+    classifier.predict_batch([], coverage=coverage, by_class=by_class)  # whether it has such sets
+    options: dict[str, Any] = {"precision": classifier.precision, "provider": classifier.provider}
+    options |= {} if coverage is None else {"coverage": coverage, "by_class": by_class}
+    return classifier.metadata, classifier.provider, options
+
+
+def _answered(asking: Asking, unread: Iterable[Unread], processes: int, state: State, count: int, out: Path) -> State:
+    """Append what isn't answered yet, line by line, and save how far it is every few seconds. The state at the end."""
+    with (
+        appending(state, out, heading(asking.kind, asking.columns)) as lines,
+        progress(f"answering into {out.name}", state.images) as advance,
+    ):
+
+        def saved(state: State) -> State:
+            lines.flush()
+            sync(lines_of(out))
+            save(state, out)
+            return state
+
+        state, at = replace(state, size=lines.tell()), time.monotonic()
+        try:
+            for found in in_order(asking, _chunks(unread), processes):
+                lines.write(found.lines)
+                state = state.after(found.images, found.unreadable, len(found.lines), found.error)
+                unreadable = f", {state.unreadable:,} unreadable" if state.unreadable else ""
+                advance(state.images, count, f"{state.images:,} of {count:,}{unreadable}")
+                if time.monotonic() - at >= SECONDS:
+                    state, at = saved(state), time.monotonic()
+        except KeyboardInterrupt:
+            saved(state)
+            raise KeyboardInterrupt(f"interrupted after {state.images:,} images: the same command goes on") from None
+        if state.images != count:
+            raise InputError(
+                f"{count:,} images were counted, and then {state.images:,} were read: remove {state_of(out)} and begin "
+                "anew, they changed meanwhile"
+            )
+        return saved(replace(state, finished=True))
+
+
+def _looked_at(places: Sequence[Path], images: Path | None, follow_links: bool) -> tuple[int, str]:
+    """How many images there are, and a digest of their names and of the archives that they are in.
+
+    Looking at all before the first is answered shows a table's mistakes at once, and how long it will take.
+    """
+    digest, count, archive = hashlib.sha256(), 0, None
+    with progress("counting images") as advance:
+        for count, image in enumerate(_all(places, images, follow_links, None), start=1):
+            digest.update(f"{image.name}\0{image.span}\0".encode(errors="surrogateescape"))
+            if image.span and image.path is not None and image.path != archive:
+                archive, found = image.path, image.path.stat()
+                digest.update(f"{found.st_size} {found.st_mtime_ns}\0".encode())
+            if count % 1000 == 0:
+                advance(count, count, f"{count:,}")
+    if not count:
+        named = ", ".join(printable(str(place)) for place in places[:5])
+        raise InputError(f"{named} holds no images: expected {EXPECTED}")
+    return count, digest.hexdigest()
+
+
+def _all(places: Iterable[Path], images: Path | None, follow_links: bool, skip: int | None) -> Iterator[Unread]:
+    """The images at all places. skip: how many needn't bring their bytes; None: all of them."""
+    passed = 0
+    for place in places:
+        left = 2**63 if skip is None else max(0, skip - passed)
+        found = unlabeled_images(
+            place, images=images if is_table(place) else None, follow_links=follow_links, skip=left
+        )
+        for image in found:
+            passed += 1
+            yield image
+
+
+def _chunks(images: Iterable[Unread]) -> Iterator[list[Unread]]:
+    chunk: list[Unread] = []
+    size = 0
+    for image in images:
+        chunk.append(image)
+        size += len(image.content or b"")
+        if len(chunk) == CHUNK or size >= CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _processes(provider: str) -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores if provider == "cpu" else min(cores, MOST_ON_A_DEVICE)
