@@ -20,7 +20,7 @@ from pipelines.core.metrics.paired import PairedTest, paired_test
 from pipelines.evaluation.comparison.candidates import Candidate
 from pipelines.evaluation.comparison.details import Model, gather
 from pipelines.evaluation.comparison.paired import Pair, Tested
-from pipelines.evaluation.comparison.rows import Comparison, short
+from pipelines.evaluation.comparison.rows import RELIABILITY, Comparison, explained, fields_known, short
 from pipelines.plotting.html import data_uri, render
 from pipelines.plotting.svg import DASHES, Chart, Drawing, Front, Point, Series
 from zoo.images import Pixels
@@ -52,12 +52,16 @@ def render_page(candidates: Sequence[Candidate], comparison: Comparison, tested:
     names = [model.name for model in models]
     shown = dict(zip(names, short(names), strict=True))
     models = [replace(model, name=shown[model.name]) for model in models]
+    reliability = fields_known(model.reliability for model in models)
     sets = dict.fromkeys(name.partition("/")[0] for name in shown)
     return render(
         "evaluation/comparison/page.html.j2",
         title=f"{', '.join(sets)}: {f'{len(models)} models compared' if len(models) > 1 else models[0].name}",
         models=models,
         notes=[*comparison.notes, *_unknown_runs(models)],
+        reliability=reliability,
+        columns=RELIABILITY,
+        explained=explained(reliability),
         fronts=cost_fronts(models),
         curves=learning_curves(models),
         groups=[_group(each, shown) for each in tested],
