@@ -52,16 +52,13 @@ def render_page(candidates: Sequence[Candidate], comparison: Comparison, tested:
     names = [model.name for model in models]
     shown = dict(zip(names, short(names), strict=True))
     models = [replace(model, name=shown[model.name]) for model in models]
-    reliability = fields_known(model.reliability for model in models)
     sets = dict.fromkeys(name.partition("/")[0] for name in shown)
     return render(
         "evaluation/comparison/page.html.j2",
         title=f"{', '.join(sets)}: {f'{len(models)} models compared' if len(models) > 1 else models[0].name}",
         models=models,
         notes=[*comparison.notes, *_unknown_runs(models)],
-        reliability=reliability,
-        columns=RELIABILITY,
-        explained=explained(reliability),
+        reliability=_reliability(models),
         fronts=cost_fronts(models),
         curves=learning_curves(models),
         groups=[_group(each, shown) for each in tested],
@@ -271,7 +268,25 @@ def _png(image: Pixels) -> bytes:
     return file.getvalue()
 
 
-# --- classes, recipes, environments ----------------------------------------------------------------------------------
+# --- reliability, classes, recipes, environments --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Reliabilities:
+    """A row for each model. explained: what the columns mean, a line each."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    explained: Sequence[str]
+
+
+def _reliability(models: Sequence[Model]) -> Reliabilities | None:
+    """None where nothing is known of any."""
+    fields = fields_known(model.reliability for model in models)
+    if not fields:
+        return None
+    rows = [(model.name, *map(model.reliability.cell, fields)) for model in models]
+    return Reliabilities(("model", *(f">{RELIABILITY[field][0]}" for field in fields)), rows, explained(fields))
 
 
 @dataclass(frozen=True)
