@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
+import numpy as np
 import onnx
 import pytest
 from PIL import Image
@@ -21,10 +22,18 @@ from pipelines.core.support.to_json import to_json
 from pipelines.evaluation.comparison.compare import compare
 from pipelines.evaluation.latency import WARM_UP, measure_latencies
 from pipelines.evaluation.predictions import clean_metrics
+from pipelines.evaluation.unknown import evaluate_unknown
 from pipelines.exporting.export import write_export
 from zoo.contract import MANIFEST_FILE, MODEL_FILE, Metadata, describe_file, read_manifest
-from zoo.errors import ExportError
+from zoo.errors import DataError, ExportError
 from zoo.models import build
+
+RELIABILITY = {
+    "test_mass_calibration_error": 0.0312,
+    "test_uncalibrated_mass_calibration_error": 0.0521,
+    "test_mean_set_95": 1.234,
+    "test_robust_unseen": 0.713,
+}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +48,13 @@ def exports(tmp_path_factory, metadata_of):
         metrics = clean_metrics(data_set.test, (answers["logits"], answers["probabilities"]))
         if name == "lenet5":
             metrics |= {"test_accuracy_seed_1": 0.10, "test_accuracy_seed_2": 0.14}
+        else:
+            metadata = replace(metadata, recipe={"images": "train"})  # some are held out: it says what is familiar
         write_export(folder / "digits" / name, model, data_set, metadata, metrics)
+    listed = folder / "digits" / "softmax" / MANIFEST_FILE
+    manifest = json.loads(listed.read_text(encoding="utf-8"))
+    manifest["metrics"] |= RELIABILITY  # numbers that are no others': nothing here was calibrated
+    listed.write_text(json.dumps(manifest), encoding="utf-8")
     return folder
 
 
@@ -69,8 +84,50 @@ def test_a_row_has_the_spread_over_seeds_where_several_were_trained(compared):
     assert (lenet5.spread.seeds, softmax.spread) == ((1, 2), None)
     assert lenet5.spread.mean == pytest.approx(0.12)
     assert lenet5.spread.deviation == pytest.approx(0.02 * 2**0.5)
-    assert "12.00% ± 2.83 (2)" in [row[-1] for row in comparison_table(compared).rows]
+    assert "12.00% ± 2.83 (2)" in comparison_table(compared).rows[0]
     assert json.loads(to_json(compared))["rows"][0]["spread"]["mean"] == pytest.approx(0.12)
+
+
+def test_what_is_known_of_how_far_to_rely_on_answers_has_a_column_and_nothing_else_has(compared, exports):
+    table = comparison_table(compared)
+    names = [">calibration error", ">uncalibrated", ">labels at 95%", ">robust, unseen"]
+    assert list(table.columns[-len(names) :]) == names and ">robust, seen" not in table.columns
+    assert [row[-len(names) :] for row in table.rows] == [("", "", "", ""), ("3.12%", "5.21%", "1.23", "71.3%")]
+    assert sum(line.startswith(("calibration error: ", "labels at 95%: ")) for line in table.caption) == 2
+    narrow = table.without(*table.dispensable)
+    assert narrow.columns[-1] == ">over seeds" and "left out" in narrow.caption[-1]
+    found = json.loads(to_json(compared))["rows"][1]["reliability"]
+    assert (found["mean_set"], found["robust_seen"], found["auroc"]) == (1.234, None, None)
+    without = comparison_table(compare([exports / "digits" / "lenet5"]))
+    assert without.columns[-1] == ">over seeds" and without.dispensable == ()
+
+
+def test_the_page_has_a_table_of_how_far_to_rely_on_answers_where_that_is_known(exports, tmp_path):
+    names = [exports / "digits" / name for name in ("lenet5", "softmax")]
+    text = compare(names, page=tmp_path / "page.html").page.read_text(encoding="utf-8")
+    section = text.split("<h2>How far to rely on them</h2>")[1].split("</section>")[0]
+    assert '<th class="number">uncalibrated</th>' in section and "robust, seen" not in section
+    assert '<td>softmax</td><td class="number">3.12%</td><td class="number">5.21%</td>' in section
+    text = compare(names[:1], page=tmp_path / "page.html").page.read_text(encoding="utf-8")
+    assert "How far to rely on them" not in text
+
+
+def test_a_folder_of_other_things_says_how_well_exports_tell_them_from_their_own(exports, tmp_path, capsys):
+    (tmp_path / "noise").mkdir()
+    for k, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (30, 8, 8), np.uint8)):
+        Image.fromarray(pixels).save(tmp_path / "noise" / f"{k}.png")
+    names = [exports / "digits" / name for name in ("lenet5", "softmax")]
+    found = compare(names, unknown=tmp_path / "noise", page=tmp_path / "page.html")
+    expected = evaluate_unknown(names[1], tmp_path / "noise").auroc
+    assert [row.reliability.auroc for row in found.rows] == [None, expected] and 0 < expected < 1
+    assert "digits/lenet5 doesn't say how familiar an image is: it has no AUROC" in found.notes
+    assert f'<td class="number">{expected:.3f}</td>' in found.page.read_text(encoding="utf-8")
+    assert main(["compare", str(names[1]), "--unknown", str(tmp_path / "noise")]) == 0
+    assert f"{expected:.3f}" in capsys.readouterr().out
+    with pytest.raises(ExportError, match="no export here says how familiar an image is; leave --unknown out"):
+        compare(names[:1], unknown=tmp_path / "noise")
+    with pytest.raises(DataError, match="holds no images"):
+        compare(names, unknown=tmp_path / "nowhere")
 
 
 def test_what_lies_beside_exports_is_no_model(compared, exports):

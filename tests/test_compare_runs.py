@@ -163,6 +163,8 @@ def test_the_page_shows_fronts_curves_images_and_every_figure(page, exported, al
         assert f"> {name}</label>" in page
     found = tracking.load_run(exported[1]).metrics
     assert f"{found['test_accuracy']:.2%}" in page
+    assert f'<td class="number">{found["test_mass_calibration_error"]:.2%}</td>' in page
+    assert f'<td class="number">{found["test_robust_unseen"]:.1%}</td>' in page
     assert "data:image/png;base64," in page
     (pair,) = compare(exported).pairs
     assert f"{100 * pair.test.low:.2f} to {100 * pair.test.high:.2f}" in page

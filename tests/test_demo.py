@@ -83,6 +83,16 @@ def test_the_page_has_the_colors_of_the_plots(tmp_path):
         assert dark[name] == getattr(palette, f"DARK_{name.upper()}").lower()
 
 
+def test_a_page_says_how_far_to_rely_on_answers_where_its_files_do(tmp_path):
+    thresholds = {"0.90": 0.4, "0.95": 0.1}
+    images = {"images": 50, "images_by_class": [5] * 10}
+    sets = {"method": "LAC", **images, "thresholds": thresholds, "by_class": {"0.80": [0.5] * 10}}
+    exports = [DIGITS, changed(DIGITS, tmp_path, contract="2", sets=sets)]
+    silent, saying = data_in(demo(exports, tmp_path / "page.html").page)["models"]
+    assert (silent["sets"], silent["familiarity"]) == (None, None)
+    assert (saying["sets"], saying["familiarity"]) == (thresholds, None)
+
+
 def test_a_manifest_with_the_names_of_before_gives_the_same_page(tmp_path):
     export = changed(DIGITS, tmp_path)
     today = demo([export], tmp_path / "today.html").page

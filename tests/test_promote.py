@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -14,6 +15,7 @@ import threading
 import urllib.request
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +29,13 @@ import zoo
 from pipelines import tracking
 from pipelines.cli import main
 from pipelines.core.provenance.plan import load_data, make_plan
+from pipelines.evaluation.predictions import answers_of
+from pipelines.evaluation.reliability import reliability_metrics
+from pipelines.evaluation.robustness import measure_corrupted, robust_metrics
 from pipelines.exporting.export import write_export
 from pipelines.publishing.promote import demote, promote
 from zoo.contract import MANIFEST_FILE, MODEL_FILE, read_manifest
+from zoo.data import load
 from zoo.errors import ExportError, TrackingError
 
 EXPORTS = Path(__file__).parent.parent / "exports" / "digits"
@@ -85,7 +91,7 @@ def test_a_worse_model_is_refused_says_why_and_leaves_nothing(store, capsys):
     before = runs()
     assert main(["promote", str(SOFTMAX)]) == 1
     told = capsys.readouterr()
-    assert "accuracy  no" in told.out
+    assert re.search("accuracy +no", told.out)
     assert (
         "digits/softmax isn't promoted, champion of digits stays version 1: accuracy (94.99% against 99.72%" in told.err
     )
@@ -107,6 +113,66 @@ def test_budgets_are_kept(store):
     assert [gate.name for gate in found.gates if not gate.passed] == ["latency", "size"]
     assert registered() is None
     assert runs() == 0
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """softmax with what today's evaluation finds of its calibration and robustness; and without either."""
+    test, classifier = load("digits").test, zoo.load(SOFTMAX, provider="cpu")
+    corrupted = measure_corrupted(test, partial(answers_of, classifier), classifier.metadata.recipe)
+    told = robust_metrics(corrupted) | reliability_metrics(test, answers_of(classifier, test.inputs), {}, {})
+    folders = tuple(shutil.copytree(SOFTMAX, tmp_path_factory.mktemp(name) / "softmax") for name in ("with", "without"))
+    for folder, more in zip(folders, (told, {}), strict=True):
+        manifest = json.loads((folder / MANIFEST_FILE).read_text())
+        kept = {name: v for name, v in manifest["metrics"].items() if not name.startswith(("test_robust", "test_mass"))}
+        (folder / MANIFEST_FILE).write_text(json.dumps({**manifest, "metrics": kept | more}))
+    return *folders, told
+
+
+def test_calibration_and_robustness_are_kept_to_what_is_asked_for(store, measured):
+    folder, _, told = measured
+    error, robust = 100 * told["test_mass_calibration_error"], 100 * told["test_robust_mean"]
+    found = promote(folder, max_calibration_error=error - 0.1, min_robust_accuracy=robust + 0.1)
+    assert [gate.name for gate in found.gates if not gate.passed] == ["calibration", "robustness"]
+    assert f"calibration (error {error:.2f}% (95% interval: " in found.refusal
+    assert f"wanted: at most {error - 0.1:g}%" in found.refusal
+    assert f"robustness ({robust:.2f}% (" in found.refusal and f"{told['test_robust_unseen']:.2%} on" in found.refusal
+    assert registered() is None
+    assert promote(folder, max_calibration_error=error + 0.1, min_robust_accuracy=robust - 0.1).version == 1
+    (version,) = registered()[1].values()
+    assert float(version.tags["test_robust_mean"]) == pytest.approx(robust / 100, abs=1e-6)
+    assert "| robustness |" in version.description
+
+
+def test_robustness_that_is_asked_for_is_measured_again(store, measured):
+    folder = shutil.copytree(measured[0], store / "boasting")
+    manifest = json.loads((folder / MANIFEST_FILE).read_text())
+    manifest["metrics"]["test_robust_mean"] = 0.99
+    (folder / MANIFEST_FILE).write_text(json.dumps(manifest))
+    found = promote(folder, min_robust_accuracy=90)
+    assert [gate.name for gate in found.gates if not gate.passed] == ["parity"]
+    assert "the manifest has a test_robust_mean of 0.99000, the file comes to" in found.refusal
+
+
+def test_an_export_that_does_not_say_how_reliable_it_is_is_refused_where_that_is_asked_for(store, measured, capsys):
+    _, folder, _ = measured
+    asked = ["--max-calibration-error", "5", "--min-robust-accuracy", "50"]
+    assert main(["promote", str(folder), *asked]) == 1
+    told = capsys.readouterr().err
+    assert (
+        "calibration (not measured: evaluate its run and export it again; wanted: at most 5%); robustness (not "
+        "measured: evaluate its run and export it again; wanted: at least 50% on corrupted images)"
+    ) in " ".join(told.split())
+    assert registered() is None
+    assert [gate.found for gate in promote(folder).gates[-2:]] == ["not measured", "not measured"]
+
+
+@pytest.mark.parametrize("option", ["--max-calibration-error", "--min-robust-accuracy"])
+def test_percents_are_above_0_and_below_100(option, capsys):
+    for wrong in ("0", "100", "-5", "nan", "some"):
+        with pytest.raises(SystemExit):
+            main(["promote", "digits/softmax", f"{option}={wrong}"])
+        assert "expected percent above 0 and below 100, such as 2.5, received" in capsys.readouterr().err
 
 
 def test_an_export_that_does_not_keep_its_promises_is_refused(store):

@@ -37,6 +37,11 @@ def positive(text: str) -> float:
     return _above_zero(text, 1e9, "a number above 0")
 
 
+def percent(text: str) -> float:
+    """Above 0 and below 100."""
+    return _above_zero(text, 100, "percent above 0 and below 100, such as 2.5")
+
+
 def size_in_bytes(text: str) -> int:
     """Such as 500kB or 2MB."""
     number, unit = text.strip().lower().removesuffix("b"), 1

@@ -80,7 +80,7 @@ def evaluate_unknown(
     )
 
 
-def auroc(known: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+def auroc(known: NDArray[np.floating], other: NDArray[np.floating]) -> float:
     """The share of pairs, one of each, of which the known one is greater; half of those that are equal."""
     from sklearn.metrics import roc_auc_score
 

@@ -165,6 +165,8 @@ def _model(export: _Export) -> dict[str, Any]:
         "height": metadata.height,
         "facts": "; ".join(_facts(export.manifest, len(file))),
         "onnx": _base64(file),
+        "sets": metadata.sets.get("thresholds") or None,
+        "familiarity": metadata.familiarity.get("threshold"),
         "first_layer": shown and {"png": _base64(shown.png), "text": shown.text},
     }
 

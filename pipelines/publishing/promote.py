@@ -2,12 +2,14 @@
 
 The gates, all of which have to be passed before anything is written:
 
-parity    the export keeps each promise that `zoo verify` checks, and predicts what Keras does on every test image
-accuracy  on the same test images as the version that holds the alias: refused where fewer are correct, and McNemar's
-          test shows that this is no chance (p < 0.05). With a margin: where the lower end of the difference's 95 %
-          interval (Newcombe) is below it, so that what isn't known well enough is refused, too
-latency   the median for one image, or row, on one thread, within the budget, if there is one
-size      of model.onnx, within the budget, if there is one
+parity       the export keeps each promise that `zoo verify` checks, and predicts what Keras does on every test image
+accuracy     on the same test images as the version that holds the alias: refused where fewer are correct, and McNemar's
+             test shows that this is no chance (p < 0.05). With a margin: where the lower end of the difference's 95 %
+             interval (Newcombe) is below it, so that what isn't known well enough is refused, too
+latency      the median for one image, or row, on one thread, within the budget, if there is one
+size         of model.onnx, within the budget, if there is one
+calibration  the calibration error on the test images, within the budget, if there is one
+robustness   the mean accuracy on corrupted images, measured again, reaches what is asked for, if anything is
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,6 +42,7 @@ from zoo.runtime.loading import find_export
 logger = logging.getLogger("zoo.publishing")
 
 CHAMPION = "champion"
+CALIBRATION, ROBUSTNESS = "test_mass_calibration_error", "test_robust_mean"  # metrics, of which a gate each
 SIGNIFICANT = 0.05  # of McNemar's p: what is less is no chance
 
 
@@ -97,12 +101,16 @@ def promote(
     max_latency: float | None = None,
     max_size: int | None = None,
     margin: float | None = None,
+    max_calibration_error: float | None = None,
+    min_robust_accuracy: float | None = None,
     data: str | Located | None = None,
 ) -> Promotion:
     """Let an alias of the data set's registered model name this one, if it passes the gates; else nothing is written.
 
     name: an export, as a folder or a name; a run that was exported; or models:/NAME@ALIAS. max_latency: milliseconds.
     max_size: bytes. margin: points of accuracy that may be lost; None asks only that it isn't found to be worse.
+    max_calibration_error, min_robust_accuracy: percent, of the manifest's `test_mass_calibration_error` and
+    `test_robust_mean`; the latter takes a minute or more, as it is measured again on all corrupted images.
     data: the data set with the test images, by default the one that the export names or that its run was trained on.
     Each step is logged to `zoo.publishing`.
     Raises TrackingError, ExportError or DataError where model, store or images can't be used.
@@ -120,7 +128,7 @@ def promote(
         data = data or _data_of(metadata)
 
         logger.info("verifying the export")
-        parity = _parity(folder, manifest, data)
+        parity = _parity(folder, manifest, data, corrupted=min_robust_accuracy is not None)
         logger.info("comparing on the test images, and measuring latency" if before else "measuring latency")
         new = load(folder, provider="cpu", threads=THREADS)
         old = load(f"models:/{registered}/{before.number}", provider="cpu", threads=THREADS) if before else None
@@ -142,6 +150,8 @@ def promote(
                 "no budget" if max_size is None else f"at most {max_size / 1000:,.0f} kB",
                 max_size is None or size <= max_size,
             ),
+            _calibration(manifest.metrics, max_calibration_error),
+            _robustness(manifest.metrics, min_robust_accuracy),
         )
         number = before.number if before else None
         refused = Promotion(f"{metadata.data_set}/{metadata.model}", registered, alias, number, None, gates)
@@ -164,6 +174,7 @@ def promote(
             "largest_difference": f"{metadata.parity['largest_difference']:.3g}",
             "latency_ms": f"{latency:.4g}",
             "size": str(size),
+            **{name: f"{value:.6f}" for name, value in manifest.metrics.items() if name in (CALIBRATION, ROBUSTNESS)},
         }
         description = _description(metadata, gates)
         version = tracking.register(registered, metadata.data_set, model_id, run_id, tags, description)
@@ -215,11 +226,11 @@ def _data_of(metadata: Metadata) -> Located | None:
         return None
 
 
-def _parity(folder: Path, manifest: Manifest, data: str | Located | None) -> Gate:
+def _parity(folder: Path, manifest: Manifest, data: str | Located | None, corrupted: bool) -> Gate:
     wanted = f"each check of `zoo verify`, at most {PARITY_TOLERANCE:.0e} from Keras"
     largest = manifest.metadata.parity.get("largest_difference", float("inf"))
     try:
-        found = verify(folder, data=data, corrupted=False)
+        found = verify(folder, data=data, corrupted=corrupted)
     except VerificationError as error:
         return Gate("parity", str(error).replace(f"{folder}/", "").replace(f"{folder}", "the export"), wanted, False)
     if found.accuracy is None:
@@ -259,6 +270,31 @@ def _accuracy(
         result += f"; {holder} learned other images than these, among which the test images may be"
     worse = found.difference < 0 and found.p < SIGNIFICANT
     return Gate("accuracy", result, wanted, not worse if margin is None else found.low >= -margin / 100)
+
+
+def _calibration(metrics: Mapping[str, float], most: float | None) -> Gate:
+    """By the metrics of a manifest, which `verify` has found again. most: percent."""
+    wanted = "no budget" if most is None else f"at most {most:g}%"
+    if CALIBRATION not in metrics:
+        return Gate("calibration", _not_measured(most), wanted, most is None)
+    found, (low, high) = metrics[CALIBRATION], (metrics.get(f"{CALIBRATION}_{end}") for end in ("low", "high"))
+    interval = "" if low is None or high is None else f" (95% interval: {low:.2%} to {high:.2%})"
+    return Gate("calibration", f"error {found:.2%}{interval}", wanted, most is None or 100 * found <= most)
+
+
+def _robustness(metrics: Mapping[str, float], least: float | None) -> Gate:
+    """By the metrics of a manifest, which `verify` has found again where something is asked for. least: percent."""
+    wanted = "no budget, not measured again" if least is None else f"at least {least:g}% on corrupted images"
+    if ROBUSTNESS not in metrics:
+        return Gate("robustness", _not_measured(least), wanted, least is None)
+    kinds = {"that training imitated": "test_robust_seen", "that it didn't": "test_robust_unseen"}
+    told_apart = ", ".join(f"{metrics[name]:.2%} on those {kind}" for kind, name in kinds.items() if name in metrics)
+    found = f"{metrics[ROBUSTNESS]:.2%}{told_apart and f' ({told_apart})'}"
+    return Gate("robustness", found, wanted, least is None or 100 * metrics[ROBUSTNESS] >= least)
+
+
+def _not_measured(budget: float | None) -> str:
+    return "not measured" if budget is None else "not measured: evaluate its run and export it again"
 
 
 def _same_test(new: Metadata, old: Metadata, data: str | Located | None) -> tuple[tuple[Split, Split] | None, bool]:

@@ -81,6 +81,35 @@ def scaled(images: Pixels, sizes: NDArray[np.float64]) -> Pixels:
     return found
 
 
+FOREIGN = ("digits", "photographs", "noise")  # kinds of images that are no clothes
+
+
+def foreign(kind: str, count: int, side: int) -> Pixels:
+    """[count, side, side, 1] of one of FOREIGN: handwritten digits and parts of two photographs, both as scikit-learn
+    brings them, in gray; and uniform noise.
+    """
+    from PIL import Image
+    from sklearn.datasets import load_digits, load_sample_images
+
+    random = np.random.default_rng(0)
+    if kind == "noise":
+        return random.integers(0, 256, (count, side, side, 1), np.uint8)
+    if kind == "digits":
+        whole = [(image / 16 * 255).astype(np.uint8) for image in load_digits().images[:count]]
+    else:
+        photographs = [np.asarray(Image.fromarray(image).convert("L")) for image in load_sample_images().images]
+        whole = [_part(photographs[random.integers(len(photographs))], side, random) for _ in range(count)]
+    resized = [Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR) for image in whole]
+    return np.stack([np.asarray(image) for image in resized])[..., np.newaxis]
+
+
+def _part(photograph: Pixels, side: int, random: np.random.Generator) -> Pixels:
+    """A square of it, [S, S], not smaller than the side."""
+    size = int(random.integers(side, min(photograph.shape) // 2))
+    top, left = (int(random.integers(length - size + 1)) for length in photograph.shape)
+    return photograph[top : top + size, left : left + size]
+
+
 def with_wrong_labels(data_set: DataSet, share: float, seed: int) -> DataSet:
     """Label noise: a share of the training images has a random wrong label. The test set keeps its labels."""
     random = np.random.default_rng(seed)

@@ -21,7 +21,7 @@ import pytest
 from chromium import launch
 from demo_page import SAME, Visits, after, as_png, canvas, hosted, predictions, python, settled, upload
 from onnx import helper, numpy_helper
-from PIL import Image
+from PIL import Image, ImageDraw
 
 import zoo
 from pipelines.plotting import palette
@@ -554,6 +554,136 @@ def test_an_activation_map_is_drawn_on_demand_where_there_is_one(visit, exports3
     assert (pixels[:, 0] - pixels[:, 2] > 60).mean() > 0.02
     after(page, conv.locator("button").click)
     assert conv.locator("canvas").count() == 0
+
+
+# --- how far to rely on an answer ------------------------------------------------------------------------------------
+
+
+THRESHOLDS = {"0.90": 0.4, "0.95": 0.02, "0.99": 0.0005}
+
+
+@pytest.fixture(scope="module")
+def relied(with_sets, tmp_path_factory):
+    """Two exports of one model: one says nothing of how far to rely on it, as those of contract 1; the other does."""
+    folder = tmp_path_factory.mktemp("relied")
+    silent, saying = (shutil.copytree(with_sets, folder / name) for name in ("silent", "saying"))
+    manifest, model = read_manifest(with_sets), onnx.load(with_sets / "model.onnx")
+    metadata = replace(manifest.metadata, sets={**manifest.metadata.sets, "thresholds": THRESHOLDS})
+    rewritten(saying, model, replace(manifest, metadata=metadata))
+    metadata = replace(manifest.metadata, contract="1", calibration={}, sets={}, familiarity={})
+    del model.graph.output[-1]
+    return rewritten(silent, model, replace(manifest, metadata=metadata)), saying
+
+
+@pytest.fixture(scope="module")
+def relied_file(relied, tmp_path_factory):
+    return demo(relied, tmp_path_factory.mktemp("demo") / "demo.html").page
+
+
+def answers(page):
+    """What each model answers that can be used; None for what its file doesn't say."""
+    return [json.loads(card.get_attribute("data-answer")) for card in page.locator("article[data-answer]").all()]
+
+
+def letter():
+    """An A, white on black."""
+    image = Image.new("L", (28, 28))
+    drawing = ImageDraw.Draw(image)
+    for line in ([(7, 24), (14, 4), (21, 24)], [(10, 16), (18, 16)]):
+        drawing.line(line, fill=255, width=3)
+    return as_png(image)
+
+
+def test_familiarity_and_sets_of_labels_are_those_of_python(visit, relied, relied_file):
+    page = visit(relied_file)
+    silent, saying = (zoo.load(export, provider="cpu") for export in relied)
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 30), dtype=np.uint8))
+    samples = [(relied[1] / "samples" / f"{place}.png").read_bytes() for place in range(10)]
+    images = [*samples, as_png(noise), letter(), as_png(Image.new("L", (28, 28)))]
+    found = {known: [] for known in (True, False)}
+    assert [option.inner_text() for option in page.locator("#coverage option").all()] == ["90%", "95%", "99%"]
+    for image in images:
+        after(page, upload(page, "a.png", "image/png", image))
+        for coverage in map(float, THRESHOLDS):
+            after(page, lambda: page.select_option("#coverage", f"{coverage:.2f}"))  # noqa: B023
+            expected = saying.predict(read_image(image, 1), coverage=coverage)
+            of_silent, of_saying = answers(page)
+            assert of_saying["familiarity"] == pytest.approx(expected.familiarity, abs=1e-5)
+            assert (of_saying["known"], of_saying["label"]) == (expected.known, expected.label)
+            assert of_saying["labels"] == list(expected.labels)
+            assert (of_silent["label"], of_silent["familiarity"], of_silent["labels"]) == (expected.label, None, None)
+            found[expected.known].append(len(expected.labels))
+    assert found[False] and found[True] and len(set(found[True])) > 2
+    assert np.abs(predictions(page) - python(relied, images[-1])).max() < SAME
+    assert silent.predict(read_image(images[-1], 1)).known is None
+
+
+def test_a_drawing_of_none_of_the_classes_is_answered_none_of_these(visit, relied_file):
+    page = visit(relied_file)
+    silent, saying = page.locator("article").all()
+    assert saying.locator(".prediction").inner_text().startswith("T-shirt/top\n")
+    assert saying.locator(".set").inner_text() == "95% set: T-shirt/top"
+    after(page, lambda: page.click("#draw"))
+    box = page.locator("#source").bounding_box()
+    place = lambda x, y: (box["x"] + x * box["width"], box["y"] + y * box["height"])  # noqa: E731
+    for line in ([(0.25, 0.85), (0.5, 0.15), (0.75, 0.85)], [(0.35, 0.6), (0.65, 0.6)]):  # an A
+        page.mouse.move(*place(*line[0]))
+        page.mouse.down()
+        for point in line[1:]:
+            page.mouse.move(*place(*point), steps=6)
+        page.mouse.up()
+    sync_api.expect(page.locator("#spoken")).to_contain_text("conv-small: none of these; nearest: ")
+    settled(page)
+    of_silent, of_saying = answers(page)
+    headline, nearest = saying.locator(".prediction").inner_text().split("\n")
+    assert headline == "None of these" and nearest.startswith(f"nearest: {of_saying['label']}, ")
+    assert saying.locator(".familiarity .share").inner_text() == f"{100 * of_saying['familiarity']:.0f}%"
+    assert saying.locator(".set").inner_text().startswith("95% set, if it were one of them: ")
+    assert page.locator("#summary b").nth(1).text_content() == "None of these"
+    # The other file can't tell, and shows what it did before.
+    assert silent.locator(".prediction").inner_text().startswith(of_silent["label"] + "\n")
+    assert silent.locator(".familiarity").is_hidden() and silent.locator(".set").is_hidden()
+
+
+def test_a_page_of_files_without_thresholds_offers_no_coverage(visit, relied, tmp_path):
+    page = visit(demo(relied[:1], tmp_path / "demo.html").page)
+    assert page.locator("#coverages").is_hidden()
+    assert page.locator(".familiarity:visible, .set:visible").count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_familiarity_and_sets_stand_on_a_phone(visit, relied_file, scheme):
+    phone = {"width": 390, "height": 844}
+    page = visit(relied_file, viewport=phone, is_mobile=True, has_touch=True, color_scheme=scheme)
+    after(page, upload(page, "a.png", "image/png", letter()))
+    after(page, lambda: page.select_option("#coverage", "0.99"))  # the longest sets
+    assert page.evaluate("document.documentElement.scrollWidth") == phone["width"]
+    assert {text: ratio for text, ratio in page.evaluate(CONTRAST).items() if ratio < 4.5} == {}
+    line, track = (page.locator(f"article .familiarity {part}").nth(1) for part in ("b", ".track"))
+    share = (line.bounding_box()["x"] - track.bounding_box()["x"]) / track.bounding_box()["width"]
+    assert share == pytest.approx(0.05, abs=0.01)
+
+
+def test_a_file_whose_familiarity_is_none_is_reported_and_the_others_predict(visit, relied, relied_file, tmp_path):
+    copy = shutil.copytree(relied[1], tmp_path / "beyond")
+    model = onnx.load(copy / "model.onnx")
+    named = model.graph.output[-1].name
+    for node in model.graph.node:
+        node.output[:] = ["inside" if name == named else name for name in node.output]
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(1.5), "more"))
+    model.graph.node.append(helper.make_node("Add", ["inside", "more"], [named], "beyond"))
+    beyond = rewritten(copy, model, read_manifest(copy))
+    page = visit(demo([*relied, beyond], tmp_path / "demo.html").page)
+    *_, wrong = page.locator("article").all()
+    assert "This model can’t be used: its familiarity isn’t from 0 to 1" in wrong.inner_text()
+    assert wrong.locator(".familiarity").is_hidden() and wrong.locator(".set").is_hidden()
+    assert [answer["label"] for answer in answers(page)] == ["T-shirt/top"] * 2
+
+    def spoil(data):
+        data["models"][0]["familiarity"] = 0.05
+
+    page = visit(spoiled(relied_file, tmp_path, spoil))
+    assert "its file has no familiarity, though it says so" in page.locator("article").first.inner_text()
 
 
 LONG = "Donaudampfschifffahrtsgesellschaftskapitän"

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo.contract import FLOAT16, INPUT, LOGITS, MODEL_FILE, MODEL_FILES, PROBABILITIES
+from zoo.contract import FLOAT16, INPUT, LOGITS, MODEL_FILE, MODEL_FILES, PROBABILITIES, read_manifest
 from zoo.runtime.providers import PROVIDERS, available_providers
 
 pytestmark = pytest.mark.gpu
@@ -28,6 +28,10 @@ BATCHES = (1, 64, 1024)
 IN_HALVES = [export for export in EXPORTS if (export / MODEL_FILES[FLOAT16]).is_file()]
 
 
+# Files of contract 1, and of models that learned from all images, don't say how familiar an image is.
+FAMILIAR = [export for export in EXPORTS if read_manifest(export).metadata.familiarity]
+
+
 def named(export: Path) -> str:
     return f"{export.parent.name}/{export.name}"
 
@@ -35,6 +39,14 @@ def named(export: Path) -> str:
 def some_images(classifier: zoo.Classifier, count: int) -> np.ndarray:
     shape = (count, classifier.height, classifier.width, classifier.channels)
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def more_or_less_familiar(export: Path, classifier: zoo.Classifier) -> np.ndarray:
+    """The export's samples, more and more of each covered by noise: [N, H, W, C] uint8."""
+    samples = [classifier.read(path) for path in sorted((export / "samples").glob("*.png"))]
+    noise = some_images(classifier, len(samples))
+    shares = (0, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
+    return np.concatenate([(np.stack(samples) * (1 - share) + noise * share).astype(np.uint8) for share in shares])
 
 
 def test_there_is_an_accelerator_to_test() -> None:
@@ -52,6 +64,23 @@ def test_it_answers_as_the_cpu_does(export: Path, name: str) -> None:
         np.testing.assert_allclose(there.probabilities(batch), expected[: len(batch)], atol=1e-4)
     larger = np.kron(images[:3], np.ones((1, 3, 2, 1), np.uint8))  # resized in the file on the CPU, before it elsewhere
     np.testing.assert_allclose(there.probabilities(larger), cpu.probabilities(larger), atol=2e-2)
+
+
+@pytest.mark.skipif(not FAMILIAR, reason="no export says how familiar an image is")
+@pytest.mark.parametrize("name", ACCELERATORS)
+@pytest.mark.parametrize("export", FAMILIAR, ids=named)
+def test_it_finds_images_as_familiar_as_the_cpu_does(export: Path, name: str) -> None:
+    there, cpu = zoo.load(export, provider=name), zoo.load(export, provider="cpu")
+    assert there.provider == name
+    images = more_or_less_familiar(export, cpu)
+    expected, found = cpu.predict_batch(images), there.predict_batch(images)
+    shares = np.array([each.familiarity for each in expected], np.float64)
+    assert shares.min() < 0.05 < 0.3 < shares.max(), "known ones and others"
+    np.testing.assert_allclose([each.familiarity for each in found], shares, atol=1e-4)
+    threshold = cpu.metadata.familiarity["threshold"]
+    for one, other, share in zip(found, expected, shares, strict=True):
+        assert one.known == other.known or abs(share - threshold) <= 1e-4
+    assert there.predict(images[0]).familiarity == pytest.approx(shares[0], abs=1e-4)
 
 
 @pytest.mark.parametrize("name", ACCELERATORS)

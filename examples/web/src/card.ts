@@ -1,5 +1,6 @@
 // One model's prediction. Names come from files that others made: they become text, never markup.
 
+import { inPercent, percent, type Answer } from "./answer";
 import type { Data, Model } from "./data";
 import { made, press } from "./dom";
 import { contextOf, show, type RawImage } from "./image";
@@ -7,11 +8,15 @@ import { likeliest, type Prediction } from "./runtime";
 
 const BARS = 10; // more labels than this, and only the likeliest are shown
 const LIKELIEST = 5;
+const NAMED = 10; // labels of a set, of which the others are counted
+const NONE = "None of these";
 
 export class Card {
   readonly element: HTMLElement;
   readonly short = made("div"); // the prediction in three words, for narrow screens
   private readonly prediction = made("p", "prediction");
+  private readonly familiarity = made("div", "familiarity");
+  private readonly set = made("p", "set");
   private readonly bars = made("ul", "bars");
   private readonly latency = made("dd", "", "…");
   private readonly samples = made("dd", "", "…");
@@ -19,7 +24,7 @@ export class Card {
   readonly mapButton = made("button", "", "Activation map") as HTMLButtonElement;
 
   constructor(
-    model: Model,
+    private readonly model: Model,
     private readonly data: Data,
   ) {
     this.element = made("article", "card");
@@ -40,7 +45,12 @@ export class Card {
     press(this.mapButton, false);
     this.mapButton.hidden = true;
     this.map.append(this.mapButton);
-    this.element.append(head, this.prediction, this.bars, metrics, this.map, made("p", "facts", model.facts));
+    const track = trackOf();
+    const threshold = made("b");
+    threshold.style.left = `${100 * (model.familiarity ?? 0)}%`;
+    track.append(threshold);
+    this.familiarity.append(made("span", "", "Familiarity"), track, made("span", "share"));
+    this.element.append(head, this.prediction, this.familiarity, this.set, this.bars, metrics, this.map, made("p", "facts", model.facts));
     if (model.first_layer) {
       const details = document.createElement("details");
       details.open = matchMedia("(min-width: 40rem)").matches;
@@ -52,23 +62,30 @@ export class Card {
     }
   }
 
-  /** truth: the true label, where it is known. input: what the model was given, at its size. */
-  show(prediction: Prediction, truth: string | null, input: RawImage): void {
+  /**
+   * truth: the true label, where it is known. coverage: that the set was chosen for. input: what the model was given, at
+   * its size.
+   */
+  show(prediction: Prediction, answer: Answer, truth: string | null, coverage: string, input: RawImage): void {
     this.map.hidden = false;
     const { probabilities } = prediction;
+    const { label, known } = answer;
     const first = likeliest(probabilities);
-    const label = this.data.labels[first]!;
+    const share = percent(answer.probability);
+    const correct = truth === label;
     const details = document.createElement("small");
-    details.append(percent(probabilities[first]!));
+    details.append(known ? share : `nearest: ${label}, ${share}`);
     if (truth !== null) {
-      const correct = truth === label;
-      details.append(" ", made("span", correct ? "correct" : "wrong", correct ? "✓ correct" : `✗ true label: ${truth}`));
+      const right = known ? "✓ correct" : "✓ true label";
+      details.append(" ", made("span", correct ? "correct" : "wrong", correct ? right : `✗ true label: ${truth}`));
     }
-    this.prediction.replaceChildren(label, details);
+    this.prediction.replaceChildren(known ? label : NONE, details);
+    this.showFamiliarity(answer);
+    this.showSet(answer, coverage);
 
-    const [, predicted, share] = this.short.children;
-    predicted!.textContent = label;
-    share!.textContent = `${percent(probabilities[first]!)}${truth === null ? "" : truth === label ? " ✓" : " ✗"}`;
+    const [, predicted, below] = this.short.children;
+    predicted!.textContent = known ? label : NONE;
+    below!.textContent = `${known ? share : `nearest: ${label}`}${truth === null ? "" : correct ? " ✓" : " ✗"}`;
 
     const order = [...this.data.labels.keys()];
     const shown = order.length <= BARS ? order : order.sort((a, b) => probabilities[b]! - probabilities[a]!).slice(0, LIKELIEST);
@@ -83,6 +100,23 @@ export class Card {
       share!.textContent = percent(probabilities[k]!);
     }
     this.showMap(prediction, label, input);
+  }
+
+  private showFamiliarity({ familiarity, known }: Answer): void {
+    this.familiarity.hidden = familiarity === null;
+    if (familiarity === null) return;
+    const [, track, share] = this.familiarity.children;
+    (track!.firstElementChild as HTMLElement).style.width = `${100 * familiarity}%`;
+    share!.textContent = percent(familiarity);
+    this.familiarity.classList.toggle("unknown", !known);
+  }
+
+  private showSet({ labels, known }: Answer, coverage: string): void {
+    this.set.hidden = this.model.sets === null;
+    const more = (labels?.length ?? 0) - NAMED;
+    const named = labels?.slice(0, NAMED).join(", ") ?? "none, too few images were held out for it";
+    const head = `${inPercent(coverage)} set${known ? "" : ", if it were one of them"}: `;
+    this.set.replaceChildren(head, made("b", "", more > 0 ? `${named} and ${more} more` : named));
   }
 
   private showMap({ activation }: Prediction, label: string, input: RawImage): void {
@@ -113,6 +147,7 @@ export class Card {
   fail(reason: string): void {
     this.prediction.replaceChildren(made("span", "problem", `This model can’t be used: ${reason}`));
     this.bars.replaceChildren();
+    this.familiarity.hidden = this.set.hidden = true;
     this.latency.textContent = this.samples.textContent = "–";
     this.map.hidden = true;
     const [, predicted, share] = this.short.children;
@@ -153,22 +188,21 @@ function drawMap(
 
 function emptyBar(): HTMLElement {
   const row = made("li");
+  row.append(made("span", "label"), trackOf(), made("span", "share"));
+  return row;
+}
+
+function trackOf(): HTMLElement {
   const track = made("span", "track");
   track.setAttribute("aria-hidden", "true");
   track.append(made("i"));
-  row.append(made("span", "label"), track, made("span", "share"));
-  return row;
+  return track;
 }
 
 function entry(name: string, value: HTMLElement): HTMLElement {
   const row = document.createElement("div");
   row.append(made("dt", "", name), value);
   return row;
-}
-
-/** Without rounding up to a certainty that no probability has. */
-export function percent(share: number): string {
-  return share > 0.99 ? `${(100 * Math.min(share, 0.999)).toFixed(1)}%` : `${Math.round(100 * share)}%`;
 }
 
 /** "#RRGGBB" -> 0..255 each. */

@@ -7,6 +7,8 @@ export interface Model {
   facts: string; // test accuracy, size and augmentation, in words
   onnx: string; // base64
   expected: (number[] | null)[]; // for each sample Python's probabilities, where the export holds them
+  sets: Record<string, number> | null; // coverage, such as "0.95" -> what a label's probability has to reach
+  familiarity: number | null; // below which an image is none of these; null where the file doesn't say
   first_layer: { png: string; text: string } | null;
 }
 

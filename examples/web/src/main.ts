@@ -1,25 +1,21 @@
 // The page: an image comes in, the sliders transform it, every model predicts its label.
 
+import { answerOf, coverages, inPercent, sentence } from "./answer";
 import { film, frameOf } from "./camera";
-import { Card, percent } from "./card";
-import { fromBase64, readData, type Data } from "./data";
-import { byId, isPressed, made, press, reasonOf } from "./dom";
+import { Card } from "./card";
+import { readData, type Data } from "./data";
+import { byId, isPressed, press, reasonOf } from "./dom";
 import { Pad } from "./drawing";
 import { listenToFiles } from "./files";
 import { contextOf, fromCanvas, ImageError, readImage, show, type RawImage } from "./image";
 import { openAll } from "./opening";
-import { type Classifier, likeliest, measure, providers, Resizer, start, type Prediction, type Provider } from "./runtime";
+import { type Classifier, likeliest, measure, providers, Resizer, start, type Provider } from "./runtime";
+import { mark, readSamples, type Sample } from "./samples";
 import { sliders } from "./sliders";
 import { inverted, isNeutral, NEUTRAL, transformed, type Settings } from "./transform";
 
 const SETTLED = 250; // milliseconds without a change, after which what takes longer is done
 const SPOKEN = 800; // milliseconds without a change, after which predictions are read out
-
-interface Sample {
-  image: RawImage; // as it is
-  sized: RawImage; // at the size of the largest model
-  label: string;
-}
 
 class Page {
   private readonly settings: Settings = { ...NEUTRAL };
@@ -65,7 +61,7 @@ class Page {
     await start();
     const data = readData();
     const page = new Page(data, await Resizer.open(data));
-    await page.readSamples();
+    page.samples = await readSamples(data, page.resizer, (place) => page.showSample(place));
     const possible = await providers();
     await page.run(possible.at(-1)!);
     page.listen(possible);
@@ -108,30 +104,11 @@ class Page {
 
   // --- images --------------------------------------------------------------------------------------------------
 
-  private async readSamples(): Promise<void> {
-    for (const { png, label } of this.data.samples) {
-      const blob = new Blob([fromBase64(png)], { type: "image/png" });
-      const { image } = await readImage(blob, label, this.data.channels, this.data.largest_image);
-      const sized = await this.resizer.resize(image);
-      const place = this.samples.push({ image, sized, label }) - 1;
-      const button = made("button") as HTMLButtonElement;
-      button.type = "button";
-      press(button, false);
-      const thumbnail = new Image();
-      thumbnail.src = `data:image/png;base64,${png}`;
-      thumbnail.alt = label;
-      button.title = label;
-      button.append(thumbnail);
-      button.onclick = () => this.showSample(place);
-      byId("samples").append(button);
-    }
-  }
-
   private showSample(place: number): void {
     const sample = this.samples[place];
     if (!sample) return this.draw(); // an export without samples
     this.leave();
-    this.mark(place);
+    mark(place);
     byId("source-text").textContent = `Sample: ${sample.label}`;
     this.take(sample.image, sample.label);
   }
@@ -143,7 +120,7 @@ class Page {
       const name = file.name ? `“${file.name}”` : "The image";
       const { image, note } = await readImage(file, name, this.data.channels, this.data.largest_image);
       this.leave();
-      this.mark(-1);
+      mark(-1);
       byId("source-text").textContent = note;
       this.take(image, null);
     } catch (error) {
@@ -156,7 +133,7 @@ class Page {
     this.stopCamera();
     press(byId("draw"), true);
     byId("drawing").hidden = false;
-    this.mark(-1);
+    mark(-1);
     byId("source-text").textContent = "Your drawing";
     this.pad.begin();
     byId("source").focus({ preventScroll: true });
@@ -167,7 +144,7 @@ class Page {
     byId("camera").classList.add("on");
     const begun = (): void => {
       this.leavePad();
-      this.mark(-1);
+      mark(-1);
       this.report("");
       this.showVideo(true);
       // Both are taken of an image that stays: the last one.
@@ -215,11 +192,6 @@ class Page {
     this.pad.end();
     press(byId("draw"), false);
     byId("drawing").hidden = true;
-  }
-
-  /** Of the samples that one is chosen; none for -1. */
-  private mark(place: number): void {
-    [...byId("samples").children].forEach((button, k) => press(button, k === place));
   }
 
   private take(image: RawImage, truth: string | null): void {
@@ -288,19 +260,22 @@ class Page {
     show(input, byId("input"));
     // The file resizes as in training: what no slider changed is handed over as it is, as in any app.
     const given = isNeutral(this.settings) ? raw : input;
-    const [words, labels]: [string[], number[]] = [[], []];
+    const coverage = byId<HTMLSelectElement>("coverage").value;
+    const [words, labels]: [string[], string[]] = [[], []];
     for (const [k, classifier] of this.classifiers.entries()) {
       if (change !== this.changes) return;
       if (!classifier) continue;
       const [prediction] = await classifier.predict([given], isPressed(this.cards[k]!.mapButton));
-      this.cards[k]!.show(prediction!, truth, input);
+      const answer = answerOf(prediction!, classifier.model, this.data.labels, coverage);
+      this.cards[k]!.show(prediction!, answer, truth, coverage, input);
       this.cards[k]!.element.dataset["probabilities"] = JSON.stringify(prediction!.probabilities);
-      words.push(`${classifier.model.name}: ${this.sentence(prediction!)}`);
-      labels.push(likeliest(prediction!.probabilities));
+      this.cards[k]!.element.dataset["answer"] = JSON.stringify(answer);
+      words.push(`${classifier.model.name}: ${sentence(answer)}`);
+      labels.push(answer.known ? answer.label : "");
     }
     this.given = given;
     this.words = words.join(" ");
-    this.speakSoon(labels.join());
+    this.speakSoon(labels.join("\n"));
   }
 
   /** Images of a camera follow each other too fast to be read out: labels are, once they haven't changed for a while. */
@@ -309,11 +284,6 @@ class Page {
     this.labels = labels;
     clearTimeout(this.speaking);
     this.speaking = setTimeout(() => (byId("spoken").textContent = this.words), SPOKEN);
-  }
-
-  private sentence({ probabilities }: Prediction): string {
-    const first = likeliest(probabilities);
-    return `${this.data.labels[first]!}, ${percent(probabilities[first]!)}.`;
   }
 
   /** What takes longer: the other samples at the same settings, and the latency. */
@@ -371,7 +341,17 @@ class Page {
         this.change();
       };
     });
+    this.offerCoverages(coverages(this.data.models));
     if (possible.length > 1) this.offer(possible);
+  }
+
+  /** Of the sets of labels; none where no file has thresholds. */
+  private offerCoverages(known: string[]): void {
+    const select = byId<HTMLSelectElement>("coverage");
+    select.replaceChildren(...known.map((name) => new Option(inPercent(name), name)));
+    select.value = known.find((name) => name >= "0.95") ?? known.at(-1) ?? "";
+    byId("coverages").hidden = !known.length;
+    select.onchange = () => this.change();
   }
 
   private offer(possible: Provider[]): void {

@@ -9,12 +9,14 @@ declare const WEBGPU: boolean; // whether the runtime in the page knows the grap
 export type Provider = "wasm" | "webgpu";
 export interface Prediction {
   probabilities: number[];
+  familiarity: number | null; // 0..1, where the file says
   activation: { values: Float32Array; height: number; width: number } | null; // of the likeliest class
 }
 
 const ROUNDS = 9; // of runs whose median is reported
 const ROUND = 12; // milliseconds that a round takes at least: clocks of browsers tick once a millisecond
 const PATIENCE = 1500; // milliseconds for all rounds
+const ROUNDED = 1e-5; // of a share
 
 /** Unpack and set up onnxruntime. Raises Error, in words for the reader, where the browser lacks what it needs. */
 export async function start(): Promise<void> {
@@ -44,28 +46,38 @@ export class Classifier {
   ) {}
 
   static async open(model: Model, provider: Provider): Promise<Classifier> {
-    return new Classifier(model, await open(model.onnx, provider));
+    const classifier = new Classifier(model, await open(model.onnx, provider));
+    if (model.familiarity === null || classifier.has("familiarity")) return classifier;
+    await classifier.close();
+    throw new Error("its file has no familiarity, though it says so");
   }
 
   get hasActivationMap(): boolean {
-    return this.session.outputNames.includes("activation_map");
+    return this.has("activation_map");
+  }
+
+  private has(output: string): boolean {
+    return this.session.outputNames.includes(output);
   }
 
   /** Predictions for images of one size; with the activation maps of their likeliest classes on demand. */
   async predict(images: RawImage[], withMap = false): Promise<Prediction[]> {
-    const names = withMap && this.hasActivationMap ? ["probabilities", "activation_map"] : ["probabilities"];
+    const names = ["probabilities"];
+    if (this.model.familiarity !== null) names.push("familiarity");
+    if (withMap && this.hasActivationMap) names.push("activation_map");
     const found = await alone(() => this.session.run({ images: tensorOf(images) }, names));
     const rows = found["probabilities"]!;
     const classes = rows.dims[1]!;
     const data = rows.data as Float32Array;
     return images.map((_, n) => {
       const probabilities = Array.from(data.subarray(n * classes, (n + 1) * classes));
+      const familiarity = found["familiarity"] ? shareOf((found["familiarity"].data as Float32Array)[n]!) : null;
       const map = found["activation_map"];
-      if (!map) return { probabilities, activation: null };
+      if (!map) return { probabilities, familiarity, activation: null };
       const [height, width] = [map.dims[2]!, map.dims[3]!];
       const begin = (n * classes + likeliest(probabilities)) * height * width;
       const values = (map.data as Float32Array).slice(begin, begin + height * width);
-      return { probabilities, activation: { values, height, width } };
+      return { probabilities, familiarity, activation: { values, height, width } };
     });
   }
 
@@ -122,6 +134,11 @@ async function timed(classifier: Classifier, image: RawImage, runs: number): Pro
   const began = performance.now();
   for (let k = 0; k < runs; k++) await classifier.predict([image]);
   return (performance.now() - began) / runs;
+}
+
+function shareOf(familiarity: number): number {
+  if (!(Math.abs(familiarity - 0.5) <= 0.5 + ROUNDED)) throw new Error("its familiarity isn’t from 0 to 1");
+  return Math.min(Math.max(familiarity, 0), 1);
 }
 
 export function likeliest(probabilities: number[]): number {

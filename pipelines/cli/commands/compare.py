@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.cli import arguments
@@ -11,7 +12,7 @@ from pipelines.cli.console import Table, family, or_blank, show, show_lines, sho
 from pipelines.cli.registry import argument, command
 
 if TYPE_CHECKING:
-    from pipelines.evaluation.comparison.rows import Comparison
+    from pipelines.evaluation.comparison.rows import Comparison, Row, Unexported
 
 logger = logging.getLogger("zoo.cli")
 
@@ -30,6 +31,12 @@ logger = logging.getLogger("zoo.cli")
     arguments.HTML,
     argument("--log-to", formerly=["--log"], metavar="RUN", help="add that page to the artifacts of a run"),
     arguments.PLOT.but(formerly=["--picture", "--image"]),
+    argument(
+        "--unknown",
+        type=Path,
+        metavar="FOLDER",
+        help="a folder of images that are of none of the classes: measure how well each export tells them from its own",
+    ),
     arguments.DATA.noted("default: the one that the models name"),
     *arguments.WHERE_IT_LIES,
     group="track",
@@ -39,7 +46,14 @@ def compare(options: argparse.Namespace) -> None:
     from pipelines.evaluation.comparison.compare import compare
 
     data = arguments.chosen_data(options)
-    comparison = compare(options.models, plot=options.plot, data=data, page=options.html, log_to=options.log_to)
+    comparison = compare(
+        options.models,
+        plot=options.plot,
+        data=data,
+        page=options.html,
+        log_to=options.log_to,
+        unknown=options.unknown,
+    )
     show(comparison, options.json, comparison_table)
     if not options.json:
         show_pairs(comparison)
@@ -49,8 +63,12 @@ def compare(options: argparse.Namespace) -> None:
 
 def comparison_table(comparison: Comparison) -> Table:
     """A line a model."""
+    from pipelines.evaluation.comparison.rows import RELIABILITY, explained, fields_known
+
     several_seeds = any(row.spread for row in comparison.rows)
     imbalanced = any(row.balanced_accuracy is not None for row in comparison.rows)
+    lines: list[Row | Unexported] = [*comparison.rows, *comparison.unexported]
+    reliability = fields_known(each.reliability for each in lines)
     table = Table(
         "family",
         "model",
@@ -62,7 +80,9 @@ def comparison_table(comparison: Comparison) -> Table:
         ">parity",
         *((">over seeds",) if several_seeds else ()),
         *((">balanced", ">macro F1") if imbalanced else ()),
+        *(f">{RELIABILITY[field][0]}" for field in reliability),
     )
+    table.dispensable = tuple(RELIABILITY[field][0] for field in reversed(reliability))
     for row in comparison.rows:
         table.add(
             family(row.family),
@@ -75,10 +95,13 @@ def comparison_table(comparison: Comparison) -> Table:
             f"{row.parity:.0e}",
             *((f"{row.spread} ({len(row.spread.seeds)})" if row.spread else "",) if several_seeds else ()),
             *((or_blank(row.balanced_accuracy, ".2%"), or_blank(row.macro_f1, ".2%")) if imbalanced else ()),
+            *(row.reliability.cell(field) for field in reliability),
         )
     for run in comparison.unexported:
         interval = "" if run.low is None or run.high is None else f"{run.low:.2%} - {run.high:.2%}"
-        table.add(family(run.family), run.name, or_blank(run.parameters, ","), or_blank(run.accuracy, ".2%"), interval)
+        cells = (family(run.family), run.name, or_blank(run.parameters, ","), or_blank(run.accuracy, ".2%"), interval)
+        blank = [""] * (len(table.columns) - len(cells) - len(reliability))
+        table.add(*cells, *blank, *(run.reliability.cell(field) for field in reliability))
     table.caption += [
         "latency: one image or row on one thread of onnxruntime, the median",
         "parity: largest difference of a probability from Keras, over the whole test set",
@@ -87,6 +110,7 @@ def comparison_table(comparison: Comparison) -> Table:
         table.caption.append("balanced: mean recall of the classes, where some have many more test images than others")
     if several_seeds:
         table.caption.append("over seeds: mean and standard deviation of the test accuracy, and of how many trainings")
+    table.caption += explained(reliability)
     return table
 
 

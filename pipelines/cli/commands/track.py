@@ -139,12 +139,25 @@ def stale_table(stale: tuple[StaleRun, ...]) -> Table | str:
         help="the size of model.onnx, such as 500kB or 2MB, at most",
     ),
     arguments.MARGIN.noted("refuse unless the 95%% interval of the difference is within it"),
+    argument(
+        "--max-calibration-error",
+        type=arguments.percent,
+        metavar="PERCENT",
+        help="the calibration error on the test images, such as 2, at most",
+    ),
+    argument(
+        "--min-robust-accuracy",
+        type=arguments.percent,
+        metavar="PERCENT",
+        help="the mean accuracy on corrupted images, such as 85, at least; it is measured again",
+    ),
     arguments.DATA.noted("default: the one that the export names"),
     *arguments.WHERE_IT_LIES,
     group="track",
-    description="Register a model, and let an alias name it, if it passes four gates: parity with Keras; accuracy, "
+    description="Register a model, and let an alias name it, if it passes six gates: parity with Keras; accuracy, "
     "refused where it classifies fewer of the same test images correctly than the present one and McNemar's test finds "
-    "that this is no chance (p < 0.05); latency; and size. Otherwise nothing is written, and the exit code is 1.",
+    "that this is no chance (p < 0.05); latency; size; calibration; and robustness. Otherwise nothing is written, and "
+    "the exit code is 1.",
 )
 def promote(options: argparse.Namespace) -> None:
     """Fails where a gate isn't passed."""
@@ -157,6 +170,8 @@ def promote(options: argparse.Namespace) -> None:
         max_latency=options.max_latency,
         max_size=options.max_size,
         margin=options.margin,
+        max_calibration_error=options.max_calibration_error,
+        min_robust_accuracy=options.min_robust_accuracy,
         data=arguments.chosen_data(options),
     )
     show(promotion, options.json, promotion_table)

@@ -13,8 +13,9 @@ from pipelines.core.provenance.reading import Located
 from pipelines.core.support.atomic import atomic_file
 from pipelines.evaluation.comparison.candidates import Candidate, find_candidates
 from pipelines.evaluation.comparison.paired import pair_up
-from pipelines.evaluation.comparison.rows import Comparison, Row, Unexported
+from pipelines.evaluation.comparison.rows import Comparison, Reliability, Row, Unexported
 from pipelines.evaluation.latency import THREADS, measure_latencies
+from pipelines.evaluation.unknown import evaluate_unknown
 from pipelines.tracking import TrackedRun
 from zoo.contract import MODEL_FILE
 from zoo.data import DataSet
@@ -31,15 +32,18 @@ def compare(
     data: str | Located | DataSet | None = None,
     page: Path | None = None,
     log_to: str | None = None,
+    unknown: Path | None = None,
 ) -> Comparison:
     """Put models side by side; draw them to `plot` (a PNG) and to `page` (HTML) where these are named.
 
     named: exports (folders, or names such as digits/lenet5), runs, or experiments; see `find_candidates`. Latencies are
     measured in turns, so that what else the machine does hits all of them alike. Exports of one data set are run over
     its test images; so are those that runs hold, and a run without one is compared by what it logged.
-    data: the data set with these, as `verify` takes it. log_to: a run to whose artifacts the page is added.
-    Raises ExportError for one that isn't there, is damaged or holds no test metrics, and where a file can't be
-    written, and TrackingError for a run that isn't there.
+    data: the data set with these, as `verify` takes it. log_to: a run to whose artifacts the page is added. unknown: a
+    folder of images of other things, by which familiarity is measured, as `evaluate_unknown` does.
+    Raises ExportError for one that isn't there, is damaged or holds no test metrics, where a file can't be written, and
+    where no export says how familiar an image of the folder is; TrackingError for a run that isn't there; and what
+    `evaluate_unknown` raises.
     """
     goal = tracking.find_run(log_to) if log_to else None
     with tempfile.TemporaryDirectory() as temporary:
@@ -47,12 +51,18 @@ def compare(
         exported = [each for each in candidates if each.folder is not None]
         folders = [each.exported()[0] for each in exported]
         latencies = measure_latencies([load(folder, provider="cpu", threads=THREADS) for folder in folders])
-        rows = tuple(_row(each, latency) for each, latency in zip(exported, latencies, strict=True))
+        familiarity = _familiarity(exported, unknown, data) if unknown is not None else {}
+        rows = tuple(
+            _row(each, latency, familiarity.get(each.name)) for each, latency in zip(exported, latencies, strict=True)
+        )
         runs = tuple(_unexported(each.name, each.run) for each in candidates if each.folder is None and each.run)
         if plot is not None:
             _draw(plot, rows)
         tested, notes = pair_up(exported, data)
         notes += tuple(_without_export(run) for run in runs)
+        if unknown is not None:
+            silent = [row.name for row in rows if row.name not in familiarity]
+            notes += tuple(f"{name} doesn't say how familiar an image is: it has no AUROC" for name in silent)
         pairs = tuple(pair for group in tested for pair in group.pairs)
         found = Comparison(rows, plot, pairs, notes, runs, page, goal)
         if page is not None or goal is not None:
@@ -87,7 +97,24 @@ def _write(text: str, page: Path | None, run: str | None) -> None:
             tracking.log_folder(run, Path(temporary))
 
 
-def _row(candidate: Candidate, latency: float) -> Row:
+def _familiarity(
+    exported: Sequence[Candidate], unknown: Path, data: str | Located | DataSet | None
+) -> dict[str, float]:
+    """By name, the AUROC of those that say how familiar an image is."""
+    found = {}
+    for each in exported:
+        folder, manifest = each.exported()
+        if manifest.metadata.familiarity:
+            found[each.name] = evaluate_unknown(folder, unknown, data=data).auroc
+    if not found:
+        raise ExportError(
+            f"{unknown} can't be compared by: no export here says how familiar an image is; leave --unknown out, or "
+            "export runs whose recipe has images=most or images=train"
+        )
+    return found
+
+
+def _row(candidate: Candidate, latency: float, auroc: float | None) -> Row:
     folder, manifest = candidate.exported()
     metadata, metrics = manifest.metadata, manifest.metrics
     try:
@@ -104,6 +131,7 @@ def _row(candidate: Candidate, latency: float) -> Row:
             spread=spread(metrics),
             balanced_accuracy=metrics.get("test_balanced_accuracy"),
             macro_f1=metrics.get("test_macro_f1"),
+            reliability=Reliability.of(metrics, auroc),
         )
     except KeyError as error:
         raise ExportError(f"{folder} lacks the metric {error}, there is nothing to compare: export it again") from None
@@ -121,6 +149,7 @@ def _unexported(name: str, run: TrackedRun) -> Unexported:
         low=run.metrics.get("test_accuracy_low"),
         high=run.metrics.get("test_accuracy_high"),
         validation_accuracy=run.metrics.get("best_validation_accuracy"),
+        reliability=Reliability.of(run.metrics),
     )
 
 

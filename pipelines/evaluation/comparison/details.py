@@ -14,7 +14,7 @@ import numpy as np
 from pipelines import tracking
 from pipelines.evaluation.comparison.candidates import Candidate, run_of
 from pipelines.evaluation.comparison.paired import Tested
-from pipelines.evaluation.comparison.rows import Comparison, Row, Unexported
+from pipelines.evaluation.comparison.rows import Comparison, Reliability, Row, Unexported
 from pipelines.evaluation.evaluate import EVALUATION_FOLDER, read_evaluation
 from pipelines.tracking import TrackedRun
 from zoo.contract import Metadata
@@ -28,7 +28,7 @@ class Model:
     known: whether the store knows its run. metrics: accuracy, low and high, 0..1; parameters; multiply_accumulates;
     latency of an image, microseconds; size of the file, bytes. history: as a run has it. classes: label -> (test
     images, recall 0..1). recipe: fields, and how the data were read. environment: as
-    `pipelines.core.provenance.environment` has it.
+    `pipelines.core.provenance.environment` has it. reliability: as the comparison has it.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Model:
     classes: Mapping[str, tuple[int, float]] = field(default_factory=dict)
     recipe: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    reliability: Reliability = field(default_factory=Reliability)
 
 
 def gather(candidates: Sequence[Candidate], comparison: Comparison, tested: Sequence[Tested]) -> list[Model]:
@@ -69,17 +70,21 @@ def _model(candidate: Candidate, run: TrackedRun | None, comparison: Comparison,
         classes=_recalls(candidate.name, run, tested),
         recipe={name: _text(value) for name, value in recipe.items()},
         environment={name: _text(value) for name, value in environment.items()},
+        reliability=_line(candidate, comparison).reliability,
     )
 
 
-def _metrics(candidate: Candidate, comparison: Comparison) -> dict[str, float | None]:
-    """From the one line that a comparison has of it."""
+def _line(candidate: Candidate, comparison: Comparison) -> Row | Unexported:
+    """The one that a comparison has of it."""
     lines: list[Row | Unexported] = [*comparison.rows, *comparison.unexported]
-    line = next(each for each in lines if each.name == candidate.name)
+    return next(each for each in lines if each.name == candidate.name)
+
+
+def _metrics(candidate: Candidate, comparison: Comparison) -> dict[str, float | None]:
+    line = _line(candidate, comparison)
     found = {"accuracy": line.accuracy, "low": line.low, "high": line.high, "parameters": line.parameters}
-    if candidate.manifest is not None:
-        row = next(each for each in comparison.rows if each.name == candidate.name)
-        found |= {"latency": 1000 * row.latency, "size": row.size}
+    if isinstance(line, Row) and candidate.manifest is not None:
+        found |= {"latency": 1000 * line.latency, "size": line.size}
         found["multiply_accumulates"] = candidate.manifest.metrics.get("multiply_accumulates")
     return found
 

@@ -20,7 +20,7 @@ from pipelines.core.metrics.paired import PairedTest, paired_test
 from pipelines.evaluation.comparison.candidates import Candidate
 from pipelines.evaluation.comparison.details import Model, gather
 from pipelines.evaluation.comparison.paired import Pair, Tested
-from pipelines.evaluation.comparison.rows import Comparison, short
+from pipelines.evaluation.comparison.rows import RELIABILITY, Comparison, explained, fields_known, short
 from pipelines.plotting.html import data_uri, render
 from pipelines.plotting.svg import DASHES, Chart, Drawing, Front, Point, Series
 from zoo.images import Pixels
@@ -58,6 +58,7 @@ def render_page(candidates: Sequence[Candidate], comparison: Comparison, tested:
         title=f"{', '.join(sets)}: {f'{len(models)} models compared' if len(models) > 1 else models[0].name}",
         models=models,
         notes=[*comparison.notes, *_unknown_runs(models)],
+        reliability=_reliability(models),
         fronts=cost_fronts(models),
         curves=learning_curves(models),
         groups=[_group(each, shown) for each in tested],
@@ -267,7 +268,25 @@ def _png(image: Pixels) -> bytes:
     return file.getvalue()
 
 
-# --- classes, recipes, environments ----------------------------------------------------------------------------------
+# --- reliability, classes, recipes, environments --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Reliabilities:
+    """A row for each model. explained: what the columns mean, a line each."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    explained: Sequence[str]
+
+
+def _reliability(models: Sequence[Model]) -> Reliabilities | None:
+    """None where nothing is known of any."""
+    fields = fields_known(model.reliability for model in models)
+    if not fields:
+        return None
+    rows = [(model.name, *map(model.reliability.cell, fields)) for model in models]
+    return Reliabilities(("model", *(f">{RELIABILITY[field][0]}" for field in fields)), rows, explained(fields))
 
 
 @dataclass(frozen=True)
