@@ -118,7 +118,7 @@ def test_the_documentation_has_a_row_for_each_pretrained_model():
             f"{model.published.size}",
             f"{model.published.parameters:,}",
             f"{model.published.multiply_accumulates:,}",
-            f"{100 * model.published.accuracy:.1f} %",
+            f"{model.published.accuracy:.1%}",
             model.published.license,
         )
         for model in pretrained_definitions()
