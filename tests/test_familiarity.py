@@ -205,7 +205,7 @@ def test_the_command_line_says_none_of_these(made, digits, tmp_path, capsys):
     assert main(["predict", str(file), *paths, "--json"]) == 0
     assert [each["known"] for each in json.loads(capsys.readouterr().out)] == [True, False]
     assert main(["evaluate", str(file), "--unknown", str(tmp_path / "other")]) == 0
-    assert "3 images, of which 100.0% are answered 'none of these'" in capsys.readouterr().out
+    assert "3 images, 100.0% of which are predicted 'none of these'" in capsys.readouterr().out
     assert main(["evaluate", str(file), "--unknown", str(tmp_path / "other"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["none_of_these"] == 1.0
 

@@ -79,7 +79,7 @@ def test_with_frozen_features_alone_no_epoch_is_trained(folder, trained):
     without_part = {"mixup": 0.2, "cutmix": 0.5, "patience": 2, "average": "ema"}
     only = train("conv-mlp-small", "digits", source=SOURCE, settings={**SETTINGS, **without_part, "frozen": 1})
     assert (only.epochs, only.best_epoch) == (0, 0)
-    assert " (the head alone, on frozen features) in " in training_summary(only)
+    assert " (only the head, on frozen features) in " in training_summary(only)
     plan = tracking.load_run(only.run).plan
     model, layers = tracking.load_keras_model(only.run), make_transfer(plan, load_data(plan)).layers
     for name, values in layers.items():
