@@ -5,6 +5,7 @@ Whoever changes the shipped exports runs `PYTHONPATH=. python tests/test_pages.p
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
 import os
@@ -13,20 +14,23 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
+from pipelines.cli.markdown import commands_page
 from pipelines.cli.parser import make_parser
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 PAGES = (
     README,
-    ROOT / "CONTRIBUTING.md",
+    *(ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md")),
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "examples").glob("**/README.md")),
 )
@@ -147,10 +151,74 @@ def test_no_link_is_dead(page):
             assert not anchor or anchor in anchors(found), target
 
 
+def test_a_citation_names_this_version():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert (cited["version"], cited["license"]) == (project["version"], project["license"])
+    assert {"cff-version", "message", "title", "authors"} <= cited.keys()
+
+
 def test_the_index_has_each_page_of_docs():
     index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
     listed = re.findall(r"\]\(([a-z-]+\.md)\)", index)
     assert sorted([*listed, "README.md"]) == [page.name for page in PAGES if page.parent.name == "docs"]
+
+
+# --- plain English -------------------------------------------------------------------------------------------------
+
+# What no reader should meet, as whole words: archaic, literal, or not the field's word. Add to it; nothing leaves it.
+NO_MORE = (
+    "whereof", "thereof", "anew", "pictures?", "taken for", "by heart", "go(es|ing)? on with", "goes with",
+    "the roster", "(tell|tells|told) apart", "surest", "in silence", "contestants?", "in turns",
+    "so many (pairs|cases)",
+    "(?<!there )is no (known|regular|folder|name|table|text|address)", "no whole", "lies? (beside|elsewhere)",
+    "where there is a network", "sum(med)? them up", "behind (the|its) end", "standard operators alone",
+    "beside (it|them|the|that|those)", "is there and is", "as it was begun", "comes? to {", "where it has",
+    "the likeliest", "of other things", "how familiar an image is",
+)  # fmt: skip
+NOT_YET = {"examples/web/README.md"}
+
+
+def unwanted(text: str) -> list[str]:
+    text = " ".join(text.split())
+    pattern = re.compile(rf"(?<![\w-])({'|'.join(NO_MORE)})(?![\w-])", re.IGNORECASE)
+    return [text[max(0, found.start() - 40) : found.end() + 40] for found in pattern.finditer(text)]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if name_of[page] not in NOT_YET], ids=name_of.get)
+def test_a_page_is_in_plain_english(page):
+    assert unwanted(page.read_text(encoding="utf-8")) == []
+
+
+def test_the_help_of_commands_is_in_plain_english():
+    assert unwanted(commands_page().partition("## Fields of a recipe")[0]) == []
+
+
+def said(tree: ast.AST) -> list[str]:
+    """The texts of errors that are raised and of what is logged; a value in braces."""
+    calls = [node.exc for node in ast.walk(tree) if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call)]
+    calls += [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("logger.warning", "logger.info", "options.error")
+    ]
+    return [
+        "".join(part.value if isinstance(part, ast.Constant) else "{" for part in text.values)
+        if isinstance(text, ast.JoinedStr)
+        else str(text.value)
+        for call in calls
+        for text in call.args[:1]
+        if isinstance(text, (ast.JoinedStr, ast.Constant))
+    ]
+
+
+def test_errors_and_logs_are_in_plain_english():
+    texts = []
+    for package in ("zoo", "pipelines"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            texts += said(ast.parse(path.read_text(encoding="utf-8"))) if path.name != "code.py" else []
+    assert len(texts) > 400
+    assert {text: found for text in texts if (found := unwanted(text))} == {}
 
 
 if __name__ == "__main__":

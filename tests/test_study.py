@@ -413,7 +413,7 @@ def test_an_interrupted_study_goes_on(store, planted, monkeypatch, capsys):
         third = before(lab.make_schedule, lambda *_: len(trained) == 2 and stop())
         context.setattr(lab, "make_schedule", third)
         assert main(["study", "planted", "--quick", "--seeds", "2"]) == 130
-    assert "the same command goes on from there" in capsys.readouterr().err
+    assert "the same command continues from there" in capsys.readouterr().err
     assert len(Record(store / "mlruns/study/planted.json").trainings) == 2
     assert main(["study", "planted", "--folder", "mlruns/study"]) == 1
     assert "holds results of the quick study" in capsys.readouterr().err

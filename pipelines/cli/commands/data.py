@@ -254,7 +254,7 @@ def describe(options: argparse.Namespace) -> None:
     from pipelines.publishing.describe import describe
 
     if options.data is not None and (options.size or options.channels or options.classes):
-        options.error("--data gives size, channels and classes: leave out --size, --channels and --classes")
+        options.error("--data determines size, channels, and classes: leave out --size, --channels, and --classes")
     found = describe(
         options.model,
         size=options.size or (28, 28),
@@ -273,7 +273,7 @@ def describe_choice(options: argparse.Namespace) -> None:
     from pipelines.training.planning.choosing import choose
 
     if options.data is None:
-        options.error("what is chosen depends on the data: give --data")
+        options.error("the choice depends on the data: add --data")
     reading = {"label": options.label, "images": options.images, "follow_links": options.follow_links}
     show(choose(options.data, **reading), options.json, str)
 

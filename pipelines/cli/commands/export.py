@@ -50,7 +50,7 @@ def export(options: argparse.Namespace) -> None:
         show(model, options.json, triton_summary)
         return
     if options.repository:
-        options.error("--repository is for --layout triton: --exports says where exports go")
+        options.error("--repository requires --layout triton: --exports names the folder of exports")
     from pipelines.exporting.export import export
 
     stated = {"license": options.license, "data_license": options.data_license}
@@ -104,11 +104,9 @@ def verify(options: argparse.Namespace) -> None:
     from pipelines.exporting.verify import verify
 
     if bool(options.paths) == options.all:
-        options.error(
-            "name exports to verify, or --all of them, not both" if options.all else "name an EXPORT, or --all"
-        )
+        options.error("name exports to verify or use --all, not both" if options.all else "name an EXPORT, or --all")
     if options.exports and not options.all:
-        options.error("--exports goes with --all; exports that are named are looked up as they are")
+        options.error("--exports requires --all: named exports are looked up as they are")
     if options.all:
         from pipelines.publishing.verify_all import verify_all
 

@@ -39,7 +39,7 @@ def runs(options: argparse.Namespace) -> None:
     """Imports neither TensorFlow nor MLflow."""
     if options.stale:
         if any((options.model, options.data, options.status, options.where, options.sort)):
-            options.error("--stale looks at all runs that count as running: give no condition beside it")
+            options.error("--stale checks all runs that are marked as running: don't combine it with a condition")
         from pipelines.maintenance.stale import stale
 
         show(stale(), options.json, stale_table)
@@ -107,7 +107,7 @@ def stale_table(stale: tuple[StaleRun, ...]) -> Table | str:
         return "no run is stale"
     table = Table("run", "model", "data set", "host", ">process", "last seen", "why", "to go on")
     for each in stale:
-        on = f"zoo train --resume {each.run[:8]}" if each.resumable else "no checkpoint here: train anew"
+        on = f"zoo train --resume {each.run[:8]}" if each.resumable else "no checkpoint here: train again"
         seen = f"{datetime.fromtimestamp(each.seen).astimezone():%Y-%m-%d %H:%M}"
         table.add(each.run[:8], each.model, each.data_set, each.host, str(each.process), seen, each.reason, on)
     return table

@@ -52,7 +52,7 @@ class Packed(Listing):
         except OSError as error:
             raise ImageError(f"{where} can't be read ({error.strerror or error})", "unreachable") from None
         if len(content) < size:
-            raise ImageError(f"{where} is damaged, its archive was cut short: replace that")
+            raise ImageError(f"{where} is damaged, its archive is truncated: replace the archive")
         return decoding(_Member(content, where), white)
 
 
