@@ -114,7 +114,7 @@ def evaluated(plan: Plan, again: bool, tags: Mapping[str, str]) -> str:
     name = f"{plan.model}, seed {plan.recipe.seed}"
     finished = None if again else tracking.find_finished(plan, fingerprints(plan))
     if finished is not None:
-        logger.info("%s: trained before, as run %s; --again trains it anew", name, finished[:8])
+        logger.info("%s: already trained, as run %s; --again retrains it", name, finished[:8])
     else:
         finished = _trained(plan, name, again, tags)
     # Evaluated also where an earlier call stopped here.
@@ -137,10 +137,10 @@ def _trained(plan: Plan, name: str, again: bool, tags: Mapping[str, str]) -> str
         try:
             epoch = checkpoint.load(run_id).epoch
         except TrackingError as error:
-            logger.warning("%s: not gone on with run %s: %s", name, run_id[:8], error)
+            logger.warning("%s: can't continue run %s: %s", name, run_id[:8], error)
             continue
         logger.info(
-            "%s: going on with run %s, which was interrupted, from epoch %d; --again trains it anew",
+            "%s: continuing interrupted run %s from epoch %d; --again retrains it",
             name,
             run_id[:8],
             epoch,
@@ -161,7 +161,7 @@ def _is_export_of(folder: Path, run_id: str, license: str, data_license: str) ->
         for file in manifest.files:
             check_file(folder, manifest, file.path)
     except ExportError as error:
-        logger.warning("%s is written anew: %s", folder, error)
+        logger.warning("%s is rewritten: %s", folder, error)
         return False
     stated = licenses_of(manifest.metadata, license, data_license)
     if (license or data_license) and manifest.licenses != stated:

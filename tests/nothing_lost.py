@@ -169,7 +169,7 @@ def server_is_killed(
         for synced in sync():
             assert not synced.waiting, synced
         whole(run, epochs)
-    assert "goes on without the store" in told(folder)
+    assert "continues without the store" in told(folder)
 
 
 def ten_at_once(folder: Path) -> None:

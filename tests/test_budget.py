@@ -87,7 +87,7 @@ def test_zoo_run_keeps_the_plan_that_it_once_measured(folder, monkeypatch, caplo
     killed = killed_after(4, monkeypatch, lambda: run(**arguments))
     plan = tracking.load_run(killed).plan
     tracking.finish(killed, "KILLED")  # as a later command finds that it was
-    for said in ("which was interrupted, from epoch 4", "trained before, as run"):
+    for said in ("from epoch 4", "already trained, as run"):
         caplog.clear()
         run(**arguments)
         assert any(said in message for message in caplog.messages)
@@ -110,14 +110,14 @@ def test_epochs_beside_a_time_are_refused(settings, folder):
         lambda: train("softmax", "digits", settings=settings, time=60),
         lambda: run(["softmax"], "digits", settings=settings, time=60),
     ):
-        with pytest.raises(RecipeError, match=f"give it without --set {next(iter(settings))}"):
+        with pytest.raises(RecipeError, match=f"use either --time or --set {next(iter(settings))}"):
             begin()
 
 
 def test_a_time_goes_with_no_plan_and_no_run(folder):
-    with pytest.raises(ZooError, match="a plan says all of a training"):
+    with pytest.raises(ZooError, match="a plan determines the whole training"):
         train(plan=make_plan("softmax", "digits"), time=60)
-    with pytest.raises(ZooError, match="a run is resumed as it was begun"):
+    with pytest.raises(ZooError, match="a run resumes as it was started"):
         train(resume="abc", time=60)
 
 

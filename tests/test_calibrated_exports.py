@@ -368,7 +368,7 @@ def test_a_run_is_calibrated_when_it_is_evaluated_and_exported_so(run, digits, t
     evaluation = evaluate(run)
     assert evaluation.held_out.calibration["images"] == len(held_out(digits, "most"))
     printed = " ".join(evaluation_table(evaluation).caption)
-    assert "calibrated by" in printed and "to be correct on 99%, accept from a probability of" in printed
+    assert "calibrated on" in printed and "for an accuracy of 99%, accept predictions with a probability of" in printed
     metrics = tracking.load_run(run).metrics
     assert metrics["test_loss"] == evaluation.loss
     assert metrics["test_loss"] <= metrics["test_uncalibrated_loss"] + 0.01

@@ -130,8 +130,8 @@ def test_a_data_set_of_tensorflow_datasets_is_checked_as_it_is_trained_on(prepar
     assert main(["data", "check", "tfds:pets", "--data-folder", str(prepared)]) == 0
     assert "took 'image' as the image, 'label' as the label" in capsys.readouterr().out
     assert main(["data", "check", "tfds:pets", "--data-folder", str(prepared), "--groups", "none"]) == 1
-    assert "--groups goes with a folder or a table of your own" in capsys.readouterr().err
-    with pytest.raises(DataError, match="a data folder goes with tfds:NAME"):
+    assert "--groups requires your own folder or table" in capsys.readouterr().err
+    with pytest.raises(DataError, match="a data folder requires tfds:NAME"):
         data_check(prepared, folder=prepared)
 
 
@@ -145,8 +145,8 @@ def test_which_features_are_image_and_class_is_told_by_their_types_or_asked(prep
 def test_a_name_that_is_not_there_says_where_it_looked(prepared, tmp_path):
     assert f"has no 'pet': looked in {prepared}" in told("tfds:pet", folder=prepared)
     assert "has no 'no_such_thing': looked in its catalog" in told("tfds:no_such_thing")
-    assert "is no name of TensorFlow Datasets" in told("tfds:kaggle:pets")
-    assert "is no name of TensorFlow Datasets" in told("tfds:../pets")
+    assert "isn't a name in TensorFlow Datasets" in told("tfds:kaggle:pets")
+    assert "isn't a name in TensorFlow Datasets" in told("tfds:../pets")
     assert not list((tmp_path / "cache").rglob("*.tar"))
 
 
@@ -235,7 +235,7 @@ def test_images_in_folders_of_classes_are_read_and_none_from_elsewhere(tmp_path)
     assert load("hf:./folders").labels == CLASSES
     (tmp_path / "secret.jpg").write_bytes(jpeg(0))
     write_paths(tmp_path / "hostile", tmp_path / "secret.jpg")
-    assert f"has an image that lies elsewhere ({tmp_path / 'secret.jpg'})" in told("hf:./hostile")
+    assert f"has an image that is stored elsewhere ({tmp_path / 'secret.jpg'})" in told("hf:./hostile")
 
 
 def write_paths(folder: Path, image: Path) -> None:
@@ -285,11 +285,11 @@ def test_offline_the_hub_is_named_with_what_to_do(tmp_path):
 
 def test_names_that_mean_nothing_or_two_things_are_told(tmp_path):
     assert f"there is no folder at {tmp_path / 'nothing'}" in told("hf:./nothing")
-    assert "is no name of the Hub" in told("hf:a/b/c/d")
+    assert "isn't a name on the Hub" in told("hf:a/b/c/d")
     (tmp_path / "somebody" / "pets").mkdir(parents=True)
     assert "is a folder here, too: give it as hf:./somebody/pets" in told("hf:somebody/pets")
     assert "takes no data folder" in told("hf:somebody/other", folder=tmp_path)
-    assert "--groups goes with a folder or a table of your own" in told("hf:somebody/other", groups="folder")
+    assert "--groups requires your own folder or table" in told("hf:somebody/other", groups="folder")
 
 
 # --- what is kept ----------------------------------------------------------------------------------------------------
@@ -332,7 +332,7 @@ def test_what_breaks_off_leaves_nothing_and_a_damaged_store_is_told(tmp_path):
     with pytest.raises(DataError, match="can't be read as a shard"):
         kept({})
     (folder / "notes.json").write_text("{")
-    with pytest.raises(DataError, match="is damaged: remove it, and it is made anew"):
+    with pytest.raises(DataError, match="is damaged: remove it, and it will be created again"):
         kept({})
 
 

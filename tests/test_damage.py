@@ -158,7 +158,7 @@ def test_a_damaged_export_is_left_out_of_the_list_and_named_when_all_are_verifie
 
 def test_an_experiment_whose_runs_are_all_damaged_is_not_compared(store, plan, caplog, capfd):
     plan_file(a_run(plan)).unlink()
-    with pytest.raises(TrackingError, match="each finished run of digits is damaged: train its models anew"):
+    with pytest.raises(TrackingError, match="each finished run of digits is damaged: train its models again"):
         find_candidates(["digits"], Path())
     assert "is left out" in caplog.text
     assert capfd.readouterr().err == "", "no bar of MLflow's"

@@ -227,7 +227,7 @@ def test_places_are_searched_in_order(tiny_fashion, tmp_path, monkeypatch):
 def test_a_named_folder_without_it_is_not_replaced_by_another(tiny_fashion, tmp_path):
     shutil.copytree(tiny_fashion, tmp_path / "debian")
     message = told("fashion-mnist", folder=tmp_path / "elsewhere")
-    assert f"{tmp_path / 'elsewhere'} doesn't hold Fashion-MNIST" in message
+    assert f"{tmp_path / 'elsewhere'} doesn't contain Fashion-MNIST" in message
 
 
 def test_offline_and_absent_names_all_places_and_what_to_install(tiny_fashion, tmp_path, monkeypatch):

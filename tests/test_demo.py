@@ -130,7 +130,7 @@ def test_no_name_can_end_its_element(tmp_path):
 @pytest.mark.parametrize(
     ("exports", "words"),
     [
-        ([DIGITS, FIXTURE / "tinted-digits" / "softmax"], "doesn't go with"),
+        ([DIGITS, FIXTURE / "tinted-digits" / "softmax"], "doesn't match"),
         ([DIGITS, EXPORTS / "fashion-mnist" / "softmax"], "expected labels 0, 1,"),
         ([FIXTURE / "wine" / "softmax"], "rows of a table"),
         ([FIXTURE / "foreign.onnx"], "expected an export's folder"),

@@ -118,7 +118,7 @@ def test_the_documentation_has_a_row_for_each_pretrained_model():
             f"{model.published.size}",
             f"{model.published.parameters:,}",
             f"{model.published.multiply_accumulates:,}",
-            f"{100 * model.published.accuracy:.1f} %",
+            f"{model.published.accuracy:.1%}",
             model.published.license,
         )
         for model in pretrained_definitions()
@@ -191,9 +191,7 @@ def test_a_whole_run_from_published_weights_ends_in_an_export_that_says_whose_th
 
 
 def test_what_comes_without_a_head_has_no_original_classifier():
-    with pytest.raises(
-        ModelError, match=r"mobilenet-v2 are those of its features alone.*take one of efficientnet-lite0"
-    ):
+    with pytest.raises(ModelError, match=r"mobilenet-v2 are only those of its features.*use one of efficientnet-lite0"):
         published_classifier("mobilenet-v2")
 
 

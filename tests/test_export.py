@@ -164,7 +164,7 @@ def test_a_file_that_answers_otherwise_leaves_the_older_export(tmp_path, model, 
         return convert(other, resizing, temperature)
 
     monkeypatch.setattr("pipelines.exporting.export.convert", damaged)
-    told = rf"^{goal} doesn't answer as .* differ by up to [\d.]+e-0\d, .*the worst test image is '\d+'$"
+    told = rf"^{goal} doesn't match .* differ by up to [\d.]+e-0\d, .*the worst test image is '\d+'$"
     with pytest.raises(VerificationError, match=told):
         write_export(goal, model, digits, metadata, {})
     assert (goal / MANIFEST_FILE).read_bytes() == before
@@ -185,7 +185,7 @@ def test_errors_name_the_folder_that_was_asked_for(tmp_path, model, digits, meta
 
 def test_a_folder_that_is_no_export_is_not_replaced(tmp_path, model, digits, metadata):
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(ExportError, match="is there and is no export, it will not be replaced"):
+    with pytest.raises(ExportError, match="exists and is not an export, so it will not be replaced"):
         write_export(tmp_path, model, digits, metadata, {})
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 

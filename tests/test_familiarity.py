@@ -205,7 +205,7 @@ def test_the_command_line_says_none_of_these(made, digits, tmp_path, capsys):
     assert main(["predict", str(file), *paths, "--json"]) == 0
     assert [each["known"] for each in json.loads(capsys.readouterr().out)] == [True, False]
     assert main(["evaluate", str(file), "--unknown", str(tmp_path / "other")]) == 0
-    assert "3 images, of which 100.0% are answered 'none of these'" in capsys.readouterr().out
+    assert "3 images, 100.0% of which are predicted 'none of these'" in capsys.readouterr().out
     assert main(["evaluate", str(file), "--unknown", str(tmp_path / "other"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["none_of_these"] == 1.0
 
@@ -248,7 +248,7 @@ def test_too_few_held_out_images_leave_the_output_out_and_say_why(digits, caplog
     few = replace(digits, validation=digits.validation.take(np.arange(min(held, len(digits.validation)))))
     assert give_familiarity(model, metadata, few) == {}
     assert model.SerializeToString() == before
-    assert "doesn't say how familiar" in caplog.text
+    assert "can't detect unknown classes" in caplog.text
 
 
 def test_a_few_images_of_each_class_are_enough(digits):
@@ -268,7 +268,7 @@ def test_a_model_that_knows_images_by_one_number_has_none(digits, registered, me
     model = build("needle", 8, 8, 1, 10)
     metadata = replace(metadata_of("needle", model, digits), recipe={"images": "train"})
     assert give_familiarity(convert(model), metadata, digits) == {}
-    assert "needle knows images by a single number: its file doesn't say how familiar one is" in caplog.text
+    assert "needle describes images by one number: its file can't detect unknown classes" in caplog.text
 
 
 @pytest.mark.parametrize("side", [8, 28])
@@ -419,10 +419,10 @@ def test_what_is_no_folder_of_other_things_is_refused(made, digits, wine, tmp_pa
         Image.fromarray(digits.train.inputs[3, :, :, 0]).save(place / "a.png")
     file = {"no familiarity": ROOT / "exports" / "digits" / "softmax", "table": wine[1]}.get(what, file)
     expected = {
-        "class": (DataError, "'7', which is the name of a class"),
+        "class": (DataError, "'7', which is the name of a known class"),
         "image": (DataError, r"a\.png is an image of digits"),
         "nothing": (DataError, "holds no images"),
-        "no familiarity": (ExportError, "doesn't say how familiar"),
+        "no familiarity": (ExportError, "has no output for unknown classes"),
         "table": (ExportError, "rows of a table"),
     }[what]
     with pytest.raises(expected[0], match=expected[1]):

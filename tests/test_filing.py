@@ -82,8 +82,8 @@ def test_a_name_of_their_own_keeps_them_apart(folder, capsys):
     assert manifest.metadata.data_set == "y-data"
     assert tracking.load_run(manifest.metadata.run_id).plan.name == "y-data"
     assert run("y/data", "--name", "y-data") == 0
-    assert experiments()["y-data"] == 1, "trained before"
-    assert "trained before" in capsys.readouterr().err
+    assert experiments()["y-data"] == 1, "already trained"
+    assert "already trained" in capsys.readouterr().err
 
 
 @pytest.mark.slow  # a whole run; that a digest is one of content is in test_data

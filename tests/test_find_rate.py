@@ -96,4 +96,4 @@ def test_what_does_not_go_with_it_is_refused(beside, capsys):
     with pytest.raises(SystemExit) as exit_:
         main(["train", "softmax", "--data", "digits", "--find-rate", *beside.split()])
     assert exit_.value.code == 2
-    assert "--find-rate takes a model and --data" in capsys.readouterr().err
+    assert "--find-rate requires a model and --data" in capsys.readouterr().err

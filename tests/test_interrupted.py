@@ -115,8 +115,8 @@ def test_run_goes_on_with_a_training_that_was_killed_and_logs_that(folder, caplo
     assert epoch == 8
     assert status(killed) == "RUNNING", "nobody has looked after it"
     compared = run(["softmax"], "digits", settings=settings)
-    (step,) = [step for step in caplog.messages if "going on with run" in step]
-    assert f"run {killed[:8]}, which was interrupted, from epoch {epoch};" in step
+    (step,) = [step for step in caplog.messages if "continuing interrupted run" in step]
+    assert f"run {killed[:8]} from epoch {epoch};" in step
     assert not any("training on" in step for step in caplog.messages)
     tracked = tracking.load_run(killed)
     assert (tracked.status, tracked.metrics["test_accuracy"]) == ("FINISHED", compared.rows[0].accuracy)

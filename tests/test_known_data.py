@@ -156,7 +156,7 @@ def test_what_is_published_and_yet_not_the_format_is_named(saved, name):
     for file in folder.iterdir():
         file.write_bytes(gzip.compress(b"<html>a login page</html>"))
     saved.again(name)
-    assert "doesn't hold" in told(name, folder=folder)
+    assert "doesn't contain" in told(name, folder=folder)
     for file in folder.iterdir():
         file.write_bytes(b"<html>a login page</html>")
     saved.again(name)
@@ -176,7 +176,7 @@ def test_labels_that_do_not_fit_the_images_are_told(saved, labels):
     folder, _ = saved("mnist")
     (folder / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(labels)))
     saved.again("mnist")
-    assert "doesn't hold MNIST" in told("mnist", folder=folder)
+    assert "doesn't contain MNIST" in told("mnist", folder=folder)
 
 
 def test_emnist_that_claims_to_unpack_to_gigabytes_is_refused(saved, monkeypatch):
@@ -204,7 +204,7 @@ def test_svhn_with_other_arrays_is_told(saved, monkeypatch, change):
         monkeypatch.setattr(svhn, "LARGEST", 1000)
     savemat(file, arrays)
     saved.again("svhn")
-    assert "doesn't hold SVHN (" in told("svhn", folder=folder)
+    assert "doesn't contain SVHN (" in told("svhn", folder=folder)
 
 
 # --- archives --------------------------------------------------------------------------------------------------------
@@ -226,10 +226,10 @@ ARCHIVES = {
     "links alone": (with_links(), "it lacks wanted"),
     "a large member": (tar({"wanted": bytes(2000)}, "w:gz"), "2,000 bytes, expected at most 1,000"),
     "a bomb before it": (tar({"other": bytes(10**7), "wanted": b"here"}, "w:gz"), "more than 1,000,000 bytes"),
-    "cut in the member": (tar({"wanted": bytes(800)})[:700], "no whole tar archive"),
-    "cut in gzip": (tar({"wanted": noise(0, 900).tobytes()}, "w:gz")[:300], "no whole tar archive"),
-    "empty": (b"", "no whole tar archive"),
-    "no archive": (b"milk, bread" * 100, "no whole tar archive"),
+    "cut in the member": (tar({"wanted": bytes(800)})[:700], "not a complete tar archive"),
+    "cut in gzip": (tar({"wanted": noise(0, 900).tobytes()}, "w:gz")[:300], "not a complete tar archive"),
+    "empty": (b"", "not a complete tar archive"),
+    "no archive": (b"milk, bread" * 100, "not a complete tar archive"),
 }
 
 
@@ -304,7 +304,7 @@ def test_a_folder_that_is_named_is_the_only_place(saved, tmp_path):
     assert load("mnist", folder=folder.parent).origin == str(folder)
     (folder / "t10k-labels-idx1-ubyte.gz").unlink()
     assert "but not t10k-labels-idx1-ubyte.gz: add what is missing" in told("mnist", folder=folder)
-    assert "doesn't hold MNIST, expected train-images" in told("mnist", folder=tmp_path / "nowhere")
+    assert "doesn't contain MNIST, expected train-images" in told("mnist", folder=tmp_path / "nowhere")
 
 
 def test_a_place_that_cannot_be_written_is_told(saved, tmp_path, monkeypatch):

@@ -94,8 +94,8 @@ DAMAGES = {
         "Abyssinian_1",
     ),
     "cut short within": (cut, "it was cut short"),
-    "gzip cut short": (lambda content: content[:-20], "no whole gzip file"),
-    "no archive": (lambda content: b"milk", "is not the file of|it is no tar archive|cut short"),
+    "gzip cut short": (lambda content: content[:-20], "not a complete gzip file"),
+    "no archive": (lambda content: b"milk", "is not the file of|it isn't a tar archive|cut short"),
     "a bomb": (lambda content: gzip.compress(bytes(10**7)), "unpacks to more than 1,000,000 bytes"),
 }
 

@@ -140,7 +140,7 @@ def test_tables_that_are_none_are_told(tmp_path):
     path.write_text('{"what": "x", "label": "round"}\n')
     assert "lacks a column with the names of images: no column is called 'path'" in told(path)
     path.write_text('{"path": "x.png", "label": "round"}\n["x.png"]\n')
-    assert "line 2, is no JSON object" in told(path)
+    assert "line 2, isn't a JSON object" in told(path)
     path.write_text("{]")
     assert "line 1, is not JSON" in told(path)
 
@@ -201,7 +201,7 @@ def test_arrays_that_are_no_images_are_told(tmp_path):
     assert "can't be read as arrays" in told(path)  # a pickle, which could run anything
     images, labels = np.zeros((4, 8, 8), np.uint8), np.arange(4)
     np.savez(path, x_train=images, y_train=labels, x_test=images)
-    assert "holds x_test, which no other array goes with" in told(path)
+    assert "holds x_test, without the array that belongs to it" in told(path)
     np.savez(path, images=images, labels=labels)
     assert "have no column 'patient'" in told(path, groups="patient")
     np.savez(path, images=images[:, :0], labels=labels)

@@ -207,6 +207,6 @@ def test_a_damaged_file_in_the_cache_is_told(published):
 
 def test_a_model_of_our_own_has_no_published_weights():
     with pytest.raises(
-        ModelError, match=r"nobody publishes weights for conv-small: .*mobilenet-v2, efficientnet-v2-b0"
+        ModelError, match=r"there are no published weights for conv-small: .*mobilenet-v2, efficientnet-v2-b0"
     ):
         find_source("imagenet", "conv-small")

@@ -52,7 +52,7 @@ def test_the_command_that_is_printed_makes_the_same_run(store, capsys):
     assert str(store) not in card + manifest.to_json()
     capsys.readouterr()
     assert main(printed(Path("exports"))) == 0
-    assert "trained before" in capsys.readouterr().err
+    assert "already trained" in capsys.readouterr().err
     assert read_manifest(store / "exports/my toys/softmax").metadata.run_id == manifest.metadata.run_id
 
 

@@ -257,7 +257,7 @@ def test_another_alias_has_a_history_of_its_own_and_leads_to_the_champion(store)
 def test_a_version_whose_run_was_exported_anew_is_not_taken_for_the_new_file(store):
     promote(CONV, alias="staging")
     tracking.log_folder(registered()[1][1].run_id, SOFTMAX, "export")
-    with pytest.raises(TrackingError, match=r"version 1 of digits isn't what run .* holds, which was exported anew"):
+    with pytest.raises(TrackingError, match=r"version 1 of digits isn't what run .* holds, which was exported again"):
         promote("models:/digits@staging")
     assert registered()[0] == {"staging": 1}
 

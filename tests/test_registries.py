@@ -32,8 +32,8 @@ from zoo.runtime.providers import PROVIDERS, Provider, add_provider
 ROOT = Path(__file__).parent.parent
 
 
-def test_the_readme_names_models_that_there_are_and_each_in_its_family():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_docs_name_models_that_there_are_and_each_in_its_family():
+    text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| \*\*(\w+)\*\* \|.*\| (`.*`) \|$", text, re.MULTILINE)
     families = {model.name: model.family for model in definitions()}
     named = [(model, family) for family, models in rows for model in re.findall(r"`(.+?)`", models)]

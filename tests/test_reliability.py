@@ -78,7 +78,7 @@ def test_too_few_images_calibrate_nothing_and_that_is_told(caplog):
     with caplog.at_level(logging.WARNING):
         fitted = fit(logits, labels, "softmax")
     assert (fitted.calibration, fitted.temperature, fitted.answer_from) == ({}, 1.0, {})
-    assert "softmax: 49 held-out images are too few to calibrate by, it takes 50" in caplog.text
+    assert "softmax: 49 held-out images are too few for calibration, which takes 50" in caplog.text
     assert max(fitted.sets["thresholds"]) == "0.98"  # 49 images carry that, and no more
     with pytest.raises(ValueError, match="expected 50 images or more, received 49"):
         fit_temperature(logits, labels)

@@ -168,7 +168,7 @@ def test_a_file_that_is_no_model_is_told(store):
         ("models:/digits@nobody", "digits has no 'nobody' .its aliases: champion"),
         ("models:/digits", "names no model: expected models:/NAME@ALIAS"),
         ("models:/a/b/c", "names no model"),
-        (f"runs:/{RUN}/keras", "names no exported model: expected runs:/RUN/onnx"),
+        (f"runs:/{RUN}/keras", "doesn't name an exported model: expected runs:/RUN/onnx"),
     ],
 )
 def test_an_address_that_leads_nowhere_is_told_without_the_password(store, address, told):

@@ -115,7 +115,7 @@ def test_what_is_damaged_of_a_run_or_its_export_is_named_and_made_anew(
         (export / damaged).write_bytes(b"")
     caplog.clear()
     run(MODELS[:1], "digits", settings=SETTINGS)
-    assert any("is written anew" in step for step in caplog.messages)
+    assert any("is rewritten" in step for step in caplog.messages)
     after = read_manifest(export)
     assert zoo.load(export).metadata.test_accuracy == before.metadata.test_accuracy
     assert (after.metadata.run_id == before.metadata.run_id) == (damaged != "the Keras model")
@@ -168,7 +168,7 @@ def test_run_ends_with_a_table_and_what_to_do_next(place: tuple[Path, Comparison
     answer = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
     assert re.match(r"Prediction\(label='\d', ", answer.stdout)
     assert all(model in printed.out for model in MODELS)
-    assert "trained before" in printed.err
+    assert "already trained" in printed.err
 
 
 def test_all_takes_every_model_that_there_is(place: tuple[Path, Comparison], registered, capsys) -> None:

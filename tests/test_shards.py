@@ -197,8 +197,8 @@ def test_an_archive_beside_folders_of_classes_is_no_shard(tmp_path):
 
 
 def test_what_goes_with_other_layouts_is_refused(shards):
-    assert "--groups goes with a table or a folder" in told(shards, groups="folder")
-    assert "--images goes with a table or a folder" in told(shards, images=shards)
+    assert "--groups requires a table or a folder" in told(shards, groups="folder")
+    assert "--images requires a table or a folder" in told(shards, images=shards)
 
 
 def test_a_shard_that_is_a_link_is_followed_on_demand(shards, tmp_path):
@@ -223,9 +223,9 @@ DAMAGES = {
     "without its end": (lambda content: content.rstrip(b"\0") + bytes(-len(content.rstrip(b"\0")) % 512), "cut short"),
     "damaged header": (lambda content: content[:1024] + b"x" * 512 + content[1536:], "it is damaged at byte 1,024"),
     "compressed": (gzip.compress, "it is compressed: unpack it by gunzip"),
-    "two in one": (several, "something behind its end"),
-    "no archive": (lambda content: b"milk, bread" * 500, "it is no tar archive"),
-    "empty": (lambda content: b"", "it is no tar archive, empty file"),
+    "two in one": (several, "data after its end"),
+    "no archive": (lambda content: b"milk, bread" * 500, "it isn't a tar archive"),
+    "empty": (lambda content: b"", "it isn't a tar archive, empty file"),
 }
 
 
@@ -250,7 +250,7 @@ LABELS = {
         {"b.jpg": b"", "b.json": b'{"x": 1}'},
         "no entry is called 'label': there are x; --label names another",
     ),
-    "several labels": ({"b.jpg": b"", "b.json": b'{"label": [1, 2]}'}, "[1, 2] is no label"),
+    "several labels": ({"b.jpg": b"", "b.json": b'{"label": [1, 2]}'}, "[1, 2] isn't a label"),
     "deep": ({"b.jpg": b"", "b.json": b"[" * 100_000}, "b.json: "),
     "large": ({"b.jpg": b"", "b.json": b" " * 2**21}, "has 2,097,152 bytes, expected at most 1,048,576"),
 }
@@ -288,7 +288,7 @@ def test_a_damaged_image_is_left_out_and_a_shard_that_shrinks_meanwhile_is_told(
     assert "part-001.tar/010.jpg can't be opened as an image" in sentence
     listing = list_images(shards)
     os.truncate(shards / "part-001.tar", 1000)
-    with pytest.raises(DataError, match="its archive was cut short"), listing.decoding(len(listing) - 1):
+    with pytest.raises(DataError, match="its archive is truncated"), listing.decoding(len(listing) - 1):
         pass
 
 

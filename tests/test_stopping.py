@@ -125,7 +125,7 @@ def test_who_follows_a_training_may_end_it(folder, monkeypatch):
     assert tracking.load_run(run).status == "FINISHED"
     plan = tracking.load_run(run).plan
     assert tracking.find_finished(plan, [fingerprint(plan)]) is None, "its plan leads to other weights"
-    with pytest.raises(TrackingError, match=r"ended early by what followed it \(as good as it gets\)"):
+    with pytest.raises(TrackingError, match=r"ended early by its observer \(as good as it gets\)"):
         reproduce(run)
 
 

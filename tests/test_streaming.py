@@ -115,7 +115,7 @@ def test_a_store_that_was_damaged_is_told_and_not_taken_for_other_images(letters
         load(str(letters), size=(16, 20))
         (path,) = streamed.rglob(name)
         os.truncate(path, length)
-        with pytest.raises(DataError, match="is made anew"):
+        with pytest.raises(DataError, match="will be created again"):
             load(str(letters), size=(16, 20))
         shutil.rmtree(path.parent)
 

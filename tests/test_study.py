@@ -413,7 +413,7 @@ def test_an_interrupted_study_goes_on(store, planted, monkeypatch, capsys):
         third = before(lab.make_schedule, lambda *_: len(trained) == 2 and stop())
         context.setattr(lab, "make_schedule", third)
         assert main(["study", "planted", "--quick", "--seeds", "2"]) == 130
-    assert "the same command goes on from there" in capsys.readouterr().err
+    assert "the same command continues from there" in capsys.readouterr().err
     assert len(Record(store / "mlruns/study/planted.json").trainings) == 2
     assert main(["study", "planted", "--folder", "mlruns/study"]) == 1
     assert "holds results of the quick study" in capsys.readouterr().err
@@ -705,13 +705,13 @@ def test_what_the_repository_has_measured_is_not_trained_again():
     assert unknown == []
 
 
-def test_the_readme_quotes_the_report_as_it_is():
+def test_the_docs_quote_the_report_as_it_is():
     root = Path(__file__).parent.parent
     report = (root / "exports" / "study" / "README.md").read_text(encoding="utf-8")
-    lines = (root / "README.md").read_text(encoding="utf-8").splitlines()
-    quoted = [line for line in lines if line.startswith("| [") and "(exports/study/README.md#" in line]
+    lines = (root / "docs" / "study.md").read_text(encoding="utf-8").splitlines()
+    quoted = [line for line in lines if line.startswith("| [") and "(../exports/study/README.md#" in line]
     assert len(quoted) >= 4
-    assert [line for line in quoted if line.replace("exports/study/README.md#", "#") not in report] == []
+    assert [line for line in quoted if line.replace("../exports/study/README.md#", "#") not in report] == []
     (told,) = (line for line in lines if "claims that courses make" in line)
     count, tally = told.removesuffix(" Among them:").split(" claims that courses make: ")
     assert f"\n{count} claims, tested" in report

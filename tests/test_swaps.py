@@ -174,7 +174,7 @@ def unquantized(folder):
 @pytest.mark.parametrize("by", ["replaced", "removed", "written over"])
 def test_an_export_that_others_changed_meanwhile_stays_as_they_left_it(folder, by):
     goal = folder / "exports/digits/one"
-    refused = pytest.raises(ExportError, match="one was changed by others meanwhile and stays as it is now")
+    refused = pytest.raises(ExportError, match="one was changed by another process in the meantime and was left alone")
     with refused, atomic_folder(goal) as new:
         shutil.copytree(goal, new, dirs_exist_ok=True)
         if by == "written over":

@@ -47,7 +47,7 @@ def test_a_store_that_fails_ends_the_watching_and_not_the_training(run, impatien
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/nowhere/else.db")
     (tmp_path / "nowhere").write_text("", encoding="utf-8")
     with tracking.watch_machine(run):
-        until(lambda: "the machine isn't watched any longer: the tracking store" in caplog.text)
+        until(lambda: "system metrics stopped: the tracking store" in caplog.text)
 
 
 def metrics(run):

@@ -120,7 +120,7 @@ def test_a_run_ends_with_a_line_that_an_app_can_run(place: tuple[Path, Compariso
 def test_what_was_done_before_is_not_done_again(place: tuple[Path, Comparison], caplog) -> None:
     caplog.set_level("INFO", "zoo")
     run(["softmax"], "wine.csv", label="cultivar", settings=QUICK)
-    assert [step for step in caplog.messages if "before" not in step] == ["comparing"]
+    assert [step for step in caplog.messages if "already trained" not in step] == ["comparing"]
 
 
 def test_the_app_answers_as_keras_row_by_row(place: tuple[Path, Comparison]) -> None:
@@ -148,7 +148,7 @@ def test_the_export_is_verified_against_its_table(place: tuple[Path, Comparison]
     assert "13 columns" in told["gaps"]
     assert "image sizes" not in told
     told = {check.name: check.result for check in verify("exports/wine/softmax").checks}
-    assert told["test set"] == "not checked, 'wine' is no known data set: name its table by --data"
+    assert told["test set"] == "not checked, 'wine' isn't a known data set: name its table by --data"
     named = [folder / "exports/wine/softmax", folder / "exports/wine/mlp-small"]
     pairs, notes = pair_up(find_candidates(named, folder), "wine.csv")
     assert len(pairs) == 1
@@ -412,7 +412,7 @@ ROWS = "1,x\n2,x\n3,x\n4,y\n5,y\n6,y\n"
         ("a,l\n1,x\n2\n", "l", r"has 1 values in line 3, expected 2"),
         ('a,l\n"1\n2",x\n3,x,x\n', "l", r"has 3 values in line 4"),
         ('a,l\n1,x\n"2,x\n', "l", r"is damaged in line 3 \(unexpected end of data\)"),
-        (b"a,l\n1,x\n\x81\xfe,x\n", "l", r"isn't text in UTF-8 \(line 3\)"),
+        (b"a,l\n1,x\n\x81\xfe,x\n", "l", r"isn't UTF-8 text \(line 3\)"),
         (b"a,l\n1,\0\n", "l", r"isn't text \(line 2 holds a null character\)"),
         ("a,l\n1,x\n2,x\n3,x\n", "l", r"holds one class, 'x',"),
         ("a,l\n1,x\n2,x\n3,x\n4,y\n5,y\n", "l", r"class 'y' in .* has 2 different rows, expected at least 3"),
@@ -433,13 +433,13 @@ ROWS = "1,x\n2,x\n3,x\n4,y\n5,y\n6,y\n"
         (
             "a,l\n" + "".join(f"{1.7e9 + k},{'xy'[k % 2]}\n" for k in range(30)),
             "l",
-            r"column 'a' that differ by 8\.6\d+ alone, which float32 can't tell apart",
+            r"column 'a' that differ by 8\.6\d+ alone, which float32 can't distinguish",
         ),
         ("a,b,l\n" + ROWS.replace(",", ",,"), "l", r"has no value in column 'b' for any training row"),
         ("split,a,l\n" + ROWS, "l", r"has 2 values in line 2, expected 3"),
         ("split,a,l\nhere,1,x\n", "l", r"one class"),
         ("split,a,l\n" + "here,1,x\nhere,2,y\n", "l", r"has 'here' in line 2, column 'split': expected one of train"),
-        ("split,a,l\n" + "test,1,x\ntest,2,y\n", "l", r"says of no row in column 'split' that it is train"),
+        ("split,a,l\n" + "test,1,x\ntest,2,y\n", "l", r"has no row that is train in column 'split'"),
     ],
 )
 def test_what_is_wrong_with_a_table_is_told_in_one_sentence(
@@ -462,7 +462,7 @@ def test_tables_and_images_are_not_mixed_up(tmp_path: Path) -> None:
         load(str(tmp_path / "folder.csv"))
     with pytest.raises(DataError, match="digits holds images"):
         load("digits", label="l")
-    with pytest.raises(DataError, match="sizes and groups go with images"):
+    with pytest.raises(DataError, match="sizes, groups, and links require images"):
         load(str(write(tmp_path / "iris.csv", *real("iris"))), label="species", size=(8, 8))
 
 

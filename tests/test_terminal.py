@@ -25,7 +25,7 @@ DIGITS = ROOT / "exports" / "digits" / "lenet5"
 SAMPLE = DIGITS / "samples" / "3.png"
 
 MODELS = ["family", "model", "data set", "parameters", "multiply-acc.", "receptive field", "test accuracy"]
-MODELS += ["over seeds", "in int8", "ImageNet", "what it is"]
+MODELS += ["over seeds", "in int8", "ImageNet", "description"]
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def test_steps_and_warnings_are_shown_the_same_way(capsys: pytest.CaptureFixture
     [
         (80, ["model", "data set", "parameters", "test accuracy", "ImageNet"]),
         (100, ["family", "model", "data set", "parameters", "test accuracy", "ImageNet"]),
-        (130, ["family", "model", "data set", "parameters", "test accuracy", "in int8", "ImageNet", "what it is"]),
+        (130, ["family", "model", "data set", "parameters", "test accuracy", "in int8", "ImageNet", "description"]),
         (170, MODELS),
     ],
 )
@@ -180,7 +180,7 @@ def test_models_fit_into_a_terminal(width: int, columns: list[str], terminal: Ca
     lines = terminal(width, "list", "--exports", str(ROOT / "exports"))
     assert max(map(len, lines)) <= width
     assert re.split(r"  +", lines[0].strip()) == columns
-    caption = " ".join(lines[-2:])
+    caption = " ".join(lines[-3:])
     assert all((name in caption) == (name not in columns) for name in MODELS if name not in ("model", "data set"))
     assert ("--json has all" in caption) == (columns != MODELS)
 
@@ -191,7 +191,7 @@ def test_known_data_sets_fit_into_a_terminal(width: int, reference: bool, termin
     assert max(map(len, lines)) <= width
     assert (
         re.split(r"  +", lines[0].strip())
-        == ["data set", "what it is", "download", "license"] + ["reference"] * reference
+        == ["data set", "description", "download", "license"] + ["reference"] * reference
     )
     assert ("left out" in " ".join(lines[-2:])) == (not reference)
 

@@ -372,7 +372,7 @@ def test_a_password_with_signs_is_not_shown_either_where_its_server_is_away(monk
 
 def test_an_address_that_is_none_is_told(monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@[::1")
-    with pytest.raises(TrackingError, match="MLFLOW_TRACKING_URI is no address"):
+    with pytest.raises(TrackingError, match="MLFLOW_TRACKING_URI isn't an address"):
         tracking.check_store()
 
 

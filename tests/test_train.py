@@ -317,8 +317,8 @@ def test_a_training_that_diverges_fails_with_advice(folder):
         ({"model": "lenet5", "data": "digts"}, DataError, "did you mean digits"),
         ({"model": "lenet5", "data": "digits", "settings": {"epoch": 3}}, RecipeError, "did you mean epochs"),
         ({"model": "lenet5"}, ZooError, "needs a model and a data set"),
-        ({"model": "lenet5", "plan": Path("plan.json")}, ZooError, "give no model"),
-        ({"model": "lenet5", "resume": "abc"}, ZooError, "resumed as it was begun"),
+        ({"model": "lenet5", "plan": Path("plan.json")}, ZooError, "leave out model"),
+        ({"model": "lenet5", "resume": "abc"}, ZooError, "resumes as it was started"),
         ({"plan": Path("nowhere.json")}, RecipeError, "can't be read as a plan"),
     ],
 )

@@ -365,7 +365,7 @@ def test_a_whole_run_starts_from_a_source_once(folder, capsys):
     assert "1 of 1 layers (650 parameters) start from digits/softmax" in capsys.readouterr().err  # the same classes
     assert read_manifest(folder / "exports/digits/softmax").metadata.source["name"] == "digits/softmax"
     assert main(command) == 0
-    assert "trained before" in capsys.readouterr().err
+    assert "already trained" in capsys.readouterr().err
 
 
 def test_a_plan_keeps_its_source_and_old_plans_have_none(folder, started):
@@ -394,5 +394,5 @@ def test_the_weights_of_the_source_decide_the_fingerprint(folder, tmp_path):
 
 
 def test_a_source_beside_a_plan_is_told(folder, started):
-    with pytest.raises(ZooError, match="setting, time or source beside it"):
+    with pytest.raises(ZooError, match="settings, time, and source"):
         train(plan=tracking.load_run(started.run).plan, source="fashion-mnist/conv-small")

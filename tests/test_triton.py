@@ -66,7 +66,7 @@ def test_what_is_no_model_of_triton_s_is_not_replaced(tmp_path: Path, capsys) ->
     (tmp_path / "digits-softmax" / "thesis.txt").write_text("years")
     words = ["export", str(FIXTURE / "digits" / "softmax"), "--layout", "triton", "--repository", str(tmp_path)]
     assert main(words) == 1
-    assert "is there and is no model of Triton's, it will not be replaced" in capsys.readouterr().err
+    assert "exists and is not a Triton model, so it will not be replaced" in capsys.readouterr().err
     assert list(files(tmp_path)) == ["digits-softmax/thesis.txt"]
 
 
@@ -99,4 +99,4 @@ def test_a_repository_without_the_layout_is_a_wrong_command_line(tmp_path: Path,
     with pytest.raises(SystemExit) as caught:
         main(["export", "0123", "--repository", str(tmp_path)])
     assert caught.value.code == 2
-    assert "--repository is for --layout triton" in capsys.readouterr().err
+    assert "--repository requires --layout triton" in capsys.readouterr().err

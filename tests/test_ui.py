@@ -119,5 +119,5 @@ def test_a_port_that_is_taken_and_a_host_that_is_not_here_are_named(trained):
         port = other.getsockname()[1]
         with pytest.raises(TrackingError, match=rf"^port {port} is taken: take another with --port$"):
             ui(port=port)
-    with pytest.raises(TrackingError, match=r"^nothing can listen at 192\.0\.2\.1:\d+ \(.+\): name another --host$"):
+    with pytest.raises(TrackingError, match=r"^can't listen at 192\.0\.2\.1:\d+ \(.+\): name another --host$"):
         ui(host="192.0.2.1", port=port)

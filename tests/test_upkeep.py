@@ -212,7 +212,7 @@ def test_a_store_of_an_older_schema_is_copied_and_upgraded(folder, caplog):
     copy = older / f"mlflow.db.before-{newest}-2"
     assert version(copy) == before
     assert first.read_text(encoding="utf-8") == "of an upgrade that was interrupted"
-    assert f"as it was: {copy}" in caplog.text
+    assert f"the old version is kept as {copy}" in caplog.text
     assert {each.name for each in older.iterdir()} == {"mlflow.db", first.name, copy.name}
 
 

@@ -95,7 +95,7 @@ def test_images_that_the_project_does_not_know_are_asked_for(folder):
 
     change(folder, of_somebody)
     last = verify(folder / MODEL_FILE).checks[-1]
-    assert last.result == "not checked, 'our-parts' is no known data set: name its folder by --data"
+    assert last.result == "not checked, 'our-parts' isn't a known data set: name its folder by --data"
     assert "images correct" in verify(folder / MODEL_FILE, data="digits").checks[-1].result
 
 
@@ -237,8 +237,8 @@ class _AnsweringForOthers:
 @pytest.mark.parametrize(
     ("parity", "told"),
     [
-        (Parity(2e-5, 1.0, 4), "differ by up to 2.0e-05, expected at most 1e-05, and 0.00% of the answers are others"),
-        (Parity(1e-6, 0.99, 4), "and 1.00% of the answers are others, expected none; the worst test image is"),
+        (Parity(2e-5, 1.0, 4), "differ by up to 2.0e-05, expected at most 1e-05, and 0.00% of the predictions differ"),
+        (Parity(1e-6, 0.99, 4), "and 1.00% of the predictions differ, expected none; the worst test image is"),
         (Parity(float("nan"), 1.0, 4), "differ by up to nan"),
     ],
 )
@@ -279,5 +279,5 @@ def test_a_figure_of_the_manifest_that_the_file_does_not_come_to_is_told(folder,
     assert verify(folder).checks[-1].result.startswith("7 found again: accuracy, accuracy_low")
     for name in ("test_loss", "test_top3", "test_calibration_error", "test_robust_accuracy"):
         says(**{name: found.get(name, 0.5) + 0.02})
-        with pytest.raises(VerificationError, match=f"the manifest has a {name} of .*, the file comes to"):
+        with pytest.raises(VerificationError, match=f"the manifest has a {name} of .*, the file gives"):
             verify(folder)

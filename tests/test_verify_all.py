@@ -153,9 +153,9 @@ def test_no_export_is_an_error(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["digits/softmax", "--all"], "name exports to verify, or --all of them, not both"),
+        (["digits/softmax", "--all"], "name exports to verify or use --all, not both"),
         ([], "name an EXPORT, or --all"),
-        (["digits/softmax", "--exports", "elsewhere"], "--exports goes with --all"),
+        (["digits/softmax", "--exports", "elsewhere"], "--exports requires --all"),
     ],
 )
 def test_names_and_all_exclude_each_other(capsys, arguments, message):

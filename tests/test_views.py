@@ -79,7 +79,7 @@ def test_with_frozen_features_alone_no_epoch_is_trained(folder, trained):
     without_part = {"mixup": 0.2, "cutmix": 0.5, "patience": 2, "average": "ema"}
     only = train("conv-mlp-small", "digits", source=SOURCE, settings={**SETTINGS, **without_part, "frozen": 1})
     assert (only.epochs, only.best_epoch) == (0, 0)
-    assert " (the head alone, on frozen features) in " in training_summary(only)
+    assert " (only the head, on frozen features) in " in training_summary(only)
     plan = tracking.load_run(only.run).plan
     model, layers = tracking.load_keras_model(only.run), make_transfer(plan, load_data(plan)).layers
     for name, values in layers.items():
@@ -143,7 +143,7 @@ def test_a_disk_that_is_full_is_told_and_nothing_half_written_stays(tmp_path, mo
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))  # bytes of a file
     try:
-        with pytest.raises(RecipeError, match=r"can't be kept in .*: name another place by XDG_CACHE_HOME"):
+        with pytest.raises(RecipeError, match=r"can't be stored in .*: name another place by XDG_CACHE_HOME"):
             features_of(extractor, Recipe(views=2), data_set)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

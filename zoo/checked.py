@@ -30,14 +30,14 @@ def read_file(path: Path, most: int) -> bytes:
         with open(path, "rb", opener=_without_waiting) as file:
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
-                raise ExportError(f"{path} is no regular file, expected one: don't use this export")
+                raise ExportError(f"{path} isn't a regular file: don't use this export")
             content = file.read(most + 1) if found.st_size <= most else b""
     except FileNotFoundError:
         raise
     except OSError as error:
         raise ExportError(f"{path} can't be read ({error.strerror}): let this user read it") from None
     if found.st_size > most or len(content) > most:
-        raise ExportError(f"{path} is larger than {most:,} bytes: it is damaged, or not what it is called")
+        raise ExportError(f"{path} is larger than {most:,} bytes: it is damaged, or not what its name says")
     return content
 
 
@@ -46,7 +46,7 @@ def read_text(path: Path) -> str:
     try:
         return read_file(path, LARGEST_JSON).decode("utf-8")
     except UnicodeDecodeError:
-        raise ExportError(f"{path} is no text in UTF-8: export the model again") from None
+        raise ExportError(f"{path} isn't UTF-8 text: export the model again") from None
 
 
 def _without_waiting(path: str, flags: int) -> int:

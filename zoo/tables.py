@@ -276,7 +276,7 @@ def _decoded(path: Path, found: bytes) -> tuple[str, str]:
         return found.decode("cp1252"), "Windows-1252"  # as Excel saves CSV in Western Europe
     except UnicodeDecodeError:
         line = found.count(b"\n", 0, place) + 1
-        raise DataError(f"{path} isn't text in UTF-8 (line {line}): save it as CSV in UTF-8") from None
+        raise DataError(f"{path} isn't UTF-8 text (line {line}): save it as CSV in UTF-8") from None
 
 
 def _delimiter(text: str) -> str:

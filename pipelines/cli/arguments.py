@@ -152,8 +152,10 @@ EXPORTS = argument(
 )
 
 LICENSES = (
-    argument("--license", default="", metavar="TEXT", help="of the weights, such as MIT, for card and manifest"),
-    argument("--data-license", default="", metavar="TEXT", help="of data of your own, such as CC-BY-4.0"),
+    argument(
+        "--license", default="", metavar="TEXT", help="license of the weights, such as MIT, for card and manifest"
+    ),
+    argument("--data-license", default="", metavar="TEXT", help="license of your own data, such as CC-BY-4.0"),
 )
 
 DATA = argument(
@@ -162,25 +164,25 @@ DATA = argument(
     completer=_data,
     help="the data set: a name such as digits or fashion-mnist, a folder with one sub-folder for each class, a .csv or "
     ".jsonl table of images with columns such as path and label, an .npz file of arrays, tar shards as 'part-*.tar', "
-    "tfds:NAME or hf:USER/NAME of a catalog, or a .csv table of values",
+    "tfds:NAME, hf:USER/NAME, or a .csv table of values",
 )
 LABEL = argument(
     "--label",
     metavar="COLUMN",
-    help="of a table or a catalog, the column that holds the class; of shards, the entry of their .json",
+    help="the column with the class, in a table or a catalog; in shards, the entry of their .json",
 )
 IMAGES = argument("--images", type=Path, metavar="DIR", help="the folder of the images that a table names")
 FOLLOW_LINKS = argument("--follow-links", action="store_true", help="follow links that lead out of the folder")
-NAME = argument("--name", metavar="NAME", help="what data of your own are called (default: as their folder)")
+NAME = argument("--name", metavar="NAME", help="a name for your own data (default: the name of the folder)")
 SIZE = argument("--size", type=size, metavar="HxW", help="size of the images in pixels, such as 64x64")
 GROUPS = argument(
     "--groups",
     metavar="COLUMN",
     help="a table's column, 'folder' for sub-folders of a class, or 'none': images that stay together when train, "
-    "validation and test are drawn (default: a column named group)",
+    "validation, and test are drawn (default: a column named group)",
 )
 
-ON_BAD = argument("--on-bad", choices=("skip", "fail"), help="skip images that can't be read, or fail because of them")
+ON_BAD = argument("--on-bad", choices=("skip", "fail"), help="skip images that can't be read, or stop with an error")
 
 # What a command takes beside DATA, to find the images that an export was made with.
 WHERE_IT_LIES = (LABEL, IMAGES, FOLLOW_LINKS)
@@ -190,7 +192,7 @@ DATA_FOLDER = argument(
     "--data-folder",
     type=Path,
     metavar="DIR",
-    help="where the files of a known data set are, or what TensorFlow Datasets has prepared",
+    help="the folder with the files of a known data set, or of prepared TensorFlow Datasets",
 )
 TIME = argument("--time", type=duration, metavar="TIME", help="how long it may take, such as 20m, 90s or 1h30m")
 TRAINING = (
@@ -202,14 +204,14 @@ TRAINING = (
         "--resize",
         dest="resizing",
         choices=RESIZINGS,
-        help="how images of other sizes come to it: stretched, cropped to its proportions, or padded with black "
+        help="how images of other sizes are resized: stretched, cropped to the proportions, or padded with black "
         "(default: stretch)",
     ),
     GROUPS,
     IMAGES,
     FOLLOW_LINKS,
     NAME,
-    ON_BAD.noted("at most 5%% of them are skipped; default: skip"),
+    ON_BAD.noted("at most 5%% are skipped; default: skip"),
     argument(
         "--set",
         action="append",
@@ -224,7 +226,7 @@ TRAINING = (
         "--patience",
         type=int,
         metavar="N",
-        help="end a training early after N validations without a better one, as --set patience=N",
+        help="early stopping: end training after N validations without improvement, as --set patience=N",
     ),
     argument(
         "--recipe-file",
@@ -233,17 +235,16 @@ TRAINING = (
         help="take the recipe from a JSON file, such as the best.json of `zoo sweep`; --set changes fields of it",
     ),
     TIME.noted(
-        "as many epochs are trained as fit, which is measured first; of several trainings, it is for all of them "
-        "together, in equal shares"
+        "train for as many epochs as fit into it, by a measurement at the start; several trainings share it equally"
     ),
     argument(
         "--from",
         dest="source",
         metavar="EXPORT|RUN|imagenet|scratch",
         completer=_exports,
-        help="start from the features of a trained model, frozen at first: for few images; imagenet means weights that "
-        "others publish, from which models such as efficientnet-lite0 (extra imagenet) or mobilenet-v2 start anyway; "
-        "scratch means new weights",
+        help="transfer learning: start from the features of a trained model, frozen at first; imagenet: published "
+        "weights, the default of models such as efficientnet-lite0 (extra imagenet) or mobilenet-v2; scratch: new "
+        "weights",
     ),
 )
 SEEDS = argument("--seeds", type=count, metavar="N", help="train each model N times, to measure how accuracy varies")
@@ -252,8 +253,10 @@ PROVIDER = argument(
     "--provider", default="auto", metavar="NAME", help="where to run: auto, or a provider such as cpu or cuda"
 )
 THREADS = argument("--threads", type=count, metavar="N", help="processor threads to use")
-PRECISION = argument("--precision", metavar="NAME", help=f"precision of the weights: {FLOAT32}, {INT8} or {FLOAT16}")
-MARGIN = argument("--margin", type=positive, metavar="POINTS", help="points of accuracy that may be lost")
+PRECISION = argument("--precision", metavar="NAME", help=f"precision of the weights: {FLOAT32}, {INT8}, or {FLOAT16}")
+MARGIN = argument(
+    "--margin", type=positive, metavar="POINTS", help="the largest acceptable loss of accuracy, in points"
+)
 
 SORT = argument("--sort", metavar="FIELD", help="the field to sort by")
 WHERE = argument(
@@ -261,7 +264,7 @@ WHERE = argument(
     action="append",
     default=[],
     metavar="CONDITION",
-    help="only where it holds, such as 'parameters<100k'; can be given several times",
+    help="only rows that fulfill it, such as 'parameters<100k'; repeatable",
 )
 
 HTML = argument("--html", type=Path, metavar="FILE", help="write an HTML page")
@@ -279,7 +282,7 @@ def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
     if options.patience is None:
         return settings
     if "patience" in settings:
-        options.error("--patience N and --set patience=N are the same: give one of them")
+        options.error("--patience N and --set patience=N are the same option: use only one of them")
     return {**settings, "patience": options.patience}
 
 
@@ -310,7 +313,7 @@ def chosen_data(options: argparse.Namespace) -> Any:
     if not (options.label or options.images or options.follow_links):
         return options.data
     if options.data is None:
-        options.error("--label, --images and --follow-links go with --data")
+        options.error("--label, --images, and --follow-links require --data")
     from pipelines.core.provenance.reading import Located
 
     return Located(options.data, options.label, options.images, options.follow_links)

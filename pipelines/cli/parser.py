@@ -14,9 +14,9 @@ from typing import Any, NoReturn
 from pipelines.cli.registry import GROUPS, Argument, Command, commands
 from zoo.errors import printable, unknown
 
-DESCRIPTION = "Train dense, conv and hybrid image classifiers, log them to MLflow, export them to ONNX."
+DESCRIPTION = "Train dense, conv, and hybrid image classifiers, log them to MLflow, and export them to ONNX."
 EXAMPLES = (
-    ("train three models, and export and compare them", "zoo run mlp-small conv-small lenet5 --data digits"),
+    ("train, export, and compare three models", "zoo run mlp-small conv-small lenet5 --data digits"),
     ("classify an image", "zoo predict digits/lenet5 three.png"),
 )
 
@@ -48,7 +48,7 @@ def make_parser() -> Parser:
     return parser
 
 
-_MORE = "`zoo COMMAND --help` shows what a command takes."
+_MORE = "`zoo COMMAND --help` shows the options of a command."
 
 
 def _add_commands(parser: argparse.ArgumentParser) -> Any:

@@ -19,7 +19,7 @@ GROUPS: Mapping[str, str] = {
     "train": "train and evaluate",
     "export": "export to ONNX",
     "use": "use an export",
-    "track": "compare, promote and keep in order",
+    "track": "compare, promote, and clean up",
     "study": "test claims about dense and conv layers",
 }
 

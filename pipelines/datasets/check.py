@@ -33,7 +33,7 @@ def data_check(
     if holds_values(str(data), label, images):
         if groups is not None or page is not None or follow_links or folder is not None:
             option = "--data-folder" if folder is not None else "--follow-links"
-            raise DataError(f"{data} is a table of values: --groups and --html go with images, as does {option}")
+            raise DataError(f"{data} is a table of values: --groups and --html require images, and so does {option}")
         return check_table(Path(data), label)
     if page is not None and (not page.name or page.is_dir()):
         raise DataError(f"{page} can't be written (it is a folder): name a file by --html")

@@ -123,7 +123,7 @@ def evaluate(run: str) -> Evaluation:
     kept = held_out(data_set, tracked.plan.recipe.images)
     fitted = HeldOut()
     if kept is None:
-        logger.info("%s: no image is held out of its training, it is not calibrated", tracked.plan.model)
+        logger.info("%s: no images were held out of training, so it is not calibrated", tracked.plan.model)
     else:
         logits = ask_all(ask, in_batches(kept.inputs))[0]
         fitted = fit(logits, kept.labels, tracked.plan.model)

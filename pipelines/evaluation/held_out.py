@@ -70,7 +70,7 @@ def fit(logits: NDArray[np.float32], labels: NDArray[np.int64], name: str) -> He
     calibration: dict[str, Any] = {}
     if len(labels) < LEAST_IMAGES:
         logger.warning(
-            "%s: %d held-out images are too few to calibrate by, it takes %d", name, len(labels), LEAST_IMAGES
+            "%s: %d held-out images are too few for calibration, which takes %d", name, len(labels), LEAST_IMAGES
         )
     else:
         temperature = fit_temperature(logits, labels)

@@ -56,14 +56,14 @@ def evaluate_unknown(
     classifier = load(export, provider="cpu")
     about, name = classifier.metadata, f"{classifier.metadata.data_set}/{classifier.metadata.model}"
     if classifier.columns:
-        raise ExportError(f"{name} answers to the rows of a table, which no folder of images holds")
+        raise ExportError(f"{name} classifies rows of a table, not images")
     if not about.familiarity:
         raise ExportError(
-            f"{name} doesn't say how familiar an image is: export a run whose recipe has images=most or images=train"
+            f"{name} has no output for unknown classes: export a run whose recipe has images=most or images=train"
         )
     data_set = find_data_set(about, data)
     if data_set is None:
-        raise DataError(f"{about.data_set!r} is no known data set, and its test images are needed: name it by --data")
+        raise DataError(f"{about.data_set!r} isn't a known data set, and its test images are needed: name it by --data")
     files = _foreign_files(folder, classifier.labels)
     images = np.stack([_read(classifier, file) for file in files])
     _check_foreign(files, images, data_set)
@@ -91,14 +91,14 @@ def auroc(known: NDArray[np.floating], other: NDArray[np.floating]) -> float:
 def _foreign_files(folder: Path, labels: Iterable[str]) -> list[Path]:
     files = list(image_files(folder)) if folder.is_dir() else []
     if not files:
-        raise DataError(f"{printable(str(folder))} holds no images: expected a folder of images of other things")
+        raise DataError(f"{printable(str(folder))} holds no images: expected a folder of images of unknown classes")
     by_name = {label.casefold(): label for label in labels}
     for file in files:
         parts = (folder.name, *file.relative_to(folder).parts[:-1])
         if named := next((part for part in parts if part.casefold() in by_name), None):
             raise DataError(
-                f"{printable(str(file))} lies in a folder {printable(named)!r}, which is the name of a class that the "
-                "model knows: leave it out, or name it otherwise where it is of other things"
+                f"{printable(str(file))} is in a folder {printable(named)!r}, which is the name of a known class: "
+                "leave it out, or rename the folder if its images show something else"
             )
     return files
 
@@ -115,9 +115,7 @@ def _check_foreign(files: Iterable[Path], images: Pixels, data_set: DataSet) -> 
     own = {_digest(image) for split in splits for some in in_chunks(split.inputs, BATCH) for image in some}
     for file, image in zip(files, images, strict=True):
         if _digest(image) in own:
-            raise DataError(
-                f"{printable(str(file))} is an image of {data_set.name}, which the model knows: leave it out"
-            )
+            raise DataError(f"{printable(str(file))} is an image of {data_set.name}, a known class: leave it out")
 
 
 def _digest(image: Pixels) -> bytes:

@@ -108,7 +108,7 @@ def check_contract(model: Any, file: Path) -> str:
     if model.ir_version > IR_VERSION or opsets.get("", OPSET + 1) > OPSET or domains - {""}:
         raise VerificationError(
             f"{file} has IR {model.ir_version}, opsets {opsets} and operators of {sorted(domains)}, expected at most "
-            f"IR {IR_VERSION}, opset {OPSET} and standard operators alone: export the model again"
+            f"IR {IR_VERSION}, opset {OPSET} and only standard operators: export the model again"
         )
     if any(weights.data_location == onnx.TensorProto.EXTERNAL for weights in model.graph.initializer):
         raise VerificationError(f"{file} keeps weights in other files, expected all of them inside: export it again")
@@ -134,7 +134,7 @@ def check_gaps(classifier: Classifier, file: Path) -> str:
     sums = classifier.probabilities(rows).sum(axis=1)
     if not np.all(np.abs(sums - 1) <= len(classifier.labels) * PARITY_TOLERANCE):  # `not <=`: NaN fails too
         raise VerificationError(
-            f"{file} has probabilities that sum up to {sums.tolist()} where values are missing, expected 1: "
+            f"{file} has probabilities that sum to {sums.tolist()} where values are missing, expected 1: "
             "export the model again"
         )
     return f"an answer with any of {len(classifier.columns)} columns missing, and with all"
@@ -267,20 +267,20 @@ def check_precision(folder: Path, precision: str, test: Split | None, answers: A
         name = f"{precision}_accuracy_difference{end}"
         if not abs(value - manifest.metrics.get(name, value)) <= METRIC_TOLERANCE + 0.5 / len(test):
             raise VerificationError(
-                f"{folder / MANIFEST_FILE}: {name} is {manifest.metrics[name]:.5f}, the files come to {value:.5f}: "
+                f"{folder / MANIFEST_FILE}: {name} is {manifest.metrics[name]:.5f}, the files give {value:.5f}: "
                 f"`zoo quantize {folder}` makes it again"
             )
     for name, value in (loss_and_error(found, test) if metadata.calibration else {}).items():
         stated = manifest.metrics.get(f"{precision}_{name}", value)
         if not abs(value - stated) <= METRIC_TOLERANCE + 0.5 / len(test):
             raise VerificationError(
-                f"{folder / MANIFEST_FILE}: {precision}_{name} is {stated:.5f}, the file comes to {value:.5f}: "
+                f"{folder / MANIFEST_FILE}: {precision}_{name} is {stated:.5f}, the file gives {value:.5f}: "
                 f"`zoo quantize {folder}` makes it again"
             )
     same = float((found[1].argmax(axis=1) == answers[1].argmax(axis=1)).mean())
     if not abs(same - compared["same_top_class"]) <= METRIC_TOLERANCE + 0.5 / len(test):
         raise VerificationError(
-            f"{file} has the same answer as {MODEL_FILE} for {same:.2%} of the test images, expected "
+            f"{file} has the same prediction as {MODEL_FILE} for {same:.2%} of the test images, expected "
             f"{compared['same_top_class']:.2%}: `zoo quantize {folder}` makes it again"
         )
     return "; ".join(kept)
@@ -308,7 +308,7 @@ def check_metrics(folder: Path, test: Split, answers: Answers, corrupted: Sequen
     for name in compared:
         if not abs(found[name] - stated[name]) <= METRIC_TOLERANCE + 0.5 / len(test):
             raise VerificationError(
-                f"{folder}: the manifest has a {name} of {stated[name]:.5f}, the file comes to {found[name]:.5f}: "
+                f"{folder}: the manifest has a {name} of {stated[name]:.5f}, the file gives {found[name]:.5f}: "
                 "export the model again"
             )
     return f"{len(compared)} found again: {', '.join(name.removeprefix('test_') for name in compared)}"

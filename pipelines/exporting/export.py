@@ -126,8 +126,8 @@ def export(
         fitted = read_evaluation(evaluation).held_out
         if "test_mass_calibration_error" not in tracked.metrics:
             logger.warning(
-                "%s was evaluated before probabilities were calibrated, and isn't: `zoo evaluate %s` first for one "
-                "that is",
+                "%s was evaluated before calibration existed, so its probabilities aren't calibrated: `zoo evaluate "
+                "%s` first to calibrate them",
                 goal,
                 tracked.run_id[:8],
             )

@@ -57,7 +57,7 @@ def check_held_out(
     if metadata.sets:
         if metadata.sets["images_by_class"] != np.bincount(kept.labels, minlength=len(classifier.labels)).tolist():
             raise VerificationError(
-                f"{file} says other numbers of held-out {kept.kind} by class than there are: export the model again"
+                f"{file} has wrong numbers of held-out {kept.kind} by class: export the model again"
             )
         again, tolerance = sets_of(probabilities, kept.labels), 2 * ROUNDING[metadata.precision]
         for kind in ("thresholds", "by_class"):
@@ -80,7 +80,7 @@ def _compare(stated: dict[str, object], found: dict[str, object], what: str, tol
             for a, b in zip(one, other, strict=True)  # NaN fails, too
         ):
             raise VerificationError(
-                f"{what} for {coverage} are {both[0]}, by the held-out images they come to {both[1]}: export the model "
+                f"{what} for {coverage} are {both[0]}, from the held-out images they are {both[1]}: export the model "
                 "again"
             )
 

@@ -61,9 +61,9 @@ def check_parity(parity: Parity, test: Split, name: str) -> str:
     """The file answers as Keras does. Raises VerificationError, with the difference and the image."""
     if not parity.largest_difference <= PARITY_TOLERANCE or parity.same_top_class < 1:  # `not <=`: NaN fails too
         raise VerificationError(
-            f"{name} doesn't answer as its Keras model does: probabilities differ by up to "
+            f"{name} doesn't match its Keras model: probabilities differ by up to "
             f"{parity.largest_difference:.1e}, expected at most {PARITY_TOLERANCE:.0e}, and "
-            f"{1 - parity.same_top_class:.2%} of the answers are others, expected none; "
+            f"{1 - parity.same_top_class:.2%} of the predictions differ, expected none; "
             f"the worst test {test.kind[:-1]} is {test.names[parity.worst_image]!r}"
         )
     return f"{len(test):,} test {test.kind}, probabilities within {parity.largest_difference:.0e}, same answers"

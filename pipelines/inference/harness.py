@@ -157,7 +157,7 @@ def time_in_turns(
                     raise
                 left_out.append(f"{entry.name} ({entry.precision}) is left out: {error}")
         best = {(each, batch): _fastest(starts, batch) for each, starts in tried.items() for batch in batches}
-        logger.info("running all in turns, %d rounds", ROUNDS)
+        logger.info("running all in %d interleaved rounds", ROUNDS)
         with ExitStack() as stack:
             running = {
                 (each, count): stack.enter_context(_Process(each, path, count))

@@ -51,5 +51,5 @@ def _listening(host: str, port: int) -> socket.socket:
         listening.close()
         if error.errno == errno.EADDRINUSE:
             raise TrackingError(f"port {port} is taken: take another with --port") from None
-        raise TrackingError(f"nothing can listen at {host}:{port} ({error.strerror}): name another --host") from None
+        raise TrackingError(f"can't listen at {host}:{port} ({error.strerror}): name another --host") from None
     return listening

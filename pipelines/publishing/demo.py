@@ -104,8 +104,8 @@ def _check_alike(first: _Export, other: _Export) -> None:
     ):
         if of_first != of_other:
             raise ExportError(
-                f"{other.folder} doesn't go with {first.folder}, all models on one page have the same task: expected "
-                f"{what} {of_first}, received {of_other}; make a page for each"
+                f"{other.folder} doesn't match {first.folder}, and all models on a page must have the same task: "
+                f"expected {what} {of_first}, received {of_other}; make a separate page for each"
             )
 
 

@@ -201,7 +201,7 @@ def _folder_of(name: str, temporary: Path) -> Path:
         held = {file.sha256 for file in read_manifest(folder).files}
         if version.tags.get("sha256", "") not in {"", *held}:
             raise TrackingError(
-                f"{version} isn't what run {version.run_id[:8]} holds, which was exported anew: promote the run instead"
+                f"{version} isn't what run {version.run_id[:8]} holds, which was exported again: promote the run"
             )
         return folder
     if is_run(name):
@@ -234,7 +234,7 @@ def _parity(folder: Path, manifest: Manifest, data: str | Located | None, corrup
     except VerificationError as error:
         return Gate("parity", str(error).replace(f"{folder}/", "").replace(f"{folder}", "the export"), wanted, False)
     if found.accuracy is None:
-        result = f"not checked: {manifest.metadata.data_set!r} is no known data set, name where it lies by --data"
+        result = f"not checked: {manifest.metadata.data_set!r} isn't a known data set, name where it lies by --data"
         return Gate("parity", result, wanted, False)
     result = f"{len(found.checks)} checks kept, {largest:.0e} from Keras"
     return Gate("parity", result, wanted, largest <= PARITY_TOLERANCE)

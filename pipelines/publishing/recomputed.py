@@ -114,7 +114,7 @@ def check_card(folder: Path, manifest: Manifest, lines: KnownLines) -> str:
     for line in text.splitlines():
         if not lines.has(line):
             raise VerificationError(
-                f"{card} has the line {line.strip()!r}, which isn't what the file comes to: export the model again"
+                f"{card} has the line {line.strip()!r}, which isn't what the file gives: export the model again"
             )
     return f"{len(NUMBER.findall(text)):,} numbers found again"
 

@@ -55,7 +55,7 @@ def triton(
     classifier = load(found, provider="cpu")
     metadata = classifier.metadata
     goal = repository / model_name(metadata)
-    with atomic_folder(goal, holds=CONFIG_FILE, kind="model of Triton's", option="--repository") as folder:
+    with atomic_folder(goal, holds=CONFIG_FILE, kind="a Triton model", option="--repository") as folder:
         (folder / CONFIG_FILE).write_text(config(classifier), encoding="utf-8")
         (folder / LABELS_FILE).write_text(_lines_of(metadata.labels, found), encoding="utf-8")
         (folder / NOTES_FILE).write_text(_notes(goal.name, metadata), encoding="utf-8")

@@ -152,7 +152,9 @@ def _run_alone(each: Experiment, record: Record, count: int, quick: bool, models
             logger.info("%s marks no models to be kept", each.name)
     except KeyboardInterrupt:
         ended = "KILLED"
-        raise KeyboardInterrupt("interrupted; what was trained is kept, the same command goes on from there") from None
+        raise KeyboardInterrupt(
+            "interrupted; what was trained is kept; the same command continues from there"
+        ) from None
     finally:
         tracking.finish(parent, ended)
     record.finished(seeds, quick=quick)

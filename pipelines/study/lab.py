@@ -112,7 +112,7 @@ class Results:
         for metrics in self._metrics[name]:
             if metric not in metrics:
                 raise StudyError(
-                    f"{self._record.path} has no {metric!r} of {name!r}, expected it beside {', '.join(metrics)}: run "
+                    f"{self._record.path} has no {metric!r} of {name!r}, expected it next to {', '.join(metrics)}: run "
                     f"`{self._record.command}`"
                 )
         return np.array([metrics[metric] for metrics in self._metrics[name]], np.float64)
@@ -124,7 +124,7 @@ class Lab:
 
     seeds: 1, 2, 3, … quick: few images and updates, to see the direction. record: what was measured before, and where
     new results go. parent: the MLflow run that new trainings are children of. replay: nothing is trained, what the
-    record doesn't hold is an error. models: the folder for exports of the arms that name a family, with their first
+    record doesn't contain is an error. models: the folder for exports of the arms that name a family, with their first
     seed; None to keep none.
     """
 

@@ -161,7 +161,9 @@ class Record:
             if self.seeds != tuple(range(1, len(self.seeds) + 1)) or len(self.seeds) == 1:
                 raise ValueError(f"expected seeds from 1 on, two or more, received {self.seeds}")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise StudyError(f"{self.path} holds no results ({error!r}): remove it, and they are made anew") from None
+            raise StudyError(
+                f"{self.path} holds no results ({error!r}): remove it, and they will be created again"
+            ) from None
 
 
 def _measured(stored: dict[str, Any]) -> Measured:

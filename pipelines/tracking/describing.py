@@ -226,7 +226,7 @@ def _image(info: Any, name: str, text: str) -> str:
 def _next_steps(run: Any, metrics: Mapping[str, float], tags: Mapping[str, str]) -> list[str]:
     short = run.info.run_id[:8]
     if run.info.status != "FINISHED":
-        return [f"should it have stopped: `zoo train --resume {short}` goes on with it"]
+        return [f"should it have stopped: `zoo train --resume {short}` continues it"]
     steps = []
     if "test_accuracy" not in metrics:
         steps.append(f"measure it on the test set: `zoo evaluate {short}`")

@@ -70,7 +70,7 @@ def _located(client: Any, address: str) -> tuple[str, str | None]:
     else:
         run, _, name = address.removeprefix("runs:/").partition("/")
         if name not in ("", ONNX_MODEL):
-            raise TrackingError(f"{address!r} names no exported model: expected runs:/RUN/{ONNX_MODEL}")
+            raise TrackingError(f"{address!r} doesn't name an exported model: expected runs:/RUN/{ONNX_MODEL}")
         run_id = find_run(run)
         ready = ready_models(client, run_id, ONNX_MODEL)
         if not ready:

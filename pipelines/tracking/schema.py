@@ -53,11 +53,13 @@ def _upgrade(path: Path, found: str) -> None:
             database.backup(backup)
     except (sqlite3.Error, OSError) as error:
         raise TrackingError(f"the tracking store {path} can't be copied to {copy} ({error})") from None
-    logger.warning("the tracking store %s is brought to the schema of this MLflow; as it was: %s", path, copy)
+    logger.warning(
+        "the tracking store %s is upgraded to the schema of this MLflow; the old version is kept as %s", path, copy
+    )
     try:
         run_mlflow("db", "upgrade", f"sqlite:///{path}")
     except TrackingError as error:
-        raise TrackingError(f"{error}: the store as it was is {copy}") from None
+        raise TrackingError(f"{error}: the old store is kept as {copy}") from None
 
 
 def _revision(path: Path) -> str | None:

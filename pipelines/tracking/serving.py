@@ -91,7 +91,7 @@ def _source(image: Any, place: int) -> bytes | NDArray[np.uint8]:
         try:
             return base64.b64decode("".join(image.split()), validate=True)
         except (binascii.Error, ValueError):
-            raise InputError(f"{where}: expected an image as base64, received text that is none") from None
+            raise InputError(f"{where}: expected an image as base64, received text that isn't") from None
     if isinstance(image, bytes) or (isinstance(image, np.ndarray) and image.dtype == np.uint8):
         return image
     try:

@@ -89,7 +89,9 @@ def _split(uri: str) -> SplitResult:
     try:
         return urlsplit(f"{given[1]}{quote(given[2], safe=':%')}@{given[3]}" if given else uri)
     except ValueError:  # its text may repeat a password
-        raise TrackingError("MLFLOW_TRACKING_URI is no address: expected one such as http://127.0.0.1:5000") from None
+        raise TrackingError(
+            "MLFLOW_TRACKING_URI isn't an address: expected one such as http://127.0.0.1:5000"
+        ) from None
 
 
 def database_file(uri: str) -> Path | None:

@@ -88,13 +88,13 @@ def reproduce(run: str) -> Reproduction:
     first = tracking.load_run(run)
     if first.status != "FINISHED":
         raise TrackingError(
-            f"run {first.run_id} is {first.status}, there is no result of it to reproduce: "
-            f"`zoo train --resume {first.run_id[:8]}` goes on with it"
+            f"run {first.run_id} is {first.status}, it has no result to reproduce: "
+            f"`zoo train --resume {first.run_id[:8]}` continues it"
         )
     if first.tags.get(tracking.ENDED_BY) == tracking.OBSERVER:
         raise TrackingError(
-            f"run {first.run_id} was ended early by what followed it ({first.tags[tracking.ENDED_EARLY]}): it can't be "
-            "reproduced by its plan, which knows nothing of that"
+            f"run {first.run_id} was ended early by its observer ({first.tags[tracking.ENDED_EARLY]}): it can't be "
+            "reproduced from its plan, which doesn't record that"
         )
     try:
         data_set = load_data(first.plan, digest=first.data_digest)
@@ -108,7 +108,7 @@ def reproduce(run: str) -> Reproduction:
     for difference in found:
         logger.warning("%s", difference)
     if silent:
-        logger.warning("the run is older than what is compared today, it doesn't say its %s", ", ".join(silent))
+        logger.warning("the run is older than this comparison, it has no record of its %s", ", ".join(silent))
     trained = train(plan=_as_then(first), tags={OF_TAG: first.run_id})
     if trained.unsent:
         raise TrackingError(

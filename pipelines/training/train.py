@@ -234,7 +234,7 @@ def _plan(
             raise ZooError("a training needs a model and a data set, or a plan, or a run to resume")
         return plan_for(model, data, settings=settings, source=source, **reading)
     if any((model, data, settings, source, time, *reading.values())):
-        raise ZooError("a plan says all of a training: give no model, data, size, setting, time or source beside it")
+        raise ZooError("a plan determines the whole training: leave out model, data, size, settings, time, and source")
     found = plan if isinstance(plan, Plan) else read_plan(plan)
     definition(found.model)
     return found
@@ -246,9 +246,7 @@ def _interrupted(run: str, others: tuple[Any, ...], held: ExitStack) -> tuple[st
     From here on no other process can go on with it, until `held` ends.
     """
     if any(others):
-        raise ZooError(
-            "a run is resumed as it was begun: give no model, data, plan, size, setting, time or source beside it"
-        )
+        raise ZooError("a run resumes as it was started: leave out model, data, plan, size, settings, time, and source")
     run_id = tracking.find_run(run)
     held.enter_context(tracking.outbox_of(run_id, resumed=True))
     tracked = tracking.load_run(run_id)
@@ -256,7 +254,7 @@ def _interrupted(run: str, others: tuple[Any, ...], held: ExitStack) -> tuple[st
         raise TrackingError(f"run {tracked.run_id} is finished: there is nothing to resume")
     load_data(tracked.plan, digest=tracked.data_digest)
     if tracked.fingerprint not in fingerprints(tracked.plan):
-        raise TrackingError(f"the code or its libraries have changed since run {tracked.run_id} began: train anew")
+        raise TrackingError(f"the code or its libraries have changed since run {tracked.run_id} started: train again")
     return tracked.run_id, tracked.plan, checkpoint.load(tracked.run_id)
 
 
@@ -277,7 +275,7 @@ def _ended(run_id: str) -> Iterator[None]:
     except KeyboardInterrupt:
         with suppress(TrackingError):  # what ended the run is the error to report
             tracking.finish(run_id, "KILLED")
-        raise KeyboardInterrupt(f"interrupted; to go on: zoo train --resume {run_id[:8]}") from None
+        raise KeyboardInterrupt(f"interrupted; to continue: zoo train --resume {run_id[:8]}") from None
     except BaseException:
         with suppress(TrackingError):
             tracking.finish(run_id, "FAILED")

@@ -119,7 +119,7 @@ def test_a_coverage_gives_a_set_of_labels_where_the_export_has_sets(
             assert found["known"] == expected.known
         for query, sentence in (
             ("coverage=2", "a share above 0 and below 1"),
-            ("by_class=true", "give a coverage beside it"),
+            ("by_class=true", "requires a coverage"),
             ("coverage=0.95&model=digits/softmax", "it is of contract 1"),
         ):
             status, problem = ask(f"{url}/predict?{query}", SAMPLE)

@@ -67,14 +67,14 @@ def test_a_label_that_is_not_there_is_an_error(explains: zoo.Classifier, three: 
 
 def test_a_file_without_a_map_says_so(digits: Path, wine: Path, three: Path, tmp_path: Path, capsys) -> None:
     assert zoo.load(digits).map_size is None
-    with pytest.raises(zoo.ExportError, match="digits/softmax carries no activation map"):
+    with pytest.raises(zoo.ExportError, match="digits/softmax has no activation map"):
         zoo.load(digits).explain(three)
-    with pytest.raises(zoo.ExportError, match="wine/softmax carries no activation map"):
+    with pytest.raises(zoo.ExportError, match="wine/softmax has no activation map"):
         zoo.load(wine).explain({"alcohol": 13.0, "colour": None, "proline": 700})  # type: ignore[arg-type]
     assert main(["predict", str(digits), str(three), "--explain", str(tmp_path / "why")]) == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith("zoo: digits/softmax carries no activation map, its answers can't be explained: ")
+    assert err.startswith("zoo: digits/softmax has no activation map, so its predictions can't be explained: ")
     assert not (tmp_path / "why").exists()
 
 

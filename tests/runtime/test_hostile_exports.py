@@ -128,7 +128,7 @@ def test_an_answer_that_is_no_probability_is_an_error(exports: Path) -> None:
     model.with_name("stray.onnx").write_bytes(content.replace(largest, b"\xff" * len(largest)))  # NaN
     classifier = zoo.load(model.with_name("stray.onnx"))
     for ask in (classifier.predict, lambda image: classifier.predict_batch([image])):
-        with pytest.raises(zoo.ExportError, match="probabilities that sum up to nan, expected 1"):
+        with pytest.raises(zoo.ExportError, match="probabilities that sum to nan, expected 1"):
             ask(np.zeros((8, 8), np.uint8))
 
 

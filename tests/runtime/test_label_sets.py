@@ -146,7 +146,7 @@ def test_predictions_have_sets_where_a_coverage_is_asked_for(name, tmp_path):
         assert prediction.labels[0] == prediction.label
     for prediction in classifier.predict_batch(inputs, coverage=0.95, by_class=True):
         assert set(prediction.labels) == {prediction.label, classifier.labels[0]}
-    with pytest.raises(InputError, match="by_class is about sets of labels: give a coverage beside it"):
+    with pytest.raises(InputError, match="by_class requires a coverage"):
         classifier.predict(one, by_class=True)
 
 

@@ -69,7 +69,7 @@ def test_the_command_shows_the_placement(digits: Path, capsys: pytest.CaptureFix
 
 
 def test_a_provider_that_takes_no_node_is_an_error(digits: Path, classifier: zoo.Classifier) -> None:
-    with pytest.raises(zoo.ProviderError, match="'cuda' takes no node of this file"):
+    with pytest.raises(zoo.ProviderError, match="'cuda' supports no node of this file"):
         check_taken(classifier.session, "cuda")  # as if CUDA had been asked for, and had left all of them
     check_taken(classifier.session, "cpu")
 

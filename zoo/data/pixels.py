@@ -34,7 +34,9 @@ class PixelFile:
         try:
             self._descriptor = os.open(file, os.O_RDONLY)
         except OSError as error:
-            raise DataError(f"{file} can't be read ({error.strerror}): start again, and it is made anew") from None
+            raise DataError(
+                f"{file} can't be read ({error.strerror}): start again, and it will be created again"
+            ) from None
 
     def __del__(self) -> None:
         if hasattr(self, "_descriptor"):
@@ -59,7 +61,7 @@ class PixelFile:
         while into:
             count = os.preadv(self._descriptor, [into], place)
             if not count:
-                raise DataError(f"{self.file} was cut short: remove {self.file.parent}, and it is made anew")
+                raise DataError(f"{self.file} was cut short: remove {self.file.parent}, and it will be created again")
             into, place = into[count:], place + count
 
     def __iter__(self) -> Iterator[Pixels]:

@@ -126,9 +126,9 @@ def load(
     if not is_table:
         _check_path(data)
     if folder:
-        raise DataError(f"a data folder goes with a known data set ({', '.join(_loaders)}), received one with {data}")
+        raise DataError(f"a data folder requires a known data set ({', '.join(_loaders)}), received one with {data}")
     if is_table and (size or groups or follow_links or resizing != RESIZINGS[0]):
-        raise DataError(f"{data} is a table of values: sizes and groups go with images, and so do links")
+        raise DataError(f"{data} is a table of values: sizes, groups, and links require images")
     if is_table:
         found = read_table(Path(data), label)
     else:
@@ -188,7 +188,7 @@ def list_data(
     """
     if not is_catalogued(data):
         if folder is not None:
-            raise DataError(f"a data folder goes with tfds:NAME, received one with {data}")
+            raise DataError(f"a data folder requires tfds:NAME, received one with {data}")
         return list_images(Path(data), groups, label=label, images=images, follow_links=follow_links)
     _refuse_options_of_folders(data, groups, images, follow_links=follow_links)
     catalog, _, name = data.partition(":")
@@ -199,7 +199,7 @@ def _refuse_options_of_folders(data: str, groups: str | None, images: Path | Non
     chosen = {"groups": groups, "images": images, "follow_links": follow_links}
     if any(chosen.values()):
         option = next(name for name, value in chosen.items() if value).replace("_", "-")
-        raise DataError(f"{data} is a known data set: --{option} goes with a folder or a table of your own")
+        raise DataError(f"{data} is a known data set: --{option} requires your own folder or table")
 
 
 def is_catalogued(data: str) -> bool:
@@ -220,7 +220,7 @@ def _load_named(
         catalog, _, name = data.partition(":")
         return _CATALOGS[catalog](name, folder, label, on_progress), data
     if label is not None:
-        raise DataError(f"{data} holds images: a label column goes with a table, a CSV file")
+        raise DataError(f"{data} holds images: a label column requires a table, a CSV file")
     found = _loaders[data](folder, on_progress)
     return found, found.origin if isinstance(found, DataSet) else str(found.root)
 

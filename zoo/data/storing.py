@@ -68,7 +68,7 @@ def stored(key: str, where: str, images: int, size: tuple[int, int], write: Call
 def check_whole(kept: Path, expected: int) -> None:
     """Raise DataError where the file of pixels in a folder doesn't have that many bytes."""
     if (kept / PIXELS_FILE).stat().st_size != expected:
-        raise DataError(f"{kept / PIXELS_FILE} was cut short: remove {kept}, and it is made anew")
+        raise DataError(f"{kept / PIXELS_FILE} was cut short: remove {kept}, and it will be created again")
 
 
 def _sweep(folder: Path, needed: int) -> None:

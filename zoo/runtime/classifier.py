@@ -43,7 +43,7 @@ class Classifier:
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.opening is None:
-            raise PicklingError("a classifier is pickled by its file: this one has none, `zoo.load` gives one that has")
+            raise PicklingError("a classifier is pickled by its file, and this one has none: load it with `zoo.load`")
         return self.opening.func, self.opening.args
 
     @property
@@ -156,8 +156,8 @@ class Classifier:
         """Raise ExportError where the file carries no activation map."""
         if self.map_size is None:
             raise ExportError(
-                f"{self.metadata.data_set}/{self.metadata.model} carries no activation map, its answers can't be "
-                "explained: those of an average over positions and linear or ReLU layers do, such as conv-small"
+                f"{self.metadata.data_set}/{self.metadata.model} has no activation map, so its predictions can't be "
+                "explained: use a model with global average pooling and linear or ReLU layers, such as conv-small"
             )
 
     def explain(self, image: Source, label: str | None = None) -> Explanation:
@@ -251,7 +251,7 @@ class Classifier:
         """By label, the probability that it needs to be in a set; None where no sets are asked for."""
         if coverage is None:
             if by_class:
-                raise InputError("by_class is about sets of labels: give a coverage beside it, such as 0.95")
+                raise InputError("by_class requires a coverage, such as 0.95")
             return None
         return dict(zip(self.labels, thresholds_for(self.metadata, coverage, by_class), strict=True))
 
@@ -268,7 +268,7 @@ class Classifier:
         for probabilities, (share, known) in zip(rows.tolist(), familiar, strict=True):
             if not abs(sum(probabilities) - 1) <= MOST_ROUNDED:  # NaN fails, too
                 raise ExportError(
-                    f"{self.metadata.data_set}/{self.metadata.model} gives probabilities that sum up to "
+                    f"{self.metadata.data_set}/{self.metadata.model} gives probabilities that sum to "
                     f"{sum(probabilities):.3g}, expected 1: its file is damaged, export the model again"
                 )
             # Equals stay in the order of the labels, on every machine. Sorted by NumPy, ten of them take 5 us longer.

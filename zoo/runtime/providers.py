@@ -129,7 +129,7 @@ def check_started(session: Any, provider: str, missing: Iterable[str] = ()) -> N
         libraries = f" ({', '.join(missing)} not found)" if missing else ""
         raise ProviderError(
             f"provider {provider!r} is installed but doesn't start on this machine, only {running_on} does{libraries}: "
-            f"look for {_needs(provider)}, or take provider='cpu'"
+            f"install {_needs(provider)}, or use provider='cpu'"
         )
 
 
@@ -141,7 +141,7 @@ def check_taken(session: Any, provider: str) -> None:
     left = places.get("cpu", ())
     nodes = sum(map(len, places.values()))
     if nodes and len(left) == nodes:
-        raise ProviderError(f"provider {provider!r} takes no node of this file, all would run on the cpu: take 'cpu'")
+        raise ProviderError(f"provider {provider!r} supports no node of this file, all would run on the CPU: use 'cpu'")
     if 2 * len(left) > nodes:
         operations = ", ".join(sorted({node.operation for node in left}))
         warnings.warn(
@@ -158,7 +158,7 @@ def _wanted(name: str, available: Iterable[str]) -> Provider:
     if name not in available:
         raise ProviderError(
             f"provider {name!r} isn't in the installed onnxruntime, which has {', '.join(available)}: "
-            f"install {PROVIDERS[name].package} in place of it, in an environment of its own"
+            f"install {PROVIDERS[name].package} instead, in a separate environment"
         )
     return PROVIDERS[name]
 
@@ -200,13 +200,13 @@ def _start(content: bytes, file: Path, provider: Provider, threads: int | None) 
         if type(error) is RuntimeError and provider.name != "cpu":
             raise ProviderError(
                 f"provider {provider.name!r} is installed but doesn't start on this machine ({reason}): "
-                f"look for {_needs(provider.name)}, or take provider='cpu'"
+                f"install {_needs(provider.name)}, or use provider='cpu'"
             ) from error
         if provider.name != "cpu" and not type(error).__name__.startswith("Invalid"):
-            raise ProviderError(f"provider {provider.name!r} refuses {file} ({reason}): take 'cpu'") from error
+            raise ProviderError(f"provider {provider.name!r} refuses {file} ({reason}): use 'cpu'") from error
         raise ExportError(
             f"{file} can't be opened by onnxruntime {onnxruntime.__version__} ({reason}): "
-            "it is cut short, damaged or no ONNX file; export the model again"
+            "it is truncated, damaged, or not an ONNX file; export the model again"
         ) from error
 
 
@@ -218,7 +218,7 @@ def _prepare_cuda(provider: Provider) -> tuple[str, ...]:
     if not _has_driver():
         raise ProviderError(
             f"provider {provider.name!r} is installed, but this machine has no NVIDIA driver ({_DRIVER} isn't found): "
-            "install the driver of its GPU, or take provider='cpu'"
+            "install the driver of its GPU, or use provider='cpu'"
         )
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):  # onnxruntime prints what it doesn't find

@@ -31,11 +31,11 @@ def run_session(
         reason = reason_of(error)
         if any(words in str(error).lower() for words in _OUT_OF_MEMORY):
             raise InputError(
-                f"{name} has no memory for inputs of shape {list(inputs.shape)} on {provider} ({reason}): hand over "
+                f"{name} has no memory for inputs of shape {list(inputs.shape)} on {provider} ({reason}): pass "
                 "fewer at once, or smaller ones"
             ) from error
         if provider != "cpu":
-            raise ProviderError(f"provider {provider!r} failed to run {name} ({reason}): take 'cpu'") from error
+            raise ProviderError(f"provider {provider!r} failed to run {name} ({reason}): use 'cpu'") from error
         raise ExportError(f"{name} can't be run ({reason}): its file is damaged, export the model again") from error
     expected = (len(inputs), len(metadata.labels))
     for output, values in zip(names, outputs, strict=True):

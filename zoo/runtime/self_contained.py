@@ -44,7 +44,8 @@ def check_self_contained(content: bytes, file: Path) -> None:
         what = _first_foreign(memoryview(content))
     except ValueError as error:
         raise ExportError(
-            f"{file} can't be read as ONNX ({error}): it is cut short, damaged or no ONNX file; export the model again"
+            f"{file} can't be read as ONNX ({error}): it is truncated, damaged, or not an ONNX file; export the model "
+            "again"
         ) from None
     if what:
         raise ExportError(f"{file} {what}: don't use this file, or export the model again")
@@ -89,7 +90,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         else:
             raise ValueError(f"a field of type {key & 7}")
         if place > end:
-            raise ValueError("a field that goes on behind the end")
+            raise ValueError("a field that extends past the end")
         yield key >> 3, value
 
 
@@ -98,7 +99,7 @@ def _varint(message: memoryview, place: int) -> tuple[int, int]:
     number = shift = 0
     while shift < 70:
         if place >= len(message):
-            raise ValueError("a field that goes on behind the end")
+            raise ValueError("a field that extends past the end")
         byte = message[place]
         number |= (byte & 127) << shift
         place, shift = place + 1, shift + 7

@@ -19,14 +19,14 @@ logger = logging.getLogger("zoo.cli")
 
 @command(
     "compare",
-    "put models side by side: accuracy, size, latency, curves, and by image",
+    "compare models side by side: accuracy, size, latency, learning curves, predictions",
     argument(
         "models",
         nargs="+",
         metavar="EXPORT|RUN|EXPERIMENT",
         completer=arguments.EXPORT.completer,
         help="a folder or a name such as digits/lenet5; a run's id, or the first digits of it; an experiment such as "
-        "digits, for the latest finished run of each of its models",
+        "digits, which means the latest finished run of each of its models",
     ),
     arguments.HTML,
     argument("--log-to", formerly=["--log"], metavar="RUN", help="add that page to the artifacts of a run"),
@@ -35,9 +35,9 @@ logger = logging.getLogger("zoo.cli")
         "--unknown",
         type=Path,
         metavar="FOLDER",
-        help="a folder of images that are of none of the classes: measure how well each export tells them from its own",
+        help="a folder of images that belong to none of the classes: measure how well each export detects them",
     ),
-    arguments.DATA.noted("default: the one that the models name"),
+    arguments.DATA.noted("default: the one in the models' metadata"),
     *arguments.WHERE_IT_LIES,
     group="track",
 )
@@ -107,9 +107,9 @@ def comparison_table(comparison: Comparison) -> Table:
         "parity: largest difference of a probability from Keras, over the whole test set",
     ]
     if imbalanced:
-        table.caption.append("balanced: mean recall of the classes, where some have many more test images than others")
+        table.caption.append("balanced: mean recall of the classes, for test sets with very different class sizes")
     if several_seeds:
-        table.caption.append("over seeds: mean and standard deviation of the test accuracy, and of how many trainings")
+        table.caption.append("over seeds: mean and standard deviation of the test accuracy (number of trainings)")
     table.caption += explained(reliability)
     return table
 
@@ -133,9 +133,10 @@ def show_pairs(comparison: Comparison) -> None:
         show_table(table)
         show_lines(
             [
-                "the best with each of the others on the same test set, in points of accuracy (Newcombe's interval)",
-                "p: of McNemar's test, for so many pairs (Holm); correct alone: images that only one classifies "
-                "correctly",
+                "the best model against each other one on the same test set, in points of accuracy (Newcombe's "
+                "interval)",
+                "p: of McNemar's test, corrected for the number of pairs (Holm); correct alone: images that only one "
+                "model classifies correctly",
             ],
             "dim italic",
         )

@@ -26,7 +26,7 @@ MOST_CLASSES, MOST_DUPLICATES, MOST_PROBLEMS = 40, 20, 100  # in a terminal; --j
 
 @command(
     "data check",
-    "report what is in a folder of images or a table, and what is wrong with it",
+    "report what a folder of images or a table contains, and any problems",
     argument(
         "data",
         metavar="DATA",
@@ -34,7 +34,7 @@ MOST_CLASSES, MOST_DUPLICATES, MOST_PROBLEMS = 40, 20, 100  # in a terminal; --j
     ),
     arguments.DATA_FOLDER,
     arguments.LABEL,
-    arguments.HTML.noted("of images only"),
+    arguments.HTML.noted("images only"),
     arguments.GROUPS,
     arguments.IMAGES,
     arguments.FOLLOW_LINKS,
@@ -83,11 +83,11 @@ def images_lines(report: Report) -> list[str]:
         others = f" and {same.images - len(same.files):,} more" if same.images > len(same.files) else ""
         lines.append(f"{same.kind}: {' = '.join(same.files)}{others}")
     if len(report.same) > MOST_DUPLICATES:
-        lines.append(f"and {len(report.same) - MOST_DUPLICATES:,} more groups of duplicates: --json or --html has them")
+        lines.append(f"and {len(report.same) - MOST_DUPLICATES:,} more groups of duplicates: see --json or --html")
     for problems in (report.unreadable, report.wrongly_named, report.left_out):
         lines += [f"{problem.kind}: {problem.sentence}" for problem in problems[:MOST_PROBLEMS]]
         if len(problems) > MOST_PROBLEMS:
-            lines.append(f"and {len(problems) - MOST_PROBLEMS:,} more such files: --json has them")
+            lines.append(f"and {len(problems) - MOST_PROBLEMS:,} more such files: see --json")
     return lines
 
 
@@ -98,13 +98,13 @@ def columns_table(report: TableReport) -> Table:
         values = " .. ".join(column.values) if column.kind == "numeric" else ", ".join(column.values)
         missing = f"{column.missing:,}" if column.missing else ""
         table.add(column.name, column.kind, missing, f"{column.different:,}", values)
-    table.caption.append("values: least, median and largest number, or the commonest categories")
+    table.caption.append("values: smallest, median, and largest number, or the most common categories")
     return table
 
 
 def rows_lines(report: TableReport) -> list[str]:
     """Below it: the classes."""
-    copies = f", {report.copies:,} of them there already" if report.copies else ""
+    copies = f", {report.copies:,} of them duplicates" if report.copies else ""
     lines = [
         "",
         *report.understood,
@@ -130,7 +130,7 @@ def _show_verdict(verdict: str, findings: Sequence[Finding]) -> None:
 # --- zoo data list -------------------------------------------------------------------------------------------------
 
 
-@command("data list", "list the data sets that have a name, with their licenses", group="data")
+@command("data list", "list the data sets that are known by name, with their licenses", group="data")
 def data_list(options: argparse.Namespace) -> None:
     """Downloads nothing."""
     from pipelines.datasets.known import data_list
@@ -140,12 +140,12 @@ def data_list(options: argparse.Namespace) -> None:
 
 def known_table(found: tuple[KnownDataSet, ...]) -> Table:
     """A line each."""
-    table = Table("data set", "|what it is", ">download", "|license", "|reference")
+    table = Table("data set", "|description", ">download", "|license", "|reference")
     table.dispensable = ("reference",)
     for each in found:
         size = f"{each.download / 1e6:,.0f} MB" if each.download else ""
         table.add(each.name, each.summary.rstrip("."), "here" if each.place else size, each.license, each.reference)
-    table.caption.append("downloaded at first use, and checked; --json has the address of each")
+    table.caption.append("downloaded and checked at first use; --json has the address of each")
     return table
 
 
@@ -156,10 +156,10 @@ def known_table(found: tuple[KnownDataSet, ...]) -> Table:
     "list",
     "list the models and their exports",
     arguments.EXPORTS,
-    arguments.SORT.noted("such as accuracy, parameters, multiply_accumulates or name"),
-    argument("--family", metavar="NAME", help="only models of a family: dense, conv or hybrid"),
+    arguments.SORT.noted("such as accuracy, parameters, multiply_accumulates, or name"),
+    argument("--family", metavar="NAME", help="only models of a family: dense, conv, or hybrid"),
     arguments.DATA.noted("only exports of this data set"),
-    arguments.WHERE.noted("of parameters, accuracy and the like"),
+    arguments.WHERE.noted("on parameters, accuracy, and so on"),
     group="data",
 )
 def list_models(options: argparse.Namespace) -> None:
@@ -188,9 +188,9 @@ def models_table(models: tuple[ListedModel, ...]) -> Table:
         ">over seeds",
         ">in int8",
         ">ImageNet",
-        "~what it is",
+        "~description",
     )
-    table.dispensable = ("over seeds", "receptive field", "multiply-acc.", "in int8", "what it is", "family")
+    table.dispensable = ("over seeds", "receptive field", "multiply-acc.", "in int8", "description", "family")
     for model in models:
         field = model.receptive_field
         table.add(
@@ -227,11 +227,11 @@ def _old_input(text: str) -> tuple[int, int, int]:
     "describe",
     "show a model layer by layer: shapes, parameters by formula, cost, receptive field; or its recipe",
     arguments.MODEL,
-    argument("--recipe", action="store_true", help="show each field of its recipe: value, default, range and reason"),
+    argument("--recipe", action="store_true", help="show each field of its recipe: value, default, range, and reason"),
     arguments.SIZE.noted("default: 28x28"),
     argument("--channels", type=int, choices=(1, 3), help="1 for gray images, 3 for color (default: 1)"),
     argument("--classes", type=arguments.count, metavar="K", help="number of classes (default: 10)"),
-    arguments.DATA.noted("its size, channels and classes count"),
+    arguments.DATA.noted("its size, channels, and classes are used"),
     *arguments.WHERE_IT_LIES,
     argument("--input", type=_old_input, help=argparse.SUPPRESS),  # HxWxC, as it was
     group="data",
@@ -254,7 +254,7 @@ def describe(options: argparse.Namespace) -> None:
     from pipelines.publishing.describe import describe
 
     if options.data is not None and (options.size or options.channels or options.classes):
-        options.error("--data gives size, channels and classes: leave out --size, --channels and --classes")
+        options.error("--data determines size, channels, and classes: leave out --size, --channels, and --classes")
     found = describe(
         options.model,
         size=options.size or (28, 28),
@@ -273,7 +273,7 @@ def describe_choice(options: argparse.Namespace) -> None:
     from pipelines.training.planning.choosing import choose
 
     if options.data is None:
-        options.error("what is chosen depends on the data: give --data")
+        options.error("the choice depends on the data: add --data")
     reading = {"label": options.label, "images": options.images, "follow_links": options.follow_links}
     show(choose(options.data, **reading), options.json, str)
 

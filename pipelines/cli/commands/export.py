@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 
 @command(
     "export",
-    "write a run as a verified ONNX export, or an export as a server takes it",
-    arguments.RUN.noted("with --layout triton an export, too"),
+    "export a run to a verified ONNX file, or an export to the layout of a model server",
+    arguments.RUN.noted("with --layout triton, also an export"),
     arguments.EXPORTS,
     *arguments.LICENSES,
     argument(
         "--layout",
         choices=("zoo", "triton"),
         default="zoo",
-        help="zoo: the folder that zoo.load takes; triton: a model of Triton's and KServe's (default: zoo)",
+        help="zoo: the folder that zoo.load reads; triton: a model for Triton and KServe (default: zoo)",
     ),
     argument("--repository", type=Path, metavar="DIR", help="Triton's model repository to write to (default: models)"),
     argument(
         "--no-familiarity",
         action="store_true",
-        help="leave out the output that says how familiar an image is to the model",
+        help="leave out the output that detects images of unknown classes",
     ),
     group="export",
 )
@@ -50,7 +50,7 @@ def export(options: argparse.Namespace) -> None:
         show(model, options.json, triton_summary)
         return
     if options.repository:
-        options.error("--repository is for --layout triton: --exports says where exports go")
+        options.error("--repository requires --layout triton: --exports names the folder of exports")
     from pipelines.exporting.export import export
 
     stated = {"license": options.license, "data_license": options.data_license}
@@ -89,9 +89,13 @@ def triton_summary(model: TritonModel) -> str:
         completer=arguments.EXPORT.completer,
         help="an export's folder, or an .onnx file",
     ),
-    argument("--all", action="store_true", help="all of them (every export of a folder, with its card and its page)"),
+    argument(
+        "--all",
+        action="store_true",
+        help="all of them (every export in a folder, with its card and the page of exports)",
+    ),
     arguments.EXPORTS.noted("with --all", default=None),
-    arguments.DATA.noted("default: the one that the file names"),
+    arguments.DATA.noted("default: the one in the file's metadata"),
     *arguments.WHERE_IT_LIES,
     group="export",
 )
@@ -100,11 +104,9 @@ def verify(options: argparse.Namespace) -> None:
     from pipelines.exporting.verify import verify
 
     if bool(options.paths) == options.all:
-        options.error(
-            "name exports to verify, or --all of them, not both" if options.all else "name an EXPORT, or --all"
-        )
+        options.error("name exports to verify or use --all, not both" if options.all else "name an EXPORT, or --all")
     if options.exports and not options.all:
-        options.error("--exports goes with --all; exports that are named are looked up as they are")
+        options.error("--exports requires --all: named exports are looked up as they are")
     if options.all:
         from pipelines.publishing.verify_all import verify_all
 
@@ -150,7 +152,7 @@ def verifications_table(verifications: tuple[Verification, ...]) -> Table:
 
 @command(
     "quantize",
-    "add int8 and float16 files to exports, each within a margin of accuracy",
+    "quantize exports to int8 and float16, within a margin of accuracy",
     arguments.SEVERAL_EXPORTS,
     arguments.PRECISION.noted(
         "int8 is faster on processors, float16 has half the size; default: both", choices=(INT8, FLOAT16)
@@ -163,7 +165,7 @@ def verifications_table(verifications: tuple[Verification, ...]) -> Table:
         metavar="N",
         help="training images to calibrate int8 on (default: 1000)",
     ),
-    arguments.DATA.noted("default: the one that the exports name"),
+    arguments.DATA.noted("default: the one in the exports' metadata"),
     *arguments.WHERE_IT_LIES,
     group="export",
 )
@@ -230,7 +232,7 @@ def quantized_table(quantized: Quantized) -> Table:
 
 @command(
     "gallery",
-    "write the page of all exports, with charts, from their manifests",
+    "write a page of all exports, with charts, from their manifests",
     arguments.EXPORTS,
     group="export",
 )

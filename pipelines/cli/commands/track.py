@@ -25,21 +25,21 @@ STATUS_STYLES = {"finished": "green4", "running": "dodger_blue2", "failed": "red
 
 @command(
     "runs",
-    "list the runs in the store, the latest first",
+    "list the runs in the store, latest first",
     argument("--model", metavar="MODEL", completer=arguments.MODEL.completer, help="only runs of a model"),
     arguments.DATA.noted("only runs on it"),
-    argument("--status", metavar="STATUS", help="only runs that are running, finished, failed or killed"),
-    arguments.WHERE.noted("of any metric of a run and any field of the recipe: 'test_accuracy>90%%', 'seed=2'"),
-    arguments.SORT.noted("such as test_accuracy, latency, export_size or started"),
-    argument("--most", type=arguments.count, default=50, metavar="N", help="rows at most (default: 50)"),
-    argument("--stale", action="store_true", help="end the runs that count as running though their process is gone"),
+    argument("--status", metavar="STATUS", help="only runs that are running, finished, failed, or killed"),
+    arguments.WHERE.noted("any metric of a run and any field of the recipe: 'test_accuracy>90%%', 'seed=2'"),
+    arguments.SORT.noted("such as test_accuracy, latency, export_size, or started"),
+    argument("--most", type=arguments.count, default=50, metavar="N", help="maximum number of rows (default: 50)"),
+    argument("--stale", action="store_true", help="end runs that are marked as running but whose process is gone"),
     group="track",
 )
 def runs(options: argparse.Namespace) -> None:
     """Imports neither TensorFlow nor MLflow."""
     if options.stale:
         if any((options.model, options.data, options.status, options.where, options.sort)):
-            options.error("--stale looks at all runs that count as running: give no condition beside it")
+            options.error("--stale checks all runs that are marked as running: don't combine it with a condition")
         from pipelines.maintenance.stale import stale
 
         show(stale(), options.json, stale_table)
@@ -107,7 +107,7 @@ def stale_table(stale: tuple[StaleRun, ...]) -> Table | str:
         return "no run is stale"
     table = Table("run", "model", "data set", "host", ">process", "last seen", "why", "to go on")
     for each in stale:
-        on = f"zoo train --resume {each.run[:8]}" if each.resumable else "no checkpoint here: train anew"
+        on = f"zoo train --resume {each.run[:8]}" if each.resumable else "no checkpoint here: train again"
         seen = f"{datetime.fromtimestamp(each.seen).astimezone():%Y-%m-%d %H:%M}"
         table.add(each.run[:8], each.model, each.data_set, each.host, str(each.process), seen, each.reason, on)
     return table
@@ -118,7 +118,7 @@ def stale_table(stale: tuple[StaleRun, ...]) -> Table | str:
 
 @command(
     "promote",
-    "register a model and let the alias champion name it, if it passes the gates",
+    "register a model and make it the champion, if it passes the gates",
     argument(
         "name",
         metavar="EXPORT|RUN",
@@ -130,34 +130,34 @@ def stale_table(stale: tuple[StaleRun, ...]) -> Table | str:
         "--max-latency",
         type=arguments.positive,
         metavar="MS",
-        help="the latency of one image on one thread, in milliseconds, at most",
+        help="maximum latency of one image on one thread, in milliseconds",
     ),
     argument(
         "--max-size",
         type=arguments.size_in_bytes,
         metavar="BYTES",
-        help="the size of model.onnx, such as 500kB or 2MB, at most",
+        help="maximum size of model.onnx, such as 500kB or 2MB",
     ),
     arguments.MARGIN.noted("refuse unless the 95%% interval of the difference is within it"),
     argument(
         "--max-calibration-error",
         type=arguments.percent,
         metavar="PERCENT",
-        help="the calibration error on the test images, such as 2, at most",
+        help="maximum calibration error on the test images, such as 2",
     ),
     argument(
         "--min-robust-accuracy",
         type=arguments.percent,
         metavar="PERCENT",
-        help="the mean accuracy on corrupted images, such as 85, at least; it is measured again",
+        help="minimum mean accuracy on corrupted images, such as 85, which is measured again",
     ),
-    arguments.DATA.noted("default: the one that the export names"),
+    arguments.DATA.noted("default: the one in the export's metadata"),
     *arguments.WHERE_IT_LIES,
     group="track",
-    description="Register a model, and let an alias name it, if it passes six gates: parity with Keras; accuracy, "
-    "refused where it classifies fewer of the same test images correctly than the present one and McNemar's test finds "
-    "that this is no chance (p < 0.05); latency; size; calibration; and robustness. Otherwise nothing is written, and "
-    "the exit code is 1.",
+    description="Register a model and move an alias to it, if it passes six gates: parity with Keras, accuracy, "
+    "latency, size, calibration, and robustness. It fails on accuracy if it classifies fewer of the same test images "
+    "correctly than the current model and McNemar's test finds the difference significant (p < 0.05). If a gate fails, "
+    "nothing is written, and the exit code is 1.",
 )
 def promote(options: argparse.Namespace) -> None:
     """Fails where a gate isn't passed."""
@@ -199,7 +199,7 @@ def promotion_table(promotion: Promotion) -> Table:
 
 @command(
     "demote",
-    "let the alias champion name the version that it named before",
+    "move the alias champion back to the previous version",
     argument("data", metavar="DATA", completer=arguments.DATA.completer, help="the data set, such as fashion-mnist"),
     arguments.ALIAS,
     group="track",
@@ -219,7 +219,7 @@ def demotion_summary(demotion: Demotion) -> str:
 # --- zoo sync, zoo gc, zoo ui --------------------------------------------------------------------------------------
 
 
-@command("sync", "send what runs have kept for a tracking server that was unreachable", group="track")
+@command("sync", "send records that runs kept while the tracking server was unreachable", group="track")
 def sync(options: argparse.Namespace) -> None:
     """Fails where something still waits."""
     from pipelines.maintenance.sync import sync
@@ -228,8 +228,8 @@ def sync(options: argparse.Namespace) -> None:
     show(found, options.json, synced_table)
     if waiting := [each for each in found if each.waiting]:
         raise TrackingError(
-            f"what {len(waiting)} of {len(found)} runs logged still waits in mlruns/outbox, in a folder "
-            "by the run's id: `zoo sync` tries again; remove the folder of one to give it up"
+            f"{len(waiting)} of {len(found)} runs still have records in mlruns/outbox, in a folder named after the "
+            "run's id: `zoo sync` tries again; remove the folder of a run to discard its records"
         )
 
 
@@ -245,14 +245,14 @@ def synced_table(synced: tuple[Synced, ...]) -> Table | str:
 
 @command(
     "gc",
-    "list what deleted, finished and interrupted runs and commands have left behind, and remove it with --yes",
+    "list what deleted, finished, and interrupted runs and commands left behind; --yes removes it",
     argument("--yes", action="store_true", help="remove what is listed"),
     argument(
         "--days",
         type=float,
         default=30.0,
         metavar="N",
-        help="days that a run may wait to be resumed (default: 30)",
+        help="days that an interrupted run can be resumed (default: 30)",
     ),
     arguments.EXPORTS,
     group="track",
@@ -280,7 +280,7 @@ def collected_table(collected: Collected) -> Table | str:
 @command(
     "ui",
     "open the MLflow UI on the store that holds the runs",
-    argument("--host", default="127.0.0.1", metavar="HOST", help="address (default: 127.0.0.1, this machine alone)"),
+    argument("--host", default="127.0.0.1", metavar="HOST", help="address (default: 127.0.0.1, only this machine)"),
     argument("--port", type=int, choices=range(1, 65536), metavar="PORT", default=5000, help="port (default: 5000)"),
     group="track",
     json=False,  # it serves until it is interrupted, and has no result

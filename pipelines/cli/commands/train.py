@@ -31,18 +31,18 @@ if TYPE_CHECKING:
 
 @command(
     "run",
-    "train, evaluate, export, verify and compare models in one go",
+    "train, evaluate, export, verify, and compare models in one go",
     arguments.MODEL.but(names=("models",), nargs="*", default=[]).noted("default: auto, chosen by the data"),
     argument(
         "--all",
         action="store_true",
-        help="all of them (every model that learns from the first weight on, each by its own recipe)",
+        help="all of them (every model that isn't pretrained, each with its own recipe)",
     ),
     *(each.but(required=True) if each is arguments.DATA else each for each in arguments.TRAINING),
     arguments.EXPORTS,
     *arguments.LICENSES,
     arguments.SEEDS.noted("default: 1", default=1),
-    argument("--again", action="store_true", help="train anew what has been trained and exported already"),
+    argument("--again", action="store_true", help="retrain models that are already trained and exported"),
     group="train",
 )
 def run(options: argparse.Namespace) -> None:
@@ -99,14 +99,14 @@ def next_steps(comparison: Comparison, exports: Path) -> list[str]:
     "train a model and log the run to MLflow",
     arguments.MODEL.but(nargs="?"),
     *arguments.TRAINING,
-    argument("--plan", type=Path, metavar="FILE", help="make the run of a plan.json again"),
-    argument("--resume", metavar="RUN", help="go on with a run that was interrupted"),
+    argument("--plan", type=Path, metavar="FILE", help="repeat the run of a plan.json"),
+    argument("--resume", metavar="RUN", help="continue an interrupted run"),
     argument(
         "--find-rate",
         action="store_true",
-        help="train nothing, but try learning rates in a few hundred steps, and suggest one (Smith 2017)",
+        help="try learning rates in a few hundred steps and suggest one, without training (Smith 2017)",
     ),
-    arguments.PLOT.noted("of --find-rate; default: learning-rate.png"),
+    arguments.PLOT.noted("with --find-rate; default: learning-rate.png"),
     group="train",
 )
 def train(options: argparse.Namespace) -> None:
@@ -117,7 +117,7 @@ def train(options: argparse.Namespace) -> None:
         _find_rate(options)
         return
     if options.plot:
-        options.error("--plot goes with --find-rate")
+        options.error("--plot requires --find-rate")
     trained = train(
         options.model,
         options.data,
@@ -135,7 +135,7 @@ def _find_rate(options: argparse.Namespace) -> None:
     from pipelines.training.planning.find_rate import find_rate
 
     if options.plan or options.resume or options.time or not (options.model and options.data):
-        options.error("--find-rate takes a model and --data, and no --plan, --resume or --time")
+        options.error("--find-rate requires a model and --data, and can't be combined with --plan, --resume, or --time")
     found = find_rate(
         options.model,
         options.data,
@@ -152,22 +152,23 @@ def rate_summary(found: FoundRate, words: Sequence[str]) -> str:
     """The rate, where to see why, and the command that trains with it. words: of the command that asked."""
     again = shlex.join([*words, "--set", f"learning_rate={found.rate:g}"])
     return (
-        f"{found.model} on {found.data}: suggested learning rate {found.rate:g}, a tenth of that of the lowest loss\n"
+        f"{found.model} on {found.data}: suggested learning rate {found.rate:g}, a tenth of the rate with the lowest "
+        f"loss\n"
         f"plot: {found.plot}\nnext: {again}"
     )
 
 
 def training_summary(trained: Trained) -> str:
     """What came out, and the commands that go on from there."""
-    alone = "" if trained.epochs else "the head alone, on frozen features"
+    alone = "" if trained.epochs else "only the head, on frozen features"
     if trained.validation_accuracy is None:
-        found = f"trained on all images that are not for the test, {alone or f'{trained.epochs} epochs'}"
+        found = f"trained on all images outside the test set, {alone or f'{trained.epochs} epochs'}"
     else:
         best = (
             f"best of {trained.epochs} epochs: {trained.best_epoch}{', averaged weights' if trained.averaged else ''}"
         )
         found = f"validation accuracy {trained.validation_accuracy:.2%} ({alone or best})"
-    after = f"ended early, after epoch {trained.epochs} of {trained.planned_epochs}: {trained.ended_early}\n"
+    after = f"stopped early, after epoch {trained.epochs} of {trained.planned_epochs}: {trained.ended_early}\n"
     return (
         f"{trained.model} on {trained.data}: {found} in {trained.seconds:,.0f} s\n"
         f"{after if trained.ended_early else ''}"
@@ -180,15 +181,15 @@ def training_summary(trained: Trained) -> str:
 
 @command(
     "evaluate",
-    "evaluate a run on its whole test set, or an export on images of other things",
-    arguments.RUN.noted("with --unknown an export"),
+    "evaluate a run on its whole test set, or an export on images of unknown classes",
+    arguments.RUN.noted("with --unknown, an export"),
     argument(
         "--unknown",
         type=Path,
         metavar="FOLDER",
-        help="a folder of images that are of none of the classes: measure how many of them an export takes for one",
+        help="a folder of images of none of the classes: measure how many of them an export detects",
     ),
-    arguments.DATA.noted("with --unknown; default: the one that the export names"),
+    arguments.DATA.noted("with --unknown; default: the one in the export's metadata"),
     *arguments.WHERE_IT_LIES,
     group="train",
 )
@@ -201,7 +202,7 @@ def evaluate(options: argparse.Namespace) -> None:
         show(found, options.json, unknown_summary)
         return
     if arguments.chosen_data(options) is not None:
-        options.error("--data goes with --unknown: a run is evaluated on the images that it was trained with")
+        options.error("--data requires --unknown: a run is evaluated on the test set of its own data")
     from pipelines.evaluation.evaluate import evaluate
 
     show(evaluate(options.run), options.json, evaluation_table)
@@ -210,8 +211,8 @@ def evaluate(options: argparse.Namespace) -> None:
 def unknown_summary(found: Unknown) -> str:
     """How well the two kinds of images are told apart, and what the export answers."""
     return (
-        f"{found.folder}: {found.images:,} images, of which {found.none_of_these:.1%} are answered 'none of these', "
-        f"as are {found.test_none_of_these:.1%} of {found.test_images:,} test images; AUROC {found.auroc:.3f}, "
+        f"{found.folder}: {found.images:,} images, {found.none_of_these:.1%} of which are predicted 'none of these', "
+        f"as are {found.test_none_of_these:.1%} of {found.test_images:,} test images; AUROC {found.auroc:.3f}; "
         f"{found.false_positives:.1%} look as familiar as 95% of the test images"
     )
 
@@ -232,17 +233,18 @@ def evaluation_table(evaluation: Evaluation) -> Table:
     ]
     if evaluation.balanced_accuracy is not None:
         table.caption.append(
-            f"classes alike: balanced accuracy {evaluation.balanced_accuracy:.2%}, macro F1 {evaluation.macro_f1:.2%}"
+            f"classes weighted equally: balanced accuracy {evaluation.balanced_accuracy:.2%}, macro F1 "
+            f"{evaluation.macro_f1:.2%}"
         )
     if fitted := evaluation.held_out.calibration:
         table.caption.append(
-            f"calibrated by {fitted['images']:,} held-out {kind}, temperature {fitted['temperature']:.4g}: calibration "
+            f"calibrated on {fitted['images']:,} held-out {kind}, temperature {fitted['temperature']:.4g}: calibration "
             f"error {evaluation.calibration_error:.2%}"
         )
     for each in (each for each in evaluation.decisions if each.target == SURE):
         table.caption.append(
-            f"to be correct on {each.target:.0%}, accept from a probability of {each.threshold:.4f}: "
-            f"{each.answered:.1%} of the test {kind} are answered, {each.accuracy:.2%} of these correctly"
+            f"for an accuracy of {each.target:.0%}, accept predictions with a probability of at least "
+            f"{each.threshold:.4f}: {each.answered:.1%} of the test {kind}, {each.accuracy:.2%} of them correct"
         )
     return table
 

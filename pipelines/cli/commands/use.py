@@ -153,7 +153,7 @@ def placement(options: argparse.Namespace) -> None:
 
 @command(
     "benchmark",
-    "measure latency, throughput and memory of exports on this machine, beside other libraries",
+    "measure latency, throughput, and memory of exports on this machine, optionally against other libraries",
     arguments.SEVERAL_EXPORTS,
     arguments.PROVIDER.noted("default: cpu", type=arguments.names, default=["cpu"], metavar="NAME,…"),
     argument(
@@ -179,7 +179,7 @@ def placement(options: argparse.Namespace) -> None:
     argument(
         "--peers",
         action="store_true",
-        help="run the same model in plain tf2onnx on onnxruntime, TensorFlow, Keras, LiteRT and OpenVINO, too",
+        help="also run the same model in plain tf2onnx on onnxruntime, TensorFlow, Keras, LiteRT, and OpenVINO",
     ),
     arguments.PLOT,
     argument("--log", action="store_true", help="log the metrics to the run in MLflow that made the export"),
@@ -263,10 +263,10 @@ def benchmark_table(benchmark: Benchmark) -> Table:
 
 @command(
     "demo",
-    "write a page that shows exports side by side, in one file, for any browser",
+    "write a web page that compares exports side by side, as a single file",
     arguments.SEVERAL_EXPORTS,
     arguments.HTML.noted("default: demo.html", default=Path("demo.html"), formerly=["--out"]),
-    argument("--webgpu", action="store_true", help="let the page use the graphics card, where there is one"),
+    argument("--webgpu", action="store_true", help="let the page use the GPU, if there is one"),
     group="use",
 )
 def demo(options: argparse.Namespace) -> None:

@@ -154,7 +154,7 @@ def checked_name(name: str | None, data: str) -> str | None:
     if name is None:
         return None
     if data in data_sets():
-        raise RecipeError(f"{data} is a known data set, which has its name: --name goes with data of your own")
+        raise RecipeError(f"{data} is a known data set, which has its name: --name is for your own data")
     fits = re.fullmatch(r"[^\W_][^/\\:]*", name) and name.isprintable() and name == name.strip()
     if not fits or len(name) > LONGEST_NAME or name in data_sets():
         raise RecipeError(
@@ -220,6 +220,6 @@ def load_data(plan: Plan, *, digest: str | None = None) -> DataSet:
     if digest is not None and data_set.digest != digest:
         raise DataError(
             f"the {data_set.kind} of {plan.data} have changed since the run was trained on them "
-            f"(digest {data_set.digest[:12]}, expected {digest[:12]}): restore them, or train anew"
+            f"(digest {data_set.digest[:12]}, expected {digest[:12]}): restore them, or train again"
         )
     return data_set

@@ -41,7 +41,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(
-    goal: Path, *, holds: str = MANIFEST_FILE, kind: str = "export", option: str = "--exports"
+    goal: Path, *, holds: str = MANIFEST_FILE, kind: str = "an export", option: str = "--exports"
 ) -> Iterator[Path]:
     """A folder to write into, by default an export's, which takes the place of `goal` if all goes well, else is gone.
 
@@ -59,7 +59,7 @@ def atomic_folder(
             before = _known(goal / holds)
             if before is None and goal.exists() and (goal.is_file() or any(goal.iterdir())):
                 raise ExportError(
-                    f"{goal} is there and is no {kind}, it will not be replaced: move it, or name other {option}"
+                    f"{goal} exists and is not {kind}, so it will not be replaced: move it, or name another {option}"
                 )
             beside = Path(tempfile.mkdtemp(prefix=f".{goal.name}.", dir=goal.parent))
             try:
@@ -68,7 +68,10 @@ def atomic_folder(
                 yield new
                 sync_tree(new)
                 if _known(goal / holds) != before:
-                    raise ExportError(f"{goal} was changed by others meanwhile and stays as it is now: do it again")
+                    raise ExportError(
+                        f"{goal} was changed by another process in the meantime and was left alone: run the command "
+                        "again"
+                    )
                 swap(new, goal)
             except ExportError as error:  # it names files where nobody will find them any more
                 raise type(error)(str(error).replace(str(beside / _NEW), str(goal))) from None
@@ -165,7 +168,7 @@ def _put_back(goal: Path) -> None:
         if not goal.exists() and (hidden / _OLD).is_dir():
             (hidden / _OLD).rename(goal)
             sync(goal.parent)
-            logger.warning("%s is back: a command that was to replace it was interrupted", goal)
+            logger.warning("%s was restored: the command that was replacing it had been interrupted", goal)
             shutil.rmtree(hidden, ignore_errors=True)
 
 

@@ -88,7 +88,7 @@ def _latest(experiment: str) -> tuple[TrackedRun, ...]:
     """Of each of its models the latest run that isn't damaged."""
     runs = tracking.latest_by_model(experiment)
     if not runs:
-        raise TrackingError(f"each finished run of {experiment} is damaged: train its models anew")
+        raise TrackingError(f"each finished run of {experiment} is damaged: train its models again")
     return runs
 
 

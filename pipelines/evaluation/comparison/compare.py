@@ -76,7 +76,7 @@ def _draw(plot: Path, rows: Sequence[Row]) -> None:
     from pipelines.evaluation.comparison.plots import comparison
 
     if not rows:
-        raise ExportError(f"{plot} would show nothing: none of the runs was exported; `zoo export RUN` does it")
+        raise ExportError(f"{plot} would be empty: none of the runs was exported; `zoo export RUN` exports one")
     try:
         comparison(plot, rows)
     except OSError as error:
@@ -156,7 +156,7 @@ def _unexported(name: str, run: TrackedRun) -> Unexported:
 def _without_export(run: Unexported) -> str:
     missing = f"{run.name} has no export, so that its latency, its size and its pairs are missing: "
     if run.status != "FINISHED":
-        return f"{missing}it is {run.status}, `zoo train --resume {run.run[:8]}` goes on with it"
+        return f"{missing}it is {run.status}, `zoo train --resume {run.run[:8]}` continues it"
     if run.accuracy is None:
         return f"{missing}`zoo evaluate {run.run[:8]}` and `zoo export {run.run[:8]}` bring them, and its test accuracy"
     return f"{missing}`zoo export {run.run[:8]}` brings them"

@@ -46,7 +46,7 @@ def check_familiarity(
     difference = float(np.abs(expected - found[: len(few)]).max())
     if not difference <= TOLERANCE:
         raise VerificationError(
-            f"{file}: familiarity differs by {difference:.1e} from what its numbers come to, expected at most "
+            f"{file}: familiarity differs by {difference:.1e} from what its parameters give, expected at most "
             f"{TOLERANCE:.0e}: export the model again"
         )
     share = accepted(found, about["threshold"])

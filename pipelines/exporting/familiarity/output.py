@@ -33,7 +33,7 @@ def give_familiarity(model: Model, metadata: Metadata, data_set: DataSet) -> Map
     if others is None or len(others) < LEAST:
         held = "no" if others is None else f"only {len(others)}"
         logger.warning(
-            "%s holds %s images out of training, expected %d or more: its file doesn't say how familiar an image is%s",
+            "%s holds %s images out of training, expected %d or more: its file can't detect unknown classes%s",
             name,
             held,
             LEAST,
@@ -43,7 +43,7 @@ def give_familiarity(model: Model, metadata: Metadata, data_set: DataSet) -> Map
     learned = drawn(data_set.train, LEARNED)
     features, sizes = features_of(model, metadata, in_batches(learned.inputs))
     if sum(sizes) < 2:  # as a share of itself, it is always 1
-        logger.warning("%s knows %s by a single number: its file doesn't say how familiar one is", name, data_set.kind)
+        logger.warning("%s describes %s by one number: its file can't detect unknown classes", name, data_set.kind)
         return {}
     others_features, _ = features_of(model, metadata, in_batches(others.inputs))
     add_familiarity(model.graph, metadata, fit(features, learned.labels, sizes, others_features))

@@ -141,7 +141,7 @@ def _images_of(metadata: Metadata, data: str | Located | DataSet | None, folder:
     found = find_data_set(metadata, data)
     if found is None:
         raise DataError(
-            f"{metadata.data_set!r} is no known data set, and {folder} is calibrated on its images: "
+            f"{metadata.data_set!r} isn't a known data set, and {folder} is calibrated on its images: "
             "name its folder by --data"
         )
     return found
@@ -155,13 +155,13 @@ def _folder(export: str | os.PathLike[str]) -> Path:
     precision = load_classifier(found, provider="cpu").precision  # says so where it isn't ours
     if precision != FLOAT32:
         raise ExportError(f"{found} is quantized already, to {precision}: name the export's folder")
-    raise ExportError(f"{found} is a file, expected an export's folder: the other precisions lie beside it there")
+    raise ExportError(f"{found} is a file, expected an export's folder: the other precisions are in it")
 
 
 def _check_can_be_quantized(model: Any, metadata: Metadata, file: Path) -> None:
     if metadata.columns:
         raise ExportError(
-            f"{file} answers to the rows of a table, whose numbers don't fit into 8 or 16 bits: it stays in float32"
+            f"{file} classifies rows of a table, whose numbers don't fit into 8 or 16 bits: it stays in float32"
         )
     already = {node.op_type for node in model.graph.node} & set(QUANTIZED)
     if already or metadata.precision != FLOAT32:

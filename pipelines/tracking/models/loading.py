@@ -31,7 +31,7 @@ def load_keras_model(run_id: str) -> Any:
         if not ready:
             raise TrackingError(
                 f"run {run_id} holds no trained model (it is {run.info.status}): "
-                f"`zoo train --resume {run_id[:8]}` goes on with it"
+                f"`zoo train --resume {run_id[:8]}` continues it"
             )
         folder = import_mlflow().artifacts.download_artifacts(
             artifact_uri=ready[0].artifact_location, dst_path=temporary, tracking_uri=store_uri()
@@ -39,7 +39,7 @@ def load_keras_model(run_id: str) -> Any:
         try:
             return keras.saving.load_model(Path(folder) / "data" / "model.keras", compile=False)
         except Exception as error:  # Keras, ZIP and HDF5 fail in types of their own
-            raise DamagedRunError(f"the Keras model of run {run_id} is damaged ({error}): train it anew") from error
+            raise DamagedRunError(f"the Keras model of run {run_id} is damaged ({error}): train it again") from error
 
 
 KERAS_MODEL, ONNX_MODEL = "keras", "onnx"  # runs:/RUN/keras and runs:/RUN/onnx

@@ -198,11 +198,11 @@ class Outbox:
             except Exception as error:  # whatever it is, the records are on disk: no reason to stop a training
                 self._failure = _reason(error)
                 if not failures and not closing:
-                    logger.warning("the training goes on without the store, what it logs is kept: %s", self._failure)
+                    logger.warning("training continues without the store, and its records are kept: %s", self._failure)
                 failures += 1
             else:
                 if failures and not closing:
-                    logger.info("the store is back, and has all that was kept for it")
+                    logger.info("the store is back and has received all records")
                 failures, self._failure = 0, ""
             if closing and (not failures or time.monotonic() >= ends):
                 return

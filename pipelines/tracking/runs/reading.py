@@ -227,7 +227,7 @@ def load_run(run: str) -> TrackedRun:
         if "fingerprint" not in found.data.tags:
             raise TrackingError(f"run {run_id} was not made by `zoo train`: choose another")
         if missing := [name for name in NEEDED_TAGS if name not in found.data.tags]:
-            raise DamagedRunError(f"run {run_id} has lost its {', '.join(missing)}: train anew")
+            raise DamagedRunError(f"run {run_id} has lost its {', '.join(missing)}: train again")
         plan = _plan_of(client, run_id)
         by_epoch = {name: _by_epoch(client, run_id, name) for name in _BY_EPOCH if name in found.data.metrics}
     epochs = tuple(sorted(set[int]().union(*by_epoch.values())))
@@ -266,7 +266,7 @@ def _plan_of(client: Any, run_id: str) -> Plan:
         json.loads(text)
     except ValueError as error:
         what = f"damaged ({error})" if text else "empty"
-        raise DamagedRunError(f"{where} is {what}: train anew") from None
+        raise DamagedRunError(f"{where} is {what}: train again") from None
     return parse_plan(text, where)
 
 
@@ -277,7 +277,7 @@ def labels_of(run_id: str) -> tuple[str, ...]:
     try:
         profiles = [json.loads(each.dataset.profile or "{}") for each in inputs]
     except ValueError as error:
-        raise DamagedRunError(f"run {run_id} has lost its class names ({error}): train anew") from None
+        raise DamagedRunError(f"run {run_id} has lost its class names ({error}): train again") from None
     return tuple(str(label) for label in next((p["labels"] for p in profiles if "labels" in p), ()))
 
 
@@ -304,9 +304,9 @@ def read_text(client: Any, run_id: str, path: str) -> str:
         try:
             return Path(client.download_artifacts(run_id, path, temporary)).read_text(encoding="utf-8")
         except (UnicodeDecodeError, IsADirectoryError):
-            raise DamagedRunError(f"{path} of run {run_id} is damaged (it isn't text): train anew") from None
+            raise DamagedRunError(f"{path} of run {run_id} is damaged (it isn't text): train again") from None
         except Exception as error:
             # A store that is away fails again here, and says so.
             if path in {file.path for file in client.list_artifacts(run_id)}:
                 raise
-            raise DamagedRunError(f"{path} of run {run_id} is gone: train anew") from error
+            raise DamagedRunError(f"{path} of run {run_id} is gone: train again") from error

@@ -49,7 +49,7 @@ def _watch(run_id: str, ended: threading.Event) -> None:
             metrics = _look(monitors)
             log_machine(run_id, metrics, round(time.time() - began))
     except TrackingError as error:
-        logger.warning("the machine isn't watched any longer: %s", error)
+        logger.warning("system metrics stopped: %s", error)
 
 
 def _monitors() -> list[Any]:

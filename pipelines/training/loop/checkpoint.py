@@ -117,10 +117,10 @@ def load(run_id: str) -> Checkpoint:
     except FileNotFoundError:
         raise TrackingError(
             f"run {run_id} left no checkpoint in {path.parent.absolute()}: "
-            "resume it in the folder that it was started in, or train anew"
+            "resume it in the folder in which it was started, or train again"
         ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        raise TrackingError(f"the checkpoint {path} is damaged ({error}): train anew") from None
+        raise TrackingError(f"the checkpoint {path} is damaged ({error}): train again") from None
 
 
 def exists(run_id: str) -> bool:

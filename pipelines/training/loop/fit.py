@@ -171,6 +171,6 @@ def _restore(learner: Any, begin: Checkpoint, stage: Stage) -> None:
     variables = learner.variables if begin.epoch == stage.first else _variables(learner)
     values = begin.variables[: len(variables)] if begin.epoch == stage.first else begin.variables
     if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
-        raise TrackingError("the checkpoint doesn't fit the model, it is damaged: train anew")
+        raise TrackingError("the checkpoint doesn't fit the model, it is damaged: train again")
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)

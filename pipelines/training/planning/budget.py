@@ -61,7 +61,7 @@ def check_time(settings: Mapping[str, Any] | None) -> None:
     """Raise RecipeError where somebody states the epochs that a time is to decide."""
     for name in ("epochs", "least_updates"):
         if name in (settings or {}):
-            raise RecipeError(f"--time chooses the number of epochs: give it without --set {name}, or {name} alone")
+            raise RecipeError(f"--time determines the number of epochs: use either --time or --set {name}")
 
 
 def within(plan: Plan, seconds: float, began: float | None = None) -> tuple[Plan, dict[str, str]]:
@@ -77,7 +77,7 @@ def within(plan: Plan, seconds: float, began: float | None = None) -> tuple[Plan
     around = AROUND + time.monotonic() - loading
     transfer = make_transfer(plan, learned)
     if plan.recipe.views and plan.recipe.frozen == 1 and transfer and transfer.has_new:
-        logger.info("%s has no epochs to plan: its head alone learns, from frozen features", plan.model)
+        logger.info("%s has no epochs to plan: only its head is trained, on frozen features", plan.model)
         return plan, {"time_budget": written(seconds)}
     logger.info("measuring how fast %s trains here", plan.model)
     speed, stages = measure(plan, learned, seconds)

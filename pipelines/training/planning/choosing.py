@@ -111,8 +111,8 @@ def _published(model: str) -> Origin:
     try:
         found = find_source(IMAGENET, model)
     except (ModelError, MissingExtraError) as error:
-        raise ModelError(f"{error}; or begin anew with --from {SCRATCH}") from None
-    logger.info("%s starts from weights trained on ImageNet; with --from %s it begins anew", model, SCRATCH)
+        raise ModelError(f"{error}; or start from new weights with --from {SCRATCH}") from None
+    logger.info("%s starts from weights trained on ImageNet; --from %s starts from new weights", model, SCRATCH)
     return found
 
 

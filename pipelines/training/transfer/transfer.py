@@ -86,12 +86,12 @@ def make_transfer(plan: Plan, data_set: DataSet) -> Transfer | None:
     if plan.source is None:
         return None
     if data_set.columns:
-        raise RecipeError(f"{data_set.name} is a table, whose columns no other model has learned from: train it anew")
+        raise RecipeError(f"{data_set.name} is a table, whose columns no other model has learned from: train it again")
     origin, source, labels = _read(plan.source.name)
     if origin.digest != plan.source.digest:
         raise RecipeError(
             f"{plan.source.name} holds other weights than when the plan was made "
-            f"(digest {origin.digest[:12]}, expected {plan.source.digest[:12]}): restore it, or train anew"
+            f"(digest {origin.digest[:12]}, expected {plan.source.digest[:12]}): restore it, or train again"
         )
     if (normalized := _normalize(source)) != plan.recipe.normalize:
         raise RecipeError(

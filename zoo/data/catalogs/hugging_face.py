@@ -40,7 +40,7 @@ def list_hf(name: str, folder: Path | None, label: str | None, on_progress: Prog
         return list_kept(f"hf-{file_name(path.name)}", (str(path), label, stamps(path)), catalogued, on_progress)
     parts = _NAME.fullmatch(name)
     if not parts:
-        raise DataError(f"hf:{name} is no name of the Hub, expected one such as hf:USER/NAME or hf:USER/NAME/CONFIG")
+        raise DataError(f"hf:{name} isn't a name on the Hub, expected one such as hf:USER/NAME or hf:USER/NAME/CONFIG")
     if Path(parts["name"]).is_dir():  # `datasets` would take it for the one that is meant
         raise DataError(f"{name} is a folder here, too: give it as hf:./{name}, or start elsewhere to mean the Hub's")
     return list_kept(
@@ -67,7 +67,7 @@ def _catalogued(name: str, config: str | None, label: str | None, folder: Path |
     except (ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
         raise DataError(
             f"{where} is neither in the cache nor found at the Hugging Face Hub ({first_line(error)}): download it "
-            "where there is a network, and give its folder as hf:./FOLDER"
+            "on a machine with a network, and give its folder as hf:./FOLDER"
         ) from None
     except Exception as error:  # of whatever reads the files
         raise DataError(f"{where} can't be read as a data set of Hugging Face ({first_line(error)})") from None
@@ -124,7 +124,7 @@ def _content(image: Any, folder: Path | None, where: str) -> bytes:
     path = str((image or {}).get("path") or "")
     if folder is None or not path or not is_inside(str(folder), path):
         raise DataError(
-            f"{where} has an image that lies elsewhere ({path or 'nowhere'}): download the whole of it, and give its "
-            "folder as hf:./FOLDER"
+            f"{where} has an image that is stored elsewhere ({path or 'nowhere'}): download all of it, and give "
+            "its folder as hf:./FOLDER"
         )
     return Path(path).read_bytes()

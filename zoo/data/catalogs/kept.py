@@ -70,7 +70,7 @@ def list_kept(
     try:
         notes = tuple(map(str, json.loads((kept / NOTES_FILE).read_text(encoding="utf-8"))))
     except (OSError, ValueError, TypeError):
-        raise DataError(f"{kept} is damaged: remove it, and it is made anew") from None
+        raise DataError(f"{kept} is damaged: remove it, and it will be created again") from None
     return replace(list_shards(kept, shards), name=name, understood=notes)
 
 

@@ -29,7 +29,7 @@ def list_tfds(name: str, folder: Path | None, label: str | None, on_progress: Pr
     """
     if not _NAME.fullmatch(name):
         raise DataError(
-            f"tfds:{name} is no name of TensorFlow Datasets, expected one such as tfds:mnist or tfds:emnist/letters"
+            f"tfds:{name} isn't a name in TensorFlow Datasets, expected one such as tfds:mnist or tfds:emnist/letters"
         )
     own = folder / name.partition(":")[0] if folder else None
     prepared = stamps(own) if own and own.is_dir() else ""
@@ -59,8 +59,8 @@ def _catalogued(name: str, folder: Path | None, label: str | None, own: Path | N
     except Exception as error:  # each data set has code of its own
         looked = str(folder or "TensorFlow Datasets' folder (TFDS_DATA_DIR, by default ~/tensorflow_datasets)")
         raise DataError(
-            f"tfds:{name} isn't prepared in {looked}, and can't be downloaded ({first_line(error)}): prepare it where "
-            "there is a network, and name its folder by --data-folder"
+            f"tfds:{name} isn't prepared in {looked}, and can't be downloaded ({first_line(error)}): prepare it on a "
+            "machine with a network, and name its folder by --data-folder"
         ) from None
     decoders = tfds.decode.PartialDecoding({image: True, wanted: True}, decoders={image: tfds.decode.SkipDecoding()})
     # One file after the other: the same images in the same order each time.

@@ -81,11 +81,13 @@ def list_arrays(path: Path) -> Listing:
         )
     halves = [name for pairs in ARRAY_NAMES.values() for pair in pairs for name in pair if name in arrays.keys() - used]
     if halves:
-        raise DataError(f"{path} holds {halves[0]}, which no other array goes with: add that, or remove {halves[0]}")
+        raise DataError(
+            f"{path} holds {halves[0]}, without the array that belongs to it: add that, or remove {halves[0]}"
+        )
     found, truth = np.unique(np.concatenate(labels), return_inverse=True)
     names = tuple(sorted(found.tolist(), key=natural))
     if "" in names:
-        raise DataError(f"{path} has images whose label is empty: give them one, or remove them")
+        raise DataError(f"{path} has images with an empty label: label them, or remove them")
     number = {name: k for k, name in enumerate(names)}
     return _Arrays(
         name=path.stem,

@@ -31,7 +31,7 @@ def list_table(
     can't be read, lacks a column, or has a row without a value in one of them.
     """
     if images is not None and not images.is_dir():
-        raise DataError(f"there is no folder at {images}: --images takes the one that the images of {path} lie in")
+        raise DataError(f"there is no folder at {images}: --images takes the folder with the images of {path}")
     root = path.parent if images is None else images
     table = _read(path)
     found = Gathering(understood=[table.written] if table.written else [])
@@ -279,7 +279,7 @@ def json_objects(path: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
                 except (ValueError, RecursionError) as error:
                     raise DataError(f"{path}, line {number}, is not JSON ({error}): repair it") from None
                 if not isinstance(found, dict):
-                    raise DataError(f"{path}, line {number}, is no JSON object: expected path and label in one")
+                    raise DataError(f"{path}, line {number}, isn't a JSON object: expected path and label in one")
                 yield f"{path}, line {number},", found
     except OSError as error:
         raise DataError(f"{path} can't be read ({error.strerror})") from None

@@ -202,4 +202,4 @@ def read(file: Path) -> Inspection:
         problems = tuple(Problem(*row) for row in json.loads(arrays.pop("problems").tobytes()))
         return Inspection(problems=problems, **{"thumbs": None, **arrays})
     except (ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise DataError(f"{file} is damaged ({error}): remove {file.parent}, and it is made anew") from None
+        raise DataError(f"{file} is damaged ({error}): remove {file.parent}, and it will be created again") from None

@@ -54,11 +54,11 @@ def list_images(
     if shards := find_shards(path):
         if images is not None or groups not in (None, NO_GROUPS):
             option = "--images" if images is not None else "--groups"
-            raise DataError(f"{path} holds shards, which bring their images: {option} goes with a table or a folder")
+            raise DataError(f"{path} holds shards, which bring their images: {option} requires a table or a folder")
         return list_shards(path, shards, label=label, follow_links=follow_links)
     if images is not None or label is not None:
         option = "--images" if images is not None else "--label"
-        raise DataError(f"{path} is no table: {option} goes with one that names files")
+        raise DataError(f"{path} isn't a table: {option} requires one that names files")
     if path.suffix.lower() == ARRAYS_ENDING and path.is_file():
         if groups not in (None, NO_GROUPS):
             raise DataError(f"{path} holds arrays, which have no column {groups!r} to group by")
@@ -156,9 +156,9 @@ def _are_splits(tree: _Tree, base: str, tops: Sequence[str], *, are_classes: boo
     if "train" in map(split_of, holding):
         other = next(top for top in tops if top not in holding)
         raise DataError(
-            f"{where} holds folders for splits ({', '.join(holding)}) and beside them {other!r}, which is none or has "
-            "no folder for each class: move it elsewhere, or, if all of them are classes, name their images in a table "
-            "with the columns path and label"
+            f"{where} holds folders for splits ({', '.join(holding)}) and next to them {other!r}, which isn't a split "
+            "or has no folder for each class: move it elsewhere, or, if all of them are classes, name their images in "
+            "a table with the columns path and label"
         )
     if are_classes:
         return False
@@ -169,7 +169,7 @@ def _are_splits(tree: _Tree, base: str, tops: Sequence[str], *, are_classes: boo
         table = f"give {where / tables[0]}" if tables else "give a table with the columns path and label"
         raise DataError(
             f"{where} holds {_listed(named)}, called like a split, without a folder for each class in it: if it is a "
-            f"split, sort its images into folders of classes, or {table} by --data (and --images, where they lie "
+            f"split, sort its images into folders of classes, or {table} by --data (and --images, if they are "
             f"elsewhere); {classes}"
         )
     rename = "if they are splits, call them train, validation and test"

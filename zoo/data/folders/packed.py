@@ -40,7 +40,7 @@ def read_member(archive: Path, begin: int, size: int, where: str) -> Member:
     except OSError as error:
         raise ImageError(f"{where} can't be read ({error.strerror or error})", "unreachable") from None
     if len(content) < size:
-        raise ImageError(f"{where} is damaged, its archive was cut short: replace that")
+        raise ImageError(f"{where} is damaged, its archive is truncated: replace the archive")
     return Member(content, where)
 
 

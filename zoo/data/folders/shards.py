@@ -203,5 +203,5 @@ def _label_in(text: str, label: str | None) -> str:
         raise ValueError(unknown("entry", label or "label", names) + ("" if label else "; --label names another"))
     value = found[names[places[0]]]
     if isinstance(value, bool) or not isinstance(value, (str, int)):
-        raise ValueError(f"{value!r} is no label, expected a name or a whole number")
+        raise ValueError(f"{value!r} isn't a label, expected a name or a whole number")
     return str(value).strip()

@@ -73,7 +73,7 @@ def _load(
         train, validation = hold_out(_split(b"".join(members[batch] for batch in batches), len(labels)))
         test_split = _split(members[test], len(labels))
     except (ValueError, OSError) as error:
-        raise DataError(f"{path} doesn't hold {source.title} ({error}): replace it") from None
+        raise DataError(f"{path} doesn't contain {source.title} ({error}): replace it") from None
     return DataSet(source.name, labels, train, validation, test_split, mirrored=True, origin=str(found))
 
 
@@ -82,7 +82,7 @@ def _split(content: bytes, classes: int) -> Split:
     given = 1 if classes <= 10 else 2
     record = given + 3 * 32 * 32
     if not content or len(content) % record:
-        raise ValueError(f"{len(content):,} bytes are no records of {record:,}")
+        raise ValueError(f"{len(content):,} bytes are not records of {record:,}")
     records = np.frombuffer(content, np.uint8).reshape(-1, record)
     labels = records[:, given - 1].astype(np.int64)
     if labels.max() >= classes:

@@ -45,7 +45,7 @@ def emnist(folder: Path | None, on_progress: Progress) -> DataSet:
             labels = _labels(_member(archive, "mapping.txt"))
             given, test = (_split(archive, split, len(labels)) for split in ("train", "test"))
     except (ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        raise DataError(f"{path} doesn't hold EMNIST Balanced ({error}): replace it") from None
+        raise DataError(f"{path} doesn't contain EMNIST Balanced ({error}): replace it") from None
     train, validation = hold_out(given)
     return DataSet("emnist", labels, train, validation, test, mirrored=False, origin=str(path.parent))
 

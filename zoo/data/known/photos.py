@@ -69,7 +69,7 @@ def oxford_pets(folder: Path | None, on_progress: Progress) -> Packed:
                 begin, size = spans[f"images/{name}.jpg"]
                 gathering.add_packed(f"{name}.jpg", name.rpartition("_")[0], split, archive, begin, size)
     except (ValueError, KeyError, OSError) as error:
-        raise DataError(f"{found} doesn't hold {PETS.title} ({error}): replace its files") from None
+        raise DataError(f"{found} doesn't contain {PETS.title} ({error}): replace its files") from None
     return gathering.packed(PETS.name, archive, ("train", "test"), "the pets that its lists name", mirrored=True)
 
 
@@ -89,7 +89,7 @@ def flowers(folder: Path | None, on_progress: Progress) -> Packed:
         for file, label, begin, size in sorted(_flowers(archive)):
             gathering.add_packed(file, label, "train", archive, begin, size)
     except (ValueError, OSError) as error:
-        raise DataError(f"{found} doesn't hold {FLOWERS.title} ({error}): replace its file") from None
+        raise DataError(f"{found} doesn't contain {FLOWERS.title} ({error}): replace its file") from None
     return gathering.packed(FLOWERS.name, archive, ("train",), "flower_photos/CLASS/*.jpg", mirrored=True)
 
 
@@ -108,7 +108,7 @@ def _archive(source: Source, name: str, found: Path) -> Path:
     try:
         return uncompressed(path, kept, LARGEST_ARCHIVE)
     except ValueError as error:
-        raise DataError(f"{path} doesn't hold {source.title} ({error}): replace it") from None
+        raise DataError(f"{path} doesn't contain {source.title} ({error}): replace it") from None
     except OSError as error:
         raise DataError(
             f"{kept} can't be written ({error.strerror or error}): set XDG_CACHE_HOME to a folder that can"

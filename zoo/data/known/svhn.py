@@ -64,7 +64,7 @@ def _split(path: Path) -> Split:
         if not set(np.unique(labels).tolist()) <= set(range(1, 11)):
             raise ValueError(f"labels from {labels.min()} to {labels.max()}, expected 1 to 10")
     except Exception as error:  # SciPy fails in a dozen types
-        raise DataError(f"{path} doesn't hold SVHN ({error}): replace it") from None
+        raise DataError(f"{path} doesn't contain SVHN ({error}): replace it") from None
     return Split(
         np.ascontiguousarray(images.transpose(3, 0, 1, 2)),
         labels.astype(np.int64) % 10,

@@ -71,7 +71,7 @@ def find_files(source: Source, folder: Path | None, on_progress: Progress) -> Pa
     """
     found = place_of(source, folder)
     if found is None and folder is not None:
-        raise DataError(f"{folder} doesn't hold {source.title}, expected {', '.join(source.files)} in it")
+        raise DataError(f"{folder} doesn't contain {source.title}, expected {', '.join(source.files)} in it")
     return found or _download(source, on_progress)
 
 

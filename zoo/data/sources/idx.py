@@ -56,5 +56,5 @@ def load_idx(
         train, validation = hold_out(idx_split(images, indices, len(labels)))
         test = idx_split(test_images, test_indices, len(labels))
     except ValueError as error:
-        raise DataError(f"{found} doesn't hold {source.title} ({error}): replace its files") from None
+        raise DataError(f"{found} doesn't contain {source.title} ({error}): replace its files") from None
     return DataSet(source.name, labels, train, validation, test, mirrored=mirrored, origin=str(found))

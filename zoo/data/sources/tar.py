@@ -67,7 +67,7 @@ def read_members(path: Path, wanted: set[str], *, largest: int, most: int) -> di
                 if len(found) == len(wanted):
                     return found
     except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, RecursionError) as error:
-        raise ValueError(f"no whole tar archive, {error}") from None
+        raise ValueError(f"not a complete tar archive, {error}") from None
     raise ValueError(f"it lacks {', '.join(sorted(wanted - found.keys()))}")
 
 
@@ -89,7 +89,7 @@ def members_of(path: Path) -> Iterator[tuple[str, int, int]]:
                 _check_end(opened, archive.offset)  # tarfile ends in silence where it finds no further header
         except (tarfile.TarError, RecursionError) as error:
             cut = "unexpected end" in str(error) or "truncated" in str(error)
-            raise ValueError("it was cut short" if cut else f"it is no tar archive, {error}") from None
+            raise ValueError("it was cut short" if cut else f"it isn't a tar archive, {error}") from None
 
 
 def _check_end(opened: IO[bytes], end: int) -> None:
@@ -102,7 +102,7 @@ def _check_end(opened: IO[bytes], end: int) -> None:
         raise ValueError(f"it is damaged at byte {end:,}")
     while block := opened.read(2**20):
         if block.count(0) != len(block):
-            raise ValueError("it has something behind its end, such as another archive: pack them anew")
+            raise ValueError("it has data after its end, such as another archive: pack it again")
 
 
 def uncompressed(path: Path, kept: Path, most: int) -> Path:
@@ -122,7 +122,7 @@ def uncompressed(path: Path, kept: Path, most: int) -> Path:
             shutil.copyfileobj(stream, out)
         Path(beside).replace(kept)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"no whole gzip file, {error}") from None
+        raise ValueError(f"not a complete gzip file, {error}") from None
     finally:
         Path(beside).unlink(missing_ok=True)
     return kept

@@ -54,7 +54,9 @@ def roles_of(table: TextTable, label: str | None) -> Roles:
     split = None if split == place else split
     features = tuple(k for k in range(len(table.header)) if k not in (place, split))
     if not features:
-        raise DataError(f"{table.path} has no column but {table.header[place]!r}: expected others to tell the class by")
+        raise DataError(
+            f"{table.path} has no column but {table.header[place]!r}: expected others from which to predict the class"
+        )
     _check_no_names(table, features)
     splits = _given_splits(table, split)
     given = tuple(name for name in SPLITS if name in splits)
@@ -140,7 +142,7 @@ def _check_no_names(table: TextTable, features: Sequence[int]) -> None:
         if by_name or (not numbers and LEAST_NAMES <= len(cells) <= MOST_CATEGORIES):
             raise DataError(
                 f"{table.path} names each row in column {table.header[place]!r}, such as {cells[0]!r}: if these are "
-                "images, say by --images which folder they lie in; if not, remove the column"
+                "images, say by --images which folder they are in; if not, remove the column"
             )
 
 
@@ -186,7 +188,7 @@ def is_numeric(table: TextTable, place: int) -> bool:
     if len(first) > MOST_CATEGORIES:
         raise DataError(
             f"{table.path} has {len(first)} different texts in column {name!r}, expected at most {MOST_CATEGORIES} "
-            "categories: remove the column, or sum them up"
+            "categories: remove the column, or merge categories"
         )
     return False
 
@@ -199,7 +201,7 @@ def _numbers(table: TextTable, place: int) -> NDArray[np.float64]:
     if 0 < deviation < max(LEAST_DEVIATION * largest, SMALLEST_DEVIATION):
         raise DataError(
             f"{table.path} has numbers up to {largest:g} in column {table.header[place]!r} that differ by "
-            f"{deviation:g} alone, which float32 can't tell apart: subtract what they share"
+            f"{deviation:g} alone, which float32 can't distinguish: subtract their common offset"
         )
     return numbers
 
@@ -212,7 +214,7 @@ def _splits(table: TextTable, roles: Roles) -> dict[str, NDArray[np.int64]]:
     labels, classes, copies = roles.labels, roles.classes, roles.copies
     splits = {name: np.flatnonzero(roles.splits == name) for name in roles.given}
     if "train" not in splits:
-        raise DataError(f"{table.path} says of no row in column {SPLIT_COLUMN!r} that it is train, to learn from")
+        raise DataError(f"{table.path} has no row that is train in column {SPLIT_COLUMN!r}, to train on")
     drawn = len(SPLITS) - len(splits)
     for name, rows in splits.items():
         different = Counter(labels[rows[np.unique(copies[rows], return_index=True)[1]]].tolist())
