@@ -57,11 +57,12 @@ format: $(INSTALLED) ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: $(INSTALLED) ## Write docs/commands.md: every command with its options, and every field of a recipe
-	$(BIN)/python -m pipelines.cli.markdown > docs/commands.md
+docs: $(INSTALLED) ## Build the documentation site, with its search and every command, into build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "read it: $(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site, then http://127.0.0.1:8000"
 
 lock: ## Write requirements.lock anew from pyproject.toml (needs uv)
-	uv pip compile pyproject.toml --extra cpu --extra train --extra imagenet --extra tfds --extra hf --extra dev \
+	uv pip compile pyproject.toml --extra cpu --extra train --extra imagenet --extra tfds --extra hf --extra docs --extra dev \
 		--universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --upgrade --output-file requirements.lock
 

@@ -1,0 +1,33 @@
+"""What MkDocs does beside its own: the page of all commands, and links to files of the repository."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File
+
+from pipelines.cli.markdown import commands_page
+
+_OUTSIDE = re.compile(r"\[([^\]]*)\]\((\.\./[^)#]*)[^)]*\)")
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Add the page of all commands, written from the parser."""
+    files.append(File.generated(config, "commands.md", content=commands_page()))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Leave of a link out of docs/, to a file of the repository, its text: the site doesn't hold it.
+
+    Raises FileNotFoundError for a file that isn't there.
+    """
+
+    def text(link: re.Match[str]) -> str:
+        if page.file.abs_src_path and not (Path(page.file.abs_src_path).parent / link[2]).exists():
+            raise FileNotFoundError(f"{page.file.src_path} has a dead link to {link[2]}")
+        return link[1]
+
+    return _OUTSIDE.sub(text, markdown)

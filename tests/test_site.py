@@ -1,0 +1,81 @@
+"""The documentation site: strict, whole, with a search that finds what people ask for, and nothing from elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import pipelines
+import zoo
+
+ROOT = Path(__file__).parents[1]
+
+
+def public() -> set[str]:
+    """Where each public name of the two packages is defined."""
+    places = set()
+    for package in (zoo, pipelines):
+        for name in package.__all__:
+            found = getattr(package, name)
+            if isinstance(found, ModuleType):  # pipelines.run, pipelines.study
+                found = getattr(found, name)
+            if not name.startswith("__"):
+                assert found.__doc__, f"{package.__name__}.{name} has no docstring"
+                places.add(f"{found.__module__}.{found.__name__}")
+    return places
+
+
+def test_every_public_name_is_in_the_reference_once():
+    listed = re.findall(r"^::: (\S+)$", (ROOT / "docs" / "api.md").read_text(encoding="utf-8"), re.M)
+    assert sorted(listed) == sorted(public())
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The site, built as `make docs` builds it, beside the repository."""
+    folder = tmp_path_factory.mktemp("site")
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(folder)],
+        cwd=ROOT,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+    return folder
+
+
+def test_pages_load_nothing_from_elsewhere(site):
+    pages = list(site.rglob("*.html"))
+    assert len(pages) > 20
+    for page in pages:
+        loaded = re.findall(
+            r"<(?:script|img|link|iframe)[^>]+(?:src|href)=\"?(https?:[^\s\">]+)", page.read_text("utf-8")
+        )
+        assert [each for each in loaded if "canonical" not in each] == [], page.name
+
+
+@pytest.mark.parametrize(
+    ("words", "page"),
+    [
+        ("early stopping", "training.html"),
+        ("confusion matrix", "mlflow.html"),
+        ("CUDA", "providers.html"),
+        ("mlflow models serve", "serving.html"),
+        ("quantization", "apps.html"),
+        ("unknown class", "reliability.html"),
+        ("zoo quantize", "commands.html"),
+    ],
+)
+def test_what_people_look_for_is_in_the_search(site, words, page):
+    index = json.loads((site / "search" / "search_index.json").read_text(encoding="utf-8"))["docs"]
+    text = re.compile(words.replace(" ", r"\s+"), re.I)
+    found = {each["location"].split("#")[0] for each in index if text.search(f"{each['title']} {each['text']}")}
+    assert page in found
