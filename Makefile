@@ -62,7 +62,8 @@ docs: $(INSTALLED) ## Build the documentation site, with its search and every co
 	@echo "read it: $(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site, then http://127.0.0.1:8000"
 
 lock: ## Write requirements.lock anew from pyproject.toml (needs uv)
-	uv pip compile pyproject.toml --extra cpu --extra train --extra imagenet --extra tfds --extra hf --extra docs --extra dev \
+	uv pip compile pyproject.toml --extra cpu --extra train --extra imagenet --extra tfds --extra hf \
+		--extra sweep --extra parquet --extra docs --extra dev \
 		--universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --upgrade --output-file requirements.lock
 
