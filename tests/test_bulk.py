@@ -240,7 +240,9 @@ def test_a_program_without_a_main_of_its_own_is_told_so(table):
 
 
 def test_an_export_that_is_replaced_meanwhile_ends_the_job():
-    with pytest.raises(zoo.ExportError, match="was replaced meanwhile: begin anew, all answers are to be of one file"):
+    with pytest.raises(
+        zoo.ExportError, match="was replaced meanwhile: start again, all answers have to come from one file"
+    ):
         list(in_order(asking(digest="of another"), [images("0.png")], 1))
 
 

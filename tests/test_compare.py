@@ -124,7 +124,7 @@ def test_a_folder_of_other_things_says_how_well_exports_tell_them_from_their_own
     assert f'<td class="number">{expected:.3f}</td>' in found.page.read_text(encoding="utf-8")
     assert main(["compare", str(names[1]), "--unknown", str(tmp_path / "noise")]) == 0
     assert f"{expected:.3f}" in capsys.readouterr().out
-    with pytest.raises(ExportError, match="no export here says how familiar an image is; leave --unknown out"):
+    with pytest.raises(ExportError, match="none of these exports has familiarity; leave --unknown out"):
         compare(names[:1], unknown=tmp_path / "noise")
     with pytest.raises(DataError, match="holds no images"):
         compare(names, unknown=tmp_path / "nowhere")

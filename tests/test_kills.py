@@ -38,6 +38,7 @@ OTHERS = {"list", "data list", "describe", "verify", "placement", "runs", "ui"} 
     "demote": "as promote",
     "benchmark": "a plot alone, as compare",
     "study": "its record is one file, by atomic_file",
+    "sweep": "test_sweep",
 }.keys()
 
 

@@ -216,7 +216,7 @@ def test_splits_beside_something_else_are_not_taken_for_classes(tmp_path):
             for k in range(4):
                 save(tmp_path / split / label / f"{k}.png", len(split + label) + 9 * k)
     save(tmp_path / "unlabeled" / "x.png", 1)
-    assert "beside them 'unlabeled'" in told(tmp_path)
+    assert "next to them 'unlabeled'" in told(tmp_path)
 
 
 def test_images_beside_the_classes_are_told(tmp_path):

@@ -90,8 +90,11 @@ ASKED: dict[str, tuple[list[str], str]] = {
         r"or give \S*train\.csv by --data \(and --images",
     ),
     "a class called like a split": (["train", "bus", "car"], f"holds train, {FLAT}"),
-    "a split beside something else": ([*within("train"), "unlabeled"], "beside them 'unlabeled', which is none"),
-    "a split without classes": ([*within("train"), "test"], "beside them 'test', which is none or has no folder"),
+    "a split beside something else": ([*within("train"), "unlabeled"], "next to them 'unlabeled', which isn't a split"),
+    "a split without classes": (
+        [*within("train"), "test"],
+        "next to them 'test', which isn't a split or has no folder",
+    ),
     "one split twice": (within("train", "val", "validation"), "two folders for validation images, val and validation"),
     "images and labels": (["images/train", "images/val", "labels/train", "labels/val"], RENAME),
 }

@@ -107,7 +107,7 @@ def test_pixels_are_answered_as_by_the_file(post, classifier):
     ):
         answer = post(body)
         np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-6)
-        assert set(answer) == {"label", "probabilities", "logits", "activation_map"}
+        assert set(answer) == {"label", "probabilities", "logits", "activation_map", "familiarity"}
 
 
 def test_one_request_may_mix_sizes_formats_and_pixels(post, classifier):

@@ -90,7 +90,7 @@ def test_what_an_earlier_version_moved_aside_is_put_back_by_the_next_command(fol
     with pytest.raises(ExportError):
         zoo.load(named)
     assert main(["predict", named, str(SHIPPED / "softmax/samples/0.png")]) == 0
-    assert "is back" in capsys.readouterr().err
+    assert "was restored" in capsys.readouterr().err
     assert zoo.load(named).metadata.model == "softmax"
     assert [path.name for path in (folder / "exports/digits").iterdir()] == ["one"]
 

@@ -241,9 +241,9 @@ def test_a_storage_of_another_version_says_what_to_do(tmp_path):
     [
         ({"models": ["softmax"]}, "a sweep needs models and --data, or --join NAME"),
         ({"models": ["softmax"], "data": "digits"}, "a sweep needs an end: give --trials N, --time TIME, or both"),
-        ({"join": "first", "trials": 3}, "a sweep is joined as it was begun"),
-        ({"join": "first", "size": (4, 4)}, "a sweep is joined as it was begun"),
-        ({"join": "first", "sampler": "random"}, "a sweep is joined as it was begun"),
+        ({"join": "first", "trials": 3}, "a sweep is joined with its own options"),
+        ({"join": "first", "size": (4, 4)}, "a sweep is joined with its own options"),
+        ({"join": "first", "sampler": "random"}, "a sweep is joined with its own options"),
         ({"join": "first"}, "no sweep is called 'first' there: there are none yet"),
         ({"models": ["softmax"], "data": "digits", "trials": 1, "sweep_name": "../x"}, "can't be called '../x'"),
     ],

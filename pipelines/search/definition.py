@@ -120,7 +120,9 @@ def _space(plan: Plan, search: Sequence[str], settings: Mapping[str, Any]) -> tu
     family, table = definition(plan.model).family, bool(load_data(plan).columns)
     found = parse_search(search, family=family, table=table, pretrained=plan.source is not None)
     if plan.source is None and (idle := [each.field for each in found if each.field in OF_A_SOURCE]):
-        raise RecipeError(f"{idle[0]} has no part in the training of {plan.model}, which starts anew: give --from, too")
+        raise RecipeError(
+            f"{idle[0]} has no part in the training of {plan.model}, which starts from scratch: give --from, too"
+        )
     found = tuple(each for each in found if each.field not in settings)  # of a default space, what isn't stated
     if not found:
         raise RecipeError(f"there is nothing to search for {plan.model}: name a field by --search")

@@ -75,7 +75,7 @@ def sweep(
         given: tuple[Any, ...] = (models, trials, sweep_name, settings, source, where, pruner, *reading.values())
         if any(given) or (list(search), list(objective), sampler, seeds) != ([DEFAULT], ["accuracy"], "tpe", 3):
             raise SweepError(
-                "a sweep is joined as it was begun: give --join NAME, and --data, --storage and --time alone"
+                "a sweep is joined with its own options: give --join NAME, and --data, --storage and --time alone"
             )
         return _join(join, url, data, time)
     if not models or data is None:
@@ -112,7 +112,7 @@ def _lead(
     if DEFINITION in before:
         check_same(name, parse_definition(before[DEFINITION]), here)
         run = _reopened(name, str(before.get(RUN, "")))
-        logger.info("going on with sweep %r, which has %d trials", name, len(kept.begun(study)))
+        logger.info("continuing sweep %r, which has %d trials", name, len(kept.begun(study)))
     else:
         run = tracking.start_sweep(name, load_data(here.plans[0]), here.models, _searched(here))
         study.set_user_attr(RUN, run)

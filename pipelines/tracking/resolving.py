@@ -34,10 +34,11 @@ def fetch(address: str) -> Path:
     what else a store calls its files, and where it would like them to be written, doesn't matter.
     Raises TrackingError where the store has no such model, ExportError where its file isn't the one that was logged.
     """
+    mlflow = import_mlflow()  # first: who hasn't installed it learns that, and not that there is no store
     existing_store()
     with open_client() as client, tempfile.TemporaryDirectory() as temporary:
         location, logged_digest = _located(client, address)
-        import_mlflow().artifacts.download_artifacts(
+        mlflow.artifacts.download_artifacts(
             artifact_uri=f"{location}/{MODEL_FILE}", dst_path=temporary, tracking_uri=store_uri()
         )
         fetched = Path(temporary) / MODEL_FILE

@@ -83,7 +83,7 @@ def test_a_truncated_file_is_named(exports: Path, tmp_path: Path, share: float) 
     cut.write_bytes(whole[: int(share * len(whole))])
     with pytest.raises(zoo.ExportError) as error:
         zoo.load(cut)
-    one_sentence(error, str(cut), "cut short")
+    one_sentence(error, str(cut), "truncated")
 
 
 def test_a_text_file_is_no_model(tmp_path: Path) -> None:

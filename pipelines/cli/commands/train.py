@@ -187,7 +187,7 @@ def training_summary(trained: Trained) -> str:
         "--unknown",
         type=Path,
         metavar="FOLDER",
-        help="a folder of images of none of the classes: measure how many of them an export detects",
+        help="a folder of images that belong to none of the classes: measure how well each export detects them",
     ),
     arguments.DATA.noted("with --unknown; default: the one in the export's metadata"),
     *arguments.WHERE_IT_LIES,

@@ -108,7 +108,7 @@ def _familiarity(
             found[each.name] = evaluate_unknown(folder, unknown, data=data).auroc
     if not found:
         raise ExportError(
-            f"{unknown} can't be compared by: no export here says how familiar an image is; leave --unknown out, or "
+            f"{unknown} can't be compared by: none of these exports has familiarity; leave --unknown out, or "
             "export runs whose recipe has images=most or images=train"
         )
     return found

@@ -76,7 +76,7 @@ def predict_all(
         raise InputError(f"processes must be 1 or more, received {processes}")
     kind, places = kind_of(out), [Path(path) for path in paths]
     if images is not None and not any(map(is_table, places)):
-        raise InputError("--images goes with a table that names them: give one")
+        raise InputError("--images needs a table that names the images: give one")
     found = find_export(export).absolute()  # looked up, or fetched from a store, once
     metadata, device, options = _checked(found, provider, threads, precision, coverage, by_class)
     options |= {} if images is None else {"images": str(images.resolve())}
@@ -152,8 +152,8 @@ def _answered(asking: Asking, unread: Iterable[Unread], processes: int, state: S
             raise KeyboardInterrupt(f"interrupted after {state.images:,} images: the same command goes on") from None
         if state.images != count:
             raise InputError(
-                f"{count:,} images were counted, and then {state.images:,} were read: remove {state_of(out)} and begin "
-                "anew, they changed meanwhile"
+                f"{count:,} images were counted, and then {state.images:,} were read: remove {state_of(out)} and start "
+                "again, they changed meanwhile"
             )
         return saved(replace(state, finished=True))
 

@@ -197,7 +197,9 @@ def _end_with_parent() -> None:
 def _opened(asking: Asking) -> Classifier:
     classifier = load(asking.export, asking.provider, asking.threads, asking.precision)
     if digest_of(Path(asking.export), asking.precision) != asking.digest:
-        raise ExportError(f"{asking.export} was replaced meanwhile: begin anew, all answers are to be of one file")
+        raise ExportError(
+            f"{asking.export} was replaced meanwhile: start again, all answers have to come from one file"
+        )
     return classifier
 
 

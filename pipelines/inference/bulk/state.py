@@ -74,7 +74,7 @@ def resume(job: Mapping[str, Any], out: Path) -> State:
     if different := [name for name in {**found.job, **job} if found.job.get(name) != job.get(name)]:
         raise InputError(
             f"{out} is another job's, which differs in its {' and '.join(different)}: name another by --out, or remove "
-            f"{state_of(out)} and what lies beside it"
+            f"{state_of(out)} and the files next to it"
         )
     if is_made(found, out):
         return found
@@ -82,8 +82,7 @@ def resume(job: Mapping[str, Any], out: Path) -> State:
         raise InputError(f"{out} is there, though its job isn't finished: move it away, or name another by --out")
     if (lines or 0) < found.size:
         raise InputError(
-            f"{lines_of(out)} is shorter than its job has written: remove {state_of(out)}, and all images are answered "
-            "anew"
+            f"{lines_of(out)} is shorter than its job has written: remove {state_of(out)}, and start again"
         )
     return found
 
