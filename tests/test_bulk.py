@@ -21,13 +21,11 @@ import pytest
 
 import zoo
 from pipelines.cli import main
-from pipelines.exporting.familiarity.output import give_familiarity
 from pipelines.inference.bulk import predict_all as job
 from pipelines.inference.bulk import processes
 from pipelines.inference.bulk.predict_all import predict_all
 from pipelines.inference.bulk.processes import Asking, digest_of, in_order
-from zoo.contract import CONTRACT, Metadata
-from zoo.data import load
+from zoo.contract import Metadata
 from zoo.data.unlabeled import Unread
 from zoo.errors import ImageError, InputError
 
@@ -251,13 +249,12 @@ def test_an_export_that_is_replaced_meanwhile_ends_the_job():
 
 @pytest.fixture(scope="module")
 def saying(tmp_path_factory):
-    """A file of contract 2 with familiarity and sets."""
+    """A file with familiarity, and with sets that often hold several labels."""
     model = onnx.load(EXPORT / "model.onnx")
     metadata = Metadata.from_properties({p.key: p.value for p in model.metadata_props}, "model")
-    sets = {"method": "LAC", "images": 180, "images_by_class": [18] * 10, "thresholds": {"0.90": 0.1}, "by_class": {}}
-    metadata = replace(metadata, recipe={"images": "train"}, contract=CONTRACT, sets=sets)
-    metadata = replace(metadata, familiarity=give_familiarity(model, metadata, load("digits")))
-    onnx.helper.set_model_props(model, metadata.to_properties())
+    assert metadata.familiarity
+    sets = {**metadata.sets, "thresholds": {"0.90": 0.1}, "by_class": {}}
+    onnx.helper.set_model_props(model, replace(metadata, sets=sets).to_properties())
     file = tmp_path_factory.mktemp("saying") / "model.onnx"
     onnx.save(model, file)
     return file

@@ -16,6 +16,7 @@ import pytest
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 from PIL import Image
+from without_familiarity import metadata_in, without_familiarity
 
 import zoo
 from pipelines.cli import main
@@ -32,7 +33,7 @@ from pipelines.exporting.familiarity.output import give_familiarity
 from pipelines.exporting.from_onnx import rebuild
 from pipelines.publishing.triton import config
 from pipelines.tracking.serving import Served
-from zoo.contract import CONTRACT, FAMILIARITY, LOGITS, PROBABILITIES, Metadata, read_manifest
+from zoo.contract import CONTRACT, FAMILIARITY, LOGITS, PROBABILITIES, read_manifest
 from zoo.data import DataSet, Split, load
 from zoo.errors import DataError, ExportError, VerificationError
 from zoo.models import build, layers
@@ -57,9 +58,8 @@ def made(digits, tmp_path_factory):
 
     def make(name):
         if name not in kept:
-            model = onnx.load(ROOT / "exports" / "digits" / name / "model.onnx")
-            metadata = replace(metadata_in(model), recipe={"images": "train"}, contract=CONTRACT)
-            kept[name] = written(model, metadata, digits, tmp_path_factory.mktemp(name) / "model.onnx")
+            model = bare(name)
+            kept[name] = written(model, metadata_in(model), digits, tmp_path_factory.mktemp(name) / "model.onnx")
         return kept[name]
 
     return make
@@ -85,8 +85,18 @@ def wine(tmp_path_factory):
     return *written(model, metadata, data_set, tmp_path_factory.mktemp("wine") / "model.onnx"), many
 
 
-def metadata_in(model):
-    return Metadata.from_properties({p.key: p.value for p in model.metadata_props}, "model")
+def bare(name):
+    """A shipped model of digits without familiarity, whose recipe says images=train."""
+    model = without_familiarity(onnx.load(ROOT / "exports" / "digits" / name / "model.onnx"))
+    assert metadata_in(model).recipe["images"] == "train" and metadata_in(model).contract == CONTRACT
+    return model
+
+
+@pytest.fixture
+def silent(tmp_path):
+    """A file without familiarity."""
+    onnx.save(bare("softmax"), tmp_path / "model.onnx")
+    return tmp_path / "model.onnx"
 
 
 def written(model, metadata, data_set, file):
@@ -115,9 +125,8 @@ def test_a_file_with_familiarity_keeps_its_contract_and_its_other_outputs_bit_by
     check_graph(model, file)
     check_contract(model, file)
     assert model.graph.output[-1].name == FAMILIARITY
-    before = onnxruntime.InferenceSession(
-        ROOT / "exports" / "digits" / name / "model.onnx", providers=["CPUExecutionProvider"]
-    )
+    before = onnxruntime.InferenceSession(bare(name).SerializeToString(), providers=["CPUExecutionProvider"])
+    assert [each.name for each in before.get_outputs()] == [each.name for each in model.graph.output[:-1]]
     after = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     for output in (PROBABILITIES, LOGITS):
         old, new = (session.run([output], {"images": digits.test.inputs})[0] for session in (before, after))
@@ -175,7 +184,8 @@ def test_a_prediction_says_whether_an_image_is_known(made, digits):
 
 def test_an_export_with_familiarity_follows_the_contract_that_has_it(digits, tmp_path):
     model, shipped = rebuild(ROOT / "exports" / "digits" / "softmax")
-    metadata = replace(shipped, recipe={**shipped.recipe, "images": "train"}, parity={}, contract="1")
+    metadata = replace(shipped, parity={}, calibration={}, sets={}, familiarity={}, contract="1")
+    assert metadata.recipe["images"] == "train"
     for familiarity in (True, False):
         folder = write_export(tmp_path / "softmax", model, digits, metadata, {}, familiarity=familiarity).folder
         said = read_manifest(folder)
@@ -210,8 +220,8 @@ def test_the_command_line_says_none_of_these(made, digits, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["none_of_these"] == 1.0
 
 
-def test_a_file_without_familiarity_says_nothing_of_it():
-    prediction = zoo.load(ROOT / "exports" / "digits" / "softmax", provider="cpu").predict(np.zeros((8, 8), np.uint8))
+def test_a_file_without_familiarity_says_nothing_of_it(silent):
+    prediction = zoo.load(silent, provider="cpu").predict(np.zeros((8, 8), np.uint8))
     assert prediction.familiarity is None and prediction.known is None
 
 
@@ -234,17 +244,16 @@ def test_rows_of_a_table_have_familiarity_too_with_gaps_and_with_values_far_off(
 
 def test_the_same_model_and_images_give_the_same_bytes(made, digits, tmp_path):
     _, file = made("lenet5")
-    model = onnx.load(ROOT / "exports" / "digits" / "lenet5" / "model.onnx")
-    metadata = replace(metadata_in(model), recipe={"images": "train"}, contract=CONTRACT)
-    _, again = written(model, metadata, digits, tmp_path / "model.onnx")
+    model = bare("lenet5")
+    _, again = written(model, metadata_in(model), digits, tmp_path / "model.onnx")
     assert again.read_bytes() == file.read_bytes()
 
 
 @pytest.mark.parametrize(("images", "held"), [("all", 287), ("train", LEAST - 1), ("train", 0)])
 def test_too_few_held_out_images_leave_the_output_out_and_say_why(digits, caplog, images, held):
-    model = onnx.load(ROOT / "exports" / "digits" / "softmax" / "model.onnx")
-    before = model.SerializeToString()
-    metadata = replace(metadata_in(model), recipe={"images": images})
+    model = bare("softmax")
+    before, metadata = model.SerializeToString(), metadata_in(model)
+    metadata = replace(metadata, recipe={**metadata.recipe, "images": images})
     few = replace(digits, validation=digits.validation.take(np.arange(min(held, len(digits.validation)))))
     assert give_familiarity(model, metadata, few) == {}
     assert model.SerializeToString() == before
@@ -252,8 +261,8 @@ def test_too_few_held_out_images_leave_the_output_out_and_say_why(digits, caplog
 
 
 def test_a_few_images_of_each_class_are_enough(digits):
-    model = onnx.load(ROOT / "exports" / "digits" / "conv-small" / "model.onnx")
-    metadata = replace(metadata_in(model), recipe={"images": "train"})
+    model = bare("conv-small")
+    metadata = metadata_in(model)
     few = replace(digits, train=digits.train.take(np.arange(60)), validation=digits.validation.take(np.arange(LEAST)))
     assert give_familiarity(model, metadata, few)["images"] == LEAST
     noise = np.random.default_rng(0).integers(0, 256, (100, 8, 8, 1), dtype=np.uint8)
@@ -303,7 +312,7 @@ def test_more_classes_than_directions_are_told_by_their_main_ones():
 
 
 def test_familiarity_is_the_share_of_held_out_images_that_look_less_familiar(digits):
-    model = onnx.load(ROOT / "exports" / "digits" / "mlp-small" / "model.onnx")
+    model = bare("mlp-small")
     metadata = metadata_in(model)
     learned, sizes = features_of(model, metadata, [digits.train.inputs])
     others, _ = features_of(model, metadata, [digits.validation.inputs])
@@ -318,7 +327,7 @@ def test_familiarity_is_the_share_of_held_out_images_that_look_less_familiar(dig
 
 def test_what_is_looked_at_are_inputs_of_layers_with_weights(made):
     def looked_at(name):
-        model = onnx.load(ROOT / "exports" / "digits" / name / "model.onnx")
+        model = bare(name)
         return [(each.name, each.layout, each.channels) for each in activations(model.graph)]
 
     assert looked_at("softmax") == []
@@ -411,13 +420,13 @@ def test_a_folder_of_other_things_is_measured(made, digits, tmp_path):
 
 
 @pytest.mark.parametrize("what", ["class", "image", "nothing", "no familiarity", "table"])
-def test_what_is_no_folder_of_other_things_is_refused(made, digits, wine, tmp_path, what):
+def test_what_is_no_folder_of_other_things_is_refused(made, digits, wine, silent, tmp_path, what):
     file = made("conv-small")[1]
     place = tmp_path / "other" / ("7" if what == "class" else "things")
     place.mkdir(parents=True)
     if what != "nothing":
         Image.fromarray(digits.train.inputs[3, :, :, 0]).save(place / "a.png")
-    file = {"no familiarity": ROOT / "exports" / "digits" / "softmax", "table": wine[1]}.get(what, file)
+    file = {"no familiarity": silent, "table": wine[1]}.get(what, file)
     expected = {
         "class": (DataError, "'7', which is the name of a known class"),
         "image": (DataError, r"a\.png is an image of digits"),

@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from pipelines.exporting.graph.edit import drop_unused, producer_of
 from pipelines.exporting.graph.resizing import resizing_model
 from pipelines.exporting.quantization import qdq
 from pipelines.exporting.quantization.calibration import min_max, observe
@@ -18,6 +19,7 @@ from zoo.contract import IR_VERSION, MODEL_FILE, OPSET, RESIZINGS
 from zoo.data import load
 
 SHIPPED = Path(__file__).parent.parent / "exports"
+NORMALIZATION = ("ReduceMean", "Sub", "Mul", "ReduceMean", "Add", "Sqrt", "Div")  # of normalize=image
 FAMILIES = ("conv-small", "lenet5", "conv-tiny", "mlp-small")  # pools, dense heads, additions, no convolution at all
 
 
@@ -49,6 +51,44 @@ def bounded(model, most):
     return copy
 
 
+def on_pixels(model, split):
+    """A copy that reads pixels as files without normalize=image do, and knows its digits nevertheless.
+
+    The mean and the deviation are of all images rather than of each, and folded into the first layer. What that changes
+    at the edges, where zeros are padded, the last layer makes up for, which is fitted anew by least squares.
+    """
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    graph = copy.graph
+    normalized = next(node for node in graph.node if node.op_type == "Div").output[0]
+    layer = next(node for node in graph.node if node.name in weighted_layers(graph))
+    kernel, bias = (next(c for c in graph.initializer if c.name == name) for name in layer.input[1:3])
+    folded = numpy_helper.to_array(kernel) / np.float32(split.inputs.std())
+    lost = folded.sum(axis=(1, 2, 3) if layer.op_type == "Conv" else 0) * np.float32(split.inputs.mean())
+    bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) - lost, bias.name))
+    kernel.CopyFrom(numpy_helper.from_array(folded, kernel.name))
+    # Bytes are reshaped, and cast where the layer reads them.
+    cast = next(node for node in graph.node if node.op_type == "Cast")
+    for node in graph.node:
+        node.input[:] = [cast.input[0] if name == normalized else name for name in node.input]
+    cast.input[0], layer.input[0] = layer.input[0], cast.output[0]
+    graph.node.remove(cast)
+    graph.node.insert(list(graph.node).index(layer), cast)
+    drop_unused(graph)
+    del graph.value_info[:]
+    head = producer_of(graph, "logits")
+    opened = onnx.ModelProto()
+    opened.CopyFrom(copy)
+    opened.graph.output.append(helper.make_tensor_value_info(head.input[0], TensorProto.FLOAT, None))
+    session = onnxruntime.InferenceSession(opened.SerializeToString())
+    features = session.run([head.input[0]], {"images": split.inputs})[0]
+    values = np.hstack([features, np.ones((len(features), 1), np.float32)])
+    weights = np.linalg.lstsq(values, 9 * np.eye(10, dtype=np.float32)[split.labels])[0]
+    for name, fitted in zip(head.input[1:3], (weights[:-1], weights[-1]), strict=True):
+        next(c for c in graph.initializer if c.name == name).CopyFrom(numpy_helper.from_array(fitted, name))
+    return onnx.shape_inference.infer_shapes(copy)
+
+
 def operators_that_run(model, path):
     """What onnxruntime makes of a model."""
     options = onnxruntime.SessionOptions()
@@ -60,10 +100,28 @@ def operators_that_run(model, path):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_everything_between_pixels_and_logits_runs_on_bytes(name, digits, tmp_path):
+    model = on_pixels(only_answers(onnx.load(SHIPPED / "digits" / name / MODEL_FILE)), digits.train)
+    check_bytes(model, digits, tmp_path)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_normalized_image_is_rounded_once_and_everything_behind_it_runs_on_bytes(name, digits, tmp_path):
+    """The normalization of an image stays in float32: sums over all pixels need their digits."""
     model = only_answers(onnx.load(SHIPPED / "digits" / name / MODEL_FILE))
+    check_bytes(model, digits, tmp_path, ["Cast", *NORMALIZATION], ["QuantizeLinear"])
+
+
+def check_bytes(model, digits, tmp_path, in_front=(), behind=()):
+    """in_front: the operators that run first, in float32, but for the resizing; behind: further ones, once each."""
     quantized = to_int8(model, ranges_of(model, digits.train.inputs[:500]))
     running = operators_that_run(quantized, tmp_path / "optimized.onnx")
-    assert not {"DequantizeLinear", "QuantizeLinear", "Cast", "Conv", "Gemm", "Relu", "Add"} & set(running)
+    running.remove("Resize")
+    assert running[: len(in_front)] == list(in_front)
+    running = running[len(in_front) :]
+    for operator in behind:
+        running.remove(operator)
+    floating = {"DequantizeLinear", "QuantizeLinear", "Cast", "Conv", "Gemm", "Relu", "Add", *NORMALIZATION}
+    assert not floating & set(running)
     layers = weighted_layers(model.graph)
     assert sum(operator in ("QLinearConv", "QGemm") for operator in running) == len(layers)
     expected, found = (answers(m, digits.test.inputs) for m in (model, quantized))
@@ -74,7 +132,8 @@ def test_everything_between_pixels_and_logits_runs_on_bytes(name, digits, tmp_pa
 def test_a_bounded_relu_is_bytes_that_end_where_it_does(name, digits, tmp_path):
     """Rounded in front of it, bytes would have to reach as far as the sums: some twenty times as far here."""
     most = 0.25
-    model = bounded(only_answers(onnx.load(SHIPPED / "digits" / name / MODEL_FILE)), most)
+    model = only_answers(onnx.load(SHIPPED / "digits" / name / MODEL_FILE))
+    model = bounded(on_pixels(model, digits.train), most)
     ranges = ranges_of(model, digits.train.inputs[:500])
     quantized = to_int8(model, ranges)
     running = operators_that_run(quantized, tmp_path / "optimized.onnx")

@@ -9,17 +9,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import onnx
 import pytest
 from chromium import CHROMIUM, browser, playwright  # noqa: F401 (two are fixtures)
 from environments import ROOT, build_wheel, clean_environment, reseal, run
-
-from pipelines.exporting.familiarity.output import drawn, give_familiarity
-from zoo.contract import Metadata
-from zoo.data import load
 
 EXPORTS = ("mlp-small", "conv-small", "conv-mlp-small")  # a dense, a conv and a hybrid one
 NODE = (20, 9)  # the first that sharp takes
@@ -75,30 +70,24 @@ def misled(exports3: tuple[Path, ...], tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def with_sets(exports3: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of a shipped export under contract 2, with sets of labels for one coverage, and with familiarity."""
+    """A copy of a shipped export, which has familiarity, with sets that often hold several labels, for one coverage."""
     copied = shutil.copytree(exports3[1], tmp_path_factory.mktemp("exports") / "conv-small")
     for name in ("model.int8.onnx", "model.fp16.onnx"):
         (copied / name).unlink(missing_ok=True)
     sets = {
         "method": "LAC",
-        "images": 250,
-        "images_by_class": [25] * 10,
+        "images": 5000,
+        "images_by_class": [500] * 10,
         "thresholds": {"0.95": 0.01},
         "by_class": {"0.95": [0.0, *[0.2] * 9]},
     }
     model = onnx.load(copied / "model.onnx")
     properties = {p.key: p.value for p in model.metadata_props}
-    data_set = load("fashion-mnist")
-    few = replace(data_set, train=drawn(data_set.train, 2000), validation=drawn(data_set.validation, 500))
-    metadata = replace(Metadata.from_properties(properties, "model"), recipe={"images": "train"})
-    familiarity = give_familiarity(model, metadata, few)
-    new = {"contract": "2", "sets": sets, "familiarity": familiarity}
-    said = properties | {f"zoo.{name}": json.dumps(value) for name, value in new.items()}
-    onnx.helper.set_model_props(model, said)
+    assert json.loads(properties["zoo.familiarity"]) and model.graph.output[-1].name == "familiarity"
+    onnx.helper.set_model_props(model, properties | {"zoo.sets": json.dumps(sets)})
     onnx.save(model, copied / "model.onnx")
     manifest = json.loads((copied / "manifest.json").read_text(encoding="utf-8"))
-    manifest["metadata"] |= new
-    manifest["outputs"].append({"name": "familiarity", "dtype": "float32", "shape": ["N"]})
+    manifest["metadata"]["sets"] = sets
     manifest["files"] = [each for each in manifest["files"] if (copied / each["path"]).is_file()]
     (copied / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     reseal(copied, copied / "model.onnx")
