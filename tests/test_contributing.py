@@ -77,7 +77,7 @@ def test_the_model_is_trained_exported_and_answers_in_an_app(folder, python, cap
     assert classifier.predict(folder / "exports/digits/conv-wide/samples/0.png").label in set("0123456789")
     capsys.readouterr()
     assert main(command[1:]) == 0
-    assert "conv-wide, seed 1: trained before" in capsys.readouterr().err
+    assert "conv-wide, seed 1: already trained" in capsys.readouterr().err
 
 
 @pytest.mark.slow  # a whole run; that each data set loads is in test_registries

@@ -217,7 +217,7 @@ def test_features_go_where_images_are_normalized_alike(trained):
     source = find_source(str(exported.folder), "lenet5")
     same = make_plan("lenet5", "digits", source=source, settings={"normalize": "image"})
     assert len(make_transfer(same, load_data(same)).layers) == 5
-    other = make_plan("lenet5", "digits", source=source)
+    other = make_plan("lenet5", "digits", source=source, settings={"normalize": "none"})
     message = "learned its features with normalize=image, which mean nothing with normalize=none: set normalize=image"
     with pytest.raises(RecipeError, match=message):
         make_transfer(other, load_data(other))

@@ -157,7 +157,7 @@ def test_a_run_is_made_again_in_the_arithmetic_that_auto_meant(folder, caplog):
     found = reproduce(elsewhere)
     assert tracking.load_run(found.again).facts["arithmetic"] == other
     assert any(line.startswith(f"precision auto was {other} then") for line in caplog.messages)
-    assert any("doesn't say its processor, instructions, threads" in line for line in caplog.messages)
+    assert any("it has no record of its processor, instructions, threads" in line for line in caplog.messages)
 
 
 @pytest.mark.slow  # two trainings

@@ -363,7 +363,7 @@ def test_results_that_lack_a_figure_are_told(studied, planted, capsys):
     path.write_text(path.read_text(encoding="utf-8").replace('"accuracy"', '"former"'), encoding="utf-8")
     assert main(["study", "planted", "--report", "--folder", "mlruns/study"]) == 1
     told = capsys.readouterr().err
-    assert "has no 'accuracy' of 'second', expected it beside former" in told
+    assert "has no 'accuracy' of 'second', expected it next to former" in told
     assert "run `zoo study planted --quick --folder mlruns/study`" in told
 
 

@@ -36,6 +36,7 @@ from zoo.recipe import Recipe
 EXPORTS = Path(__file__).parents[1] / "exports"
 # 9 steps an epoch, 4 epochs a validation: two validations with frozen features, then two with all that learns.
 SETTINGS = {"epochs": 16, "frozen": 0.5, "precision": "float32"}
+RAW = {"normalize": "none"}
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,11 @@ def same(some, others) -> bool:
 
 def noise(*shape: int) -> np.ndarray:
     return np.random.default_rng(3).integers(0, 256, shape, np.uint8)
+
+
+def pixels_of(name: str) -> dict[str, str]:
+    """The setting under which a shipped export's features mean something; older ones are of raw pixels."""
+    return {"normalize": read_manifest(EXPORTS / name).metadata.recipe.get("normalize", "none")}
 
 
 def features_of(model, layer: str):
@@ -118,14 +124,14 @@ def test_what_is_not_shipped_comes_back_too_in_color_and_at_odd_sizes(name, tmp_
     np.testing.assert_allclose(*answers, atol=1e-4)
 
 
-def exported(name: str, folder: Path, size: tuple[int, int, int], labels: str = "abcde"):
-    """A file of a model whose weights are random, statistics of norms and biases included."""
-    model, random = build(name, *size, len(labels)), np.random.default_rng(2)
+def exported(name: str, folder: Path, size: tuple[int, int, int], labels: str = "abcde", recipe=RAW):
+    """A file of a model whose weights are random, statistics of norms and biases included. recipe: its `normalize`."""
+    model, random = build(name, *size, len(labels), **recipe), np.random.default_rng(2)
     for weight in model.weights:
         if len(weight.shape) == 1:
             weight.assign(random.uniform(0.5, 1.5, weight.shape))
     converted = convert(model)
-    metadata = Metadata(name, "conv", "noise", "0" * 64, tuple(labels), *size, {}, "0" * 32, "", "0" * 64, 0.5)
+    metadata = Metadata(name, "conv", "noise", "0" * 64, tuple(labels), *size, recipe, "0" * 32, "", "0" * 64, 0.5)
     onnx.helper.set_model_props(converted, metadata.to_properties())
     file = folder / "model.onnx"
     file.write_bytes(converted.SerializeToString())
@@ -165,9 +171,9 @@ def test_the_features_come_along_and_the_head_is_new(folder):
     assert str(transfer) == "12 of 14 layers (86,560 parameters) start from fashion-mnist/conv-small"
     images = noise(4, 8, 8, 1)
     source = rebuild(EXPORTS / "fashion-mnist/conv-small")[0]
-    small = build("conv-small", 8, 8, 1, 10)
+    small = build("conv-small", 8, 8, 1, 10, normalize="image")
     small.set_weights(source.get_weights())
-    model = build("conv-mlp-small", 8, 8, 1, 10)
+    model = build("conv-mlp-small", 8, 8, 1, 10, normalize="image")
     for name, values in transfer.layers.items():
         model.get_layer(name).set_weights(values)
     answers = [np.asarray(features_of(each, "block3_unit2_relu")(images)) for each in (small, model)]
@@ -179,14 +185,14 @@ def test_features_are_the_same_when_a_step_computes_them_with_the_statistics_of_
     """And kernels that came folded are as easy to move as others."""
     plan = make_plan("conv-small", "digits", source=find_source("fashion-mnist/conv-small", "conv-small"))
     data_set = load_data(plan)
-    model = build("conv-small", 8, 8, 1, 10)
+    model, new = (build("conv-small", 8, 8, 1, 10, normalize="image") for _ in range(2))
     for name, values in make_transfer(plan, data_set).layers.items():
         model.get_layer(name).set_weights(values)
     features = features_of(model, "block3_unit2_relu")
     for layer in ("block1_unit1_conv", "block3_unit2_conv"):  # as large as new ones: a step moves them as far
-        sizes = [np.std(m.get_layer(layer).get_weights()[0]) for m in (model, build("conv-small", 8, 8, 1, 10))]
+        sizes = [np.std(each.get_layer(layer).get_weights()[0]) for each in (model, new)]
         assert sizes[0] == pytest.approx(sizes[1], rel=0.2)
-    images = data_set.train.inputs[:512]
+    images = data_set.train.inputs  # all that the statistics are of: those of 512 are 6 % away
     frozen, trained = (np.asarray(features(images, training=training)) for training in (False, True))
     assert np.abs(trained - frozen).mean() < 0.05 * frozen.mean()
 
@@ -195,7 +201,7 @@ def test_features_are_the_same_when_a_step_computes_them_with_the_statistics_of_
 def test_an_rgb_image_has_the_features_of_its_grey_version(folder, tmp_path, model):
     layer = {"conv-small": "block3_unit2_relu", "mlp-large": "hidden3_relu"}[model]
     file, source = exported(model, tmp_path, size=(16, 16, 1))
-    plan = make_plan(model, "unused", source=find_source(str(file), model))
+    plan = make_plan(model, "unused", source=find_source(str(file), model), settings=RAW)
     color = noise(6, 16, 16, 3)
     transfer = make_transfer(plan, some_images("color", color))
     assert "the first one reads RGB as its luma" in str(transfer)
@@ -209,13 +215,15 @@ def test_an_rgb_image_has_the_features_of_its_grey_version(folder, tmp_path, mod
     np.testing.assert_allclose(np.asarray(seen), features_of(source, layer)(color @ LUMA[:, None]), atol=1e-4)
 
 
-def test_a_grey_image_has_the_features_of_its_rgb_version(folder, tmp_path):
-    file, source = exported("conv-small", tmp_path, size=(16, 16, 3))
-    plan = make_plan("conv-small", "unused", source=find_source(str(file), "conv-small"))
+@pytest.mark.parametrize("normalize", ["none", "image"])  # three equal channels are normalized as one is
+def test_a_grey_image_has_the_features_of_its_rgb_version(folder, tmp_path, normalize):
+    settings = {"normalize": normalize}
+    file, source = exported("conv-small", tmp_path, size=(16, 16, 3), recipe=settings)
+    plan = make_plan("conv-small", "unused", source=find_source(str(file), "conv-small"), settings=settings)
     gray = noise(6, 16, 16, 1)
     transfer = make_transfer(plan, some_images("gray", gray))
     assert "the first one reads gray as three equal channels" in str(transfer)
-    learner = build("conv-small", 16, 16, 1, 10)
+    learner = build("conv-small", 16, 16, 1, 10, **settings)
     for name, values in transfer.layers.items():
         learner.get_layer(name).set_weights(values)
     answers = [features_of(m, "block3_unit2_relu")(x) for m, x in ((learner, gray), (source, np.repeat(gray, 3, 3)))]
@@ -225,14 +233,15 @@ def test_a_grey_image_has_the_features_of_its_rgb_version(folder, tmp_path):
 def test_the_layer_of_the_logits_comes_along_where_the_classes_are_the_same(folder, tmp_path):
     file, _ = exported("conv-tiny", tmp_path, size=(16, 16, 1))
     origin = find_source(str(file), "conv-tiny")
-    plan = make_plan("conv-tiny", "unused", source=origin)
+    plan = make_plan("conv-tiny", "unused", source=origin, settings=RAW)
     others = replace(some_images("others", noise(6, 16, 16, 1), 5), labels=tuple("vwxyz"))
     assert "head_dense" in make_transfer(plan, some_images("same", noise(6, 16, 16, 1), 5)).layers
     assert "head_dense" not in make_transfer(plan, others).layers
 
 
 def test_dense_layers_behind_features_of_another_size_are_new(folder):
-    plan = make_plan("resnet-mlp", "digits", source=find_source("fashion-mnist/resnet-mlp", "resnet-mlp"))
+    origin = find_source("fashion-mnist/resnet-mlp", "resnet-mlp")
+    plan = make_plan("resnet-mlp", "digits", source=origin, settings=pixels_of("fashion-mnist/resnet-mlp"))
     transfer = make_transfer(plan, load_data(plan))  # 8x8 pixels here, 28x28 there
     assert "head_hidden_dense" not in transfer.layers
     assert transfer.parameters == 678_304
@@ -248,11 +257,11 @@ def test_dense_layers_behind_features_of_another_size_are_new(folder):
     ],
 )
 def test_a_source_without_the_features_is_told_before_anything_is_written(folder, model, source, sentence):
-    before = sorted(folder.rglob("*"))
+    before, settings = sorted(folder.rglob("*")), pixels_of(source)
     with pytest.raises(RecipeError, match=sentence):
-        train(model, "digits", source=source)
+        train(model, "digits", source=source, settings=settings)
     with pytest.raises(RecipeError, match=sentence):
-        run([model], "digits", source=source)
+        run([model], "digits", source=source, settings=settings)
     assert sorted(folder.rglob("*")) == before
 
 
