@@ -169,7 +169,7 @@ def test_a_worker_that_would_train_something_else_is_refused(changed, sentence):
     [
         ({"settings": {"learning_rate": 0.1}}, "learning_rate is stated by --set and searched by --search"),
         ({"settings": {"images": "all"}}, "images=all leaves softmax nothing to judge a trial by: --set images=train"),
-        ({"search": ["frozen=0..1"]}, "frozen has no part in the training of softmax, which starts anew"),
+        ({"search": ["frozen=0..1"]}, "frozen has no part in the training of softmax, which starts from scratch"),
         ({"models": ["softmax", "softmax"]}, "a model is named twice"),
         ({"models": ["softmaks"]}, "did you mean softmax?"),
         ({"sampler": "tpee"}, "no sampler is called 'tpee': did you mean tpe?"),
