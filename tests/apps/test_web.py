@@ -181,10 +181,10 @@ def test_where_an_image_is_shifted_the_dense_model_fails_and_the_conv_model_does
     assert min(conv, hybrid) >= 8
 
 
-def test_where_small_blocks_are_scrambled_the_conv_model_loses_its_advantage(page):
+def test_where_small_blocks_are_scrambled_every_model_classifies_fewer_samples_correctly(page):
+    before = samples_correct(page)
     move(page, "scramble", 2)
-    dense, conv, _ = samples_correct(page)
-    assert dense > conv
+    assert all(after < correct for after, correct in zip(samples_correct(page), before, strict=True))
 
 
 # --- images come in --------------------------------------------------------------------------------------------------
