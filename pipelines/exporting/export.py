@@ -95,25 +95,10 @@ def export(
     check_data_license(tracked.data_set, data_license)
     data_set = load_data(tracked.plan, digest=tracked.data_digest)
     model, source = tracking.load_keras_model(tracked.run_id), tracked.plan.source
-    metadata = Metadata(
-        model=tracked.plan.model,
-        family=definition(tracked.plan.model).family,
-        data_set=tracked.data_set,
-        data_digest=tracked.data_digest,
-        labels=data_set.labels,
-        height=data_set.height,
-        width=data_set.width,
-        channels=data_set.channels,
-        columns=data_set.columns,
-        label_column=data_set.label_column,
-        recipe=tracked.plan.recipe.to_json(),
-        run_id=tracked.run_id,
-        commit=tracked.commit,
-        weights_sha256=weights_sha256(model),
+    metadata = replace(
+        metadata_of(tracked, data_set, model),
         test_accuracy=tracked.metrics["test_accuracy"],
         versions=versions(),
-        resizing=data_set.resizing,
-        white=data_set.white,
         groups=tracked.plan.groups or "",
         source={"name": source.title, "weights_sha256": source.digest} if source else {},
     )
@@ -146,6 +131,29 @@ def export(
     # Last: who finds these metrics in a run finds its export, too.
     tracking.log_export(tracked.run_id, onnx.load(exported.folder / MODEL_FILE), logged, first_sample(exported.folder))
     return exported
+
+
+def metadata_of(tracked: tracking.TrackedRun, data_set: DataSet, model: Any) -> Metadata:
+    """What a file of a run says of itself before anything was tested: its accuracy is 0."""
+    return Metadata(
+        model=tracked.plan.model,
+        family=definition(tracked.plan.model).family,
+        data_set=tracked.data_set,
+        data_digest=tracked.data_digest,
+        labels=data_set.labels,
+        height=data_set.height,
+        width=data_set.width,
+        channels=data_set.channels,
+        columns=data_set.columns,
+        label_column=data_set.label_column,
+        recipe=tracked.plan.recipe.to_json(),
+        run_id=tracked.run_id,
+        commit=tracked.commit,
+        weights_sha256=weights_sha256(model),
+        test_accuracy=0.0,
+        resizing=data_set.resizing,
+        white=data_set.white,
+    )
 
 
 def _reading(plan: Plan) -> dict[str, str]:

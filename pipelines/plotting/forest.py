@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 from pipelines.plotting.palette import GRAY, GREEN, VERMILION
-from pipelines.plotting.svg import SIZE, STYLE, WIDTH, marker
+from pipelines.plotting.svg import LETTER, WIDTH, marker, opening
 
 LEFT, RIGHT, TOP, BOTTOM, ROW = 168, 14, 6, 48, 26  # margins, and the height of a row, in pixels
 TICKS = (1, 2, 5)  # of each decade, as many as there is room for
@@ -64,11 +64,7 @@ class Forest:
 
         bottom = TOP + ROW * len(self.effects)
         height = bottom + BOTTOM + 24
-        parts = [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
-            f'aria-label="{escape(self.title)}" font-family="system-ui, sans-serif" font-size="{SIZE}">',
-            f"<style>{STYLE}</style>",
-        ]
+        parts = opening(self.title, height)
         for value in _ticks(at):
             parts.append(f'<path class="rule" d="M{at(value):.1f} {TOP}V{bottom}"/>')
             text = f"{value:+g}" if value else "0"
@@ -93,7 +89,7 @@ class Forest:
         for kind, (color, shape) in KINDS.items():
             parts.append(marker(shape, x, height - 10, color))
             parts.append(f'<text x="{x + 10}" y="{height - 5}">{kind}</text>')
-            x += 34 + 7.6 * len(kind)
+            x += 34 + LETTER * len(kind)
         return "\n".join([*parts, "</svg>"])
 
 

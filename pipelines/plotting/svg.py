@@ -230,15 +230,20 @@ def _beats(one: Point, other: Point) -> bool:
     return one.x <= other.x and one.y >= other.y and (one.x, one.y) != (other.x, other.y)
 
 
-def _frame(
-    title: str, axes: tuple[str, str], places: Sequence[tuple[float, str]], down: _Axis, height: float
-) -> list[str]:
-    """The beginning of a drawing: rules, ticks and what the axes are. places: (pixel, name) of each tick across."""
-    parts = [
+def opening(title: str, height: float) -> list[str]:
+    """The first lines of a drawing, which is WIDTH wide."""
+    return [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
         f'aria-label="{escape(title)}" font-family="system-ui, sans-serif" font-size="{SIZE}">',
         f"<style>{STYLE}</style>",
     ]
+
+
+def _frame(
+    title: str, axes: tuple[str, str], places: Sequence[tuple[float, str]], down: _Axis, height: float
+) -> list[str]:
+    """The beginning of a drawing: rules, ticks and what the axes are. places: (pixel, name) of each tick across."""
+    parts = opening(title, height)
     for value in down.ticks():
         y = down.at(value)
         parts.append(f'<path class="rule" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')

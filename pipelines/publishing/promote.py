@@ -288,8 +288,8 @@ def _robustness(metrics: Mapping[str, float], least: float | None) -> Gate:
     if ROBUSTNESS not in metrics:
         return Gate("robustness", _not_measured(least), wanted, least is None)
     kinds = {"that training imitated": "test_robust_seen", "that it didn't": "test_robust_unseen"}
-    told_apart = ", ".join(f"{metrics[name]:.2%} on those {kind}" for kind, name in kinds.items() if name in metrics)
-    found = f"{metrics[ROBUSTNESS]:.2%}{told_apart and f' ({told_apart})'}"
+    by_kind = ", ".join(f"{metrics[name]:.2%} on those {kind}" for kind, name in kinds.items() if name in metrics)
+    found = f"{metrics[ROBUSTNESS]:.2%}{by_kind and f' ({by_kind})'}"
     return Gate("robustness", found, wanted, least is None or 100 * metrics[ROBUSTNESS] >= least)
 
 

@@ -11,13 +11,12 @@ import onnx
 
 from pipelines import tracking
 from pipelines.core.provenance.plan import load_data
-from pipelines.core.provenance.weights import weights_sha256
 from pipelines.core.support.conditions import parse_condition
 from pipelines.evaluation.latency import measure_latencies
 from pipelines.exporting.convert import convert
+from pipelines.exporting.export import metadata_of
 from pipelines.training.train import Trained
-from zoo.contract import MODEL_FILE, Metadata
-from zoo.models import definition
+from zoo.contract import MODEL_FILE
 from zoo.runtime import load
 
 MEASURED = "measured"  # of an Optuna trial: what it came to, by name
@@ -49,25 +48,7 @@ def _of_file(run: str, *, timed: bool) -> dict[str, float]:
     """What the ONNX file of a run would be: its size, and how fast one thread of this machine runs it."""
     tracked = tracking.load_run(run)
     data_set, model = load_data(tracked.plan), tracking.load_keras_model(run)
-    metadata = Metadata(
-        model=tracked.plan.model,
-        family=definition(tracked.plan.model).family,
-        data_set=data_set.name,
-        data_digest=data_set.digest,
-        labels=data_set.labels,
-        height=data_set.height,
-        width=data_set.width,
-        channels=data_set.channels,
-        columns=data_set.columns,
-        label_column=data_set.label_column,
-        recipe=tracked.plan.recipe.to_json(),
-        run_id=run,
-        commit=tracked.commit,
-        weights_sha256=weights_sha256(model),
-        test_accuracy=0.0,  # nobody has asked for it
-        resizing=data_set.resizing,
-        white=data_set.white,
-    )
+    metadata = metadata_of(tracked, data_set, model)
     converted = convert(model, metadata.resizing)
     onnx.helper.set_model_props(converted, metadata.to_properties())
     with tempfile.TemporaryDirectory() as temporary:

@@ -161,7 +161,7 @@ def _answered(asking: Asking, unread: Iterable[Unread], processes: int, state: S
 def _looked_at(places: Sequence[Path], images: Path | None, follow_links: bool) -> tuple[int, str]:
     """How many images there are, and a digest of their names and of the archives that they are in.
 
-    Looking at all before the first is answered shows a table's mistakes at once, and how long it will take.
+    Looking at all before the first is answered shows a table's errors at once, and how long it will take.
     """
     digest, count, archive = hashlib.sha256(), 0, None
     with progress("counting images") as advance:
