@@ -17,13 +17,19 @@ from without_familiarity import without_familiarity
 import zoo
 from pipelines.cli import main
 from pipelines.core.provenance.weights import weights_sha256
+from pipelines.evaluation.predictions import familiarity_of
+from pipelines.evaluation.unknown import auroc
+from pipelines.exporting.checks import check_contract
 from pipelines.exporting.export import write_export
+from pipelines.exporting.familiarity.features import with_features
 from pipelines.exporting.quantization import int8
+from pipelines.exporting.quantization.answers import answers_in_memory
 from pipelines.exporting.quantization.calibration import least_squares, min_max, observe, percentile
 from pipelines.exporting.quantization.int8 import calibration_images
 from pipelines.exporting.quantization.qdq import (
     LARGEST_WEIGHT,
     only_answers,
+    to_int8,
     values_to_observe,
     weighted_layers,
 )
@@ -42,6 +48,7 @@ from zoo.contract import (
     read_manifest,
 )
 from zoo.data import load
+from zoo.data.pixels import in_chunks
 from zoo.errors import DataError, ExportError, VerificationError
 from zoo.models import build
 
@@ -153,6 +160,46 @@ def test_the_way_it_was_made_is_in_the_file(made):
     assert told["calibration"] == min(made.files[0].tried, key=made.files[0].tried.get)
     assert told["calibration_images"] == 1000
     assert told["float32_layers"] == []
+
+
+@pytest.mark.parametrize("precision", [INT8, FLOAT16])
+def test_a_file_knows_foreign_images_by_a_distribution_of_its_own(made, digits, precision):
+    file = made.folder / MODEL_FILES[precision]
+    model, images = onnx.load(file), digits.test.inputs
+    check_contract(model, file)
+    classifier, float32 = zoo.load(file), zoo.load(made.folder)
+    assert classifier.metadata.familiarity == float32.metadata.familiarity != {}
+    shares = familiarity_of(classifier, images)
+    assert np.abs(shares - familiarity_of(float32, images)).mean() < 0.05
+    assert auroc(shares, familiarity_of(classifier, 255 - images)) > 0.99
+    metrics = read_manifest(made.folder).metrics
+    assert metrics[f"{precision}_familiarity_accepted"] == (shares >= 0.05).mean() > 0.9
+
+
+def test_a_share_of_known_images_that_is_not_the_files_own_is_refused(folder, digits):
+    said = read_manifest(folder)
+    wrong = dict(said.metrics) | {"int8_familiarity_accepted": 0.5}
+    (folder / MANIFEST_FILE).write_text(replace(said, metrics=wrong).to_json(), encoding="utf-8")
+    with pytest.raises(VerificationError, match=r"int8.onnx accepts 9\d\.\d\d% of the test set, the manifest says 50"):
+        verify(folder, data=digits, corrupted=False)
+
+
+@pytest.mark.parametrize("name", ["softmax", "mlp-small", "lenet5", "conv-tiny", "conv-mlp-small"])
+def test_answers_are_those_of_the_same_bytes_without_familiarity(digits, name):
+    """Pixels, hidden activations, maps: whatever the features are of, the answers keep each bit."""
+    file = SHIPPED / "digits" / name / MODEL_FILE
+    model, metadata = only_answers(onnx.load(file)), read_manifest(file.parent).metadata
+    watched, _ = with_features(model, metadata)
+    observed = seen_on(model, digits)
+    means = {value: seen.means for value, seen in observed.items()}
+    ranges = {value: min_max(seen) for value, seen in observed.items()}
+    for in_float in ((), weighted_layers(model.graph)[:1], weighted_layers(model.graph)[-1:]):
+        plain, other = (answers_in_memory(to_int8(m, ranges, in_float, means), digits.test) for m in (model, watched))
+        assert all(map(np.array_equal, plain, other)), in_float
+
+
+def seen_on(model, digits):
+    return observe(model, values_to_observe(model.graph), lambda: in_chunks(digits.train.inputs[:200], 64))
 
 
 # --- the graph ------------------------------------------------------------------------------------------------------

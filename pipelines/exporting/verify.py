@@ -131,13 +131,20 @@ def _verify(found: Path, data: str | Located | DataSet | None, corrupted: bool) 
             tested = Tested(test, answers, each, data_set.findings)
             checks.append(Check("metrics", check_metrics(found, test, answers, each)))
     if classifier.metadata.familiarity:
-        share = read_manifest(found).metrics.get("familiarity_accepted") if found.is_dir() else None
-        checks.append(Check("familiarity", check_familiarity(model, classifier, file, test, share)))
+        checks.append(Check("familiarity", check_familiarity(model, classifier, file, test, _accepted(found))))
     if found.is_dir():
         for precision in read_manifest(found).precisions[1:]:
             kept = [check_precision(found, precision, test, answers)]
             other = load_classifier(found, provider="cpu", precision=precision)
             if data_set is not None and (other.metadata.calibration or other.metadata.sets):
                 kept.append(check_held_out(other, found / MODEL_FILES[precision], data_set))
+            if other.metadata.familiarity:
+                file, share = found / MODEL_FILES[precision], _accepted(found, f"{precision}_")
+                kept.append(check_familiarity(onnx.load(file, load_external_data=False), other, file, test, share))
             checks.append(Check(precision, "; ".join(kept)))
     return Verification(found, classifier.metadata, tuple(checks), accuracy), tested
+
+
+def _accepted(found: Path, prefix: str = "") -> float | None:
+    """The share of the test set that the manifest says is accepted; None where it doesn't, or there is none."""
+    return read_manifest(found).metrics.get(f"{prefix}familiarity_accepted") if found.is_dir() else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ _KEEP_SIGN = (*_ON_THE_WAY, "Add", "AveragePool", "Concat", "MaxPool", "Transpos
 Layout = Literal[
     "first", "last", "none"
 ]  # where the channels are: [N, C, h, w], [N, …, C], or [N, C] without positions
+Placed: TypeAlias = tuple[str, tuple[int, ...]]  # the features' name in a graph, [N, D] float32, and D by activation
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,8 @@ class Activation:
         return self.shape[0] if self.layout == "first" else self.shape[-1]
 
 
-def add_features(graph: Graph, metadata: Metadata) -> tuple[str, tuple[int, ...]]:
-    """Put the features into a finished graph. Returns the name of the value, [N, D] float32, and D by activation.
+def add_features(graph: Graph, metadata: Metadata) -> Placed:
+    """Put the features into a finished graph.
 
     They are, of the inputs of layers with weights, the last four that have positions, averaged over these, and the
     last that has none; of a model without positions, such as an MLP, all but its input; of one without hidden layers
@@ -72,18 +73,37 @@ def add_features(graph: Graph, metadata: Metadata) -> tuple[str, tuple[int, ...]
     return name, sizes
 
 
+def with_features(model: Model, metadata: Metadata) -> tuple[Model, Placed]:
+    """A copy with the features as its last output, made by a node of their own: no other value becomes an output."""
+    copy = type(model)()
+    copy.CopyFrom(model)
+    name, sizes = add_features(copy.graph, metadata)
+    if not name.startswith(f"{FAMILIARITY}/"):
+        copy.graph.node.append(helper.make_node("Identity", [name], [f"{FAMILIARITY}/features"], name=FAMILIARITY))
+        name = f"{FAMILIARITY}/features"
+    copy.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", sum(sizes)]))
+    return copy, (name, sizes)
+
+
 def features_of(
     model: Model, metadata: Metadata, batches: Iterable[Any]
 ) -> tuple[NDArray[np.float32], tuple[int, ...]]:
     """The features [N, D] of images [N, H, W, C] uint8, or rows [N, F] float32, batch by batch; and D by activation."""
+    copy, placed = with_features(model, metadata)
+    return read_features(copy, placed, metadata, batches), placed[1]
+
+
+def read_features(model: Model, placed: Placed, metadata: Metadata, batches: Iterable[Any]) -> NDArray[np.float32]:
+    """The features [N, D] that a graph computes, of inputs as of `features_of`."""
     import onnxruntime
 
+    name, sizes = placed
     copy = type(model)()
     copy.CopyFrom(model)
-    name, sizes = add_features(copy.graph, metadata)
-    copy.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", sum(sizes)]))
+    if name not in (output.name for output in copy.graph.output):
+        copy.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", sum(sizes)]))
     session = onnxruntime.InferenceSession(copy.SerializeToString(), providers=["CPUExecutionProvider"])
-    return np.concatenate([session.run([name], {metadata.input.name: some})[0] for some in batches]), sizes
+    return np.concatenate([session.run([name], {metadata.input.name: some})[0] for some in batches])
 
 
 def activations(graph: Graph) -> tuple[Activation, ...]:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto, helper
 
-from pipelines.exporting.familiarity.features import add_features
+from pipelines.exporting.familiarity.features import Placed
 from pipelines.exporting.familiarity.fit import Fitted, Matrix
 from pipelines.exporting.graph.edit import Graph, add_constant, constant_of, producer_of
-from zoo.contract import FAMILIARITY, Metadata
+from zoo.contract import FAMILIARITY
 
 
-def add_familiarity(graph: Graph, metadata: Metadata, fitted: Fitted) -> None:
-    """Give a finished graph one more output, the last: FAMILIARITY [N] float32, as `Fitted.familiarity` computes it.
+def add_familiarity(graph: Graph, placed: Placed, fitted: Fitted) -> None:
+    """Give a graph with features one more output, the last: FAMILIARITY [N] float32, by `Fitted.familiarity`'s formula.
 
     The other outputs are calculated by the same nodes as before and keep each bit. onnxruntime calculates this one
     whether or not it is asked for.
     """
-    features, sizes = add_features(graph, metadata)
+    features, sizes = placed
 
     def constant(name: str, values: object) -> str:
         return add_constant(graph, f"{FAMILIARITY}/{name}", np.asarray(values, np.float32))

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from pipelines.evaluation.predictions import in_batches
-from pipelines.exporting.familiarity.features import features_of
+from pipelines.exporting.familiarity.features import Placed, add_features, read_features
 from pipelines.exporting.familiarity.fit import LEAST, METHOD, THRESHOLD, fit
 from pipelines.exporting.familiarity.graph import add_familiarity
-from pipelines.exporting.graph.edit import Model
+from pipelines.exporting.graph.edit import Model, drop_unused
 from zoo.contract import Metadata
 from zoo.data import DataSet, Split
 from zoo.data.held_out import held_out
@@ -22,9 +22,12 @@ logger = logging.getLogger("zoo.exporting")
 LEARNED = 10_000  # training images, drawn from all, that say where the classes lie
 
 
-def give_familiarity(model: Model, metadata: Metadata, data_set: DataSet) -> Mapping[str, Any]:
-    """Put FAMILIARITY into a finished model in float32. Returns what its metadata says of it.
+def give_familiarity(
+    model: Model, metadata: Metadata, data_set: DataSet, placed: Placed | None = None
+) -> Mapping[str, Any]:
+    """Put FAMILIARITY into a finished model. Returns what its metadata says of it.
 
+    placed: the features that it computes already; None where they are still to be put in, which a float32 graph allows.
     {} where the recipe holds no images out of training, or fewer than 20, and where all that a model knows of an image
     is one number: the output is left out, and the log says so.
     """
@@ -41,12 +44,16 @@ def give_familiarity(model: Model, metadata: Metadata, data_set: DataSet) -> Map
         )
         return {}
     learned = drawn(data_set.train, LEARNED)
-    features, sizes = features_of(model, metadata, in_batches(learned.inputs))
-    if sum(sizes) < 2:  # as a share of itself, it is always 1
+    placed = placed or add_features(model.graph, metadata)
+    if sum(placed[1]) < 2:  # as a share of itself, it is always 1
+        drop_unused(model.graph)
         logger.warning("%s describes %s by one number: its file can't detect unknown classes", name, data_set.kind)
         return {}
-    others_features, _ = features_of(model, metadata, in_batches(others.inputs))
-    add_familiarity(model.graph, metadata, fit(features, learned.labels, sizes, others_features))
+    known, unseen = (read_features(model, placed, metadata, in_batches(split.inputs)) for split in (learned, others))
+    kept = [output for output in model.graph.output if output.name != placed[0]]
+    del model.graph.output[:]
+    model.graph.output.extend(kept)
+    add_familiarity(model.graph, placed, fit(known, learned.labels, placed[1], unseen))
     return {"method": METHOD, "images": len(others), "threshold": THRESHOLD}
 
 

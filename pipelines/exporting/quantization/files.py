@@ -14,13 +14,15 @@ import onnx
 from pipelines.core.metrics.paired import PairedTest, paired_test
 from pipelines.core.metrics.turns import seconds_in_turns
 from pipelines.evaluation.held_out import fit, temperature_of
-from pipelines.evaluation.predictions import Answers, made_up
+from pipelines.evaluation.predictions import Answers, familiarity_of, made_up
 from pipelines.evaluation.reliability import loss_and_error
+from pipelines.exporting.familiarity.check import accepted
+from pipelines.exporting.familiarity.output import give_familiarity
 from pipelines.exporting.graph.temperature import divide_logits
 from pipelines.exporting.quantization.answers import allowed_losses, answers_in_memory, correct
 from pipelines.exporting.quantization.int8 import QuantizedModel
 from zoo.contract import INT8, MODEL_FILE, MODEL_FILES, Metadata
-from zoo.data import Split
+from zoo.data import DataSet, Split
 from zoo.errors import ExportError, VerificationError
 from zoo.runtime import load as load_classifier
 
@@ -37,7 +39,8 @@ class QuantizedFile:
     largest_difference: of a probability. speedups: how many times as fast as float32 on this machine's processor, one
     thread, by the number of images at once; none of float16, which is for graphics processors. made: what decided how
     it was made, as the file keeps it. tried: of each method of calibration, how far its answers to the validation
-    images were from the float32 file's (Kullback and Leibler's divergence, nats).
+    images were from the float32 file's (Kullback and Leibler's divergence, nats). accepted: the share of test images
+    that are taken for one of the classes; None where it doesn't say how familiar they are.
     """
 
     precision: str
@@ -52,6 +55,7 @@ class QuantizedFile:
     made: Mapping[str, Any]
     tried: Mapping[str, float]
     reliability: Mapping[str, float]
+    accepted: float | None = None
 
 
 def write_and_measure(
@@ -59,17 +63,20 @@ def write_and_measure(
     precision: str,
     quantized: QuantizedModel,
     metadata: Metadata,
-    test: Split,
+    data_set: DataSet,
     expected: Answers,
     margin: float,
     kept: Split | None,
 ) -> QuantizedFile:
     """Write the file with its metadata, calibrated, and compare it with the float32 one on the test images.
 
+    It says how familiar images are where the float32 one does, by a distribution of its own.
+
     metadata: of the float32 file; expected: its answers. margin: points of accuracy that may be lost. kept: the
     held-out images that it is calibrated by; None where it isn't. Raises VerificationError where more accuracy is lost,
     ExportError where the file is no smaller.
     """
+    test = data_set.test
     calibration, sets = _calibrate(quantized.model, kept, metadata)
     found = answers_in_memory(quantized.model, test)
     is_correct = correct(found, test)
@@ -87,6 +94,8 @@ def write_and_measure(
         )
     same = float((found[1].argmax(axis=1) == expected[1].argmax(axis=1)).mean())
     parity = {"largest_difference": float(np.abs(found[1] - expected[1]).max()), "same_top_class": same}
+    features = quantized.features
+    familiarity = give_familiarity(quantized.model, metadata, data_set, features) if features else {}
     own = replace(
         metadata,
         precision=precision,
@@ -95,7 +104,7 @@ def write_and_measure(
         parity=parity,
         calibration=calibration,
         sets=sets,
-        familiarity={},
+        familiarity=familiarity,
     )
     onnx.helper.set_model_props(quantized.model, own.to_properties())
     file, before = folder / MODEL_FILES[precision], folder / MODEL_FILE
@@ -119,6 +128,7 @@ def write_and_measure(
         made=quantized.made,
         tried=quantized.tried,
         reliability=loss_and_error(found, test) if calibration else {},
+        accepted=accepted(familiarity_of(load_classifier(file, provider="cpu"), test.inputs)) if familiarity else None,
     )
 
 
@@ -160,4 +170,6 @@ def metrics_of(found: QuantizedFile) -> dict[str, float]:
         **{f"speedup_{batch}": value for batch, value in found.speedups.items()},
         **found.reliability,
     }
+    if found.accepted is not None:
+        metrics["familiarity_accepted"] = found.accepted
     return {f"{found.precision}_{name}": value for name, value in metrics.items()}

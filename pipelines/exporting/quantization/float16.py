@@ -6,8 +6,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from pipelines.exporting.familiarity.features import Placed, add_features
 from pipelines.exporting.graph.edit import Model, attribute_of
-from zoo.contract import IR_VERSION, LOGITS, OPSET
+from zoo.contract import FAMILIARITY, IR_VERSION, LOGITS, OPSET, Metadata
 
 
 def to_float16(model: Model) -> Model:
@@ -38,3 +39,11 @@ def to_float16(model: Model) -> Model:
         producer_name="classifier-zoo",
     )
     return onnx.shape_inference.infer_shapes(finished, check_type=True, strict_mode=True, data_prop=True)
+
+
+def add_features_of_half(model: Model, metadata: Metadata) -> Placed:
+    """Put the features for FAMILIARITY into a graph in float16; what is computed of them is float32."""
+    name, sizes = add_features(model.graph, metadata)
+    wide = f"{FAMILIARITY}/float"
+    model.graph.node.append(helper.make_node("Cast", [name], [wide], name=wide, to=TensorProto.FLOAT))
+    return wide, sizes

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.evaluation.predictions import Answers
+from pipelines.exporting.familiarity.features import Placed, with_features
 from pipelines.exporting.graph.edit import Array
 from pipelines.exporting.quantization.answers import allowed_losses, answers_in_memory, divergence, lost
 from pipelines.exporting.quantization.calibration import METHODS, observe
@@ -29,11 +30,15 @@ CLOSE, FEW = 0.01, 3
 
 @dataclass(frozen=True)
 class QuantizedModel:
-    """A model of another precision that isn't measured yet. made, tried: as of a `QuantizedFile`."""
+    """A model of another precision that isn't measured yet. made, tried: as of a `QuantizedFile`.
+
+    features: that the graph computes for FAMILIARITY; None where the float32 file hasn't that output.
+    """
 
     model: Any  # onnx.ModelProto
     made: Mapping[str, Any]
     tried: Mapping[str, float]
+    features: Placed | None = None
 
 
 def quantize_to_int8(
@@ -86,7 +91,8 @@ def quantize_to_int8(
         "validation_learned": metadata.recipe.get("images") in ("all", "most"),
         "onnxruntime": _onnxruntime_version(),
     }
-    return QuantizedModel(to_int8(model, ranges[method], in_float, means), made, tried)
+    whole, features = with_features(model, metadata) if metadata.familiarity else (model, None)
+    return QuantizedModel(to_int8(whole, ranges[method], in_float, means), made, tried, features)
 
 
 def calibration_images(train: Split, count: int) -> Any:

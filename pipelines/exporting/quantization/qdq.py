@@ -28,7 +28,7 @@ from pipelines.exporting.graph.edit import (
     consumers_of,
     drop_unused,
 )
-from zoo.contract import IR_VERSION, LOGITS, OPSET, PROBABILITIES
+from zoo.contract import FAMILIARITY, IR_VERSION, LOGITS, OPSET, PROBABILITIES
 
 Range = tuple[float, float]  # the least and the greatest value that bytes stand for
 
@@ -101,6 +101,11 @@ def to_int8(
 
 def _is_weighted(node: Node, constants: Container[str]) -> bool:
     return node.op_type in WEIGHTED and node.input[1] in constants and node.input[0] not in constants
+
+
+def _looks_on(node: Node) -> bool:
+    """Whether a node is one of those that FAMILIARITY is computed by: in float32, of what bytes stand for."""
+    return bool(node.name.startswith(FAMILIARITY))
 
 
 def _is_relu(graph: Graph, node: Node) -> bool:
@@ -176,28 +181,34 @@ class _Writer:
 
     # What becomes of a node ------------------------------------------------------------------------------------------
 
+    def _readers(self, name: str) -> list[Node]:
+        """Who reads a value on the way to the answers: how these are computed doesn't depend on who looks on."""
+        return [node for node in consumers_of(self.graph, name) if not _looks_on(node)]
+
     def _reads_bytes(self, node: Node) -> bool:
         """Whether a Cast turns pixels into floats for integer layers alone."""
-        readers = consumers_of(self.graph, node.output[0])
+        readers = self._readers(node.output[0])
         return node.input[0] in self.pixels and all(map(self._is_integer_layer, readers))
 
     def _is_integer_layer(self, node: Node) -> bool:
         return _is_weighted(node, self.given) and node.name not in self.in_float
 
     def _is_integer(self, node: Node) -> bool:
+        if _looks_on(node):
+            return False
         if node.op_type == "Add":
             return all(name in self.bytes_of for name in node.input)
         return self._is_integer_layer(node) or (node.op_type in POOLS and node.input[0] in self.bytes_of)
 
     def _relu_behind(self, node: Node) -> Node | None:
         """The ReLU, bounded or not, that alone reads what the node makes."""
-        readers = consumers_of(self.graph, node.output[0])
+        readers = self._readers(node.output[0])
         alone = len(readers) == 1 and _is_relu(self.graph, readers[0]) and node.output[0] not in self.outputs
         return readers[0] if alone and readers[0].output[0] not in self.outputs else None
 
     def _is_read_as_bytes(self, node: Node) -> bool:
         """Whether an integer operator's result is rounded to bytes; products alone can come out as floats."""
-        readers = consumers_of(self.graph, node.output[0])
+        readers = self._readers(node.output[0])
         if node.op_type not in ("Gemm", "MatMul"):
             return True
         return any(self._is_integer_layer(reader) or reader.op_type in (*MOVES, *POOLS) for reader in readers)

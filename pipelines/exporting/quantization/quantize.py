@@ -18,7 +18,7 @@ from pipelines.core.support.copies import copy_export
 from pipelines.evaluation.predictions import answers_of
 from pipelines.exporting.quantization.card_section import with_precisions
 from pipelines.exporting.quantization.files import QuantizedFile, metrics_of, write_and_measure
-from pipelines.exporting.quantization.float16 import to_float16
+from pipelines.exporting.quantization.float16 import add_features_of_half, to_float16
 from pipelines.exporting.quantization.int8 import QuantizedModel, quantize_to_int8
 from pipelines.exporting.quantization.qdq import QUANTIZED, only_answers
 from pipelines.exporting.verify import Verification, verify
@@ -102,7 +102,7 @@ def quantize(
         data_set = _images_of(manifest.metadata, data, folder)
         makers = {
             INT8: lambda: quantize_to_int8(model, data_set, manifest.metadata, margin, calibration),
-            FLOAT16: lambda: QuantizedModel(to_float16(model), {}, {}),
+            FLOAT16: lambda: _to_float16(model, manifest.metadata),
         }
         copy_export(folder, manifest, new)
         expected = answers_of(classifier, data_set.test.inputs)
@@ -116,13 +116,19 @@ def quantize(
                 logger.info("%s: making %s", name, MODEL_FILES[precision])
                 made = makers[precision]()
                 files.append(
-                    write_and_measure(new, precision, made, manifest.metadata, data_set.test, expected, margin, kept)
+                    write_and_measure(new, precision, made, manifest.metadata, data_set, expected, margin, kept)
                 )
         _update(new, manifest, files)
         verification = verify(new, data=data_set, corrupted=False)
     files = [replace(found, file=folder / found.file.name) for found in files]
     result = Quantized(folder, manifest.metadata, tuple(files), replace(verification, path=folder))
     return replace(result, note=_log(result))
+
+
+def _to_float16(model: Any, metadata: Metadata) -> QuantizedModel:
+    half = to_float16(model)
+    features = add_features_of_half(half, metadata) if metadata.familiarity else None
+    return QuantizedModel(half, {}, {}, features)
 
 
 def _log(quantized: Quantized) -> str:
