@@ -14,7 +14,7 @@ from PIL import Image
 from scipy.ndimage import affine_transform, gaussian_filter1d
 from sklearn.datasets import load_sample_images
 
-from pipelines.evaluation import spoiling
+from pipelines.evaluation import robustness, spoiling
 from pipelines.evaluation.corruptions import (
     FIRST_BATCH,
     FIRST_SUITE,
@@ -305,6 +305,24 @@ def test_accuracies_are_those_of_the_chosen_images_and_told_apart():
     assert metrics["test_robust_mean"] == pytest.approx((1 + 12 * metrics["test_robust_unseen"]) / 13)
     first = measure_corrupted(test, by_brightness, {}, FIRST_SUITE)
     assert robust_metrics(first) == {"test_robust_accuracy": pytest.approx(np.mean([each.accuracy for each in first]))}
+
+
+def test_few_images_are_spoiled_once_for_all_models_that_are_asked(monkeypatch):
+    spoiled = []
+    suite = [
+        replace(each, spoil=lambda *given, each=each: spoiled.append(each) or each.spoil(*given)) for each in SUITE
+    ]
+    images = random.integers(0, 256, (20, 6, 6, 1), dtype=np.uint8)
+    tests = [Split(some, np.arange(20) % 2, tuple(map(str, range(20)))) for some in (images, 255 - images)]
+    first = measure_corrupted(tests[0], by_brightness, {}, suite)
+    assert measure_corrupted(tests[0], by_brightness, {}, suite) == first
+    assert len(spoiled) == len(SUITE)
+    assert measure_corrupted(tests[1], by_brightness, {}, suite) != first, "other images of the same size"
+    assert len(spoiled) == 2 * len(SUITE)
+    monkeypatch.setattr(robustness, "KEPT", images.nbytes * len(SUITE) - 1)
+    assert measure_corrupted(tests[0], by_brightness, {}, suite) == first, "where they are too many, each time"
+    assert len(spoiled) == 3 * len(SUITE)
+    assert len(robustness._kept) <= len(SUITE)
 
 
 def test_a_mean_over_no_kind_is_left_out():

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+
 from pipelines.evaluation.corruptions import FIRST_SUITE, KINDS, SUITE, Corruption
 from pipelines.evaluation.predictions import Ask, ask_all
 from zoo.data import Split
+from zoo.data.pixels import Images
+from zoo.images import Pixels
+
+# Bytes of corrupted images that are kept, at most: to make those of a suite takes longer than most models' answers, and
+# each export is asked about them twice, when it's evaluated and when it's verified.
+KEPT = 2**27
+_kept: dict[tuple[Corruption, tuple[int, ...], str], Sequence[Pixels]] = {}
 
 
 @dataclass(frozen=True)
@@ -37,11 +47,23 @@ def measure_corrupted(
     for corruption in suite:
         chosen = corruption.chosen(test.inputs)
         some = test if len(chosen) == len(test) else test.take(chosen)
-        _, probabilities = ask_all(ask, corruption.batches(some.inputs))
+        _, probabilities = ask_all(ask, _spoiled(corruption, some.inputs))
         accuracy = float((probabilities.argmax(axis=1) == some.labels).mean())
         about = (corruption.kind, corruption.severity, corruption.amount)
         found.append(CorruptedMetrics(*about, accuracy, len(some), seen.get(corruption.kind)))
     return tuple(found)
+
+
+def _spoiled(corruption: Corruption, images: Images) -> Iterable[Pixels]:
+    """The images of a corruption, some at a time: made once for all models that are asked, where there are few."""
+    if not isinstance(images, np.ndarray) or images.nbytes > KEPT // len(SUITE):
+        return corruption.batches(images)
+    key = corruption, images.shape, hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
+    if key not in _kept:
+        while len(_kept) >= len(SUITE):
+            del _kept[next(iter(_kept))]  # the oldest
+        _kept[key] = tuple(corruption.batches(images))
+    return _kept[key]
 
 
 def suite_of(metrics: Mapping[str, float]) -> Sequence[Corruption]:

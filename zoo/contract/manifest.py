@@ -55,16 +55,20 @@ class Manifest:
 
     def to_json(self) -> str:
         """The text of manifest.json, with the inputs and outputs of the contract written out."""
+        found = {**asdict(self), "metadata": self.metadata.to_json()}
+        del found["map_size"]  # the outputs say it
+        found = {name: value for name, value in found.items() if value or name not in ("licenses", "reading")}
+        return json.dumps({**found, **self.ends()}, indent=2, ensure_ascii=False) + "\n"
+
+    def ends(self) -> dict[str, Any]:
+        """The inputs and outputs of the contract, as manifest.json has them."""
         classes = len(self.metadata.labels)
         shapes: dict[str, tuple[int, ...]] = {PROBABILITIES: (classes,), LOGITS: (classes,)}
         shapes |= {} if self.map_size is None else {ACTIVATION_MAP: (classes, *self.map_size)}
         shapes |= {FAMILIARITY: ()} if self.metadata.familiarity else {}
         outputs = [{"name": name, "dtype": "float32", "shape": ["N", *shape]} for name, shape in shapes.items()]
-        found = {**asdict(self), "metadata": self.metadata.to_json()}
-        del found["map_size"]  # the outputs say it
-        found = {name: value for name, value in found.items() if value or name not in ("licenses", "reading")}
-        found |= {"inputs": [asdict(self.metadata.input)], "outputs": outputs}
-        return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+        taken = self.metadata.input
+        return {"inputs": [{**asdict(taken), "shape": [*taken.shape]}], "outputs": outputs}
 
     @property
     def precisions(self) -> tuple[str, ...]:
@@ -125,8 +129,8 @@ def _exported_file(entry: Any, path: Path) -> ExportedFile:
 
 def _contradictions(manifest: Manifest, found: Mapping[str, Any]) -> list[str]:
     """What a manifest says twice, and not the same."""
-    metadata, written = manifest.metadata, json.loads(manifest.to_json())
-    wrong = [name for name in ("inputs", "outputs") if name in found and found[name] != written[name]]
+    metadata = manifest.metadata
+    wrong = [name for name, ends in manifest.ends().items() if name in found and found[name] != ends]
     twice = {"test_accuracy": metadata.test_accuracy, **metadata.parity}
     wrong += [name for name, value in twice.items() if manifest.metrics.get(name, value) != value]
     paths = [file.path for file in manifest.files]
