@@ -16,8 +16,8 @@ from PIL import Image
 from pipelines.cli import main
 from pipelines.training.planning.choosing import choose, choose_for, plan_for
 from zoo.data import registry
-from zoo.data.folders.glance import Glance, glance
 from zoo.data.folders.layouts import list_images
+from zoo.data.folders.overview import Overview, overview
 from zoo.errors import DataError, ModelError, RecipeError
 from zoo.models import model
 from zoo.recipe import Recipe
@@ -39,14 +39,14 @@ def photos(tmp_path) -> Path:
 @pytest.mark.parametrize(
     ("seen", "model_", "size", "settings"),
     [
-        (Glance(70_000, 10, 28, 28, False), "conv-small", None, {}),
-        (Glance(300, 10, 40, 40, False), "conv-small", None, {}),
-        (Glance(300, 10, 41, 40, False), "efficientnet-lite0", (128, 128), {"views": 16, "frozen": 1}),
-        (Glance(60_000, 10, 32, 32, True), "efficientnet-lite0", (128, 128), {"views": 1}),
-        (Glance(499, 10, 128, 100, True), "efficientnet-lite0", (128, 128), {"views": 16, "frozen": 1}),
-        (Glance(500, 10, 129, 100, True), "efficientnet-lite0", (224, 224), {"views": 16}),
-        (Glance(900, 10, 129, 100, True, tested=500), "efficientnet-lite0", (224, 224), {"views": 16, "frozen": 1}),
-        (Glance(8_000, 22, 1080, 1920, True), "efficientnet-lite0", (224, 224), {"views": 2}),
+        (Overview(70_000, 10, 28, 28, False), "conv-small", None, {}),
+        (Overview(300, 10, 40, 40, False), "conv-small", None, {}),
+        (Overview(300, 10, 41, 40, False), "efficientnet-lite0", (128, 128), {"views": 16, "frozen": 1}),
+        (Overview(60_000, 10, 32, 32, True), "efficientnet-lite0", (128, 128), {"views": 1}),
+        (Overview(499, 10, 128, 100, True), "efficientnet-lite0", (128, 128), {"views": 16, "frozen": 1}),
+        (Overview(500, 10, 129, 100, True), "efficientnet-lite0", (224, 224), {"views": 16}),
+        (Overview(900, 10, 129, 100, True, tested=500), "efficientnet-lite0", (224, 224), {"views": 16, "frozen": 1}),
+        (Overview(8_000, 22, 1080, 1920, True), "efficientnet-lite0", (224, 224), {"views": 2}),
     ],
 )
 def test_each_rule(seen, model_, size, settings):
@@ -60,18 +60,18 @@ def test_each_rule(seen, model_, size, settings):
         assert choose_for(seen, (64, 96)).size == (64, 96)
 
 
-def test_a_glance_says_what_there_is(photos):
-    assert glance(list_images(photos)) == Glance(25, 2, 90, 120, True)
+def test_an_overview_says_what_there_is(photos):
+    assert overview(list_images(photos)) == Overview(25, 2, 90, 120, True)
     for file in photos.glob("*/*.png"):
         file.write_bytes(b"no image")
     with pytest.raises(DataError, match=r"can be read: `zoo data check` says why"):
-        glance(list_images(photos))
+        overview(list_images(photos))
 
 
 def test_images_of_a_test_folder_are_none_to_learn_from(photos, tmp_path):
     for split in ("train", "test"):
         shutil.copytree(photos, tmp_path / "parted" / split)
-    assert glance(list_images(tmp_path / "parted")) == Glance(50, 2, 90, 120, True, tested=25)
+    assert overview(list_images(tmp_path / "parted")) == Overview(50, 2, 90, 120, True, tested=25)
 
 
 def test_tables_and_known_data_sets_are_chosen_for_too(tmp_path):

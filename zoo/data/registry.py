@@ -18,8 +18,8 @@ from zoo.data.catalogs.hugging_face import is_folder, list_hf
 from zoo.data.catalogs.tensorflow_datasets import list_tfds
 from zoo.data.dataset import DataSet
 from zoo.data.folders.files_table import names_images
-from zoo.data.folders.glance import Glance, glance
 from zoo.data.folders.layouts import list_images
+from zoo.data.folders.overview import Overview, overview
 from zoo.data.folders.reading import ON_BAD, read_images, read_listing
 from zoo.data.folders.shards import SHARD_ENDING, is_pattern
 from zoo.data.listing import Listing
@@ -159,17 +159,17 @@ def look(
     images: Path | None = None,
     follow_links: bool = False,
     on_progress: Progress | None = None,
-) -> Glance:
+) -> Overview:
     """What `load` would find of images, of which no more than some are decoded. Raises DataError as it does."""
     if has_name(data):
         named, _ = _load_named(data, folder, label, on_progress or _silent)
         if isinstance(named, DataSet):
             tested = len(named.test)
             in_all = len(named.train) + len(named.validation) + tested
-            return Glance(in_all, named.classes, named.height, named.width, named.channels == 3, tested)
-        return glance(named)
+            return Overview(in_all, named.classes, named.height, named.width, named.channels == 3, tested)
+        return overview(named)
     _check_path(data)
-    return glance(list_images(Path(data), groups, label=label, images=images, follow_links=follow_links))
+    return overview(list_images(Path(data), groups, label=label, images=images, follow_links=follow_links))
 
 
 def list_data(

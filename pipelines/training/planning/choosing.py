@@ -22,7 +22,7 @@ from pipelines.core.provenance.plan import DataOptions, Origin, Plan, make_plan
 from pipelines.core.support.progress import progress
 from pipelines.training.transfer.pretrained import published_file
 from pipelines.training.transfer.transfer import IMAGENET, find_source
-from zoo.data.folders.glance import Glance
+from zoo.data.folders.overview import Overview
 from zoo.data.registry import holds_values, look
 from zoo.errors import MissingExtraError, ModelError, RecipeError
 from zoo.models import definition
@@ -84,7 +84,7 @@ def choose(data: str, **reading: Unpack[DataOptions]) -> Choice:
     return choose_for(seen, size=reading.get("size"))
 
 
-def choose_for(seen: Glance, size: tuple[int, int] | None = None) -> Choice:
+def choose_for(seen: Overview, size: tuple[int, int] | None = None) -> Choice:
     """What the rules say of images. size: (height, width) that the user wants."""
     side = max(seen.height, seen.width)
     if not seen.colored and side <= SMALL_SIDE:

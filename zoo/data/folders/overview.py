@@ -1,4 +1,4 @@
-"""A glance at images that are listed: how many there are, of how many classes, and what some of them are like."""
+"""An overview of images that are listed: how many there are, of how many classes, and what some of them are like."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOOKED_AT = 64  # images, from the first to the last
 
 
 @dataclass(frozen=True)
-class Glance:
+class Overview:
     """images: in all splits. classes: how many. height, width: medians, in pixels. colored: whether any image is.
 
     tested: those of a test split that the source has itself; nothing is learned from them, however few the others are.
@@ -39,7 +39,7 @@ class Glance:
         return f"{self.images:,} {kind} images of about {self.height}x{self.width} in {self.classes} classes"
 
 
-def glance(listing: Listing) -> Glance:
+def overview(listing: Listing) -> Overview:
     """What is seen of some of the images. DataError where none of these can be read, or nothing learned from them."""
     if reason := why_unusable(listing):
         raise DataError(reason)
@@ -52,4 +52,4 @@ def glance(listing: Listing) -> Glance:
         raise DataError(f"none of {LOOKED_AT} images of {listing.root} can be read: `zoo data check` says why")
     height, width = np.median(np.array(sizes), axis=0).astype(int).tolist()
     tested = int(np.count_nonzero(listing.splits == SPLITS.index("test")))
-    return Glance(len(listing), len(listing.labels), height, width, colored, tested)
+    return Overview(len(listing), len(listing.labels), height, width, colored, tested)
