@@ -281,9 +281,9 @@ def test_a_database_whose_driver_is_missing_is_told(plan, monkeypatch):
     with socket.socket() as database:
         database.bind(("127.0.0.1", 0))
         database.listen()
-        uri = f"postgresql+pg8000://user:secret@127.0.0.1:{database.getsockname()[1]}/runs"
+        uri = f"postgresql+psycopg2cffi://user:secret@127.0.0.1:{database.getsockname()[1]}/runs"
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-        with pytest.raises(TrackingError, match="failed: No module named 'pg8000'") as told:
+        with pytest.raises(TrackingError, match="failed: No module named 'psycopg2cffi'") as told:
             tracking.find_run("abc")
     assert "secret" not in str(told.value)
 
