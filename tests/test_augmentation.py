@@ -74,7 +74,11 @@ RESUMED = [
 ]
 
 
-@pytest.mark.parametrize(("augmentation", "channels", "moves", "mixing"), RESUMED)
+# In color they are slow: a graph of random changes takes half a second to trace, and one more for the rest.
+@pytest.mark.parametrize(
+    ("augmentation", "channels", "moves", "mixing"),
+    [pytest.param(*each, marks=[pytest.mark.slow] * (each[1] == 3)) for each in RESUMED],
+)
 def test_a_resumed_training_is_given_the_same_images(augmentation, channels, moves, mixing):
     split, (mixup, cutmix) = split_of(30, channels=channels), MIXINGS[mixing]
     settings = {"mixup": mixup, "cutmix": cutmix, "rotation": TURNS[moves].rotation, "scale": TURNS[moves].scale}

@@ -26,7 +26,7 @@ from zoo.errors import ExportError, ProviderError
 
 EXPORTS = Path(__file__).parent.parent / "exports"
 SOFTMAX = EXPORTS / "digits/softmax"
-QUICK = {"batches": (1, 16), "threads": (1,), "seconds": 0.1}
+QUICK = {"batches": (1, 16), "threads": (1,), "seconds": 0.02}
 
 
 @pytest.fixture(scope="module")

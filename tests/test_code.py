@@ -21,7 +21,8 @@ print(json.dumps({model: code_of(make_plan(model, "digits")) for model in ("soft
 
 
 def ask(root: Path) -> dict[str, str]:
-    environment = {**os.environ, "PYTHONPATH": str(root)}
+    # A file that is edited twice in a second, to the same size, isn't to be taken for the one that was compiled.
+    environment = {**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         [sys.executable, "-c", ASK], cwd=root, env=environment, capture_output=True, text=True, check=False
     )

@@ -142,7 +142,10 @@ def test_a_damaged_outbox_keeps_no_other_from_being_sent(good, plan, content):
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", bytes(50), b"\xff", b"[]"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", *(pytest.param(each, marks=pytest.mark.slow) for each in (b"{", bytes(50), b"\xff", b"[]"))],
+)  # one of many ways to be damaged: test_damaged_exports has the others
 def test_a_damaged_export_is_left_out_of_the_list_and_named_when_all_are_verified(tmp_path, caplog, content):
     for name in ("softmax", "mlp-small"):
         shutil.copytree(SHIPPED / name, tmp_path / "digits" / name)

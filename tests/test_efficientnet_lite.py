@@ -90,8 +90,9 @@ def test_an_image_too_small_for_five_strides_is_refused(size):
 # --- the packages ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_exported_file_names_both_photographs_palace_and_daisy(tmp_path, monkeypatch, capsys):
-    """By the code of the documentation: an export, and bare onnxruntime."""
+    """By the code of the documentation: an export, and bare onnxruntime. Slow: a network of 4.7 million weights."""
     monkeypatch.chdir(tmp_path)
     export, answer = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     made: dict = {}

@@ -39,6 +39,7 @@ def folder(shared_store, tmp_path_factory):
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         patch.setattr(head, "PASSES", 10)
         patch.setattr(head, "LEAST_UPDATES", 100)
+        patch.setattr(head, "DECAYS", (0.01, 1.0))
         patch.setattr("pipelines.training.train.SAVING", 1e9)  # a checkpoint after each validation
         yield shared_store
 
