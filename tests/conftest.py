@@ -121,11 +121,13 @@ def metadata_of():
     """What an export would say of a Keras model that no run has made: the accuracy is the model's own."""
 
     def metadata(name, model, data_set):
+        from keras_answers import answers_of_keras
+
         from pipelines.core.provenance.weights import weights_sha256
         from zoo.contract import Metadata
         from zoo.models import definition
 
-        answers = model.predict_on_batch(data_set.test.inputs)["probabilities"].argmax(axis=1)
+        answers = answers_of_keras(model, data_set.test.inputs)["probabilities"].argmax(axis=1)
         return Metadata(
             model=name,
             family=definition(name).family,

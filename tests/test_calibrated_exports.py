@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from keras_answers import answers_of_keras
 from onnx import TensorProto, helper, numpy_helper
 
 import zoo
@@ -80,13 +81,13 @@ def exported(request, conv, digits, tmp_path_factory):
     "most" is slow, as it makes a third one, and differs from "train" only in that fewer images are held out.
     """
     model, shipped = conv
-    answers = {split: model.predict_on_batch(getattr(digits, split).inputs) for split in ("validation", "test")}
+    answers = {split: answers_of_keras(model, getattr(digits, split).inputs) for split in ("validation", "test")}
     kept = held_out(digits, request.param)
     metadata = replace(shipped, contract="2", recipe={**shipped.recipe, "images": request.param}, parity={})
-    tested = (np.asarray(answers["test"][LOGITS]), np.asarray(answers["test"][PROBABILITIES]))
+    tested = (answers["test"][LOGITS], answers["test"][PROBABILITIES])
     metrics = {}
     if kept is not None:
-        fitted = fit(np.asarray(model.predict_on_batch(kept.inputs)[LOGITS]), kept.labels, "conv-small")
+        fitted = fit(answers_of_keras(model, kept.inputs)[LOGITS], kept.labels, "conv-small")
         metadata = replace(metadata, calibration=fitted.calibration, sets=fitted.sets)
         tested, metrics = cooled(tested[0], fitted.temperature), answer_metrics(fitted)
     metrics |= reliability_metrics(digits.test, tested, metadata.calibration, metadata.sets)
@@ -120,7 +121,7 @@ def test_a_file_says_how_it_was_calibrated_and_is(exported, digits, precision):
     held = np.mean([name in each.labels for name, each in zip(names, found, strict=True)])
     assert held >= 0.9 - 3 * (0.9 * 0.1 * (1 / len(kept) + 1 / len(names))) ** 0.5
     if precision == "float32":
-        before = np.asarray(model.predict_on_batch(digits.test.inputs)[LOGITS])
+        before = answers_of_keras(model, digits.test.inputs)[LOGITS]
         after = answers_of(classifier, digits.test.inputs)[0]
         np.testing.assert_allclose(after * temperature, before, atol=1e-4)
         assert (after.argmax(axis=1) == before.argmax(axis=1)).all()
@@ -215,7 +216,7 @@ def test_what_is_read_back_from_the_file_answers_as_the_file(exported, digits):
     goal, manifest, model = exported
     again, metadata = rebuild(goal)
     assert metadata == manifest.metadata
-    found, expected = (np.asarray(each.predict_on_batch(digits.test.inputs)[LOGITS]) for each in (again, model))
+    found, expected = (answers_of_keras(each, digits.test.inputs)[LOGITS] for each in (again, model))
     temperature = manifest.metadata.calibration.get("temperature", 1)
     np.testing.assert_allclose(found * temperature, expected, atol=1e-3)
 
@@ -271,7 +272,7 @@ def test_a_table_is_calibrated_as_images_are(images, cancer, metadata_of, tmp_pa
     table = {"columns": cancer.columns, "label_column": cancer.label_column}
     metadata = replace(metadata, recipe={"images": images}, **table)
     if kept is not None:
-        fitted = fit(np.asarray(model.predict_on_batch(kept.inputs)[LOGITS]), kept.labels, "softmax")
+        fitted = fit(answers_of_keras(model, kept.inputs)[LOGITS], kept.labels, "softmax")
         metadata = replace(metadata, calibration=fitted.calibration, sets=fitted.sets)
     goal = tmp_path / "cancer/softmax"
     write_export(goal, model, cancer, metadata, {})

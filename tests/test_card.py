@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from keras_answers import answers_of_keras
 from PIL import Image
 
 import zoo
@@ -83,7 +84,7 @@ def export(data_set, tmp_path_factory):
         metrics={"best_epoch": 3},
         history=history,
     )
-    answers = model.predict(data_set.test.inputs, verbose=0)
+    answers = answers_of_keras(model, data_set.test.inputs)
     evaluated = tmp_path_factory.mktemp("evaluation")
     corrupted = [
         CorruptedMetrics(each.kind, each.severity, each.amount, 0.9 - k / 100, 359, seen=each.kind == "shift")

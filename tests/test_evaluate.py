@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from keras_answers import answers_of_keras
 from PIL import Image
 from scipy.special import softmax
 from sklearn import metrics
@@ -167,7 +168,7 @@ def test_a_run_that_held_nothing_out_is_drawn_by_its_training(run, digits, model
     run_id = tracking.start_run(make_plan("softmax", "digits"), digits, {})
     tracking.log_epoch(run_id, 1, {"train_loss": 0.9, "train_accuracy": 0.5})
     tracking.log_metrics(run_id, {"best_epoch": 1})
-    probabilities = model.predict_on_batch(digits.test.inputs)["probabilities"]
+    probabilities = answers_of_keras(model, digits.test.inputs)["probabilities"]
     drawn = draw(tmp_path, tracking.load_run(run_id), model, digits, probabilities)
     assert "none was held out" in drawn["curves.png"]
 
@@ -178,7 +179,7 @@ def test_a_run_in_which_a_head_alone_learned_has_no_curves(run, digits, model, t
     if validated:
         tracking.log_epoch(run_id, 0, {"validation_loss": 0.9, "validation_accuracy": 0.5, "seconds": 1.0})
     tracking.log_metrics(run_id, {"best_epoch": 0, "epochs_trained": 0, "test_accuracy": 0.5})
-    probabilities = model.predict_on_batch(digits.test.inputs)["probabilities"]
+    probabilities = answers_of_keras(model, digits.test.inputs)["probabilities"]
     assert "curves.png" not in draw(tmp_path, tracking.load_run(run_id), model, digits, probabilities)
     with tracking.open_client() as client:
         note = describe_run(client.get_run(run_id))

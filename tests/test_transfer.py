@@ -90,14 +90,13 @@ def some_images(name: str, images: np.ndarray, classes: int = 10) -> DataSet:
         "digits/conv-tiny",  # depthwise convolutions
         "digits/lenet5-modern",  # norms behind dense layers
         "fashion-mnist/alexnet-mini",  # dropout between the maps and the dense layer
-        "fashion-mnist/conv-small",
         "fashion-mnist/lenet5",  # no norms; margins around the images
         "fashion-mnist/mlp-residual",  # layer normalization
         "fashion-mnist/resnet-mlp",  # residuals
         "fashion-mnist/separable-small",
-        "fashion-mnist/softmax",
-        "fashion-mnist/vgg-mini",
-        "fashion-mnist/wide-resnet-small",
+        # Of layers that the others have as well.
+        *(pytest.param(f"fashion-mnist/{name}", marks=pytest.mark.slow) for name in ("conv-small", "softmax")),
+        *(pytest.param(f"fashion-mnist/{name}", marks=pytest.mark.slow) for name in ("vgg-mini", "wide-resnet-small")),
     ],
 )
 def test_a_shipped_file_comes_back_as_the_keras_model_that_answers_alike(name):
