@@ -21,8 +21,8 @@ import numpy as np
 
 from pipelines.core.provenance.environment import machine_facts
 from zoo.data import Split
-from zoo.data.stream.augment import AUGMENTATIONS
-from zoo.data.stream.batches import training_batches
+from zoo.data.augmentation.augment import AUGMENTATIONS
+from zoo.data.batches import training_batches
 from zoo.models.backend import start_keras
 from zoo.recipe import Recipe
 

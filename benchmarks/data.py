@@ -44,7 +44,7 @@ import resource, sys, time
 from pathlib import Path
 import tensorflow as tf
 from zoo.data import load
-from zoo.data.stream.batches import training_batches
+from zoo.data.batches import training_batches
 from zoo.recipe import Recipe
 start, begun = time.perf_counter(), time.process_time()
 data = load(sys.argv[1])
@@ -85,7 +85,7 @@ MEMORY = """
 import resource, sys, time
 import tensorflow as tf
 from zoo.data import load
-from zoo.data.stream.batches import training_batches
+from zoo.data.batches import training_batches
 from zoo.recipe import Recipe
 def resident():
     with open("/proc/self/statm") as file:

@@ -20,8 +20,8 @@ from pipelines.evaluation.robustness import measure_corrupted, robust_metrics
 from pipelines.training.loop.learner import build_for, make_learner
 from pipelines.training.loop.stages import make_stages, schedule_for
 from zoo.contract import LOGITS, PROBABILITIES
+from zoo.data.batches import training_batches
 from zoo.data.pixels import in_chunks
-from zoo.data.stream.batches import training_batches
 from zoo.recipe import parse_settings
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

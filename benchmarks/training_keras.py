@@ -24,7 +24,7 @@ from pipelines.training.loop.learner import make_learner
 from pipelines.training.loop.stages import schedule_for
 from zoo.contract import LOGITS
 from zoo.data import DataSet, Split, data_set
-from zoo.data.stream.batches import training_batches
+from zoo.data.batches import training_batches
 from zoo.models import build
 from zoo.models.backend import start_keras
 

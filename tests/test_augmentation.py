@@ -15,14 +15,14 @@ from test_batches import assert_same, split_of, targets
 
 from pipelines.training.artifacts import changes
 from zoo.data import DataSet, Split
-from zoo.data.stream.augment import AUGMENTATIONS
-from zoo.data.stream.batches import training_batches
-from zoo.data.stream.colors import recolored, to_bytes
-from zoo.data.stream.degrade import _blurred, degraded
-from zoo.data.stream.geometry import LEAST_AREA, MOST_STRETCH, Moves, crops, resampled, turned, turns
-from zoo.data.stream.mixing import mixed
-from zoo.data.stream.photo import photo
-from zoo.data.stream.randaugment import COLORS, MAGNITUDE, NAMES, SOLARIZED, _sharpened, drawn
+from zoo.data.augmentation.augment import AUGMENTATIONS
+from zoo.data.augmentation.colors import recolored, to_bytes
+from zoo.data.augmentation.degrade import _blurred, degraded
+from zoo.data.augmentation.geometry import LEAST_AREA, MOST_STRETCH, Moves, crops, resampled, turned, turns
+from zoo.data.augmentation.mixing import mixed
+from zoo.data.augmentation.photo import photo
+from zoo.data.augmentation.randaugment import COLORS, MAGNITUDE, NAMES, SOLARIZED, _sharpened, drawn
+from zoo.data.batches import training_batches
 from zoo.errors import RecipeError
 from zoo.recipe import LEARNED_AS_THEY_ARE, Recipe
 

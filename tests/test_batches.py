@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from zoo.data import Split
-from zoo.data.stream.augment import augmentation_called
-from zoo.data.stream.batches import steps_per_epoch, training_batches
+from zoo.data.augmentation.augment import augmentation_called
+from zoo.data.batches import steps_per_epoch, training_batches
 from zoo.errors import RecipeError
 from zoo.recipe import Recipe
 

@@ -107,10 +107,14 @@ DECISIVE = {
     "the optimizer": (f"{LOOP}/optimizer.py", "self.momentum - 1)", "self.momentum - 2)"),
     "a constant of it": (f"{LOOP}/optimizer.py", "LEAST_INPUTS = 16", "LEAST_INPUTS = 17"),
     "the norm": (f"{LOOP}/fused_norms.py", "now * (1 - self.momentum)", "now * (2 - self.momentum)"),
-    "the augmentation": ("zoo/data/stream/augment.py", "SHIFT_SHARE = ", "SHIFT_SHARE = 2 * "),
-    "an augmentation's code": ("zoo/data/stream/augment.py", "if moves.mirrored else", "if not moves.mirrored else"),
+    "the augmentation": ("zoo/data/augmentation/augment.py", "SHIFT_SHARE = ", "SHIFT_SHARE = 2 * "),
+    "an augmentation's code": (
+        "zoo/data/augmentation/augment.py",
+        "if moves.mirrored else",
+        "if not moves.mirrored else",
+    ),
     "the order of images": (
-        "zoo/data/stream/batches.py",
+        "zoo/data/batches.py",
         "seed = [recipe.seed, 2 * epoch]",
         "seed = [recipe.seed, 4 * epoch]",
     ),

@@ -20,7 +20,7 @@ from pipelines.training.train import train
 from pipelines.training.transfer import features, head
 from pipelines.training.transfer.features import apart, features_of
 from pipelines.training.transfer.transfer import find_source, make_transfer
-from zoo.data.stream.batches import view_batches
+from zoo.data.batches import view_batches
 from zoo.errors import RecipeError
 from zoo.models import build
 from zoo.models.backend import start_keras

@@ -27,8 +27,8 @@ from pipelines.training.loop.learner import enter
 from pipelines.training.loop.stages import Schedule, Stage, make_schedule
 from zoo.contract import LOGITS, MANIFEST_FILE
 from zoo.data import DataSet, Split
+from zoo.data.batches import Teacher, training_batches
 from zoo.data.pixels import in_chunks
-from zoo.data.stream.batches import Teacher, training_batches
 from zoo.errors import StudyError
 from zoo.models import build_architecture
 from zoo.models.backend import start_keras

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipelines import tracking
 from pipelines.plotting.tiles import augmented
 from zoo.data import DataSet, Split
-from zoo.data.stream.batches import training_batches
+from zoo.data.batches import training_batches
 from zoo.recipe import LEARNED_AS_THEY_ARE, Recipe
 
 IMAGES = 8

@@ -38,8 +38,8 @@ from pipelines.training.transfer.head import learn_head
 from pipelines.training.transfer.transfer import make_transfer
 from zoo.contract import LOGITS
 from zoo.data import DataSet, Split
+from zoo.data.batches import training_batches
 from zoo.data.pixels import in_chunks
-from zoo.data.stream.batches import training_batches
 from zoo.errors import RecipeError, TrackingError, ZooError
 from zoo.models import definition
 from zoo.models.ledger import read_ledger

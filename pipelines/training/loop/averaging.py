@@ -15,7 +15,7 @@ from pipelines.core.provenance.machine import compiles_steps
 from pipelines.training.loop.checkpoint import Average
 from pipelines.training.loop.stages import Stage
 from zoo.data import DataSet
-from zoo.data.stream.batches import steps_per_epoch, training_batches
+from zoo.data.batches import steps_per_epoch, training_batches
 from zoo.models.backend import start_keras
 from zoo.recipe import Recipe
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zoo.data import DataSet
-from zoo.data.stream.batches import Teacher
+from zoo.data.batches import Teacher
 from zoo.errors import RecipeError
 from zoo.recipe import Recipe
 from zoo.runtime import Classifier, load

@@ -16,7 +16,7 @@ from pipelines.training.loop.checkpoint import Average, Best, Checkpoint
 from pipelines.training.loop.learner import enter
 from pipelines.training.loop.stages import Schedule, Stage, out_of_patience
 from zoo.data import DataSet
-from zoo.data.stream.batches import Teacher, plain_batches, training_batches
+from zoo.data.batches import Teacher, plain_batches, training_batches
 from zoo.errors import RecipeError, TrackingError
 from zoo.models.backend import start_keras
 

@@ -10,8 +10,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from zoo.data import DataSet
+from zoo.data.batches import steps_per_epoch
 from zoo.data.held_out import learned_images
-from zoo.data.stream.batches import steps_per_epoch
 from zoo.recipe import Recipe
 
 # Steps that TensorFlow takes in one call: a call costs as much as a step of a small model. Also the least between two

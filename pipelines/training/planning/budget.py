@@ -27,7 +27,7 @@ from pipelines.training.loop.stages import Schedule, Stage, learned_from, make_s
 from pipelines.training.transfer.head import learn_head
 from pipelines.training.transfer.transfer import make_transfer
 from zoo.data import DataSet
-from zoo.data.stream.batches import training_batches
+from zoo.data.batches import training_batches
 from zoo.errors import RecipeError
 from zoo.models.backend import start_keras
 

@@ -20,7 +20,7 @@ from pipelines.training.loop.stages import Stage, learned_from, make_schedule
 from pipelines.training.planning.choosing import plan_for
 from pipelines.training.planning.plots import rate_curve
 from pipelines.training.transfer.transfer import make_transfer
-from zoo.data.stream.batches import training_batches
+from zoo.data.batches import training_batches
 from zoo.errors import RecipeError
 from zoo.models.backend import start_keras
 

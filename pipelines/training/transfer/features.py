@@ -23,8 +23,8 @@ from pipelines.core.support.progress import progress
 from pipelines.core.support.reasons import reason_of
 from pipelines.core.support.to_json import digest_of
 from zoo.data import DataSet, Split
+from zoo.data.batches import view_batches
 from zoo.data.cache import cache_folder
-from zoo.data.stream.batches import view_batches
 from zoo.errors import RecipeError
 from zoo.models.backend import start_keras
 from zoo.recipe import Recipe

@@ -15,7 +15,7 @@ from pipelines.training.loop.checkpoint import Best
 from pipelines.training.loop.optimizer import make_optimizer
 from pipelines.training.transfer.features import Rows, apart, features_of
 from zoo.data import DataSet, Split
-from zoo.data.stream.batches import steps_per_epoch, training_batches
+from zoo.data.batches import steps_per_epoch, training_batches
 from zoo.models.backend import start_keras
 from zoo.recipe import LEARNED_AS_THEY_ARE, Recipe
 

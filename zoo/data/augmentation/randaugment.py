@@ -10,8 +10,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from zoo.data.stream.colors import recolored, to_bytes
-from zoo.data.stream.geometry import Moves, crops, matrices, resampled, turns
+from zoo.data.augmentation.colors import recolored, to_bytes
+from zoo.data.augmentation.geometry import Moves, crops, matrices, resampled, turns
 
 Tensor = Any  # a tf.Tensor
 

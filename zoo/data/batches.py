@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.data.augmentation.augment import augmentation_called
+from zoo.data.augmentation.degrade import degraded
+from zoo.data.augmentation.geometry import Moves
+from zoo.data.augmentation.mixing import mixed
 from zoo.data.dataset import Split
-from zoo.data.stream.augment import augmentation_called
-from zoo.data.stream.degrade import degraded
-from zoo.data.stream.geometry import Moves
-from zoo.data.stream.mixing import mixed
 from zoo.errors import MissingExtraError, RecipeError
 from zoo.images import Pixels
 from zoo.recipe import LEARNED_AS_THEY_ARE, Recipe

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from zoo.data.stream.colors import recolored, to_bytes
-from zoo.data.stream.geometry import Moves, crops, resampled, turns
+from zoo.data.augmentation.colors import recolored, to_bytes
+from zoo.data.augmentation.geometry import Moves, crops, resampled, turns
 
 Tensor = Any  # a tf.Tensor
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from zoo.data.stream.geometry import Moves, turned
-from zoo.data.stream.noise import random_bytes
-from zoo.data.stream.photo import photo
-from zoo.data.stream.randaugment import randaugment
+from zoo.data.augmentation.geometry import Moves, turned
+from zoo.data.augmentation.noise import random_bytes
+from zoo.data.augmentation.photo import photo
+from zoo.data.augmentation.randaugment import randaugment
 from zoo.errors import RecipeError, unknown
 
 Tensor = Any  # a tf.Tensor

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data.stream.colors import to_bytes
-from zoo.data.stream.noise import random_bytes
+from zoo.data.augmentation.colors import to_bytes
+from zoo.data.augmentation.noise import random_bytes
 
 Tensor = Any  # a tf.Tensor
 

@@ -1,1 +1,0 @@
-"""Batches for training: order, augmentation, mixup."""
