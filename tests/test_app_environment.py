@@ -84,7 +84,7 @@ def test_the_wheel_holds_the_two_packages_and_nothing_else(wheel: Path) -> None:
     modules = {p.relative_to(source).as_posix() for part in ("zoo", "pipelines") for p in (source / part).rglob("*.py")}
     assert {name for name in names if name.endswith(".py")} == modules
     assert "zoo/py.typed" in names
-    page = {p.relative_to(source).as_posix() for p in (source / "pipelines" / "publishing" / "page").iterdir()}
+    page = {p.relative_to(source).as_posix() for p in (source / "pipelines" / "publishing" / "demo_page").iterdir()}
     assert page <= set(names)  # what `zoo demo` fills
     templates = {p.relative_to(source).as_posix() for p in (source / "pipelines").rglob("*.j2")}
     assert "pipelines/plotting/page.html.j2" in templates

@@ -35,7 +35,7 @@ def ask(root: Path, keep_bytecode: bool = False) -> dict[str, str]:
 def copy(tmp_path_factory):
     root = tmp_path_factory.mktemp("copy")
     for package in ("zoo", "pipelines"):
-        shutil.copytree(ROOT / package, root / package, ignore=shutil.ignore_patterns("__pycache__", "page"))
+        shutil.copytree(ROOT / package, root / package, ignore=shutil.ignore_patterns("__pycache__", "demo_page"))
     return root
 
 

@@ -6,7 +6,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
-const FOLDER = process.argv[2] ?? "../../pipelines/publishing/page";
+const FOLDER = process.argv[2] ?? "../../pipelines/publishing/demo_page";
 const RUNTIMES = {
   // Half the size, and faster on the processor.
   wasm: { package: "onnxruntime-web/wasm", binary: "ort-wasm-simd-threaded.wasm" },

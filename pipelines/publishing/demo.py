@@ -214,7 +214,7 @@ def _background(images: Sequence[bytes]) -> int:
 
 def _filled(runtime: str, data: Mapping[str, Any], title: str) -> str:
     """The page that examples/web builds, filled in. runtime: wasm or webgpu."""
-    folder = files("pipelines.publishing") / "page"
+    folder = files("pipelines.publishing") / "demo_page"
     page = (folder / f"{runtime}.html").read_text(encoding="utf-8")
     contents = {
         "title": escape(title),

@@ -778,7 +778,7 @@ def test_the_pages_that_the_package_carries_are_those_that_the_sources_give(inst
         [shutil.which("npm"), "run", "build", "--", tmp_path / "page"], cwd=work, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    carried = ROOT / "pipelines" / "publishing" / "page"
+    carried = ROOT / "pipelines" / "publishing" / "demo_page"
     assert {path.name for path in (tmp_path / "page").iterdir()} == {path.name for path in carried.iterdir()}
     for path in sorted(carried.iterdir()):
         ours, built = (folder.joinpath(path.name).read_bytes() for folder in (carried, tmp_path / "page"))
