@@ -8,8 +8,9 @@ from typing import Any
 
 from mkdocs.structure.files import File
 
-from pipelines.cli.markdown import commands_page
+from pipelines.cli.markdown import commands_page, data_set_rows
 
+_DATA_SETS = re.compile(r"^(?:\| `[^`]+` \|.*\[.*\]\(.*\) \|\n)+", re.M)
 _OUTSIDE = re.compile(r"\[([^\]]*)\]\((\.\./[^)#]*)[^)]*\)")
 
 
@@ -22,8 +23,14 @@ def on_files(files: Any, config: Any) -> Any:
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Leave of a link out of docs/, to a file of the repository, its text: the site doesn't hold it.
 
-    Raises FileNotFoundError for a file that isn't there.
+    The page of data sets gets a row for each that is known today. Raises FileNotFoundError for a file that isn't there,
+    ValueError where the page has no such table.
     """
+    if page.file.src_path == "data.md":
+        rows = "".join(f"{row}\n" for row in data_set_rows())
+        markdown, tables = _DATA_SETS.subn(lambda _: rows, markdown)
+        if tables != 1:
+            raise ValueError(f"{page.file.src_path} has {tables} tables of data sets, expected one")
 
     def text(link: re.Match[str]) -> str:
         if page.file.abs_src_path and not (Path(page.file.abs_src_path).parent / link[2]).exists():

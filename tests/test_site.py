@@ -14,6 +14,7 @@ import pytest
 
 import pipelines
 import zoo
+from zoo.data import data_sets
 
 ROOT = Path(__file__).parents[1]
 
@@ -60,6 +61,11 @@ def test_pages_load_nothing_from_elsewhere(site):
             r"<(?:script|img|link|iframe)[^>]+(?:src|href)=\"?(https?:[^\s\">]+)", page.read_text("utf-8")
         )
         assert [each for each in loaded if "canonical" not in each] == [], page.name
+
+
+def test_the_page_of_data_sets_has_each_that_is_registered(site):
+    page = (site / "data.html").read_text(encoding="utf-8")
+    assert [name for name in data_sets() if f"<td><code>{name}</code></td>" not in page] == []
 
 
 @pytest.mark.parametrize(

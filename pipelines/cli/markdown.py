@@ -6,6 +6,7 @@ from argparse import HelpFormatter
 
 from pipelines.cli.parser import make_parser
 from pipelines.cli.registry import GROUPS, commands
+from pipelines.datasets.known import data_list
 from zoo.recipe import Recipe
 
 
@@ -25,6 +26,16 @@ def commands_page() -> str:
         cells = (f"`{field.name}`", field.type, str(field.default), field.allowed, field.reason)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def data_set_rows() -> list[str]:
+    """The rows of the table in docs/data.md, one for each known data set; the site has those of today."""
+    rows = []
+    for each in data_list():
+        size = f"{each.download / 1e6:,.0f} MB" if each.download else ""
+        source = f"[{each.reference or each.source}]({each.source})"
+        rows.append(f"| `{each.name}` | {each.summary.rstrip('.')} | {size} | {each.license} | {source} |")
+    return rows
 
 
 class _Wide(HelpFormatter):
