@@ -70,6 +70,25 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        one_thread_for_each_session()
+
+
+def one_thread_for_each_session() -> None:
+    """Workers share the cores: a session's second thread would spin, waiting for work, for as long as the first works.
+
+    Who asks for a number of threads gets it.
+    """
+    import onnxruntime
+
+    start = onnxruntime.InferenceSession.__init__
+
+    def start_with_one(self: Any, model: Any, sess_options: Any = None, *given: Any, **named: Any) -> None:
+        options = sess_options or onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.intra_op_num_threads or 1
+        start(self, model, options, *given, **named)
+
+    onnxruntime.InferenceSession.__init__ = start_with_one
 
 
 @pytest.fixture(scope="session")
