@@ -17,7 +17,7 @@ def test_each_model_of_the_zoo_fits_on_a_page_with_all_its_parameters(name):
     assert (found[-1].address, found[-1].does, found[-1].shape) == ("probabilities", "softmax", (10,))
     lines = summarize(model).splitlines()
     assert lines[0].split() == ["images", "28×28×1"]
-    assert lines[-1].split() == ["in", "all", f"{model.count_params():,}"]
+    assert lines[-1].split() == ["total", f"{model.count_params():,}"]
     assert max(map(len, lines)) <= 120
     assert len(lines) <= 60
 
@@ -25,13 +25,13 @@ def test_each_model_of_the_zoo_fits_on_a_page_with_all_its_parameters(name):
 def test_layers_of_one_address_are_one_line():
     lines = [" ".join(line.split()) for line in summarize(build("conv-small", 28, 28, 1, 10)).splitlines()]
     assert "block2_unit1 conv 3×3 /2, batch norm, relu 14×14×48 14,016" in lines
-    assert "head mean of all positions, dense 10 10 490" in lines
+    assert "head global average pool, dense 10 10 490" in lines
 
 
 def test_lenet_reads_as_in_its_figure():
     found = {step.address: (step.does, step.shape, step.parameters) for step in steps(build("lenet5", 28, 28, 1, 10))}
     assert found["c1"] == ("conv 5×5, relu", (28, 28, 6), 156)
-    assert found["s2"] == ("largest of 2×2 /2", (14, 14, 6), 0)
+    assert found["s2"] == ("max pool 2×2 /2", (14, 14, 6), 0)
     assert found["c5"] == ("dense 120, relu", (120,), 48_120)
 
 

@@ -389,10 +389,10 @@ def test_a_run_is_calibrated_when_it_is_evaluated_and_exported_so(run, digits, t
     assert exported.metadata.sets == evaluation.held_out.sets
     card = (exported.folder / CARD_FILE).read_text(encoding="utf-8")
     for words in (
-        "## How far to rely on it",
-        "were divided by a temperature of",
-        "Held by its set: the share",
-        "## How to act on it",
+        "## Reliability",
+        "calibrated by temperature scaling (Guo et al. 2017)",
+        "Coverage: the share",
+        "## When to accept a prediction",
         "decision.png",
     ):
         assert words in card

@@ -46,8 +46,8 @@ def test_published_weights_have_their_license():
         source = f"imagenet/{model.name}"
         started = replace(shipped, source={"name": source, "weights_sha256": "0" * 64})
         known = f"{model.published.license}, trained on ImageNet by {model.published.by}"
-        assert licenses_of(started, "MIT")["weights"] == f"MIT; the features started from the weights {source}: {known}"
-        by = f"Its features were trained on ImageNet before, by {model.published.by}."
+        assert licenses_of(started, "MIT")["weights"] == f"MIT; features initialized with the weights {source}: {known}"
+        by = f"Its features were pretrained on ImageNet by {model.published.by}."
         assert pretrained_sentence(started) == by
 
 
@@ -58,9 +58,9 @@ def test_what_started_from_nothing_says_nothing_of_it():
 def test_what_nobody_states_is_said_to_be_so():
     mine = replace(read_manifest(SHIPPED[0]).metadata, data_set="my pets", source={"name": "digits/softmax"})
     assert licenses_of(mine) == {
-        "weights": "not stated; the features started from digits/softmax: see its card",
-        "data": "not stated: data of one's own",
-        "data_source": "not stated: data of one's own",
+        "weights": "not stated; features initialized with digits/softmax: see its card",
+        "data": "not stated (custom data)",
+        "data_source": "not stated (custom data)",
     }
 
 

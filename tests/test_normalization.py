@@ -150,7 +150,7 @@ def test_the_layer_is_numpys_and_computes_in_float32_whatever_the_policy():
     assert (layer.compute_dtype, found.dtype) == ("float32", np.float32)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert not any(layer.name == "scaling" for layer in model.layers)
-    assert "each image to mean 0 and deviation 1" in summarize(model)
+    assert "each image to mean 0, standard deviation 1" in summarize(model)
 
 
 def test_a_model_of_before_is_built_as_before():

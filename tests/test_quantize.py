@@ -142,7 +142,7 @@ def test_manifest_card_and_verification_know_each_file(made):
     assert "test_accuracy" in manifest.metrics
     card = (made.folder / CARD_FILE).read_text(encoding="utf-8")
     assert card.count("## Quantized files") == 1
-    assert card.index("| same answer as Keras |") < card.index("## Quantized files") < card.index("## Classes")
+    assert card.index("| same prediction as Keras |") < card.index("## Quantized files") < card.index("## Classes")
     assert f"| `model.int8.onnx` | {int8.accuracy:.2%} |" in card
     assert int8.made["calibration"] in card
     assert [check.name for check in made.verification.checks][-2:] == [INT8, FLOAT16]

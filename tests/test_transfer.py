@@ -360,7 +360,7 @@ def test_the_run_the_file_and_the_card_say_what_it_started_from(folder, started)
     source = {"name": "fashion-mnist/conv-small", "weights_sha256": digest}
     assert zoo.load(written.folder).metadata.source == read_manifest(written.folder).metadata.source == source
     card = (written.folder / "README.md").read_text(encoding="utf-8")
-    assert "Its features started from those of fashion-mnist/conv-small." in " ".join(card.split())
+    assert "Its features were initialized with those of fashion-mnist/conv-small." in " ".join(card.split())
     assert f"| transferred from | the features of fashion-mnist/conv-small, SHA-256 of its weights `{digest}` |" in card
 
 

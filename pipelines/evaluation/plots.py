@@ -1,4 +1,4 @@
-"""A model's answers as a whole: confusion matrix, reliability of its probabilities, accuracy on corrupted images."""
+"""Plots of a model's predictions: confusion matrix, reliability of its probabilities, accuracy on corrupted images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NAMED_CLASSES = 50  # of more than these, the names are
 
 @drawing
 def confusion(figure: Figure, matrix: Counts, labels: Sequence[str], kind: str = "images") -> str:
-    """A row for each class, a column for each answer, and at the right the share of the row that is correct.
+    """A row per class, a column per predicted class, and at the right the share of the row that is correct.
 
     matrix: [K, K] counts. kind: of what. Up to 20 classes have their numbers written, up to 50 their names.
     """
@@ -40,7 +40,7 @@ def confusion(figure: Figure, matrix: Counts, labels: Sequence[str], kind: str =
     figure.set_size_inches(side + 2.2, side + 1.6)
     ax = figure.subplots()
     ax.imshow(colors, interpolation="nearest")
-    ax.set(xlabel="answer", ylabel="class")
+    ax.set(xlabel="prediction", ylabel="class")
     ax.set_title("Confusion matrix" if errors.any() else f"Every {kind[:-1]} is classified correctly")
     ax.grid(visible=False)
     ax.spines[:].set_visible(False)
@@ -67,7 +67,7 @@ def confusion(figure: Figure, matrix: Counts, labels: Sequence[str], kind: str =
 def confusion_text(matrix: Counts, labels: Sequence[str], kind: str = "images") -> str:
     """What the plot shows, in words."""
     wrong = matrix - np.diag(np.diag(matrix))
-    text = f"Confusion matrix of {len(labels)} classes, {wrong.sum():,} of {matrix.sum():,} test {kind} wrong"
+    text = f"Confusion matrix of {len(labels)} classes, {wrong.sum():,} of {matrix.sum():,} test {kind} misclassified"
     if not wrong.any():
         return f"{text}."
     row, column = divmod(int(wrong.argmax()), len(labels))
@@ -120,7 +120,7 @@ def corruptions_text(corrupted: Sequence[CorruptedMetrics], clean: float) -> str
 
 @drawing
 def reliability(figure: Figure, bins: Sequence[CalibrationBin], kind: str = "images") -> str:
-    """How often answers of one confidence are correct, with 95 % intervals, over how many answers have it."""
+    """The accuracy of predictions by confidence, with 95% intervals, and the number of predictions."""
     figure.set_size_inches(4.6, 4.9)
     ax, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     confidence = np.array([b.confidence for b in bins])
@@ -134,7 +134,7 @@ def reliability(figure: Figure, bins: Sequence[CalibrationBin], kind: str = "ima
     ax.text(0.97, 0.12, f"calibration error {error:.2%}", transform=ax.transAxes, ha="right", color=CORRECT)
     ax.text(0.97, 0.05, "below the line: overconfident", transform=ax.transAxes, ha="right", color=QUIET)
     below.bar(confidence, [b.images for b in bins], width=0.035, color=QUIET)
-    below.set(yscale="log", ylabel=kind, xlabel="probability of the answer", xlim=(-0.02, 1.03))
+    below.set(yscale="log", ylabel=kind, xlabel="probability of the prediction", xlim=(-0.02, 1.03))
     below.yaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
     below.yaxis.set_minor_formatter(NullFormatter())
     for axis in (ax.xaxis, ax.yaxis):
@@ -147,14 +147,14 @@ def reliability_text(bins: Sequence[CalibrationBin]) -> str:
     """What the plot shows, in words."""
     error, surest = calibration_error(list(bins)), bins[-1]
     return (
-        f"Reliability diagram, expected calibration error {error:.2%}: of the {surest.images:,} surest answers, "
-        f"with a mean probability of {surest.confidence:.1%}, {surest.accuracy:.1%} are correct."
+        f"Reliability diagram, expected calibration error {error:.2%}: of the {surest.images:,} most confident "
+        f"predictions, with a mean probability of {surest.confidence:.1%}, {surest.accuracy:.1%} are correct."
     )
 
 
 @drawing
 def decision(figure: Figure, confidence: NDArray[np.floating], correct: NDArray[np.bool_], kind: str = "images") -> str:
-    """How many of the surest answers are correct, over the share of them that is given; the rest is left to people.
+    """The accuracy of the most confident predictions, over the share that is accepted; the rest is left to people.
 
     confidence, correct: [N], of the answers.
     """
@@ -168,7 +168,9 @@ def decision(figure: Figure, confidence: NDArray[np.floating], correct: NDArray[
     intervals = np.array([wilson_interval(r, n) for r, n in zip(right[some], number[some], strict=True)])
     ax.fill_between(answered[shown][some], intervals[:, 0], intervals[:, 1], color=CORRECT, alpha=0.15, linewidth=0)
     ax.plot(answered[shown], accuracy[shown], color=CORRECT)
-    ax.set(xlabel=f"share of the {kind} answered, surest first", ylabel="accuracy of these", title="Decision plot")
+    ax.set(
+        xlabel=f"share of the {kind} accepted, most confident first", ylabel="accuracy of these", title="Decision plot"
+    )
     ax.set_xlim(0, 1)
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter(PERCENT)
@@ -180,6 +182,6 @@ def decision_text(confidence: NDArray[np.floating], correct: NDArray[np.bool_], 
     answered, accuracy = accuracy_by_share(confidence, correct)
     half = int(np.searchsorted(answered, 0.5))
     return (
-        f"Decision plot: of the surest half of the test {kind} {accuracy[half]:.1%} are classified correctly, of all "
-        f"{accuracy[-1]:.1%}."
+        f"Decision plot: the accuracy is {accuracy[half]:.1%} on the half of the test {kind} with the most confident "
+        f"predictions, and {accuracy[-1]:.1%} on all of them."
     )

@@ -1,4 +1,4 @@
-"""A model's summary as text: a line for each address, with what happens there, the output's shape and parameters."""
+"""A model's summary as text: a line per block with its operations, output shape, and parameters."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def summarize(model: Any) -> str:
     for step in found:
         lines = _wrapped(step.does)
         rows.append((step.address, lines, _sides(step.shape), f"{step.parameters:,}" if step.parameters else ""))
-    rows.append(("in all", [""], "", f"{sum(step.parameters for step in found):,}"))
+    rows.append(("total", [""], "", f"{sum(step.parameters for step in found):,}"))
     first = max(len(address) for address, *_ in rows)
     second = max(len(line) for _, lines, *_ in rows for line in lines)
     third, fourth = (max(len(row[k]) for row in rows) for k in (2, 3))
@@ -116,29 +116,33 @@ def _window(sides: tuple[int, ...], strides: tuple[int, ...]) -> str:
 
 _ACTIVATED = {"Conv2D", "DepthwiseConv2D", "Dense"}
 _NAMED = {
-    "Columns": "gaps filled, numbers to one scale, categories to switches",
-    "GlobalAveragePooling1D": "mean of all positions",
-    "GlobalAveragePooling2D": "mean of all positions",
+    "Columns": "impute, standardize, one-hot",
+    "GlobalAveragePooling1D": "global average pool",
+    "GlobalAveragePooling2D": "global average pool",
     "BatchNormalization": "batch norm",
     "LayerNormalization": "layer norm",
-    "ImageNormalization": "each image to mean 0 and deviation 1",
+    "ImageNormalization": "each image to mean 0, standard deviation 1",
     "ReLU": "relu",
     "Softmax": "softmax",
-    "ZeroPadding2D": "margin of zeros",
+    "ZeroPadding2D": "zero padding",
     "Add": "add",
-    "Concatenate": "channels of",
+    "Concatenate": "concat",
     "Flatten": "flatten",
     "Reshape": "reshape",
     "Permute": "transpose",
 }
-_RESCALINGS = {"scaling": "to 0..1", "centered": "to -1..1", "standardized": "to mean 0 and deviation 1"}
+_RESCALINGS = {
+    "scaling": "scale to 0..1",
+    "centered": "scale to -1..1",
+    "standardized": "scale to mean 0, standard deviation 1",
+}
 _NUMBERED: Mapping[str, Callable[[Any], str]] = {
     "Rescaling": lambda layer: _RESCALINGS.get(layer.name, "rescaled"),
     "Conv2D": lambda layer: f"conv {_window(layer.kernel_size, layer.strides)}",
     "DepthwiseConv2D": lambda layer: f"depthwise conv {_window(layer.kernel_size, layer.strides)}",
     "Dense": lambda layer: f"dense {layer.units}",
-    "MaxPooling2D": lambda layer: f"largest of {_window(layer.pool_size, layer.strides)}",
-    "AveragePooling2D": lambda layer: f"mean of {_window(layer.pool_size, layer.strides)}",
+    "MaxPooling2D": lambda layer: f"max pool {_window(layer.pool_size, layer.strides)}",
+    "AveragePooling2D": lambda layer: f"average pool {_window(layer.pool_size, layer.strides)}",
     "Activation": lambda layer: str(layer.activation.__name__),
     "Dropout": lambda layer: f"dropout {layer.rate:g}",
 }

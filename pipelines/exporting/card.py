@@ -21,7 +21,7 @@ from zoo.models import definition
 
 CLASSES_LISTED = 30  # of more classes, the worst are listed
 # In place of the plot's own text, whose epochs and validation accuracy nobody can find again from the file.
-CURVES = "Loss and accuracy by epoch, in training and, where some were held out for it, in validation."
+CURVES = "Loss and accuracy by epoch: training and, if data was held out for it, validation."
 PAIRS_LISTED = 5
 
 
@@ -69,18 +69,17 @@ def render_card(manifest: Manifest, evaluation: Evaluation, sample: str, size: i
 
 def _head(metadata: Metadata, evaluation: Evaluation) -> str:
     if metadata.columns:
-        kind, does = "rows", "scales numbers, fills gaps and spreads categories"
+        kind, does = "rows", "standardizes numbers, imputes missing values, and encodes categories"
         trained_on = f"rows of {len(metadata.columns)} columns"
     else:
-        kind, does = "images", "resizes and scales"
-        color = "gray" if metadata.channels == 1 else "color"
+        kind, does = "images", "resizes and scales its inputs"
+        color = "grayscale" if metadata.channels == 1 else "color"
         trained_on = f"{color} images of {metadata.height}×{metadata.width} pixels"
     about = f"""
-        This classifier of the **{metadata.family}** family has {len(metadata.labels)} classes. It was trained
-        on {trained_on}, and is correct on **{evaluation.accuracy:.2%}**
-        of {evaluation.images:,} test {kind} that it was not trained on (95% interval {evaluation.low:.2%} to
-        {evaluation.high:.2%}). The file {does} by itself, and was checked against the Keras model on each
-        of those {kind}. {robustness_sentence(evaluation)}
+        A classifier of the **{metadata.family}** family with {len(metadata.labels)} classes, trained on {trained_on}.
+        Its accuracy is **{evaluation.accuracy:.2%}** on {evaluation.images:,} test {kind} that it was not trained on
+        (95% interval {evaluation.low:.2%} to {evaluation.high:.2%}). The ONNX file {does} itself, and its predictions
+        were checked against the Keras model on every test {kind[:-1]}. {robustness_sentence(evaluation)}
     """
     title = f"# {plain(metadata.model)} on {plain(metadata.data_set)}"
     about = f"{about.rstrip()} {plain(pretrained_sentence(metadata))}".rstrip()
@@ -90,12 +89,12 @@ def _head(metadata: Metadata, evaluation: Evaluation) -> str:
 def _model(manifest: Manifest, architecture: str) -> str:
     field = int(manifest.metrics["receptive_field"])
     if manifest.metadata.columns:
-        about = "A line for each part, with what happens there, how many numbers come out, and its parameters."
+        about = "One line per block: its operations, the number of its outputs, and its parameters."
     else:
-        side = f"a square of {field}×{field} pixels" if field else "the whole image"
+        side = f"{field}×{field} pixels" if field else "the whole image"
         about = f"""
-            A line for each part, with what happens there, the shape of its output (height, width and channels, or
-            numbers alone) and its parameters. The receptive field of a feature, before the head, is {side}.
+            One line per block: its operations, the shape of its output (height × width × channels, or channels
+            only), and its parameters. The receptive field of the features below the head is {side}.
         """
     return f"## The model\n\n{filled(about)}\n\n```text\n{architecture}\n```"
 
@@ -103,11 +102,11 @@ def _model(manifest: Manifest, architecture: str) -> str:
 def _metrics(manifest: Manifest, evaluation: Evaluation, size: int, kind: str) -> str:
     metrics, parity = manifest.metrics, manifest.metadata.parity
     interval = f"{evaluation.low:.2%} to {evaluation.high:.2%}"
-    at_export = f"all test {kind}, when it was exported"
+    at_export = f"over all test {kind}, at export"
     rows = [
         ("test accuracy", f"{evaluation.accuracy:.2%}", f"95% interval {interval}, {evaluation.images:,} {kind}"),
         *_over_classes(evaluation),
-        ("among the first three", f"{evaluation.top3:.2%}", ""),
+        ("top-3 accuracy", f"{evaluation.top3:.2%}", ""),
         *(
             []
             if evaluation.robust_accuracy is None
@@ -115,17 +114,21 @@ def _metrics(manifest: Manifest, evaluation: Evaluation, size: int, kind: str) -
                 (
                     "robust accuracy",
                     f"{evaluation.robust_accuracy:.2%}",
-                    "on corrupted images, the mean of those below",
+                    "on corrupted images, mean of the table below",
                 )
             ]
         ),
         ("cross-entropy", f"{evaluation.loss:.4f}", "nats"),
-        ("calibration error", f"{evaluation.calibration_error:.2%}", "expected, in 15 bins of probability"),
+        (
+            "calibration error",
+            f"{evaluation.calibration_error:.2%}",
+            "expected calibration error (ECE), 15 bins of equal width",
+        ),
         ("parameters", f"{metrics['parameters']:,.0f}", ""),
-        ("multiply-accumulates", f"{metrics['multiply_accumulates']:,.0f}", f"one {kind[:-1]}"),
+        ("multiply-accumulates", f"{metrics['multiply_accumulates']:,.0f}", f"per {kind[:-1]}"),
         ("size", f"{size / 1000:,.0f} kB", f"`{MODEL_FILE}`"),
-        ("largest difference from Keras", f"{parity['largest_difference']:.1e}", f"of a probability, {at_export}"),
-        ("same answer as Keras", f"{parity['same_top_class']:.2%}", at_export),
+        ("largest difference from Keras", f"{parity['largest_difference']:.1e}", f"in any probability, {at_export}"),
+        ("same prediction as Keras", f"{parity['same_top_class']:.2%}", at_export),
     ]
     return "## Metrics\n\n" + _table(("metric", ">value", ""), rows)
 
@@ -133,7 +136,7 @@ def _metrics(manifest: Manifest, evaluation: Evaluation, size: int, kind: str) -
 def _over_classes(evaluation: Evaluation) -> list[tuple[str, str, str]]:
     """What the accuracy hides where a class has many more images than another."""
     found = (("balanced accuracy", evaluation.balanced_accuracy, "recall"), ("macro F1", evaluation.macro_f1, "F1"))
-    return [(name, f"{value:.2%}", f"mean {of} of the classes") for name, value, of in found if value is not None]
+    return [(name, f"{value:.2%}", f"mean {of} over the classes") for name, value, of in found if value is not None]
 
 
 def class_rows(evaluation: Evaluation) -> list[str]:
@@ -146,20 +149,23 @@ def class_rows(evaluation: Evaluation) -> list[str]:
 
 def _classes(evaluation: Evaluation, kind: str) -> str:
     listed, rows = list(range(len(evaluation.classes))), class_rows(evaluation)
-    about = f"Precision: the share of the answers for the class that is correct. Recall: the share of its {kind} found."
+    about = f"""
+        Precision: of the {kind} predicted as the class, the share that belong to it. Recall: of the {kind} that belong
+        to the class, the share predicted as it.
+    """
     if len(listed) > CLASSES_LISTED:
         listed = sorted(listed, key=lambda k: evaluation.classes[k].f1)[:CLASSES_LISTED]
-        about += f" These are the {CLASSES_LISTED} worst of {len(evaluation.classes)} classes, by F1."
+        about += f" Listed are the {CLASSES_LISTED} of {len(evaluation.classes)} classes with the lowest F1."
     columns = (">output", "class", f">{kind}", ">precision", ">recall", ">F1")
-    return f"## Classes\n\n{about}\n\n" + table(columns, [rows[k] for k in listed])
+    return f"## Classes\n\n{filled(about)}\n\n" + table(columns, [rows[k] for k in listed])
 
 
 def _failures(evaluation: Evaluation, kind: str) -> str:
     errors = "\n".join(itertools.islice(error_lines(evaluation, kind), PAIRS_LISTED))
     beyond = f"""
-        It knows these {len(evaluation.classes)} classes and nothing else: {kind} of anything else get one of these
-        labels too, at times with a high probability. It was tested on {kind} of the same origin as those that it
-        was trained on; its accuracy on others is unknown.
+        It knows only these {len(evaluation.classes)} classes: {kind} of anything else also get one of these labels,
+        sometimes with a high probability. It was tested on {kind} from the same source as its training {kind}; its
+        accuracy on others is unknown.
     """
     return f"""## Where it fails
 
@@ -199,7 +205,7 @@ def error_lines(evaluation: Evaluation, kind: str) -> Iterator[str]:
 def _calibration(evaluation: Evaluation) -> str:
     gap = evaluation.confidence - evaluation.accuracy
     if abs(gap) < 0.01:
-        calibrated = "It is well calibrated on the whole"
+        calibrated = "Overall, it is well calibrated"
     else:
         calibrated = "It is overconfident" if gap > 0 else "It is underconfident"
     return f"{calibrated}: its mean probability is {evaluation.confidence:.1%}, its accuracy {evaluation.accuracy:.1%}."
@@ -220,7 +226,7 @@ def _making(manifest: Manifest, evaluation: Evaluation) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in metadata.versions.items())
     rows = [
         ("MLflow run", f"`{metadata.run_id}`"),
-        ("git commit", f"`{metadata.commit}`" if metadata.commit else "outside of a repository"),
+        ("git commit", f"`{metadata.commit}`" if metadata.commit else "not in a repository"),
         ("data set", f"{plain(metadata.data_set)}, SHA-256 of its content `{metadata.data_digest}`"),
         ("weights", f"SHA-256 `{metadata.weights_sha256}`"),
         ("versions", plain(versions)),
@@ -232,20 +238,20 @@ def _making(manifest: Manifest, evaluation: Evaluation) -> str:
     recipe = [(f"`{field}`", plain(str(value))) for field, value in metadata.recipe.items()]
     return f"""## How it was made
 
-{_table(("of", "is"), rows)}
+{_table(("item", "value"), rows)}
 
 The recipe:
 
 {_table(("field", ">value"), recipe)}
 
-The run keeps it in its `plan.json`; with that, `zoo train --plan plan.json` makes the same weights on the same machine,
-with as many threads.
+The run stores it in `plan.json`: `zoo train --plan plan.json` reproduces the same weights on the same machine with the
+same number of threads.
 
 {_plots(evaluation, "curves.png", "first_layer.png")}"""
 
 
 def _findings(evaluation: Evaluation, kind: str) -> str:
-    about = filled(f"Before it learned from them, the check of its {kind} (`zoo data check`) found:")
+    about = filled(f"Before training, `zoo data check` found in its {kind}:")
     return "\n".join([f"## The data\n\n{about}\n", *(f"- {plain(sentence)}" for sentence in evaluation.findings)])
 
 

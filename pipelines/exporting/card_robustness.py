@@ -17,14 +17,15 @@ def robustness_sentence(evaluation: Evaluation) -> str:
     """For the card's first lines; nothing where corrupted images were measured as they were before, or not at all."""
     if not _is_told_apart(evaluation):
         return ""
+    kinds = {True: "kinds that its training augmentation imitated", False: "kinds new to it"}
     parts = [
-        f"{value:.2%} of those whose like it saw in training" if seen else f"{value:.2%} of those it never saw"
+        f"{value:.2%} on {kinds[seen]}"
         for seen, value in ((True, evaluation.robust_seen), (False, evaluation.robust_unseen))
         if value is not None
     ]
     return (
-        f"On corrupted images (noise, blur, fog, light, compression, moves) it is correct on "
-        f"**{evaluation.robust_accuracy:.2%}** on average: {' and '.join(parts)}."
+        f"On corrupted images (noise, blur, fog, lighting, compression, geometry), its mean accuracy is "
+        f"**{evaluation.robust_accuracy:.2%}**: {' and '.join(parts)}."
     )
 
 
@@ -33,9 +34,9 @@ def robustness_section(evaluation: Evaluation) -> str:
     if not _is_told_apart(evaluation):
         return _first_suite(evaluation)
     about = f"""
-        Test images, corrupted in {len(_kinds(evaluation))} ways at five strengths each (after Hendrycks & Dietterich
-        2019); {max(each.images for each in evaluation.corrupted):,} images for each. They had no part in choosing the
-        model either. Seen: augmentation imitated it in training.
+        Accuracy on test images corrupted in {len(_kinds(evaluation))} ways at five strengths (after Hendrycks &
+        Dietterich 2019), with {max(each.images for each in evaluation.corrupted):,} images each. None of them was used
+        to select the model. Seen: imitated by the training augmentation.
     """
     rows = []
     for kind in _kinds(evaluation):
@@ -45,14 +46,14 @@ def robustness_section(evaluation: Evaluation) -> str:
         seen = "seen" if found[0].seen else ""
         rows.append((kind, amounts, seen, *(f"{each.accuracy:.1%}" for each in found), f"{mean:.2%}"))
     means = (
-        ("mean of the seen", evaluation.robust_seen),
-        ("mean of the unseen", evaluation.robust_unseen),
-        ("mean of all", evaluation.robust_accuracy),
+        ("mean, seen", evaluation.robust_seen),
+        ("mean, unseen", evaluation.robust_unseen),
+        ("mean, all", evaluation.robust_accuracy),
         ("clean", evaluation.accuracy),
     )
     blank = [""] * (STRENGTHS + 2)
     rows += [(name, *blank, f"{value:.2%}") for name, value in means if value is not None]
-    columns = ("corruption", "from mild to strong", "in training", *(f">{k + 1}" for k in range(STRENGTHS)), ">mean")
+    columns = ("corruption", "mild to strong", "in training", *(f">{k + 1}" for k in range(STRENGTHS)), ">mean")
     drawn = f"\n\n![{plain(evaluation.plots[PLOT])}]({PLOTS_FOLDER}/{PLOT})" if PLOT in evaluation.plots else ""
     return f"## Corrupted images\n\n{filled(about)}\n\n{table(columns, map(row, rows))}{drawn}"
 
@@ -60,15 +61,15 @@ def robustness_section(evaluation: Evaluation) -> str:
 def _first_suite(evaluation: Evaluation) -> str:
     """As cards have it that were written before kinds were told apart."""
     about = """
-        The same test images, corrupted in four common ways (after Hendrycks & Dietterich 2019), mildly and strongly;
-        they had no part in choosing the model either.
+        Accuracy on the same test images, corrupted in four common ways (after Hendrycks & Dietterich 2019), mildly and
+        strongly. None of them was used to select the model.
     """
     rows: list[Sequence[str]] = [
         (f"{each.kind}, {'mild' if each.severity == 1 else 'strong'}", each.amount, f"{each.accuracy:.2%}")
         for each in evaluation.corrupted
     ]
-    rows += [("mean of all", "", f"{evaluation.robust_accuracy:.2%}"), ("clean", "", f"{evaluation.accuracy:.2%}")]
-    columns = ("corruption", "how much", ">accuracy")
+    rows += [("mean, all", "", f"{evaluation.robust_accuracy:.2%}"), ("clean", "", f"{evaluation.accuracy:.2%}")]
+    columns = ("corruption", "strength", ">accuracy")
     return f"## Corrupted images\n\n{filled(about)}\n\n" + table(columns, map(row, rows))
 
 

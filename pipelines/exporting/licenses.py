@@ -1,4 +1,4 @@
-"""Under which licenses an export is: of its weights, and of the data that they learned from."""
+"""The licenses of an export: of its weights, and of the data that they were trained on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from zoo.models import definition
 from zoo.models.registry import Published
 
 NOT_STATED = "not stated"
-OF_ONES_OWN = "not stated: data of one's own"
+OF_ONES_OWN = "not stated (custom data)"
 PUBLISHED = "imagenet/"  # how the names of published weights begin, as a source
 
 
@@ -23,8 +23,8 @@ def pretrained_sentence(metadata: Metadata) -> str:
     """What the features were trained on before, and by whom; "" where they weren't."""
     source = _source_of(metadata)
     if published := _published_as(source):
-        return f"Its features were trained on ImageNet before, by {published.by}."
-    return f"Its features started from those of {source}." if source else ""
+        return f"Its features were pretrained on ImageNet by {published.by}."
+    return f"Its features were initialized with those of {source}." if source else ""
 
 
 def _source_of(metadata: Metadata) -> str:
@@ -43,9 +43,9 @@ def licenses_of(metadata: Metadata, stated: str = "", of_data: str = "") -> dict
     if source.startswith(PUBLISHED):
         published = _published_as(source)
         known = f"{published.license}, trained on ImageNet by {published.by}" if published else NOT_STATED
-        weights += f"; the features started from the weights {source}: {known}"
+        weights += f"; features initialized with the weights {source}: {known}"
     elif source:
-        weights += f"; the features started from {source}: see its card"
+        weights += f"; features initialized with {source}: see its card"
     return {
         "weights": weights,
         "data": terms.license or of_data or OF_ONES_OWN,

@@ -14,7 +14,7 @@ CLASSES_LISTED = 30  # of more classes, those with the fewest answers in their i
 
 def reliability_section(manifest: Manifest, evaluation: Evaluation, kind: str) -> str:
     """Whether probabilities come true, and what sets of labels hold. kind: images or rows."""
-    parts = ["## How far to rely on it", filled(_calibrated(manifest.metadata, kind)), _errors(manifest.metrics, kind)]
+    parts = ["## Reliability", filled(_calibrated(manifest.metadata, kind)), _errors(manifest.metrics, kind)]
     parts += [filled(_by_class_words(evaluation.reliability, kind)), _by_class(evaluation.reliability)]
     if sets := _sets(manifest, kind):
         parts.append(sets)
@@ -26,9 +26,9 @@ def reliability_section(manifest: Manifest, evaluation: Evaluation, kind: str) -
 def action_section(evaluation: Evaluation, plot: str, kind: str) -> str:
     """Which answers to accept, and which to ask a person about. plot: its line of Markdown."""
     about = f"""
-        Accept an answer where its probability reaches a threshold, and ask a person otherwise. Each threshold is the
-        lowest at which the answers to the held-out {kind} reach the accuracy on the left; what came of it on the test
-        {kind} stands beside it.
+        Accept a prediction if its probability reaches a threshold; otherwise, ask a person. Each threshold is the
+        lowest at which the accepted predictions on held-out {kind} reach the target accuracy. The columns to its right
+        show the result on the test {kind}.
     """
     rows = [
         (
@@ -40,19 +40,20 @@ def action_section(evaluation: Evaluation, plot: str, kind: str) -> str:
         )
         for each in evaluation.decisions
     ]
-    columns = (">to be correct on", ">accept from", ">answered", ">of these correct", ">95% interval")
+    columns = (">target accuracy", ">threshold", ">accepted", ">accuracy of these", ">95% interval")
     found = [filled(about), table(columns, map(row, rows))] if rows else []
-    return "\n\n".join(["## How to act on it", *found, plot])
+    return "\n\n".join(["## When to accept a prediction", *found, plot])
 
 
 def _familiar(manifest: Manifest, kind: str) -> str:
     found, share = manifest.metadata.familiarity, manifest.metrics.get("familiarity_accepted")
-    measured = "" if share is None else f", and {1 - share:.1%} of the test {kind}"
+    measured = "" if share is None else f" and {1 - share:.1%} of the test {kind}"
     return f"""
-        It says how familiar it is with what it is given: the share of {found["images"]:,} {kind} of its classes, held
-        out of its training, that look less familiar. Below {found["threshold"]:g} take it for none of the classes,
-        however probable the label; so are {found["threshold"]:.0%} of the held-out {kind}{measured}. What looks much
-        like one of the classes is not told apart: measure it on your own by `zoo evaluate EXPORT --unknown FOLDER`.
+        Unknown classes: the output `familiarity` is the share of {found["images"]:,} held-out {kind} of the known
+        classes that look less familiar than the input. Below {found["threshold"]:g}, treat the input as an unknown
+        class, however high the probability; this rejects {found["threshold"]:.0%} of the held-out {kind}{measured}.
+        Unknown classes that closely resemble a known one are not detected: measure this on your own {kind} with
+        `zoo evaluate EXPORT --unknown FOLDER`.
     """
 
 
@@ -60,15 +61,16 @@ def _calibrated(metadata: Metadata, kind: str) -> str:
     found, images = metadata.calibration, metadata.recipe.get("images")
     if found:
         return f"""
-            Its probabilities are calibrated: its logits were divided by a temperature of {found["temperature"]:.4g}
-            (Guo et al. 2017), fitted on {found["images"]:,} {kind} that it did not learn from, which changes no label.
+            Its probabilities are calibrated by temperature scaling (Guo et al. 2017): the logits are divided by
+            {found["temperature"]:.4g}, fitted on {found["images"]:,} {kind} held out of training. This changes no
+            label.
         """
     if images == "all":
         return f"""
-            Its probabilities are not calibrated: it learned from all {kind} but those of the test. A model that is
-            trained with `--set images=most` keeps some for it.
+            Its probabilities are not calibrated: it was trained on all {kind} except the test set. Training with
+            `--set images=most` holds some out for calibration.
         """
-    return f"Its probabilities are not calibrated: too few {kind} were held out of its training, or none."
+    return f"Its probabilities are not calibrated: too few {kind}, or none, were held out of training."
 
 
 def _errors(metrics: Mapping[str, float], kind: str) -> str:
@@ -86,24 +88,24 @@ def _errors(metrics: Mapping[str, float], kind: str) -> str:
             ("cross-entropy, nats", "loss", False),
         )
     ]
-    columns = [f"on the test {kind}", ">before", ">95% interval", ">as exported", ">95% interval"]
+    columns = [f"on the test {kind}", ">uncalibrated", ">95% interval", ">as exported", ">95% interval"]
     if "test_uncalibrated_loss" not in metrics:
         columns, rows = [columns[0], *columns[3:]], [(line[0], *line[3:]) for line in rows]
     about = f"""
-        Calibration error: the expected difference between a probability and how often such answers are correct, in 15
-        bins with as many {kind} each. As many {kind} with probabilities that are exactly true come to more than 0, too:
-        where chance explains it, the interval begins at 0.
+        Calibration error: the expected difference between a predicted probability and the accuracy at that probability,
+        over 15 bins with the same number of {kind} each. Chance alone makes it larger than 0; if chance is enough to
+        explain it, the interval starts at 0.
     """
     return f"{table(columns, map(row, rows))}\n\n{filled(about)}"
 
 
 def _by_class_words(classes: tuple[ClassReliability, ...], kind: str) -> str:
     held = f"""
-        Held by its set: the share of the class's {kind} whose set of labels, for a coverage of 95%, holds it.
+        Coverage: the share of the class's {kind} whose prediction set, for a coverage of 95%, contains the class.
     """
     return f"""
-        By class, of the test {kind} that it was answered for: where the mean probability lies in the interval, it is
-        true as far as they can tell. {held if any(each.coverage is not None for each in classes) else ""}
+        By class, over the test {kind} predicted as that class: a mean probability inside the interval is consistent
+        with the precision. {held if any(each.coverage is not None for each in classes) else ""}
     """
 
 
@@ -129,13 +131,13 @@ def _by_class(classes: tuple[ClassReliability, ...]) -> str:
     ]
     columns = (
         "class",
-        ">answers",
-        ">mean probability before",
+        ">predictions",
+        ">uncalibrated probability",
         ">mean probability",
-        ">correct",
+        ">precision",
         ">95% interval",
-        ">held by its set",
-        ">by a set by class",
+        ">coverage",
+        ">coverage, thresholds by class",
     )
     filled_in = [k for k in range(len(columns)) if any(line[k] for line in rows)]
     return table([columns[k] for k in filled_in], [row(line[k] for k in filled_in) for line in rows])
@@ -152,11 +154,11 @@ def _sets(manifest: Manifest, kind: str) -> str:
     if not rows:
         return ""
     about = f"""
-        `classifier.predict(..., coverage=0.95).labels` is the set of labels that holds the true one in 95% of cases:
-        all that are as probable as the threshold, by {sets["images"]:,} held-out {kind} (split conformal prediction;
-        Sadinle et al. 2019), and never none. Where the model is correct more often than that, its answer alone is the
-        set. It holds for {kind} that come from where those did: others, such as photos of another camera or of
-        something else, break it.
+        `classifier.predict(..., coverage=0.95).labels` is a prediction set: it contains the true label in 95% of cases.
+        It has every label whose probability reaches a threshold, and at least one. The thresholds come from
+        {sets["images"]:,} held-out {kind} (split conformal prediction; Sadinle et al. 2019). If the model's accuracy is
+        above the coverage, most sets have one label. The coverage holds for {kind} from the same source, but not for
+        others, such as photos from another camera or of something else.
     """
-    columns = (">coverage", ">labels from a probability of", f">held, of the test {kind}", ">labels in a set")
+    columns = (">coverage", ">threshold", f">covered test {kind}", ">mean set size")
     return f"{filled(about)}\n\n{table(columns, map(row, rows))}"

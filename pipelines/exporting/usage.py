@@ -20,7 +20,7 @@ from zoo.contract import (
 )
 
 # The package isn't on an index: what works everywhere is a copy of its sources.
-_OURS = "Or with the Classifier Zoo's own runtime (`pip install '.[cpu]'` in a copy of its sources):"
+_OURS = "Or with Classifier Zoo's own runtime (`pip install '.[cpu]'` in a copy of its source code):"
 CATEGORIES_LISTED = 10  # of a column: the file names them all
 
 
@@ -29,7 +29,7 @@ def calls(metadata: Metadata, sample: str) -> str:
     convert, axes = ('.convert("L")', "None, ..., None") if metadata.channels == 1 else ("", "None")
     return f"""## Usage
 
-In this folder, with onnxruntime alone (`pip install onnxruntime pillow`):
+In this folder, with onnxruntime only (`pip install onnxruntime pillow`):
 
 ```python
 import json, numpy, onnxruntime, PIL.Image, PIL.ImageOps
@@ -51,13 +51,13 @@ prediction = classifier.predict("{sample}")
 print(prediction.label, prediction.probability)
 ```
 
-`{SAMPLES_FOLDER}/` holds images with the probabilities that are expected, for a test in any language."""
+`{SAMPLES_FOLDER}/` contains images with their expected probabilities: use them to test your code in any language."""
 
 
 def inputs_and_outputs(manifest: Manifest) -> str:
     """The table of a classifier of images."""
     metadata = manifest.metadata
-    channels = "gray" if metadata.channels == 1 else "red, green, blue"
+    channels = "grayscale" if metadata.channels == 1 else "red, green, blue"
     rows = [
         (
             "in",
@@ -66,34 +66,34 @@ def inputs_and_outputs(manifest: Manifest) -> str:
             f"[N, H, W, {metadata.channels}]",
             f"raw pixels 0 to 255, {channels}; any N, H, W",
         ),
-        ("out", f"`{PROBABILITIES}`", "float32", f"[N, {len(metadata.labels)}]", "one a class, in the order below"),
-        ("out", f"`{LOGITS}`", "float32", f"[N, {len(metadata.labels)}]", "the same before the softmax"),
+        ("out", f"`{PROBABILITIES}`", "float32", f"[N, {len(metadata.labels)}]", "one per class, in the order below"),
+        ("out", f"`{LOGITS}`", "float32", f"[N, {len(metadata.labels)}]", "before the softmax"),
     ]
     if manifest.map_size:
         shape = f"[N, {len(metadata.labels)}, {', '.join(map(str, manifest.map_size))}]"
-        holds = "what each position adds to a class: its mean, plus the last layer's bias, is the logits"
+        holds = "contribution of each position to a class; their mean plus the last layer's bias is the logit"
         rows.append(("out", f"`{ACTIVATION_MAP}`", "float32", shape, holds))
     rows += _familiarity(metadata)
     size = f"{metadata.height}×{metadata.width}"
     elsewhere = (
-        f"On CUDA and in OpenVINO, hand it images of {size}, as `zoo.load` does: onnxruntime 1.31 doesn't resize "
-        "bytes there, and OpenVINO 2026.4 shrinks without antialiasing."
+        f"On CUDA and in OpenVINO, resize images to {size} before passing them, as `zoo.load` does: onnxruntime 1.31 "
+        "can't resize uint8 images on CUDA, and OpenVINO 2026.4 downscales without antialiasing."
     )
-    values = table(("", "name", "type", "shape", "what it holds"), map(row, rows))
+    values = table(("", "name", "type", "shape", "description"), map(row, rows))
     sixteen = (
         ""
         if metadata.white == WHITE
-        else f"\n\nImages of 16 bits have their white at {metadata.white:,}, as those that it was trained on. "
-        "`zoo.load` scales them so; who hands over pixels divides by it, and multiplies by 255."
+        else f"White is {metadata.white:,} in 16-bit images, as in the training images. `zoo.load` scales them "
+        "accordingly; if you pass pixels yourself, divide by that value and multiply by 255."
     )
-    return f"## Inputs and outputs\n\n{values}\n\n{elsewhere}{sixteen}"
+    return "\n\n".join(["## Inputs and outputs", values, filled(elsewhere), *([filled(sixteen)] if sixteen else [])])
 
 
 def _familiarity(metadata: Metadata) -> list[tuple[str, str, str, str, str]]:
     """The row of the output that says whether an input is of a known class, where the file has it."""
     if not metadata.familiarity:
         return []
-    holds = f"0 to 1; below {metadata.familiarity['threshold']:g} it is likely none of the classes"
+    holds = f"0 to 1; below {metadata.familiarity['threshold']:g}, the class is probably unknown"
     return [("out", f"`{FAMILIARITY}`", "float32", "[N]", holds)]
 
 
@@ -101,7 +101,7 @@ def calls_of_table(sample: str) -> str:
     """The code of a classifier of tables. sample: the path of the file with rows."""
     return f"""## Usage
 
-In this folder, with onnxruntime alone (`pip install onnxruntime`):
+In this folder, with onnxruntime only (`pip install onnxruntime`):
 
 ```python
 import json, numpy, onnxruntime
@@ -127,12 +127,12 @@ print(labels[answer.argmax()])
 import json, zoo
 
 classifier = zoo.load(".")
-row = json.load(open("{sample}", encoding="utf-8"))[0]["row"]  # column -> value, None where it is missing
+row = json.load(open("{sample}", encoding="utf-8"))[0]["row"]  # column -> value, None if missing
 prediction = classifier.predict(row)
 print(prediction.label, prediction.probability)
 ```
 
-`{SAMPLES_FILE}` holds rows with the probabilities that are expected, for a test in any language."""
+`{SAMPLES_FILE}` contains rows with their expected probabilities: use them to test your code in any language."""
 
 
 def inputs_and_outputs_of_table(metadata: Metadata) -> str:
@@ -140,14 +140,14 @@ def inputs_and_outputs_of_table(metadata: Metadata) -> str:
     classes = f"[N, {len(metadata.labels)}]"
     rows = [
         ("in", f"`{FEATURES}`", "float32", f"[N, {len(metadata.columns)}]", "raw values, in the order below; any N"),
-        ("out", f"`{PROBABILITIES}`", "float32", classes, "one a class, in the order below"),
-        ("out", f"`{LOGITS}`", "float32", classes, "the same before the softmax"),
+        ("out", f"`{PROBABILITIES}`", "float32", classes, "one per class, in the order below"),
+        ("out", f"`{LOGITS}`", "float32", classes, "before the softmax"),
         *_familiarity(metadata),
     ]
     listed = []
     for place, column in enumerate(metadata.columns):
         if column.categories is None:
-            kind, value = "number", "as it is; NaN where it is missing"
+            kind, value = "number", "as is; NaN if missing"
         else:
             kind = f"{len(column.categories)} categories"
             names = [repr(category) for category in column.categories[:CATEGORIES_LISTED]]
@@ -155,9 +155,9 @@ def inputs_and_outputs_of_table(metadata: Metadata) -> str:
             value = f"0 to {len(column.categories) - 1} for {', '.join(names)}{more}; -1 for any other"
         listed.append((f"{place}", plain(column.name), kind, plain(value)))
     about = f"""
-        The class is that of the column {plain(metadata.label_column)}. A missing number counts as the median of the
-        training rows.
+        The class is the value of the column {plain(metadata.label_column)}. Missing numbers are replaced by the median
+        of the training rows.
     """
-    values = table(("", "name", "type", "shape", "what it holds"), map(row, rows))
-    columns = table((">feature", "column", "holds", "value"), map(row, listed))
+    values = table(("", "name", "type", "shape", "description"), map(row, rows))
+    columns = table((">feature", "column", "type", "value"), map(row, listed))
     return f"## Inputs and outputs\n\n{values}\n\n{filled(about)}\n\n{columns}"

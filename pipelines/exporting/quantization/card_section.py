@@ -49,20 +49,21 @@ def _precisions(metrics: Mapping[str, float], made: Mapping[str, Mapping[str, An
     columns = (
         "file",
         ">test accuracy",
-        ">points",
+        ">difference in points",
         ">95% interval",
-        ">same answer",
+        ">same prediction",
         *([">calibration error"] if calibrated else []),
         ">size",
-        ">speed there, one image",
-        ">speed there, 64 at once",
+        ">speedup, one image",
+        ">speedup, 64 at once",
     )
+    separately = "Each file is calibrated separately; its calibration error is over 15 bins of equal mass."
     about = f"""
-        The same model, quantized, with the same inputs and outputs:
-        {" or ".join(f'`zoo.load(".", precision="{precision}")`' for precision in made)}. Points: of accuracy, against
-        `{MODEL_FILE}` on the same test images. Same answer: as that file's. Speed there: how many times as fast as
-        that file, on one thread of the processor that made it; `zoo benchmark` measures yours.
-        {"Each file is calibrated as itself: the error is that in 15 bins of equal mass." if calibrated else ""}
+        The same model, quantized, with the same inputs and outputs. Load it with
+        {" or ".join(f'`zoo.load(".", precision="{precision}")`' for precision in made)}. The difference in accuracy,
+        the share of images with the same prediction, and the speedup are relative to `{MODEL_FILE}`, on the same test
+        images; the speedup is that of one thread of the CPU that quantized the model (`zoo benchmark` measures yours).
+        {separately if calibrated else ""}
     """
     parts = [TITLE, filled(about), table(columns, map(row, rows))]
     if INT8 in made:
@@ -70,7 +71,7 @@ def _precisions(metrics: Mapping[str, float], made: Mapping[str, Mapping[str, An
     if FLOAT16 in made:
         parts.append(
             filled(
-                "float16 halves the file. Processors turn it into float32 as they go; graphics cards may gain or lose."
+                "float16 halves the file size. CPUs convert it to float32 at run time; GPUs may be faster or slower."
             )
         )
     return "\n\n".join(parts)
@@ -78,9 +79,10 @@ def _precisions(metrics: Mapping[str, float], made: Mapping[str, Mapping[str, An
 
 def _how_int8(made: Mapping[str, Any]) -> str:
     in_float = ", ".join(f"`{plain(str(layer))}`" for layer in made.get("float32_layers", ()))
-    trained_on = " (which it was trained on, too)" if made.get("validation_learned") else ""
+    kept = f"Kept in float32: {in_float}." if in_float else "No layer is kept in float32."
+    trained_on = " (which the model was also trained on)" if made.get("validation_learned") else ""
     return f"""
-        int8 was calibrated on {made.get("calibration_images", 0):,} training images; of the ways to do so,
+        int8 was calibrated on {made.get("calibration_images", 0):,} training images. Of the calibration methods,
         {plain(str(made.get("calibration")))} came closest to float32 on the validation images{trained_on}. The test
-        images chose nothing. {f"Kept in float32: {in_float}." if in_float else "No layer is kept in float32."}
+        images were not used for this choice. {kept}
     """

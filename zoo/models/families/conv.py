@@ -21,7 +21,7 @@ WIDE = PATIENT.with_values({"epochs": 40, "learning_rate": 3e-3, "augmentation":
 # Ten thousand weights have none to spare for degraded images.
 @model("conv-tiny", family="conv", recipe=PATIENT.with_values({"degrade": 0.0, "precision": "float32"}))
 def conv_tiny(images: Tensor, classes: int) -> Tensor:
-    """Under ten thousand parameters: separable convolutions (Howard et al. 2017) with residuals (He et al. 2015).
+    """Separable convolutions (Howard et al. 2017) with residuals (He et al. 2015) in under 10,000 parameters.
 
     images [N, H, W, C] float32 in 0..1 -> logits [N, K]
     28x28x1, K = 10: 3*3*1*16+4*16 + 3*3*16+4*16 + 16*32+4*32 + 2*(3*3*32+4*32 + 32*32+4*32)
@@ -41,7 +41,7 @@ def conv_tiny(images: Tensor, classes: int) -> Tensor:
 
 @model("conv-small", family="conv", recipe=PATIENT)
 def conv_small(images: Tensor, classes: int) -> Tensor:
-    """All-convolutional net (Springenberg et al. 2015): strides in place of pooling, and an average over positions.
+    """All-convolutional net (Springenberg et al. 2015): strides instead of pooling, then global average pooling.
 
     images [N, H, W, C] float32 in 0..1 -> logits [N, K]
     28x28x1, K = 10: 3*3*1*32 + 3*3*32*32 + 3*3*32*48 + 3*(3*3*48*48) + 4*(2*32+4*48) + 48*10+10 = 87,050 parameters
@@ -68,7 +68,7 @@ def conv_small_features(images: Tensor) -> Tensor:
 
 @model("separable-small", family="conv", recipe=PATIENT.with_values({"precision": "float32"}))
 def separable_small(images: Tensor, classes: int) -> Tensor:
-    """Depthwise separable convolutions (Howard et al. 2017) with residuals (He et al. 2015), as deep as they are cheap.
+    """Depthwise separable convolutions (Howard et al. 2017) with residuals (He et al. 2015): deep for their cost.
 
     images [N, H, W, C] float32 in 0..1 -> logits [N, K]
     28x28x1, K = 10: 3*3*1*48+4*48 + 3*3*48+4*48 + 48*80+4*80 + 3*(3*3*80+4*80 + 80*80+4*80)
@@ -91,7 +91,7 @@ def separable_small(images: Tensor, classes: int) -> Tensor:
 
 @model("resnet20", family="conv", recipe=WIDE)
 def resnet20(images: Tensor, classes: int) -> Tensor:
-    """Residual network in the form for small images (He et al. 2015, section 4.2, n = 3).
+    """Residual network for small images (He et al. 2015, section 4.2, n = 3).
 
     images [N, H, W, C] float32 in 0..1 -> logits [N, K]
     28x28x1, K = 10: 3*3*1*16+4*16 + 6*(3*3*16*16+4*16)
@@ -126,7 +126,7 @@ def residual_block(x: Tensor, filters: int, stride: int = 1, *, name: str) -> Te
 
 @model("wide-resnet-small", family="conv", recipe=WIDE)
 def wide_resnet_small(images: Tensor, classes: int) -> Tensor:
-    """Wide residual network (Zagoruyko & Komodakis 2016): few wide layers in place of many narrow ones.
+    """Wide residual network (Zagoruyko & Komodakis 2016): a few wide layers instead of many narrow ones.
 
     images [N, H, W, C] float32 in 0..1 -> logits [N, K]
     28x28x1, K = 10: 3*3*1*32+4*32 + 2*(3*3*32*32+4*32)
@@ -151,7 +151,7 @@ def wide_resnet_small_features(images: Tensor) -> Tensor:
 
 @model("convnext-mini", family="conv", recipe=PATIENT.with_values({"epochs": 30, "precision": "float32"}))
 def convnext_mini(images: Tensor, classes: int) -> Tensor:
-    """ConvNeXt (Liu et al. 2022) for small images: wide depthwise filters, then a perceptron for each pixel.
+    """ConvNeXt (Liu et al. 2022) for small images: large depthwise filters, then an MLP at each position.
 
     images [N, H, W, C] float32 in 0..1 -> logits [N, K]
     28x28x1, K = 10: 2*2*1*48+48 + 2*48 + 2*(7*7*48+48 + 2*48 + 2*48*192 + 192+48)

@@ -25,7 +25,7 @@ REGULARIZED = Recipe(
 
 @model("softmax", family="dense", recipe=Recipe(normalize="image", augmentation="none", precision="float32"))
 def softmax(images: Tensor, classes: int) -> Tensor:
-    """Multinomial logistic regression (Cox 1958; Bishop 2006, section 4.3.4): one weight a pixel and class.
+    """Multinomial logistic regression (Cox 1958; Bishop 2006, section 4.3.4): one weight per pixel and class.
 
     images [N, H, W, C] float32 in 0..1 -> logits [N, K]
     28x28x1, K = 10: 784*10+10 = 7,850 parameters
@@ -69,7 +69,7 @@ def mlp_small(images: Tensor, classes: int) -> Tensor:
 
 @model("mlp-large", family="dense", recipe=REGULARIZED)
 def mlp_large(images: Tensor, classes: int) -> Tensor:
-    """Multi-layer perceptron with three wide hidden layers, normalized by the batch (Ioffe & Szegedy 2015).
+    """Multi-layer perceptron with three wide hidden layers and batch norm (Ioffe & Szegedy 2015).
 
     images [N, H, W, C] float32 in 0..1 -> logits [N, K]
     28x28x1, K = 10: 784*640+4*640 + 640*512+4*512 + 512*256+4*256 + 256*10+10 = 968,714 parameters
@@ -83,7 +83,7 @@ def mlp_large(images: Tensor, classes: int) -> Tensor:
 
 @model("mlp-residual", family="dense", recipe=REGULARIZED)
 def mlp_residual(images: Tensor, classes: int) -> Tensor:
-    """Residual perceptron: blocks that add to what they were given, normalized first (He et al. 2016; Touvron 2021).
+    """Residual MLP: pre-normalized blocks with skip connections (He et al. 2016; Touvron 2021).
 
     images [N, H, W, C] float32 in 0..1 -> logits [N, K]
     28x28x1, K = 10: 784*256+256 + 3*(2*256 + 256*512+512 + 512*256+256) + 2*256 + 256*10+10 = 994,314 parameters
@@ -105,7 +105,7 @@ def mlp_residual(images: Tensor, classes: int) -> Tensor:
     recipe=Recipe(epochs=40, optimizer="muon", normalize="image", degrade=0.25, precision="float32"),
 )
 def mlp_mixer_tiny(images: Tensor, classes: int) -> Tensor:
-    """MLP-Mixer (Tolstikhin et al. 2021): the border of the family, dense layers that are shared by patches.
+    """MLP-Mixer (Tolstikhin et al. 2021): dense layers shared by patches, at the border to conv.
 
     Every patch reaches every other, as in a dense layer; but all patches go through the same weights, and cutting them
     out is a convolution whose stride is its size.

