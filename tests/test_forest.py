@@ -54,7 +54,7 @@ def test_names_are_text_whatever_they_are(drawn):
 
 def test_the_same_as_a_table():
     head, *body = Forest("effects", "points", ROWS).rows()
-    assert head == ["", "points", "95 % interval", "claimed", "result"]
+    assert head == ["", "points", "95% interval", "claimed", "result"]
     assert body[0] == ["large", "+50.00", "+48.00 to +52.00", "at least 20", "as claimed"]
     assert body[2][3:] == ["-1 to 1", "as claimed"]
     assert body[3][3:] == ["at most -20", "contradicts the claim"]

@@ -190,6 +190,23 @@ def test_an_arm_that_an_experiment_no_longer_has_leaves_its_results(studied, pla
     assert sorted(Record(path).trainings) == [(arm, seed) for arm in ("first", "second") for seed in (1, 2, 3)]
 
 
+@pytest.mark.parametrize(
+    ("sample", "unit", "main", "statement"),
+    [
+        ([38.1, 38.3], "points", "conv loses {} points {less|more} than dense", "38.2 points less than dense"),
+        ([-38.1, -38.3], "points", "conv loses {} points {less|more} than dense", "38.2 points more than dense"),
+        ([-38.1, -38.3], "points", "conv loses {} points {less|more} than dense", "(95% interval 36.9 to 39.5)"),
+        ([-0.1, 0.02], "points", "conv is {} points {more|less} accurate", "0.04 points less accurate"),
+        ([-0.1, 0.02], "points", "conv is {} points {more|less} accurate", "(95% interval -0.72 to 0.80)"),
+        ([0.5, 0.5], "×", "conv needs {} times the updates", "conv needs 0.5 times the updates"),
+        ([48, 48], "%", "", "what is measured: 48.00% (48.00 to 48.00)"),
+    ],
+)
+def test_a_main_effect_reads_as_in_a_paper(sample, unit, main, statement):
+    effect = Effect("what is measured", np.array(sample), unit, least=0)
+    assert statement in Finding((effect,), Chart("", "", "", []), main=main).statement
+
+
 def test_a_finding_that_nothing_could_refute_is_refused():
     with pytest.raises(StudyError, match="has no bound: give it least, most or both"):
         Effect("x", np.array([1.0, 2.0]), "points")
@@ -280,7 +297,7 @@ def test_what_an_older_version_measured_stops_no_other_experiment(studied, plant
     planted(16)
     assert main(["study", "planted", "--quick"]) == 0
     told = capsys.readouterr()
-    assert "results are those of the full study" in told.err
+    assert "for results, see the full study" in told.err
     assert "left out of the report: mlruns/study/tables.json holds no training" in told.err
     assert "planted" in told.out
     assert main(["study", "--report", "--folder", "mlruns/study"]) == 1, "asked for all, it says what is missing"
@@ -525,6 +542,7 @@ def test_every_quick_experiment_comes_to_a_finding(tmp_path):
     for each in experiments():
         record = Record(tmp_path / f"{each.name}.json")
         finding = each.run(Guess(each.name, (1, 2, 3), True, record))
+        assert finding.main and not set("{}|") & set(finding.statement), finding.statement
         for drawing in (finding.chart, *finding.more):
             ElementTree.fromstring(drawing.svg())
             assert len(drawing.rows()) > 1
@@ -610,8 +628,8 @@ def test_a_chart_shows_each_point_as_drawing_and_as_text():
     drawing = ElementTree.fromstring(chart.svg())  # well-formed, whatever the names hold
     told = [title.text for title in drawing.iter("{http://www.w3.org/2000/svg}title")]
     assert told == [
-        "a < b, 1: 1.5 (95 %: -4.85 to 7.85)",
-        "a < b, 10: 4 (95 %: -8.71 to 16.7)",
+        "a < b, 1: 1.5 (95%: -4.85 to 7.85)",
+        "a < b, 10: 4 (95%: -8.71 to 16.7)",
         "a < b, 100: 8",
         "c, 1: 2",
         "c, 100: 9",

@@ -43,7 +43,7 @@ class Forest:
 
     def rows(self) -> list[list[str]]:
         """The same as a table, as `svg.Chart.rows`."""
-        head = ["", self.unit, "95 % interval", "claimed", "result"]
+        head = ["", self.unit, "95% interval", "claimed", "result"]
         return [
             head,
             *([e.name, f"{e.mean:+.2f}", f"{e.low:+.2f} to {e.high:+.2f}", _bounds(e), e.kind] for e in self.effects),
@@ -79,7 +79,7 @@ class Forest:
                 f'fill="{GRAY}" fill-opacity="0.18"/>'
             )
             color, shape = KINDS[e.kind]
-            said = f"{e.name}: {e.mean:+.2f} {self.unit} (95 %: {e.low:+.2f} to {e.high:+.2f}), {e.kind}"
+            said = f"{e.name}: {e.mean:+.2f} {self.unit} (95%: {e.low:+.2f} to {e.high:+.2f}), {e.kind}"
             parts.append(f'<path d="M{at(e.low):.1f} {y:.1f}H{at(e.high):.1f}" stroke="{color}" stroke-width="2.5"/>')
             parts.append(marker(shape, at(e.mean), y, color, said))
             parts.append(f'<text x="{LEFT - 8}" y="{y + 5:.1f}" text-anchor="end">{escape(e.name)}</text>')

@@ -92,7 +92,7 @@ class Chart:
 
     def rows(self) -> list[list[str]]:
         """The same as a table, for those who can't see it: a head, then a row for each point."""
-        head = ["", self.x, self.y, "95 % interval"]
+        head = ["", self.x, self.y, "95% interval"]
         body = [
             [line.name, self._place(x), _number(mean), f"{_number(low)} to {_number(high)}" if low < high else ""]
             for line in self.series
@@ -154,7 +154,7 @@ class Chart:
         for x, mean, low, high in points:
             left, text = across.at(x) + aside, f"{line.name}, {self._place(x)}: {_number(mean)}"
             if low < high:
-                text += f" (95 %: {_number(low)} to {_number(high)})"
+                text += f" (95%: {_number(low)} to {_number(high)})"
                 bottom = max(low, down.low) if self.log_y else low
                 parts.append(
                     f'<path d="M{left:.1f} {down.at(bottom):.1f}V{down.at(high):.1f}" stroke="{color}" '
@@ -195,7 +195,7 @@ class Front:
     def rows(self) -> list[list[str]]:
         """The same as a table, as `Chart.rows`."""
         best = self.best()
-        head = ["", self.x, self.y, "95 % interval", "on the front"]
+        head = ["", self.x, self.y, "95% interval", "on the front"]
         body = [
             [p.name, _number(p.x), f"{p.y:.2f}", f"{p.low:.2f} to {p.high:.2f}", "yes" if p in best else ""]
             for p in sorted(self.points, key=lambda p: p.x)
@@ -215,7 +215,7 @@ class Front:
         places = [(across.at(p.x), down.at(p.y)) for p in self.points]
         for p, (x, y) in zip(self.points, places, strict=True):
             color, shape = FAMILY_COLORS.get(p.family, GRAY), FAMILY_MARKERS.get(p.family, "triangle")
-            text = f"{p.name}: {p.y:.2f} (95 %: {p.low:.2f} to {p.high:.2f}), {self.x} {_number(p.x)}"
+            text = f"{p.name}: {p.y:.2f} (95%: {p.low:.2f} to {p.high:.2f}), {self.x} {_number(p.x)}"
             text += "; none is better in both" if p in best else ""
             ends = f"M{x:.1f} {down.at(p.low):.1f}V{down.at(p.high):.1f}"
             parts.append(f'<path d="{ends}" stroke="{color}" stroke-width="1.2"/>')

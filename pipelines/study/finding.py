@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -13,6 +14,7 @@ from pipelines.plotting.svg import Drawing
 from zoo.errors import StudyError
 
 Sample = NDArray[np.float64]  # [seeds]: one value for each of them, in their order
+_CHOICE = re.compile(r"\{([^{}|]+)\|([^{}|]+)\}")
 
 
 class Judgement(StrEnum):
@@ -83,29 +85,54 @@ class Effect:
         return f"{value:{sign}.2f}" if round(value, 2) or not value else f"{value:{sign}.1g}"
 
     @property
+    def measured(self) -> str:
+        """The mean as text, with its unit and interval."""
+        text = f"{self.written(self.mean)}{self._unit}"
+        return text if self.exact else f"{text} ({' to '.join(map(self.written, self.interval))})"
+
+    @property
     def prediction(self) -> str:
         """The bounds as text."""
         if self.least is not None and self.most is not None:
-            return f"from {self.least:g} to {self.most:g} {self.unit}"
+            return f"from {self.least:g} to {self.most:g}{self._unit}"
         how, bound = ("at least", self.least) if self.least is not None else ("at most", self.most)
-        return f"{how} {bound:g} {self.unit.removesuffix('s') if bound == 1 else self.unit}"
+        return f"{how} {bound:g}{self._unit.removesuffix('s') if bound == 1 else self._unit}"
+
+    @property
+    def _unit(self) -> str:
+        return self.unit if self.unit == "%" else f" {self.unit}"
 
 
 @dataclass(frozen=True)
 class Finding:
     """The result of an experiment. effects: the first is the main effect, the others are limits of the claim.
 
-    chart: shows the main effect. more: further charts.
+    chart: shows the main effect. more: further charts. main: the main effect as a sentence, where {} is its size and
+    {more|less} the word for an effect above 0 and for one below.
     """
 
     effects: tuple[Effect, ...]
     chart: Drawing
     more: tuple[Drawing, ...] = ()
+    main: str = ""
 
     def __post_init__(self) -> None:
         """Raises StudyError where there are no effects."""
         if not isinstance(self.effects, tuple) or not self.effects:
             raise StudyError("a finding has no effects, expected one or more: effects=(Effect(...),)")
+
+    @property
+    def statement(self) -> str:
+        """The main effect as a sentence with its interval, as a paper has it; its name and values if none was given."""
+        effect = self.effects[0]
+        if not self.main:
+            return f"{effect.name}: {effect.measured}"
+        sign = -1 if effect.mean < 0 and "|" in self.main else 1
+        words = _CHOICE.sub(lambda found: found[1 if sign > 0 else 2], self.main)
+        size, *interval = (_rounded(sign * value, effect) for value in (effect.mean, *effect.interval))
+        sentence = words.replace("{}", size)
+        low, high = interval if sign > 0 else interval[::-1]
+        return sentence if effect.exact else f"{sentence} (95% interval {low} to {high})"
 
     @property
     def verdict(self) -> Verdict:
@@ -114,3 +141,10 @@ class Finding:
         if first is Judgement.AS_CLAIMED:
             return Verdict.HOLDS if all(other is Judgement.AS_CLAIMED for other in others) else Verdict.LIMITS
         return Verdict.REFUTED if first is Judgement.CONTRADICTS else Verdict.OPEN
+
+
+def _rounded(value: float, effect: Effect) -> str:
+    """A value for a sentence: percent and points to a tenth, or to a hundredth if the effect is below 1."""
+    if effect.unit not in ("points", "%"):
+        return effect.written(value)
+    return f"{value:.{1 if abs(effect.mean) >= 1 else 2}f}"

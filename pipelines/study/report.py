@@ -14,15 +14,15 @@ from pipelines.plotting.forest import Forest, Row
 from pipelines.plotting.html import render
 from pipelines.plotting.svg import Drawing
 from pipelines.study.experiment import QUICK_SEEDS, SEEDS, Experiment
-from pipelines.study.finding import Effect, Finding, Judgement, Verdict
+from pipelines.study.finding import Finding, Judgement, Verdict
 from pipelines.study.record import Record
 
 PAGE_FILE, TEXT_FILE, FOREST_FILE = "report.html", "README.md", "effects.svg"
 TITLE = "What is true of dense and conv layers"
 QUICK = (
-    "This is the quick study: fewer images, updates, seeds and conditions than the method states, and mostly smaller "
-    "models. Its intervals are wide, and conv models, which learn more slowly at first, are behind where they are "
-    "ahead after more updates. It shows how an experiment works; results are those of the full study."
+    "This is the quick study: fewer images, updates, seeds, and conditions than the method states, and mostly smaller "
+    "models. Its intervals are wide, and conv models, which learn more slowly at first, are behind where they lead "
+    "after more updates. It shows how an experiment works; for results, see the full study."
 )
 _WORDS = {  # of one claim, and of several
     Verdict.HOLDS: ("holds", "hold"),
@@ -71,7 +71,7 @@ def page(found: Sequence[Found], in_full: Mapping[str, Verdict]) -> str:
         ],
         forest=forest(found),
         in_full=in_full,
-        measured=_measured,
+        sentence=_sentence,
         has_intervals=_has_intervals,
     )
 
@@ -84,7 +84,7 @@ def forest(found: Sequence[Found]) -> Forest | None:
         for name, effect in effects
         if effect.unit == "points" and np.isfinite(effect.interval).all()
     ]
-    title = "Main effects that are differences in accuracy, with their 95 % intervals"
+    title = "Main effects that are differences in accuracy, with their 95% intervals"
     return (
         Forest(title, "points, on a logarithmic scale", sorted(rows, key=lambda r: -r.mean)) if len(rows) > 1 else None
     )
@@ -106,7 +106,7 @@ def text(found: Sequence[Found], in_full: Mapping[str, Verdict]) -> str:
             (
                 f"[{e.name}](#{e.name})",
                 plain(e.claim),
-                plain(f"{f.effects[0].name}: {_measured(f.effects[0])}"),
+                plain(_sentence(f.statement)),
                 "; ".join([f"**{f.verdict}**", *map(plain, _limits(f))]),
                 *((in_full.get(e.name, "–"),) if in_full else ()),
             )
@@ -119,20 +119,19 @@ def text(found: Sequence[Found], in_full: Mapping[str, Verdict]) -> str:
         markdown.filled(plain(_foreword(found))),
         ", ".join(f"**{text}**" for _, text in _tally(found)),
         f"![{drawn.title}. Gray: what the claim predicts.]({FOREST_FILE})" if drawn else "",
-        markdown.table(
-            ("experiment", "claim", "main effect (95 % interval)", "verdict", *(("in full",) if in_full else ())), rows
-        ),
+        markdown.table(("experiment", "claim", "main effect", "verdict", *(("in full",) if in_full else ())), rows),
     ]
     for e, f, r in found:
         effects = (
-            markdown.row((plain(effect.name), plain(_measured(effect)), plain(effect.prediction), effect.judgement))
+            markdown.row((plain(effect.name), plain(effect.measured), plain(effect.prediction), effect.judgement))
             for effect in f.effects
         )
         parts += [
             f"## {e.name}",
-            markdown.filled(f"**{f.verdict}**. *Claim*: {plain(e.claim)}"),
+            markdown.filled(f"*Claim*: {plain(e.claim)}"),
+            markdown.filled(f"**{_sentence(f.verdict)}.** {plain(_sentence(f.statement))}."),
             *(f"![{plain(chart.title)}]({name})" for name, chart in _charts(e, f)),
-            markdown.table(("effect", "measured (95 % interval)", "claimed", "result"), effects),
+            markdown.table(("effect", "measured (95% interval)", "claimed", "result"), effects),
             *(markdown.filled(f"*{name}*: {plain(fact)}") for name, fact in _facts(e, r, made)),
             f"    {_command(e, r)}",
         ]
@@ -151,16 +150,16 @@ def _charts(experiment: Experiment, finding: Finding) -> Iterable[tuple[str, Dra
 def _foreword(found: Sequence[Found]) -> str:
     seconds = [seconds for _, seconds in _made_by(found).values()]
     return (
-        f"{_many(len(found), 'claim')}, tested: the criterion that would refute each is written down beside it, and "
-        f"its verdict is computed from the effects. {_many(len(seconds), 'training')}, {_time(sum(seconds))}; models "
-        "that several experiments share are trained once. An effect is a mean over seeds, with its 95 % interval by "
-        "Student's t. Seeds differ in initial weights, in the order of images and, unless all are used, in the "
-        "training images drawn; another number of threads acts like another seed. The test images are the same for "
-        "all seeds, except for tables; another 10,000 test images of Fashion-MNIST would change a difference by about "
-        "half a point as well. A claim holds if all intervals lie within the claimed bounds, holds with limits if that "
-        "of the first, the main effect, does, and is refuted if that one lies entirely outside; otherwise it is "
-        "undecided. Most criteria were written before the measurements, as the repository's history shows; a limit "
-        "that was added later can only weaken a verdict."
+        f"{_many(len(found), 'claim')}, tested by experiment. Each comes with the criterion that would refute it, and "
+        f"its verdict is computed from the measured effects. It took {_many(len(seconds), 'training run')} and "
+        f"{_time(sum(seconds))}; models that several experiments share are trained once. An effect is a mean over "
+        "seeds with its 95% confidence interval (Student's t). Seeds change the initial weights, the order of images "
+        "and, unless all are used, the training images drawn; a different number of threads acts like a different "
+        "seed. All seeds have the same test images, except for tables; another 10,000 test images of Fashion-MNIST "
+        "would change a difference by about half a point as well. A claim holds if the intervals of all effects lie "
+        "within the claimed bounds. It holds with limits if that of the first, the main effect, does, and is refuted "
+        "if that interval lies entirely outside; otherwise, it is undecided. Most criteria were written before the "
+        "measurements, as the repository's history shows; a limit added later can only weaken a verdict."
     )
 
 
@@ -170,10 +169,14 @@ def is_quick(found: Sequence[Found]) -> bool:
 
 
 def _limits(finding: Finding) -> Sequence[str]:
-    """Of a claim that holds with limits: the effects that contradict it or are undecided."""
+    """Of a claim that holds with limits: the effects that contradict it or are undecided, and what it predicts."""
     if finding.verdict is not Verdict.LIMITS:
         return []
-    return [f"{e.judgement}: {e.name}" for e in finding.effects if e.judgement is not Judgement.AS_CLAIMED]
+    return [
+        f"{e.judgement}: {e.name}: {e.measured}, claimed {e.prediction}"
+        for e in finding.effects
+        if e.judgement is not Judgement.AS_CLAIMED
+    ]
 
 
 def _many(count: int, what: str) -> str:
@@ -208,7 +211,7 @@ def _tally(found: Sequence[Found]) -> Sequence[tuple[Verdict, str]]:
 
 def _facts(experiment: Experiment, record: Record, made: _Made) -> Iterable[tuple[str, str]]:
     yield "Method", experiment.method
-    yield "Held equal", experiment.held_equal
+    yield "Controlled", experiment.held_equal
     yield "What would refute it", experiment.refuted_if
     yield "Caveats", experiment.beware
     trainings = [measured for (_, seed), measured in record.trainings.items() if seed in record.seeds]
@@ -216,10 +219,10 @@ def _facts(experiment: Experiment, record: Record, made: _Made) -> Iterable[tupl
         keys = {each.key for each in trainings}
         own = [made[key][1] for key in keys if made[key][0] == experiment.name]
         others = sorted({made[key][0] for key in keys} - {experiment.name})
-        parts = [f"{len(own)} of its own in {_time(sum(own))}"] if own else []
+        parts = [f"{len(own)} of its own, {_time(sum(own))}"] if own else []
         parts += [f"{len(keys) - len(own)} shared with {', '.join(others)}"] if others else []
-        text = f"{_many(len(keys), 'training')}, seeds 1 to {len(record.seeds)}"
-        yield "Trainings", f"{text}: {'; '.join(parts)}"
+        text = f"{_many(len(keys), 'training run')}, seeds 1 to {len(record.seeds)}"
+        yield "Training", f"{text}: {'; '.join(parts)}"
     if record.observed:
         yield "Machine", "; ".join(sorted({each.machine for each in record.observed.values()}))
 
@@ -230,6 +233,5 @@ def _command(experiment: Experiment, record: Record) -> str:
     return f"zoo study {experiment.name}{quick}{seeds}"
 
 
-def _measured(effect: Effect) -> str:
-    text = f"{effect.written(effect.mean)} {effect.unit}"
-    return text if effect.exact else f"{text} ({' to '.join(map(effect.written, effect.interval))})"
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:]

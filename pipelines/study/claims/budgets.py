@@ -37,7 +37,7 @@ def accuracy_by_cost(
     refuted_if="At about 50,000 parameters, the conv model is ahead by less than 1 point. The claim has limits if the "
     "conv model is ahead by less than 1 point at 4,000 parameters, or if the dense model of 50,000 parameters is more "
     "accurate than the conv model of 4,000.",
-    held_equal="Training images, updates, optimizer, and parameter count (within 10 %). Multiply-accumulates differ: "
+    held_equal="Training images, updates, optimizer, and parameter count (within 10%). Multiply-accumulates differ: "
     "see equal-work.",
     beware="Few parameters mean a small file, not a fast model.",
 )
@@ -58,6 +58,7 @@ def parameter_efficiency(lab: Lab) -> Finding:
         return results[f"conv, {size}"] - results[f"dense, {size}"]
 
     return Finding(
+        main=f"with {lab.size} parameters, conv is {{}} points {{more|less}} accurate than dense",
         effects=(
             Effect(f"conv minus dense, {lab.size} parameters", lead(lab.size), "points", least=1),
             Effect("conv minus dense, 4 k parameters", lead("4 k"), "points", least=1),
@@ -80,11 +81,11 @@ def parameter_efficiency(lab: Lab) -> Finding:
 
 @experiment(
     "equal-work",
-    claim="At equal multiply-accumulates, too, a conv model is more accurate than a dense model.",
+    claim="At equal compute, measured in multiply-accumulates, a conv model is more accurate than a dense model.",
     refuted_if="At the multiply-accumulates of the conv model of 14,000 parameters, it is ahead of the dense model by "
     "less than 1 point. The claim has limits if that is so for the conv model of 4,000 parameters, or for a conv model "
     "with strides in its first layers, at either budget.",
-    held_equal="Training images, updates, optimizer, and multiply-accumulates (within 1 %). The dense models have 28 "
+    held_equal="Training images, updates, optimizer, and multiply-accumulates (within 1%). The dense models have 28 "
     "to 108 times the parameters.",
     beware="The cost of a conv model depends on its strides: the first architecture applies two layers at full "
     "resolution, the other downsamples at once and has more filters. Equal multiply-accumulates don't mean equal time: "
@@ -115,6 +116,7 @@ def equal_work(lab: Lab) -> Finding:
         }
     )
     return Finding(
+        main=f"with {amounts[-1]} multiply-accumulates, conv is {{}} points {{more|less}} accurate than dense",
         effects=tuple(
             Effect(
                 f"{shape} minus dense, {amount} multiply-accumulates",
@@ -143,11 +145,12 @@ def equal_work(lab: Lab) -> Finding:
 
 @experiment(
     "learning-speed",
-    claim="A conv model learns faster than a dense model: it reaches the same accuracy in fewer updates and less time.",
+    claim="A conv model learns faster than a dense model: it reaches the same accuracy in fewer updates and in less "
+    "time.",
     refuted_if="To reach the accuracy of a dense model trained for half of the updates, the conv model needs more than "
     "0.9 times as many. The claim has limits if it needs more time, or more than 0.9 times as many updates to reach "
     "the accuracy of a dense model trained for a quarter of them.",
-    held_equal="Training images, optimizer, and parameter count (within 10 %). Each training length has its own "
+    held_equal="Training images, optimizer, and parameter count (within 10%). Each training length has its own "
     "learning-rate schedule, which decays to zero.",
     beware="The speedup depends on the accuracy to be reached: early in training the conv model is slower, see the "
     "second chart (this limit was added after that had been seen). Time was measured on one machine, and its interval "
@@ -189,6 +192,7 @@ def learning_speed(lab: Lab) -> Finding:
         return np.array(found) / updates_done[place]
 
     return Finding(
+        main="to reach the same accuracy, conv needs {} times as many updates as dense",
         effects=(
             Effect("updates to equal accuracy, conv / dense", ratio(1), "×", most=0.9),
             Effect("time to equal accuracy, conv / dense", ratio(1) * conv_seconds / dense_seconds, "×", most=1),
@@ -244,15 +248,16 @@ def with_label_noise(count: int, share: float, seed: int) -> DataSet:
 
 @experiment(
     "generalization",
-    claim="A conv model generalizes better: at equal parameters, training images and updates, its generalization gap "
-    "(training minus test accuracy) is smaller, however few the training images.",
+    claim="A conv model generalizes better than a dense model: with the same number of parameters, training images, "
+    "and updates, its generalization gap (training minus test accuracy) is smaller, no matter how few the training "
+    "images.",
     refuted_if="With the fewest images, the conv model's generalization gap is smaller than the dense model's by less "
     "than 1 point. The claim has limits if the gap isn't smaller with more images, if the conv model is less accurate "
     "when a third of the labels are wrong, or if its lead is smaller there than with clean labels.",
     held_equal="Training images, wrong labels, updates (rounded up to whole epochs), optimizer, and parameter count "
-    "(within 10 %).",
+    "(within 10%).",
     beware="A small gap doesn't mean a good model: an untrained model has none. With few images, both models overfit "
-    "to a training accuracy near 100 %, and the gap is the test error. The same number of updates is hundreds of "
+    "to a training accuracy near 100%, and the gap is the test error. The same number of updates is hundreds of "
     "epochs over 100 images and a single one over 60,000. With label noise, training accuracy counts the wrong labels: "
     "a gap below 0 means that the model learned the classes rather than the wrong labels.",
 )
@@ -302,6 +307,8 @@ def generalization(lab: Lab) -> Finding:
         return Chart(f"{title} vs. label noise", "wrong labels, %", y, series)
 
     return Finding(
+        main=f"with {counts[0]:,} images, the generalization gap of conv is {{}} points {{smaller|larger}} "
+        "than that of dense",
         effects=(
             *(
                 Effect(

@@ -20,8 +20,8 @@ TEACHER = "fashion-mnist/conv-small"  # the shipped export, which learned from 5
 
 @experiment(
     "catching-up",
-    claim="More training images, more layers and augmentation bring a dense model closer to the accuracy of a conv "
-    "model, but not up to it.",
+    claim="More training images, more layers, and augmentation narrow the gap in accuracy between a dense model and a "
+    "conv model, but don't close it.",
     refuted_if="The best dense model is within half a point of the conv model trained on as many images, or ahead of "
     "it. The claim has limits if the conv model's lead isn't 1 point smaller than over a dense model with one layer "
     "and few images, or if more images, more layers (with few or with many images) or augmentation (with many) don't "
@@ -62,6 +62,7 @@ def catching_up(lab: Lab) -> Finding:
     best = np.max([with_many(name) for name in models if name != "conv"], axis=0)
     lead_over_best = with_many("conv") - best
     return Finding(
+        main=f"with {many:,} images, conv is {{}} points {{more|less}} accurate than the best dense model",
         effects=(
             Effect(f"conv minus best dense, {many:,} images", lead_over_best, "points", least=0.5),
             Effect(
@@ -140,6 +141,7 @@ def conv_teacher(lab: Lab) -> Finding:
         }
     )
     return Finding(
+        main=f"with {counts[-1]:,} images, distillation makes a dense student {{}} points {{more|less}} accurate",
         effects=tuple(
             Effect(
                 f"distilled minus labels only, {count:,} images",

@@ -35,7 +35,8 @@ EXAMPLES = {
 
 @experiment(
     "formulas",
-    claim="A dense layer has I×O + O parameters, a conv layer k·k·Cin·Cout + Cout, independent of image size.",
+    claim="A dense layer with I inputs and O outputs has I·O + O parameters. A conv layer with a kernel of k×k has "
+    "k·k·Cin·Cout + Cout, independent of the image size.",
     refuted_if="Keras counts a different number for any dense or conv layer of the zoo, or for any of four worked "
     "examples.",
     held_equal="Not applicable: these are counts.",
@@ -53,6 +54,7 @@ def formulas(lab: Lab) -> Finding:
     places = range(len(EXAMPLES))
     counted = f"differences from the formula, of {layers[1]:.0f} layers and {len(EXAMPLES)} examples"
     return Finding(
+        main=f"{{}} of {layers[1]:.0f} layers and {len(EXAMPLES)} examples differ from the formula",
         effects=(Effect(counted, layers[:1] + off, "layers", most=0, exact=True),),
         chart=Chart(
             "Parameters of four layers, by formula and as counted by Keras",
@@ -99,8 +101,8 @@ def _layers_that_differ(small: Sequence[str], large: Sequence[str]) -> tuple[flo
 
 @experiment(
     "growth",
-    claim="On images of s×s pixels, the parameters of a dense layer grow as s², those of a conv layer stay constant; "
-    "the multiply-accumulates of both grow as s².",
+    claim="For images of s×s pixels, the parameters of a dense layer grow with s², while those of a conv layer stay "
+    "constant; the multiply-accumulates of both grow with s².",
     refuted_if="The exponent of a dense layer's parameters isn't 2 (within 0.05). The claim has limits if that of a "
     "conv layer's parameters isn't 0, if that of either layer's multiply-accumulates isn't 2 (within 0.05), or if that "
     "of their time isn't 2 (within 0.3).",
@@ -141,6 +143,7 @@ def growth(lab: Lab) -> Finding:
 
     unit = "(exponent)"
     return Finding(
+        main="the parameters of a dense layer grow with s to the power of {}",
         effects=(
             Effect("dense layer, parameters", exponent("dense", 0), unit, least=1.95, most=2.05, exact=True),
             Effect("conv layer, parameters", exponent("conv", 0), unit, least=-0.01, most=0.01, exact=True),

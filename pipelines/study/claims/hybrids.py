@@ -54,11 +54,11 @@ def latencies(architectures: Sequence[Architecture]) -> Sequence[float]:
 
 @experiment(
     "hybrids",
-    claim="Hybrids combine both: at equal parameters, conv features under a dense head are more accurate than a dense "
-    "model, and no less accurate than a conv model with global average pooling.",
+    claim="Hybrids combine the strengths of both: with the same number of parameters, conv features with a dense head "
+    "are more accurate than a dense model and no less accurate than a conv model with global average pooling.",
     refuted_if="At about 50,000 parameters, the hybrid is ahead of the dense model by less than 1 point. The claim has "
     "limits if the hybrid is behind the conv model by more than half a point at 50,000 or at 4,000 parameters.",
-    held_equal="Training images, updates, optimizer, and parameter count (within 12.5 %). Multiply-accumulates differ: "
+    held_equal="Training images, updates, optimizer, and parameter count (within 12.5%). Multiply-accumulates differ: "
     "see the second chart.",
     beware="Objects are centered in this data set, which a position-dependent head can exploit. Where objects lie "
     "anywhere, global average pooling has the advantage (see translation). Latency was measured on one machine.",
@@ -105,6 +105,7 @@ def hybrids(lab: Lab) -> Finding:
         names=[name.partition(" ")[0] for name in SPLITS],
     )
     return Finding(
+        main=f"with {lab.size} parameters, the hybrid is {{}} points {{more|less}} accurate than dense",
         effects=(
             Effect(f"hybrid minus dense, {lab.size} parameters", lead("dense", lab.size), "points", least=1),
             Effect(f"hybrid minus conv, {lab.size} parameters", lead("conv", lab.size), "points", least=-0.5),

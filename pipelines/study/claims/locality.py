@@ -22,11 +22,11 @@ def scrambled_images(count: int, block: int, seed: int) -> DataSet:
 
 @experiment(
     "locality",
-    claim="A conv layer relies on local structure: neighboring pixels are correlated. A fixed permutation of the "
-    "pixels of all images costs a conv model its lead, and leaves a dense model's accuracy unchanged.",
+    claim="A conv layer relies on local structure: neighboring pixels are correlated. Applying one fixed permutation "
+    "to the pixels of all images costs a conv model its advantage and leaves the accuracy of a dense model unchanged.",
     refuted_if="The full permutation costs the conv model less than 2 points. The claim has limits if the dense "
     "model's accuracy changes by 1 point or more, or if the conv model is still ahead of the dense model.",
-    held_equal="Training images, order of batches, updates, optimizer, and parameter count (within 10 %).",
+    held_equal="Training images, order of batches, updates, optimizer, and parameter count (within 10%).",
     beware="Both models are trained on the permuted images: no trained model survives a permutation of its inputs. A "
     "conv model of another depth may lose more or less. All seeds share one permutation.",
 )
@@ -52,6 +52,7 @@ def locality(lab: Lab) -> Finding:
         return results[f"{name}, blocks of 28"] - results[f"{name}, blocks of 1"]
 
     return Finding(
+        main="a fixed permutation of the pixels {raises|lowers} the accuracy of conv by {} points",
         effects=(
             Effect("conv, permuted minus original pixels", change("conv"), "points", most=-2),
             Effect("dense, permuted minus original pixels", change("dense"), "points", least=-1, most=1),
@@ -78,7 +79,7 @@ def locality(lab: Lab) -> Finding:
 @experiment(
     "weight-sharing",
     claim="Weight sharing lets a conv layer learn from few images what a locally connected layer, whose filters aren't "
-    "shared between positions, must learn at each position separately.",
+    "shared between positions, must learn separately at each position.",
     refuted_if="With the fewest images, shared filters are ahead of unshared ones by less than 2 points. The claim has "
     "limits if they aren't ahead with the most images, if they are ahead of a dense model of similar parameter count "
     "by less than 2 points, or of unshared filters by less than 2 points when global average pooling follows both.",
@@ -116,6 +117,7 @@ def weight_sharing(lab: Lab) -> Finding:
 
     few, many = counts[0], counts[-1]
     return Finding(
+        main=f"with {few:,} images, shared filters are {{}} points {{more|less}} accurate than unshared filters",
         effects=(
             Effect(f"shared minus unshared filters, {few:,} images", lead(few, "unshared"), "points", least=2),
             Effect(f"shared minus unshared filters, {many:,} images", lead(many, "unshared"), "points", least=0),

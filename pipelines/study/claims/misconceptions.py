@@ -38,7 +38,8 @@ def similarity(model: Any, data_set: DataSet) -> Mapping[str, float]:
 
 @experiment(
     "filters-differ",
-    claim="The filters of one layer learn different features: they are hardly more similar than random filters.",
+    claim="The filters of a layer learn different features: they are hardly more similar to each other than random "
+    "filters.",
     refuted_if="With 64 filters, the mean absolute cosine similarity of two learned filters exceeds that of random "
     "ones by more than 0.1. The claim has limits if that is so with fewer filters, or for a filter and its nearest "
     "neighbor.",
@@ -68,6 +69,7 @@ def filters_differ(lab: Lab) -> Finding:
         return results[f"{width} filters", f"{which}learned"] - results[f"{width} filters", f"{which}random"]
 
     return Finding(
+        main=f"{widths[-1]} learned filters are {{}} {{more|less}} similar to each other (cosine) than random filters",
         effects=(
             *(
                 Effect(f"similarity, learned minus random, {width} filters", excess(width), "(cosine)", most=0.1)
@@ -100,11 +102,11 @@ def filters_differ(lab: Lab) -> Finding:
 
 @experiment(
     "dense-heads",
-    claim="A convolutional network may have a dense head: it is at most 1 point less accurate than one with global "
-    "average pooling.",
+    claim="A convolutional network can have a dense head: compared with global average pooling, it costs at most 1 "
+    "point of accuracy.",
     refuted_if="At about 14,000 parameters, the dense head is behind by more than 1 point. The claim has limits if "
     "that is so at 4,000 or 50,000 parameters.",
-    held_equal="Training images, updates, optimizer, and total parameter count (within 12.5 %): a dense head leaves "
+    held_equal="Training images, updates, optimizer, and total parameter count (within 12.5%): a dense head leaves "
     "fewer parameters for the features.",
     beware="A dense head fixes the image size and depends on the positions of objects; global average pooling does "
     "neither. The models are those of hybrids, whose bound is half a point, and which is undecided there.",
@@ -122,6 +124,7 @@ def dense_heads(lab: Lab) -> Finding:
         }
     )
     return Finding(
+        main="with 14 k parameters, a dense head makes conv {} points {more|less} accurate",
         effects=tuple(
             Effect(
                 f"dense head minus global average pooling, {size} parameters",
@@ -151,8 +154,8 @@ def both_accuracies(model: Any, data_set: DataSet) -> Mapping[str, float]:
 
 @experiment(
     "too-few-parameters",
-    claim="Fewer parameters aren't always better: a conv model that is too narrow loses training accuracy, too. It "
-    "underfits rather than generalizes.",
+    claim="Fewer parameters aren't always better: a conv model that is too narrow loses training accuracy as well. It "
+    "underfits instead of generalizing better.",
     refuted_if="From the widest to the narrowest model, training accuracy falls by less than 5 points. The claim has "
     "limits if test accuracy falls by less than 3 points.",
     held_equal="Depth, training images, updates, optimizer.",
@@ -177,6 +180,7 @@ def too_few_parameters(lab: Lab) -> Finding:
     )
     first, last = f"{widths[0]} filters", f"{widths[-1]} filters"
     return Finding(
+        main="the training accuracy of the narrowest conv model is {} points {higher|lower} than that of the widest",
         effects=(
             Effect(
                 "training accuracy, narrowest minus widest",

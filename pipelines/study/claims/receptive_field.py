@@ -25,7 +25,7 @@ TEST = 4_000  # images
 def two_marks(distance: int, count: int, seed: int) -> DataSet:
     """Synthetic: two marks side by side on noise, their left edges `distance` pixels apart. Classes: same or different.
 
-    Images are 24x24, gray. Chance is 50 %. The test images are the same for all seeds.
+    Images are 24x24, gray. Chance is 50%. The test images are the same for all seeds.
     """
     return DataSet(
         name=f"two-marks-{distance}",
@@ -53,18 +53,18 @@ def _drawn(distance: int, count: int, seed: int) -> Split:
 
 @experiment(
     "distance",
-    claim="A conv model recognizes whether two marks are the same only if both lie within its receptive field; a dense "
-    "head on conv features has the whole image as its receptive field, and compares them at any distance.",
+    claim="A conv model recognizes whether two marks are the same only if both lie within its receptive field. A dense "
+    "head on conv features has the whole image as its receptive field and compares marks at any distance.",
     refuted_if="With marks 18 pixels apart, the accuracy of the conv model with a receptive field of 7 pixels is above "
-    "55 %. The claim has limits if its accuracy is below 80 % where both marks lie within the receptive field, if the "
+    "55%. The claim has limits if its accuracy is below 80% where both marks lie within the receptive field, if the "
     "hybrid is less than 10 points ahead of it at 18 pixels, if a hidden layer after global average pooling raises its "
-    "accuracy there above 55 %, or if inverting its predictions would.",
+    "accuracy there above 55%, or if inverting its predictions would.",
     held_equal="Training images, updates, optimizer. The conv models with receptive fields of 7 and 15 pixels differ "
     "in depth alone: no strides, 3x3 filters, global average pooling. A third adds a hidden layer of 64 units to the "
     "one of 7 pixels.",
     beware="Global average pooling counts the marks of each kind, and whether they are the same follows from the "
-    "counts: with them, a linear layer can reach an accuracy of 25 to 75 %, so that 50 % is no lower bound, and a "
-    "hidden layer 100 %. A conv model can therefore solve this task without both marks in one receptive field. The "
+    "counts: with them, a linear layer can reach an accuracy of 25 to 75%, so that 50% is no lower bound, and a "
+    "hidden layer 100%. A conv model can therefore solve this task without both marks in one receptive field. The "
     "last effect was added after the others had been measured. At a distance of 8 pixels, a receptive field of 7 still "
     "covers the nearest columns of both marks. The marks are synthetic, since no real data set states such distances, "
     "and the farther apart they are, the fewer positions are possible.",
@@ -94,6 +94,7 @@ def distance(lab: Lab) -> Finding:
     near, far = distances[0], distances[-1]
     near_conv, far_conv = (results[f"conv, receptive field 7, {d} pixels apart"] for d in (near, far))
     return Finding(
+        main=f"with marks {far} pixels apart, conv with a receptive field of 7 pixels has an accuracy of {{}}%",
         effects=(
             Effect(f"accuracy of conv, receptive field 7, {far} pixels apart", far_conv, "%", most=55),
             Effect(f"accuracy of conv, receptive field 7, {near} pixels apart", near_conv, "%", least=80),
@@ -110,14 +111,14 @@ def distance(lab: Lab) -> Finding:
                 most=55,
             ),
             Effect(
-                f"accuracy of conv, receptive field 7, {far} pixels apart, predictions inverted if below 50 %",
+                f"accuracy of conv, receptive field 7, {far} pixels apart, predictions inverted if below 50%",
                 np.maximum(far_conv, 100 - far_conv),
                 "%",
                 most=55,
             ),
         ),
         chart=Chart(
-            "Test accuracy vs. distance of two marks (chance: 50 %)",
+            "Test accuracy vs. distance of two marks (chance: 50%)",
             "distance of the marks, pixels",
             "test accuracy, %",
             [
@@ -138,7 +139,7 @@ def distance(lab: Lab) -> Finding:
 def accuracy_and_receptive_field(model: Any, data_set: DataSet) -> Mapping[str, float]:
     """Accuracy in points, and "effective_receptive_field" (Luo et al. 2016), the side of a square in pixels.
 
-    The square has 95 % of the absolute input gradient of the feature in the middle of the last feature map.
+    The square has 95% of the absolute input gradient of the feature in the middle of the last feature map.
     """
     import tensorflow as tf
 
@@ -160,11 +161,11 @@ def accuracy_and_receptive_field(model: Any, data_set: DataSet) -> Mapping[str, 
 
 @experiment(
     "depth",
-    claim="Depth gives a conv model global context: each 3x3 layer widens the receptive field by 2 pixels, and the "
+    claim="Depth gives a conv model global context: each 3x3 layer widens the receptive field by 2 pixels, though the "
     "effective receptive field is smaller than the theoretical one.",
     refuted_if="From the shallowest to the deepest model, accuracy on marks 8 pixels apart rises by less than 20 "
     "points. The claim has limits if the accuracy of the shallowest, whose receptive field can't cover both marks, is "
-    "above 55 %, or if the effective receptive field of the deepest is more than 0.9 times the theoretical one.",
+    "above 55%, or if the effective receptive field of the deepest is more than 0.9 times the theoretical one.",
     held_equal="Training images, updates, optimizer, filters in each layer. Parameters grow with depth.",
     beware="Depth is one way to a large receptive field; strides, pooling and dilated convolutions are cheaper, and a "
     "deeper model isn't just one with a larger receptive field. How much of it a model uses depends on the task, which "
@@ -174,7 +175,7 @@ def accuracy_and_receptive_field(model: Any, data_set: DataSet) -> Mapping[str, 
 def depth(lab: Lab) -> Finding:
     """Conv models with 1 to 9 layers without strides are trained on two marks, as in distance, whose left edges are 8
     pixels apart, so that 7 pixels cover the nearest columns of both. After training, the effective receptive field is
-    measured: the square that has 95 % of a feature's input gradient.
+    measured: the square that has 95% of a feature's input gradient.
     """
     depths = lab.choose((1, 2, 3, 4, 5, 7, 9), (1, 3, 5))
     count, updates, width = lab.choose((20_000, 600, 16), (6_000, 270, 8))
@@ -192,6 +193,7 @@ def depth(lab: Lab) -> Finding:
     first, last = depths[0], depths[-1]
     theoretical = 2 * last + 1  # pixels
     return Finding(
+        main=f"conv with {last} layers is {{}} points {{more|less}} accurate than with {first} layer",
         effects=(
             Effect(
                 f"{last} layers minus {first} layer",

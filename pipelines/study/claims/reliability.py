@@ -74,7 +74,7 @@ def at_equal_accuracy(results: Results, metric: str, arm: str, others: Sequence[
 @experiment(
     "calibration",
     claim="At equal accuracy, a conv model is better calibrated than a dense model: its probabilities are closer to "
-    "the share of its answers that are correct.",
+    "its actual accuracy.",
     refuted_if="At the accuracy of a dense model of about 50,000 parameters, the conv model's calibration error is "
     "lower by less than half a point. The claim has limits if it isn't lower at the accuracy of a dense model of "
     "14,000 parameters, with 2,000 training images, or once both have a temperature.",
@@ -129,6 +129,7 @@ def calibration_at_equal_accuracy(lab: Lab) -> Finding:
 
     largest = dense_sizes[0]
     return Finding(
+        main="at equal accuracy, the calibration error of conv is {} points {lower|higher} than that of dense",
         effects=(
             lower(largest, usual, least=0.5),
             *(lower(size, usual) for size in dense_sizes[1:]),
@@ -190,13 +191,13 @@ def told_apart(model: Any, data_set: DataSet) -> Mapping[str, float]:
 
 @experiment(
     "foreign-images",
-    claim="A conv model knows images that are none of its classes better than a dense model: its activations for them "
-    "lie farther from those of its classes.",
+    claim="A conv model detects images of unknown classes better than a dense model: their activations lie farther "
+    "from those of the known classes.",
     refuted_if="At about 50,000 parameters, the conv model's AUROC by the distance of activations, the mean over "
     "digits, photographs and noise, is ahead by less than 1 point. The claim has limits if the conv model is behind "
     "on one of these, if a conv model of about equal accuracy isn't ahead, or if the larger one isn't ahead by its "
     "largest probability alone.",
-    held_equal="Training images, updates, optimizer, and parameter count (within 10 %); for equal accuracy a conv "
+    held_equal="Training images, updates, optimizer, and parameter count (within 10%); for equal accuracy a conv "
     "model of 14,000 parameters, which reached that of the dense model within a point in parameter-efficiency.",
     beware="Three kinds of images that look very different from clothes: images that look alike are another question. "
     "The distance was chosen among others on models of the zoo, on these kinds among others. Dense models have fewer "
@@ -240,6 +241,7 @@ def foreign_images(lab: Lab) -> Finding:
 
     by_activations = "AUROC by activations, mean over the kinds"
     return Finding(
+        main="by the distance of activations, the AUROC of conv is {} points {higher|lower} than that of dense",
         effects=(
             Effect(
                 f"{by_activations}, conv minus dense",
@@ -284,7 +286,7 @@ def accuracy_by_contrast(model: Any, data_set: DataSet, kept: Sequence[float] = 
 
 @experiment(
     "contrast",
-    claim="Under changed contrast, it is normalizing each image that makes the difference, not weight sharing.",
+    claim="What makes a model robust to changes in contrast is normalizing each image, not weight sharing.",
     refuted_if="At half the contrast, normalizing each image saves less than 10 points more of a model's accuracy than "
     "sharing its filters does. The claim has limits if sharing filters saves more than 5 points, if normalizing saves "
     "a dense model less than 10 points, if a normalized model loses more than half a point, or if normalizing costs "
@@ -299,7 +301,7 @@ def accuracy_by_contrast(model: Any, data_set: DataSet, kept: Sequence[float] = 
 def changed_contrast(lab: Lab) -> Finding:
     """The same four layers with shared and with unshared filters under a dense layer on all positions, and a dense
     model, are trained on Fashion-MNIST, on raw pixels and with each image normalized to one mean and deviation inside
-    of the model. Each is tested on images with 100 to 15 % of their contrast. All are trained with AdamW, as in
+    of the model. Each is tested on images with 100 to 15% of their contrast. All are trained with AdamW, as in
     weight-sharing.
     """
     count, updates = lab.usual
@@ -333,6 +335,7 @@ def changed_contrast(lab: Lab) -> Finding:
     saved_by_sharing = change("shared", "raw") - change("unshared", "raw")
     what = "change of accuracy at half the contrast"
     return Finding(
+        main="at half the contrast, normalizing saves {} points {more|less} than sharing filters",
         effects=(
             Effect(
                 f"{what}: saved by normalizing unshared filters' images, minus saved by sharing filters",

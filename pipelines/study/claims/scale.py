@@ -45,12 +45,12 @@ def of_many_sizes(data_set: DataSet, seed: int) -> DataSet:
 
 @experiment(
     "scale",
-    claim="A conv model's filters have one size: it doesn't recognize much smaller objects unless it is trained on "
-    "them; filters of several sizes help.",
+    claim="The filters of a conv model have a fixed size: it fails to recognize much smaller objects unless it is "
+    "trained on them, and filters of several sizes help.",
     refuted_if="At 0.6 times the size, the conv model loses less than 10 points. The claim has limits if it loses less "
     "than a dense model, if training on many sizes reduces the loss by less than 5 points, or if kernels of 3, 5 and 7 "
     "pixels in parallel reduce it by less than 2 points compared with kernels of 3 alone.",
-    held_equal="Training images, updates, optimizer, and parameter count (within 20 %). Objects stay centered on "
+    held_equal="Training images, updates, optimizer, and parameter count (within 20%). Objects stay centered on "
     "black; what exceeds the image is cropped.",
     beware="Where a dense model loses as much, filter size isn't the cause. Training on many sizes costs some accuracy "
     "at the original size.",
@@ -87,6 +87,7 @@ def scale(lab: Lab) -> Finding:
         return results[f"{name}; {how}", f"scale {scale}"] - results[f"{name}; {how}", "scale 1.0"]
 
     return Finding(
+        main="at 0.6 times the size, conv {gains|loses} {} points",
         effects=(
             Effect("change of accuracy at 0.6 × size, conv", change("conv"), "points", most=-10),
             Effect(

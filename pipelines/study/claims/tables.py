@@ -19,7 +19,7 @@ TABLES = ("breast_cancer", "wine", "iris")
 
 @lru_cache(maxsize=32)
 def table(name: str, seed: int, *, shuffled: bool) -> DataSet:
-    """A table of scikit-learn as images one pixel high: 30 % of the rows, drawn by the seed, are the test set.
+    """A table of scikit-learn as images one pixel high: 30% of the rows, drawn by the seed, are the test set.
 
     Each column is scaled to 0..255 between its 1st and 99th percentile in the training rows. shuffled: the columns are
     permuted by the seed, alike for all rows.
@@ -53,11 +53,11 @@ def _another_order(count: int, seed: int) -> NDArray[np.int64]:
 
 @experiment(
     "tables",
-    claim="Tables have no local structure that a conv layer could exploit: a dense model is as accurate in any order "
+    claim="Tables have no local structure for a conv layer to exploit: a dense model is equally accurate for any order "
     "of the columns, and no less accurate than a 1-D conv model.",
     refuted_if="Over three tables, the dense model is behind the conv model by more than 1 point. The claim has limits "
     "if the accuracy of either changes by more than 1.5 points with the order.",
-    held_equal="Rows, updates, optimizer, scaling of the columns, and parameter count (within 20 % for the largest "
+    held_equal="Rows, updates, optimizer, scaling of the columns, and parameter count (within 20% for the largest "
     "table).",
     beware="These tables are small and easy, and their test sets have few rows: a difference of a point is one or two "
     "rows. The columns of breast_cancer do have a meaningful order: mean, error and worst of ten measurements. The "
@@ -89,6 +89,7 @@ def tables(lab: Lab) -> Finding:
 
     dense_both, conv_both = ((mean(m, "original order") + mean(m, "shuffled")) / 2 for m in ("dense", "conv"))
     return Finding(
+        main="on tables, dense is {} points {more|less} accurate than 1-D conv",
         effects=(
             Effect("dense minus 1-D conv", dense_both - conv_both, "points", least=-1),
             *(

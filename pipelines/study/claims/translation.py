@@ -36,13 +36,13 @@ def accuracy_when_shifted(model: Any, data_set: DataSet, shifts: Sequence[int] =
 
 @experiment(
     "translation",
-    claim="A conv model with global average pooling recognizes shifted objects; a dense model doesn't, unless it is "
-    "trained on shifted images; a dense head on conv features lies between the two.",
+    claim="A conv model with global average pooling recognizes shifted objects. A dense model doesn't, unless it is "
+    "trained on shifted images. A dense head on conv features is in between.",
     refuted_if="After a shift by 4 pixels, the dense model loses less than 10 points more than the conv model. The "
     "claim has limits if that is so after a shift that isn't a multiple of the stride, if the conv model itself loses "
     "more than 5 points, if the hybrid isn't between the two, or if training on shifted images saves the dense model "
     "less than 2 points at 2 pixels.",
-    held_equal="Training images, updates, optimizer, and parameter count (within 10 %). Test images are shifted on "
+    held_equal="Training images, updates, optimizer, and parameter count (within 10%). Test images are shifted on "
     "black; what crosses the border is cropped.",
     beware="Strides and padding make even a conv model sensitive to shifts: invariance is a matter of degree. On data "
     "sets whose objects lie anywhere, all models learn it.",
@@ -78,6 +78,7 @@ def translation(lab: Lab) -> Finding:
 
     odd = lab.choose(3, 2)  # the conv model's strides are 4 in all
     return Finding(
+        main="conv loses {} points {less|more} than dense under a 4-pixel shift",
         effects=(
             difference("conv", "dense", least=10),
             difference("conv", "dense", odd, least=10),
@@ -161,7 +162,7 @@ def _share(now: NDArray[np.float64], before: NDArray[np.float64]) -> float:
 
 @experiment(
     "equivariance",
-    claim="A conv layer is equivariant to translation: its feature map shifts with the image. Strides break that, "
+    claim="A conv layer is equivariant to translation: its feature map shifts with the image. Strides break this, "
     "except for shifts by multiples of the stride; the global average is nearly invariant.",
     refuted_if="Without strides, the feature map after a shift by 1 pixel differs from the shifted feature map by more "
     "than 0.01 standard deviations. The claim has limits if, with strides, that is so for a shift by their product, if "
@@ -193,6 +194,7 @@ def equivariance(lab: Lab) -> Finding:
         return Effect(f"equivariance error {name}, shift of {pixels}", error, "standard deviations", least, most)
 
     return Finding(
+        main="without strides, the equivariance error under a 1-pixel shift is {} standard deviations",
         effects=(
             equivariance_error("without strides", 1, most=0.01),
             equivariance_error("with strides", 4, most=0.01),
