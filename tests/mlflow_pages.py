@@ -150,7 +150,7 @@ def test_runs_of_several_seeds_lie_below_one_run(visit, place):
         experiments = [each.experiment_id for each in client.search_experiments()]
         (parent,) = client.search_runs(experiments, "tags.seeds_of LIKE '%'")
     visit(of(parent.info.run_id))
-    visit.sees("2 trainings that differ in their seed alone")
+    visit.sees("2 training runs that differ only in the seed")
     visit.sees("Child runs")
     visit.sees("softmax epochs=8 seed=2", exact=True)
 
@@ -249,5 +249,5 @@ def test_the_name_of_a_class_stays_text(visit, place):
     visit.sees("Table of results")
     assert HOSTILE in page.inner_text("body")
     visit(of(run.run))
-    visit.sees("; not tested yet")
+    visit.sees("; not evaluated on the test set yet")
     assert page.title() != "owned"

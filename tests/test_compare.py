@@ -106,11 +106,11 @@ def test_what_is_known_of_how_far_to_rely_on_answers_has_a_column_and_nothing_el
 def test_the_page_has_a_table_of_how_far_to_rely_on_answers_where_that_is_known(exports, tmp_path):
     names = [exports / "digits" / name for name in ("lenet5", "softmax")]
     text = compare(names, page=tmp_path / "page.html").page.read_text(encoding="utf-8")
-    section = text.split("<h2>How far to rely on them</h2>")[1].split("</section>")[0]
+    section = text.split("<h2>Reliability</h2>")[1].split("</section>")[0]
     assert '<th class="number">uncalibrated</th>' in section and "robust, seen" not in section
     assert '<td>softmax</td><td class="number">3.12%</td><td class="number">5.21%</td>' in section
     text = compare(names[:1], page=tmp_path / "page.html").page.read_text(encoding="utf-8")
-    assert "How far to rely on them" not in text
+    assert "Reliability" not in text
 
 
 def test_a_folder_of_other_things_says_how_well_exports_tell_them_from_their_own(exports, tmp_path, capsys):

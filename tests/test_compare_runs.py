@@ -193,7 +193,7 @@ def test_an_export_whose_run_the_store_does_not_know_says_so(exported, folder, t
     moved = [shutil.copytree(folder / f"exports{k}/own/softmax", tmp_path / str(k)) for k in (0, 1)]
     monkeypatch.chdir(tmp_path)  # where no store is
     page = compare(moved, page=tmp_path / "page.html").page.read_text(encoding="utf-8")
-    assert "no learning curves of these exports: the store doesn't know their runs" in unescape(page)
+    assert "no learning curves for these exports: their runs aren't in the store" in unescape(page)
     recipe = read_manifest(moved[1]).metadata.recipe
     assert f"<td>{recipe['learning_rate']}</td>" in page
     assert not (tmp_path / "mlruns").exists(), "who only looks leaves nothing behind"

@@ -51,11 +51,11 @@ def test_images_that_were_saved_anew_are_found_as_near(messy, report):
 
 
 def test_copies_are_said_in_one_sentence(report):
-    (said,) = [finding.sentence for finding in report.findings if "stay in one split" in finding.sentence]
+    (said,) = [finding.sentence for finding in report.findings if "duplicates stay in" in finding.sentence]
     near = report.surplus["near"]
     assert said == (
-        f"{COPIES} images exactly repeat another, {near} images nearly repeat another: they stay in one split "
-        "with it, and all of them count"
+        f"{COPIES} images exactly repeat another, {near} images nearly repeat another: duplicates stay in one "
+        "split, and all of them are used"
     )
 
 
@@ -103,7 +103,7 @@ def test_a_folder_that_nothing_can_be_learned_from_ends_in_one_sentence(tmp_path
     Image.new("L", (8, 8)).save(tmp_path / "only" / "x.png")
     assert main(["data", "check", str(tmp_path)]) == 1
     printed = capsys.readouterr()
-    assert "not to be learned from yet" in printed.out
+    assert "not usable yet" in printed.out
     assert "zoo: " in printed.err
     assert "holds one class, 'only'" in printed.err
 
@@ -127,7 +127,7 @@ def test_json_has_it_all(messy, capsys):
     assert main(["data", "check", str(messy[0]), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert len(found["unreadable"]) == BROKEN
-    assert found["verdict"] == "usable, but have a look"
+    assert found["verdict"] == "usable, but see the findings"
 
 
 def test_the_page_runs_nothing_and_loads_nothing_whatever_files_are_called(tmp_path):
@@ -181,7 +181,7 @@ def test_images_that_nearly_all_look_alike_can_be_learned_from(tmp_path):
             Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).save(tmp_path / label / f"{k}.png")
     data = load(str(tmp_path))
     assert (len(data.train), len(data.validation), len(data.test)) == (28, 4, 8)
-    assert any("only equal ones are kept together" in finding.sentence for finding in data.report.findings)
+    assert any("only exact duplicates are kept in one split" in finding.sentence for finding in data.report.findings)
 
 
 def test_a_page_that_cannot_be_written_is_told(messy, tmp_path, capsys):

@@ -130,7 +130,7 @@ def test_every_export_has_a_line_with_its_metrics(page):
 def test_an_export_that_was_calibrated_has_a_line_of_how_far_to_rely_on_it(page):
     link = "[separable-small](fashion-mnist/separable-small/)"
     assert cells(page, link) == [link, "3.45%", "1.23%", "0.00% to 2.22%", "94.90%", "1.06", "95.10%"]
-    assert page.count("### How far to rely on them") == 1, "not for digits, whose export has no such metrics"
+    assert page.count("### Reliability") == 1, "not for digits, whose export has no such metrics"
 
 
 def test_a_name_leads_to_the_card(page):

@@ -197,7 +197,7 @@ def test_classes_that_differ_in_how_they_are_written_alone_are_a_finding(tmp_pat
     make(tmp_path / "pets", ["Dog", "dog", "cat"], 6)
     sentences = [finding.sentence for finding in load(str(tmp_path / "pets")).report.findings]
     assert any("classes 'Dog' and 'dog' differ in how they are written alone" in sentence for sentence in sentences)
-    with pytest.raises(DataError, match=r"class 'Dog' in test of .* \(is it 'dog', written otherwise\?\)"):
+    with pytest.raises(DataError, match=r"class 'Dog' in test of .* \(is it 'dog', spelled differently\?\)"):
         load(str(make(tmp_path / "apart", ["train/Dog", "train/cat", "test/dog", "test/cat"])))
 
 

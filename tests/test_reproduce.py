@@ -113,7 +113,7 @@ def test_other_weights_in_the_same_environment_are_told_and_are_a_failure(folder
     made = doctored({"weights_sha256": "0" * 64})
     assert main(["reproduce", made]) == 1
     out, err = capsys.readouterr()
-    assert "test accuracy changed by +0.00 points (95 % interval -" in out
+    assert "test accuracy changed by +0.00 points (95% interval -" in out
     assert "although the environment is the same" in out
     assert err.endswith(f"zoo: run {made[:8]} was not reproduced bit for bit\n")
 

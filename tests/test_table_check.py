@@ -50,14 +50,14 @@ def test_columns_classes_and_splits_are_counted(table):
         ("no", 4, {"train": 2, "validation": 1, "test": 1}),
         ("yes", 14, {"train": 12, "validation": 1, "test": 1}),
     ]
-    assert report.verdict == "usable, but have a look"
+    assert report.verdict == "usable, but see the findings"
 
 
 def test_what_is_to_be_looked_at_is_told_with_what_to_do(table):
     found = sentences(data_check(table(), label="label"))
-    assert "column 'id' counts the rows: remove it" in found
-    assert "column 'age' has no value in 1 row of 18: the median is taken" in found
-    assert "column 'city' has no value in 4 rows of 18: that is a category of its own" in found
+    assert "column 'id' numbers the rows: remove it" in found
+    assert "column 'age' has no value in 1 row of 18: the median is used" in found
+    assert "column 'city' has no value in 4 rows of 18: it is treated as a category" in found
     assert "column 'kind' is 'same' in every row: it carries no information, remove it" in found
     assert "times the rows" not in found
     more = [f"{k},30,Rome,same,yes,train" for k in range(19, 30)]
@@ -73,17 +73,14 @@ def test_rows_that_are_there_twice_are_told_where_it_matters(table):
     report = data_check(table([*rows, "0,0,yes,train", "1,2,yes,train"], header), label="label")
     assert report.copies == 5
     found = sentences(report)
-    assert (
-        "6 rows can be found in more than one of train, validation, test: the test is of rows that were trained on"
-        in found
-    )
-    assert "2 rows have the values of others of another class: nothing can tell them apart" in found
+    assert "6 rows can be found in more than one of train, validation, test: the test is on training rows" in found
+    assert "2 rows have the same values as rows of another class: no model can distinguish them" in found
 
 
 def test_a_clean_table_is_good_to_learn_from(table):
     rows = [f"{k % 5 + k / 10},{k % 3},{('yes', 'no')[k % 2]}" for k in range(20)]
     report = data_check(table(rows, "age,height,label"), label="label")
-    assert (report.verdict, report.findings, report.splits) == ("good to learn from", (), ("train",))
+    assert (report.verdict, report.findings, report.splits) == ("ready for training", (), ("train",))
 
 
 def test_each_column_that_cannot_be_learned_from_is_an_error(table, capsys):
@@ -91,7 +88,7 @@ def test_each_column_that_cannot_be_learned_from_is_an_error(table, capsys):
     path = table(rows, "comma,slip,label")
     report = data_check(path, label="label")
     assert [found.kind for found in report.columns] == ["unusable", "unusable"]
-    assert report.verdict == "not to be learned from yet"
+    assert report.verdict == "not usable yet"
     assert main(["data", "check", str(path), "--label", "label"]) == 1
     told = capsys.readouterr()
     assert "'0,5' in line 2, column 'comma': expected a point for the comma" in told.err
@@ -109,7 +106,7 @@ def test_it_is_shown_as_text_and_as_json(table, capsys):
     told = capsys.readouterr().out
     assert "18 rows, 2 classes in column 'label':" in told
     assert "no: 4 (train 2, validation 1, test 1)" in told
-    assert "usable, but have a look" in told
+    assert "usable, but see the findings" in told
     assert main(["data", "check", str(path), "--label", "label", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["columns"][0]["name"] == "id"
 

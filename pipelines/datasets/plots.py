@@ -28,7 +28,7 @@ def contact_sheet(figure: Figure, examples: Mapping[str, Sequence[Pixels]]) -> s
     figure.set_layout_engine("none")
     figure.set_size_inches(width, height)
     more = f", the first {len(shown)} of {len(examples)}" if len(examples) > len(shown) else ""
-    figure.text(0.15 / width, 1 - 0.15 / height, f"Some of each class{more}", va="top", fontweight="bold")
+    figure.text(0.15 / width, 1 - 0.15 / height, f"Examples of each class{more}", va="top", fontweight="bold")
     for row, ((_, images), name) in enumerate(zip(shown, names, strict=True)):
         bottom = height - head - (row + 1) * (side + gap) + gap
         figure.text((left - 0.1) / width, (bottom + side / 2) / height, name, ha="right", va="center", color=QUIET)
@@ -79,9 +79,9 @@ def image_sizes(figure: Figure, sizes: Sequence[SizeCount]) -> str:
         ax.set_yscale("log")
     ax.set_xlabel("width in pixels")
     ax.set_ylabel("height in pixels")
-    ax.set_title(f"{len(sizes):,} size{'s' if len(sizes) > 1 else ''} of image")
+    ax.set_title(f"{len(sizes):,} image size{'s' if len(sizes) > 1 else ''}")
     most = sizes[0]
     return (
-        f"{len(sizes):,} sizes of image, from {min(widths)} to {max(widths)} pixels wide and from {min(heights)} to "
-        f"{max(heights)} high; the commonest is {most.width} wide and {most.height} high ({most.images:,} images)."
+        f"{len(sizes):,} image sizes, from {min(widths)} to {max(widths)} pixels wide and from {min(heights)} to "
+        f"{max(heights)} high; the most common is {most.width} wide and {most.height} high ({most.images:,} images)."
     )

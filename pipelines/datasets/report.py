@@ -37,8 +37,8 @@ def render_page(report: Report, examples: Mapping[str, Sequence[Pixels]]) -> str
     """The text of the page."""
     tables = []
     if report.same:
-        counts = f"{report.surplus['equal']:,} equal"
-        counts += f", {report.surplus['near']:,} near" if "near" in report.surplus else ", near ones not looked for"
+        counts = f"{report.surplus['equal']:,} exact"
+        counts += f", {report.surplus['near']:,} near" if "near" in report.surplus else ", near ones not searched for"
         same = [
             (same.kind, f"{same.images:,}", ", ".join(same.labels), ", ".join(same.splits), " = ".join(same.files))
             for same in report.same[:LISTED]
@@ -47,13 +47,13 @@ def render_page(report: Report, examples: Mapping[str, Sequence[Pixels]]) -> str
         tables.append(Listed(f"Duplicates ({counts})", columns, same, len(report.same)))
     for title, problems in (
         ("Files that can't be read", report.unreadable),
-        ("Files that are no images to learn from", report.left_out),
-        ("Images with the name of another format", report.wrongly_named),
+        ("Files that aren't usable images", report.left_out),
+        ("Images with the file extension of another format", report.wrongly_named),
     ):
         if problems:
             rows = [(problem.file, problem.kind, problem.sentence) for problem in problems[:LISTED]]
             title = f"{title} ({len(problems):,})"
-            tables.append(Listed(title, ("file", "kind", "what is wrong"), rows, len(problems)))
+            tables.append(Listed(title, ("file", "kind", "problem"), rows, len(problems)))
     return render(
         "datasets/report.html.j2",
         report=report,

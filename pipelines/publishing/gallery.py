@@ -93,36 +93,36 @@ _HEAD = "\n\n".join(
     [
         "# Exports",
         filled("""
-            What is shipped, in numbers. This page is written by `zoo gallery` from the manifests below this folder, and
-            `zoo verify --all` runs each file on its whole test set to see that every line is true. A model's name leads
-            to its card: how to load it, where it fails, how it was made.
+            All shipped models and their metrics. `zoo gallery` writes this page from the manifests in this folder, and
+            `zoo verify --all` runs each file on its whole test set to check every line. A model's name links to its
+            card: how to load it, where it fails, and how it was made.
         """),
         filled("""
-            Receptive field: the square of pixels that one feature can depend on, in theory; all, where it is the whole
-            image. 95% interval: Wilson's, over the test images. Robust: accuracy on corrupted test images, in the mean
-            over thirteen kinds at five strengths, over those that were imitated in training (seen) and over the others;
-            one number alone is of four kinds at two strengths, which exports were measured on before.
-            Distilled from: the model also learned from that one's predictions.
+            Receptive field: the square of pixels that a feature can depend on in theory; all: the whole image. 95%
+            interval: Wilson score interval over the test images. Robust: mean accuracy on corrupted test images, over
+            thirteen kinds at five strengths. Seen: kinds that the training augmentation imitated; unseen: the others. A
+            single number is the mean over the earlier suite of four kinds at two strengths. Distilled from: the teacher
+            whose predictions the model was also trained on.
         """),
     ]
 )
 
 
 _RELIABILITY = filled("""
-    Calibration error: expected, in 15 bins of equal mass, without the temperature in the file and with it; its 95%
-    interval begins at 0 where chance explains the error. Sets for 95%: how many of `predict(image, coverage=0.95)` hold
-    the true label, and how many labels they have. Known: test images that the file takes for images of its classes;
-    95% of those held out are.
+    Calibration error: the expected calibration error, in 15 bins of equal mass, before and after temperature scaling;
+    its 95% interval starts at 0 if chance is enough to explain the error. Coverage: the share of test images whose
+    prediction set, by `predict(image, coverage=0.95)`, contains the true label. Known: the share of test images that
+    the file accepts as images of its classes; it accepts 95% of the held-out images.
 """)
 
 
 _QUANTIZED = filled("""
-    Files that `zoo quantize` made beside the float32 ones, under the same contract. Points: of accuracy, against
-    float32 on the same test images, with Newcombe's interval for pairs. Same class: predicted as by the float32 file.
-    Speed there: how many times as fast as it in onnxruntime, in turns on one thread of the processor that made the
-    file, which had AVX-512 VNNI; it isn't measured again, and `zoo benchmark` measures yours. A model with fewer than a
-    million multiply-accumulates has none: gathering bytes takes longer there than multiplying them saves, and it is
-    slower than in float32.
+    Files that `zoo quantize` added to the float32 files, with the same contract. The difference in accuracy, the share
+    of images with the same prediction, and the speedup are relative to the float32 file, on the same test images; the
+    interval is Newcombe's for paired samples. The speedup is that of onnxruntime on one thread of the CPU that
+    quantized the model, which had AVX-512 VNNI; it isn't measured again, and `zoo benchmark` measures yours. Models
+    with fewer than a million multiply-accumulates have no int8 file: there, rearranging bytes takes longer than the
+    faster multiplication saves, and int8 is slower than float32.
 """)
 
 
@@ -154,14 +154,14 @@ def _section(name: str, shipped: Sequence[Shipped], chart: Path, words: str) -> 
     measured = [(export, export.reliability) for export in shipped if export.reliability is not None]
     if measured:
         lines = [row(read(*each) for _, read in _RELIABILITY_COLUMNS) for each in measured]
-        parts += ["### How far to rely on them", _RELIABILITY, table([name for name, _ in _RELIABILITY_COLUMNS], lines)]
+        parts += ["### Reliability", _RELIABILITY, table([name for name, _ in _RELIABILITY_COLUMNS], lines)]
     quantized = [row for export in shipped for row in precision_rows(export)]
     if quantized:
         parts += ["### Quantized", _QUANTIZED, table([column for column, _ in _PRECISION_COLUMNS], quantized)]
     if name in TARGETS:
-        parts += ["### What we aim at", _targets(TARGETS[name], PUBLISHED[name], shipped)]
+        parts += ["### Targets", _targets(TARGETS[name], PUBLISHED[name], shipped)]
     if name in PUBLISHED:
-        parts += ["### What others have published", _published(PUBLISHED[name], shipped)]
+        parts += ["### Published results", _published(PUBLISHED[name], shipped)]
     return "\n\n".join(parts)
 
 
@@ -245,7 +245,7 @@ _COLUMNS: tuple[tuple[str, Callable[[Shipped], str]], ...] = (
     (">robust", _robust),
     (">size", lambda export: f"{export.size / 1000:,.0f} kB"),
     ("distilled from", lambda export: plain(export.teacher or "")),
-    ("made by", _command),
+    ("command", _command),
 )
 
 
@@ -255,11 +255,11 @@ def _error_interval(found: Reliability) -> str:
 
 _RELIABILITY_COLUMNS: tuple[tuple[str, Callable[[Shipped, Reliability], str]], ...] = (
     ("model", lambda export, _: _link(export)),
-    (">calibration error without", lambda _, found: _share(found.before)),
-    (">with", lambda _, found: _share(found.after)),
+    (">calibration error before", lambda _, found: _share(found.before)),
+    (">after", lambda _, found: _share(found.after)),
     (">95% interval", lambda _, found: _error_interval(found)),
-    (">sets for 95%: true label inside", lambda _, found: _share(found.coverage)),
-    (">labels", lambda _, found: "" if found.mean_set is None else f"{found.mean_set:.2f}"),
+    (">coverage", lambda _, found: _share(found.coverage)),
+    (">mean set size", lambda _, found: "" if found.mean_set is None else f"{found.mean_set:.2f}"),
     (">known", lambda _, found: _share(found.known)),
 )
 
@@ -276,13 +276,13 @@ _PRECISION_COLUMNS: tuple[tuple[str, Callable[[Shipped, Quantized], str]], ...] 
     ("model", lambda export, _: _link(export)),
     ("precision", lambda _, found: found.precision),
     (">test accuracy", lambda _, found: _share(found.accuracy)),
-    (">points", lambda _, found: points(found.difference)),
+    (">difference in points", lambda _, found: points(found.difference)),
     (">95% interval", lambda _, found: _span(found)),
-    (">same class", lambda _, found: _share(found.same)),
+    (">same prediction", lambda _, found: _share(found.same)),
     (">size", lambda _, found: f"{found.size / 1000:,.0f} kB"),
-    (">of float32", lambda export, found: f"{found.size / export.size:.0%}" if export.size else ""),
-    (">speed there, one image", lambda _, found: _speed(found.speedups[0])),
-    (">speed there, 64 at once", lambda _, found: _speed(found.speedups[1])),
+    (">of float32 size", lambda export, found: f"{found.size / export.size:.0%}" if export.size else ""),
+    (">speedup, one image", lambda _, found: _speed(found.speedups[0])),
+    (">speedup, 64 at once", lambda _, found: _speed(found.speedups[1])),
 )
 
 
@@ -302,16 +302,16 @@ def _targets(targets: Sequence[Target], published: Sequence[Published], shipped:
             alone = _best([export for export in ours if not export.teacher], target.parameters)
             lines.append(_target_row(f"{budget}, not distilled", target, results.get(target.published or ""), alone))
     columns = (
-        "at most",
+        "budget",
         "published",
-        ">least",
+        ">minimum",
         ">stretch",
-        "best of ours",
+        "our best",
         ">parameters",
         ">test accuracy",
-        ">ahead by",
+        ">lead",
     )
-    return table((*columns, "reached", "made by"), lines)
+    return table((*columns, "reached", "command"), lines)
 
 
 def _target_row(budget: str, target: Target, result: Published | None, best: Shipped | None) -> str:
@@ -339,8 +339,8 @@ def _published(published: Sequence[Published], shipped: Sequence[Shipped]) -> st
         lines.append(
             row((plain(result.name), _short(result.parameters), f"{result.accuracy:.1%}", *ours, result.source))
         )
-    columns = ("result", ">parameters", ">test accuracy", "ours, no larger", ">parameters", ">test accuracy")
-    return table((*columns, ">ahead by", "source"), lines)
+    columns = ("result", ">parameters", ">test accuracy", "our best, no larger", ">parameters", ">test accuracy")
+    return table((*columns, ">lead", "source"), lines)
 
 
 def _best(shipped: Sequence[Shipped], parameters: int) -> Shipped | None:

@@ -74,7 +74,7 @@ def costs(figure: Figure, shipped: Sequence[Shipped], published: Sequence[Publis
     drawn = [point for points in (sized, counted) for point, _ in points]
     _accuracy_axis(left, [*(a for point in drawn for a in (point.low, point.high)), *(r.accuracy for r in published)])
     left.set(xlabel="parameters", title="Test accuracy, with 95% intervals; errors on a log scale")
-    right.set(xlabel="multiply-accumulates, one image")
+    right.set(xlabel="multiply-accumulates per image")
     right.tick_params(labelleft=True)
     keys = family_keys({export.family for export in shipped})
     if published:
@@ -143,6 +143,6 @@ def _words(shipped: Sequence[Shipped], known: Sequence[Published]) -> str:
             )
             parts.append(f"{family} from {' to '.join(ends)}" if len(ends) > 1 else f"{family}: {next(iter(ends))}")
     models = f"{len(shipped)} model{'s' * (len(shipped) > 1)}"
-    beside = f", beside {len(known)} published results" if known else ""
+    beside = f", with {len(known)} published results" if known else ""
     axes = "against parameters and against multiply-accumulates"
     return f"Test accuracy of {models} {axes}{beside}; {'; '.join(parts)}."

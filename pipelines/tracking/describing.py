@@ -157,12 +157,12 @@ def describe_run(run: Any) -> str:
 
 def _headline(metrics: Mapping[str, float], status: str, what: str) -> str:
     if "test_accuracy" in metrics:
-        text = f"Test accuracy **{metrics['test_accuracy']:.2%}** of {metrics.get('test_images', 0):,.0f} {what}"
+        text = f"Test accuracy **{metrics['test_accuracy']:.2%}** on {metrics.get('test_images', 0):,.0f} {what}"
         if {"test_accuracy_low", "test_accuracy_high"} <= metrics.keys():
             text += f" (95% interval {metrics['test_accuracy_low']:.2%} to {metrics['test_accuracy_high']:.2%})"
         return text
     if "best_validation_accuracy" in metrics:
-        return f"Validation accuracy **{metrics['best_validation_accuracy']:.2%}**; not tested yet"
+        return f"Validation accuracy **{metrics['best_validation_accuracy']:.2%}**; not evaluated on the test set yet"
     ended = {"RUNNING": "In training", "KILLED": "Interrupted", "FAILED": "Failed", "FINISHED": "Trained"}
     return f"**{ended.get(status, status)}**"
 
@@ -180,30 +180,37 @@ def _facts(metrics: Mapping[str, float], tags: Mapping[str, str], what: str) -> 
         found.append(("transferred from", shown(tags["source"])))
     if "best_epoch" in metrics:
         accuracy = metrics.get("best_validation_accuracy")
-        of_it = f", {accuracy:.2%} of the validation {what}" if accuracy is not None else ""
+        of_it = f", validation accuracy {accuracy:.2%}" if accuracy is not None else ""
         kept = f", {shown(tags[WEIGHTS_KEPT])}" if WEIGHTS_KEPT in tags else ""
-        when = f"of epoch {metrics['best_epoch']:.0f}" if metrics["best_epoch"] else "of the head on frozen features"
+        when = f"of epoch {metrics['best_epoch']:.0f}" if metrics["best_epoch"] else "of the head, on frozen features"
         found.append(("weights", f"{when}{kept}{of_it}"))
     if ENDED_EARLY in tags and "epochs_trained" in metrics:
         found.append(("ended early", f"after epoch {metrics['epochs_trained']:.0f}: {shown(tags[ENDED_EARLY])}"))
     if "input_share" in metrics:
-        found.append((f"reading and augmenting {what}", f"{metrics['input_share']:.0%} of the training's time"))
-    names = {"mean": "in the mean", "seen": "of kinds seen in training", "unseen": "of unseen ones"}
+        found.append(
+            ("input pipeline", f"{metrics['input_share']:.0%} of the training time (reading and augmenting {what})")
+        )
+    names = {"mean": "on average", "seen": "on kinds imitated in training", "unseen": "on all others"}
     robust = {words: metrics.get(f"test_robust_{name}") for name, words in names.items()}
     if "test_robust_accuracy" in metrics:  # of runs that were evaluated before kinds were told apart
-        robust["of eight kinds and strengths"] = metrics["test_robust_accuracy"]
+        robust["on four kinds at two strengths"] = metrics["test_robust_accuracy"]
     if shares := [f"{share:.2%} {words}" for words, share in robust.items() if share is not None]:
         found.append(("corrupted images", ", ".join(shares)))
     if "export_size" in metrics:
-        parity = f", probabilities within {metrics['largest_difference']:.0e} of Keras'"
+        parity = f"; probabilities within {metrics['largest_difference']:.0e} of Keras"
         found.append(("export", f"{metrics['export_size'] / 1000:,.0f} kB{parity}"))
     if "latency" in metrics:
         one = what.removesuffix("s")
-        found.append(("latency", f"{metrics['latency']:.3g} ms for one {one} (median, one thread of the exporter)"))
+        found.append(
+            (
+                "latency",
+                f"{metrics['latency']:.3g} ms for one {one} (median, on one thread of the machine that exported it)",
+            )
+        )
     for precision in ("int8", "float16"):
         if f"{precision}_accuracy" in metrics:
             faster = metrics.get(f"{precision}_speedup_64")
-            speed = f", {faster:.2f} times as fast for 64 at once" if faster else ""
+            speed = f", {faster:.2f} times as fast with a batch of 64" if faster else ""
             size = f"{metrics[f'{precision}_size'] / 1000:,.0f} kB"
             found.append((precision, f"{metrics[f'{precision}_accuracy']:.2%}, {size}{speed}"))
     for name in sorted(metrics):
@@ -226,21 +233,21 @@ def _image(info: Any, name: str, text: str) -> str:
 def _next_steps(run: Any, metrics: Mapping[str, float], tags: Mapping[str, str]) -> list[str]:
     short = run.info.run_id[:8]
     if run.info.status != "FINISHED":
-        return [f"should it have stopped: `zoo train --resume {short}` continues it"]
+        return [f"if it has stopped, `zoo train --resume {short}` continues it"]
     steps = []
     if "test_accuracy" not in metrics:
-        steps.append(f"measure it on the test set: `zoo evaluate {short}`")
+        steps.append(f"evaluate it on the test set: `zoo evaluate {short}`")
     elif "export_size" not in metrics:
-        steps.append(f"write it as ONNX: `zoo export {short}`")
+        steps.append(f"export it to ONNX: `zoo export {short}`")
     else:
         name = f"{tags['data_set']}/{tags['model']}"
         # The name of somebody's folder may hold what ends a span of code.
         code = f'`zoo.load("exports/{name}")`' if re.fullmatch(r"[\w./-]+", name) else "`zoo.load` of its export"
         steps += [f"load it in an app: {code}", f"serve it: `{serving_command(f'runs:/{run.info.run_id}/onnx')}`"]
-        steps.append(f"write it again: `zoo export {short}`")
+        steps.append(f"export it again: `zoo export {short}`")
     info = run.info
     plan = f"#/experiments/{info.experiment_id}/runs/{info.run_id}/artifacts/plan.json"
-    return [*steps, f"make it again: `zoo train --plan plan.json`, with [this plan]({plan})"]
+    return [*steps, f"reproduce it: `zoo train --plan plan.json`, with [this plan]({plan})"]
 
 
 # --- an experiment -------------------------------------------------------------------------------------------------
@@ -252,7 +259,7 @@ def describe_data(data_set: DataSet, experiment: str) -> str:
     size = (
         f"{len(data_set.columns)} columns"
         if data_set.columns
-        else f"{data_set.height}×{data_set.width}, {'gray' if data_set.channels == 1 else 'RGB'}"
+        else f"{data_set.height}×{data_set.width}, {'grayscale' if data_set.channels == 1 else 'RGB'}"
     )
     splits = {"train": data_set.train, "validation": data_set.validation, "test": data_set.test}
     counts = ", ".join(f"{len(split):,} {name}" for name, split in splits.items())
@@ -260,6 +267,6 @@ def describe_data(data_set: DataSet, experiment: str) -> str:
     more = f" and {len(data_set.labels) - LABELS_LISTED:,} more" if len(data_set.labels) > LABELS_LISTED else ""
     return (
         f"{shown(data_set.name)}: {what} ({size}), {counts}; {len(data_set.labels)} classes: {labels}{more}.\n\n"
-        "latency: milliseconds for one, on one thread of the machine that exported; export_size: bytes.\n\n"
+        f"latency: milliseconds per {what[:-1]}, on one thread of the machine that exported it; export_size: bytes.\n\n"
         f"[Table of results]({results_page(experiment)})"
     )

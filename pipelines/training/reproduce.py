@@ -69,7 +69,7 @@ class Reproduction:
         if self.test is not None:
             points, low, high = (100 * share for share in (self.test.difference, self.test.low, self.test.high))
             return (
-                f"test accuracy changed by {points:+.2f} points (95 % interval {low:+.2f} to {high:+.2f}; of "
+                f"test accuracy changed by {points:+.2f} points (95% interval {low:+.2f} to {high:+.2f}; of "
                 f"{self.test.images:,} images the new one alone gets {self.test.only_first:,} right, the first "
                 f"alone {self.test.only_second:,})"
             )

@@ -74,7 +74,7 @@ def render_page(candidates: Sequence[Candidate], comparison: Comparison, tested:
 def _unknown_runs(models: Sequence[Model]) -> list[str]:
     found = [model.name for model in models if not model.known]
     which = "these exports" if len(found) == len(models) else ", ".join(found)
-    return [f"no learning curves of {which}: the store doesn't know their runs"] if found else []
+    return [f"no learning curves for {which}: their runs aren't in the store"] if found else []
 
 
 # --- charts ----------------------------------------------------------------------------------------------------------

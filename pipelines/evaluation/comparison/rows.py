@@ -62,13 +62,13 @@ RELIABILITY: Mapping[str, tuple[str, str]] = {  # field -> the name of its colum
 
 
 _EXPLAINED = {
-    "calibration_error": "calibration error: how far probabilities are from the share that is correct, in bins of "
-    "equal mass",
-    "uncalibrated_error": "uncalibrated: what it was before",
-    "mean_set": "labels at 95%: how many are in a set that holds the true one in 95% of cases, in the mean",
-    "robust_seen": "robust, seen: accuracy on corrupted images, of kinds that training imitated",
-    "robust_unseen": "robust, unseen: accuracy on corrupted images, of kinds that training didn't imitate",
-    "auroc": "AUROC: of pairs of a test image and one of other things, of how many the test image looks more familiar",
+    "calibration_error": "calibration error: the expected difference between a probability and the accuracy at it, "
+    "in bins of equal mass",
+    "uncalibrated_error": "uncalibrated: the calibration error before temperature scaling",
+    "mean_set": "labels at 95%: the mean size of prediction sets that contain the true label in 95% of cases",
+    "robust_seen": "robust, seen: accuracy on corrupted images of kinds that the training augmentation imitated",
+    "robust_unseen": "robust, unseen: accuracy on corrupted images of all other kinds",
+    "auroc": "AUROC: how often a test image is more familiar than an image of an unknown class",
 }
 
 

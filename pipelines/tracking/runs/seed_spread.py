@@ -62,5 +62,5 @@ def _describe(children: Sequence[Any], spread: Any) -> str:
         for each in children
     ]
     text = f"Test accuracy **{spread}**: mean and standard deviation" if spread else "One seed"
-    text += f" of {len(children)} trainings that differ in their seed alone."
+    text += f" over {len(children)} training runs that differ only in the seed."
     return "\n".join([text, "", "| seed | run | |", "|---:|---|---:|", *lines])

@@ -21,7 +21,7 @@ LARGEST_UNREADABLE_SHARE = 0.05  # above it, something is wrong with the folder 
 LARGEST_IMBALANCE = 5.0
 MOST_GROUPS, MOST_FILES, MOST_SIZES = 1000, 20, 2000  # that a report names one by one; it counts all of them
 ORDINARY = ("not called an image", "in no class", OF_SYSTEM, "another array")  # of what is left out
-USABLE, LOOK, UNUSABLE = "good to learn from", "usable, but have a look", "not to be learned from yet"
+USABLE, LOOK, UNUSABLE = "ready for training", "usable, but see the findings", "not usable yet"
 
 
 def make_report(listing: Listing, inspection: Inspection, duplicates: Duplicates, kept: Duplicates) -> Report:
@@ -138,7 +138,7 @@ def _findings(
         yield Finding(
             False,
             f"{_count(across, 'image')} can be found in more than one of {', '.join(listing.given)}: the test is "
-            "of images that were trained on; equal ones are left out of train, near ones are yours to sort out",
+            "on training images; exact duplicates are left out of train, near duplicates are for you to remove",
         )
     grouped = listing.groups >= 0
     apart = int((_different(listing.groups[grouped].astype(np.int64), listing.splits[grouped]) > 1).sum())
@@ -151,25 +151,25 @@ def _findings(
     if between:
         yield Finding(False, f"{_count(between, 'image')} can be found in more than one class: keep the correct one")
     if duplicates.near is None:
-        yield Finding(False, "near duplicates weren't looked for: the images are too many, or too much alike")
-    elif not unusable and kept.near is None:
         yield Finding(
-            False, "nearly all images of a class look alike: only equal ones are kept together when splits are drawn"
+            False, "near duplicates weren't searched for: there are too many images, or they look too similar"
         )
+    elif not unusable and kept.near is None:
+        yield Finding(False, "nearly all images of a class look alike: only exact duplicates are kept in one split")
     if surplus["equal"] or surplus.get("near"):
         repeated = [
             f"{_count(count, 'image')} {how} {'repeats' if count == 1 else 'repeat'} another"
             for count, how in ((surplus["equal"], "exactly"), (surplus.get("near"), "nearly"))
             if count
         ]
-        yield Finding(False, f"{', '.join(repeated)}: they stay in one split with it, and all of them count")
+        yield Finding(False, f"{', '.join(repeated)}: duplicates stay in one split, and all of them are used")
     counts = by_split.sum(axis=1)
     if counts.size and counts.min() and counts.max() > LARGEST_IMBALANCE * counts.min():
         largest, smallest = listing.labels[int(counts.argmax())], listing.labels[int(counts.argmin())]
         yield Finding(
             False,
             f"class {largest!r} has {counts.max() / counts.min():.1f} times the images of {smallest!r}: add some, or "
-            "draw as many of each by --set balance=classes",
+            "sample classes equally with --set balance=classes",
         )
     for names in alike(listing.labels):
         yield Finding(False, alike_sentence(names))
@@ -178,7 +178,7 @@ def _findings(
         yield Finding(
             False,
             f"{_count(int((inspection.highest > 0).sum()), 'image')} of 16 bits use {bits} of them (values up to "
-            f"{int(inspection.highest.max()):,}): {inspection.white:,} is taken as white, in the exported file, too",
+            f"{int(inspection.highest.max()):,}): {inspection.white:,} is white, also in the exported file",
         )
     constant = np.flatnonzero(inspection.readable & inspection.constant)
     if len(constant):
@@ -188,11 +188,11 @@ def _findings(
             f"{listing.where(int(constant[0]))!r} is the first",
         )
     if wrongly_named:
-        yield Finding(False, f"{_count(wrongly_named, 'image')} named as another format: used all the same")
+        yield Finding(False, f"{_count(wrongly_named, 'image')} with the file extension of another format: used anyway")
     kinds = Counter(problem.kind for problem in listing.left_out if problem.kind != OF_SYSTEM)
     if kinds:
         listed = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
-        yield Finding(False, f"left out as no images to learn from: {listed}")
+        yield Finding(False, f"left out because they aren't usable images: {listed}")
 
 
 def why_unusable(listing: Listing, inspection: Inspection | None = None, duplicates: Duplicates | None = None) -> str:
@@ -222,7 +222,7 @@ def why_unusable(listing: Listing, inspection: Inspection | None = None, duplica
             found = int(counts[number, SPLITS.index(split)])
             if found < expected:
                 twins = [name for names in alike(listing.labels) if label in names for name in names if name != label]
-                twin = f" (is it {twins[0]!r}, written otherwise?)" if twins else ""
+                twin = f" (is it {twins[0]!r}, spelled differently?)" if twins else ""
                 return (
                     f"class {label!r} in {where} has {_count(found, 'image')}{among or elsewhere}, expected at least "
                     f"{expected}, so that train, validation and test have one each: add some, or remove the class{twin}"

@@ -76,11 +76,11 @@ class Inspection:
         return next(white for white in WHITES if highest <= white) if highest else WHITE
 
     def wrongly_named(self, listing: Listing) -> Iterator[Problem]:
-        """Images whose name ends as those of another format do. They are used all the same."""
+        """Images whose name ends as those of another format do. They are used anyway."""
         for k in np.flatnonzero(self.readable & (self.formats != ARRAY)).tolist():
             kind, file = FORMATS[self.formats[k]], listing.files[k]
             if not file.lower().endswith(ENDINGS[kind]):
-                yield Problem(file, "wrongly named", f"{listing.where(k)} is a {kind}: it is used all the same")
+                yield Problem(file, "wrongly named", f"{listing.where(k)} is a {kind}: it is used anyway")
 
 
 def inspect(

@@ -109,21 +109,21 @@ def _findings(roles: Roles, columns: Sequence[ColumnFound], rows: Sequence[tuple
     if across:
         yield Finding(
             False,
-            f"{_rows(across)} can be found in more than one of {', '.join(roles.given)}: the test is of rows "
-            "that were trained on; keep each in one",
+            f"{_rows(across)} can be found in more than one of {', '.join(roles.given)}: the test is on "
+            "training rows; keep each in one",
         )
     if between:
         yield Finding(
-            False, f"{_rows(between)} have the values of others of another class: nothing can tell them apart"
+            False, f"{_rows(between)} have the same values as rows of another class: no model can distinguish them"
         )
     for column in columns:
         named, filled = f"column {column.name!r}", len(rows) - column.missing
         if filled and column.different == 1 and not column.missing:
             yield Finding(False, f"{named} is {column.values[0]!r} in every row: it carries no information, remove it")
         if column.kind == "numeric" and column.different == filled == len(rows) > 1 and _counts_rows(column):
-            yield Finding(False, f"{named} counts the rows: remove it, or what is learned is their order")
+            yield Finding(False, f"{named} numbers the rows: remove it, or the model learns their order")
         if column.missing:
-            instead = "the median is taken" if column.kind == "numeric" else "that is a category of its own"
+            instead = "the median is used" if column.kind == "numeric" else "it is treated as a category"
             yield Finding(False, f"{named} has no value in {_rows(column.missing)} of {len(rows):,}: {instead}")
     for names in alike(roles.classes):
         yield Finding(False, alike_sentence(names))
@@ -133,7 +133,7 @@ def _findings(roles: Roles, columns: Sequence[ColumnFound], rows: Sequence[tuple
         yield Finding(
             False,
             f"class {largest!r} has {counts.max() / counts.min():.1f} times the rows of {smallest!r}: add some, or "
-            "draw as many of each by --set balance=classes",
+            "sample classes equally with --set balance=classes",
         )
 
 
