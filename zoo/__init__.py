@@ -1,11 +1,12 @@
-"""Classifier Zoo: dense, convolutional and hybrid image classifiers, and what runs their exported files.
+"""Classifier Zoo: dense, convolutional, and hybrid image classifiers, and the runtime for their exported files.
 
     import zoo
 
     classifier = zoo.load("exports/digits/lenet5")
     print(classifier.predict("three.png").label)
 
-All that an app needs is here: `load`, what it gives (`Classifier`, `Prediction`, `Explanation`), and the errors.
+Everything that an app needs is here: `load`, the classes of its results (`Classifier`, `Prediction`, `Explanation`),
+and the errors.
 """
 
 from __future__ import annotations

@@ -1,23 +1,23 @@
-"""What can go wrong, as one tree. Each message is one sentence: what was expected, what came, where, what to do.
+"""All errors, as one tree. Each message is one sentence: what was expected, what was received, where, and what to do.
 
-Messages quote names and files from anywhere: an error's text is always printable, and has a bound.
+Messages quote names and files from anywhere, so the text of an error is always printable and bounded in length.
 
 ZooError
-├── DataError            a data set, a folder or a table that can't be used
+├── DataError            a data set, folder, or table that can't be used
 │   └── ImageError       one image that can't be read
 ├── ModelError           an unknown model, or one that doesn't fit the images or the table
-├── RecipeError          a field that doesn't exist, or a value that can't be
-├── ExportError          a file that isn't ours, is damaged, or doesn't fit its manifest
-│   └── VerificationError  an export whose answers differ from its Keras model's
-├── InputError           images or rows handed to a classifier in a shape or type that it doesn't take
-├── ProviderError        an execution provider that isn't there, or doesn't start
-├── QueryError           a field, a filter or an order that a list doesn't have
-├── StudyError           an experiment that doesn't exist, or lacks what it needs
-├── SweepError           a sweep that can't be begun, joined or gone on with
+├── RecipeError          an unknown field, or a value that isn't allowed
+├── ExportError          a file that `zoo export` didn't write, that is damaged, or that doesn't match its manifest
+│   └── VerificationError  an export whose predictions differ from its Keras model's
+├── InputError           images or rows of a shape or type that the classifier doesn't accept
+├── ProviderError        an execution provider that isn't available or doesn't start
+├── QueryError           an unknown field, filter, or order of a list
+├── StudyError           an unknown experiment, or one without the results it needs
+├── SweepError           a sweep that can't be started, joined, or continued
 ├── ReproductionError    a run whose weights weren't reproduced
-├── TrackingError        a tracking store that can't be opened, read or written
-│   └── PromotionError   a model that doesn't pass the gates of its alias
-└── MissingExtraError    a part of the project that isn't installed
+├── TrackingError        a tracking store that can't be opened, read, or written
+│   └── PromotionError   a model that doesn't pass the gates of an alias
+└── MissingExtraError    an optional part of the project that isn't installed
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ LONGEST = 2000  # letters of a sentence that are shown: a file may hold a name o
 
 
 class ZooError(Exception):
-    """The base of every error that this project raises on purpose.
+    """The base class of all errors that this project raises.
 
-    Each argument is one sentence. As text they are a line each, `printable`, and at most LONGEST letters long.
+    Each argument is one sentence. As text, each is one printable line of at most LONGEST characters.
     """
 
     def __str__(self) -> str:
@@ -41,13 +41,13 @@ class ZooError(Exception):
 
 
 class DataError(ZooError):
-    """A data set, a folder or a table that can't be used."""
+    """A data set, folder, or table that can't be used."""
 
 
 class ImageError(DataError):
     """One image that can't be read.
 
-    kind: missing, unreachable, empty, not an image, unsupported, too large or damaged.
+    kind: missing, unreachable, empty, not an image, unsupported, too large, or damaged.
     """
 
     def __init__(self, message: str, kind: str = "damaged") -> None:
@@ -73,51 +73,51 @@ class ModelError(ZooError):
 
 
 class RecipeError(ZooError):
-    """A recipe field that doesn't exist, or a value that can't be."""
+    """An unknown recipe field, or a value that isn't allowed."""
 
 
 class ExportError(ZooError):
-    """An exported file that isn't ours, is damaged, or doesn't fit its manifest."""
+    """A file that `zoo export` didn't write, that is damaged, or that doesn't match its manifest."""
 
 
 class VerificationError(ExportError):
-    """An export whose answers differ from its Keras model's."""
+    """An export whose predictions differ from those of its Keras model."""
 
 
 class InputError(ZooError):
-    """Images or rows handed to a classifier in a shape or type that it doesn't take."""
+    """Images or rows of a shape or type that the classifier doesn't accept."""
 
 
 class ProviderError(ZooError):
-    """An execution provider that isn't there, or doesn't start."""
+    """An execution provider that isn't available or doesn't start."""
 
 
 class QueryError(ZooError):
-    """A field, a filter or an order that a list doesn't have."""
+    """An unknown field, filter, or order of a list."""
 
 
 class StudyError(ZooError):
-    """An experiment that doesn't exist, or lacks what it needs."""
+    """An unknown experiment, or one without the results it needs."""
 
 
 class SweepError(ZooError):
-    """A sweep that can't be begun, joined or gone on with."""
+    """A sweep that can't be started, joined, or continued."""
 
 
 class ReproductionError(ZooError):
-    """A run whose weights weren't reproduced when it was trained again."""
+    """A run whose weights weren't reproduced by training it again."""
 
 
 class TrackingError(ZooError):
-    """A tracking store that can't be opened, read or written."""
+    """A tracking store that can't be opened, read, or written."""
 
 
 class PromotionError(TrackingError):
-    """A model that doesn't pass the gates of its alias."""
+    """A model that doesn't pass the gates of an alias."""
 
 
 class MissingExtraError(ZooError):
-    """A part of the project that isn't installed."""
+    """An optional part of the project that isn't installed."""
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(f"{package} is not installed: pip install '{_installed_from()}[{extra}]'")

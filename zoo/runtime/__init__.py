@@ -1,4 +1,4 @@
-"""Runs an exported file: numpy, onnxruntime and Pillow, nothing else."""
+"""Runs exported files, with only NumPy, onnxruntime, and Pillow."""
 
 from zoo.runtime.classifier import Classifier
 from zoo.runtime.explanation import Explanation

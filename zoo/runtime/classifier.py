@@ -1,4 +1,4 @@
-"""A classifier: an exported file that is ready to answer."""
+"""A classifier: an exported file, loaded and ready to predict."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ MOST_ROUNDED = 0.01  # of a sum of probabilities: those of float16 have three di
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
-    """What `zoo.load` gives. Safe to use from several threads at once.
+    """A loaded classifier, as returned by `zoo.load`. Safe to use from several threads at once.
 
-    session: the onnxruntime.InferenceSession underneath. provider: where it really runs, such as "cpu". opening: the
-    call of `zoo.load` with the absolute path that opened it: it is pickled as that, and opened again from the same file
-    by whoever unpickles it, such as a worker process.
+    session: the underlying onnxruntime.InferenceSession. provider: the provider it actually runs on, such as "cpu".
+    opening: the call of `zoo.load`, with an absolute path, that opened it. A classifier is pickled as this call, so
+    unpickling it, for example in a worker process, opens the same file again.
     """
 
     session: Any
@@ -48,7 +48,7 @@ class Classifier:
 
     @property
     def precision(self) -> str:
-        """Of the file's weights: float32, int8 or float16."""
+        """The precision of the file's weights: float32, int8, or float16."""
         return self.metadata.precision
 
     @property
@@ -58,27 +58,27 @@ class Classifier:
 
     @property
     def height(self) -> int:
-        """Height in pixels that the model was trained at; other sizes are resized to it. 0: a table."""
+        """The image height in pixels that the model was trained with; other sizes are resized to it. 0 for a table."""
         return self.metadata.height
 
     @property
     def width(self) -> int:
-        """Width in pixels that the model was trained at; other sizes are resized to it. 0: a table."""
+        """The image width in pixels that the model was trained with; other sizes are resized to it. 0 for a table."""
         return self.metadata.width
 
     @property
     def channels(self) -> int:
-        """1: images become gray; 3: they become RGB. 0: a table."""
+        """1 if images are converted to grayscale, 3 if they are converted to RGB; 0 for a table."""
         return self.metadata.channels
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """Of the table that the model was trained on: their names and categories. None for a classifier of images."""
+        """The columns of the training table, with names and categories; empty for an image classifier."""
         return self.metadata.columns
 
     @property
     def map_size(self) -> tuple[int, int] | None:
-        """Rows and columns of the activation map that `explain` gives; None where the file carries none."""
+        """Rows and columns of the activation map that `explain` returns; None if the file has no such output."""
         shapes = {output.name: output.shape for output in self.session.get_outputs()}
         if ACTIVATION_MAP not in shapes:
             return None
@@ -86,25 +86,26 @@ class Classifier:
         return rows, columns
 
     def placement(self) -> dict[str, tuple[Node, ...]]:
-        """Which nodes of the file run where: provider -> nodes, such as {"openvino": (...), "cpu": (...)}.
+        """Which nodes run on which provider: provider -> nodes, such as {"openvino": (...), "cpu": (...)}.
 
-        Raises ProviderError where onnxruntime is older than 1.24, which doesn't report it.
+        Raises ProviderError if onnxruntime is older than 1.24, which doesn't report this.
         """
         return placement(self.session)
 
     def predict(self, image: Source | Row, *, coverage: float | None = None, by_class: bool = False) -> Prediction:
-        """Label, probability and ranking of one image of any size, as `zoo.images.read_image` takes it.
+        """Predict the label of one image of any size, or of one row.
 
-        That is a path, encoded bytes, a file open for reading bytes, a PIL image, or an array of uint8: [H, W],
-        [H, W, 1], [H, W, 3] (RGB) or [H, W, 4] (RGBA, laid on white). A classifier of tables takes a row instead, a
-        mapping from each of its columns to a number, a category, or None where the value is missing.
-        coverage: a share such as 0.95: the prediction's `labels` then hold the true one in that share of cases, of
-        images that come from where the held-out ones did, on which the file's thresholds rest. by_class: whether that
-        holds among the images of each class, not among all alone.
-        Raises ImageError for a file that can't be read, InputError for an array of another type or shape, and for a
-        row with a column too few or too many, or a value that the column doesn't take; ExportError for a damaged file
-        that loads, but doesn't give probabilities; InputError for a coverage that the file has no thresholds for, and
-        ExportError where it has none at all.
+        image: a path, encoded bytes, a file opened in binary mode, a PIL image, or a uint8 array: [H, W], [H, W, 1],
+        [H, W, 3] (RGB), or [H, W, 4] (RGBA, composited on white). A classifier of tables takes a row instead: a
+        mapping from each of its columns to a number, a category, or None if the value is missing.
+        coverage: a share such as 0.95. The prediction's `labels` then contain the true label in that share of cases,
+        for images from the same source as the held-out images that the file's thresholds are based on.
+        by_class: whether that share holds for the images of each class, rather than only for all images together.
+
+        Raises ImageError for a file that can't be read. Raises InputError for an array of another type or shape, for a
+        row with missing or extra columns or with a value that its column doesn't accept, and for a coverage without
+        thresholds in the file. Raises ExportError if the file has no thresholds at all, or is damaged so that it loads
+        but returns no probabilities.
         """
         least = self._least(coverage, by_class)
         if self.columns:
@@ -121,12 +122,13 @@ class Classifier:
         coverage: float | None = None,
         by_class: bool = False,
     ) -> list[Prediction]:
-        """A prediction for each of the images, in their order. They may differ in size and kind; none give none.
+        """Predict the labels of many images or rows, in their order. Images may differ in size and kind.
 
-        images: anything that `predict` takes, any number of them, or one array
-        [N, H, W, C] uint8 with the classifier's C; of a classifier of tables rows, or one array as `probabilities`
-        takes it. coverage, by_class: as of `predict`.
-        Raises ImageError or InputError, which name the image, as `predict` does; InputError for a single image.
+        images: any number of inputs as `predict` takes them, or one uint8 array [N, H, W, C] with the classifier's C.
+        A classifier of tables takes rows, or one array as in `probabilities`. No inputs give no predictions.
+        batch_size: how many inputs run at once. coverage, by_class: as in `predict`.
+
+        Raises ImageError or InputError as `predict` does, naming the image; InputError for a single image.
         """
         least = self._least(coverage, by_class)
         if batch_size < 1:
@@ -153,7 +155,7 @@ class Classifier:
         return [predictions[place] for place in range(len(predictions))]
 
     def check_explains(self) -> None:
-        """Raise ExportError where the file carries no activation map."""
+        """Raise ExportError if the file has no activation map."""
         if self.map_size is None:
             raise ExportError(
                 f"{self.metadata.data_set}/{self.metadata.model} has no activation map, so its predictions can't be "
@@ -161,11 +163,11 @@ class Classifier:
             )
 
     def explain(self, image: Source, label: str | None = None) -> Explanation:
-        """What in an image speaks for a label, by default the predicted one, and what against it.
+        """Show which parts of an image are evidence for a label (by default, the predicted one) and against it.
 
-        image: as `predict` takes it.
-        Raises ExportError where the file carries no activation map, InputError for a label that the classifier doesn't
-        have, and what `predict` raises.
+        image: as in `predict`.
+        Raises ExportError if the file has no activation map, InputError for a label that the classifier doesn't have,
+        and whatever `predict` raises.
         """
         self.check_explains()
         if label is not None and label not in self.labels:
@@ -180,11 +182,11 @@ class Classifier:
         return Explanation(prediction, explained, logit, positions, pixels, self.metadata)
 
     def probabilities(self, images: Pixels | NDArray[np.float32]) -> NDArray[np.float32]:
-        """The bare model: images [N, H, W, C] uint8, raw pixels of any size -> probabilities [N, K] float32.
+        """Run the bare model: images [N, H, W, C] uint8, raw pixels of any size -> probabilities [N, K] float32.
 
-        Of a classifier of tables: features [N, F] float32 in the order of `columns`, a category by its place among the
-        column's categories (-1 for any other), NaN for a missing number.
-        Raises InputError for another type, shape or number of channels, and where there is no image or no pixel.
+        A classifier of tables takes features [N, F] float32 in the order of `columns`: a category as its index among
+        the column's categories (-1 for any other), and NaN for a missing number.
+        Raises InputError for another type, shape, or number of channels, and if there are no images or no pixels.
         """
         return self._run([PROBABILITIES], self._checked(images))[0]
 

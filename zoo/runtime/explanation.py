@@ -1,4 +1,4 @@
-"""Why a classifier answers as it does: its class activation map, laid and drawn over the image."""
+"""Why a classifier predicts a label: its class activation map, resized and drawn over the image."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ SIDE, MARGIN, LINE = 448, 16, 20  # pixels: the drawn image's longer side, the s
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """Which positions of an image speak for a label, and which against it.
+    """Which positions of an image are evidence for a label, and which against it.
 
-    label: the one explained; logit: its logit.
-    map: [h, w] float32, of the label (Zhou et al. 2016). Its mean plus `bias` is the logit: a value of 3 at one of 49
-    positions adds 3 / 49 to it. What a position says comes from its whole receptive field, and a
-    logit decides only by its lead over those of other labels: compare their maps, too. Of a model with a hidden layer,
-    the map holds for the units that are active for this image: all positions together decided which these are.
-    image: uint8 [H, W, C] as it was handed over, upright.
+    label: the explained label. logit: its logit.
+    map: [h, w] float32, the class activation map of the label (Zhou et al. 2016). Its mean plus `bias` is the logit: a
+    value of 3 at one of 49 positions adds 3 / 49. The value at a position depends on its whole receptive field. What
+    decides the prediction is the difference between logits, so compare the maps of other labels as well. For a model
+    with a hidden layer, the map is that of the units that are active for this image, which all positions determine
+    together.
+    image: uint8 [H, W, C], as it was passed, upright.
     """
 
     prediction: Prediction
@@ -45,20 +46,20 @@ class Explanation:
 
     @property
     def bias(self) -> float:
-        """What the label's logit has of no position."""
+        """The part of the label's logit that comes from no position."""
         return self.logit - float(self.map.mean(dtype=np.float64))
 
     @property
     def probability(self) -> float:
-        """Of the label, 0..1."""
+        """The probability of the label, 0..1."""
         return dict(self.prediction.ranking)[self.label]
 
     def over_image(self) -> NDArray[np.float32]:
-        """The map at the image's own size, [H, W] float32: NaN where the image was cropped away."""
+        """The map at the size of the image, [H, W] float32: NaN where the image was cropped."""
         return self._over(self.image.shape[0], self.image.shape[1])
 
     def draw(self) -> Image:
-        """The image in gray, orange where it speaks for the label and blue where against, with a scale below."""
+        """Draw the image in gray, with evidence for the label in orange and against it in blue, and a scale below."""
         from PIL import Image
 
         rows, columns = self.image.shape[:2]

@@ -1,4 +1,4 @@
-"""From a path or a name to a classifier: the export is found, its hash checked, and its contract read."""
+"""From a path or a name to a classifier: finds the export, checks its hash, and reads its contract."""
 
 from __future__ import annotations
 
@@ -45,19 +45,21 @@ def load(
     threads: int | None = None,
     precision: str = FLOAT32,
 ) -> Classifier:
-    """The classifier of an export: its folder, a stray .onnx file that `zoo export` made, a name, or an address.
+    """Load the classifier of an export.
 
-    A name, such as "digits/lenet5", is looked up in the folder of exports: $ZOO_EXPORTS, or ./exports. An address, such
-    as "models:/fashion-mnist@champion" or "runs:/RUN/onnx", is looked up in MLflow's store, and its file fetched from
-    there: that takes the extra train, and raises TrackingError.
-    provider: cpu, cuda, tensorrt, openvino, coreml, directml or webgpu; "auto" takes cuda where it starts, else cpu.
-    Where a provider leaves most of the work to the cpu, and where "auto" finds a GPU's driver but no CUDA that starts,
-    a RuntimeWarning says so.
-    threads: processor threads for one image or batch; None leaves it to onnxruntime, which takes all cores.
-    precision: float32, or the int8 or float16 that `zoo quantize` put beside it. A stray file has the one that it has.
-    Raises ExportError where nothing is found, or the file is damaged, not ours, outside of the contract, of another
-    precision, keeps weights in other files, or isn't the one that its manifest names and describes; ProviderError for a
-    provider that isn't there; MissingExtraError where onnxruntime isn't installed.
+    path_or_name: the export's folder, a single .onnx file that `zoo export` wrote, a name, or an address. A name, such
+    as "digits/lenet5", is looked up in the folder of exports: $ZOO_EXPORTS, or ./exports. An address, such as
+    "models:/fashion-mnist@champion" or "runs:/RUN/onnx", is fetched from the MLflow store, which requires the extra
+    `train` and may raise TrackingError.
+    provider: cpu, cuda, tensorrt, openvino, coreml, directml, or webgpu; "auto" uses cuda if it starts, otherwise cpu.
+    A RuntimeWarning is issued if a provider leaves most of the work to the CPU, or if "auto" finds a GPU driver but
+    CUDA doesn't start.
+    threads: CPU threads for one image or batch; None leaves the choice to onnxruntime, which uses all cores.
+    precision: float32, or int8 or float16 if `zoo quantize` added it. A single file has only its own precision.
+
+    Raises ExportError if nothing is found, or if the file is damaged, wasn't written by `zoo export`, violates the
+    contract, has another precision, stores weights in other files, or differs from what its manifest describes. Raises
+    ProviderError for a provider that isn't available, and MissingExtraError if onnxruntime isn't installed.
     """
     if precision not in MODEL_FILES:
         raise ExportError(unknown("precision", precision, MODEL_FILES))

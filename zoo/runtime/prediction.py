@@ -1,4 +1,4 @@
-"""The answer for one image or row."""
+"""The prediction for one image or row."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one image or row.
+    """The prediction for one image or row.
 
-    probability: 0..1, of `label`; ranking: all labels with theirs, likeliest first. labels: the set, likeliest first,
-    that holds the true one in the share of cases that was asked for as `coverage`; empty where none was.
-    familiarity: 0..1, the share of images of the known classes, none of which the model learned from, that look less
-    familiar to it; known: whether that is as much as of 95 % of them, else it is likely none of the classes, however
-    probable the label. None where the file doesn't say.
+    label: the most probable class. probability: that of `label`, 0..1. ranking: all labels with their probabilities,
+    most probable first. labels: the prediction set, most probable first, which contains the true label in the share of
+    cases that was requested as `coverage`; empty without one. familiarity: 0..1, the share of held-out images of the
+    known classes that look less familiar to the model than this one. known: False if the familiarity is below that of
+    95% of the held-out images; the class is then probably an unknown one, however high the probability. Both are None
+    if the file has no such output.
     """
 
     label: str
