@@ -12,9 +12,13 @@ from pipelines import tracking
 from pipelines.core.support import progress as module
 from pipelines.core.support.duration import roughly
 from pipelines.core.support.progress import progress, remaining
+from pipelines.evaluation.corruptions import SUITE
+from pipelines.evaluation.predictions import in_batches
+from pipelines.evaluation.robustness import measure_corrupted
 from pipelines.training.loop.feeding import COMPARED, Calls, Feeding, feeding_of
 from pipelines.training.loop.stages import Schedule
 from pipelines.training.train import train
+from zoo.data import Split
 from zoo.models.backend import start_keras
 
 SCHEDULE = Schedule(steps=5, epochs=40, validation_interval=2, call=5)
@@ -135,3 +139,39 @@ def test_a_log_says_how_long_it_takes_yet_counted_from_where_it_began(monkeypatc
         "letters: epoch 110 of 400, about 5 minutes to go",
         "letters: epoch 200 of 400, about 3 minutes to go",
     ]
+
+
+def test_a_job_within_a_job_leaves_the_report_to_the_outer_one(monkeypatch, capsys):
+    monkeypatch.setattr(module, "QUIET_SECONDS", 0)
+    monkeypatch.setattr(module.sys.stderr, "isatty", lambda: False)
+    with progress("outer") as outer:
+        for step in (1, 2):
+            with progress("inner") as inner:
+                inner(1, 2, "1 of 2 images")
+            outer(step, 2, f"{step} of 2 steps")
+    with progress("next") as advance:
+        advance(1, 1, "1 of 1 steps")
+    lines = [line.partition(", ")[0] for line in capsys.readouterr().err.splitlines()]
+    assert lines == ["outer: 1 of 2 steps", "outer: 2 of 2 steps", "next: 1 of 1 steps"]
+
+
+@pytest.mark.parametrize(("shape", "kind"), [((600, 8, 8, 1), "images"), ((600, 5), "rows")])
+def test_running_a_model_on_many_inputs_is_reported_in_a_log(shape, kind, monkeypatch, capsys):
+    """What evaluate, export, verify and quantize do for most of their time."""
+    monkeypatch.setattr(module, "QUIET_SECONDS", 0)
+    monkeypatch.setattr(module.sys.stderr, "isatty", lambda: False)
+    assert [len(some) for some in in_batches(np.zeros(shape, np.uint8))] == [256, 256, 88]
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(", ")[0] for line in lines] == [
+        f"running the model: {done} of 600 {kind}" for done in (256, 512, 600)
+    ]
+    assert "to go" in lines[1] and "to go" not in lines[2]
+
+
+def test_corrupted_images_are_reported_in_a_log(monkeypatch, capsys):
+    monkeypatch.setattr(module, "QUIET_SECONDS", 0)
+    monkeypatch.setattr(module.sys.stderr, "isatty", lambda: False)
+    test = Split(np.zeros((4, 8, 8, 1), np.uint8), np.zeros(4, np.int64), ("a", "b", "c", "d"))
+    measure_corrupted(test, lambda some: (np.zeros((len(some), 2)), np.ones((len(some), 2))), {}, SUITE[:3])
+    lines = [line.partition(", ")[0] for line in capsys.readouterr().err.splitlines()]
+    assert lines == [f"corrupted test images: {done} of 3 corruptions" for done in (1, 2, 3)]

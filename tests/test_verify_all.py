@@ -53,7 +53,7 @@ def test_each_export_is_run_and_its_accuracy_found_in_card_and_page(made, caplog
     caplog.set_level("INFO", "zoo")
     found = verify_all(made)
     assert [verification.path.name for verification in found] == ["lenet5", "softmax"]
-    assert caplog.messages == ["digits/lenet5: verifying", "digits/softmax: verifying"]
+    assert caplog.messages == ["digits/lenet5: verifying (1 of 2)", "digits/softmax: verifying (2 of 2)"]
     for verification in found:
         assert [check.name for check in verification.checks][-5:] == ["test set", "metrics", "model", "card", "page"]
         assert verification.accuracy == verification.metadata.test_accuracy
@@ -247,5 +247,5 @@ def test_what_cannot_be_found_again_is_not_printed_or_marked(tmp_path):
         folder, metrics={**read_manifest(folder).metrics, "test_accuracy_seed_2": 1.0, "test_accuracy_seed_99": 0.1}
     )
     assert page_text(read_shipped(exports), exports) == before
-    assert "speed there, one image" in before
+    assert "speedup, one image" in before
     assert "isn't measured again" in " ".join(before.split())

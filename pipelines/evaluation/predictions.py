@@ -18,6 +18,7 @@ from pipelines.core.metrics.classification import (
     top_accuracy,
 )
 from pipelines.core.metrics.intervals import wilson_interval
+from pipelines.core.support.progress import progress
 from zoo.contract import FAMILIARITY, LOGITS, PROBABILITIES, Metadata
 from zoo.data import Split
 from zoo.data.pixels import in_chunks
@@ -34,11 +35,17 @@ BATCH = 256  # images at a time, of small ones
 BATCH_VALUES = 2**22
 # Test images of the largest class for one of the smallest: above it, accuracy alone says little of the smallest.
 IMBALANCE = 2.0
+KINDS = ("rows", "images")
 
 
 def in_batches(inputs: Any) -> Iterator[Any]:
-    """All images [N, H, W, C] or rows [N, F], as many at a time as a model is asked about at once."""
-    return in_chunks(inputs, max(1, min(BATCH, BATCH_VALUES // prod(inputs.shape[1:]))))
+    """All images [N, H, W, C] or rows [N, F], as many at a time as a model is asked about at once; reports progress."""
+    size, done, kind = max(1, min(BATCH, BATCH_VALUES // prod(inputs.shape[1:]))), 0, KINDS[inputs.ndim == 4]
+    with progress("running the model") as advance:
+        for some in in_chunks(inputs, size):
+            yield some
+            done += len(some)
+            advance(done, len(inputs), f"{done:,} of {len(inputs):,} {kind}")
 
 
 def made_up(metadata: Metadata, count: int) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.core.support.progress import progress
 from pipelines.evaluation.corruptions import FIRST_SUITE, KINDS, SUITE, Corruption
 from pipelines.evaluation.predictions import Ask, ask_all
 from zoo.data import Split
@@ -44,13 +45,15 @@ def measure_corrupted(
     """The accuracy under each corruption of a suite. recipe: by which the model was trained."""
     seen = {kind.name: kind.is_seen(recipe) for kind in KINDS} if suite is SUITE else {}
     found = []
-    for corruption in suite:
-        chosen = corruption.chosen(test.inputs)
-        some = test if len(chosen) == len(test) else test.take(chosen)
-        _, probabilities = ask_all(ask, _spoiled(corruption, some.inputs))
-        accuracy = float((probabilities.argmax(axis=1) == some.labels).mean())
-        about = (corruption.kind, corruption.severity, corruption.amount)
-        found.append(CorruptedMetrics(*about, accuracy, len(some), seen.get(corruption.kind)))
+    with progress("corrupted test images") as advance:
+        for done, corruption in enumerate(suite, start=1):
+            chosen = corruption.chosen(test.inputs)
+            some = test if len(chosen) == len(test) else test.take(chosen)
+            _, probabilities = ask_all(ask, _spoiled(corruption, some.inputs))
+            accuracy = float((probabilities.argmax(axis=1) == some.labels).mean())
+            about = (corruption.kind, corruption.severity, corruption.amount)
+            found.append(CorruptedMetrics(*about, accuracy, len(some), seen.get(corruption.kind)))
+            advance(done, len(suite), f"{done} of {len(suite)} corruptions")
     return tuple(found)
 
 

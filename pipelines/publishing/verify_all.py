@@ -37,8 +37,8 @@ def verify_all(exports: Path = Path("exports"), *, data: str | Located | None = 
     page = exports / PAGE_FILE
     lines = read_text(page).splitlines() if page.is_file() else None
     verifications = []
-    for export in shipped:
-        logger.info("%s: verifying", export.name)
+    for place, export in enumerate(shipped, start=1):
+        logger.info("%s: verifying (%d of %d)", export.name, place, len(shipped))
         try:
             found, tested = verify_and_keep(export.folder, data=data)
             checks = [*found.checks, *_check_numbers(export, tested)]

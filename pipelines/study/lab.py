@@ -157,17 +157,15 @@ class Lab:
         """
         if not self.replay:
             with progress(self.name) as advance:
-                started, done, in_all = time.monotonic(), 0, len(arms) * len(self.seeds)
-                trained = 0
+                done, trained, in_all = 0, 0, len(arms) * len(self.seeds)
                 for name, arm in arms.items():
                     bench = Bench()
                     for seed in self.seeds:
                         trained += self._train_once(name, arm, seed, bench)
                         done += 1
-                        left = (time.monotonic() - started) / (trained or done) * (in_all - done)
-                        advance(
-                            done, in_all, f"{done} of {in_all} trainings, {_minutes(left)} left: {name}, seed {seed}"
-                        )
+                        # By those that had to be trained: the others take no time, and say nothing of what is to go.
+                        to_train = in_all - (done - trained)
+                        advance(trained, to_train, f"{done} of {in_all} training runs: {name}, seed {seed}")
         metrics = {name: [self.record.metrics(name, seed) for seed in self.seeds] for name in arms}
         return Results(metrics, self.record)
 
@@ -304,7 +302,3 @@ def _without_modules(config: Any) -> Any:
     if isinstance(config, Mapping):
         return {name: _without_modules(value) for name, value in config.items() if name != "module"}
     return [_without_modules(each) for each in config] if isinstance(config, list) else config
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib.util import find_spec
 from typing import TypeAlias
 
@@ -16,6 +17,8 @@ QUIET_SECONDS = 10.0  # between two lines of a log
 
 Advance: TypeAlias = Callable[[float, float, str], None]  # done, in all, and what there is to say
 
+_reporting: ContextVar[bool] = ContextVar("_reporting", default=False)  # whether a job does that this one is part of
+
 
 def remaining(seconds: float, done: float, left: float) -> str:
     """What a line ends with: how long is to go, by what was done in so many seconds; "" where nothing is known."""
@@ -24,7 +27,27 @@ def remaining(seconds: float, done: float, left: float) -> str:
 
 @contextmanager
 def progress(name: str, done: int = 0) -> Iterator[Advance]:
-    """Yields the function to call as a job advances, which has come as far as `done` already."""
+    """Yields the function to call as a job advances, which has come as far as `done` already.
+
+    A job within another one reports nothing: the outer one does.
+    """
+    if _reporting.get():
+        yield _nothing
+        return
+    _reporting.set(True)
+    try:
+        with _shown(name, done) as advance:
+            yield advance
+    finally:
+        _reporting.set(False)
+
+
+def _nothing(*_: object) -> None:
+    pass
+
+
+@contextmanager
+def _shown(name: str, done: int) -> Iterator[Advance]:
     if sys.stderr.isatty() and find_spec("rich"):  # what an app has installed draws no bars
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn

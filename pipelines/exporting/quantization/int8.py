@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.core.support.progress import progress
 from pipelines.evaluation.predictions import Answers
 from pipelines.exporting.familiarity.features import Placed, with_features
 from pipelines.exporting.graph.edit import Array
@@ -126,13 +127,12 @@ def _most_sensitive_first(
     Alone quantized, not alone in float32: a value that bytes can't hold is as bad whichever of the layers that make and
     read it is quantized, and only with both in float32 all is well.
     """
-    alone = {
-        layer: divergence(
-            expected,
-            answers_in_memory(to_int8(model, ranges, [other for other in layers if other != layer], means), validation),
-        )
-        for layer in layers
-    }
+    alone = {}
+    with progress("sensitivity of layers") as advance:
+        for done, layer in enumerate(layers, start=1):
+            others = [other for other in layers if other != layer]
+            alone[layer] = divergence(expected, answers_in_memory(to_int8(model, ranges, others, means), validation))
+            advance(done, len(layers), f"{done} of {len(layers)} layers")
     return sorted(layers, key=alone.__getitem__, reverse=True)
 
 
