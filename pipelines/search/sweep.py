@@ -239,7 +239,7 @@ def _reopened(name: str, run: str) -> str:
     try:
         tracking.reopen(run)
     except TrackingError as error:
-        raise SweepError(f"the run of sweep {name!r} can't be gone on with ({error}): begin another sweep") from None
+        raise SweepError(f"the run of sweep {name!r} can't be continued ({error}): begin another sweep") from None
     return run
 
 

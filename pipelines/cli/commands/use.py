@@ -54,7 +54,7 @@ if TYPE_CHECKING:
         type=Path,
         const=Path("explained"),
         metavar="DIR",
-        help="draw what in each image speaks for its label, into a folder (default: explained); put it last",
+        help="draw the evidence for the label in each image, into a folder (default: explained); put it last",
     ),
     argument(
         "--out",
