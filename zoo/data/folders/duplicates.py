@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from zoo.data.folders.inspection import THUMB, Inspection
 from zoo.errors import MissingExtraError
+from zoo.images import Pixels
 
 # Of two thumbs with mean 0 and length 1; a correlation of 0.9972. Letters of 24 to 72 pixels that were saved as JPEG,
 # half of them at twice the size, moved by 0.016 in the median and by less than 0.072 in 99 of 100; the nearest of 1,500
@@ -18,6 +19,7 @@ NEAR = 0.075
 LEAST_CONTRAST = 2.0  # of 255, the standard deviation below which a thumb is as good as empty
 NEAREST_ASPECT = 1.02  # ratio of two images' proportions above which one isn't the other, scaled
 MOST_PAIRS, COUNTED = 1_000_000, 500
+AT_ONCE = 8192  # thumbs as numbers: 1 kB each, or 100,000 images would take 200 MB here alone
 FREQUENCIES = 4  # a thumb's lowest frequencies in each direction: 15 numbers that are never further apart than it
 
 
@@ -68,27 +70,43 @@ def _near_pairs(inspection: Inspection, among: NDArray[np.int64]) -> NDArray[np.
     None where they are more than MOST_PAIRS, as in images of one scene: there it would take hours.
     """
     assert inspection.thumbs is not None  # noqa: S101 (the caller asked)
-    thumbs = inspection.thumbs[among].reshape(len(among), THUMB * THUMB).astype(np.float32)
-    thumbs -= thumbs.mean(axis=1, keepdims=True)
-    contrast = thumbs.std(axis=1)
-    clear = np.flatnonzero(contrast >= LEAST_CONTRAST)
-    thumbs = thumbs[clear] / (contrast[clear, np.newaxis] * THUMB)  # length 1
-    if len(clear) < 2:
+    thumbs, wave = inspection.thumbs, _waves()
+    clear, coarse = [np.empty(0, np.int64)], [np.empty((0, FREQUENCIES**2 - 1), np.float32)]
+    for start in range(0, len(among), AT_ONCE):
+        found, contrast = _centered(thumbs[among[start : start + AT_ONCE]])
+        some = np.flatnonzero(contrast >= LEAST_CONTRAST)
+        units = (found[some] / (contrast[some, np.newaxis] * THUMB)).reshape(-1, THUMB, THUMB)
+        # In an orthonormal basis, some coordinates are never further apart than all of them: the index looks at few.
+        coarse.append(np.einsum("ux,nxy,vy->nuv", wave, units, wave).reshape(-1, FREQUENCIES**2)[:, 1:])
+        clear.append(start + some)
+    points, places = np.concatenate(coarse), np.concatenate(clear)
+    if len(places) < 2:
         return np.empty((0, 2), np.int64)
-    # In an orthonormal basis, some coordinates are never further apart than all of them: the index looks at few.
-    wave = _waves()
-    coarse = np.einsum("ux,nxy,vy->nuv", wave, thumbs.reshape(-1, THUMB, THUMB), wave).reshape(len(clear), -1)[:, 1:]
-    pairs = _within(_scipy("spatial").cKDTree(coarse), coarse)
+    pairs = _within(_scipy("spatial").cKDTree(points), points)
     if pairs is None:
         return None
+    pairs = places[pairs]
     near = np.zeros(len(pairs), bool)
-    for start in range(0, len(pairs), 65536):
-        some = pairs[start : start + 65536]
-        near[start : start + 65536] = np.square(thumbs[some[:, 0]] - thumbs[some[:, 1]]).sum(axis=1) <= NEAR**2
-    pairs = clear[pairs[near]]
+    for start in range(0, len(pairs), AT_ONCE):
+        one, other = (_unit(thumbs[among[side]]) for side in pairs[start : start + AT_ONCE].T)
+        near[start : start + AT_ONCE] = np.square(one - other).sum(axis=1) <= NEAR**2
+    pairs = pairs[near]
     aspect = np.log(inspection.widths[among] / inspection.heights[among])
     alike: NDArray[np.int64] = pairs[np.abs(aspect[pairs[:, 0]] - aspect[pairs[:, 1]]) <= np.log(NEAREST_ASPECT)]
     return alike
+
+
+def _centered(thumbs: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """[N, 16, 16] -> [N, 256] with mean 0, and their standard deviations [N]."""
+    found = thumbs.reshape(len(thumbs), THUMB * THUMB).astype(np.float32)
+    found -= found.mean(axis=1, keepdims=True)
+    return found, found.std(axis=1)
+
+
+def _unit(thumbs: Pixels) -> NDArray[np.float32]:
+    """[N, 16, 16] -> [N, 256] with mean 0 and length 1."""
+    found, contrast = _centered(thumbs)
+    return found / (contrast[:, np.newaxis] * THUMB)
 
 
 def _within(tree: Any, points: NDArray[np.float32]) -> NDArray[np.int64] | None:
