@@ -37,6 +37,37 @@ def test_answering_imports_nothing_of_training(digits: Path) -> None:
     assert not packages & TRAINING
 
 
+# What reads files and tables, explains, or waits: an array needs none of it, and an app would wait 15 ms.
+OF_OTHERS = {
+    *("csv", "glob", "pathlib", "random", "threading", "numpy.typing"),
+    *("zoo.formats", "zoo.images", "zoo.jxl", "zoo.tables", "zoo.runtime.explanation"),
+}
+
+
+def test_an_array_waits_for_nothing_but_numpy_and_onnxruntime(digits: Path) -> None:
+    code = f"""
+import sys
+import numpy, onnxruntime
+before = set(sys.modules)
+import zoo
+zoo.load({str(digits)!r}).predict(numpy.zeros((8, 8), numpy.uint8))
+print(*sorted(set(sys.modules) - before))
+"""
+    added = set(bare(code).split())  # without what this folder's installation imports
+    assert "zoo.runtime" in added
+    assert not added & (OF_OTHERS | {"PIL"})
+    assert {name.partition(".")[0] for name in added} <= {"zoo", "dataclasses", "copy", "hashlib", "json", *BUILT_IN}
+
+
+# Of the standard library: what hashlib, json and copy bring, and what is a part of the interpreter.
+BUILT_IN = {"_hashlib", "_blake2", "_sha2", "_json", "org", "copyreg", "keyword", *sys.builtin_module_names}
+
+
+def bare(code: str) -> str:
+    """What code prints in an interpreter that imports nothing at its start."""
+    return fresh(code, "-S").stdout
+
+
 def test_without_onnxruntime_one_sentence_says_what_to_install(digits: Path) -> None:
     code = f"""
 import sys

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo.checked import checked_metrics, is_name, is_number, read_json
 from zoo.contract.metadata import Metadata
@@ -23,6 +22,11 @@ from zoo.contract.names import (
     renamed,
 )
 from zoo.errors import ExportError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_HEX = frozenset("0123456789abcdef")
 
 
 @dataclass(frozen=True)
@@ -85,19 +89,19 @@ def describe_file(folder: Path, path: Path) -> ExportedFile:
     return ExportedFile(path.relative_to(folder).as_posix(), path.stat().st_size, sha256(path))
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: str | Path) -> Manifest:
     """Read manifest.json of an export: the one reader of it, which checks every field.
 
     Raises ExportError where it is missing, too large or no regular file, damaged, has a field of another type or out of
     its range, says one thing twice and not the same, or names files outside the folder.
     """
-    path = folder / MANIFEST_FILE
+    path = os.path.join(folder, MANIFEST_FILE)
     try:
         found = read_json(path)
     except FileNotFoundError:
         raise ExportError(f"{folder} holds no {MANIFEST_FILE}: it is not an export; `zoo export` makes one") from None
     try:
-        metadata = Metadata.from_json(found["metadata"], str(path))
+        metadata = Metadata.from_json(found["metadata"], path)
         files = tuple(_exported_file(entry, path) for entry in found["files"])
         metrics = checked_metrics(renamed(found["metrics"] if "metrics" in found else found["figures"]), path)
         texts = [found.get(name, {}) for name in ("licenses", "reading")]
@@ -112,17 +116,16 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def _exported_file(entry: Any, path: Path) -> ExportedFile:
+def _exported_file(entry: Any, path: str) -> ExportedFile:
     name, size, digest = entry["path"], entry["size"], entry["sha256"]
     if (
         not is_name(name)
         or type(size) is not int
         or not is_number(size, 0)
-        or not re.fullmatch("[0-9a-f]{64}", str(digest))
+        or not (isinstance(digest, str) and len(digest) == 64 and _HEX.issuperset(digest))
     ):
         raise ValueError("it names a file without a path, a size in bytes and a SHA-256")
-    inside = PurePosixPath(name)
-    if inside.is_absolute() or ".." in inside.parts or "\\" in name or ":" in name:
+    if name.startswith("/") or ".." in name.split("/") or "\\" in name or ":" in name:
         raise ExportError(f"{path} names {name!r}, which is outside its folder: don't use this export")
     return ExportedFile(name, size, digest)
 
@@ -164,16 +167,17 @@ def check_file(folder: Path, manifest: Manifest, path: str) -> Path:
     return found
 
 
-def check_content(content: bytes, file: Path, manifest: Manifest) -> None:
+def check_content(content: bytes, file: str | Path, manifest: Manifest) -> None:
     """Raise ExportError where a file that was read isn't the one of its name that the manifest names."""
-    entry = manifest.file(file.name)
+    folder, name = os.path.split(file)
+    entry = manifest.file(name)
     if entry is None:
-        raise ExportError(f"{file.parent / MANIFEST_FILE} doesn't name {file.name}: export the model again")
+        raise ExportError(f"{os.path.join(folder, MANIFEST_FILE)} doesn't name {name}: export the model again")
     if len(content) != entry.size or hashlib.sha256(content).hexdigest() != entry.sha256:
         raise _another(file)
 
 
-def _another(file: Path) -> ExportError:
+def _another(file: str | Path) -> ExportError:
     return ExportError(f"{file} isn't the file that {MANIFEST_FILE} names (its SHA-256 differs): export it again")
 
 

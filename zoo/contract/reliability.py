@@ -12,7 +12,6 @@ taken for none of the classes.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -83,7 +82,7 @@ def _never_rise(thresholds: Sequence[Sequence[float]]) -> bool:
 
 
 def _is_coverage(name: str) -> bool:
-    return re.fullmatch(r"0\.[0-9][0-9]", name) is not None and name != "0.00"
+    return len(name) == 4 and name.startswith("0.") and set(name[2:]) <= set("0123456789") and name != "0.00"
 
 
 def _is_familiarity(found: Mapping[str, Any]) -> bool:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zoo.errors import ImageError, InputError
-from zoo.images import Pixels
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from zoo.images import Pixels
 
 # Pixel values that wait or run at once, at most: ten color photographs of 12 megapixels, or many small images.
 # An image that is larger runs alone.

@@ -8,21 +8,29 @@ from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
 from pickle import PicklingError
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from zoo.contract import ACTIVATION_MAP, FAMILIARITY, FLOAT32, LOGITS, PROBABILITIES, Column, Metadata
+from zoo.arrays import check_array, resize
+from zoo.contract import ACTIVATION_MAP, FAMILIARITY, FLOAT32, LOGITS, PROBABILITIES
 from zoo.errors import ExportError, InputError, unknown
-from zoo.images import Pixels, Source, read_image, resize
 from zoo.runtime.batches import batches_of_one_size
-from zoo.runtime.explanation import Explanation
 from zoo.runtime.label_sets import labels_within, thresholds_for
 from zoo.runtime.prediction import Prediction
-from zoo.runtime.providers import Node, placement
+from zoo.runtime.providers import placement
 from zoo.runtime.running import check_shares, run_session
-from zoo.tables import Row, encode, encode_all
+
+# An app that hands over arrays waits neither for what reads files and tables, nor for what explains: each is imported
+# where it is first used.
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from zoo.contract import Column, Metadata
+    from zoo.images import Pixels, Source
+    from zoo.runtime.explanation import Explanation
+    from zoo.runtime.providers import Node
+    from zoo.tables import Row
 
 MOST_ROUNDED = 0.01  # of a sum of probabilities: those of float16 have three digits
 
@@ -109,6 +117,8 @@ class Classifier:
         """
         least = self._least(coverage, by_class)
         if self.columns:
+            from zoo.tables import encode
+
             return self._answers(encode(image, self.columns)[np.newaxis], least)[0]
         if isinstance(image, Mapping):
             raise InputError(f"expected an image, received a {type(image).__name__}: this classifier takes no rows")
@@ -134,6 +144,8 @@ class Classifier:
         if batch_size < 1:
             raise InputError(f"batch_size must be 1 or more, received {batch_size}")
         if self.columns and not isinstance(images, np.ndarray):
+            from zoo.tables import encode_all
+
             images = encode_all(images, self.columns)
         if isinstance(images, np.ndarray):
             shape, kind = self.metadata.input.shape, "row" if self.columns else "image"
@@ -172,7 +184,9 @@ class Classifier:
         self.check_explains()
         if label is not None and label not in self.labels:
             raise InputError(unknown("label", label, self.labels))
-        pixels = read_image(image, self.channels, self.metadata.white)  # [H, W, C] uint8
+        from zoo.runtime.explanation import Explanation
+
+        pixels = self._pixels(image)
         names = [PROBABILITIES, LOGITS, ACTIVATION_MAP, *self._familiarity]
         outputs = self._run(names, self._fitting(pixels)[np.newaxis])
         (prediction,) = self._predictions(outputs[0], outputs[3] if self._familiarity else None)
@@ -224,7 +238,15 @@ class Classifier:
 
         image, and what is raised: as of `predict`.
         """
-        return self._fitting(read_image(image, self.channels, self.metadata.white))
+        return self._fitting(self._pixels(image))
+
+    def _pixels(self, image: Source) -> Pixels:
+        """One image at its own size, uint8 [H, W, C]. What is an array of that many channels needs no decoder."""
+        if isinstance(image, np.ndarray) and (pixels := check_array(image)).shape[2] == self.channels:
+            return pixels
+        from zoo.images import read_image
+
+        return read_image(image, self.channels, self.metadata.white)
 
     def _fitting(self, pixels: NDArray[Any]) -> NDArray[Any]:
         """An image [H, W, C] as it is on the CPU, where the file's own Resize is verified, and resized elsewhere.

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from zoo.contract import Metadata
-from zoo.images import Part, Pixels, matching_parts
+from zoo.arrays import matching_parts
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
+    from zoo.arrays import Part
+    from zoo.contract import Metadata
+    from zoo.images import Pixels
     from zoo.runtime.prediction import Prediction
 
 # Of Okabe & Ito's palette, which color-blind people distinguish.

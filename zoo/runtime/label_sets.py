@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import ceil
 from numbers import Real
+from typing import TYPE_CHECKING
 
-from zoo.contract import Metadata
 from zoo.errors import ExportError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from zoo.contract import Metadata
 
 LEAST_BY_CLASS = 20  # held-out images of each class, for a threshold of its own
 

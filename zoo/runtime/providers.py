@@ -9,15 +9,16 @@ import re
 import sys
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.errors import ExportError, MissingExtraError, ProviderError, unknown
 
+if TYPE_CHECKING:
+    from pathlib import Path
 
-@dataclass(frozen=True)
-class Provider:
+
+class Provider(NamedTuple):
     """Where a session can run: our name, onnxruntime's, what brings it, and the options that we start it with.
 
     threads_option: the one that takes the number of threads, where the provider has threads of its own.
@@ -27,7 +28,7 @@ class Provider:
     name: str
     technical_name: str
     package: str
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = {}
     threads_option: str = ""
     behind: str = ""
 
@@ -79,7 +80,9 @@ def available_providers() -> tuple[str, ...]:
     return tuple(provider.name for provider in PROVIDERS.values() if provider.technical_name in there)
 
 
-def open_session(content: bytes, file: Path, provider: str = "auto", threads: int | None = None) -> tuple[Any, str]:
+def open_session(
+    content: bytes, file: str | Path, provider: str = "auto", threads: int | None = None
+) -> tuple[Any, str]:
     """An `onnxruntime.InferenceSession` of a file's content, and the name of the provider that it really runs on.
 
     provider: a name of PROVIDERS, or "auto": cuda where there is an NVIDIA driver, else cpu. The others are never taken
@@ -163,7 +166,7 @@ def _wanted(name: str, available: Iterable[str]) -> Provider:
     return PROVIDERS[name]
 
 
-def _open(content: bytes, file: Path, provider: Provider, threads: int | None) -> Any:
+def _open(content: bytes, file: str | Path, provider: Provider, threads: int | None) -> Any:
     missing = _prepare_cuda(provider) if provider.package.startswith("onnxruntime-gpu") else ()
     session = _start(content, file, provider, threads)
     check_started(session, provider.name, missing)
@@ -171,7 +174,7 @@ def _open(content: bytes, file: Path, provider: Provider, threads: int | None) -
     return session
 
 
-def _start(content: bytes, file: Path, provider: Provider, threads: int | None) -> Any:
+def _start(content: bytes, file: str | Path, provider: Provider, threads: int | None) -> Any:
     onnxruntime = _onnxruntime()
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry(

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from zoo.contract import ACTIVATION_MAP, FAMILIARITY, Metadata
+from zoo.contract import ACTIVATION_MAP, FAMILIARITY
 from zoo.errors import ExportError, InputError, ProviderError
 from zoo.runtime.providers import reason_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from zoo.contract import Metadata
 
 ROUNDED = 1e-5  # of a share
 _OUT_OF_MEMORY = ("allocate memory", "bad_alloc", "bad allocation", "out of memory")

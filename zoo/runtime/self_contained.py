@@ -6,11 +6,14 @@ while it opens the file, so protobuf's wire format is read here before (https://
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zoo.checked import read_file
 from zoo.errors import ExportError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
 LARGEST_MODEL = 2**31 - 1  # bytes: protobuf's own limit
 MOST_FIELDS = 1_000_000  # a hundred times those of a large model, a second's reading
@@ -30,7 +33,7 @@ _EXTERNAL_DATA, _DATA_LOCATION = 13, 14  # fields of a tensor
 _DOMAIN = 7  # field of a node
 
 
-def read_model(file: Path) -> bytes:
+def read_model(file: str | Path) -> bytes:
     """The content of a file. Raises ExportError where there is none, or it is larger than a model can be."""
     try:
         return read_file(file, LARGEST_MODEL)
@@ -38,7 +41,7 @@ def read_model(file: Path) -> bytes:
         raise ExportError(f"{file} is missing: export the model again") from None
 
 
-def check_self_contained(content: bytes, file: Path) -> None:
+def check_self_contained(content: bytes, file: str | Path) -> None:
     """Raise ExportError for weights outside of a model, operators that aren't ONNX's own, and what is no model."""
     try:
         what = _first_foreign(memoryview(content))
