@@ -126,6 +126,51 @@ def test_what_a_model_costs_is_measured_on_its_file(swept):
     assert 0 < found["latency"] < 1000
 
 
+# --- compared ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("named", [lambda swept: NAME, lambda swept: swept.run, lambda swept: f"runs:/{swept.run[:9]}"])
+def test_a_sweep_is_compared_by_its_trials_under_its_name_or_that_of_its_run(swept, named, capsys):
+    assert main(["compare", named(swept), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    best, other = sorted(swept.trials, key=lambda trial: trial.number != swept.best)
+    first, second = found["unexported"]
+    assert [first["name"], second["name"]] == [
+        f"shades/softmax, trial {best.number} (best)",
+        f"shades/softmax, trial {other.number}",
+    ]
+    assert [first["run"], second["run"]] == [best.run, other.run]
+    assert [first["validation_accuracy"], second["validation_accuracy"]] == [best.accuracy, other.accuracy]
+    assert first["searched"] == " ".join(
+        f"{name}={value:.3g}"
+        for name, value in {each: best.values[each] for each in ("learning_rate", "weight_decay")}.items()
+    )
+    assert first["spread"]["accuracies"] == list(swept.confirmed.test)
+    assert second["spread"] is None
+    assert found["notes"] == [], "that a trial has no export is no news"
+
+
+def test_the_table_and_the_page_of_a_sweep_mark_its_winner(swept, tmp_path, capsys):
+    assert main(["compare", NAME, "--html", str(tmp_path / "page.html")]) == 0
+    out = capsys.readouterr().out
+    assert f"trial {swept.best} (best)" in out
+    assert str(swept.confirmed.spread) in out
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert f"softmax, trial {swept.best} (best)" in page
+    assert f"{swept.trials[swept.best].accuracy:.2%}" in page
+    assert str(swept.confirmed.spread) in page
+    assert "<td>learning_rate</td>" in page
+
+
+def test_what_a_sweep_says_of_its_winners_is_not_believed_when_it_names_no_runs(swept, capsys):
+    with tracking.open_client() as client:
+        before = client.get_run(swept.run).data.tags["sweep_winners"]
+        client.set_tag(swept.run, "sweep_winners", '{"../../x": []}')
+        assert main(["compare", NAME]) == 1
+        client.set_tag(swept.run, "sweep_winners", before)
+    assert "doesn't say which trials of its sweep win ('../../x' is no run)" in capsys.readouterr().err
+
+
 # --- going on, taking part -------------------------------------------------------------------------------------------
 
 

@@ -121,13 +121,19 @@ def conclude(
     files = [folder / each for each in (BEST_FILE, SPACE_FILE, TRIALS_FILE)]
     files += _draw(found, definition, study, folder)
     tracking.log_sweep(run, found.counts, {"best_validation_accuracy": best.accuracy or 0.0}, files)
+    tracking.log_winners(run, best.run, {each.run: () for each in _winners(found)})
     logger.info("the best is trial %d: trained again with %d new seeds", best.number, seeds)
     confirmed = _confirm(plan, seeds, {tracking.PARENT: run, "sweep": name})
     tested = {"test_accuracy": fmean(confirmed.test)}
+    tracking.log_winners(run, best.run, {each.run: confirmed.runs if each == best else () for each in _winners(found)})
     if confirmed.spread is not None:
         tested["test_accuracy_deviation"] = confirmed.spread.deviation
     tracking.log_metrics(run, tested)
     return replace(found, confirmed=confirmed, recipe=folder / BEST_FILE)
+
+
+def _winners(found: Swept) -> list[Trial]:
+    return [each for each in found.trials if each.number in (found.front or (found.best,))]
 
 
 def _draw(found: Swept, definition: Definition, study: Any, folder: Path) -> list[Path]:

@@ -48,7 +48,16 @@ from pipelines.tracking.runs.reading import (
 )
 from pipelines.tracking.runs.seed_spread import log_seeds
 from pipelines.tracking.runs.studies import find_training, log_training, start_study
-from pipelines.tracking.runs.sweeps import PARENT, log_sweep, start_sweep
+from pipelines.tracking.runs.sweeps import (
+    PARENT,
+    SWEEP,
+    TRIAL,
+    TrackedSweep,
+    find_sweep,
+    log_sweep,
+    log_winners,
+    start_sweep,
+)
 from pipelines.tracking.runs.system_metrics import watch_machine
 from pipelines.tracking.store import (
     OUTBOX_FOLDER,
@@ -75,10 +84,13 @@ __all__ = [
     "RUN_ID",
     "SMALL",
     "STORE_FOLDER",
+    "SWEEP",
+    "TRIAL",
     "WEIGHTS_KEPT",
     "DamagedRunError",
     "DeletedRun",
     "TrackedRun",
+    "TrackedSweep",
     "Version",
     "accuracies_by_seed",
     "adopt",
@@ -96,6 +108,7 @@ __all__ = [
     "find_maker",
     "find_planned",
     "find_run",
+    "find_sweep",
     "find_training",
     "find_version",
     "finish",
@@ -117,6 +130,7 @@ __all__ = [
     "log_sweep",
     "log_tags",
     "log_training",
+    "log_winners",
     "move_alias",
     "move_alias_back",
     "open_client",

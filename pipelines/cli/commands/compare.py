@@ -23,10 +23,10 @@ logger = logging.getLogger("zoo.cli")
     argument(
         "models",
         nargs="+",
-        metavar="EXPORT|RUN|EXPERIMENT",
+        metavar="EXPORT|RUN|EXPERIMENT|SWEEP",
         completer=arguments.EXPORT.completer,
         help="a folder or a name such as digits/lenet5; a run's id, or the first digits of it; an experiment such as "
-        "digits, which means the latest finished run of each of its models",
+        "digits, which means the latest finished run of each of its models; a sweep, which means its best trials",
     ),
     arguments.HTML,
     argument("--log-to", formerly=["--log"], metavar="RUN", help="add that page to the artifacts of a run"),
@@ -65,14 +65,18 @@ def comparison_table(comparison: Comparison) -> Table:
     """A line a model."""
     from pipelines.evaluation.comparison.rows import RELIABILITY, explained, fields_known
 
-    several_seeds = any(row.spread for row in comparison.rows)
-    imbalanced = any(row.balanced_accuracy is not None for row in comparison.rows)
     lines: list[Row | Unexported] = [*comparison.rows, *comparison.unexported]
+    several_seeds = any(each.spread for each in lines)
+    searched = any(each.searched for each in lines)
+    untested = any(run.accuracy is None for run in comparison.unexported)
+    imbalanced = any(row.balanced_accuracy is not None for row in comparison.rows)
     reliability = fields_known(each.reliability for each in lines)
     table = Table(
         "family",
         "model",
+        *(("searched",) if searched else ()),
         ">parameters",
+        *((">validation",) if untested else ()),
         ">test accuracy",
         ">95% interval",
         ">size",
@@ -87,31 +91,49 @@ def comparison_table(comparison: Comparison) -> Table:
         table.add(
             family(row.family),
             row.name,
+            *((row.searched,) if searched else ()),
             f"{row.parameters:,}",
+            *(("",) if untested else ()),
             f"{row.accuracy:.2%}",
             f"{row.low:.2%} - {row.high:.2%}",
             f"{row.size / 1000:,.0f} kB",
             f"{row.latency * 1000:,.0f} µs",
             f"{row.parity:.0e}",
-            *((f"{row.spread} ({len(row.spread.seeds)})" if row.spread else "",) if several_seeds else ()),
+            *((_over_seeds(row),) if several_seeds else ()),
             *((or_blank(row.balanced_accuracy, ".2%"), or_blank(row.macro_f1, ".2%")) if imbalanced else ()),
             *(row.reliability.cell(field) for field in reliability),
         )
     for run in comparison.unexported:
         interval = "" if run.low is None or run.high is None else f"{run.low:.2%} - {run.high:.2%}"
-        cells = (family(run.family), run.name, or_blank(run.parameters, ","), or_blank(run.accuracy, ".2%"), interval)
-        blank = [""] * (len(table.columns) - len(cells) - len(reliability))
-        table.add(*cells, *blank, *(run.reliability.cell(field) for field in reliability))
+        table.add(
+            family(run.family),
+            run.name,
+            *((run.searched,) if searched else ()),
+            or_blank(run.parameters, ","),
+            *((or_blank(run.validation_accuracy, ".2%"),) if untested else ()),
+            or_blank(run.accuracy, ".2%"),
+            interval,
+            *("", "", ""),  # size, latency, parity
+            *((_over_seeds(run),) if several_seeds else ()),
+            *(("", "") if imbalanced else ()),
+            *(run.reliability.cell(field) for field in reliability),
+        )
     table.caption += [
         "latency: one image or row on one thread of onnxruntime, the median",
         "parity: largest difference of a probability from Keras, over the whole test set",
     ]
+    if untested:
+        table.caption.append("validation: accuracy on the images that chose the weights, and the trials of a sweep")
     if imbalanced:
         table.caption.append("balanced: mean recall of the classes, for test sets with very different class sizes")
     if several_seeds:
         table.caption.append("over seeds: mean and standard deviation of the test accuracy (number of trainings)")
     table.caption += explained(reliability)
     return table
+
+
+def _over_seeds(line: Row | Unexported) -> str:
+    return f"{line.spread} ({len(line.spread.seeds)})" if line.spread else ""
 
 
 def show_pairs(comparison: Comparison) -> None:

@@ -1,4 +1,4 @@
-"""What `zoo compare` is given: exports, runs, and experiments, whose runs they are; each found, and named apart."""
+"""What `zoo compare` is given: exports, runs, experiments, and sweeps; each found, and named apart."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipelines import tracking
+from pipelines.evaluation.comparison.sweeps import Trial, trials_of
 from pipelines.tracking import TrackedRun
 from pipelines.tracking.store import is_run
 from zoo.contract import Manifest, read_manifest
@@ -24,13 +25,14 @@ class Candidate:
     """One model to compare. Either of its export and its run may be missing, not both.
 
     name: DATA SET/MODEL, with the run where several have that name. folder, manifest: of the export. run: of the run
-    that was named; that of an export that was named is looked for by `run_of`.
+    that was named; that of an export that was named is looked for by `run_of`. trial: of a sweep that was named.
     """
 
     name: str
     folder: Path | None
     manifest: Manifest | None
     run: TrackedRun | None
+    trial: Trial | None = None
 
     def exported(self) -> tuple[Path, Manifest]:
         """Its export. Raises ExportError where it has none."""
@@ -45,11 +47,12 @@ class Candidate:
 
 
 def find_candidates(named: Sequence[str | os.PathLike[str]], into: Path) -> list[Candidate]:
-    """What is meant by each name, in their order; an experiment means several.
+    """What is meant by each name, in their order; an experiment or a sweep means several.
 
     named: an export's folder, or its name; a run's id, the beginning of it, or runs:/ID; the name of an experiment,
     which is that of its data set: of each of its models the latest finished run, one that was evaluated where there is
-    one. Not the best one: the test set would have chosen it.
+    one. Not the best one: the test set would have chosen it. The name of a sweep, or its run: its trials, as
+    `trials_of` has them.
     into: a folder for the exports that runs hold.
     Raises ExportError or TrackingError where nothing is found, or what is found is damaged.
     """
@@ -73,15 +76,34 @@ def run_of(candidate: Candidate) -> TrackedRun | None:
 
 def _meant(name: str | os.PathLike[str], into: Path) -> Iterator[Candidate]:
     if isinstance(name, str) and is_run(name):
-        runs = _latest(name) if _is_experiment(name) else (tracking.load_run(name),)
-        yield from (_of_run(run, into) for run in runs)
+        yield from (
+            _several(name, into) or _of_sweep(tracking.find_run(name), into) or [_of_run(tracking.load_run(name), into)]
+        )
         return
     try:
         yield _of_export(find_export(name))
     except ExportError as error:
-        if not isinstance(name, str) or not _is_experiment(name):
+        several = _several(name, into) if isinstance(name, str) else []
+        if not several:
             raise error from None
-        yield from (_of_run(run, into) for run in _latest(name))
+        yield from several
+
+
+def _several(name: str, into: Path) -> list[Candidate]:
+    """Those of an experiment, or of a sweep, of that name. A path is none; a store that isn't there has none."""
+    if "/" in name or os.sep in name or not tracking.store_exists():
+        return []
+    if tracking.is_trained_on(name):
+        return [_of_run(run, into) for run in _latest(name)]
+    return _of_sweep(name, into)
+
+
+def _of_sweep(name: str, into: Path) -> list[Candidate]:
+    sweep = tracking.find_sweep(name)
+    if sweep is None:
+        return []
+    found = ((trial, _of_run(run, into)) for trial, run in trials_of(sweep))
+    return [replace(each, name=printable(f"{each.name}, {trial.title}"), trial=trial) for trial, each in found]
 
 
 def _latest(experiment: str) -> tuple[TrackedRun, ...]:
@@ -90,11 +112,6 @@ def _latest(experiment: str) -> tuple[TrackedRun, ...]:
     if not runs:
         raise TrackingError(f"each finished run of {experiment} is damaged: train its models again")
     return runs
-
-
-def _is_experiment(name: str) -> bool:
-    """Whether the store has an experiment of that name. A path is none; a store that isn't there has none."""
-    return "/" not in name and os.sep not in name and tracking.store_exists() and tracking.is_trained_on(name)
 
 
 def _of_export(folder: Path) -> Candidate:

@@ -1,4 +1,4 @@
-"""`zoo compare EXPORT|RUN|EXPERIMENT…`: models side by side, by what is known of them, by the clock, and by image."""
+"""`zoo compare EXPORT|RUN|EXPERIMENT|SWEEP…`: models side by side, by what is known, by the clock, by image."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pipelines.core.support.atomic import atomic_file
 from pipelines.evaluation.comparison.candidates import Candidate, find_candidates
 from pipelines.evaluation.comparison.paired import pair_up
 from pipelines.evaluation.comparison.rows import Comparison, Reliability, Row, Unexported
+from pipelines.evaluation.comparison.sweeps import notes_on
 from pipelines.evaluation.latency import THREADS, measure_latencies
 from pipelines.evaluation.unknown import evaluate_unknown
 from pipelines.tracking import TrackedRun
@@ -36,9 +37,9 @@ def compare(
 ) -> Comparison:
     """Put models side by side; draw them to `plot` (a PNG) and to `page` (HTML) where these are named.
 
-    named: exports (folders, or names such as digits/lenet5), runs, or experiments; see `find_candidates`. Latencies are
-    measured in turns, so that what else the machine does hits all of them alike. Exports of one data set are run over
-    its test images; so are those that runs hold, and a run without one is compared by what it logged.
+    named: exports (folders, or names such as digits/lenet5), runs, experiments, or sweeps; see `find_candidates`.
+    Latencies are measured in turns, so that what else the machine does hits all of them alike. Exports of one data set
+    are run over its test images; so are those that runs hold, and a run without one is compared by what it logged.
     data: the data set with these, as `verify` takes it. log_to: a run to whose artifacts the page is added. unknown: a
     folder of images of other things, by which familiarity is measured, as `evaluate_unknown` does.
     Raises ExportError for one that isn't there, is damaged or holds no test metrics, where a file can't be written, and
@@ -55,11 +56,13 @@ def compare(
         rows = tuple(
             _row(each, latency, familiarity.get(each.name)) for each, latency in zip(exported, latencies, strict=True)
         )
-        runs = tuple(_unexported(each.name, each.run) for each in candidates if each.folder is None and each.run)
+        runs = tuple(_unexported(each, each.run) for each in candidates if each.folder is None and each.run)
         if plot is not None:
             _draw(plot, rows)
         tested, notes = pair_up(exported, data)
-        notes += tuple(_without_export(run) for run in runs)
+        named_alone = {each.name for each in candidates if each.trial is None}
+        notes += tuple(_without_export(run) for run in runs if run.name in named_alone)
+        notes += notes_on([each.trial for each in candidates if each.trial])
         if unknown is not None:
             silent = [row.name for row in rows if row.name not in familiarity]
             notes += tuple(f"{name} doesn't say how familiar an image is: it has no AUROC" for name in silent)
@@ -128,19 +131,25 @@ def _row(candidate: Candidate, latency: float, auroc: float | None) -> Row:
             size=(folder / MODEL_FILE).stat().st_size,
             latency=latency,
             parity=metadata.parity["largest_difference"],
-            spread=spread(metrics),
+            spread=candidate.trial.spread if candidate.trial else spread(metrics),
             balanced_accuracy=metrics.get("test_balanced_accuracy"),
             macro_f1=metrics.get("test_macro_f1"),
             reliability=Reliability.of(metrics, auroc),
+            searched=_searched(candidate),
         )
     except KeyError as error:
         raise ExportError(f"{folder} lacks the metric {error}, there is nothing to compare: export it again") from None
 
 
-def _unexported(name: str, run: TrackedRun) -> Unexported:
+def _searched(candidate: Candidate) -> str:
+    values = candidate.trial.values if candidate.trial else {}
+    return " ".join(f"{name}={value}" for name, value in values.items())
+
+
+def _unexported(candidate: Candidate, run: TrackedRun) -> Unexported:
     parameters = run.metrics.get("parameters") or run.facts.get("parameters")
     return Unexported(
-        name=name,
+        name=candidate.name,
         run=run.run_id,
         status=run.status,
         family=run.tags.get("family", ""),
@@ -150,6 +159,8 @@ def _unexported(name: str, run: TrackedRun) -> Unexported:
         high=run.metrics.get("test_accuracy_high"),
         validation_accuracy=run.metrics.get("best_validation_accuracy"),
         reliability=Reliability.of(run.metrics),
+        searched=_searched(candidate),
+        spread=candidate.trial.spread if candidate.trial else None,
     )
 
 

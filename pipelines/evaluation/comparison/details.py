@@ -25,10 +25,10 @@ from zoo.errors import TrackingError
 class Model:
     """What a page can show of one model; what isn't known isn't in it.
 
-    known: whether the store knows its run. metrics: accuracy, low and high, 0..1; parameters; multiply_accumulates;
-    latency of an image, microseconds; size of the file, bytes. history: as a run has it. classes: label -> (test
-    images, recall 0..1). recipe: fields, and how the data were read. environment: as
-    `pipelines.core.provenance.environment` has it. reliability: as the comparison has it.
+    known: whether the store knows its run. metrics: accuracy, low, high and validation_accuracy, 0..1; parameters;
+    multiply_accumulates; latency of an image, microseconds; size of the file, bytes. history: as a run has it. classes:
+    label -> (test images, recall 0..1). recipe: fields, and how the data were read. environment: as
+    `pipelines.core.provenance.environment` has it. reliability: as the comparison has it. spread: over seeds, as text.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Model:
     recipe: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     reliability: Reliability = field(default_factory=Reliability)
+    spread: str = ""
 
 
 def gather(candidates: Sequence[Candidate], comparison: Comparison, tested: Sequence[Tested]) -> list[Model]:
@@ -71,6 +72,7 @@ def _model(candidate: Candidate, run: TrackedRun | None, comparison: Comparison,
         recipe={name: _text(value) for name, value in recipe.items()},
         environment={name: _text(value) for name, value in environment.items()},
         reliability=_line(candidate, comparison).reliability,
+        spread=str(_line(candidate, comparison).spread or ""),
     )
 
 
@@ -83,6 +85,8 @@ def _line(candidate: Candidate, comparison: Comparison) -> Row | Unexported:
 def _metrics(candidate: Candidate, comparison: Comparison) -> dict[str, float | None]:
     line = _line(candidate, comparison)
     found = {"accuracy": line.accuracy, "low": line.low, "high": line.high, "parameters": line.parameters}
+    if isinstance(line, Unexported) and line.accuracy is None:
+        found["validation_accuracy"] = line.validation_accuracy
     if isinstance(line, Row) and candidate.manifest is not None:
         found |= {"latency": 1000 * line.latency, "size": line.size}
         found["multiply_accumulates"] = candidate.manifest.metrics.get("multiply_accumulates")

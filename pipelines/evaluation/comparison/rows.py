@@ -90,7 +90,8 @@ class Row:
     name: DATA SET/MODEL. accuracy, low, high: on the test set, with the 95% interval, 0..1. size: of model.onnx, bytes.
     latency: milliseconds for one image of the model's own size, the median. parity: largest difference of a
     probability from Keras. spread: of the accuracy over seeds, where several were trained. balanced_accuracy, macro_f1:
-    0..1, where a class has many more test images than another. reliability: by its manifest.
+    0..1, where a class has many more test images than another. reliability: by its manifest. searched: of a sweep's
+    trial, the fields that were searched, with their values.
     """
 
     name: str
@@ -106,6 +107,7 @@ class Row:
     balanced_accuracy: float | None = None
     macro_f1: float | None = None
     reliability: Reliability = field(default_factory=Reliability)
+    searched: str = ""
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,8 @@ class Unexported:
     """A run that has no export, by what it logged; None for what it didn't.
 
     name: DATA SET/MODEL. run: its id. status: RUNNING, FINISHED, FAILED or KILLED. accuracy, low, high: as in Row.
-    validation_accuracy: 0..1. reliability: by what it logged.
+    validation_accuracy: 0..1. reliability: by what it logged. searched: as in Row. spread: of the test accuracy over
+    new seeds, of a trial of a sweep that was trained again.
     """
 
     name: str
@@ -126,6 +129,8 @@ class Unexported:
     high: float | None
     validation_accuracy: float | None
     reliability: Reliability = field(default_factory=Reliability)
+    searched: str = ""
+    spread: Spread | None = None
 
 
 @dataclass(frozen=True)
