@@ -86,21 +86,21 @@ def test_the_first_trial_is_the_recipe_that_the_model_has(swept):
 def test_validation_images_choose_and_the_test_images_are_asked_of_the_new_trainings_alone(swept):
     assert swept.best == max(swept.trials, key=lambda trial: trial.accuracy).number
     tested = {run_id for run_id, run in all_runs().items() if "test_images" in run.data.metrics}
-    assert tested == set(swept.confirmed.runs)
-    plans = [tracking.load_run(run).plan for run in swept.confirmed.runs]
-    assert [plan.recipe.seed for plan in plans] == list(swept.confirmed.seeds) == [2, 3], "the search knew seed 1"
+    assert tested == set(swept.confirmed[0].runs)
+    plans = [tracking.load_run(run).plan for run in swept.confirmed[0].runs]
+    assert [plan.recipe.seed for plan in plans] == list(swept.confirmed[0].seeds) == [2, 3], "the search knew seed 1"
     best = swept.trials[swept.best].values
     assert all({name: getattr(plan.recipe, name) for name in best} == best for plan in plans)
-    assert swept.confirmed.spread.accuracies == swept.confirmed.test
+    assert swept.confirmed[0].spread.accuracies == swept.confirmed[0].test
 
 
 def test_the_seeds_lie_below_the_sweep_with_their_spread(swept):
     found = all_runs()
-    (above,) = {found[run].data.tags[tracking.PARENT] for run in swept.confirmed.runs}
+    (above,) = {found[run].data.tags[tracking.PARENT] for run in swept.confirmed[0].runs}
     assert found[above].data.tags[tracking.PARENT] == swept.run
     metrics = found[swept.run].data.metrics
-    assert metrics["test_accuracy"] == pytest.approx(swept.confirmed.spread.mean)
-    assert metrics["test_accuracy_deviation"] == pytest.approx(swept.confirmed.spread.deviation)
+    assert metrics["test_accuracy"] == pytest.approx(swept.confirmed[0].spread.mean)
+    assert metrics["test_accuracy_deviation"] == pytest.approx(swept.confirmed[0].spread.deviation)
     assert metrics["best_validation_accuracy"] == swept.trials[swept.best].accuracy
 
 
@@ -145,7 +145,7 @@ def test_a_sweep_is_compared_by_its_trials_under_its_name_or_that_of_its_run(swe
         f"{name}={value:.3g}"
         for name, value in {each: best.values[each] for each in ("learning_rate", "weight_decay")}.items()
     )
-    assert first["spread"]["accuracies"] == list(swept.confirmed.test)
+    assert first["spread"]["accuracies"] == list(swept.confirmed[0].test)
     assert second["spread"] is None
     assert found["notes"] == [], "that a trial has no export is no news"
 
@@ -154,11 +154,11 @@ def test_the_table_and_the_page_of_a_sweep_mark_its_winner(swept, tmp_path, caps
     assert main(["compare", NAME, "--html", str(tmp_path / "page.html")]) == 0
     out = capsys.readouterr().out
     assert f"trial {swept.best} (best)" in out
-    assert str(swept.confirmed.spread) in out
+    assert str(swept.confirmed[0].spread) in out
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert f"softmax, trial {swept.best} (best)" in page
     assert f"{swept.trials[swept.best].accuracy:.2%}" in page
-    assert str(swept.confirmed.spread) in page
+    assert str(swept.confirmed[0].spread) in page
     assert "<td>learning_rate</td>" in page
 
 
@@ -169,6 +169,13 @@ def test_what_a_sweep_says_of_its_winners_is_not_believed_when_it_names_no_runs(
         assert main(["compare", NAME]) == 1
         client.set_tag(swept.run, "sweep_winners", before)
     assert "doesn't say which trials of its sweep win ('../../x' is no run)" in capsys.readouterr().err
+
+
+def test_a_sweep_without_a_finished_trial_is_told_apart_from_one_without_a_winner(folder, capsys):
+    with pytest.raises(SweepError, match=r"no trial of sweep 'hasty' came to its end \(there was none\).*--time"):
+        begin(sweep_name="hasty", trials=None, time=1e-9)
+    assert main(["compare", "hasty"]) == 1
+    assert "no trial of sweep 'hasty' has come to its end" in capsys.readouterr().err
 
 
 # --- going on, taking part -------------------------------------------------------------------------------------------
@@ -185,7 +192,8 @@ def test_the_same_command_goes_on_and_trains_nothing_twice(swept, capsys):
     out = capsys.readouterr().out
     assert "sweep first: 2 finished" in out
     assert (
-        f"with 2 new seeds {np.mean(swept.confirmed.validation):.2%}, and test accuracy {swept.confirmed.spread}" in out
+        f"with 2 new seeds {np.mean(swept.confirmed[0].validation):.2%}, and test accuracy {swept.confirmed[0].spread}"
+        in out
     )
     assert f"next: zoo run softmax --data shades --recipe-file {swept.recipe}\n" in out
 

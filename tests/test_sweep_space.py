@@ -24,7 +24,7 @@ from pipelines.core.support.conditions import parse_number
 from pipelines.search import plots
 from pipelines.search.definition import Definition, check_same, define, parse_definition
 from pipelines.search.objective import OBJECTIVES
-from pipelines.search.result import pareto
+from pipelines.search.result import MOST_CONFIRMED, pareto, spread_out
 from pipelines.search.space import Choices, Range, holds, parse_dimension, parse_search, suggest
 from pipelines.search.storage import import_optuna, opened
 from pipelines.search.sweep import sweep
@@ -275,6 +275,17 @@ def test_the_front_is_what_no_other_beats():
     assert [each.number for each in pareto(found, ["accuracy"])] == [3]
     assert [each.number for each in pareto([], ["accuracy"])] == []
     assert set(OBJECTIVES) >= {"accuracy", "parameters", "size", "latency"}
+
+
+def test_of_a_long_front_the_ends_and_some_between_them_are_trained_again():
+    def again(count: int) -> list[int]:
+        front = [judged(number, 1 - number / 100, 1000 - number) for number in range(count)]
+        return [each.number for each in spread_out(front[::-1], ["accuracy", "size"])]
+
+    assert MOST_CONFIRMED == 5
+    assert [again(count) for count in (1, 2, 5)] == [[0], [0, 1], [0, 1, 2, 3, 4]]
+    assert again(7) == [0, 2, 3, 4, 6]
+    assert again(41) == [0, 10, 20, 30, 40]
 
 
 def test_a_sweep_is_drawn_with_words_for_who_does_not_see_it(tmp_path):

@@ -1,4 +1,4 @@
-"""What comes of a sweep: its winner, trained again with new seeds, and what is written down of it all."""
+"""What comes of a sweep: its winners, trained again with new seeds, and what is written down of it all."""
 
 from __future__ import annotations
 
@@ -26,16 +26,20 @@ logger = logging.getLogger("zoo.sweep")
 
 BEST_FILE, SPACE_FILE, TRIALS_FILE = "best.json", "space.json", "trials.json"
 ENOUGH = 5  # finished trials, to ask which fields mattered
+MOST_CONFIRMED = 5  # trials of a front that are trained again: a front may have dozens, and each takes all seeds
 
 
 @dataclass(frozen=True)
 class Confirmed:
-    """The winner, trained again with seeds that the search didn't know.
+    """A winner, trained again with seeds that the search didn't know.
 
-    runs: of these trainings. validation, test: their accuracies, 0..1, in the same order; the test images were asked of
-    them alone. Where there are two and more, spread is that of the test accuracies.
+    trial: its number. recipe: the file of its recipe. runs: of these trainings. validation, test: their accuracies,
+    0..1, in the same order; the test images were asked of them alone. Where there are two and more, spread is that of
+    the test accuracies.
     """
 
+    trial: int
+    recipe: Path
     runs: tuple[str, ...]
     seeds: tuple[int, ...]
     validation: tuple[float, ...]
@@ -53,7 +57,8 @@ class Swept:
 
     run: in the tracking store, above those of its trials. trials: all of them. best: the number of the best one, None
     as long as there is none; front: with several objectives, the numbers of those that no other one beats in all.
-    confirmed: None for who only took part. recipe: the file of the best recipe.
+    confirmed: the winners that were trained again, the best one first; none for who only took part. recipe: the file of
+    the best recipe.
     """
 
     name: str
@@ -63,7 +68,7 @@ class Swept:
     trials: tuple[Trial, ...]
     best: int | None
     front: tuple[int, ...]
-    confirmed: Confirmed | None = None
+    confirmed: tuple[Confirmed, ...] = ()
     recipe: Path | None = None
 
     @property
@@ -99,7 +104,9 @@ def conclude(
     folder: Path,
     study: Any,
 ) -> Swept:
-    """Choose the winner by the validation images, train it with new seeds, test these, and log it all to the run.
+    """Choose the winners by the validation images, train them with new seeds, test these, and log it all to the run.
+
+    Of a front, at most MOST_CONFIRMED are trained again: see `spread_out`.
 
     Raises SweepError where no trial came to its end, or none fulfills the conditions.
     """
@@ -111,29 +118,44 @@ def conclude(
             f"no trial of sweep {name!r} came to its end{where} ({counts}): give it more --trials or --time"
         )
     best = next(each for each in trials if each.number == found.best)
-    plan = definition.plan_of(best.model, best.values)
+    front = [each for each in trials if each.number in found.front] or [best]
+    chosen = spread_out(front, definition.objectives)
     folder.mkdir(parents=True, exist_ok=True)
-    write_recipe(plan.recipe, folder / BEST_FILE)
+    plans = {each.number: definition.plan_of(each.model, each.values) for each in chosen}
+    recipes = {number: folder / (BEST_FILE if number == best.number else f"trial-{number}.json") for number in plans}
+    for number, plan in plans.items():
+        write_recipe(plan.recipe, recipes[number])
     _write(
         folder / SPACE_FILE, {m: list(map(str, s)) for m, s in zip(definition.models, definition.spaces, strict=True)}
     )
     _write(folder / TRIALS_FILE, found.trials)
-    files = [folder / each for each in (BEST_FILE, SPACE_FILE, TRIALS_FILE)]
+    files = [*recipes.values(), folder / SPACE_FILE, folder / TRIALS_FILE]
     files += _draw(found, definition, study, folder)
     tracking.log_sweep(run, found.counts, {"best_validation_accuracy": best.accuracy or 0.0}, files)
-    tracking.log_winners(run, best.run, {each.run: () for each in _winners(found)})
-    logger.info("the best is trial %d: trained again with %d new seeds", best.number, seeds)
-    confirmed = _confirm(plan, seeds, {tracking.PARENT: run, "sweep": name})
-    tested = {"test_accuracy": fmean(confirmed.test)}
-    tracking.log_winners(run, best.run, {each.run: confirmed.runs if each == best else () for each in _winners(found)})
-    if confirmed.spread is not None:
-        tested["test_accuracy_deviation"] = confirmed.spread.deviation
+    again: dict[str, tuple[str, ...]] = {each.run: () for each in front}
+    tracking.log_winners(run, best.run, again)
+    if len(chosen) < len(front):
+        logger.info("of the %d trials of the front, %d are trained again", len(front), len(chosen))
+    confirmed = []
+    for each in chosen:
+        which = "the best is trial" if each == best else "of the front, trial"
+        logger.info("%s %d: trained again with %d new seeds", which, each.number, seeds)
+        runs = _confirm(plans[each.number], seeds, {tracking.PARENT: run, "sweep": name})
+        confirmed.append(Confirmed(each.number, recipes[each.number], *runs))
+        again[each.run] = confirmed[-1].runs
+        tracking.log_winners(run, best.run, again)
+    tested = {"test_accuracy": fmean(confirmed[0].test)}
+    if (spread := confirmed[0].spread) is not None:
+        tested["test_accuracy_deviation"] = spread.deviation
     tracking.log_metrics(run, tested)
-    return replace(found, confirmed=confirmed, recipe=folder / BEST_FILE)
+    return replace(found, confirmed=tuple(confirmed), recipe=folder / BEST_FILE)
 
 
-def _winners(found: Swept) -> list[Trial]:
-    return [each for each in found.trials if each.number in (found.front or (found.best,))]
+def spread_out(front: Sequence[Trial], objectives: Sequence[str], most: int = MOST_CONFIRMED) -> list[Trial]:
+    """At most so many trials of a front: the best in the first objective, the worst in it, and evenly between them."""
+    ordered = sorted(front, key=lambda each: -_goodness(each, objectives)[0])
+    steps = max(1, min(most, len(ordered)) - 1)
+    return [ordered[place] for place in sorted({round(k * (len(ordered) - 1) / steps) for k in range(steps + 1)})]
 
 
 def _draw(found: Swept, definition: Definition, study: Any, folder: Path) -> list[Path]:
@@ -153,8 +175,13 @@ def _draw(found: Swept, definition: Definition, study: Any, folder: Path) -> lis
     return [folder / name for name in drawn]
 
 
-def _confirm(plan: Plan, seeds: int, tags: Mapping[str, str]) -> Confirmed:
-    """Train a plan with the seeds that follow its own, which the search has seen, and test each."""
+def _confirm(
+    plan: Plan, seeds: int, tags: Mapping[str, str]
+) -> tuple[tuple[str, ...], tuple[int, ...], tuple[float, ...], tuple[float, ...]]:
+    """Train a plan with the seeds that follow its own, which the search has seen, and test each.
+
+    Returns runs, seeds, validation and test accuracies.
+    """
     chosen = tuple(plan.recipe.seed + k for k in range(1, seeds + 1))
     plans = [replace(plan, recipe=plan.recipe.with_values({"seed": seed})) for seed in chosen]
     runs = tuple(evaluated(each, False, tags) for each in plans)
@@ -163,7 +190,7 @@ def _confirm(plan: Plan, seeds: int, tags: Mapping[str, str]) -> Confirmed:
         tracking.log_tags(each, tags)
     metrics = [tracking.load_run(each).metrics for each in runs]
     validation, test = (tuple(m[name] for m in metrics) for name in ("best_validation_accuracy", "test_accuracy"))
-    return Confirmed(runs, chosen, validation, test)
+    return runs, chosen, validation, test
 
 
 def pareto(trials: Sequence[Trial], objectives: Sequence[str]) -> list[Trial]:

@@ -59,12 +59,12 @@ def sweep(
     sweep that another process leads; take part in it until no trial is left. data: then where its images lie here.
 
     search: `parse_dimension` reads each; `default` stands for what the family of a model has. time: seconds after which
-    no trial goes on; the trainings of the winner come on top. storage: a database's URL, by default a SQLite file in
-    mlruns/. seeds: how often the winner is trained anew. objective: of OBJECTIVES; several give a Pareto front. where:
-    conditions that a winner fulfills. sampler: of SAMPLERS. pruner: of PRUNERS, by default the median, and none with
-    several objectives. settings, source, reading: as `train` takes them.
+    no trial goes on; the trainings of the winners come on top. storage: a database's URL, by default a SQLite file in
+    mlruns/. seeds: how often a winner is trained anew. objective: of OBJECTIVES; several give a Pareto front, of which
+    five trials at most are trained anew. where: conditions that a winner fulfills. sampler: of SAMPLERS. pruner: of
+    PRUNERS, by default the median, and none with several objectives. settings, source, reading: as `train` takes them.
 
-    Trials are judged by validation images; the test images are asked of the winner's new trainings alone. Each trial is
+    Trials are judged by validation images; the test images are asked of the winners' new trainings alone. Each trial is
     a run below that of the sweep.
     Raises RecipeError for a space that can't be searched, SweepError where the storage can't be reached, another sweep
     has the name, or all trials fail, and any ZooError of a training.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterator
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from pipelines.cli import arguments
@@ -56,7 +57,9 @@ SHOWN = 10  # of the trials
         help="how trials that do worse than others are ended early: median, hyperband or none (default: median, and "
         "none with several objectives)",
     ),
-    arguments.SEEDS.noted("of a sweep the winner alone, with new seeds; default: 3", default=3),
+    arguments.SEEDS.noted(
+        "of a sweep the winners alone, with new seeds, five of a front at most; default: 3", default=3
+    ),
     *(
         arguments.TIME.noted("then no trial goes on; the winner's own trainings come after that")
         if each.names == arguments.TIME.names
@@ -66,7 +69,7 @@ SHOWN = 10  # of the trials
     ),
     group="train",
     description="Search the recipe of models by many trainings. Validation images decide; the test images are asked of "
-    "the winner alone, which is trained again with new seeds. The same command goes on where it was interrupted.",
+    "the winners alone, which are trained again with new seeds. The same command goes on where it was interrupted.",
 )
 def sweep(options: argparse.Namespace) -> None:
     """Ends with the command that takes the winner the whole way."""
@@ -117,21 +120,27 @@ def _values(trial: Trial) -> str:
     return " ".join(f"{name}={value}" for name, value in written)
 
 
-def conclusion(swept: Swept, options: argparse.Namespace) -> Iterable[str]:
-    """What the winner is worth, and how to go on with it."""
-    best = next((each for each in swept.trials if each.number == swept.best), None)
-    confirmed = swept.confirmed
-    if best is None or confirmed is None:
-        return ["the process that leads the sweep confirms its winner"]
-    number = len(confirmed.seeds)
-    again = sum(confirmed.validation) / number
-    tested = str(confirmed.spread or f"{confirmed.test[0]:.2%}")
+def conclusion(swept: Swept, options: argparse.Namespace) -> Iterator[str]:
+    """What the winners are worth, and how to go on with them."""
+    from pipelines.search.result import MOST_CONFIRMED
+
+    if not swept.confirmed:
+        yield "the process that leads the sweep confirms its winner"
+        return
+    trials = {each.number: each for each in swept.trials}
+    for each in swept.confirmed:
+        number, best = len(each.seeds), each.trial == swept.best
+        yield (
+            f"{'best' if best else 'of the front'}: trial {each.trial}, validation accuracy "
+            f"{trials[each.trial].accuracy:.2%}; with {number} new seed{'s' if number > 1 else ''} "
+            f"{fmean(each.validation):.2%}, and test accuracy {each.spread or f'{each.test[0]:.2%}'}"
+        )
+    if left := len(swept.front) - len(swept.confirmed):
+        yield f"{left} other trials of the front were not trained again: {MOST_CONFIRMED} at most, evenly along it, are"
     reading = arguments.given_to("", options, without=_OF_THE_SEARCH)
-    return [
-        f"best: trial {best.number}, validation accuracy {best.accuracy:.2%}; with {number} new "
-        f"seed{'s' if number > 1 else ''} {again:.2%}, and test accuracy {tested}",
-        f"next: {shlex.join(['zoo', 'run', best.model, *reading, '--recipe-file', str(swept.recipe)])}",
-    ]
+    for each in swept.confirmed:
+        command = ["zoo", "run", trials[each.trial].model, *reading, "--recipe-file", str(each.recipe)]
+        yield f"next: {shlex.join(command)}"
 
 
 _OF_THE_SEARCH = (
