@@ -341,6 +341,31 @@ def test_what_the_page_says_to_start_workers_with_is_read_by_those_who_read_it()
         assert make_parser().parse_args(shlex.split(line)[1:]).join == "photos"
 
 
+@pytest.mark.parametrize(
+    ("entry", "given", "expected"),
+    [
+        (
+            "main",
+            {"model": "conv-small", "data": "my photos"},
+            {"models": ["conv-small"], "data": "my photos", "seeds": 1},
+        ),
+        (
+            "sweep",
+            {"model": "conv-small", "data": "digits", "search": "learning_rate=1e-4..1e-2:log"},
+            {"models": ["conv-small"], "search": ["learning_rate=1e-4..1e-2:log"], "trials": 40, "seeds": 3},
+        ),
+        ("join", {"sweep": "photos", "storage": "sqlite:///x.db"}, {"join": "photos", "storage": "sqlite:///x.db"}),
+    ],
+)
+def test_mlflow_reads_the_project_and_its_commands_are_ours(entry, given, expected, tmp_path):
+    from mlflow.projects._project_spec import load_project
+
+    project = load_project(str(Path(__file__).parents[1]))
+    command = project.get_entry_point(entry).compute_command(given, str(tmp_path))
+    options = make_parser().parse_args(shlex.split(command)[1:])
+    assert {name: getattr(options, name) for name in expected} == expected
+
+
 # --- recipes as files ------------------------------------------------------------------------------------------------
 
 
