@@ -27,8 +27,9 @@ from pipelines.search.objective import OBJECTIVES
 from pipelines.search.result import MOST_CONFIRMED, pareto, spread_out
 from pipelines.search.space import Choices, Range, holds, parse_dimension, parse_search, suggest
 from pipelines.search.storage import import_optuna, opened
-from pipelines.search.sweep import sweep
+from pipelines.search.sweep import _study, sweep
 from pipelines.search.trials import Trial, importances
+from pipelines.search.worker import Worker
 from zoo.errors import MissingExtraError, QueryError, RecipeError, SweepError, ZooError
 from zoo.recipe import Recipe
 
@@ -275,6 +276,22 @@ def test_the_front_is_what_no_other_beats():
     assert [each.number for each in pareto(found, ["accuracy"])] == [3]
     assert [each.number for each in pareto([], ["accuracy"])] == []
     assert set(OBJECTIVES) >= {"accuracy", "parameters", "size", "latency"}
+
+
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage")  # rather than by a sweep, which has one
+def test_the_sampler_hears_which_trials_do_not_fulfill_a_condition(tmp_path):
+    where = ("size<100",)
+    definition = Definition(
+        (make_plan("softmax", "digits"),), ((parse_dimension("epochs=2..9"),),), "", "", (), {}, "tpe", "none",
+        ("accuracy", "size"), where,
+    )  # fmt: skip
+    with opened(f"sqlite:///{tmp_path}/sweeps.db") as storage:
+        study = _study("costed", storage, definition)
+        worker = Worker(study, "costed", definition, "", lambda: "")
+        for size in (50, 150):
+            trial = study.ask()
+            study.tell(trial, worker._note(trial, {"accuracy": 0.9, "size": size}, 1, ""))
+        assert [list(each.constraints.values()) for each in study.get_trials()] == [[0.0], [1.0]]
 
 
 def test_of_a_long_front_the_ends_and_some_between_them_are_trained_again():

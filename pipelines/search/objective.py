@@ -66,7 +66,7 @@ def fulfills(measured: Mapping[str, float], where: Sequence[str]) -> bool:
     return all(each.holds(measured.get(each.field)) for each in map(parse_condition, where))
 
 
-def violations(trial: Any, where: Sequence[str]) -> list[float]:
-    """For Optuna's samplers: of each condition, above 0 where an Optuna trial doesn't fulfill it."""
-    measured = trial.user_attrs.get(MEASURED, {})
-    return [0.0 if fulfills(measured, [each]) else 1.0 for each in where]
+def constrain(trial: Any, measured: Mapping[str, float], where: Sequence[str]) -> None:
+    """Tell Optuna's samplers which conditions a trial doesn't fulfill: by each one's text, above 0."""
+    for each in where:
+        trial.set_constraint(each, 0.0 if fulfills(measured, [each]) else 1.0)

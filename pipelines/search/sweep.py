@@ -8,7 +8,6 @@ import time as clock
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from typing import Any, Unpack
 
 from pipelines import tracking
@@ -18,7 +17,7 @@ from pipelines.core.support.locks import FileLock, Locked
 from pipelines.maintenance.stale import stale
 from pipelines.search import trials as kept
 from pipelines.search.definition import Definition, as_here, check_same, define, parse_definition
-from pipelines.search.objective import OBJECTIVES, violations
+from pipelines.search.objective import OBJECTIVES
 from pipelines.search.result import Swept, conclude, summarize
 from pipelines.search.space import DEFAULT, holds, values_of
 from pipelines.search.storage import default_storage, import_optuna, opened
@@ -183,10 +182,7 @@ def _sampler(definition: Definition) -> Any:
     together = len(set(definition.spaces)) == 1 and len(definition.objectives) == 1
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", import_optuna().exceptions.ExperimentalWarning)
-        return samplers.TPESampler(
-            multivariate=together,
-            constraints_func=partial(violations, where=definition.where) if definition.where else None,
-        )
+        return samplers.TPESampler(multivariate=together)
 
 
 def _pruner(definition: Definition) -> Any:

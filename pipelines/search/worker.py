@@ -12,7 +12,7 @@ from pipelines import tracking
 from pipelines.core.provenance.plan import Plan, load_data
 from pipelines.search import trials
 from pipelines.search.definition import Definition
-from pipelines.search.objective import MEASURED, measure
+from pipelines.search.objective import MEASURED, constrain, measure
 from pipelines.search.space import suggest
 from pipelines.search.storage import import_optuna, repeat
 from pipelines.training.loop.stages import learned_from, schedule_for
@@ -141,6 +141,8 @@ class Worker:
         trial.set_user_attr(trials.RUN, run)
         trial.set_user_attr(trials.EPOCHS, epochs)
         trial.set_user_attr(MEASURED, dict(measured))
+        if measured:  # not of a trial that was pruned
+            constrain(trial, measured, self.definition.where)
         found = tuple(measured.get(name, 0.0) for name in self.definition.objectives)
         return found if len(found) > 1 else found[0]
 
