@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from pipelines.search.storage import HEARTBEAT
 from zoo.models import definitions
 
 ROOT = Path(__file__).parents[1]
@@ -29,6 +30,8 @@ WORK: Mapping[str, float] = {
     "reading, check and duplicates, JPEGs of 256x256": 1e6 / 866,
 }
 RATE, OF = 4_400, "conv-small"  # images a second that two cores train on: docs/training.md
+PROCESSOR = 0.144  # seconds of a worker's processor for a trial that trains nothing: `sweep_overhead.py storage`
+COMMITS = 20  # of a trial: three fields, ten reports, its process, its run and results, its beginning and end
 
 # --- assumed ---------------------------------------------------------------------------------------------------------
 
@@ -114,6 +117,19 @@ def multiply_accumulates(model: str) -> int:
     return int(manifest["metrics"]["multiply_accumulates"])
 
 
+# --- the storage of a sweep ------------------------------------------------------------------------------------------
+
+
+def storage() -> str:
+    """Commits a second that workers ask of it."""
+    rows = []
+    for length in (5, 60, 600):
+        commits = COMMITS + length / HEARTBEAT
+        rates = (f"{count * commits / length:,.1f}" for count in (10, 100, 1_000))
+        rows.append([f"{length} s", f"{PROCESSOR / length:.2%}", *rates])
+    return markdown(["a trial", ">its storage", *(f">{count:,} workers" for count in (10, 100, 1_000))], rows)
+
+
 # --- workers of a sweep ----------------------------------------------------------------------------------------------
 
 REPEATS, SEED = 40, 1
@@ -177,6 +193,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "A billion images": many_images,
     "Gradients": gradients,
     "Efficiency": efficiencies,
+    "Storage": storage,
     "Workers that wait": idle_workers,
 }
 

@@ -70,43 +70,47 @@ def _near_pairs(inspection: Inspection, among: NDArray[np.int64]) -> NDArray[np.
     None where they are more than MOST_PAIRS, as in images of one scene: there it would take hours.
     """
     assert inspection.thumbs is not None  # noqa: S101 (the caller asked)
-    thumbs, wave = inspection.thumbs, _waves()
-    clear, coarse = [np.empty(0, np.int64)], [np.empty((0, FREQUENCIES**2 - 1), np.float32)]
+    thumbs = inspection.thumbs
+    # In an orthonormal basis, some coordinates are never further apart than all of them: the index looks at few, and
+    # the thumbs themselves, four times as large with a fraction, are never all at hand.
+    coarse = np.empty((len(among), FREQUENCIES**2 - 1), np.float32)
+    clear = np.empty(len(among), bool)
     for start in range(0, len(among), AT_ONCE):
-        found, contrast = _centered(thumbs[among[start : start + AT_ONCE]])
-        some = np.flatnonzero(contrast >= LEAST_CONTRAST)
-        units = (found[some] / (contrast[some, np.newaxis] * THUMB)).reshape(-1, THUMB, THUMB)
-        # In an orthonormal basis, some coordinates are never further apart than all of them: the index looks at few.
-        coarse.append(np.einsum("ux,nxy,vy->nuv", wave, units, wave).reshape(-1, FREQUENCIES**2)[:, 1:])
-        clear.append(start + some)
-    points, places = np.concatenate(coarse), np.concatenate(clear)
+        part = slice(start, start + AT_ONCE)
+        clear[part], normal = _normal(thumbs[among[part]])
+        coarse[part] = _coarse(normal)
+    places = np.flatnonzero(clear)
     if len(places) < 2:
         return np.empty((0, 2), np.int64)
-    pairs = _within(_scipy("spatial").cKDTree(points), points)
+    coarse = coarse[places]
+    pairs = _within(_scipy("spatial").cKDTree(coarse), coarse)
     if pairs is None:
         return None
     pairs = places[pairs]
     near = np.zeros(len(pairs), bool)
     for start in range(0, len(pairs), AT_ONCE):
-        one, other = (_unit(thumbs[among[side]]) for side in pairs[start : start + AT_ONCE].T)
-        near[start : start + AT_ONCE] = np.square(one - other).sum(axis=1) <= NEAR**2
+        (_, one), (_, other) = (_normal(thumbs[among[each]]) for each in pairs[start : start + AT_ONCE].T)
+        near[start : start + AT_ONCE] = np.square(one - other).sum(axis=(1, 2)) <= NEAR**2
     pairs = pairs[near]
     aspect = np.log(inspection.widths[among] / inspection.heights[among])
     alike: NDArray[np.int64] = pairs[np.abs(aspect[pairs[:, 0]] - aspect[pairs[:, 1]]) <= np.log(NEAREST_ASPECT)]
     return alike
 
 
-def _centered(thumbs: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """[N, 16, 16] -> [N, 256] with mean 0, and their standard deviations [N]."""
-    found = thumbs.reshape(len(thumbs), THUMB * THUMB).astype(np.float32)
-    found -= found.mean(axis=1, keepdims=True)
-    return found, found.std(axis=1)
+def _normal(thumbs: Pixels) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+    """Of thumbs [M, 16, 16]: whether each has contrast, and all with mean 0 and length 1."""
+    normal = thumbs.astype(np.float32)
+    normal -= normal.mean(axis=(1, 2), keepdims=True)
+    contrast = normal.std(axis=(1, 2))
+    normal /= np.maximum(contrast, LEAST_CONTRAST)[:, np.newaxis, np.newaxis] * THUMB
+    return contrast >= LEAST_CONTRAST, normal
 
 
-def _unit(thumbs: Pixels) -> NDArray[np.float32]:
-    """[N, 16, 16] -> [N, 256] with mean 0 and length 1."""
-    found, contrast = _centered(thumbs)
-    return found / (contrast[:, np.newaxis] * THUMB)
+def _coarse(normal: NDArray[np.float32]) -> NDArray[np.float32]:
+    """[M, 15]: their lowest frequencies, but for the mean."""
+    wave = _waves()
+    found: NDArray[np.float32] = (wave @ normal @ wave.T).reshape(len(normal), -1)[:, 1:]
+    return found
 
 
 def _within(tree: Any, points: NDArray[np.float32]) -> NDArray[np.int64] | None:

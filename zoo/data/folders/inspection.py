@@ -24,8 +24,9 @@ Progress = Callable[[int, int], None]  # done, in all
 
 ARRAY = 100
 THUMB = 16  # pixels a side of the small gray images that near duplicates are found with
-# More images than these are looked through for equal ones alone: their thumbs would take more memory than the rest.
-LARGEST_WITH_THUMBS = 200_000
+# More images than these are looked through for equal ones alone: their thumbs would take 1.3 GB of memory, and the
+# index of those that are near as much.
+LARGEST_WITH_THUMBS = 5_000_000
 # Bytes that Pillow allocates at once. Of its usual 16 MiB, glibc keeps what one thread gives back from the others: five
 # images of 64 million pixels took 5 GB, one after the other. Blocks above 32 MiB go back to the system.
 BLOCK = 64 * 2**20
