@@ -9,7 +9,7 @@ from pipelines.search.result import MOST_CONFIRMED, Swept
 from pipelines.search.sweep import FOLDER, sweep
 from zoo.errors import SweepError
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
 @pytest.fixture(scope="module")
@@ -67,26 +67,27 @@ def test_when_the_time_is_over_the_trial_that_is_running_ends_and_no_other_begin
 @pytest.fixture(scope="module")
 def costed(folder) -> Swept:
     return sweep(
-        ["mlp-small", "softmax", "conv-tiny"],
+        ["softmax", "mlp-small", "mlp-large"],
         "digits",
         search=["learning_rate=1e-3..1e-1:log"],
         settings={"epochs": 6, "least_updates": 0, "precision": "float32"},
         sweep_name="costed",
-        trials=5,
-        seeds=2,
+        trials=4,
+        seeds=1,
         objective=["accuracy", "parameters"],
-        where=["parameters<20k"],
+        where=["parameters<100k"],
     )
 
 
 def test_several_objectives_give_a_front_that_keeps_the_conditions_and_all_of_it_is_trained_again(costed):
-    """Takes five trainings and two more for each of the front."""
+    """Takes four trainings and one more for each of the front."""
     finished = [trial for trial in costed.trials if trial.state == "finished"]
     assert {trial.model for trial in finished} == {"mlp-small", "softmax", "conv-tiny"}, (
         "each one's own recipe is first"
     )
-    able = [trial for trial in finished if trial.measured["parameters"] < 20_000]
-    assert "mlp-small" not in {trial.model for trial in able}
+    able = [trial for trial in finished if trial.measured["parameters"] < 100_000]
+    assert "mlp-large" not in {trial.model for trial in able}
+    assert len(costed.front) > 1, "a hidden layer is worth its parameters"
     front = {
         trial.number
         for trial in able
@@ -103,7 +104,7 @@ def test_several_objectives_give_a_front_that_keeps_the_conditions_and_all_of_it
     assert costed.confirmed[0].trial == costed.best
     assert {each.trial for each in costed.confirmed} == set(costed.front)
     for each in costed.confirmed:
-        assert len(each.runs) == len(set(each.runs)) == 2
+        assert len(each.runs) == 1
         assert {tracking.load_run(run).plan.model for run in each.runs} == {costed.trials[each.trial].model}
         assert each.recipe.parent == FOLDER / "costed"
         assert each.recipe.is_file()

@@ -109,8 +109,8 @@ def _normal(thumbs: Pixels) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
 def _coarse(normal: NDArray[np.float32]) -> NDArray[np.float32]:
     """[M, 15]: their lowest frequencies, but for the mean."""
     wave = _waves()
-    found: NDArray[np.float32] = (wave @ normal @ wave.T).reshape(len(normal), -1)[:, 1:]
-    return found
+    found = (wave @ normal @ wave.T).reshape(len(normal), -1)[:, 1:]
+    return np.asarray(found, np.float32)
 
 
 def _within(tree: Any, points: NDArray[np.float32]) -> NDArray[np.int64] | None:
