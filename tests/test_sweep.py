@@ -172,7 +172,7 @@ def test_what_a_sweep_says_of_its_winners_is_not_believed_when_it_names_no_runs(
 
 
 def test_a_sweep_without_a_finished_trial_is_told_apart_from_one_without_a_winner(folder, capsys):
-    with pytest.raises(SweepError, match=r"no trial of sweep 'hasty' came to its end \(there was none\).*--time"):
+    with pytest.raises(SweepError, match=r"no trial of sweep 'hasty' came to its end \(1 waiting\).*--time"):
         begin(sweep_name="hasty", trials=None, time=1e-9)
     assert main(["compare", "hasty"]) == 1
     assert "no trial of sweep 'hasty' has come to its end" in capsys.readouterr().err
