@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -61,3 +63,15 @@ def test_near_ones_of_other_proportions_are_others(thumbs):
     widths = np.where(np.arange(COUNT) % 10 == 0, 100, 50).astype(np.int32)
     found = find_duplicates(inspected(thumbs, widths))
     np.testing.assert_array_equal(found.near, found.equal)
+
+
+def test_the_memory_is_that_of_a_block(thumbs, monkeypatch):
+    monkeypatch.setattr(duplicates, "AT_ONCE", 250)
+    many = np.random.default_rng(1).integers(0, 256, (6000, 16, 16), dtype=np.uint8)
+    find_duplicates(inspected(thumbs))  # imports
+    inspection = inspected(many)
+    tracemalloc.start()
+    find_duplicates(inspection)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4e6  # as numbers, they are 6 MB
