@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 import shlex
 import shutil
 from pathlib import Path
@@ -16,7 +15,7 @@ from PIL import Image
 from pipelines.cli import main
 from pipelines.core.support.markdown import plain
 from pipelines.publishing.catalog import read_shipped
-from pipelines.publishing.gallery import export_row
+from pipelines.publishing.command import run_command
 from zoo.contract import CARD_FILE, MANIFEST_FILE, read_manifest
 
 SHIPPED = Path(__file__).parent.parent / "exports" / "digits" / "softmax"
@@ -24,7 +23,7 @@ SHIPPED = Path(__file__).parent.parent / "exports" / "digits" / "softmax"
 
 def printed(exports):
     (export,) = read_shipped(exports)
-    return shlex.split(re.search(r"`(zoo run [^`]*)`", export_row(export))[1])[1:]
+    return shlex.split(run_command(export))[1:]
 
 
 @pytest.mark.slow

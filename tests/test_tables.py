@@ -223,7 +223,7 @@ def test_the_page_of_exports_names_the_command_that_makes_it_again(place: tuple[
     folder, _ = place
     gallery(folder / "exports")
     page = (folder / "exports" / "README.md").read_text(encoding="utf-8")
-    assert "`zoo run mlp-small --data path/to/wine.csv --label cultivar --set" in page
+    assert "\nzoo run mlp-small --data path/to/wine.csv --label cultivar --set" in page
     assert "augmentation" not in page
 
 

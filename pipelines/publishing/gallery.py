@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,15 +15,11 @@ from pipelines.core.support.durable import sync_all, sync_tree
 from pipelines.core.support.markdown import filled, plain, points, row, table
 from pipelines.evaluation.comparison.candidates import CHART_FILE
 from pipelines.publishing.catalog import Quantized, Reliability, Shipped, read_shipped
+from pipelines.publishing.command import run_command
 from pipelines.publishing.literature import PUBLISHED, TARGETS, Published, Target
-from pipelines.training.loop.stages import OF_A_SOURCE
-from pipelines.training.planning.choosing import SCRATCH
 from zoo.contract import CARD_FILE
-from zoo.data import data_sets
 from zoo.errors import ExportError
-from zoo.models import definitions, pretrained_definitions
 from zoo.models.registry import Family
-from zoo.recipe import OF_ROWS, Recipe
 
 PAGE_FILE = "README.md"
 
@@ -98,11 +94,11 @@ _HEAD = "\n\n".join(
             card: how to load it, where it fails, and how it was made.
         """),
         filled("""
-            Receptive field: the square of pixels that a feature can depend on in theory; all: the whole image. 95%
-            interval: Wilson score interval over the test images. Robust: mean accuracy on corrupted test images, over
-            thirteen kinds at five strengths. Seen: kinds that the training augmentation imitated; unseen: the others. A
-            single number is the mean over the earlier suite of four kinds at two strengths. Distilled from: the teacher
-            whose predictions the model was also trained on.
+            Multiply-acc.: multiply-accumulates for one image. Receptive field: the square of pixels that a feature can
+            depend on in theory; all: the whole image. 95% interval: Wilson score interval over the test images. Robust:
+            mean accuracy on corrupted test images, over thirteen kinds at five strengths, which the card lists; in
+            parentheses, the mean over the earlier suite of four kinds at two strengths. An asterisk: distilled from a
+            teacher, which the card names.
         """),
     ]
 )
@@ -158,11 +154,19 @@ def _section(name: str, shipped: Sequence[Shipped], chart: Path, words: str) -> 
     quantized = [row for export in shipped for row in precision_rows(export)]
     if quantized:
         parts += ["### Quantized", _QUANTIZED, table([column for column, _ in _PRECISION_COLUMNS], quantized)]
+    parts += ["### Reproduce", _fenced([run_command(export) for export in shipped])]
     if name in TARGETS:
         parts += ["### Targets", _targets(TARGETS[name], PUBLISHED[name], shipped)]
     if name in PUBLISHED:
         parts += ["### Published results", _published(PUBLISHED[name], shipped)]
     return "\n\n".join(parts)
+
+
+def _fenced(lines: Sequence[str]) -> str:
+    """Commands as they are, behind more backticks than any of them holds."""
+    longest = max(map(len, re.findall("`+", "\n".join(lines))), default=0)
+    fence = "`" * max(3, longest + 1)
+    return "\n".join((f"{fence}sh", *lines, fence))
 
 
 # --- exports ---------------------------------------------------------------------------------------------------------
@@ -188,64 +192,29 @@ def _receptive_field(export: Shipped) -> str:
 
 
 def _interval(export: Shipped) -> str:
-    return "" if export.low is None or export.high is None else f"{export.low:.2%} to {export.high:.2%}"
-
-
-_READING = ("data", "label", "images", "size", "resize", "groups", "name", "follow-links")
-
-
-def _command(export: Shipped) -> str:
-    """The command that makes it again: the model's own recipe, and whatever the export's recipe has otherwise."""
-    own = next(
-        (model.recipe for model in (*definitions(), *pretrained_definitions()) if model.name == export.model), Recipe()
-    )
-    default = own.to_json()
-    made = Recipe().to_json() | dict(export.recipe)  # a field that is younger than the export had its default then
-    settings = {name: made[name] for name in default if made[name] != default[name]}
-    if "epochs" in settings and made.get("least_updates"):
-        settings["least_updates"] = made["least_updates"]  # or naming the epochs would mean exactly that many
-    elif "epochs" in settings:
-        settings.pop("least_updates", None)
-    known = export.data_set in data_sets()
-    reading = {"data": export.data_set if known else f"path/to/{export.data_set}"}
-    if export.label_column:  # of an export that says no more of how it was read
-        reading = {"data": reading["data"] + ".csv", "label": export.label_column}
-    reading |= {option: value for option, value in export.reading.items() if option in _READING}
-    words = ["zoo", "run", export.model]
-    for option, value in reading.items():
-        words += [f"--{option}", *filter(None, [value])]
-    if export.label_column:
-        settings = {name: value for name, value in settings.items() if name not in OF_ROWS}
-    if export.source:
-        words += ["--from", export.source]
-    else:
-        words += ["--from", SCRATCH] if export.model in {model.name for model in pretrained_definitions()} else []
-        settings = {name: value for name, value in settings.items() if name not in OF_A_SOURCE}
-    for name, value in settings.items():
-        words += ["--set", f"{name}={value}"]
-    return f"`{shlex.join(words)}`".replace("|", r"\|")
+    return "" if export.low is None or export.high is None else f"{100 * export.low:.2f} to {export.high:.2%}"
 
 
 def _robust(export: Shipped) -> str:
-    if export.robust_mean is None:
-        return _share(export.robust_accuracy)
-    parts = ((export.robust_seen, "seen"), (export.robust_unseen, "unseen"))
-    listed = ", ".join(f"{value:.2%} {name}" for value, name in parts if value is not None)
-    return f"{_share(export.robust_mean)}: {listed}"
+    if export.robust_mean is not None:
+        return _share(export.robust_mean)
+    return f"({_share(export.robust_accuracy)})" if export.robust_accuracy is not None else ""
+
+
+def _marked(export: Shipped) -> str:
+    return _link(export) + (r"\*" if export.teacher else "")
 
 
 _COLUMNS: tuple[tuple[str, Callable[[Shipped], str]], ...] = (
     ("family", lambda export: export.family),
-    ("model", _link),
+    ("model", _marked),
     (">parameters", lambda export: _count(export.parameters)),
-    (">multiply-accumulates", lambda export: _count(export.multiply_accumulates)),
+    (">multiply-acc.", lambda export: _short(export.multiply_accumulates)),
     (">receptive field", _receptive_field),
     (">test accuracy", lambda export: _share(export.accuracy)),
     (">95% interval", _interval),
     (">robust", _robust),
     (">size", lambda export: f"{export.size / 1000:,.0f} kB"),
-    ("distilled from", lambda export: plain(export.teacher or "")),
-    ("command", _command),
 )
 
 
@@ -311,21 +280,21 @@ def _targets(targets: Sequence[Target], published: Sequence[Published], shipped:
         ">test accuracy",
         ">lead",
     )
-    return table((*columns, "reached", "command"), lines)
+    return table((*columns, "reached"), lines)
 
 
 def _target_row(budget: str, target: Target, result: Published | None, best: Shipped | None) -> str:
     anchor = f"{result.accuracy:.1%} ({plain(result.name)})" if result else "none"
     aims = (f"{target.least:.1%}", f"{target.stretch:.1%}")
     if best is None:
-        return row((budget, anchor, *aims, "none yet", "", "", "", "no", ""))
+        return row((budget, anchor, *aims, "none yet", "", "", "", "no"))
     if best.accuracy >= target.stretch:
         reached = "stretch"
     else:
         reached = "yes" if best.accuracy >= target.least else f"no, {100 * (target.least - best.accuracy):.2f} short"
     link = f"{_link(best)}, distilled from {plain(best.teacher)}" if best.teacher else _link(best)
     metrics = (_count(best.parameters), f"{best.accuracy:.2%}", _ahead(best, result) if result else "")
-    return row((budget, anchor, *aims, link, *metrics, reached, _command(best)))
+    return row((budget, anchor, *aims, link, *metrics, reached))
 
 
 def _published(published: Sequence[Published], shipped: Sequence[Shipped]) -> str:
