@@ -4,10 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo exports server test coverage test-full test-apps test-server test-gpu check format docs lock clean
+.PHONY: help install demo exports server test coverage test-full test-apps test-server release-check test-gpu check format docs lock clean
 
 help: ## List the commands
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-10s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-13s %s\n", $$1, $$2 }'
 
 install: $(INSTALLED) ## Install into .venv all that the commands need, without training anything
 
@@ -42,6 +42,11 @@ test-apps: $(INSTALLED) ## Run the apps in examples/ for real: needs Node.js wit
 test-server: $(INSTALLED) ## Start that server for real; train, kill, promote, serve and browse: needs PostgreSQL and Chromium
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[server]'
 	$(BIN)/pytest -m apps tests/server
+
+release-check: check docs ## Check what a release needs: both distributions, each installed Python, older exports and stores
+	$(BIN)/pip install --quiet --disable-pip-version-check 'twine>=6'
+	$(BIN)/pytest -m apps tests/release
+	$(BIN)/pytest -m slow -k older_schema tests/test_upkeep.py
 
 EXTRA ?= gpu
 test-gpu: ## Run the tests of accelerators in .venv-gpu, without TensorFlow (EXTRA=openvino: in .venv-openvino)
