@@ -38,6 +38,20 @@ def build_wheel(work: Path) -> Path:
     return built
 
 
+def build_site(folder: Path) -> Path:
+    """The documentation site, built as `make docs` builds it, into a folder beside the repository."""
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(folder)],
+        cwd=ROOT,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+    return folder
+
+
 def reseal(export: Path, file: Path) -> None:
     """Let the manifest of an export name what a file of it holds now, as an attacker would."""
     manifest = json.loads((export / "manifest.json").read_text(encoding="utf-8"))

@@ -79,7 +79,7 @@ def test_the_changelog_has_a_dated_entry_for_this_version_and_nothing_unreleased
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     sections = dict(re.findall(r"^## \[([^\]]+)\](.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
     assert sections.get("Unreleased", "").strip() == "", f"move it below ## [{VERSION}] with the date"
-    assert re.match(r" - \d{4}-\d\d-\d\d\n.*\w", sections[VERSION], re.DOTALL)
+    assert re.match(r" - \d{4}-\d\d-\d\d\n.*\w", sections.get(VERSION, ""), re.DOTALL)
 
 
 def test_issue_templates_are_forms_that_github_takes():
