@@ -100,6 +100,7 @@ def found(quiet_browser, axe):
     return look
 
 
+@pytest.mark.timeout(1800)  # the first one makes all pages
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_has_no_violation_letters_that_can_be_read_and_dark_colors(made, found, name):
     backgrounds = set()
