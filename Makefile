@@ -34,6 +34,7 @@ coverage: $(INSTALLED) ## The same tests, and which branches of zoo and pipeline
 	$(BIN)/coverage report
 
 test-full: check ## The same, and the slow tests
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[notebook]'
 	$(BIN)/pytest $(WORKERS) -m "not gpu and not apps"
 
 test-apps: $(INSTALLED) ## Run the apps in examples/ for real: needs Node.js with npm, Chromium, and the network
