@@ -14,6 +14,7 @@ ZooError
 ├── QueryError           an unknown field, filter, or order of a list
 ├── StudyError           an unknown experiment, or one without the results it needs
 ├── SweepError           a sweep that can't be started, joined, or continued
+├── ParallelError        devices or workers that can't train together, or that lost one another
 ├── ReproductionError    a run whose weights weren't reproduced
 ├── TrackingError        a tracking store that can't be opened, read, or written
 │   └── PromotionError   a model that doesn't pass the gates of an alias
@@ -102,6 +103,10 @@ class StudyError(ZooError):
 
 class SweepError(ZooError):
     """A sweep that can't be started, joined, or continued."""
+
+
+class ParallelError(ZooError):
+    """Devices or workers that can't train together, or that lost one another."""
 
 
 class ReproductionError(ZooError):

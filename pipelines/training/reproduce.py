@@ -17,6 +17,7 @@ from pipelines.core.provenance.weights import weights_sha256
 from pipelines.evaluation.predictions import BATCH
 from pipelines.tracking import TrackedRun
 from pipelines.training.fingerprint import code_of, is_code_of
+from pipelines.training.parallel.asking import TRAINED_ON
 from pipelines.training.train import WEIGHTS_TAG, train
 from zoo.contract import PROBABILITIES
 from zoo.data import Split
@@ -95,6 +96,11 @@ def reproduce(run: str) -> Reproduction:
         raise TrackingError(
             f"run {first.run_id} was ended early by its observer ({first.tags[tracking.ENDED_EARLY]}): it can't be "
             "reproduced from its plan, which doesn't record that"
+        )
+    if on := first.tags.get(TRAINED_ON):
+        raise TrackingError(
+            f"run {first.run_id} was trained on {on}, and `zoo reproduce` trains on one, which differs by rounding: "
+            "train its plan.json again with `zoo train --plan`"
         )
     try:
         data_set = load_data(first.plan, digest=first.data_digest)

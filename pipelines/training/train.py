@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any, TypeAlias, Unpack
@@ -21,26 +21,28 @@ from pipelines.core.provenance.weights import weights_sha256
 from pipelines.core.support.progress import Advance, progress
 from pipelines.datasets.report import log_data
 from pipelines.training.artifacts import log_augmented
-from pipelines.training.device import device, unused_gpu
 from pipelines.training.effective_recipe import effective_recipe
 from pipelines.training.filing import check_name_is_free
 from pipelines.training.fingerprint import code_of, fingerprint, fingerprints
+from pipelines.training.following import follow, say_beginning, say_outcome
 from pipelines.training.loop import checkpoint
 from pipelines.training.loop.checkpoint import Best, Checkpoint
-from pipelines.training.loop.distillation import teacher_of
 from pipelines.training.loop.feeding import Calls, Feeding, feeding_of
 from pipelines.training.loop.fit import VALIDATION_BATCH, fit, state_of
-from pipelines.training.loop.learner import build_for, make_learner
-from pipelines.training.loop.stages import learned_from, make_stages, out_of_patience, schedule_for
+from pipelines.training.loop.learner import build_for
+from pipelines.training.loop.stages import out_of_patience
+from pipelines.training.parallel.agreement import Spokesman, check_same_start, together_fingerprint
+from pipelines.training.parallel.asking import TRAINED_ON, check_resumable, together_of, unfinished
+from pipelines.training.parallel.team import Team, team_of
 from pipelines.training.planning.budget import check_time, within
 from pipelines.training.planning.choosing import plan_for
+from pipelines.training.preparing import prepare
 from pipelines.training.transfer.head import learn_head
-from pipelines.training.transfer.transfer import make_transfer
 from zoo.contract import LOGITS
 from zoo.data import DataSet, Split
 from zoo.data.batches import training_batches
 from zoo.data.pixels import in_chunks
-from zoo.errors import RecipeError, TrackingError, ZooError
+from zoo.errors import TrackingError, ZooError
 from zoo.models import definition
 from zoo.models.ledger import read_ledger
 from zoo.recipe import Recipe
@@ -53,6 +55,8 @@ WEIGHTS_TAG = "weights_sha256"  # of a run: the digest of the weights that it ke
 # Asked after each validation: the epoch (the first is 1) and what was measured, by the names in `tracking.HISTORY` ->
 # why the training is to end here; "" or None to go on.
 OnEpoch: TypeAlias = Callable[[int, Mapping[str, float]], str | None]
+
+Begun: TypeAlias = tuple[str | None, Plan, Checkpoint | None]  # a run to go on with, and where; or None for a new one
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,9 @@ def train(
     plan: Plan | Path | None = None,
     resume: str | None = None,
     time: float | None = None,
+    devices: int | str | None = None,
+    workers: str | None = None,
+    worker: int | None = None,
     tags: Mapping[str, str] | None = None,
     observer: OnEpoch | None = None,
     **reading: Unpack[DataOptions],
@@ -102,23 +109,36 @@ def train(
     time: seconds in which it is to end: as many epochs are planned, and then trained, as this machine trains in it.
     tags: what the new run is to be found by, beside its own. observer: asked after each validation whether the training
     goes on. One that ended early, by it or by the recipe's patience, is FINISHED, with its best weights and the reason.
+    devices: how many of this machine train it together, or "all". workers: the addresses of processes that do, as
+    "host1:port,host2:port", or "tf-config"; worker: which of them this is, counted from 0. See `training.parallel`.
     Raises any ZooError; KeyboardInterrupt, with the command to go on, after the run was ended as KILLED.
     """
     started = monotonic()
+    together = together_of(devices, workers, worker, time=time, resume=resume)
     with ExitStack() as held:
+        team = held.enter_context(team_of(together.devices, together.cluster)) if together else None
         if resume is not None:
             others = (model, data, settings, source, plan, time, *reading.values())
-            trained = _train(*_interrupted(resume, others, held), started, held, tags, observer)
+            begun: Begun = _interrupted(resume, others, held, team)
         else:
             if time is not None:
                 check_time(settings)
             plan = _plan(model, data, settings, source, plan, reading, time)
+            if team is not None:
+                check_same_start(team, plan)
+                if not team.is_chief:
+                    return Trained(**follow(plan, team))
             tracking.check_store()
             check_name_is_free(plan)
             if time is not None:
                 plan, measured = within(plan, time, started)
                 tags = {**measured, **(tags or {})}
-            trained = _train(None, plan, None, started, held, tags, observer)
+            begun = None, plan, None
+            if team is not None and team.cluster and (run_id := unfinished(plan)):
+                begun = _interrupted(run_id, (), held, team)
+        trained = _train(*begun, started, held, tags, observer, team)
+        if team is not None:
+            say_outcome(team, asdict(trained))
     return replace(trained, unsent=tracking.unsent(trained.run))
 
 
@@ -130,25 +150,15 @@ def _train(
     held: ExitStack,
     tags: Mapping[str, str] | None,
     observer: OnEpoch | None,
+    team: Team | None,
 ) -> Trained:
     """Train from the beginning, or go on with a run, whose outbox is open until `held` ends."""
-    data_set = load_data(plan)
-    learned = learned_from(plan.recipe, data_set)
-    _check_validated(plan.recipe, learned)
-    teacher = teacher_of(plan.recipe, learned)
-    schedule = schedule_for(plan.recipe, learned)
     precision = begin.precision if begin else choose_precision(plan.recipe.precision)
-    logger.info("%s trains on %s", plan.model, device(precision))
-    if reason := unused_gpu():
-        logger.warning("%s", reason)
-    if plan.recipe.patience:
-        often = "each epoch" if schedule.validation_interval == 1 else f"{schedule.validation_interval} epochs"
-        logger.info("patience %d: validations come after %s", plan.recipe.patience, often)
-    transfer = make_transfer(plan, learned)
-    layers, norms, new = (transfer.layers, transfer.norms, transfer.has_new) if transfer else ({}, (), True)
-    stages = make_stages(plan.recipe, schedule, layers, norms, new=new)
-    views = plan.recipe.views if layers and new else 0
-    learner = make_learner(plan, data_set, schedule, stages[0], precision, layers)
+    if team is not None:
+        say_beginning(team, precision, begin)
+    ready = prepare(plan, precision, team)
+    data_set, learned, schedule, stages = ready.data_set, ready.learned, ready.schedule, ready.stages
+    transfer, views, learner = ready.transfer, ready.views, ready.learner
     parameters = int(learner.count_params())
 
     if run_id is None:
@@ -160,7 +170,11 @@ def _train(
             **machine_facts(),
             **(transfer.facts() if transfer else {}),
         }
-        run_id = tracking.start_run(plan, data_set, facts, tags, fingerprint=fingerprint(plan), code=code_of(plan))
+        known = fingerprint(plan)
+        if team is not None:
+            facts |= {"devices": team.devices, "workers": team.workers}
+            tags, known = {TRAINED_ON: str(team), **(tags or {})}, together_fingerprint(plan)
+        run_id = tracking.start_run(plan, data_set, facts, tags, fingerprint=known, code=code_of(plan))
     else:
         tracking.reopen(run_id)
     if transfer:
@@ -171,7 +185,7 @@ def _train(
             *(f"{count:,}" for count in (schedule.steps * epochs, epochs, len(learned.train))),
             learned.kind,
         )
-    with _ended(run_id):
+    with _ended(run_id, team):
         if begin is None:
             held.enter_context(tracking.outbox_of(run_id))
             tracking.log_metrics(run_id, _costs(learner))
@@ -181,11 +195,12 @@ def _train(
                 log_data(run_id, data_set)
                 log_augmented(run_id, plan.recipe, learned)
             if views and begin.best is None:
-                begin = _with_head(learner, begin, layers, plan.recipe, learned, run_id)
+                begin = _with_head(learner, begin, ready.layers, plan.recipe, learned, run_id)
             with progress(f"{plan.model} on {learned.name}", begin.epoch) as advance:
                 calls = Calls()
                 recorder = _Recorder(run_id, schedule.epochs, advance, observer, calls)
-                fitted = fit(learner, plan, learned, teacher, schedule, stages, begin, recorder)
+                following = recorder if team is None else Spokesman(team, recorder)
+                fitted = fit(learner, plan, learned, ready.teacher, schedule, stages, begin, following)
             best = fitted.best
             if fitted.stopped:
                 logger.info("ended early, after epoch %d of %d: %s", fitted.epochs, schedule.epochs, fitted.stopped)
@@ -202,7 +217,9 @@ def _train(
             if accuracy is not None:
                 of_best = {"best_validation_accuracy": accuracy}
                 tracking.log_metrics(run_id, of_best, model=tracking.KERAS_MODEL, split="validation")
-            _log_feeding(run_id, feeding_of(learner, calls, schedule, _stream(plan.recipe, learned), learned.kind))
+            if team is None or team.cluster is None:  # a worker can't take a step alone
+                stream = _stream(plan.recipe, learned)
+                _log_feeding(run_id, feeding_of(learner, calls, schedule, stream, learned.kind))
     checkpoint.delete(run_id)
     return Trained(
         run=run_id,
@@ -240,7 +257,7 @@ def _plan(
     return found
 
 
-def _interrupted(run: str, others: tuple[Any, ...], held: ExitStack) -> tuple[str, Plan, Checkpoint]:
+def _interrupted(run: str, others: tuple[Any, ...], held: ExitStack, team: Team | None) -> Begun:
     """The run to go on with, its plan, and where it stopped. TrackingError where it can't come to the same weights.
 
     From here on no other process can go on with it, until `held` ends.
@@ -253,29 +270,31 @@ def _interrupted(run: str, others: tuple[Any, ...], held: ExitStack) -> tuple[st
     if tracked.status == "FINISHED":
         raise TrackingError(f"run {tracked.run_id} is finished: there is nothing to resume")
     load_data(tracked.plan, digest=tracked.data_digest)
-    if tracked.fingerprint not in fingerprints(tracked.plan):
+    check_resumable(tracked.run_id, tracked.tags, team)
+    if tracked.fingerprint not in (
+        fingerprints(tracked.plan) if team is None else [together_fingerprint(tracked.plan)]
+    ):
         raise TrackingError(f"the code or its libraries have changed since run {tracked.run_id} started: train again")
-    return tracked.run_id, tracked.plan, checkpoint.load(tracked.run_id)
-
-
-def _check_validated(recipe: Recipe, learned: DataSet) -> None:
-    """Raise RecipeError where validations decide when a training ends, and there is nothing to validate with."""
-    if recipe.patience and not len(learned.validation):
-        raise RecipeError(
-            f"patience={recipe.patience} ends a training by its validation {learned.kind}, of which {learned.name} "
-            "has none: set patience=0"
-        )
+    begin = checkpoint.load(tracked.run_id)
+    if team is not None:
+        logger.info("%s: continuing run %s from epoch %d", tracked.plan.model, tracked.run_id[:8], begin.epoch)
+        on = f"{tracked.tags[TRAINED_ON]}, then {team} from epoch {begin.epoch}"
+        tracking.log_tags(tracked.run_id, {TRAINED_ON: on})
+    return tracked.run_id, tracked.plan, begin
 
 
 @contextmanager
-def _ended(run_id: str) -> Iterator[None]:
+def _ended(run_id: str, team: Team | None) -> Iterator[None]:
     """Whatever happens inside of the block, the run ends in the store as what it was."""
     try:
         yield
     except KeyboardInterrupt:
         with suppress(TrackingError):  # what ended the run is the error to report
             tracking.finish(run_id, "KILLED")
-        raise KeyboardInterrupt(f"interrupted; to continue: zoo train --resume {run_id[:8]}") from None
+        again = f"zoo train --resume {run_id[:8]}"
+        if team is not None:
+            again = "the same command for all workers" if team.cluster else f"{again} --devices {team.devices}"
+        raise KeyboardInterrupt(f"interrupted; to continue: {again}") from None
     except BaseException:
         with suppress(TrackingError):
             tracking.finish(run_id, "FAILED")

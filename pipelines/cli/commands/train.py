@@ -94,6 +94,11 @@ def next_steps(comparison: Comparison, exports: Path) -> list[str]:
 # --- zoo train -----------------------------------------------------------------------------------------------------
 
 
+def _devices(text: str) -> int | str:
+    """A number, or all of them."""
+    return text if text == "all" else arguments.count(text)
+
+
 @command(
     "train",
     "train a model and log the run to MLflow",
@@ -107,6 +112,19 @@ def next_steps(comparison: Comparison, exports: Path) -> list[str]:
         help="try learning rates in a few hundred steps and suggest one, without training (Smith 2017)",
     ),
     arguments.PLOT.noted("with --find-rate; default: learning-rate.png"),
+    argument(
+        "--devices",
+        type=_devices,
+        metavar="N|all",
+        help="train on several GPUs of this machine at once; each step is divided among them",
+    ),
+    argument(
+        "--workers",
+        metavar="HOST:PORT,...",
+        help="train on several machines at once: the addresses of all, the first of which writes to MLflow and disk; "
+        "tf-config: those in the environment variable TF_CONFIG",
+    ),
+    argument("--worker", type=int, metavar="K", help="which of --workers this one is, counted from 0"),
     group="train",
 )
 def train(options: argparse.Namespace) -> None:
@@ -126,6 +144,9 @@ def train(options: argparse.Namespace) -> None:
         plan=options.plan,
         resume=options.resume,
         time=options.time,
+        devices=options.devices,
+        workers=options.workers,
+        worker=options.worker,
         **arguments.chosen_reading(options),
     )
     show(trained, options.json, training_summary)
@@ -134,8 +155,12 @@ def train(options: argparse.Namespace) -> None:
 def _find_rate(options: argparse.Namespace) -> None:
     from pipelines.training.planning.find_rate import find_rate
 
-    if options.plan or options.resume or options.time or not (options.model and options.data):
-        options.error("--find-rate requires a model and --data, and can't be combined with --plan, --resume, or --time")
+    others = (options.plan, options.resume, options.time, options.devices, options.workers)
+    if any(others) or not (options.model and options.data):
+        options.error(
+            "--find-rate requires a model and --data, and can't be combined with --plan, --resume, --time, --devices, "
+            "or --workers"
+        )
     found = find_rate(
         options.model,
         options.data,

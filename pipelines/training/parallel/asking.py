@@ -1,0 +1,87 @@
+"""What a command asks for when several devices are to train, and what a run says of those that trained it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pipelines import tracking
+from pipelines.core.provenance.plan import Plan
+from pipelines.training.loop import checkpoint
+from pipelines.training.parallel.agreement import together_fingerprint
+from pipelines.training.parallel.team import ALL, Team
+from pipelines.training.parallel.workers import Cluster, apart, check_port, cluster_of
+from zoo.errors import ParallelError, TrackingError
+
+TRAINED_ON = "trained_on"  # tag of a run: by which devices, where it was trained in this way
+
+
+logger = logging.getLogger("zoo.training")
+
+
+@dataclass(frozen=True)
+class Together:
+    """Who is to train: devices of this machine, a number or "all", or the processes of a cluster with all of theirs."""
+
+    devices: int | str | None
+    cluster: Cluster | None
+
+
+def together_of(
+    devices: int | str | None, workers: str | None, worker: int | None, *, time: float | None, resume: str | None
+) -> Together | None:
+    """What the options of `train` ask for; None for a training on one device. time, resume: what else was asked for.
+
+    Raises ParallelError where they can't be, TrackingError where the chief of a cluster can't reach its store.
+    """
+    if workers is None:
+        if worker is not None:
+            raise ParallelError("--worker says which of --workers this is: add --workers")
+        if reason := apart():
+            logger.warning("%s", reason)
+        if devices is None:
+            return None
+    if time is not None:
+        raise ParallelError("--time is planned by the speed of one device: set the epochs instead")
+    if workers is not None:
+        if devices is not None:
+            raise ParallelError(
+                "each of --workers trains on all GPUs of its machine: leave out --devices (CUDA_VISIBLE_DEVICES limits "
+                "them)"
+            )
+        if resume is not None:
+            raise ParallelError("workers go on by themselves when they get the same command again: leave out --resume")
+        cluster = cluster_of(workers, worker)
+        check_port(cluster)
+        if cluster.is_chief:
+            tracking.check_store()  # before the others wait for it
+        return Together(None, cluster)
+    if devices != ALL and (not isinstance(devices, int) or devices < 1):
+        raise ParallelError(f"expected a number of devices or {ALL}, received {devices!r}")
+    return Together(devices, None)
+
+
+def check_resumable(run_id: str, tags: Mapping[str, str], team: Team | None) -> None:
+    """Raise TrackingError where a run of one device is to go on with several, or the other way round.
+
+    The two come to weights that differ by rounding: neither would be reproducible. tags: of the run.
+    """
+    if team is None and (on := tags.get(TRAINED_ON)):
+        raise TrackingError(f"run {run_id} was trained on {on}: add --devices, with any number, to continue it")
+    if team is not None and TRAINED_ON not in tags:
+        raise TrackingError(f"run {run_id} was trained without --devices: leave it out to continue it")
+
+
+def unfinished(plan: Plan) -> str | None:
+    """The id of the latest run of a plan that several devices trained, and didn't finish, with its checkpoint here.
+
+    One that counts as running may have lost its process: whoever opens it finds out.
+    """
+    if not tracking.store_exists():
+        return None
+    for run in tracking.search(f"status != 'FINISHED' AND tags.fingerprint = '{together_fingerprint(plan)}'"):
+        run_id = str(run.info.run_id)
+        if checkpoint.exists(run_id) and tracking.load_run(run_id).plan == plan:
+            return run_id
+    return None

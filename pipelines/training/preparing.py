@@ -1,0 +1,78 @@
+"""What a training has ready before its first step: images, schedule, stages, and the model that learns."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.core.provenance.plan import Plan, load_data
+from pipelines.training.device import device, unused_gpu
+from pipelines.training.loop.distillation import teacher_of
+from pipelines.training.loop.learner import make_learner
+from pipelines.training.loop.stages import Schedule, Stage, learned_from, make_stages, schedule_for
+from pipelines.training.parallel.learner import spread
+from pipelines.training.parallel.team import Team
+from pipelines.training.transfer.transfer import Transfer, make_transfer
+from zoo.data import DataSet
+from zoo.data.batches import Teacher
+from zoo.errors import RecipeError
+from zoo.recipe import Recipe
+
+logger = logging.getLogger("zoo.training")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A training that is ready to begin.
+
+    learned: the data set as the recipe divides it. views: of each image, that a new head learns from; 0 where it
+    doesn't. learner: on the devices of the team, if there is one, compiled for the first stage.
+    """
+
+    data_set: DataSet
+    learned: DataSet
+    teacher: Teacher | None
+    schedule: Schedule
+    transfer: Transfer | None
+    stages: tuple[Stage, ...]
+    views: int
+    learner: Any
+
+    @property
+    def layers(self) -> Mapping[str, Any]:
+        """The weights of the layers that come trained, by name."""
+        return self.transfer.layers if self.transfer else {}
+
+
+def prepare(plan: Plan, precision: str, team: Team | None) -> Prepared:
+    """Load, plan and build what a plan says. Raises any ZooError."""
+    data_set = load_data(plan)
+    learned = learned_from(plan.recipe, data_set)
+    _check_validated(plan.recipe, learned)
+    teacher = teacher_of(plan.recipe, learned)
+    schedule = schedule_for(plan.recipe, learned)
+    logger.info("%s trains on %s", plan.model, f"{team}: {device(precision)}" if team else device(precision))
+    if reason := unused_gpu():
+        logger.warning("%s", reason)
+    if plan.recipe.patience:
+        often = "each epoch" if schedule.validation_interval == 1 else f"{schedule.validation_interval} epochs"
+        logger.info("patience %d: validations come after %s", plan.recipe.patience, often)
+    transfer = make_transfer(plan, learned)
+    layers, norms, new = (transfer.layers, transfer.norms, transfer.has_new) if transfer else ({}, (), True)
+    stages = make_stages(plan.recipe, schedule, layers, norms, new=new)
+    views = plan.recipe.views if layers and new else 0
+    learner = make_learner(plan, data_set, schedule, stages[0], precision, layers)
+    if team is not None:
+        learner = spread(learner, team, plan.recipe, schedule, stages[0])
+    return Prepared(data_set, learned, teacher, schedule, transfer, stages, views, learner)
+
+
+def _check_validated(recipe: Recipe, learned: DataSet) -> None:
+    """Raise RecipeError where validations decide when a training ends, and there is nothing to validate with."""
+    if recipe.patience and not len(learned.validation):
+        raise RecipeError(
+            f"patience={recipe.patience} ends a training by its validation {learned.kind}, of which {learned.name} "
+            "has none: set patience=0"
+        )
