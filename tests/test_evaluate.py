@@ -184,7 +184,7 @@ def test_a_run_in_which_a_head_alone_learned_has_no_curves(run, digits, model, t
     with tracking.open_client() as client:
         note = describe_run(client.get_run(run_id))
     assert "curves" not in note
-    assert "| weights | of the head on frozen features |" in note
+    assert "| weights | of the head, on frozen features |" in note
 
 
 @pytest.mark.parametrize(

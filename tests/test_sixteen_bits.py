@@ -92,7 +92,7 @@ def exported(shared_store):
 
 def test_file_manifest_and_card_say_what_is_white(exported):
     assert zoo.load(exported).metadata.white == read_manifest(exported).metadata.white == TWELVE
-    assert "Images of 16 bits have their white at 4,095" in (exported / "README.md").read_text(encoding="utf-8")
+    assert "White is 4,095 in 16-bit images" in (exported / "README.md").read_text(encoding="utf-8")
     assert main(["verify", str(exported), "--data", str(exported.parents[2] / "scans")]) == 0
 
 
