@@ -365,13 +365,8 @@ def _store_of(folder, index):
 def test_a_worker_that_is_killed_ends_the_other_and_the_same_command_goes_on(tmp_path):
     addresses = _addresses()
     more = ("--set", "epochs=400")
-    processes = [_worker(tmp_path, addresses, index, *more) for index in range(2)]
     state = tmp_path / "worker0" / checkpoint.FOLDER
-    try:
-        until(lambda: any(_epoch(file) for file in state.glob("*/state.npz")), 900, every=0.5)
-    finally:
-        processes[1].kill()
-    assert processes[0].wait(300) == 1
+    assert _left_alone(tmp_path, addresses, more, killed=1) == 1
     told = _told(tmp_path, 0)
     assert "worker 0 has lost another one, of 127.0.0.1" in told
     assert "the same command, for all of them, goes on from the last checkpoint" in told
@@ -393,6 +388,20 @@ def test_a_worker_that_is_killed_ends_the_other_and_the_same_command_goes_on(tmp
     assert found.run_id in _told(tmp_path, 1)
 
 
+def _left_alone(folder, addresses, words, killed):
+    """The exit code of a worker whose other one is killed after the first checkpoint. None of them outlives this."""
+    processes = [_worker(folder, addresses, index, *words) for index in range(2)]
+    state = folder / "worker0" / checkpoint.FOLDER
+    try:
+        until(lambda: any(_epoch(file) for file in state.glob("*/state.npz")), 900, every=0.5)
+        processes[killed].kill()
+        return processes[1 - killed].wait(300)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
 def _epoch(file):
     with np.load(file) as state:
         return json.loads(state["known"].tobytes())["epoch"]
@@ -402,14 +411,7 @@ def _epoch(file):
 @pytest.mark.slow  # processes that start TensorFlow
 @pytest.mark.timeout(1800)
 def test_the_chief_that_is_killed_ends_the_other(tmp_path):
-    addresses = _addresses()
-    processes = [_worker(tmp_path, addresses, index, "--set", "epochs=400") for index in range(2)]
-    state = tmp_path / "worker0" / checkpoint.FOLDER
-    try:
-        until(lambda: any(_epoch(file) for file in state.glob("*/state.npz")), 900, every=0.5)
-    finally:
-        processes[0].kill()
-    assert processes[1].wait(300) == 1
+    assert _left_alone(tmp_path, _addresses(), ("--set", "epochs=400"), killed=0) == 1
     told = _told(tmp_path, 1)
     assert "worker 1 has lost another one, of 127.0.0.1" in told
     assert "Traceback" not in told

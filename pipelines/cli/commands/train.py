@@ -121,8 +121,8 @@ def _devices(text: str) -> int | str:
     argument(
         "--workers",
         metavar="HOST:PORT,...",
-        help="train on several machines at once: the addresses of all, the first of which writes to MLflow and disk; "
-        "tf-config: those in the environment variable TF_CONFIG",
+        help="experimental: train on several machines at once: the addresses of all, the first of which writes to "
+        "MLflow and disk; tf-config: those in the environment variable TF_CONFIG",
     ),
     argument("--worker", type=int, metavar="K", help="which of --workers this one is, counted from 0"),
     group="train",

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
 
 from pipelines.core.metrics.intervals import wilson_interval
 from pipelines.evaluation.predictions import familiarity_of, in_batches
+from pipelines.exporting.familiarity.features import read_features
 from pipelines.exporting.familiarity.fit import THRESHOLD, Matrix
 from pipelines.exporting.familiarity.graph import read_familiarity
 from pipelines.exporting.graph.edit import Model
+from zoo.contract import Metadata
 from zoo.data import Split
 from zoo.errors import VerificationError
 from zoo.runtime import Classifier
@@ -41,7 +42,7 @@ def check_familiarity(
         return "not checked without the test images"
     about = classifier.metadata.familiarity
     few = test.take(np.arange(min(len(test), COMPARED)))
-    expected = _computed(model, file, about["images"], classifier.metadata.input.name, few)
+    expected = _computed(model, file, classifier.metadata, few)
     found = familiarity_of(classifier, test.inputs)
     difference = float(np.abs(expected - found[: len(few)]).max())
     if not difference <= TOLERANCE:
@@ -61,23 +62,14 @@ def check_familiarity(
     )
 
 
-def _computed(model: Model, file: Path, images: int, takes: str, split: Split) -> Matrix:
+def _computed(model: Model, file: Path, metadata: Metadata, split: Split) -> Matrix:
     """[N] in float64, by the numbers in a file that anyone may have written."""
     try:
-        name, fitted = read_familiarity(model.graph, images)
-        opened = type(model)()
-        opened.CopyFrom(model)
-        opened.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", len(fitted.center)]))
-        return fitted.familiarity(_run(opened, name, takes, split))
+        name, fitted = read_familiarity(model.graph, metadata.familiarity["images"])
+        features = read_features(model, (name, (len(fitted.center),)), metadata, in_batches(split.inputs))
+        return fitted.familiarity(features)
     except Exception as error:  # numbers of other shapes, nodes that lead elsewhere; onnxruntime's have no base
         raise VerificationError(
             f"{file} doesn't compute its familiarity as `zoo export` writes it ({reason_of(error)}): export the model "
             "again"
         ) from None
-
-
-def _run(model: Model, name: str, takes: str, split: Split) -> NDArray[np.float32]:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return np.concatenate([session.run([name], {takes: some})[0] for some in in_batches(split.inputs)])
