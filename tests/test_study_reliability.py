@@ -74,9 +74,9 @@ def test_activations_are_averaged_over_positions_and_foreign_images_lie_farther(
     assert np.allclose(logits, model.predict_on_batch(digits.test.inputs[:3])["logits"], atol=1e-4)
     told = told_apart(model, digits)
     assert told["accuracy"] == pytest.approx(100 * accuracy)
-    assert {f"activations, {kind}" for kind in FOREIGN} < told.keys()
-    assert told["activations, noise"] > 99 and told["activations, photographs"] > 90
-    assert abs(told["activations, digits"] - 50) < 20, "these are of the same kind, the training images among them"
+    assert {f"activations on {kind}" for kind in FOREIGN} < told.keys()
+    assert told["activations on noise"] > 99 and told["activations on photographs"] > 90
+    assert abs(told["activations on digits"] - 50) < 20, "these are of the same kind, the training images among them"
 
 
 @pytest.mark.parametrize("kind", FOREIGN)

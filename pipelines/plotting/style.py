@@ -25,12 +25,13 @@ MARKERS = {family: _SHAPES[shape] for family, shape in FAMILY_MARKERS.items()}
 # Beside Matplotlib's own DejaVu Sans: fonts for scripts that it lacks, taken where they are installed.
 _WIDER_FONTS = ("Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans", "Arial Unicode MS", "Hiragino Sans", "Yu Gothic")
 
+DPI = 160
+
 _STYLE: dict[str, Any] = {
     "figure.facecolor": PAPER,
     "figure.constrained_layout.use": True,
     "figure.constrained_layout.h_pad": 0.1,
     "figure.constrained_layout.w_pad": 0.1,
-    "savefig.dpi": 160,
     "font.size": 9.5,
     "text.color": INK,
     "text.parse_math": False,  # a class may be called "$5 to $10"
@@ -73,10 +74,14 @@ def drawing(draw: Callable[Concatenate[Figure, _Rest], str]) -> Callable[Concate
         style: dict[Any, Any] = {**mpl.rcParamsDefault, **_STYLE, "font.family": list(_fonts())}
         with mpl.rc_context(style):
             figure = Figure()
-            FigureCanvasAgg(figure)  # its renderer measures text; without it, each text would have one made
+            canvas = FigureCanvasAgg(figure)  # its renderer measures text; without it, each text would have one made
             text = draw(figure, *args, **kwargs)
-            with atomic_file(path) as partial:
-                figure.savefig(partial, format="png", metadata={"Software": None})  # it would name the version
+            figure.set_dpi(DPI)
+            if (engine := figure.get_layout_engine()) is not None:
+                engine.execute(figure)
+                figure.set_layout_engine("none")
+            with atomic_file(path) as partial:  # not by `savefig`, which draws all of it twice, once for the layout
+                canvas.print_png(partial, metadata={"Software": None})  # it would name the version
         return text
 
     write.__name__, write.__doc__ = draw.__name__, draw.__doc__

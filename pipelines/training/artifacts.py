@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,11 +48,12 @@ def changes(recipe: Recipe, data_set: DataSet) -> tuple[NDArray[np.uint8], NDArr
     few = Split(images, np.arange(len(images)), tuple(map(str, chosen)))
     alone = recipe.with_values({"batch_size": len(few), "balance": "none"})
 
-    def batches(recipe: Recipe) -> Any:
-        return training_batches(few, len(few), recipe, mirrored=data_set.mirrored, first_epoch=0, epochs=CHANGES)
+    def batches(recipe: Recipe) -> list[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
+        """For each epoch, the images and their order."""
+        found = training_batches(few, len(few), recipe, mirrored=data_set.mirrored, first_epoch=0, epochs=CHANGES)
+        return [(batch.numpy(), np.argsort(targets.numpy().argmax(axis=1))) for batch, targets in found]
 
+    changed = batches(alone)
     # The target of a mixed image doesn't say which of the two it is: the same order, unmixed, does.
-    unmixed = batches(alone.with_values({"mixup": 0, "cutmix": 0}))
-    orders = [np.argsort(targets.numpy().argmax(axis=1)) for _, targets in unmixed]
-    changed = [batch.numpy()[order] for (batch, _), order in zip(batches(alone), orders, strict=True)]
-    return images, np.stack(changed)
+    unmixed = batches(alone.with_values({"mixup": 0, "cutmix": 0})) if alone.mixup or alone.cutmix else changed
+    return images, np.stack([batch[order] for (batch, _), (_, order) in zip(changed, unmixed, strict=True)])

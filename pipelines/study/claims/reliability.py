@@ -185,7 +185,7 @@ def told_apart(model: Any, data_set: DataSet) -> Mapping[str, float]:
     for kind in FOREIGN:
         images = foreign(kind, OTHERS, data_set.height)
         for name, other in scores(*activations_and_logits(extended, images)).items():
-            found[f"{name}, {kind}"] = 100 * auroc(known[name], other)
+            found[f"{name} on {kind}"] = 100 * auroc(known[name], other)
     return found
 
 
@@ -219,11 +219,11 @@ def foreign_images(lab: Lab) -> Finding:
     )
 
     def mean(name: str, by: str) -> Sample:
-        found: Sample = np.mean([results[name, f"{by}, {kind}"] for kind in FOREIGN], axis=0)
+        found: Sample = np.mean([results[name, f"{by} on {kind}"] for kind in FOREIGN], axis=0)
         return found
 
     def of_kind(kind: str) -> Effect:
-        difference = results["conv", f"activations, {kind}"] - results["dense", f"activations, {kind}"]
+        difference = results["conv", f"activations on {kind}"] - results["dense", f"activations on {kind}"]
         return Effect(f"AUROC by activations, conv minus dense, {kind}", difference, "points", least=0)
 
     def auroc_by(by: str) -> Chart:
@@ -231,7 +231,7 @@ def foreign_images(lab: Lab) -> Finding:
             Series(
                 name,
                 range(len(FOREIGN)),
-                [results[name, f"{by}, {kind}"] for kind in FOREIGN],
+                [results[name, f"{by} on {kind}"] for kind in FOREIGN],
                 name.removeprefix("smaller "),
                 dash=int(name.startswith("smaller")),
             )
