@@ -70,8 +70,26 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
+    wait_for_no_disk()
     if "PYTEST_XDIST_WORKER" in os.environ:
         one_thread_for_each_session()
+
+
+_fsync = os.fsync
+
+
+def wait_for_no_disk() -> None:
+    """Few tests' files have to survive a power cut, and waiting until they would is a fifth of a training's time.
+
+    Processes that tests start do wait.
+    """
+    os.fsync = lambda _: None
+
+
+@pytest.fixture
+def waits_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that cut the power."""
+    monkeypatch.setattr(os, "fsync", _fsync)
 
 
 def one_thread_for_each_session() -> None:
@@ -95,8 +113,7 @@ def one_thread_for_each_session() -> None:
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The database of a new store. It is laid out once and copied: the tables take MLflow a second.
 
-    From here on this process waits for no disk after what MLflow writes, as no test's store has to survive a power cut:
-    it would wait some hundred times for each training. Processes that tests start do wait.
+    From here on this process doesn't wait for the disk after what MLflow writes, either.
     """
     from sqlalchemy import event
     from sqlalchemy.engine import Engine

@@ -29,6 +29,8 @@ from pipelines.tracking.runs.logging import write
 from pipelines.training.loop import checkpoint
 from zoo.contract import MODEL_FILE
 
+pytestmark = pytest.mark.usefixtures("waits_for_the_disk")
+
 SHIPPED = Path(__file__).parent.parent / "exports" / "digits"
 
 # --- on a disk that loses its power ----------------------------------------------------------------------------------

@@ -29,13 +29,9 @@ SETTINGS = {"epochs": 1, "least_updates": 150}
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory):
+def place(shared_store: Path) -> tuple[Path, Comparison]:
     """A working folder with the three models trained and exported: what `zoo run` leaves behind."""
-    folder = tmp_path_factory.mktemp("work")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        yield folder, run(MODELS, "digits", settings=SETTINGS)
+    return shared_store, run(MODELS, "digits", settings=SETTINGS)
 
 
 def test_each_model_is_trained_exported_and_compared(place: tuple[Path, Comparison]) -> None:
