@@ -74,7 +74,7 @@ def drawing(draw: Callable[Concatenate[Figure, _Rest], str]) -> Callable[Concate
         style: dict[Any, Any] = {**mpl.rcParamsDefault, **_STYLE, "font.family": list(_fonts())}
         with mpl.rc_context(style):
             figure = Figure()
-            canvas = FigureCanvasAgg(figure)  # its renderer measures text; without it, each text would have one made
+            canvas: Any = FigureCanvasAgg(figure)  # it measures text; without it, each would have a renderer made
             text = draw(figure, *args, **kwargs)
             figure.set_dpi(DPI)
             if (engine := figure.get_layout_engine()) is not None:
