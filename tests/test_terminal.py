@@ -16,7 +16,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from pipelines.cli import main
+from pipelines.cli import console, main
 from zoo.contract import CARD_FILE, MANIFEST_FILE, MODEL_FILE, describe_file, read_manifest
 from zoo.errors import LONGEST, ExportError, VerificationError, ZooError, printable
 
@@ -199,3 +199,28 @@ def test_known_data_sets_fit_into_a_terminal(width: int, reference: bool, termin
 def test_where_nobody_looks_no_column_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "--exports", str(ROOT / "exports")]) == 0
     assert re.split(r"  +", capsys.readouterr().out.splitlines()[0].strip()) == MODELS
+
+
+@pytest.mark.parametrize("readable", [0, 24])
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ("a", ">1"),
+        ("wide, with words", "22"),
+        ("~a text with several words in it", "|pneumonoultramicroscopic x"),
+        ("日本語 字", ""),
+    ],
+    ids=["short", "words", "cut and folded", "wide letters"],
+)
+def test_a_table_needs_no_more_letters_than_are_counted_without_rich(cells: tuple[str, ...], readable: int) -> None:
+    """Rich is asked where they are more than a terminal has: fewer of them would let it leave out a column."""
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    for count in range(1, len(cells) + 1):
+        table = console.Table(*(cell or "|" for cell in cells[:count]))
+        table.add(*(cell[::-1] for cell in cells[:count]))
+        drawn, counted = console._drawn(table, readable)
+        wide = Console(width=10_000)
+        needed = Measurement.get(wide, wide.options, drawn).minimum
+        assert needed <= counted <= needed + 2 * count

@@ -17,6 +17,7 @@ from zoo.errors import printable
 
 KINDS = ">~|"  # of columns, by the first letter of their names
 READABLE = 24  # letters
+BETWEEN = 2  # blanks around what is in a column
 
 
 @dataclass(frozen=True)
@@ -132,11 +133,10 @@ def show_table(table: Table) -> None:
 
     console = _console()
     for count in range(len(table.dispensable) + 1):
-        drawn = _drawn(
-            table.without(*table.dispensable[:count]) if count else table, READABLE if table.dispensable else 0
-        )
-        # Rich would leave whole columns out.
-        needed = Measurement.get(console, console.options.update(width=10_000), drawn).minimum
+        shown = table.without(*table.dispensable[:count]) if count else table
+        drawn, needed = _drawn(shown, READABLE if table.dispensable else 0)
+        if needed > console.width:  # Rich would leave whole columns out; it knows exactly, and takes its time
+            needed = Measurement.get(console, console.options.update(width=10_000), drawn).minimum
         if needed <= console.width:
             break
     _console(max(console.width, needed)).print(drawn, crop=False)
@@ -164,8 +164,11 @@ def _console(width: int | None = None) -> Any:
     return Console(highlight=False, width=width or (None if sys.stdout.isatty() else 200))
 
 
-def _drawn(table: Table, readable: int) -> Any:
-    """readable: letters that a column which is cut or folded has at least."""
+def _drawn(table: Table, readable: int) -> tuple[Any, int]:
+    """A table of Rich's, and as many letters in a line as it needs at most, its words and `min_width`s kept whole.
+
+    readable: letters that a column which is cut or folded has at least.
+    """
     from rich.cells import cell_len
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -173,6 +176,7 @@ def _drawn(table: Table, readable: int) -> Any:
     def text(cell: str | Styled) -> Text:
         return Text(printable(cell)) if isinstance(cell, str) else Text(printable(cell.text), style=cell.style)
 
+    needed = 0
     drawn = RichTable(
         box=None, pad_edge=False, header_style="bold", show_footer=bool(table.footer), footer_style="bold"
     )
@@ -192,12 +196,15 @@ def _drawn(table: Table, readable: int) -> Any:
             overflow={"~": "ellipsis", "|": "fold"}.get(kind, "crop"),  # type: ignore[arg-type]
         )
         cells = (row[place] for row in table.rows if place < len(row))
-        longest = max(cell_len(str(text(cell))) for cell in (name, footer, *cells))
+        written = [str(text(cell)) for cell in (name, footer, *cells)]
+        longest = max(map(cell_len, written))
         # A number or a name cut short is worse than a line that runs past the edge.
-        drawn.columns[-1].min_width = longest if kind in ("", ">") else min(longest, readable)
+        least = longest if kind in ("", ">") else min(longest, readable)
+        drawn.columns[-1].min_width = least
+        needed += BETWEEN + max(least, *(cell_len(word) for cell in written for word in cell.split()), 0)
     for row in table.rows:
         shown = [text(cell) for cell in row]
         for cell, column in zip(shown, table.columns, strict=False):
             cell.no_wrap = column[:1] == "~" or None
         drawn.add_row(*shown)
-    return drawn
+    return drawn, needed
