@@ -32,7 +32,8 @@ def inspected(thumbs, widths=None) -> Inspection:
     zeros = np.zeros(count, np.int32)
     flags = np.zeros(count, bool)
     return Inspection(
-        np.zeros(count, np.int8), np.full(count, "L"), flags, same, same if widths is None else widths, digests, thumbs,
+        np.zeros(count, np.int8), {"L": count}, flags, same, same if widths is None else widths, digests,
+        thumbs[..., np.newaxis],
         zeros, flags, (),
     )  # fmt: skip
 
@@ -75,3 +76,35 @@ def test_the_memory_is_that_of_a_block(thumbs, monkeypatch):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 4e6  # as numbers, they are 6 MB
+
+
+@pytest.mark.parametrize("indexed", [1, 50, 599])
+def test_blocks_of_an_index_find_what_one_of_all_finds(thumbs, indexed, monkeypatch):
+    whole = find_duplicates(inspected(thumbs))
+    monkeypatch.setattr(duplicates, "INDEXED", indexed)
+    in_blocks = find_duplicates(inspected(thumbs))
+    np.testing.assert_array_equal(in_blocks.near, whole.near)
+    np.testing.assert_array_equal(in_blocks.equal, whole.equal)
+
+
+@pytest.mark.parametrize("indexed", [duplicates.INDEXED, 100])
+def test_as_many_pairs_are_looked_for_in_blocks_as_in_all(thumbs, indexed, monkeypatch):
+    """Frequencies that are near, which is what is counted, are here those of the pairs that are near."""
+    monkeypatch.setattr(duplicates, "INDEXED", indexed)
+    clear, coarse = duplicates._measured(thumbs[..., np.newaxis], np.arange(COUNT))
+    apart = np.linalg.norm(coarse[clear][:, np.newaxis].astype(np.float64) - coarse[clear], axis=2)
+    pairs = int((apart <= NEAR).sum() - clear.sum()) // 2
+    assert pairs > 20
+    for most, found in ((pairs, True), (pairs - 1, False)):
+        monkeypatch.setattr(duplicates, "MOST_PAIRS", most)
+        assert (find_duplicates(inspected(thumbs)).near is not None) is found
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_where_no_thumb_has_contrast_none_is_near(count):
+    """An index of nothing, or of one."""
+    flat = np.full((3, 16, 16), 7, np.uint8)
+    flat[:count] = np.arange(256).reshape(16, 16)
+    flat[:, 0, 0] += np.arange(3, dtype=np.uint8)
+    found = find_duplicates(inspected(flat))
+    np.testing.assert_array_equal(found.near, found.equal)

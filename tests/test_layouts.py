@@ -15,7 +15,7 @@ from pipelines.core.provenance.reading import find_test_set
 from zoo.contract import Metadata
 from zoo.data import load
 from zoo.data.folders.layouts import list_images
-from zoo.data.listing import Names
+from zoo.data.listing import ListedNames, Names
 from zoo.errors import DataError, VerificationError
 from zoo.files import natural
 
@@ -276,10 +276,16 @@ def test_names_sort_by_the_numbers_in_them():
 
 def test_many_names_read_as_a_list_of_them():
     names = ["a", "", "ü ö", "x/y.png", "\udcff"]
-    kept = Names(names)
-    assert (list(kept), len(kept), kept[-1], kept[1:4]) == (names, 5, "\udcff", names[1:4])
-    with pytest.raises(IndexError):
-        kept[5]
+    listed = ListedNames()
+    for name in names:
+        listed.append(name)
+    for kept in (Names(names), listed):
+        assert (list(kept), len(kept), kept[-1], kept[1:4]) == (names, 5, "\udcff", names[1:4])
+        for missing in (5, -6):
+            with pytest.raises(IndexError):
+                kept[missing]
+    taken = listed.take(np.array([4, 0, 0, 2]))
+    assert (list(taken), taken[-1], list(taken.take(np.array([1])))) == (["\udcff", "a", "a", "ü ö"], "ü ö", ["a"])
 
 
 def test_where_there_are_no_images_it_is_told_what_would_be_some(tmp_path):

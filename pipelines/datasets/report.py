@@ -6,7 +6,6 @@ import csv
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -101,17 +100,16 @@ def log_data(run_id: str, data_set: DataSet) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_page(folder / PAGE_FILE, data_set.report, examples)
-        (folder / TABLE_FILE).write_text(splits_table(data_set), encoding="utf-8", errors="surrogateescape")
+        write_splits(folder / TABLE_FILE, data_set)
         tracking.log_folder(run_id, folder)
 
 
-def splits_table(data_set: DataSet) -> str:
+def write_splits(path: Path, data_set: DataSet) -> None:
     """A row for each image: path, label, split. Put beside the files of a folder, `--data` takes it as it is."""
-    text = StringIO()
-    table = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
-    table.writerow(("path", "label", "split"))
-    for name in SPLITS:
-        split = getattr(data_set, name)
-        for file, label in zip(split.names, split.labels, strict=True):
-            table.writerow((file, data_set.labels[label], name))
-    return text.getvalue()
+    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        table = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        table.writerow(("path", "label", "split"))
+        for name in SPLITS:
+            split = getattr(data_set, name)
+            for image, label in zip(split.names, split.labels, strict=True):
+                table.writerow((image, data_set.labels[label], name))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +53,57 @@ class Names(Sequence[str]):
         return (os.fsdecode(self._text[begin:end]) for begin, end in pairwise(self._ends.tolist()))
 
 
+class ListedNames(Names):
+    """Names that come one by one, and whose parts share the letters: a listing and its splits have them once.
+
+    16 bytes for each, beside the letters.
+    """
+
+    def __init__(self) -> None:
+        self._letters, self._from, self._to = bytearray(), array("q"), array("q")
+
+    def append(self, name: str) -> None:
+        """One more."""
+        self._from.append(len(self._letters))
+        self._letters += os.fsencode(name)
+        self._to.append(len(self._letters))
+
+    def take(self, indices: NDArray[np.int64]) -> ListedNames:
+        """Those at the indices, in that order."""
+        taken = ListedNames()
+        taken._letters = self._letters
+        taken._from = array("q", np.asarray(self._from)[indices].tobytes())
+        taken._to = array("q", np.asarray(self._to)[indices].tobytes())
+        return taken
+
+    def __len__(self) -> int:
+        return len(self._to)
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return os.fsdecode(bytes(self._letters[self._from[index] : self._to[index]]))
+
+    def __iter__(self) -> Iterator[str]:
+        return (os.fsdecode(bytes(self._letters[begin:end])) for begin, end in zip(self._from, self._to, strict=True))
+
+
+class _Words:
+    """Many words of few kinds: the number of its kind for each. kinds: in the order in which they came first."""
+
+    def __init__(self) -> None:
+        self.kinds: dict[str, int] = {}
+        self._each = array("i")
+
+    def append(self, word: str) -> None:
+        self._each.append(self.kinds.setdefault(word, len(self.kinds)))
+
+    def numbered(self, numbers: Mapping[str, int], kind: type[np.integer]) -> NDArray[Any]:
+        """[N] of that dtype: the number that stands for each word."""
+        found: NDArray[Any] = np.array([numbers[word] for word in self.kinds], kind)[np.asarray(self._each)]
+        return found
+
+
 @dataclass(frozen=True, eq=False)
 class Listing:
     """N files that should be images.
@@ -65,7 +118,7 @@ class Listing:
 
     name: str
     root: Path
-    files: Names
+    files: ListedNames
     labels: tuple[str, ...]
     classes: NDArray[np.int32]
     splits: NDArray[np.int8]
@@ -98,35 +151,39 @@ class Listing:
 class Gathering:
     """What a listing is gathered in, file by file."""
 
-    files: list[str] = field(default_factory=list)
-    labels: list[str] = field(default_factory=list)
-    splits: list[str] = field(default_factory=list)
-    groups: list[str] = field(default_factory=list)
+    files: ListedNames = field(default_factory=ListedNames)
     left_out: list[Problem] = field(default_factory=list)
     understood: list[str] = field(default_factory=list)
+    _labels: _Words = field(default_factory=_Words)
+    _splits: _Words = field(default_factory=_Words)
+    _groups: _Words = field(default_factory=_Words)
+
+    @property
+    def labels(self) -> Iterable[str]:
+        """Those that a file has."""
+        return self._labels.kinds
 
     def add(self, file: str, label: str, split: str, group: str = "") -> None:
         """One more file. group: "" for one of its own."""
         self.files.append(file)
-        self.labels.append(label)
-        self.splits.append(split)
-        self.groups.append(group)
+        self._labels.append(label)
+        self._splits.append(split)
+        self._groups.append(group)
 
     def listing(self, name: str, root: Path, labels: Iterable[str], given: Iterable[str], expected: str) -> Listing:
         """All of them. labels: the classes, those without files among them. given: the splits that the source has."""
         names = tuple(sorted(set(labels), key=natural))
-        number = {label: k for k, label in enumerate(names)}
-        group = {name: k for k, name in enumerate(dict.fromkeys(name for name in self.groups if name))} | {"": -1}
+        groups = {name: k for k, name in enumerate(name for name in self._groups.kinds if name)} | {"": -1}
         has = set(given)
         return Listing(
             name=name,
             root=root,
-            files=Names(self.files),
+            files=self.files,
             labels=names,
-            classes=np.array([number[label] for label in self.labels], np.int32),
-            splits=np.array([SPLITS.index(split) for split in self.splits], np.int8),
+            classes=self._labels.numbered({label: k for k, label in enumerate(names)}, np.int32),
+            splits=self._splits.numbered({split: k for k, split in enumerate(SPLITS)}, np.int8),
             given=tuple(split for split in SPLITS if split in has),
-            groups=np.array([group[name] for name in self.groups], np.int32),
+            groups=self._groups.numbered(groups, np.int32),
             left_out=tuple(sorted(self.left_out, key=lambda problem: natural(problem.file))),
             expected=expected,
             understood=tuple(self.understood),

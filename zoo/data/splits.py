@@ -60,9 +60,12 @@ def draw(
     random = np.random.RandomState(SPLIT_SEED)
     of_unit = np.arange(len(labels)) if units is None else np.unique(units, return_inverse=True)[1]
     # Each unit's classes, and how many of its images each has: some places in these two, from `begin` on.
-    (owner, kinds), counts = np.unique(np.stack([of_unit, labels]), axis=1, return_counts=True)
-    begin = np.searchsorted(owner, np.arange(int(of_unit.max(initial=-1)) + 2)).tolist()
-    kind, count = kinds.tolist(), counts.tolist()
+    classes = int(labels.max(initial=0)) + 1
+    contents, counts = np.unique(of_unit.astype(np.int64) * classes + labels, return_counts=True)
+    owner, kinds = np.divmod(contents, classes)
+    # As views, not as lists: of a million images, these would take 100 MB.
+    begin = np.searchsorted(owner, np.arange(int(of_unit.max(initial=-1)) + 2)).data
+    kind, count = kinds.data, counts.data
     stays = np.bincount(labels).tolist()
     goal = [max(1, round(images * share)) for images in stays]
     given = [0] * len(stays)
@@ -84,7 +87,7 @@ def draw(
         return any(stays[label] <= images for label, images in found), sum(images for _, images in found)
 
     for label in np.unique(labels).tolist():
-        members = of_unit[random.permutation(np.flatnonzero(labels == label))].tolist()
+        members = of_unit[random.permutation(np.flatnonzero(labels == label))].data
         for unit in members:
             if given[label] >= goal[label]:
                 break

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.contract import WHITE
-from zoo.data.listing import SPLITS, Listing, Names, Problem
+from zoo.data.listing import SPLITS, ListedNames, Listing, Problem
 from zoo.errors import DataError
 from zoo.files import natural
 from zoo.images import Decoded, Pixels
@@ -47,7 +47,7 @@ class _Arrays(Listing):
 def list_arrays(path: Path) -> Listing:
     """The images of an .npz file. Raises DataError where its arrays aren't images with labels."""
     arrays = _read_arrays(path)
-    files: list[str] = []
+    files = ListedNames()
     labels: list[NDArray[np.generic]] = []
     splits: list[int] = []
     parts: list[Pixels] = []
@@ -70,7 +70,8 @@ def list_arrays(path: Path) -> Listing:
                 f"{pair[1]} in {path} is {truth.dtype} {list(truth.shape)}, expected a whole number or a name for each "
                 f"of the {len(images):,} images of {pair[0]}"
             )
-        files += [f"{pair[0]}[{k}]" for k in range(len(images))]
+        for k in range(len(images)):
+            files.append(f"{pair[0]}[{k}]")
         splits += [SPLITS.index(split)] * len(images)
         labels.append(truth.astype(np.str_))
         parts.append(images.astype(np.uint8, copy=False))
@@ -92,7 +93,7 @@ def list_arrays(path: Path) -> Listing:
     return _Arrays(
         name=path.stem,
         root=path,
-        files=Names(files),
+        files=files,
         labels=names,
         classes=np.array([number[name] for name in found.tolist()], np.int32)[truth],
         splits=np.array(splits, np.int8),

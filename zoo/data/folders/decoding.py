@@ -24,7 +24,7 @@ USUAL_SIZE = (64, 64)  # height and width in pixels, where the images have sever
 INSPECTION_FILE = "inspection.npz"
 PROBES = 16  # images that are looked at to see whether all have one size
 BYTES_AHEAD = 2**28  # of images that are decoded before the first of them is kept
-FORM = 3  # of those files: another number leaves older ones alone
+FORM = 4  # of those files: another number leaves older ones alone
 
 
 class _OtherSizeError(Exception):
@@ -75,7 +75,7 @@ def _stored(
 
     def write(folder: Path) -> None:
         writer = PixelWriter(len(listing), *size, folder / PIXELS_FILE)
-        _, found = _gathered(listing, size, resizing, writer, on_progress, white)
+        _, found = _gathered(listing, size, resizing, writer, on_progress, white, thumbs_in=folder)
         inspecting.save(found, folder / INSPECTION_FILE)
 
     with stored(_key(listing, size, resizing, white), str(listing.root), len(listing), size, write) as kept:
@@ -92,6 +92,7 @@ def _gathered(
     writer: PixelWriter,
     on_progress: Progress,
     white: int,
+    thumbs_in: Path | None = None,
 ) -> tuple[Images, Inspection]:
     def take_one(place: int, decoded: Decoded) -> Callable[[], None]:  # noqa: ARG001
         if resizing is None and decoded.pixels.shape[:2] != size:
@@ -100,7 +101,7 @@ def _gathered(
         return lambda: writer.add(pixels)
 
     ahead_of = max(8, min(AHEAD, BYTES_AHEAD // (size[0] * size[1] * 3)))
-    inspection = inspect(listing, take_one, on_progress, ahead_of, white)
+    inspection = inspect(listing, take_one, on_progress, ahead_of, white, thumbs_in)
     return writer.finish(), inspection
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data.folders.inspection import THUMB, Inspection
+from zoo.data.folders.inspection import Inspection
+from zoo.data.folders.thumbs import THUMB
+from zoo.data.pixels import Images
 from zoo.errors import MissingExtraError
 from zoo.images import Pixels
 
@@ -20,6 +23,8 @@ LEAST_CONTRAST = 2.0  # of 255, the standard deviation below which a thumb is as
 NEAREST_ASPECT = 1.02  # ratio of two images' proportions above which one isn't the other, scaled
 MOST_PAIRS, COUNTED = 1_000_000, 500
 AT_ONCE = 8192  # thumbs as numbers: 1 kB each, or 100,000 images would take 200 MB here alone
+INDEXED = 50_000  # images in one index, which takes 250 bytes for each
+REACH = 1.001 * NEAR  # of one coordinate: with room for how it is rounded
 FREQUENCIES = 4  # a thumb's lowest frequencies in each direction: 15 numbers that are never further apart than it
 
 
@@ -70,36 +75,70 @@ def _near_pairs(inspection: Inspection, among: NDArray[np.int64]) -> NDArray[np.
     None where they are more than MOST_PAIRS, as in images of one scene: there it would take hours.
     """
     assert inspection.thumbs is not None  # noqa: S101 (the caller asked)
-    thumbs = inspection.thumbs
-    # In an orthonormal basis, some coordinates are never further apart than all of them: the index looks at few, and
-    # the thumbs themselves, four times as large with a fraction, are never all at hand.
-    coarse = np.empty((len(among), FREQUENCIES**2 - 1), np.float32)
-    clear = np.empty(len(among), bool)
-    for start in range(0, len(among), AT_ONCE):
+    found, left = [np.empty((0, 2), np.int64)], MOST_PAIRS
+    for block, own in _blocks(inspection.thumbs, among):
+        clear, coarse = _measured(inspection.thumbs, among[block])
+        places, coarse = block[clear], coarse[clear]
+        pairs = _within(_scipy("spatial").cKDTree(coarse), coarse, int(clear[:own].sum()), left)
+        if pairs is None:
+            return None
+        left -= len(pairs)
+        found.append(_confirmed(inspection.thumbs, among, places[pairs]))
+    pairs = np.concatenate(found)
+    aspect = np.log(inspection.widths[among[pairs]] / inspection.heights[among[pairs]])
+    alike: NDArray[np.int64] = pairs[np.abs(aspect[:, 0] - aspect[:, 1]) <= np.log(NEAREST_ASPECT)]
+    return alike
+
+
+def _blocks(thumbs: Images, among: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], int]]:
+    """Places in `among`, INDEXED of them at a time, and behind these all further ones that may be near one of them.
+
+    Each block with the number of its own. Two that are near have near frequencies, too: all are ordered by the one of
+    these that differs most.
+    """
+    if len(among) <= INDEXED:
+        yield np.arange(len(among)), len(among)
+        return
+    _, some = _measured(thumbs, among[:: len(among) // AT_ONCE + 1])
+    chosen = int(some.std(axis=0).argmax())
+    along = np.concatenate(
+        [_measured(thumbs, among[k : k + AT_ONCE])[1][:, chosen] for k in range(0, len(among), AT_ONCE)]
+    )
+    order = np.argsort(along)
+    along = along[order]
+    for start in range(0, len(among), INDEXED):
+        own = order[start : start + INDEXED]
+        end = int(np.searchsorted(along, along[start + len(own) - 1] + REACH, side="right"))
+        yield order[start:end], len(own)
+
+
+def _measured(thumbs: Images, places: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+    """Of thumbs at M places: whether each has contrast, and its lowest frequencies, [M, 15].
+
+    In an orthonormal basis, some coordinates are never further apart than all of them: the index looks at few, and the
+    thumbs themselves, four times as large with a fraction, are never all at hand.
+    """
+    clear = np.empty(len(places), bool)
+    coarse = np.empty((len(places), FREQUENCIES**2 - 1), np.float32)
+    for start in range(0, len(places), AT_ONCE):
         part = slice(start, start + AT_ONCE)
-        clear[part], normal = _normal(thumbs[among[part]])
+        clear[part], normal = _normal(thumbs[places[part]])
         coarse[part] = _coarse(normal)
-    places = np.flatnonzero(clear)
-    if len(places) < 2:
-        return np.empty((0, 2), np.int64)
-    coarse = coarse[places]
-    pairs = _within(_scipy("spatial").cKDTree(coarse), coarse)
-    if pairs is None:
-        return None
-    pairs = places[pairs]
+    return clear, coarse
+
+
+def _confirmed(thumbs: Images, among: NDArray[np.int64], pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Those of the pairs [P, 2] whose thumbs are near in all their pixels."""
     near = np.zeros(len(pairs), bool)
     for start in range(0, len(pairs), AT_ONCE):
         (_, one), (_, other) = (_normal(thumbs[among[each]]) for each in pairs[start : start + AT_ONCE].T)
         near[start : start + AT_ONCE] = np.square(one - other).sum(axis=(1, 2)) <= NEAR**2
-    pairs = pairs[near]
-    aspect = np.log(inspection.widths[among] / inspection.heights[among])
-    alike: NDArray[np.int64] = pairs[np.abs(aspect[pairs[:, 0]] - aspect[pairs[:, 1]]) <= np.log(NEAREST_ASPECT)]
-    return alike
+    return pairs[near]
 
 
 def _normal(thumbs: Pixels) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-    """Of thumbs [M, 16, 16]: whether each has contrast, and all with mean 0 and length 1."""
-    normal = thumbs.astype(np.float32)
+    """Of thumbs [M, 16, 16, 1]: whether each has contrast, and all, [M, 16, 16], with mean 0 and length 1."""
+    normal = thumbs[..., 0].astype(np.float32)
     normal -= normal.mean(axis=(1, 2), keepdims=True)
     contrast = normal.std(axis=(1, 2))
     normal /= np.maximum(contrast, LEAST_CONTRAST)[:, np.newaxis, np.newaxis] * THUMB
@@ -113,17 +152,18 @@ def _coarse(normal: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(found, np.float32)
 
 
-def _within(tree: Any, points: NDArray[np.float32]) -> NDArray[np.int64] | None:
-    """[P, 2] indices of points that are NEAR; None for more than MOST_PAIRS.
+def _within(tree: Any, points: NDArray[np.float32], own: int, most: int) -> NDArray[np.int64] | None:
+    """[P, 2] indices of points that are NEAR, one of them among the first `own`; None for more than `most`.
 
     Asked point by point, and for the neighbors of those alone that have one: the tree's own `query_pairs` took 65 s
     for the 100,000 points that this goes through in 2.
     """
     pairs, found = [np.empty((0, 2), np.int64)], 0
-    for start in range(0, len(points), COUNTED):
-        counts = tree.query_ball_point(points[start : start + COUNTED], NEAR, return_length=True)
-        found += int(counts.sum()) - len(counts)  # each is near itself
-        if found > 2 * MOST_PAIRS:
+    for start in range(0, own, COUNTED):
+        asked = points[start : min(start + COUNTED, own)]
+        counts = tree.query_ball_point(asked, NEAR, return_length=True)
+        found += int(counts.sum()) - len(counts)  # each is near itself; a pair is counted twice at most
+        if found > 2 * most:
             return None
         crowded = start + np.flatnonzero(counts > 1)
         if len(crowded):
@@ -131,7 +171,8 @@ def _within(tree: Any, points: NDArray[np.float32]) -> NDArray[np.int64] | None:
             one = np.repeat(crowded, [len(others) for others in neighbors])
             other = np.concatenate(neighbors).astype(np.int64)
             pairs.append(np.stack([one, other], axis=1)[one < other])
-    return np.concatenate(pairs)
+    in_all = np.concatenate(pairs)
+    return in_all if len(in_all) <= most else None
 
 
 def _waves() -> NDArray[np.float32]:

@@ -49,7 +49,7 @@ def make_report(listing: Listing, inspection: Inspection, duplicates: Duplicates
         formats=dict(
             Counter("array" if k == ARRAY else FORMATS[k] for k in inspection.formats[readable].tolist()).most_common()
         ),
-        modes=dict(Counter(inspection.modes[readable].tolist()).most_common()),
+        modes=dict(Counter(inspection.modes).most_common()),
         unreadable=inspection.problems,
         left_out=listing.left_out,
         wrongly_named=wrongly_named,
@@ -110,8 +110,9 @@ def _same(listing: Listing, duplicates: Duplicates) -> tuple[tuple[Same, ...], i
 
 def _different(units: NDArray[np.int64], values: NDArray[np.integer]) -> NDArray[np.int64]:
     """How many different values [N] each unit has."""
-    pairs = np.unique(np.stack([units, values]), axis=1)
-    return np.bincount(pairs[0], minlength=int(units.max(initial=-1)) + 1)
+    kinds = int(values.max(initial=0)) + 1
+    pairs = np.unique(units.astype(np.int64) * kinds + values)
+    return np.bincount(pairs // kinds, minlength=int(units.max(initial=-1)) + 1)
 
 
 # --- what to do ----------------------------------------------------------------------------------------------------

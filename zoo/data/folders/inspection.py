@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zoo.contract import WHITE
+from zoo.data.folders.thumbs import THUMB, THUMBS_FILE, writing_thumbs
 from zoo.data.listing import Listing, Problem
+from zoo.data.pixels import Images, PixelFile
 from zoo.errors import DataError, ImageError, MissingExtraError
 from zoo.formats import ENDINGS, FORMATS
 from zoo.images import Decoded, Pixels
@@ -23,9 +26,8 @@ from zoo.images import Decoded, Pixels
 Progress = Callable[[int, int], None]  # done, in all
 
 ARRAY = 100
-THUMB = 16  # pixels a side of the small gray images that near duplicates are found with
-# More images than these are looked through for equal ones alone: their thumbs would take 1.3 GB of memory, and the
-# index of those that are near as much.
+# More images than these are looked through for equal ones alone: their thumbs would take 1.3 GB of a disk, and each of
+# them is compared with ever more others.
 LARGEST_WITH_THUMBS = 5_000_000
 # Bytes that Pillow allocates at once. Of its usual 16 MiB, glibc keeps what one thread gives back from the others: five
 # images of 64 million pixels took 5 GB, one after the other. Blocks above 32 MiB go back to the system.
@@ -42,21 +44,23 @@ T = TypeVar("T")
 class Inspection:
     """What was found in N files.
 
-    formats: [N] int8, indices into zoo.formats.FORMATS; -1 where it can't be read, ARRAY where it was one. modes: [N]
-    Pillow's names, such as RGB. colors: [N] bool, whether it shows any. heights, widths: [N] int32, in pixels,
-    upright. digests: [N] 16 bytes each, of the decoded pixels: equal ones are the same image. thumbs: [N, 16, 16]
-    uint8, gray; None where they are too many. highest: [N] int32, the largest value of an image of 16 bits, 0 of
-    others. constant: [N] bool, whether all pixels are the same. problems: of those that can't be read, in their order.
+    Of a million of them it takes 30 MB.
+    formats: [N] int8, indices into zoo.formats.FORMATS; -1 where it can't be read, ARRAY where it was one. modes:
+    Pillow's names, such as RGB -> readable images. colors: [N] bool, whether it shows any. heights, widths: [N] int32,
+    in pixels, upright. digests: [N] 16 bytes each, of the decoded pixels: equal ones are the same image. thumbs:
+    [N, 16, 16, 1] uint8, in a file; None where they are too many. highest: [N] uint16, the largest value of an image
+    of 16 bits, 0 of others. constant: [N] bool, whether all pixels are the same. problems: of those that can't be read,
+    in their order.
     """
 
     formats: NDArray[np.int8]
-    modes: NDArray[np.str_]
+    modes: Mapping[str, int]
     colors: NDArray[np.bool_]
     heights: NDArray[np.int32]
     widths: NDArray[np.int32]
     digests: NDArray[np.void]
-    thumbs: Pixels | None
-    highest: NDArray[np.int32]
+    thumbs: Images | None
+    highest: NDArray[np.uint16]
     constant: NDArray[np.bool_]
     problems: tuple[Problem, ...]
 
@@ -90,9 +94,11 @@ def inspect(
     on_progress: Progress,
     ahead_of: int = AHEAD,
     white: int = WHITE,
+    thumbs_in: Path | None = None,
 ) -> Inspection:
     """Decode each image once, `ahead_of` of them before the first is taken. white: as of `zoo.images.read_image`.
 
+    thumbs_in: the folder that keeps the thumbs; by default they are gone with the inspection.
     take: given the place of a readable image in the listing, and the image, in one of several threads; what it
     returns is called in the order of the listing, by one thread.
     """
@@ -100,15 +106,15 @@ def inspect(
 
     Image.core.set_block_size(BLOCK)  # type: ignore[attr-defined]
     count = len(listing)
-    formats, modes = np.full(count, -1, np.int8), np.zeros(count, "<U8")
+    formats, modes = np.full(count, -1, np.int8), Counter[str]()
     colors = np.zeros(count, bool)
     heights, widths = np.zeros(count, np.int32), np.zeros(count, np.int32)
     digests = np.zeros(count, "V16")
-    thumbs = np.zeros((count, THUMB, THUMB), np.uint8) if count <= LARGEST_WITH_THUMBS else None
-    highest, constant = np.zeros(count, np.int32), np.zeros(count, bool)
+    highest, constant = np.zeros(count, np.uint16), np.zeros(count, bool)
     problems: list[Problem] = []
+    put_thumb: Callable[[int, Decoded], None] | None = None
 
-    def look(place: int) -> ImageError | Callable[[], None]:
+    def look(place: int) -> ImageError | tuple[str, Callable[[], None]]:
         try:
             with listing.decoding(place, white) as decoded:
                 pixels = decoded.pixels
@@ -117,20 +123,29 @@ def inspect(
                 digests[place] = _digest(pixels)
                 highest[place] = decoded.highest
                 constant[place] = _is_constant(pixels)
-                if thumbs is not None:
-                    thumbs[place] = _thumb(decoded)
+                if put_thumb is not None:
+                    put_thumb(place, decoded)
                 taken = take(place, decoded)
         except ImageError as error:
             return error
-        formats[place], modes[place] = FORMATS.index(decoded.format) if decoded.format else ARRAY, decoded.mode
-        return taken
+        formats[place] = FORMATS.index(decoded.format) if decoded.format else ARRAY
+        return decoded.mode, taken
 
-    for place, looked in enumerate(_in_threads(look, count, ahead_of)):
-        if isinstance(looked, ImageError):
-            problems.append(Problem(listing.files[place], looked.kind, str(looked)))
-        else:
-            looked()
-        on_progress(place + 1, count)
+    with ExitStack() as block:
+        thumbs = None
+        if count <= LARGEST_WITH_THUMBS:
+            writer = block.enter_context(writing_thumbs(count, thumbs_in))
+            put_thumb = writer.put
+        for place, looked in enumerate(_in_threads(look, count, ahead_of)):
+            if isinstance(looked, ImageError):
+                problems.append(Problem(listing.files[place], looked.kind, str(looked)))
+            else:
+                mode, taken = looked
+                modes[mode] += 1
+                taken()
+            on_progress(place + 1, count)
+        if put_thumb is not None:
+            thumbs = writer.finish()
     return Inspection(formats, modes, colors, heights, widths, digests, thumbs, highest, constant, tuple(problems))
 
 
@@ -177,30 +192,25 @@ def _digest(pixels: Pixels) -> bytes:
     return digest.digest()
 
 
-def _thumb(decoded: Decoded) -> Pixels:
-    """[16, 16], gray. Each pixel takes in some of its neighbors: edges may lie anywhere between two."""
-    from PIL import Image
-
-    image, pixels = decoded.image, decoded.pixels
-    if image is None:
-        image = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels))
-    return np.asarray(image.convert("L").resize((THUMB, THUMB), Image.Resampling.BILINEAR))
-
-
 def save(inspection: Inspection, file: Path) -> None:
-    """Write it beside images that are kept in a file. No pickle."""
-    problems = json.dumps([(p.file, p.kind, p.sentence) for p in inspection.problems]).encode()
-    arrays = {name: value for name, value in vars(inspection).items() if name != "problems" and value is not None}
+    """Write it beside images that are kept in a file, and beside the thumbs. No pickle."""
+    problems = [(p.file, p.kind, p.sentence) for p in inspection.problems]
+    texts = json.dumps({"modes": inspection.modes, "problems": problems}).encode()
+    arrays: dict[str, Any] = {name: value for name, value in vars(inspection).items() if isinstance(value, np.ndarray)}
     with file.open("wb") as out:
-        np.savez(out, problems=np.frombuffer(problems, np.uint8), **arrays)
+        np.savez(out, texts=np.frombuffer(texts, np.uint8), **arrays)
 
 
 def read(file: Path) -> Inspection:
     """What `save` wrote. DataError where it is damaged."""
+    thumbs = file.with_name(THUMBS_FILE)
     try:
         with file.open("rb") as opened, np.load(opened, allow_pickle=False) as found:
             arrays = dict(found)
-        problems = tuple(Problem(*row) for row in json.loads(arrays.pop("problems").tobytes()))
-        return Inspection(problems=problems, **{"thumbs": None, **arrays})
+        texts = json.loads(arrays.pop("texts").tobytes())
+        problems = tuple(Problem(*row) for row in texts["problems"])
+        shape = (len(arrays["formats"]), THUMB, THUMB, 1)
+        kept = PixelFile(thumbs, shape) if thumbs.is_file() else None
+        return Inspection(problems=problems, modes=texts["modes"], thumbs=kept, **arrays)
     except (ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise DataError(f"{file} is damaged ({error}): remove {file.parent}, and it will be created again") from None

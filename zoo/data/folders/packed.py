@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -68,14 +69,14 @@ class PackedGathering(Gathering):
     """What such a listing is gathered in."""
 
     archives: list[Path] = field(default_factory=list)
-    spans: list[tuple[int, int, int]] = field(default_factory=list)
+    spans: array[int] = field(default_factory=lambda: array("q"))  # three numbers an image, as in `Packed`
 
     def add_packed(self, file: str, label: str, split: str, archive: Path, begin: int, size: int) -> None:
         """One more image: its name, class and split, and where its bytes lie."""
         if not self.archives or self.archives[-1] != archive:
             self.archives.append(archive)
         self.add(file, label, split)
-        self.spans.append((len(self.archives) - 1, begin, size))
+        self.spans.extend((len(self.archives) - 1, begin, size))
 
     def packed(self, name: str, root: Path, given: Iterable[str], expected: str, *, mirrored: bool = False) -> Packed:
         """All of them. given: the splits that the source has."""

@@ -15,7 +15,7 @@ from zoo.data.folders.duplicates import Duplicates, find_duplicates
 from zoo.data.folders.findings import kept_together, make_report, obstacle, together, why_unusable
 from zoo.data.folders.inspection import Inspection, Progress, inspect
 from zoo.data.folders.layouts import list_images
-from zoo.data.listing import SPLITS, Listing, Names, Problem
+from zoo.data.listing import SPLITS, Listing, Problem
 from zoo.data.pixels import Images, take_apart
 from zoo.data.report import Report
 from zoo.data.splits import fill_splits
@@ -180,7 +180,7 @@ def _divided(
         name: Split(
             part,
             listing.classes[places[name]].astype(np.int64),
-            Names(listing.files[k] for k in places[name].tolist()),
+            listing.files.take(places[name]),
         )
         for name, part in zip(SPLITS, parts, strict=True)
     }, leaked
