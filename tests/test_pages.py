@@ -35,6 +35,7 @@ PAGES = (
     *(ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md")),
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "examples").glob("**/README.md")),
+    *(ROOT / name / "README.md" for name in ("exports", "mlruns")),
 )
 PAGES = tuple(page for page in PAGES if page.name != "commands.md" and "node_modules" not in page.parts)
 TABLE_HEAD = (

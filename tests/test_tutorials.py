@@ -8,40 +8,17 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from test_pages import ROOT, blocks
+from blocks import ROOT, code_blocks
+from test_pages import blocks
 
 DOCS = ROOT / "docs"
 TUTORIALS = sorted(DOCS.glob("tutorial-*.md"))
 COMING_FROM = DOCS / "coming-from.md"  # its commands are examples of options, which test_pages.py parses
 IN_THE_REPOSITORY = ("lesson", "uncertain")  # as they say: they use what is shipped
 each_tutorial = pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
-
-BLOCK = re.compile(
-    r"(?P<before>[^\n]*)\n(?P<blank>\n?)^```(?P<language>\w*)\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE
-)
-
-
-@dataclass(frozen=True)
-class Block:
-    """file: the name that the line before it gives. skipped: why it isn't run."""
-
-    language: str
-    code: str
-    file: str
-    skipped: str
-
-
-def code_blocks(page: Path) -> list[Block]:
-    found = []
-    for block in BLOCK.finditer(page.read_text(encoding="utf-8")):
-        file = re.search(r"`(\w+\.py)`[^`]*:$", block["before"])
-        skipped = re.fullmatch(r"<!-- not run: (.+) -->", block["before"])
-        found.append(Block(block["language"], block["code"], file[1] if file else "", skipped[1] if skipped else ""))
-    return found
 
 
 def test_there_are_tutorials():

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from blocks import code_blocks
 from environments import ROOT, reseal
 from PIL import Image, ImageCms
 
@@ -51,6 +52,21 @@ def test_each_sample_is_predicted_as_expected(node: Path, exports3, samples_of) 
             assert probabilities(prediction) == pytest.approx(expected, abs=TOLERANCE)
             assert prediction["label"] == max(expected, key=expected.__getitem__)
             assert prediction["probability"] == max(probabilities(prediction).values())
+
+
+def test_what_the_page_shows_works(node: Path, exports3, samples_of) -> None:
+    """The page's lines as they stand, beside images with the names that it gives them."""
+    (block,) = (each for each in code_blocks(ROOT / "examples" / "node" / "README.md") if each.language == "js")
+    file, label, _ = samples_of(exports3[1])[9]
+    Image.open(file).save(node / "shirt.jpg", quality=95)
+    Image.effect_noise((64, 64), 80).save(node / "cat.jpg")
+    code = block.code.replace("../../exports/fashion-mnist/conv-small", str(exports3[1]))
+    shown = "console.log(JSON.stringify({ label, labels, known, familiarity }));"
+    (node / "page.mjs").write_text(f"{code}{shown}\n", encoding="utf-8")
+    found = json.loads(subprocess.run(["node", "page.mjs"], cwd=node, capture_output=True, timeout=100).stdout)
+    assert (found["label"], found["known"]) == (label, False)
+    assert label in found["labels"]
+    assert found["familiarity"] == pytest.approx(0, abs=0.01)
 
 
 @pytest.mark.parametrize("options", [["--coverage", "0.95"], ["--coverage", "0.941", "--by-class"]])
