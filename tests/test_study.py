@@ -22,7 +22,7 @@ import zoo
 from pipelines import tracking
 from pipelines.cli import main
 from pipelines.cli.commands.study import study_table
-from pipelines.cli.console import show
+from pipelines.cli.console import aligned, show
 from pipelines.core.metrics.intervals import mean_interval
 from pipelines.core.provenance.code import code_digest
 from pipelines.core.provenance.machine import versions
@@ -419,6 +419,40 @@ def test_the_experiments_can_be_listed_and_no_column_is_left_out_of_a_narrow_ter
     show(None, False, lambda _: shown)
     told = capsys.readouterr().out
     assert all(column in told for column in ("experiment", "95% interval", "claimed", "result"))
+
+
+@pytest.mark.parametrize(
+    ("ends", "unit", "bounds", "mean", "interval"),
+    [
+        # The interval reaches 12.7 times as far as the two values are from their mean.
+        ((2.55, 2.61), "points", {"least": 1}, "+2.58", "+2.20 to +2.96"),
+        ((-25.2, -24.2), "points", {"most": -5}, "-24.7", "-31.1 to -18.3"),
+        ((-0.4, 1.6), "points", {"least": 2}, "+1", "-12 to +13"),
+        ((-0.376, -0.3209), "points", {"least": 0}, "-0.348", "-0.699 to +0.002"),
+        ((0.0683, 0.0687), "(cosine)", {"most": 0.1}, "0.0685", "0.0660 to 0.0710"),
+        ((8.35, 8.41), "×", {"most": 1}, "8.38", "8.00 to 8.76"),
+        ((100.0, 100.0), "%", {"least": 80}, "100", "no spread"),
+    ],
+)
+def test_a_number_has_the_decimals_that_its_interval_deserves(ends, unit, bounds, mean, interval):
+    shown = Studied("x", "claim", Verdict.HOLDS, (Effect("y", np.array(ends), unit, **bounds),), Path("report.html"))
+    ((*_, found, between, named, _, _),) = study_table((shown,)).rows
+    assert (found.strip(), between.strip(), named) == (mean, interval, unit.strip("()"))
+
+
+def test_no_end_is_rounded_onto_a_bound_or_zero():
+    """As it stands in the table, an end is on the side of each bound that the verdict is about."""
+    for low in np.linspace(-0.012, 0.012, 49):
+        if found := Effect("x", np.array([low + 0.31, low + 0.3156]), "points", least=low + 0.31 - 0.033):
+            for end in found.interval:
+                for mark in (0.0, found.least):
+                    assert np.sign(round(end, found.decimals) - mark) == np.sign(end - mark)
+
+
+def test_numbers_are_below_each_other_by_their_points():
+    assert aligned(["+2.58", "-24.7", "100", ""]) == [" +2.58", "-24.7 ", "100   ", "      "]
+    assert aligned(["3", "12"]) == [" 3", "12"]
+    assert aligned([]) == []
 
 
 def test_an_interrupted_study_goes_on(store, planted, monkeypatch, capsys):

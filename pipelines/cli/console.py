@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import codecs
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -150,6 +150,16 @@ def family(name: str) -> Styled:
 def or_blank(value: float | None, form: str) -> str:
     """A number as the format says; blank where there is none."""
     return "" if value is None else format(value, form)
+
+
+def aligned(numbers: Sequence[str]) -> list[str]:
+    """Numbers as text, padded so that their decimal points are below each other: for a column that isn't '>'."""
+    parts = [number.partition(".") for number in numbers]
+    before, after = (max((len(part[k]) for part in parts), default=0) for k in (0, 2))
+    return [
+        f"{whole:>{before}}{point or ' '}{rest:<{after}}" if after else whole.rjust(before)
+        for whole, point, rest in parts
+    ]
 
 
 def receptive_field(side: int | None) -> str:

@@ -75,6 +75,25 @@ class Effect:
             return Judgement.AS_CLAIMED
         return Judgement.CONTRADICTS if high < least or low > most else Judgement.OPEN
 
+    @property
+    def decimals(self) -> int:
+        """As many as the mean and its interval deserve: those of two significant digits of the interval's half-width.
+
+        More where an end would be rounded onto or over a bound or 0, which would contradict the judgement. What has no
+        width has as many as it needs, 4 at most.
+        """
+        low, high = self.interval
+        half = (high - low) / 2
+        if not 0 < half < np.inf:
+            return next(k for k in range(5) if k == 4 or abs(round(self.mean, k) - self.mean) < 1e-9)
+        fewest = max(0, 1 - int(np.floor(np.log10(half))))
+        marks = [mark for mark in (self.least, self.most, 0.0) if mark is not None]
+        pairs = [(end, mark) for end in (low, high) for mark in marks]
+        for count in range(fewest, fewest + 3):
+            if all(np.sign(round(end, count) - mark) == np.sign(end - mark) for end, mark in pairs):
+                return count
+        return fewest
+
     def written(self, value: float) -> str:
         """A value as text: percent and points to a hundredth, points signed; else three significant digits."""
         if self.exact:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.cli import arguments
-from pipelines.cli.console import Table, show
+from pipelines.cli.console import Table, aligned, show
 from pipelines.cli.registry import argument, command
 
 if TYPE_CHECKING:
     from pipelines.study import Claim, Studied
+    from pipelines.study.finding import Effect
 
 logger = logging.getLogger("zoo.cli")
 
@@ -65,13 +66,43 @@ def claims_table(claims: tuple[Claim, ...]) -> Table:
 
 
 def study_table(studied: tuple[Studied, ...]) -> Table:
-    """A line for each effect of each experiment."""
-    table = Table("experiment", "verdict", "effect", ">mean", ">95% interval", "claimed", "result")
+    """A line for each effect of each experiment, the numbers aligned at their decimal points."""
+    effects = [effect for each in studied for effect in each.effects]
+    means = aligned([_number(effect, effect.mean) for effect in effects])
+    intervals = _intervals(effects)
+    table = Table("experiment", "verdict", "|effect", "mean", "95% interval", "unit", "claimed", "result")
+    place = 0
     for each in studied:
         first = [each.name, f"{each.verdict} (in full: {each.in_full})" if each.in_full else str(each.verdict)]
         for effect in each.effects:
-            mean = f"{effect.written(effect.mean)} {effect.unit}"
-            spread = "counted" if effect.exact else " to ".join(map(effect.written, effect.interval))
-            table.add(*first, effect.name, mean, spread, effect.prediction, str(effect.judgement))
-            first = ["", ""]
+            unit = effect.unit.strip("()")  # (exponent), (cosine): what a ratio or a similarity has for a unit
+            table.add(
+                *first, effect.name, means[place], intervals[place], unit, _claimed(effect), str(effect.judgement)
+            )
+            first, place = ["", ""], place + 1
     return table
+
+
+def _number(effect: Effect, value: float) -> str:
+    """With the decimals that its interval deserves; a difference with its sign."""
+    return f"{value:{'+' if effect.unit == 'points' else ''}.{effect.decimals}f}"
+
+
+def _intervals(effects: list[Effect]) -> list[str]:
+    """What was counted has none, and values that are the same for each seed have no spread."""
+    lows = [_number(effect, effect.interval[0]) for effect in effects]
+    wide = max(map(len, lows), default=0)
+    return [
+        "counted"
+        if effect.exact
+        else f"{low:>{wide}} to {_number(effect, effect.interval[1])}"
+        if effect.interval[0] < effect.interval[1]
+        else "no spread"
+        for effect, low in zip(effects, lows, strict=True)
+    ]
+
+
+def _claimed(effect: Effect) -> str:
+    if effect.least is not None and effect.most is not None:
+        return f"{effect.least:g} to {effect.most:g}"
+    return f"≤ {effect.most:g}" if effect.least is None else f"≥ {effect.least:g}"
