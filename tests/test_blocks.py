@@ -65,11 +65,14 @@ def test_the_pages_are_all_that_git_has():
 
 @each_page
 def test_a_block_is_found_and_in_a_language_that_is_checked(name):
-    fences = re.findall(r"^\s*(?:`{3,}|~{3,}).*$", BY_NAME[name].read_text(encoding="utf-8"), re.M)
+    text = BY_NAME[name].read_text(encoding="utf-8")
+    fences = re.findall(r"^\s*(?:`{3,}|~{3,}).*$", text, re.M)
     found = code_blocks(BY_NAME[name])
     assert len(fences) == 2 * len(found), "begin each block with three backticks at the start of a line"
     for block in found:
         assert block.language in LANGUAGES, block.place
+    around = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+    assert re.findall(r"\n\n(?: {4}|\t)(?![-*] ).*|<pre\b.*", around) == [], "fence it"
 
 
 @each_page

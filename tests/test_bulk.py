@@ -180,7 +180,7 @@ def test_what_is_interrupted_is_kept_to_the_last_chunk_and_says_so(table, monkey
     with monkeypatch.context() as change:
         change.setattr(job.State, "after", until)
         assert main(words) == 130
-    assert "interrupted after 20 images: the same command goes on" in capsys.readouterr().err
+    assert "interrupted after 20 images: the same command continues" in capsys.readouterr().err
     assert run("answers.csv").resumed == 20
 
 

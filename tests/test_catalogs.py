@@ -167,7 +167,7 @@ def test_a_prepared_data_set_that_was_cut_short_is_told(prepared, tmp_path):
     (records,) = folder.rglob("*-train.tfrecord*")
     os.truncate(records, 2000)
     message = told("tfds:pets", folder=folder)
-    assert message.startswith("tfds:pets can't be read to its end (")
+    assert message.startswith("tfds:pets can't be read completely (")
     assert message.endswith(f"remove {folder / 'pets' / '1.2.3'}")
 
 
@@ -259,7 +259,7 @@ def test_a_damaged_parquet_is_told(parquet, tmp_path):
     content = bytearray(file.read_bytes())
     content[4:60] = bytes(56)  # the header of its first page
     file.write_bytes(content)
-    assert f"{parquet} can't be read to its end (" in told("hf:./pets")
+    assert f"{parquet} can't be read completely (" in told("hf:./pets")
     os.truncate(file, 100)
     assert f"{parquet} can't be read" in told("hf:./pets")
 

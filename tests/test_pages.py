@@ -184,6 +184,7 @@ NO_MORE = (
     "it is told", "in so many", "aren't ours", "handed over", "like(ly|liest) first", "learned from, that",
     "speaks? (for|against)", "gone on with", "by its like", "good to learn from", "taken in turns", "costs? its lead",
     "how far to rely on them", "what we aim at", "commonest", "all the same",
+    "the whole way", "c[ao]mes? to its end", "never begun", "the test images are asked", "asked of the",
 )  # fmt: skip
 DEMO = ROOT / "examples" / "web" / "src" / "page.html"
 

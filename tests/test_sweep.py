@@ -172,10 +172,10 @@ def test_what_a_sweep_says_of_its_winners_is_not_believed_when_it_names_no_runs(
 
 
 def test_a_sweep_without_a_finished_trial_is_told_apart_from_one_without_a_winner(folder, capsys):
-    with pytest.raises(SweepError, match=r"no trial of sweep 'hasty' came to its end \(1 waiting\).*--time"):
+    with pytest.raises(SweepError, match=r"no trial of sweep 'hasty' finished \(1 waiting\).*--time"):
         begin(sweep_name="hasty", trials=None, time=1e-9)
     assert main(["compare", "hasty"]) == 1
-    assert "no trial of sweep 'hasty' has come to its end" in capsys.readouterr().err
+    assert "no trial of sweep 'hasty' has finished yet" in capsys.readouterr().err
 
 
 # --- going on, taking part -------------------------------------------------------------------------------------------
@@ -259,7 +259,7 @@ def test_an_interrupted_trial_waits_for_the_same_command(folder, monkeypatch):
     def interrupted(**_):
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt, match="the same command goes on"):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt, match="the same command continues"):
         patch.setattr(worker, "train", interrupted)
         begin(sweep_name="interrupted", trials=1, seeds=1)
     with opened(f"sqlite:///{Path('mlruns/sweeps.db').absolute()}") as storage:

@@ -48,7 +48,7 @@ def test_hyperband_ends_poor_trials_early_and_the_winner_is_a_whole_one(folder):
 
 def test_when_the_time_is_over_the_trial_that_is_running_ends_and_no_other_begins(folder):
     """Takes a training of ten seconds, of what would be hours: nobody waits for its end."""
-    with pytest.raises(SweepError, match="no trial of sweep 'short' came to its end"):
+    with pytest.raises(SweepError, match="no trial of sweep 'short' finished"):
         sweep(
             ["softmax"],
             "digits",

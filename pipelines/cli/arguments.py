@@ -194,7 +194,7 @@ DATA_FOLDER = argument(
     metavar="DIR",
     help="the folder with the files of a known data set, or of prepared TensorFlow Datasets",
 )
-TIME = argument("--time", type=duration, metavar="TIME", help="how long it may take, such as 20m, 90s or 1h30m")
+TIME = argument("--time", type=duration, metavar="TIME", help="a time limit, such as 20m, 90s, or 1h30m")
 TRAINING = (
     DATA,
     LABEL,
@@ -235,7 +235,7 @@ TRAINING = (
         help="take the recipe from a JSON file, such as the best.json of `zoo sweep`; --set changes fields of it",
     ),
     TIME.noted(
-        "train for as many epochs as fit into it, by a measurement at the start; several trainings share it equally"
+        "the speed is measured first, and as many epochs are planned as fit; several trainings share the time equally"
     ),
     argument(
         "--from",

@@ -114,9 +114,7 @@ def conclude(
     if found.best is None:
         counts = ", ".join(f"{count} {state}" for state, count in found.counts.items()) or "there was none"
         where = f" and fulfilled {' and '.join(definition.where)}" if definition.where else ""
-        raise SweepError(
-            f"no trial of sweep {name!r} came to its end{where} ({counts}): give it more --trials or --time"
-        )
+        raise SweepError(f"no trial of sweep {name!r} finished{where} ({counts}): give it more --trials or --time")
     best = next(each for each in trials if each.number == found.best)
     front = [each for each in trials if each.number in found.front] or [best]
     chosen = spread_out(front, definition.objectives)
@@ -135,7 +133,7 @@ def conclude(
     again: dict[str, tuple[str, ...]] = {each.run: () for each in front}
     tracking.log_winners(run, best.run, again)
     if len(chosen) < len(front):
-        logger.info("of the %d trials of the front, %d are trained again", len(front), len(chosen))
+        logger.info("%d trials are on the Pareto front: %d of them are trained again", len(front), len(chosen))
     confirmed = []
     for each in chosen:
         which = "the best is trial" if each == best else "of the front, trial"

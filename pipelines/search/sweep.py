@@ -120,7 +120,9 @@ def _lead(
     study.set_user_attr(CLOSED, "")
     study.set_user_attr(DEFINITION, here.to_json())  # last: now others may join
     logger.info(
-        "others take part by: zoo sweep --join %s%s", name, "" if url == default_storage() else " --storage URL"
+        "to take part from another process: zoo sweep --join %s%s",
+        name,
+        "" if url == default_storage() else " --storage URL",
     )
     with _ended(run):
         stale()  # trials of workers that were killed end in the tracking store, too
@@ -171,7 +173,7 @@ def _study(name: str, database: Any, definition: Definition) -> Any:
             load_if_exists=True,
         )
     except ValueError as error:
-        raise SweepError(f"sweep {name!r} goes by other objectives ({error}): name this one otherwise") from None
+        raise SweepError(f"sweep {name!r} has other objectives ({error}): give this one another name") from None
 
 
 def _sampler(definition: Definition) -> Any:
@@ -226,7 +228,7 @@ def _begun(name: str, database: Any) -> Any:
         if DEFINITION in study.user_attrs:
             return study
         clock.sleep(POLL / 10)
-    raise SweepError(f"sweep {name!r} was never begun whole: begin it again by its own command")
+    raise SweepError(f"sweep {name!r} never finished starting: start it again with its own command")
 
 
 def _reopened(name: str, run: str) -> str:
@@ -268,7 +270,7 @@ def _ended(run: str) -> Iterator[None]:
     except KeyboardInterrupt:
         with suppress(TrackingError):  # what ended it is what to report
             tracking.finish(run, "KILLED")
-        raise KeyboardInterrupt("interrupted; the same command goes on") from None
+        raise KeyboardInterrupt("interrupted; the same command continues") from None
     except BaseException:
         with suppress(TrackingError):
             tracking.finish(run, "FAILED")

@@ -30,11 +30,11 @@ SHOWN = 10  # of the trials
         metavar="FIELD=SPACE",
         completer=arguments.fields,
         help="a field of the recipe with a range (learning_rate=1e-4..1e-2:log) or choices (augmentation=none,light), "
-        "or 'default' for what suits the model; can be given several times (default: default)",
+        "or 'default' for the fields that suit the model; repeatable (default: default)",
     ),
-    argument("--trials", type=arguments.count, metavar="N", help="end the search after so many trainings"),
+    argument("--trials", type=arguments.count, metavar="N", help="stop the search after N trials"),
     argument("--join", metavar="NAME", help="take part in a sweep that another process, or another machine, leads"),
-    argument("--sweep-name", metavar="NAME", help="what the sweep is called (default: by its data and models)"),
+    argument("--sweep-name", metavar="NAME", help="a name for the sweep (default: made from its data and models)"),
     argument(
         "--storage",
         metavar="URL",
@@ -46,30 +46,31 @@ SHOWN = 10  # of the trials
         type=arguments.names,
         default=["accuracy"],
         metavar="NAME,…",
-        help="what trials are judged by: accuracy, parameters, multiply_accumulates, size or latency; several give "
-        "those that no other beats in all (default: accuracy)",
+        help="what to search for: accuracy, parameters, multiply_accumulates, size, or latency; with several, the "
+        "Pareto front (default: accuracy)",
     ),
-    arguments.WHERE.noted("of the winner, by what --objective takes"),
+    arguments.WHERE.noted("on the winner, with the names that --objective takes"),
     argument("--sampler", default="tpe", metavar="NAME", help="how values are chosen: tpe or random (default: tpe)"),
     argument(
         "--pruner",
         metavar="NAME",
-        help="how trials that do worse than others are ended early: median, hyperband or none (default: median, and "
-        "none with several objectives)",
+        help="how unpromising trials are stopped early: median, hyperband, or none (default: median; none with several "
+        "objectives)",
     ),
     arguments.SEEDS.noted(
-        "of a sweep the winners alone, with new seeds, five of a front at most; default: 3", default=3
+        "in a sweep, only the winners, with new seeds; at most five of a Pareto front; default: 3", default=3
     ),
     *(
-        arguments.TIME.noted("then no trial goes on; the winner's own trainings come after that")
+        arguments.TIME.noted("then running trials are stopped; retraining the winner takes extra time")
         if each.names == arguments.TIME.names
         else each
         for each in arguments.TRAINING
         if each.names != ("--recipe-file",)
     ),
     group="train",
-    description="Search the recipe of models by many trainings. Validation images decide; the test images are asked of "
-    "the winners alone, which are trained again with new seeds. The same command goes on where it was interrupted.",
+    description="Search the recipe of models by many trainings. Trials are compared on the validation images. Only the "
+    "winners, which are trained again with new seeds, are evaluated on the test images. The same command continues an "
+    "interrupted sweep.",
 )
 def sweep(options: argparse.Namespace) -> None:
     """Ends with the command that takes the winner the whole way."""
@@ -136,7 +137,7 @@ def conclusion(swept: Swept, options: argparse.Namespace) -> Iterator[str]:
             f"{fmean(each.validation):.2%}, and test accuracy {each.spread or f'{each.test[0]:.2%}'}"
         )
     if left := len(swept.front) - len(swept.confirmed):
-        yield f"{left} other trials of the front were not trained again: {MOST_CONFIRMED} at most, evenly along it, are"
+        yield f"{left} more trials are on the Pareto front: at most {MOST_CONFIRMED}, spread evenly, are trained again"
     reading = arguments.given_to("", options, without=_OF_THE_SEARCH)
     for each in swept.confirmed:
         command = ["zoo", "run", trials[each.trial].model, *reading, "--recipe-file", str(each.recipe)]

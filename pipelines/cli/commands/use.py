@@ -35,36 +35,41 @@ if TYPE_CHECKING:
     arguments.PROVIDER.noted("default: auto"),
     arguments.THREADS.noted("default: onnxruntime's choice", type=int),
     arguments.PRECISION.noted(
-        "`zoo quantize` makes the files of the others; default: float32", choices=tuple(MODEL_FILES), default=FLOAT32
+        "`zoo quantize` writes the int8 and float16 files; default: float32",
+        choices=tuple(MODEL_FILES),
+        default=FLOAT32,
     ),
     arguments.ON_BAD.noted(
-        "or rows; the reason is printed in its place, the exit code is 1; default: skip", default="skip"
+        "or rows; a skipped one prints its reason, and the exit code is 1; default: skip", default="skip"
     ),
     argument("--top", type=arguments.count, metavar="N", help="labels to print for each image (default: 3)"),
     argument(
         "--coverage",
         type=float,
         metavar="SHARE",
-        help="print, in place of the top ones, the labels that hold the true one in that share of cases, such as 0.95",
+        help="instead of the top labels, print a set that includes the true one in that share of cases, such as 0.95",
     ),
-    argument("--by-class", action="store_true", help="with --coverage: in that share of the cases of each class"),
+    argument(
+        "--by-class", action="store_true", help="with --coverage: in that share of the cases of every single class"
+    ),
     argument(
         "--explain",
         nargs="?",
         type=Path,
         const=Path("explained"),
         metavar="DIR",
-        help="draw the evidence for the label in each image, into a folder (default: explained); put it last",
+        help="draw the evidence for each label and save the images in a folder (default: explained); put it last",
     ),
     argument(
         "--out",
         type=Path,
         metavar="FILE",
-        help="for many images: write the answers to a .csv, .jsonl or .parquet file, a row for each image. What an "
-        "interrupted command has written is kept, the same command goes on from there. The exit code is 1 where no "
-        "image can be read",
+        help="for many images: write the answers to a .csv, .jsonl, or .parquet file, one row per image. The same "
+        "command continues after an interruption. The exit code is 1 if no image can be read",
     ),
-    argument("--processes", type=arguments.count, metavar="N", help="with --out: to read with (default: one a core)"),
+    argument(
+        "--processes", type=arguments.count, metavar="N", help="with --out: number of processes (default: one per core)"
+    ),
     arguments.IMAGES.noted("with --out"),
     arguments.FOLLOW_LINKS.noted("with --out"),
     group="use",

@@ -44,7 +44,7 @@ def trials_of(sweep: TrackedSweep) -> Iterator[tuple[Trial, TrackedRun]]:
     Raises TrackingError where none has come to its end, or the store fails.
     """
     if not sweep.trials:
-        raise TrackingError(f"no trial of sweep {sweep.name!r} has come to its end: wait for one, or give it --trials")
+        raise TrackingError(f"no trial of sweep {sweep.name!r} has finished yet: wait for one, or give it --trials")
     winners = [run for run in sweep.trials if run in sweep.winners]
     order = dict.fromkeys([*(run for run in winners if run == sweep.best), *winners, *sweep.trials])
     for run_id in list(order)[: max(SHOWN, len(winners))]:

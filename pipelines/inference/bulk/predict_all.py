@@ -102,7 +102,7 @@ def predict_all(
                 finish(kind, columns, lines_of(out), out)
             except OSError as error:
                 raise InputError(
-                    f"{out} can't be written ({error.strerror or error}): the same command goes on when it can"
+                    f"{out} can't be written ({error.strerror or error}): the same command continues once it can"
                 ) from None
     return Answers(out, state.images, state.unreadable, begun.images, state.error, columns)
 
@@ -149,7 +149,7 @@ def _answered(asking: Asking, unread: Iterable[Unread], processes: int, state: S
                     state, at = saved(state), time.monotonic()
         except KeyboardInterrupt:
             saved(state)
-            raise KeyboardInterrupt(f"interrupted after {state.images:,} images: the same command goes on") from None
+            raise KeyboardInterrupt(f"interrupted after {state.images:,} images: the same command continues") from None
         if state.images != count:
             raise InputError(
                 f"{count:,} images were counted, and then {state.images:,} were read: remove {state_of(out)} and start "

@@ -81,7 +81,7 @@ def _catalogued(name: str, config: str | None, label: str | None, folder: Path |
         except DataError:
             raise
         except Exception as error:  # of the network, of Arrow
-            raise DataError(f"{where} can't be read to its end ({first_line(error)})") from None
+            raise DataError(f"{where} can't be read completely ({first_line(error)})") from None
 
     splits: dict[str, Callable[[], Iterator[Example]]] = {str(split): partial(examples, split) for split in found}
     sizes = [info.num_examples or 0 for info in (next(iter(found.values())).info.splits or {}).values()]

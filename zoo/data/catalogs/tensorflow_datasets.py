@@ -74,7 +74,7 @@ def _catalogued(name: str, folder: Path | None, label: str | None, own: Path | N
                 yield bytes(example[image]), names[number] if 0 <= number < len(names) else None
         except Exception as error:  # of TensorFlow
             reason = first_line(error)
-            raise DataError(f"tfds:{name} can't be read to its end ({reason}): remove {builder.data_dir}") from None
+            raise DataError(f"tfds:{name} can't be read completely ({reason}): remove {builder.data_dir}") from None
 
     sizes = {split: int(info.num_examples) for split, info in builder.info.splits.items()}
     splits: dict[str, Callable[[], Iterator[Example]]] = {split: partial(examples, split) for split in sizes}
