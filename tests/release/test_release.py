@@ -104,7 +104,7 @@ def test_twine_finds_nothing_wrong(built):
 
 def test_the_distributions_hold_the_code_and_no_runs_exports_or_tests_of_ours(built, wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {"zoo/py.typed", "pipelines/publishing/page/wasm.html", "pipelines/plotting/page.css.j2"} <= names
+    assert {"zoo/py.typed", "pipelines/publishing/demo_page/wasm.html", "pipelines/plotting/page.css.j2"} <= names
     assert {name.split("/")[0] for name in names} == {"zoo", "pipelines", f"classifier_zoo-{VERSION}.dist-info"}
     (source,) = built.glob("*.tar.gz")
     with tarfile.open(source) as files:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from zoo.data.report import Finding, Report, TableReport
     from zoo.models.ledger import Ledger
     from zoo.recipe import Field
+
+logger = logging.getLogger("zoo.cli")
 
 MOST_CLASSES, MOST_DUPLICATES, MOST_PROBLEMS = 40, 20, 100  # in a terminal; --json and --html have all
 
@@ -56,6 +59,8 @@ def data_check(options: argparse.Namespace) -> None:
     if not options.json:
         show_lines(images_lines(report) if isinstance(report, Report) else rows_lines(report))
         _show_verdict(report.verdict, report.findings)
+        if options.html:
+            logger.info("the report: %s", options.html)
     if reason := obstacle(report.findings):
         raise DataError(reason)
 
