@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import socket
 import subprocess
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +15,8 @@ import parallel
 import pytest
 import yaml
 from devices import compare_gradients, train_on
-from processes import end, start, until
+from processes import end, start
+from workers import LEARNED, addresses, told, worker
 
 from pipelines import tracking
 from pipelines.cli import main
@@ -273,7 +272,6 @@ def test_synchronized_norms_change_a_gradient_no_more_than_another_order_of_the_
 # --- as a run, from its beginning to its end -----------------------------------------------------------------------
 
 RUN = {"model": "mlp-small", "data": "digits"}
-LEARNED = {"epochs": 3, "batch_size": 250, "precision": "float32"}
 
 
 def _final(run_id):
@@ -324,32 +322,7 @@ def test_features_of_another_model_are_trained_on_by_two_devices_as_by_one(store
     assert parallel.largest_difference(*found) < ROUNDING
 
 
-LOST = pytest.mark.xfail(reason="TensorFlow's collectives may crash, or wait, where a worker is gone: docs/parallel.md")
-
-
 # --- workers, as commands ------------------------------------------------------------------------------------------
-
-
-def _worker(folder, addresses, index, *words, code=None):
-    """A worker in a folder of its own."""
-    own = folder / f"worker{index}"
-    own.mkdir(exist_ok=True)
-    path = str(code or Path(__file__).resolve().parents[1])
-    environment = {**os.environ, "PYTHONPATH": path, "TF_NUM_INTRAOP_THREADS": "1"}
-    environment.pop("MLFLOW_TRACKING_URI", None)
-    settings = [word for name, value in LEARNED.items() for word in ("--set", f"{name}={value}")]
-    command = [sys.executable, "-m", "pipelines.cli", "train", "mlp-small", "--data", "digits", *settings]
-    command += ["--workers", addresses, "--worker", str(index), *words]
-    with (own / "told.txt").open("w") as told:
-        return subprocess.Popen(command, cwd=own, env=environment, stdout=told, stderr=told)
-
-
-def _addresses():
-    return ",".join(f"127.0.0.1:{port}" for port in parallel.free_ports(2))
-
-
-def _told(folder, index):
-    return " ".join((folder / f"worker{index}" / "told.txt").read_text(encoding="utf-8").split())
 
 
 @contextmanager
@@ -357,64 +330,6 @@ def _store_of(folder, index):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder / f"worker{index}")
         yield
-
-
-@LOST
-@pytest.mark.slow  # processes that start TensorFlow
-@pytest.mark.timeout(1800)
-def test_a_worker_that_is_killed_ends_the_other_and_the_same_command_goes_on(tmp_path):
-    addresses = _addresses()
-    more = ("--set", "epochs=400")
-    state = tmp_path / "worker0" / checkpoint.FOLDER
-    assert _left_alone(tmp_path, addresses, more, killed=1) == 1
-    told = _told(tmp_path, 0)
-    assert "worker 0 has lost another one, of 127.0.0.1" in told
-    assert "the same command, for all of them, goes on from the last checkpoint" in told
-    assert "Traceback" not in told
-    (left,) = (file for file in state.glob("*/state.npz"))
-    epoch = _epoch(left)
-
-    more = ("--set", "epochs=400")
-    processes = [_worker(tmp_path, addresses, index, *more) for index in range(2)]
-    assert [process.wait(1200) for process in processes] == [0, 0], _told(tmp_path, 0) + _told(tmp_path, 1)
-    assert f"from epoch {epoch}" in _told(tmp_path, 0)
-    with _store_of(tmp_path, 0):
-        (run,) = tracking.search("")
-        found = tracking.load_run(run.info.run_id)
-        assert found.status == "FINISHED"
-        assert (found.facts["devices"], found.facts["workers"]) == ("2", "2")
-        assert found.tags[TRAINED_ON] == f"2 devices of 2 workers, then 2 devices of 2 workers from epoch {epoch}"
-    assert [file.name for file in (tmp_path / "worker1").iterdir()] == ["told.txt"]  # the chief alone writes
-    assert found.run_id in _told(tmp_path, 1)
-
-
-def _left_alone(folder, addresses, words, killed):
-    """The exit code of a worker whose other one is killed after the first checkpoint. None of them outlives this."""
-    processes = [_worker(folder, addresses, index, *words) for index in range(2)]
-    state = folder / "worker0" / checkpoint.FOLDER
-    try:
-        until(lambda: any(_epoch(file) for file in state.glob("*/state.npz")), 900, every=0.5)
-        processes[killed].kill()
-        return processes[1 - killed].wait(300)
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-
-
-def _epoch(file):
-    with np.load(file) as state:
-        return json.loads(state["known"].tobytes())["epoch"]
-
-
-@LOST
-@pytest.mark.slow  # processes that start TensorFlow
-@pytest.mark.timeout(1800)
-def test_the_chief_that_is_killed_ends_the_other(tmp_path):
-    assert _left_alone(tmp_path, _addresses(), ("--set", "epochs=400"), killed=0) == 1
-    told = _told(tmp_path, 1)
-    assert "worker 1 has lost another one, of 127.0.0.1" in told
-    assert "Traceback" not in told
 
 
 def _other_code(folder):
@@ -446,12 +361,13 @@ def _other_images(folder):
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("what", ["code version", "data digest", "recipe"])
 def test_a_worker_that_was_started_with_something_else_is_refused(tmp_path, what):
-    addresses = _addresses()
+    where = addresses(2)
     words = {"data digest": _other_images(tmp_path), "recipe": [(), ("--set", "seed=2")]}.get(what, [(), ()])
     code = [None, _other_code(tmp_path) if what == "code version" else None]
-    processes = [_worker(tmp_path, addresses, k, *words[k], code=code[k]) for k in range(2)]
-    assert [process.wait(900) for process in processes] == [1, 1], _told(tmp_path, 0) + _told(tmp_path, 1)
-    for worker in range(2):
-        assert f"worker 1 ({addresses.split(',')[1]}) has another {what}" in _told(tmp_path, worker)
+    processes = [worker(tmp_path, where, k, *words[k], code=code[k]) for k in range(2)]
+    assert [process.wait(900) for process in processes] == [1, 1], told(tmp_path, 0) + told(tmp_path, 1)
+    for index in range(2):
+        assert told(tmp_path, index).count("zoo: worker 1") == 1
+        assert f"zoo: worker 1 ({where.split(',')[1]}) has another {what}" in told(tmp_path, index)
     with _store_of(tmp_path, 0):
         assert not tracking.search("")

@@ -15,6 +15,7 @@ from pathlib import Path
 from pipelines.cli.console import any_encoding, show_error
 from pipelines.cli.log import log_to_terminal
 from pipelines.cli.parser import make_parser
+from pipelines.core.support.watched import failing_at_once
 from zoo.errors import MissingExtraError, ZooError, printable
 
 # What TensorFlow logs at its start (instruction sets, absent CUDA) is nothing that a user of ours can act on.
@@ -37,7 +38,7 @@ _TRAINING_PACKAGES = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     with any_encoding():
-        return _run(arguments)
+        return failing_at_once(lambda: _run(arguments))
 
 
 def _run(arguments: Sequence[str] | None) -> int:
@@ -46,10 +47,12 @@ def _run(arguments: Sequence[str] | None) -> int:
         from argcomplete import autocomplete
 
         autocomplete(parser)
+    words = sys.argv[1:] if arguments is None else arguments
     try:
         with log_to_terminal():
-            options = parser.parse_args(arguments)
-            _restore_exports(sys.argv[1:] if arguments is None else arguments)
+            options = parser.parse_args(words)
+            options.words = words
+            _restore_exports(words)
             options.command.call(options)
     except ZooError as error:
         show_error(error)

@@ -110,7 +110,8 @@ def train(
     tags: what the new run is to be found by, beside its own. observer: asked after each validation whether the training
     goes on. One that ended early, by it or by the recipe's patience, is FINISHED, with its best weights and the reason.
     devices: how many of this machine train it together, or "all". workers: the addresses of processes that do, as
-    "host1:port,host2:port", or "tf-config"; worker: which of them this is, counted from 0. See `training.parallel`.
+    "host1:port,host2:port", or "tf-config"; worker: which of them this is, counted from 0. Where one of them dies, the
+    others may crash, or wait forever: only the command `zoo train` watches over them. See `training.parallel`.
     Raises any ZooError; KeyboardInterrupt, with the command to go on, after the run was ended as KILLED.
     """
     started = monotonic()

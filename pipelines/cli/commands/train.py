@@ -121,14 +121,21 @@ def _devices(text: str) -> int | str:
     argument(
         "--workers",
         metavar="HOST:PORT,...",
-        help="experimental: train on several machines at once: the addresses of all, the first of which writes to "
-        "MLflow and disk; tf-config: those in the environment variable TF_CONFIG",
+        help="train on several machines at once: the addresses of all, the first of which writes to MLflow and disk; "
+        "tf-config: those in the environment variable TF_CONFIG",
     ),
     argument("--worker", type=int, metavar="K", help="which of --workers this one is, counted from 0"),
     group="train",
 )
 def train(options: argparse.Namespace) -> None:
     """Ends with the id of the run, which the next commands take."""
+    from pipelines.core.support.watched import end_with_watcher, is_watched
+
+    if options.workers is not None and not options.find_rate:
+        if not is_watched():
+            _watch(options)
+            return
+        end_with_watcher()
     from pipelines.training.train import train
 
     if options.find_rate:
@@ -150,6 +157,17 @@ def train(options: argparse.Namespace) -> None:
         **arguments.chosen_reading(options),
     )
     show(trained, options.json, training_summary)
+
+
+def _watch(options: argparse.Namespace) -> None:
+    """The same command, in a process that this one watches over."""
+    from pipelines.training.parallel.asking import together_of
+    from pipelines.training.parallel.watching import watch
+
+    together = together_of(options.devices, options.workers, options.worker, time=options.time, resume=options.resume)
+    command = [sys.executable, "-P", "-m", "pipelines.cli", *options.words]
+    if together and together.cluster and (code := watch(together.cluster, command)):
+        sys.exit(code)
 
 
 def _find_rate(options: argparse.Namespace) -> None:

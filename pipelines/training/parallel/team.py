@@ -1,6 +1,6 @@
 """The devices of a training, on one machine or several, and what their processes have to say to each other.
 
-All messages go the way that gradients go, as sums over the workers: there is no other channel to keep alive.
+All messages go the way that gradients go, as sums over the workers. Whether all are alive is known by `heartbeat`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.core.support.watched import exit_now, is_watched
+from pipelines.training.parallel.watching import LOST_ANOTHER
 from pipelines.training.parallel.workers import Cluster, check_port
 from zoo.errors import ParallelError
 from zoo.models.backend import start_keras
@@ -124,7 +126,8 @@ def team_of(devices: str | int | None, cluster: Cluster | None) -> Iterator[Team
     import tensorflow as tf
 
     check_port(cluster)
-    logger.info("worker %d of %d waits for %s", cluster.index, len(cluster.workers), cluster.others)
+    if not is_watched():  # then the others are there
+        logger.info("worker %d of %d waits for %s", cluster.index, len(cluster.workers), cluster.others)
     try:
         resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
             tf.train.ClusterSpec({"worker": list(cluster.workers)}),
@@ -140,6 +143,8 @@ def team_of(devices: str | int | None, cluster: Cluster | None) -> Iterator[Team
         tf.errors.CancelledError,
         tf.errors.DeadlineExceededError,
     ):
+        if is_watched():  # the other process knows more, and reports it
+            exit_now(LOST_ANOTHER)
         raise ParallelError(
             f"worker {cluster.index} has lost another one, of {cluster.others}: the same command, for all of them, "
             "goes on from the last checkpoint"
