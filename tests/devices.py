@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -32,6 +32,20 @@ def train_on(parts: int, devices: int | None, request: Mapping[str, Any], interr
         Path("interrupted.txt").write_text(str(interrupt), encoding="utf-8")
     else:
         Path("run.txt").write_text(trained.run, encoding="utf-8")
+
+
+def hear_the_chief(where: str, index: int, texts: Sequence[str]) -> None:
+    """As a worker, or the chief: all texts, one after the other, to heard.json in this folder."""
+    import json
+    from pathlib import Path
+
+    from pipelines.training.parallel.team import team_of
+    from pipelines.training.parallel.workers import cluster_of
+
+    with team_of(None, cluster_of(where, index)) as team:
+        heard = [team.from_chief(text if team.is_chief else "") for text in texts]
+        team.part()
+    Path("heard.json").write_text(json.dumps(heard), encoding="utf-8")
 
 
 def compare_gradients(model: str, devices: int) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import parallel
 import pytest
 import yaml
-from devices import compare_gradients, train_on
+from devices import compare_gradients, hear_the_chief, train_on
 from processes import end, start
 from workers import LEARNED, addresses, told, worker
 
@@ -320,6 +320,19 @@ def test_features_of_another_model_are_trained_on_by_two_devices_as_by_one(store
         _on(store, parts, devices, request)
         found.append(_final((store / "run.txt").read_text(encoding="utf-8")))
     assert parallel.largest_difference(*found) < ROUNDING
+
+
+@pytest.mark.slow  # two processes that start TensorFlow
+@pytest.mark.timeout(1800)
+def test_workers_hear_what_the_chief_says_and_that_it_says_nothing(tmp_path):
+    """Nothing is what it says after most validations: sums of it crashed within 300 steps."""
+    texts = ["", "stopped early", "", "größer", *[""] * 500]
+    processes = []
+    for index, where in enumerate([addresses(2)] * 2):
+        (tmp_path / str(index)).mkdir()
+        processes.append(start(tmp_path / str(index), hear_the_chief, where=where, index=index, texts=texts))
+    assert [end(process, 900) for process in processes] == [0, 0]
+    assert [json.loads((tmp_path / f"{k}/heard.json").read_text(encoding="utf-8")) for k in range(2)] == [texts, texts]
 
 
 # --- workers, as commands ------------------------------------------------------------------------------------------

@@ -38,9 +38,11 @@ def follow(plan: Plan, team: Team) -> dict[str, Any]:
         learned, teacher, schedule = ready.learned, ready.teacher, ready.schedule
         fit(ready.learner, quiet, learned, teacher, schedule, ready.stages, begin, Spokesman(team, None))
     found: dict[str, Any] = json.loads(team.from_chief(""))
+    team.part()
     return found
 
 
 def say_outcome(team: Team, found: dict[str, Any]) -> None:
     """Say to those who follow what came out."""
     team.from_chief(json.dumps(found))
+    team.part()
