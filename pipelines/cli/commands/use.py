@@ -70,6 +70,12 @@ if TYPE_CHECKING:
     argument(
         "--processes", type=arguments.count, metavar="N", help="with --out: number of processes (default: one per core)"
     ),
+    argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="with --out: read and classify on a Ray cluster, HOST:PORT as `ray start --head` prints it, or local for "
+        "one of this machine",
+    ),
     arguments.IMAGES.noted("with --out"),
     arguments.FOLLOW_LINKS.noted("with --out"),
     group="use",
@@ -81,8 +87,8 @@ def predict(options: argparse.Namespace) -> None:
     if options.out is not None:
         _predict_all(options, how)
         return
-    if options.processes or options.images or options.follow_links:
-        options.error("--processes, --images and --follow-links go with --out")
+    if options.processes or options.ray is not None or options.images or options.follow_links:
+        options.error("--processes, --ray, --images and --follow-links go with --out")
     from pipelines.inference.predict import BadImage, BadRow, predict
 
     results = predict(options.export, options.paths, **how, explain=options.explain)
@@ -103,7 +109,8 @@ def _predict_all(options: argparse.Namespace, how: dict[str, Any]) -> None:
 
     if options.explain or options.top:
         options.error("--explain and --top are about what is printed: they don't go with --out")
-    how |= {"images": options.images, "follow_links": options.follow_links, "processes": options.processes}
+    how |= {"images": options.images, "follow_links": options.follow_links}
+    how |= {"processes": options.processes, "ray": options.ray}
     answers = predict_all(options.export, options.paths, options.out, **how)
     if options.json:
         show_json(answers)

@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from pipelines.core.support.durable import sync
 from pipelines.core.support.progress import progress
+from pipelines.core.support.workers import cores
 from pipelines.inference.bulk.answers import columns_of, finish, heading, kind_of
-from pipelines.inference.bulk.processes import Asking, digest_of, in_order
+from pipelines.inference.bulk.processes import Answered, Asking, digest_of, in_order
+from pipelines.inference.bulk.ray_cluster import connected, import_ray
 from pipelines.inference.bulk.state import State, alone, appending, is_made, lines_of, resume, save, state_of
 from pipelines.inference.predict import ON_BAD
 from zoo.contract import FLOAT32, Metadata
@@ -58,6 +62,7 @@ def predict_all(
     images: Path | None = None,
     follow_links: bool = False,
     processes: int | None = None,
+    ray: str | None = None,
 ) -> Answers:
     """Answer every image at the paths, in their order, and write a row for each: CSV, JSON lines or Parquet, by `out`.
 
@@ -65,15 +70,19 @@ def predict_all(
     coverage, by_class: as of `predict`. on_bad: skip writes why an image has no answer; fail ends with an ImageError.
     processes: that read and classify, by default one for each core, on an accelerator four at most. threads: of each
     process; by default 1 where there are several, else onnxruntime's choice.
+    ray: HOST:PORT of a Ray cluster whose actors answer in place of processes, or local for one of this machine.
     The file appears when it is complete. A job that was interrupted or killed goes on where it was if it is called
     again in the same words; one that is complete does nothing more.
     Raises what `zoo.load` raises, DataError or InputError for what can't be listed or holds no images, and InputError
-    where the classifier takes rows of tables, or the file is there already and isn't this job's.
+    where the classifier takes rows of tables, the file is there already and isn't this job's, or there is no such
+    cluster; MissingExtraError where Ray is asked for and isn't installed.
     """
     if on_bad not in ON_BAD:
         raise InputError(f"on_bad is one of {', '.join(ON_BAD)}, received {on_bad!r}")
     if processes is not None and processes < 1:
         raise InputError(f"processes must be 1 or more, received {processes}")
+    if ray is not None:
+        import_ray(ray)
     kind, places = kind_of(out), [Path(path) for path in paths]
     if images is not None and not any(map(is_table, places)):
         raise InputError("--images needs a table that names the images: give one")
@@ -91,14 +100,15 @@ def predict_all(
         begun = state = resume(job, out)
         if not is_made(state, out):
             several = min(processes or _processes(device), max(1, -(-(count - state.images) // CHUNK)))
-            each = threads or (1 if several > 1 else None)
+            each = threads or (1 if several > 1 or ray is not None else None)
             how = (precision, coverage, by_class, on_bad, kind, columns)
             asking = Asking(str(found), digest, device, each, *how)
-            unread = islice(_all(places, images, follow_links, state.images), state.images, None)
+            chunks = partial(_chunks, places, images, follow_links, state.images, CHUNK)
+            answers = in_order(asking, chunks(), several) if ray is None else _on_ray(asking, chunks, ray, processes)
             try:
                 if not state.images:
                     save(state, out)  # before there are lines: nobody else's are taken for them
-                state = _answered(asking, unread, several, state, count, out)
+                state = _answered(answers, state, count, out, heading(kind, columns))
                 finish(kind, columns, lines_of(out), out)
             except OSError as error:
                 raise InputError(
@@ -125,10 +135,20 @@ def _checked(
     return classifier.metadata, classifier.provider, options
 
 
-def _answered(asking: Asking, unread: Iterable[Unread], processes: int, state: State, count: int, out: Path) -> State:
+def _on_ray(
+    asking: Asking, chunks: partial[Iterator[list[Unread]]], address: str, processes: int | None
+) -> Generator[Answered]:
+    with connected(address, processes or cores()):
+        from pipelines.inference.bulk.ray_data import answered_on_ray
+
+        yield from answered_on_ray(asking, chunks, processes)
+
+
+def _answered(answers: Generator[Answered], state: State, count: int, out: Path, first_line: bytes) -> State:
     """Append what isn't answered yet, line by line, and save how far it is every few seconds. The state at the end."""
     with (
-        appending(state, out, heading(asking.kind, asking.columns)) as lines,
+        closing(answers),
+        appending(state, out, first_line) as lines,
         progress(f"answering into {out.name}", state.images) as advance,
     ):
 
@@ -140,7 +160,7 @@ def _answered(asking: Asking, unread: Iterable[Unread], processes: int, state: S
 
         state, at = replace(state, size=lines.tell()), time.monotonic()
         try:
-            for found in in_order(asking, _chunks(unread), processes):
+            for found in answers:
                 lines.write(found.lines)
                 state = state.after(found.images, found.unreadable, len(found.lines), found.error)
                 unreadable = f", {state.unreadable:,} unreadable" if state.unreadable else ""
@@ -191,13 +211,16 @@ def _all(places: Iterable[Path], images: Path | None, follow_links: bool, skip: 
             yield image
 
 
-def _chunks(images: Iterable[Unread]) -> Iterator[list[Unread]]:
+def _chunks(
+    places: Sequence[Path], images: Path | None, follow_links: bool, answered: int, most: int
+) -> Iterator[list[Unread]]:
+    """What isn't answered yet, at most so many images at once."""
     chunk: list[Unread] = []
     size = 0
-    for image in images:
+    for image in islice(_all(places, images, follow_links, answered), answered, None):
         chunk.append(image)
         size += len(image.content or b"")
-        if len(chunk) == CHUNK or size >= CHUNK_BYTES:
+        if len(chunk) == most or size >= CHUNK_BYTES:
             yield chunk
             chunk, size = [], 0
     if chunk:
@@ -205,5 +228,4 @@ def _chunks(images: Iterable[Unread]) -> Iterator[list[Unread]]:
 
 
 def _processes(provider: str) -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores if provider == "cpu" else min(cores, MOST_ON_A_DEVICE)
+    return cores() if provider == "cpu" else min(cores(), MOST_ON_A_DEVICE)

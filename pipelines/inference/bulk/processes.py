@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
-import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -16,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+from pipelines.core.support.workers import AHEAD, check_starts, pool_of
 from pipelines.inference.bulk.answers import encoded, row_of
 from zoo.contract import MODEL_FILES, sha256
 from zoo.data.unlabeled import Unread
@@ -23,7 +19,6 @@ from zoo.errors import ExportError, ImageError, InputError, printable
 from zoo.images import Pixels
 from zoo.runtime import Classifier, Prediction, load
 
-AHEAD = 2  # chunks for each process that wait, or are answered and not written yet
 MOST_CRASHES = 8  # of processes, one after the other: then it isn't the images
 
 
@@ -91,7 +86,7 @@ def _predictions(asking: Asking, chunk: Sequence[Unread]) -> list[Prediction | s
     return [bad[place] if place in bad else next(found) for place in range(len(chunk))]
 
 
-def in_order(asking: Asking, chunks: Iterable[Sequence[Unread]], processes: int) -> Iterator[Answered]:
+def in_order(asking: Asking, chunks: Iterable[Sequence[Unread]], processes: int) -> Generator[Answered]:
     """Each chunk's answers, in their order. processes: 1 is this one.
 
     Raises what `answer` raises, and InputError where processes don't start, or end whatever they are given.
@@ -99,7 +94,7 @@ def in_order(asking: Asking, chunks: Iterable[Sequence[Unread]], processes: int)
     if processes == 1:
         yield from (answer(asking, chunk) for chunk in chunks)
         return
-    with _Processes(asking, processes) as workers:
+    with Processes(asking, processes) as workers:
         waiting: deque[tuple[Sequence[Unread], Future[Answered] | None]] = deque()
         for chunk in chunks:
             waiting.append((chunk, workers.start(chunk)))
@@ -110,23 +105,20 @@ def in_order(asking: Asking, chunks: Iterable[Sequence[Unread]], processes: int)
 
 
 @dataclass
-class _Processes:
-    """A pool that is made anew where one of its processes was killed or crashed."""
+class Processes:
+    """A pool that is made anew where one of its processes was killed or crashed.
+
+    Used in a `with` block, at whose beginning InputError says that processes don't start.
+    """
 
     asking: Asking
     processes: int
     crashes: int = 0
     _pool: ProcessPoolExecutor = field(init=False)
 
-    def __enter__(self) -> _Processes:
-        self._pool = _pool(self.processes)
-        try:
-            self._pool.submit(os.getpid).result()
-        except BrokenProcessPool:
-            raise InputError(
-                "the processes that are to read images don't start: in a program of your own, call this below "
-                '`if __name__ == "__main__":`, or ask for one process'
-            ) from None
+    def __enter__(self) -> Processes:
+        self._pool = pool_of(self.processes)
+        check_starts(self._pool)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -148,14 +140,14 @@ class _Processes:
 
     def _again(self, chunk: Sequence[Unread]) -> Answered:
         self._pool.shutdown()
-        self._pool = _pool(1)  # nothing else runs in it: what ends it is in this chunk
+        self._pool = pool_of(1)  # nothing else runs in it: what ends it is in this chunk
         try:
             return self._alive(self._pool.submit(answer, self.asking, chunk).result())
         except BrokenProcessPool:
             pass
         finally:
             self._pool.shutdown()
-            self._pool = _pool(self.processes)
+            self._pool = pool_of(self.processes)
         if len(chunk) > 1:
             half = len(chunk) // 2
             return _joined(self._again(chunk[:half]), self._again(chunk[half:]))
@@ -172,25 +164,6 @@ class _Processes:
     def _alive(self, answered: Answered) -> Answered:
         self.crashes = 0
         return answered
-
-
-def _pool(processes: int) -> ProcessPoolExecutor:
-    # Spawned: a fork of a process with onnxruntime's threads may wait for one of them for ever.
-    return ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin)
-
-
-def _begin() -> None:
-    """In each process: what Ctrl-C ends is the whole, which ends this one; and so it is where that is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    warnings.simplefilter("ignore")  # of the provider: the process that started this one has said so
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,124 @@
+"""A Ray cluster that answers images: one that is there already, or one of this machine for the time of a job."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import InputError, MissingExtraError, printable
+
+LOCAL = "local"
+SECONDS = 10.0  # to reach a cluster
+
+
+def check_address(address: str) -> tuple[str, int] | None:
+    """Host and port of a cluster's head; None for this machine. Raises InputError for what is neither."""
+    if address == LOCAL:
+        return None
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise InputError(
+            f"a Ray cluster is {LOCAL} or HOST:PORT, as `ray start --head` prints it, received {printable(address)!r}"
+        )
+    return host.strip("[]"), int(port)
+
+
+def import_ray(address: str) -> Any:
+    """The module `ray`, for a cluster at an address.
+
+    Whoever reaches a cluster without a token may run any code on it. So one of this machine listens on the loopback
+    interface alone, and has a token that nobody else knows; a cluster that is there already is asked with the token
+    of whoever calls, unless RAY_AUTH_MODE says otherwise.
+    Raises what `check_address` raises; MissingExtraError where Ray, or what its part for data needs, isn't installed;
+    and InputError where others have imported it, for a cluster that is open to all.
+    """
+    local = check_address(address) is None
+    said = {"RAY_AUTH_MODE": "token"}
+    if local:
+        said["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # its word for "no other machines": it listens to none
+        if "RAY_AUTH_TOKEN_PATH" not in os.environ:
+            said["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        if sys.modules.get("ray") and not said.keys() <= os.environ.keys():
+            raise InputError(
+                f"Ray was imported before, when {', '.join(said)} weren't set: import it later, or set them"
+            )
+    # What it would report to its makers, and write of its inner life between our lines.
+    quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
+    for name, value in {**said, **quiet}.items():
+        os.environ.setdefault(name, value)  # read at the import
+    try:
+        import pandas  # noqa: F401 (what Ray Data keeps rows in)
+        import pyarrow  # noqa: F401
+        import ray
+    except ModuleNotFoundError as error:
+        raise MissingExtraError((error.name or "ray").partition(".")[0], "ray") from None
+    return ray
+
+
+@contextmanager
+def connected(address: str, cores: int) -> Iterator[Any]:
+    """The module `ray`, of a process that is connected until the block ends. cores: of a cluster of this machine.
+
+    Raises what `import_ray` raises, and InputError where no cluster is reached, or none starts.
+    """
+    place = check_address(address)
+    ray = import_ray(address)
+    if ray.is_initialized():
+        raise InputError("this process is connected to a Ray cluster already: call ray.shutdown() first")
+    if place is not None:
+        _check_reached(*place)
+    how: dict[str, Any] = {"num_cpus": cores, "include_dashboard": False} if place is None else {}
+    try:
+        with _silent():
+            ray.init(address, log_to_driver=False, logging_level="ERROR", configure_logging=False, **how)
+    except Exception as error:  # of many kinds: what isn't reached, of another version, or too slow to start
+        what = "no Ray cluster starts here" if place is None else f"the Ray cluster at {address} can't be joined"
+        advice = (
+            "start one by `ray start --head`, and give its address"
+            if place is None
+            else "run this on one of its machines, with the same Ray and Python, and with its token in RAY_AUTH_TOKEN "
+            "or ~/.ray/auth_token, or RAY_AUTH_MODE=disabled where it has none"
+        )
+        raise InputError(f"{what} ({_first_line(error)}): {advice}") from None
+    try:
+        with redirect_stdout(sys.stderr):  # where it says that a worker died
+            yield ray
+    finally:
+        ray.shutdown()
+
+
+def _check_reached(host: str, port: int) -> None:
+    """Ray itself asks for a minute and more."""
+    try:
+        socket.create_connection((host, port), SECONDS).close()
+    except OSError as error:
+        raise InputError(
+            f"no Ray cluster is reached at {printable(host)}:{port} ({error.strerror or error}): `ray start --head` "
+            f"prints the address of one, --ray {LOCAL} starts one on this machine"
+        ) from None
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Nothing is written to standard error, not even by what isn't Python: Ray says there which settings it has."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
