@@ -86,11 +86,11 @@ def connected(address: str, cores: int) -> Iterator[Any]:
             "or ~/.ray/auth_token, or RAY_AUTH_MODE=disabled where it has none"
         )
         raise InputError(f"{what} ({_first_line(error)}): {advice}") from None
-    try:
-        with redirect_stdout(sys.stderr):  # where it says that a worker died
+    with redirect_stdout(sys.stderr):  # where it says that a worker died, some of it at the very end
+        try:
             yield ray
-    finally:
-        ray.shutdown()
+        finally:
+            ray.shutdown()
 
 
 def _check_reached(host: str, port: int) -> None:
