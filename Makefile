@@ -21,7 +21,7 @@ server: $(INSTALLED) ## Start a tracking server of one's own: MLflow with accoun
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[server]'
 	$(BIN)/python examples/server/server.py
 
-WORKERS := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder  # a process for each core, 2 GB for each
+WORKERS := -n auto --dist loadfile --no-loadscope-reorder  # how many is in tests/conftest.py: 2 GB for each
 # Where no bytecode is kept, each worker takes five seconds to compile the tests anew.
 test coverage test-full: export PYTHONDONTWRITEBYTECODE =
 test: check ## Check the code and run the tests that take minutes at most

@@ -35,7 +35,7 @@ from zoo.recipe import Recipe
 
 EXPORTS = Path(__file__).parents[1] / "exports"
 # 9 steps an epoch, 4 epochs a validation: two validations with frozen features, then two with all that learns.
-SETTINGS = {"epochs": 16, "frozen": 0.5, "precision": "float32"}
+SETTINGS = {"epochs": 16, "frozen": 0.5, "precision": "float32", "augmentation": "none", "degrade": 0}
 RAW = {"normalize": "none"}
 
 
