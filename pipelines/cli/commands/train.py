@@ -161,12 +161,20 @@ def train(options: argparse.Namespace) -> None:
 
 def _watch(options: argparse.Namespace) -> None:
     """The same command, in a process that this one watches over."""
+    from rich.console import Console
+
     from pipelines.training.parallel.asking import together_of
     from pipelines.training.parallel.watching import watch
 
     together = together_of(options.devices, options.workers, options.worker, time=options.time, resume=options.resume)
     command = [sys.executable, "-P", "-m", "pipelines.cli", *options.words]
-    if together and together.cluster and (code := watch(together.cluster, command)):
+    if not (together and together.cluster):
+        return
+    try:
+        code = watch(together.cluster, command)
+    finally:
+        Console(stderr=True).show_cursor()  # a progress bar that was ended had hidden it
+    if code:
         sys.exit(code)
 
 

@@ -49,8 +49,6 @@ def watch(cluster: Cluster, command: Sequence[str], heartbeat: Heartbeat | None 
     finally:
         heartbeat.close(done=done)
     if lost:
-        if sys.stderr.isatty():
-            print("\x1b[?25h", file=sys.stderr)  # a progress bar had hidden the cursor
         raise ParallelError(f"{lost}: the same command, for all workers, continues from the last checkpoint")
     return process.returncode
 
