@@ -228,8 +228,9 @@ from pipelines.training.parallel.workers import Cluster
 sys.exit(watch(Cluster(tuple(sys.argv[1].split(",")), 0), [sys.executable, "-c", sys.argv[2]]))
 """
 CHILD = """
-import os, time
+import os, signal, time
 from pipelines.core.support.watched import end_with_watcher
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs tests in the background ignores it
 end_with_watcher()
 try:
     print(os.getpid(), flush=True)
