@@ -94,15 +94,22 @@ def _turn(heartbeat: Heartbeat, seconds: float, ended: Callable[[], bool]) -> No
 @contextmanager
 def _started(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
     """A process that doesn't outlive the block, nor this process. Ctrl-C is for it to take, once."""
-    process = subprocess.Popen(  # noqa: S603 (this command again)
-        command,
-        stdin=subprocess.PIPE,
-        env={**os.environ, WATCHED: "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        process_group=0 if os.name == "posix" else None,
-    )
+    process: subprocess.Popen[bytes] | None = None
+
+    def interrupt(*_: object) -> None:
+        if process is None:
+            raise KeyboardInterrupt
+        process.send_signal(signal.SIGINT)
+
     main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGINT, lambda *_: process.send_signal(signal.SIGINT)) if main else None
+    before = signal.signal(signal.SIGINT, interrupt) if main else None
     try:
+        process = subprocess.Popen(  # noqa: S603 (this command again)
+            command,
+            stdin=subprocess.PIPE,
+            env={**os.environ, WATCHED: "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            process_group=0 if os.name == "posix" else None,
+        )
         with process:
             try:
                 yield process
