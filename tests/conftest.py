@@ -84,7 +84,7 @@ _fsync = os.fsync
 
 
 def wait_for_no_disk() -> None:
-    """Few tests' files have to survive a power cut, and waiting until they would is a fifth of a training's time.
+    """Few tests' files have to survive a power cut, and a training waits dozens of times until they would.
 
     Processes that tests start do wait.
     """
