@@ -68,18 +68,14 @@ def claims_table(claims: tuple[Claim, ...]) -> Table:
 def study_table(studied: tuple[Studied, ...]) -> Table:
     """A line for each effect of each experiment, the numbers aligned at their decimal points."""
     effects = [effect for each in studied for effect in each.effects]
-    means = aligned([_number(effect, effect.mean) for effect in effects])
-    intervals = _intervals(effects)
+    numbers = zip(aligned([_number(effect, effect.mean) for effect in effects]), _intervals(effects), strict=True)
     table = Table("experiment", "verdict", "|effect", "mean", "95% interval", "unit", "claimed", "result")
-    place = 0
     for each in studied:
         first = [each.name, f"{each.verdict} (in full: {each.in_full})" if each.in_full else str(each.verdict)]
         for effect in each.effects:
             unit = effect.unit.strip("()")  # (exponent), (cosine): what a ratio or a similarity has for a unit
-            table.add(
-                *first, effect.name, means[place], intervals[place], unit, _claimed(effect), str(effect.judgement)
-            )
-            first, place = ["", ""], place + 1
+            table.add(*first, effect.name, *next(numbers), unit, _claimed(effect), str(effect.judgement))
+            first = ["", ""]
     return table
 
 
