@@ -15,6 +15,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -118,8 +119,10 @@ def one_thread_for_each_session() -> None:
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The database of a new store. It is laid out once and copied: the tables take MLflow a second.
 
-    From here on this process doesn't wait for the disk after what MLflow writes, either.
+    From here on this process doesn't wait for the disk after what MLflow writes, either, and reads the list of its
+    schemas once rather than for each store.
     """
+    from mlflow.store.db import utils
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
 
@@ -130,6 +133,7 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if isinstance(connection, sqlite3.Connection):
             connection.execute("PRAGMA synchronous = OFF")
 
+    utils._get_latest_schema_revision = cache(utils._get_latest_schema_revision)
     path = tmp_path_factory.mktemp("empty") / "mlflow.db"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")

@@ -106,7 +106,7 @@ def test_norms_have_the_statistics_of_the_averaged_weights():
 # 9 steps an epoch, 4 epochs a validation. (model, settings, source, epoch of the kill)
 RUNS = {
     "ema": ("conv-tiny", {"epochs": 12, "average": "ema"}, None, 4),
-    "last": ("softmax", {"epochs": 32, "average": "last"}, None, 28),
+    "last": ("softmax", {"epochs": 32, "average": "last", "learning_rate": 0.2}, None, 28),
     "dropout": ("mlp-small", {"epochs": 12, "average": "ema", "augmentation": "light"}, None, 8),
     "patience": (
         "softmax",
@@ -122,12 +122,18 @@ RUNS = {
 SLOW = ("ema", "dropout", "patience", "transfer", "all")  # three trainings each
 
 
+@pytest.fixture(scope="module")
+def last(folder):
+    model, settings, _, _ = RUNS["last"]
+    return train(model, "digits", settings={**PLAIN, **settings})
+
+
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in RUNS])
-def test_a_run_that_averages_survives_a_kill(name, folder, monkeypatch):
+def test_a_run_that_averages_survives_a_kill(name, folder, last, monkeypatch):
     model, settings, source, epoch = RUNS[name]
     monkeypatch.setenv("ZOO_EXPORTS", str(Path(__file__).parent.parent / "exports"))
     asked = {"model": model, "data": "digits", "settings": {**PLAIN, **settings}, "source": source}
-    whole = train(**asked)
+    whole = last if name == "last" else train(**asked)
     killed = killed_after(epoch, monkeypatch, lambda: train(**asked))
     resumed = train(resume=killed)
     assert (resumed.averaged, resumed.best_epoch) == (whole.averaged, whole.best_epoch)
@@ -144,17 +150,15 @@ def test_a_run_that_averages_survives_a_kill(name, folder, monkeypatch):
         assert whole.validation_accuracy == pytest.approx(np.nanmax(of_both), abs=1e-6)
 
 
-def test_both_curves_and_what_was_kept_are_in_the_run(folder, tmp_path):
-    settings = {**PLAIN, "epochs": 32, "average": "last", "learning_rate": 0.2}
-    done = train("softmax", "digits", settings=settings)
+def test_both_curves_and_what_was_kept_are_in_the_run(last, tmp_path):
     with tracking.open_client() as client:
-        run = client.get_run(done.run)
-        curves = {name: client.get_metric_history(done.run, name) for name in tracking.AVERAGED_HISTORY}
+        run = client.get_run(last.run)
+        curves = {name: client.get_metric_history(last.run, name) for name in tracking.AVERAGED_HISTORY}
     assert {name: len(values) for name, values in curves.items()} == dict.fromkeys(tracking.AVERAGED_HISTORY, 8)
     assert [value.value == value.value for value in curves["averaged_validation_loss"]] == [False] * 6 + [True] * 2
-    kept = "averaged" if done.averaged else "as learned"
+    kept = "averaged" if last.averaged else "as learned"
     assert run.data.tags[tracking.WEIGHTS_KEPT] == kept
-    assert f"of epoch {done.best_epoch}, {kept}" in run.data.tags["mlflow.note.content"]
-    evaluate(done.run)
-    tracking.fetch_folder(done.run, "evaluation", tmp_path)
+    assert f"of epoch {last.best_epoch}, {kept}" in run.data.tags["mlflow.note.content"]
+    evaluate(last.run)
+    tracking.fetch_folder(last.run, "evaluation", tmp_path)
     assert (tmp_path / "evaluation" / "curves.png").stat().st_size > 1000

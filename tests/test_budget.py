@@ -65,8 +65,12 @@ def test_the_time_is_filled_with_whole_epochs_and_their_validations(seconds, epo
     assert epochs_within(seconds, Speed(start=7, step=0.1, validation=1), schedule) == epochs
 
 
-def test_a_training_in_a_time_is_one_of_a_stated_number_of_epochs(folder, monkeypatch):
-    done = train("softmax", "digits", settings=PLAIN, time=BUDGET)
+@pytest.fixture(scope="module")
+def done(folder):
+    return train("softmax", "digits", settings=PLAIN, time=BUDGET)
+
+
+def test_a_training_in_a_time_is_one_of_a_stated_number_of_epochs(done):
     tracked = tracking.load_run(done.run)
     recipe = tracked.plan.recipe
     assert (recipe.epochs, recipe.least_updates) == (done.planned_epochs, 0)
@@ -75,9 +79,14 @@ def test_a_training_in_a_time_is_one_of_a_stated_number_of_epochs(folder, monkey
     plan = make_plan("softmax", "digits", settings=PLAIN)
     assert tracking.find_planned(plan, asked(plan, BUDGET)) == tracked.plan, "`zoo run` doesn't measure it again"
     assert tracking.find_planned(plan, asked(plan, BUDGET + 1)) is None
+
+
+@pytest.mark.slow  # two trainings more
+def test_measuring_changes_nothing_of_what_is_learned_nor_does_a_kill(done, monkeypatch):
+    tracked = tracking.load_run(done.run)
     killed = killed_after(4, monkeypatch, lambda: train(plan=tracked.plan))
     train(resume=killed)
-    assert left_by(killed) == left_by(done.run), "measuring has changed nothing of what was learned"
+    assert left_by(killed) == left_by(done.run)
 
 
 @pytest.mark.slow  # evaluates and exports, half a minute; the parts of it are tested above and in test_run

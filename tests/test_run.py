@@ -25,7 +25,7 @@ from zoo.models import definitions
 from zoo.models.registry import _models
 
 MODELS = ["softmax", "conv-tiny", "lenet5"]  # one of each family, the quickest
-SETTINGS = {"epochs": 1, "least_updates": 150}
+SETTINGS = {"epochs": 1, "least_updates": 108}
 
 
 @pytest.fixture(scope="module")

@@ -94,14 +94,8 @@ def test_with_frozen_features_alone_no_epoch_is_trained(folder, trained):
     assert tracking.load_run(only.run).history["epoch"] == (0,)
 
 
-@pytest.mark.parametrize(
-    "moment",
-    [
-        "after the head",
-        pytest.param("before the head", marks=pytest.mark.slow),  # each is a training more
-        pytest.param("in the epochs", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize("moment", ["before the head", "after the head", "in the epochs"])
+@pytest.mark.slow  # each is two trainings more: test_train interrupts one without a head
 def test_an_interruption_at_any_moment_changes_nothing(folder, trained, monkeypatch, moment):
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

@@ -300,15 +300,13 @@ class _Closure:
 
     def _text(self, node: ast.AST, module: _Module, held: Mapping[str, Any] | None = None) -> str:
         """A node as text: what it says, and which thing each of its names is. held: values of names around it."""
-        used, annotated = names_in(node)
-        imported = imports_in(node, module.package)
         self._attributes |= attributes_in(node)
         references: dict[str, list[str]] = {}
-        for name in sorted(used | annotated):
-            called = name in used
+        look_up = _known_names if module.name.partition(".")[0] in OURS else _names
+        for name, called, meant in look_up(node, module):
             if name.partition(".")[0] in (held or {}):
                 continue
-            for found in _resolve(module, name, imported):
+            for found in meant:
                 if isinstance(found, str):
                     what = found
                 elif found.statements == (node,) or found.by_content:
@@ -319,6 +317,16 @@ class _Closure:
                 if called:
                     references.setdefault(name, []).append(what)
         return f"{dump(node)} {references}" if references else dump(node)
+
+
+def _names(node: ast.AST, module: _Module) -> tuple[tuple[str, bool, tuple[_Symbol | str, ...]], ...]:
+    """The names in a node of a module: each, whether it is more than an annotation, and what it means there."""
+    used, annotated = names_in(node)
+    imported = imports_in(node, module.package)
+    return tuple((name, name in used, tuple(_resolve(module, name, imported))) for name in sorted(used | annotated))
+
+
+_known_names = cache(_names)  # of ours, which stay as they are while a process runs
 
 
 def _short(symbol: _Symbol) -> str:

@@ -81,13 +81,15 @@ def header_of(definition: ast.ClassDef) -> ast.ClassDef:
     return ast.ClassDef(definition.name, definition.bases, definition.keywords, [], definition.decorator_list)
 
 
-def members(definition: ast.ClassDef | None) -> Iterator[tuple[str, ast.stmt, str]]:
+@cache
+def members(definition: ast.ClassDef | None) -> tuple[tuple[str, ast.stmt, str], ...]:
     """Name, statement and place of each member of a class. The place means something of fields, which have an order."""
-    place = 0
+    place, found = 0, []
     for statement in definition.body if definition else ():
         place += isinstance(statement, ast.AnnAssign)
         for name in sorted(names_bound(statement)):
-            yield name, statement, f"{place} " if isinstance(statement, ast.AnnAssign) else ""
+            found.append((name, statement, f"{place} " if isinstance(statement, ast.AnnAssign) else ""))
+    return tuple(found)
 
 
 def is_used(name: str, statement: ast.stmt, made: bool, attributes: set[str]) -> bool:
