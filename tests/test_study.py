@@ -198,8 +198,13 @@ def test_an_arm_that_an_experiment_no_longer_has_leaves_its_results(studied, pla
         ([-38.1, -38.3], "points", "conv loses {} points {less|more} than dense", "(95% interval 36.9 to 39.5)"),
         ([-0.1, 0.02], "points", "conv is {} points {more|less} accurate", "0.04 points less accurate"),
         ([-0.1, 0.02], "points", "conv is {} points {more|less} accurate", "(95% interval -0.72 to 0.80)"),
-        ([0.5, 0.5], "×", "conv needs {} times the updates", "conv needs 0.5 times the updates"),
-        ([48, 48], "%", "", "what is measured: 48.00% (48.00 to 48.00)"),
+        (
+            [0.5, 0.5],
+            "×",
+            "conv needs {} times the updates",
+            "conv needs 0.5 times the updates (the same for every seed)",
+        ),
+        ([48, 48], "%", "", "what is measured: 48% (no spread)"),
     ],
 )
 def test_a_main_effect_reads_as_in_a_paper(sample, unit, main, statement):
@@ -435,9 +440,15 @@ def test_the_experiments_can_be_listed_and_no_column_is_left_out_of_a_narrow_ter
     ],
 )
 def test_a_number_has_the_decimals_that_its_interval_deserves(ends, unit, bounds, mean, interval):
-    shown = Studied("x", "claim", Verdict.HOLDS, (Effect("y", np.array(ends), unit, **bounds),), Path("report.html"))
-    ((*_, found, between, named, _, _),) = study_table((shown,)).rows
+    """In the terminal, in the report and in its sentences."""
+    measured = Effect("y", np.array(ends), unit, **bounds)
+    shown = Studied("x", "claim", Verdict.HOLDS, (measured,), Path("report.html"))
+    ((*_, found, between, named, claimed, _),) = study_table((shown,)).rows
     assert (found.strip(), between.strip(), named) == (mean, interval, unit.strip("()"))
+    assert measured.measured.split(f"{unit} (" if unit == "%" else f" {unit} (") == [mean, f"{interval})"]
+    assert measured.prediction.startswith(claimed)
+    sentence = Finding((measured,), Chart("", "", "", []), main="it is {}").statement
+    assert sentence.startswith(f"it is {mean.removeprefix('+')} (")
 
 
 def test_no_end_is_rounded_onto_a_bound_or_zero():

@@ -22,7 +22,10 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Row:
-    """An effect. low, high: its interval. least, most: bounds of what is claimed, None for none. kind: of KINDS."""
+    """An effect. low, high: its interval. least, most: bounds of what is claimed, None for none. kind: of KINDS.
+
+    texts: the mean, the interval and what is claimed, as they are written elsewhere.
+    """
 
     name: str
     mean: float
@@ -31,6 +34,7 @@ class Row:
     least: float | None
     most: float | None
     kind: str
+    texts: tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -44,10 +48,7 @@ class Forest:
     def rows(self) -> list[list[str]]:
         """The same as a table, as `svg.Chart.rows`."""
         head = ["", self.unit, "95% interval", "claimed", "result"]
-        return [
-            head,
-            *([e.name, f"{e.mean:+.2f}", f"{e.low:+.2f} to {e.high:+.2f}", _bounds(e), e.kind] for e in self.effects),
-        ]
+        return [head, *([e.name, *e.texts, e.kind] for e in self.effects)]
 
     def svg(self) -> str:
         """The drawing: a gray field is what the claim predicts."""
@@ -79,24 +80,20 @@ class Forest:
                 f'fill="{GRAY}" fill-opacity="0.18"/>'
             )
             color, shape = KINDS[e.kind]
-            said = f"{e.name}: {e.mean:+.2f} {self.unit} (95%: {e.low:+.2f} to {e.high:+.2f}), {e.kind}"
+            mean, interval, _ = e.texts
+            said = f"{e.name}: {mean} {self.unit} (95% interval {interval}), {e.kind}"
             parts.append(f'<path d="M{at(e.low):.1f} {y:.1f}H{at(e.high):.1f}" stroke="{color}" stroke-width="2.5"/>')
             parts.append(marker(shape, at(e.mean), y, color, said))
             parts.append(f'<text x="{LEFT - 8}" y="{y + 5:.1f}" text-anchor="end">{escape(e.name)}</text>')
         middle = (LEFT + WIDTH - RIGHT) / 2
-        parts.append(f'<text x="{middle}" y="{bottom + 40}" text-anchor="middle">{escape(self.unit)}</text>')
+        label = f"{escape(self.unit)}, on a logarithmic scale"
+        parts.append(f'<text x="{middle}" y="{bottom + 40}" text-anchor="middle">{label}</text>')
         x = 12.0
         for kind, (color, shape) in KINDS.items():
             parts.append(marker(shape, x, height - 10, color))
             parts.append(f'<text x="{x + 10}" y="{height - 5}">{kind}</text>')
             x += 34 + LETTER * len(kind)
         return "\n".join([*parts, "</svg>"])
-
-
-def _bounds(effect: Row) -> str:
-    if effect.least is not None and effect.most is not None:
-        return f"{effect.least:g} to {effect.most:g}"
-    return f"at least {effect.least:g}" if effect.least is not None else f"at most {effect.most:g}"
 
 
 def _ticks(at: Callable[[float], float]) -> list[float]:

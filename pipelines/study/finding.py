@@ -94,28 +94,36 @@ class Effect:
                 return count
         return fewest
 
-    def written(self, value: float) -> str:
-        """A value as text: percent and points to a hundredth, points signed; else three significant digits."""
-        if self.exact:
-            return f"{round(value, 9):.3g}"  # what is counted has no rounding errors
-        if self.unit not in ("points", "%"):
-            return f"{value:.3g}"
-        sign = "+" if self.unit == "points" else ""
-        return f"{value:{sign}.2f}" if round(value, 2) or not value else f"{value:{sign}.1g}"
+    def rounded(self, value: float, *, signed: bool = True) -> str:
+        """A value as text, with `decimals`, the same wherever it is read; a difference with its sign."""
+        return f"{value:{'+' if signed and self.unit == 'points' else ''}z.{self.decimals}f}"
+
+    @property
+    def between(self) -> str:
+        """The interval as text. What was counted has none, and values that are the same for each seed no spread."""
+        low, high = self.interval
+        if low < high:
+            return f"{self.rounded(low)} to {self.rounded(high)}"
+        return "counted" if self.exact else "no spread"
 
     @property
     def measured(self) -> str:
         """The mean as text, with its unit and interval."""
-        text = f"{self.written(self.mean)}{self._unit}"
-        return text if self.exact else f"{text} ({' to '.join(map(self.written, self.interval))})"
+        text = f"{self.rounded(self.mean)}{self._unit}"
+        return text if self.exact else f"{text} ({self.between})"
+
+    @property
+    def bounds(self) -> str:
+        """What the claim predicts as text, without its unit."""
+        if self.least is not None and self.most is not None:
+            return f"from {self.least:g} to {self.most:g}"
+        return f"at least {self.least:g}" if self.least is not None else f"at most {self.most:g}"
 
     @property
     def prediction(self) -> str:
-        """The bounds as text."""
-        if self.least is not None and self.most is not None:
-            return f"from {self.least:g} to {self.most:g}{self._unit}"
-        how, bound = ("at least", self.least) if self.least is not None else ("at most", self.most)
-        return f"{how} {bound:g}{self._unit.removesuffix('s') if bound == 1 else self._unit}"
+        """The same with its unit."""
+        one = self.bounds in ("at least 1", "at most 1")
+        return f"{self.bounds}{self._unit.removesuffix('s') if one else self._unit}"
 
     @property
     def _unit(self) -> str:
@@ -148,10 +156,12 @@ class Finding:
             return f"{effect.name}: {effect.measured}"
         sign = -1 if effect.mean < 0 and "|" in self.main else 1
         words = _CHOICE.sub(lambda found: found[1 if sign > 0 else 2], self.main)
-        size, *interval = (_rounded(sign * value, effect) for value in (effect.mean, *effect.interval))
+        size, *interval = (effect.rounded(sign * value, signed=False) for value in (effect.mean, *effect.interval))
         sentence = words.replace("{}", size)
-        low, high = interval if sign > 0 else interval[::-1]
-        return sentence if effect.exact else f"{sentence} (95% interval {low} to {high})"
+        low, high = interval[::sign]
+        if effect.interval[0] < effect.interval[1]:
+            return f"{sentence} (95% interval {low} to {high})"
+        return sentence if effect.exact else f"{sentence} (the same for every seed)"
 
     @property
     def verdict(self) -> Verdict:
@@ -160,10 +170,3 @@ class Finding:
         if first is Judgement.AS_CLAIMED:
             return Verdict.HOLDS if all(other is Judgement.AS_CLAIMED for other in others) else Verdict.LIMITS
         return Verdict.REFUTED if first is Judgement.CONTRADICTS else Verdict.OPEN
-
-
-def _rounded(value: float, effect: Effect) -> str:
-    """A value for a sentence: percent and points to a tenth, or to a hundredth if the effect is below 1."""
-    if effect.unit not in ("points", "%"):
-        return effect.written(value)
-    return f"{value:.{1 if abs(effect.mean) >= 1 else 2}f}"

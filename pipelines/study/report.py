@@ -80,14 +80,20 @@ def forest(found: Sequence[Found]) -> Forest | None:
     """The main effects that are differences in percentage points, by size; None where fewer than two are."""
     effects = [(experiment.name, finding.effects[0]) for experiment, finding, _ in found]
     rows = [
-        Row(name, effect.mean, *effect.interval, effect.least, effect.most, effect.judgement)
+        Row(
+            name,
+            effect.mean,
+            *effect.interval,
+            effect.least,
+            effect.most,
+            effect.judgement,
+            (effect.rounded(effect.mean), effect.between, effect.bounds),
+        )
         for name, effect in effects
         if effect.unit == "points" and np.isfinite(effect.interval).all()
     ]
     title = "Main effects in percentage points, with their 95% intervals"
-    return (
-        Forest(title, "points, on a logarithmic scale", sorted(rows, key=lambda r: -r.mean)) if len(rows) > 1 else None
-    )
+    return Forest(title, "points", sorted(rows, key=lambda r: -r.mean)) if len(rows) > 1 else None
 
 
 def _has_intervals(chart: Drawing) -> bool:

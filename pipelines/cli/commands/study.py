@@ -68,37 +68,19 @@ def claims_table(claims: tuple[Claim, ...]) -> Table:
 def study_table(studied: tuple[Studied, ...]) -> Table:
     """A line for each effect of each experiment, the numbers aligned at their decimal points."""
     effects = [effect for each in studied for effect in each.effects]
-    numbers = zip(aligned([_number(effect, effect.mean) for effect in effects]), _intervals(effects), strict=True)
+    numbers = zip(aligned([effect.rounded(effect.mean) for effect in effects]), _intervals(effects), strict=True)
     table = Table("experiment", "verdict", "|effect", "mean", "95% interval", "unit", "claimed", "result")
     for each in studied:
         first = [each.name, f"{each.verdict} (in full: {each.in_full})" if each.in_full else str(each.verdict)]
         for effect in each.effects:
             unit = effect.unit.strip("()")  # (exponent), (cosine): what a ratio or a similarity has for a unit
-            table.add(*first, effect.name, *next(numbers), unit, _claimed(effect), str(effect.judgement))
+            table.add(*first, effect.name, *next(numbers), unit, effect.bounds, str(effect.judgement))
             first = ["", ""]
     return table
 
 
-def _number(effect: Effect, value: float) -> str:
-    """With the decimals that its interval deserves; a difference with its sign."""
-    return f"{value:{'+' if effect.unit == 'points' else ''}.{effect.decimals}f}"
-
-
 def _intervals(effects: list[Effect]) -> list[str]:
-    """What was counted has none, and values that are the same for each seed have no spread."""
-    lows = [_number(effect, effect.interval[0]) for effect in effects]
-    wide = max(map(len, lows), default=0)
-    return [
-        "counted"
-        if effect.exact
-        else f"{low:>{wide}} to {_number(effect, effect.interval[1])}"
-        if effect.interval[0] < effect.interval[1]
-        else "no spread"
-        for effect, low in zip(effects, lows, strict=True)
-    ]
-
-
-def _claimed(effect: Effect) -> str:
-    if effect.least is not None and effect.most is not None:
-        return f"{effect.least:g} to {effect.most:g}"
-    return f"≤ {effect.most:g}" if effect.least is None else f"≥ {effect.least:g}"
+    """Their ends below each other."""
+    ends = [effect.between.partition(" to ") for effect in effects]
+    wide = max((len(low) for low, _, high in ends if high), default=0)
+    return [f"{low:>{wide}} to {high}" if high else low for low, _, high in ends]
