@@ -154,7 +154,7 @@ def _is_export_of(folder: Path, run_id: str, license: str, data_license: str) ->
     """Whether the folder holds an export of the run, with all that is known of it by now, and the run knows of it."""
     run = tracking.load_run(run_id)
     # os.path: a folder that can't be reached is no export, and writing it says why.
-    if "same_top_class" not in run.metrics or not os.path.isfile(folder / MANIFEST_FILE):  # noqa: PTH113
+    if not run.was_exported or not os.path.isfile(folder / MANIFEST_FILE):  # noqa: PTH113
         return False
     try:
         manifest = read_manifest(folder)

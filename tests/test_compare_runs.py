@@ -58,8 +58,8 @@ def alone(own, exported):
 
 @pytest.fixture(scope="module")
 def bare(own):
-    """A finished run of the first model, of another seed."""
-    return train("softmax", own, settings={**SETTINGS, "seed": 4}).run
+    """A finished run of the first model: the later of the exported ones with another seed."""
+    return train("softmax", own, settings={**SETTINGS, "learning_rate": 0.02, "seed": 4}).run
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +127,9 @@ def test_an_experiment_means_the_latest_tested_run_of_each_model(exported, alone
     assert [row.name for row in found.rows] == ["own/softmax"]
     assert found.rows[0].accuracy == tracking.load_run(exported[1]).metrics["test_accuracy"], "the latest tested one"
     assert [run.run for run in found.unexported] == [alone], "for want of a tested one"
+    evaluate(bare)
+    (row,) = compare(["own"]).rows
+    assert row.accuracy == found.rows[0].accuracy, "of two seeds, the exported one"
 
 
 def test_an_experiment_may_be_called_like_a_run(exported):

@@ -196,6 +196,7 @@ def test_the_same_command_goes_on_and_trains_nothing_twice(swept, capsys):
         in out
     )
     assert f"next: zoo run softmax --data shades --recipe-file {swept.recipe}\n" in out
+    assert "Pareto" not in out, "one objective has no front"
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ def conclusion(swept: Swept, options: argparse.Namespace) -> Iterator[str]:
             f"{trials[each.trial].accuracy:.2%}; with {number} new seed{'s' if number > 1 else ''} "
             f"{fmean(each.validation):.2%}, and test accuracy {each.spread or f'{each.test[0]:.2%}'}"
         )
-    if left := len(swept.front) - len(swept.confirmed):
+    if (left := len(swept.front) - len(swept.confirmed)) > 0:  # the front of one objective is empty
         yield f"{left} more trials are on the Pareto front: at most {MOST_CONFIRMED}, spread evenly, are trained again"
     reading = arguments.given_to("", options, without=_OF_THE_SEARCH)
     for each in swept.confirmed:

@@ -50,9 +50,9 @@ def find_candidates(named: Sequence[str | os.PathLike[str]], into: Path) -> list
     """What is meant by each name, in their order; an experiment or a sweep means several.
 
     named: an export's folder, or its name; a run's id, the beginning of it, or runs:/ID; the name of an experiment,
-    which is that of its data set: of each of its models the latest finished run, one that was evaluated where there is
-    one. Not the best one: the test set would have chosen it. The name of a sweep, or its run: its trials, as
-    `trials_of` has them.
+    which is that of its data set: of each of its models the latest finished run, as `tracking.latest_by_model` has it.
+    Not the best one: the test set would have chosen it. The name of a sweep, or its run: its trials, as `trials_of`
+    has them.
     into: a folder for the exports that runs hold.
     Raises ExportError or TrackingError where nothing is found, or what is found is damaged.
     """
@@ -123,7 +123,7 @@ def _of_export(folder: Path) -> Candidate:
 
 def _of_run(run: TrackedRun, into: Path) -> Candidate:
     alone = Candidate(printable(f"{run.data_set}/{run.plan.model}"), None, None, run)
-    if "same_top_class" not in run.metrics:  # what an export logs last
+    if not run.was_exported:
         return alone
     folder = into / run.run_id
     try:

@@ -6,6 +6,7 @@ import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from math import isnan, nan
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,11 @@ class TrackedRun:
     history: Mapping[str, tuple[float, ...]]
     facts: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def was_exported(self) -> bool:
+        """Whether its export is among its artifacts."""
+        return "same_top_class" in self.metrics  # what an export logs last
 
 
 def find_run(run: str) -> str:
@@ -153,12 +159,28 @@ def _first_of(plan: Plan, found: Iterable[Any]) -> str | None:
 def latest_by_model(experiment: str) -> tuple[TrackedRun, ...]:
     """Each model's latest finished run in an experiment, by the model's name; evaluated ones come first.
 
-    A damaged run is left out, and one before it counts. None where there is no such experiment, or it holds no finished
+    Of several seeds trained in a row, it is the one that was exported: `zoo run --seeds` exports the first alone. A
+    damaged run is left out, and one before it counts. None where there is no such experiment, or it holds no finished
     run. Raises TrackingError where the store fails.
     """
     by_model = _finished_by_model(experiment)
-    latest = (next(intact(runs, load_run), None) for _, runs in sorted(by_model.items()))
+    latest = (_latest(intact(runs, load_run)) for _, runs in sorted(by_model.items()))
     return tuple(run for run in latest if run is not None)
+
+
+def _latest(runs: Iterator[TrackedRun]) -> TrackedRun | None:
+    """The first of them, or the exported one among the other seeds that follow."""
+    first = next(runs, None)
+    if first is None or first.was_exported:
+        return first
+    seeds = takewhile(lambda run: _differs_in_seed(run, first), runs)
+    return next((run for run in seeds if run.was_exported), first)
+
+
+def _differs_in_seed(run: TrackedRun, other: TrackedRun) -> bool:
+    """Whether they are trainings of the same plan and the same data with two seeds."""
+    plan = replace(run.plan, recipe=replace(run.plan.recipe, seed=other.plan.recipe.seed))
+    return run.plan != plan == other.plan and run.data_digest == other.data_digest
 
 
 def is_trained_on(experiment: str) -> bool:
