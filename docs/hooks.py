@@ -1,4 +1,4 @@
-"""What MkDocs does beside its own: the page of all commands, and links to files of the repository."""
+"""What MkDocs does beside its own: the page of all commands, and links to files and plots of the repository."""
 
 from __future__ import annotations
 
@@ -11,21 +11,30 @@ from mkdocs.structure.files import File
 from pipelines.cli.markdown import commands_page, data_set_rows
 
 _DATA_SETS = re.compile(r"^(?:\| `[^`]+` \|.*\[.*\]\(.*\) \|\n)+", re.M)
-_OUTSIDE = re.compile(r"\[([^\]]*)\]\((\.\./[^)#]*)[^)]*\)")
+_OUTSIDE = re.compile(r"(?<!!)\[([^\]]*)\]\((\.\./[^)#]*)[^)]*\)")
+_PLOT = re.compile(r"(!\[[^\]]*\])\(\.\./([^)]*)\)")
+_OVERVIEW = "README.md"
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add the page of all commands, written from the parser."""
+    """Add the page of all commands, written from the parser, and the plots of the repository that pages show."""
     files.append(File.generated(config, "commands.md", content=commands_page()))
+    docs = Path(config["docs_dir"])
+    shown = {path for page in docs.glob("*.md") for _, path in _PLOT.findall(page.read_text(encoding="utf-8"))}
+    for path in sorted(shown):
+        files.append(File.generated(config, path, abs_src_path=str(docs.parent / path)))
     return files
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Leave of a link out of docs/, to a file of the repository, its text: the site doesn't hold it.
 
-    The page of data sets gets a row for each that is known today. Raises FileNotFoundError for a file that isn't there,
-    ValueError where the page has no such table.
+    The page of data sets gets a row for each that is known today. The search ranks the overview, which mentions
+    everything, below the pages that it lists. Raises FileNotFoundError for a file that isn't there, ValueError where
+    the page has no such table.
     """
+    if page.file.src_path == _OVERVIEW:
+        page.meta["search"] = {"boost": 0.1}
     if page.file.src_path == "data.md":
         rows = "".join(f"{row}\n" for row in data_set_rows())
         markdown, tables = _DATA_SETS.subn(lambda _: rows, markdown)
@@ -37,4 +46,4 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
             raise FileNotFoundError(f"{page.file.src_path} has a dead link to {link[2]}")
         return link[1]
 
-    return _OUTSIDE.sub(text, markdown)
+    return _OUTSIDE.sub(text, _PLOT.sub(r"\1(\2)", markdown))

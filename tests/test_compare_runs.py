@@ -112,7 +112,7 @@ def test_a_run_without_an_export_is_compared_by_what_it_logged(exported, alone, 
     assert bare["validation_accuracy"] == tracking.load_run(alone).metrics["best_validation_accuracy"]
     assert bare["accuracy"] is None
     (note,) = told["notes"]
-    assert f"`zoo evaluate {alone[:8]}` and `zoo export {alone[:8]}` bring them" in note
+    assert f"`zoo evaluate {alone[:8]}` and `zoo export {alone[:8]}` add them" in note
     assert main(["compare", exported[0], alone]) == 0
     shown = capsys.readouterr().out
     assert "50,826" in shown

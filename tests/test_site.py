@@ -48,6 +48,18 @@ def test_pages_load_nothing_from_elsewhere(site):
         assert [each for each in loaded if "canonical" not in each] == [], page.name
 
 
+def test_a_plot_of_the_repository_is_on_its_page(site):
+    page = (site / "study.html").read_text(encoding="utf-8")
+    (plot,) = re.findall(r'<img [^>]*src="([^"]+)"', page)
+    assert (site / plot).read_bytes() == (ROOT / plot).read_bytes()
+
+
+def test_the_overview_which_mentions_everything_is_found_last(site):
+    index = json.loads((site / "search" / "search_index.json").read_text(encoding="utf-8"))["docs"]
+    (overview,) = [each for each in index if each["location"] == "index.html"]
+    assert overview["boost"] < 1
+
+
 def test_the_page_of_data_sets_has_each_that_is_registered(site):
     page = (site / "data.html").read_text(encoding="utf-8")
     assert [name for name in data_sets() if f"<td><code>{name}</code></td>" not in page] == []

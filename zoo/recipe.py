@@ -67,27 +67,27 @@ class Field:
 class Recipe:
     """Everything that decides what weights come out of a model and a data set. A model states only what differs."""
 
-    epochs: Annotated[int, Allowed("Passes over the training images.", at_least=1)] = 20
+    epochs: Annotated[int, Allowed("Number of passes over the training images.", at_least=1)] = 20
     least_updates: Annotated[
         int,
         Allowed(
-            "Least number of optimizer steps. A small data set gets more epochs, or a folder of 500 images would be "
-            "trained on in 80 steps.",
+            "Minimum number of optimizer steps. A small data set gets more epochs; otherwise, a folder of 500 images "
+            "would get 80 steps.",
             at_least=0,
         ),
     ] = 2000
     batch_size: Annotated[
         int,
         Allowed(
-            "Images a step. 128 keeps two cores busy; larger batches need more epochs for the same accuracy.",
+            "Images per step. 128 keeps two cores busy; larger batches need more epochs for the same accuracy.",
             at_least=1,
         ),
     ] = 128
     optimizer: Annotated[
         str,
         Allowed(
-            "adamw forgives a poor rate, which SGD doesn't, and nobody tunes for their own folder. muon moves a matrix "
-            "in all of its directions alike: convolutional networks learn more in the same epochs, at the same rates.",
+            "adamw tolerates a poor learning rate, which SGD doesn't, and few people tune theirs. muon updates a "
+            "matrix equally in all directions: at the same learning rates, conv models learn more per epoch.",
             choices=("adamw", "muon"),
         ),
     ] = "adamw"
@@ -95,7 +95,8 @@ class Recipe:
     warmup: Annotated[
         float,
         Allowed(
-            "Share of all updates in which the rate climbs from 0 to its peak; then it falls to 0 along a cosine.",
+            "Fraction of all updates in which the learning rate rises from 0 to its peak; then it falls to 0 along a "
+            "cosine.",
             at_least=0,
             below=1,
         ),
@@ -103,7 +104,7 @@ class Recipe:
     weight_decay: Annotated[
         float,
         Allowed(
-            "Decoupled weight decay (Loshchilov & Hutter 2019), on kernels alone: biases and norms are left free.",
+            "Decoupled weight decay (Loshchilov & Hutter 2019), on kernels only: biases and norms have none.",
             at_least=0,
             below=100,
         ),
@@ -111,8 +112,8 @@ class Recipe:
     label_smoothing: Annotated[
         float,
         Allowed(
-            "Share of the target that is spread over all classes (Szegedy et al. 2016); above 0, probabilities stay "
-            "modest.",
+            "Fraction of the target that is spread over all classes (Szegedy et al. 2016); above 0, probabilities are "
+            "less extreme.",
             at_least=0,
             below=1,
         ),
@@ -120,18 +121,18 @@ class Recipe:
     images: Annotated[
         str,
         Allowed(
-            "all: the validation images too, for a recipe whose epochs were found with them. The weights that are kept "
-            "are then those of the last epoch, not those of the best. most: as all, but for half of each class's, by "
-            "which probabilities are calibrated.",
+            "Which images to train on. all: the validation images as well, for a recipe whose epochs were chosen with "
+            "them; the weights of the last epoch are kept, not the best. most: like all, but half of the validation "
+            "images of each class are held out to calibrate probabilities.",
             choices=("train", "all", "most"),
         ),
     ] = "train"
     patience: Annotated[
         int,
         Allowed(
-            "Validations without a better one after which the training ends early, with the best weights; 0: it goes "
-            "on to its last epoch. There is one after each epoch or, where images are few, after several. With "
-            "pretrained features (--from), those count in which everything learns.",
+            "Early stopping: the number of validations without improvement after which training ends with the best "
+            "weights; 0 trains to the last epoch. There is one validation per epoch or, with few images, per several "
+            "epochs. With pretrained features (--from), it counts only while all layers train.",
             at_least=0,
             later=True,
         ),
@@ -139,9 +140,9 @@ class Recipe:
     average: Annotated[
         str,
         Allowed(
-            "Averaged weights beside those that learn, with batch norms measured anew on training images: ema, a "
-            "moving average over about a twentieth of all updates, or last, the mean over the last quarter. Both are "
-            "validated, and the better are kept; with images=all it is the average.",
+            "Averaged weights, with batch norm statistics measured again on training images. ema: a moving average "
+            "over about a twentieth of all updates; last: the mean over the last quarter. The average and the current "
+            "weights are both validated, and the better are kept; with images=all, it is always the average.",
             choices=("none", "ema", "last"),
             later=True,
         ),
@@ -149,16 +150,16 @@ class Recipe:
     balance: Annotated[
         str,
         Allowed(
-            "none: each image once an epoch. classes: as many images of each class, drawn anew each time, so that a "
-            "rare class counts as much as a common one: for tests, or uses, that are about classes, not images.",
+            "none: each image once per epoch. classes: equally many images of each class, redrawn every epoch, so "
+            "that a rare class counts as much as a common one: for uses in which classes matter, not images.",
             choices=("none", "classes"),
         ),
     ] = "none"
     normalize: Annotated[
         str,
         Allowed(
-            "image: inside of the model and of its file, each image is brought to the same mean and deviation, so that "
-            "another contrast or brightness changes few answers. none: pixels are scaled to 0..1.",
+            "image: the model, and its exported file, bring each image to the same mean and standard deviation, so "
+            "that a change of contrast or brightness affects few predictions. none: pixels are scaled to 0..1.",
             choices=("none", "image"),
             later=True,
         ),
@@ -166,24 +167,24 @@ class Recipe:
     augmentation: Annotated[
         str,
         Allowed(
-            "mirror: every other image, where labels allow it. light: mirror, and shifts by up to 1/14 of the side. "
-            "strong: light, and erased patches. photo: a part of the image, at least 35 % of it, and other brightness, "
-            "contrast and colors. randaugment: such a part, and two of twelve operations (Cubuk et al. 2020).",
+            "mirror: every other image, if labels allow it. light: mirror, and shifts by up to 1/14 of the side. "
+            "strong: light, and erased patches. photo: crops of at least 35% of the image, and other brightness, "
+            "contrast, and color. randaugment: such crops, and two of twelve operations (Cubuk et al. 2020).",
             choices=("none", "mirror", "light", "strong", "photo", "randaugment"),
         ),
     ] = "light"
     mirrored: Annotated[
         str,
         Allowed(
-            "Whether a mirrored image keeps its label. auto: as the data set knows; of a folder of images it is no.",
+            "Whether a mirrored image keeps its label. auto: known data sets define it; for a folder of images, no.",
             choices=("auto", "yes", "no"),
         ),
     ] = "auto"
     rotation: Annotated[
         float,
         Allowed(
-            "Degrees that each image is rotated by, at most, to either side, where it keeps its label: 180 for what "
-            "has no upper side. Its edge fills what is uncovered.",
+            "Maximum rotation in degrees, in either direction: 180 for images without an upper side. Pixels of the "
+            "edge fill the uncovered corners.",
             at_least=0,
             at_most=180,
             later=True,
@@ -192,7 +193,7 @@ class Recipe:
     scale: Annotated[
         float,
         Allowed(
-            "Share that each image is enlarged or shrunk by, at most: 0.2 for 1.2 times to a 1.2th of its size.",
+            "Maximum change of scale: 0.2 enlarges or shrinks each image by a factor of up to 1.2.",
             at_least=0,
             at_most=1,
             later=True,
@@ -201,8 +202,8 @@ class Recipe:
     degrade: Annotated[
         float,
         Allowed(
-            "Share of the images that are given another brightness and contrast and, drawn anew, noise or blur, "
-            "as a poorer camera would. It goes with any augmentation.",
+            "Fraction of the images that get another brightness and contrast and, at random, noise or blur, as from a "
+            "poorer camera. It works with any augmentation.",
             at_least=0,
             at_most=1,
             later=True,
@@ -211,8 +212,8 @@ class Recipe:
     mixup: Annotated[
         float,
         Allowed(
-            "Largest share of another image, and of its target, that is blended into each (Zhang et al. 2018, drawn "
-            "evenly).",
+            "Largest weight of another image, and of its target, in the blend of the two (Zhang et al. 2018, drawn "
+            "uniformly).",
             at_least=0,
             below=1,
         ),
@@ -220,8 +221,8 @@ class Recipe:
     cutmix: Annotated[
         float,
         Allowed(
-            "Share of the images into which a rectangle of another image is pasted, and as much of its target (Yun et "
-            "al. 2019). The others have mixup, where that is set.",
+            "Fraction of the images into which a rectangle of another image is pasted, with its target in proportion "
+            "(Yun et al. 2019). The others get mixup, if it is set.",
             at_least=0,
             at_most=1,
             later=True,
@@ -230,15 +231,15 @@ class Recipe:
     teacher: Annotated[
         str,
         Allowed(
-            "An export that the model is distilled from: its probabilities, for the very images that the model is "
-            "given, are learned beside the labels (Hinton et al. 2015; Beyer et al. 2022). A folder, or a name such as "
+            "Distillation: an export whose probabilities, for exactly the images in each batch, are learned along "
+            "with the labels (Hinton et al. 2015; Beyer et al. 2022). A folder, or a name such as "
             "fashion-mnist/conv-small; empty for none."
         ),
     ] = ""
     teacher_share: Annotated[
         float,
         Allowed(
-            "Share of the target that comes from the teacher; the label has the rest.",
+            "Fraction of the target that comes from the teacher; the label provides the rest.",
             above=0,
             at_most=1,
         ),
@@ -247,8 +248,8 @@ class Recipe:
     frozen: Annotated[
         float,
         Allowed(
-            "Share of the epochs in which pretrained features (--from) stay as they are, while what is new learns from "
-            "them: before it has, its gradients would spoil them.",
+            "Fraction of the epochs in which pretrained features (--from) stay frozen while the new layers train: "
+            "before these have learned, their gradients would damage the features.",
             at_least=0,
             at_most=1,
         ),
@@ -256,10 +257,10 @@ class Recipe:
     views: Annotated[
         int,
         Allowed(
-            "Where features are pretrained: of each image, the image itself and augmented ones, whose features are "
-            "computed once. From these the head learns in seconds, with the weight decay that does best on the "
-            "validation images; then everything is trained on for the epochs, but for the statistics of norms, which "
-            "stay as they are. With frozen=1 there are no epochs. 0: as `frozen` says.",
+            "For pretrained features: the number of versions of each image, itself and augmented ones, whose features "
+            "are computed once. The head trains on these in seconds, with the weight decay that does best on the "
+            "validation images; then all layers are fine-tuned for the given epochs, except for the statistics of "
+            "norms. With frozen=1 there are no such epochs. 0: use `frozen` instead.",
             at_least=0,
             below=1000,
             later=True,
@@ -268,8 +269,7 @@ class Recipe:
     fine_rate: Annotated[
         float,
         Allowed(
-            "Factor of the learning rate in the epochs after that, in which everything learns: what is good needs "
-            "small steps.",
+            "Factor for the learning rate during fine-tuning, when all layers train: good weights need small steps.",
             above=0,
             at_most=1,
         ),
@@ -277,8 +277,8 @@ class Recipe:
     precision: Annotated[
         str,
         Allowed(
-            "auto: mixed_bfloat16 where the processor multiplies it itself, else float32. Full convolutions took a "
-            "fifth less time in it, the small matrices of dense models a tenth to two fifths more, depthwise "
+            "auto: mixed_bfloat16 if the processor supports it natively, otherwise float32. With it, full "
+            "convolutions took 20% less time, the small matrices of dense models 10% to 40% more, and depthwise "
             "convolutions twice as long.",
             choices=("auto", "float32", "mixed_bfloat16"),
         ),
@@ -286,8 +286,8 @@ class Recipe:
     seed: Annotated[
         int,
         Allowed(
-            "Of initial weights, order of images, augmentation and dropout: same seed, machine and number of threads, "
-            "same weights.",
+            "For initial weights, image order, augmentation, and dropout: the same seed, machine, and number of "
+            "threads give the same weights.",
             at_least=0,
             below=2**32,  # as NumPy takes it
         ),

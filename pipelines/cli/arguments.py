@@ -178,8 +178,8 @@ SIZE = argument("--size", type=size, metavar="HxW", help="size of the images in 
 GROUPS = argument(
     "--groups",
     metavar="COLUMN",
-    help="a table's column, 'folder' for sub-folders of a class, or 'none': images that stay together when train, "
-    "validation, and test are drawn (default: a column named group)",
+    help="keep images together when train, validation, and test are drawn: by a table's column, 'folder' for the "
+    "sub-folders of a class, or 'none' (default: a column named group)",
 )
 
 ON_BAD = argument("--on-bad", choices=("skip", "fail"), help="skip images that can't be read, or stop with an error")
@@ -264,7 +264,7 @@ WHERE = argument(
     action="append",
     default=[],
     metavar="CONDITION",
-    help="only rows that fulfill it, such as 'parameters<100k'; repeatable",
+    help="only rows that meet the condition, such as 'parameters<100k'; repeatable",
 )
 
 HTML = argument("--html", type=Path, metavar="FILE", help="write an HTML page")

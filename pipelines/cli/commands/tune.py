@@ -21,7 +21,7 @@ SHOWN = 10  # of the trials
 
 @command(
     "sweep",
-    "search the recipe of models by many trainings, and confirm the best one with new seeds",
+    "search for a better recipe in many trials, and confirm the winner with new seeds",
     arguments.MODEL.but(names=("models",), nargs="*", default=[]),
     argument(
         "--search",
@@ -68,7 +68,7 @@ SHOWN = 10  # of the trials
         if each.names != ("--recipe-file",)
     ),
     group="train",
-    description="Search the recipe of models by many trainings. Trials are compared on the validation images. Only the "
+    description="Search for a better recipe in many trials, which are compared on the validation images. Only the "
     "winners, which are trained again with new seeds, are evaluated on the test images. The same command continues an "
     "interrupted sweep.",
 )

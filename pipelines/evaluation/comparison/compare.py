@@ -165,9 +165,9 @@ def _unexported(candidate: Candidate, run: TrackedRun) -> Unexported:
 
 
 def _without_export(run: Unexported) -> str:
-    missing = f"{run.name} has no export, so that its latency, its size and its pairs are missing: "
+    missing = f"{run.name} has no export, so its latency, size, and paired tests are missing: "
     if run.status != "FINISHED":
         return f"{missing}it is {run.status}, `zoo train --resume {run.run[:8]}` continues it"
     if run.accuracy is None:
-        return f"{missing}`zoo evaluate {run.run[:8]}` and `zoo export {run.run[:8]}` bring them, and its test accuracy"
-    return f"{missing}`zoo export {run.run[:8]}` brings them"
+        return f"{missing}`zoo evaluate {run.run[:8]}` and `zoo export {run.run[:8]}` add them, and its test accuracy"
+    return f"{missing}`zoo export {run.run[:8]}` adds them"
