@@ -13,6 +13,7 @@ from pipelines.cli.markdown import commands_page, data_set_rows
 _DATA_SETS = re.compile(r"^(?:\| `[^`]+` \|.*\[.*\]\(.*\) \|\n)+", re.M)
 _OUTSIDE = re.compile(r"(?<!!)\[([^\]]*)\]\((\.\./[^)#]*)[^)]*\)")
 _PLOT = re.compile(r"(!\[[^\]]*\])\(\.\./([^)]*)\)")
+_EMPTY_HEADER = re.compile(r"<th(?: [^>]*)?></th>")
 _OVERVIEW = "README.md"
 
 
@@ -47,3 +48,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         return link[1]
 
     return _OUTSIDE.sub(text, _PLOT.sub(r"\1(\2)", markdown))
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Make the empty corner of a table a cell: a screen reader would announce it as a heading without a name."""
+    return _EMPTY_HEADER.sub("<td></td>", html)

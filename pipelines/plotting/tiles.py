@@ -85,10 +85,10 @@ def _errors_title(drawn: int, wrong: int, images: int) -> str:
     if not wrong:
         return f"No errors on {images:,} test images"
     if wrong == 1:
-        return f"The only error on {images:,} test images: class → answer"
+        return f"The only error on {images:,} test images: class → prediction"
     if drawn == wrong:
-        return f"All {wrong:,} errors on {images:,} test images: class → answer"
-    return f"The {drawn} most confident of {wrong:,} errors on {images:,} test images: class → answer"
+        return f"All {wrong:,} errors on {images:,} test images: class → prediction"
+    return f"The {drawn} most confident of {wrong:,} errors on {images:,} test images: class → prediction"
 
 
 @drawing
