@@ -1,12 +1,13 @@
 """`zoo predict --out`: resident memory from ten thousand images to a million, and throughput against a plain loop.
 
     PYTHONPATH=. python benchmarks/bulk.py memory exports/digits/softmax [--images 10000 100000 1000000]
-        [--processes 2] [--plot docs/bulk-memory.png] [--json]
+        [--processes 2] [--kills 3] [--plot docs/bulk-memory.png] [--json]
     PYTHONPATH=. python benchmarks/bulk.py speed exports/digits/softmax exports/fashion-mnist/conv-small
         [--images 4000] [--side 0 224] [--processes 1 2] [--rounds 3] [--json]
 
 memory: the command on tar shards of the export's samples, each shard ten thousand of them and linked as often as it
-takes; the resident memory of its process and of those that it starts, every half second, as Linux counts it.
+takes; the resident memory of its process and of those that it starts, every half second, as Linux counts it. With
+--kills the largest job is killed so often on its way, and started again. Each row has to be there once, in order.
 
 speed: files in a folder, answered by `for file in files: zoo.load(...).predict(file)`, then by the command's function
 with so many processes, in turns within one run. Images a second with all that it takes, the start of processes among
@@ -20,6 +21,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -49,6 +51,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, nargs="+")
     parser.add_argument("--side", type=int, nargs="+", default=[0, 224])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -56,7 +59,8 @@ def main() -> None:
         folder = Path(temporary)
         if options.what == "memory":
             sizes, (processes, *_) = options.images or [10_000, 100_000, 1_000_000], options.processes or [2]
-            rows = [memory(options.exports[0].resolve(), folder, images, processes) for images in sizes]
+            export, kills = options.exports[0].resolve(), {max(sizes): options.kills}
+            rows = [memory(export, folder, images, processes, kills.get(images, 0)) for images in sizes]
             if options.plot:
                 from bulk_plot import bulk_memory  # not in the processes that are started, which import this file
 
@@ -81,7 +85,7 @@ def main() -> None:
 # --- memory ----------------------------------------------------------------------------------------------------------
 
 
-def memory(export: Path, folder: Path, images: int, processes: int) -> dict[str, Any]:
+def memory(export: Path, folder: Path, images: int, processes: int, kills: int) -> dict[str, Any]:
     """samples: (images answered, MB of the process, MB of all that it started)."""
     shards = folder / f"shards-{images}"
     shards.mkdir()
@@ -96,19 +100,22 @@ def memory(export: Path, folder: Path, images: int, processes: int) -> dict[str,
     out = folder / f"answers-{images}.jsonl"
     words = ["predict", str(export), f"{shards}/part-*.tar", "--out", str(out), "--processes", str(processes)]
     began = time.monotonic()
-    process = psutil.Popen([sys.executable, "-m", "pipelines.cli", *words], stderr=subprocess.DEVNULL)
-    samples_seen = []
-    while process.poll() is None:
-        with suppress(psutil.Error):
-            own, others = process.memory_info().rss, [child.memory_info().rss for child in process.children()]
-            samples_seen.append((answered(out), own / 1e6, sum(others) / 1e6))
-        time.sleep(EVERY)
+    samples_seen: list[tuple[int, float, float]] = []
+    for kill in range(kills):
+        process = started(words)
+        watch(process, out, samples_seen, images * (kill + 1) // (kills + 1))
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    process = started(words)
+    watch(process, out, samples_seen, images + 1)
     seconds = time.monotonic() - began
     assert process.wait() == 0
     with out.open() as lines:
-        assert sum(1 for _ in lines) == images
+        names = (f"{shards}/part-{k // PER_SHARD:04d}.tar/{k % PER_SHARD:06d}.png" for k in range(images))
+        assert all(json.loads(line)["path"] == name for line, name in zip(lines, names, strict=True))
     found = {
         "images": images,
+        "kills": kills,
         "seconds": round(seconds, 1),
         "images_per_second": round(images / seconds),
         "most_mb": round(max(own for _, own, _ in samples_seen), 1),
@@ -116,6 +123,19 @@ def memory(export: Path, folder: Path, images: int, processes: int) -> dict[str,
     }
     print(found, file=sys.stderr, flush=True)
     return {**found, "samples": samples_seen}
+
+
+def started(words: Sequence[str]) -> psutil.Popen:
+    return psutil.Popen([sys.executable, "-m", "pipelines.cli", *words], stderr=subprocess.DEVNULL)
+
+
+def watch(process: psutil.Popen, out: Path, samples_seen: list[tuple[int, float, float]], until: int) -> None:
+    """Look at the memory until so many images are answered, or the process has ended."""
+    while process.poll() is None and (done := answered(out)) < until:
+        with suppress(psutil.Error):
+            own, others = process.memory_info().rss, [child.memory_info().rss for child in process.children()]
+            samples_seen.append((done, own / 1e6, sum(others) / 1e6))
+        time.sleep(EVERY)
 
 
 def answered(out: Path) -> int:

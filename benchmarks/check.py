@@ -1,6 +1,6 @@
 """`zoo data check` on many files: peak memory, and the work of the processors for an image.
 
-    PYTHONPATH=. python benchmarks/check.py [--images 20000 40000] [--side 12] [--json]
+    PYTHONPATH=. python benchmarks/check.py [--images 20000 40000] [--side 12] [--processes 1 2] [--json]
 
 Different PNGs of noise, in ten classes; of a hundred one equals another, and one is another, lightened. The command
 runs as a process of its own, whose resident memory is looked at several times a second.
@@ -29,14 +29,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="The check of a folder: memory and work by the number of images.")
     parser.add_argument("--images", type=int, nargs="+", default=[20_000, 40_000])
     parser.add_argument("--side", type=int, default=12)
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         rows = []
         for images in sorted(options.images):
             write_images(Path(temporary), images, options.side)
-            rows.append(check(Path(temporary), images))
-            print(rows[-1], file=sys.stderr, flush=True)
+            for processes in options.processes:
+                rows.append(check(Path(temporary), images, processes))
+                print(rows[-1], file=sys.stderr, flush=True)
     if options.json:
         print(json.dumps(rows, indent=1))
 
@@ -52,10 +54,20 @@ def write_images(folder: Path, images: int, side: int) -> None:
             Image.fromarray(pixels + np.uint8(20 * (k % 100 == 20))).save(file)
 
 
-def check(folder: Path, images: int) -> dict[str, Any]:
-    """One command, and what it took."""
+def check(folder: Path, images: int, processes: int) -> dict[str, Any]:
+    """One command, and what it took, the work of its processes among it."""
     began = time.monotonic()
-    words = [sys.executable, "-m", "pipelines.cli", "data", "check", str(folder), "--json"]
+    words = [
+        sys.executable,
+        "-m",
+        "pipelines.cli",
+        "data",
+        "check",
+        str(folder),
+        "--json",
+        "--processes",
+        str(processes),
+    ]
     out = tempfile.TemporaryFile()  # noqa: SIM115 (not a pipe, which nobody would empty)
     process = psutil.Popen(words, stdout=out, stderr=subprocess.DEVNULL)
     most_own = most_of_others = 0
@@ -72,6 +84,7 @@ def check(folder: Path, images: int) -> dict[str, Any]:
     assert status == 0
     return {
         "images": images,
+        "processes": processes,
         "readable": report["readable"],
         **report["surplus"],
         "seconds": round(time.monotonic() - began, 1),

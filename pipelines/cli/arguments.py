@@ -173,6 +173,7 @@ LABEL = argument(
 )
 IMAGES = argument("--images", type=Path, metavar="DIR", help="the folder of the images that a table names")
 FOLLOW_LINKS = argument("--follow-links", action="store_true", help="follow links that lead out of the folder")
+PROCESSES = argument("--processes", type=count, metavar="N", help="number of processes that read images")
 NAME = argument("--name", metavar="NAME", help="a name for your own data (default: the name of the folder)")
 SIZE = argument("--size", type=size, metavar="HxW", help="size of the images in pixels, such as 64x64")
 GROUPS = argument(

@@ -6,10 +6,10 @@ import os
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,6 +145,14 @@ class Listing:
     def where(self, place: int) -> str:
         """The same image, in words."""
         return printable(str(self.root / self.files[place]))
+
+    def excerpt(self, begin: int, end: int) -> Self:
+        """Those of some places alone, to be decoded in another process; nothing of what is said of the whole."""
+        rows, files = slice(begin, end), ListedNames()
+        for name in self.files[rows]:
+            files.append(name)
+        alone = replace(self, files=files, labels=(), left_out=(), understood=())
+        return replace(alone, classes=self.classes[rows], splits=self.splits[rows], groups=self.groups[rows])
 
 
 @dataclass

@@ -41,6 +41,7 @@ MOST_CLASSES, MOST_DUPLICATES, MOST_PROBLEMS = 40, 20, 100  # in a terminal; --j
     arguments.GROUPS,
     arguments.IMAGES,
     arguments.FOLLOW_LINKS,
+    arguments.PROCESSES.noted("default: one per core, if there are 5,000 images for each"),
     group="data",
 )
 def data_check(options: argparse.Namespace) -> None:
@@ -51,7 +52,7 @@ def data_check(options: argparse.Namespace) -> None:
 
     where = {"images": options.images, "follow_links": options.follow_links}
     where |= {"folder": options.data_folder, "label": options.label, "groups": options.groups}
-    report = data_check(options.data, **where, page=options.html)
+    report = data_check(options.data, **where, page=options.html, processes=options.processes)
     if isinstance(report, Report):
         show(report, options.json, classes_table)
     else:

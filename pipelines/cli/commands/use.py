@@ -67,9 +67,7 @@ if TYPE_CHECKING:
         help="for many images: write the answers to a .csv, .jsonl, or .parquet file, one row per image. The same "
         "command continues after an interruption. The exit code is 1 if no image can be read",
     ),
-    argument(
-        "--processes", type=arguments.count, metavar="N", help="with --out: number of processes (default: one per core)"
-    ),
+    arguments.PROCESSES.noted("with --out; default: one per core"),
     argument(
         "--ray",
         metavar="ADDRESS",

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-from pipelines.core.support.workers import AHEAD, check_starts, pool_of
+from pipelines.core.support.workers import AHEAD, Pool, check_starts
 from pipelines.inference.bulk.answers import encoded, row_of
 from zoo.contract import MODEL_FILES, sha256
 from zoo.data.unlabeled import Unread
@@ -114,15 +115,15 @@ class Processes:
     asking: Asking
     processes: int
     crashes: int = 0
-    _pool: ProcessPoolExecutor = field(init=False)
+    _pool: Pool = field(init=False)
 
     def __enter__(self) -> Processes:
-        self._pool = pool_of(self.processes)
+        self._pool = Pool(self.processes)
         check_starts(self._pool)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
+    def __exit__(self, *how: Any) -> None:
+        self._pool.__exit__(*how)
 
     def start(self, chunk: Sequence[Unread]) -> Future[Answered] | None:
         """None where the pool is broken: the chunk is answered when its turn comes."""
@@ -140,14 +141,14 @@ class Processes:
 
     def _again(self, chunk: Sequence[Unread]) -> Answered:
         self._pool.shutdown()
-        self._pool = pool_of(1)  # nothing else runs in it: what ends it is in this chunk
+        self._pool = Pool(1)  # nothing else runs in it: what ends it is in this chunk
         try:
             return self._alive(self._pool.submit(answer, self.asking, chunk).result())
         except BrokenProcessPool:
             pass
         finally:
             self._pool.shutdown()
-            self._pool = pool_of(self.processes)
+            self._pool = Pool(self.processes)
         if len(chunk) > 1:
             half = len(chunk) // 2
             return _joined(self._again(chunk[:half]), self._again(chunk[half:]))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import zipfile
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,11 @@ class _Arrays(Listing):
 
     def where(self, place: int) -> str:
         return f"{self.files[place]} of {self.root}"
+
+    def excerpt(self, begin: int, end: int) -> Self:
+        starts = np.cumsum([0, *map(len, self.parts)])[:-1].tolist()
+        cut = (part[max(0, begin - at) : max(0, end - at)] for at, part in zip(starts, self.parts, strict=True))
+        return replace(super().excerpt(begin, end), parts=tuple(cut))
 
 
 def list_arrays(path: Path) -> Listing:

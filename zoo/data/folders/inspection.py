@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.contract import WHITE
-from zoo.data.folders.thumbs import THUMB, THUMBS_FILE, writing_thumbs
+from zoo.data.folders.thumbs import THUMB, THUMBS_FILE, thumb_of, writing_thumbs
 from zoo.data.listing import Listing, Problem
 from zoo.data.pixels import Images, PixelFile
 from zoo.errors import DataError, ImageError, MissingExtraError
@@ -95,10 +95,14 @@ def inspect(
     ahead_of: int = AHEAD,
     white: int = WHITE,
     thumbs_in: Path | None = None,
+    *,
+    with_thumbs: bool = True,
+    threads: int | None = None,
 ) -> Inspection:
     """Decode each image once, `ahead_of` of them before the first is taken. white: as of `zoo.images.read_image`.
 
-    thumbs_in: the folder that keeps the thumbs; by default they are gone with the inspection.
+    thumbs_in: the folder that keeps the thumbs; by default they are gone with the inspection. with_thumbs: False where
+    `take` looks after them. threads: by default as many as Python takes for this machine.
     take: given the place of a readable image in the listing, and the image, in one of several threads; what it
     returns is called in the order of the listing, by one thread.
     """
@@ -112,7 +116,7 @@ def inspect(
     digests = np.zeros(count, "V16")
     highest, constant = np.zeros(count, np.uint16), np.zeros(count, bool)
     problems: list[Problem] = []
-    put_thumb: Callable[[int, Decoded], None] | None = None
+    put_thumb: Callable[[int, Pixels], None] | None = None
 
     def look(place: int) -> ImageError | tuple[str, Callable[[], None]]:
         try:
@@ -124,7 +128,7 @@ def inspect(
                 highest[place] = decoded.highest
                 constant[place] = _is_constant(pixels)
                 if put_thumb is not None:
-                    put_thumb(place, decoded)
+                    put_thumb(place, thumb_of(decoded))
                 taken = take(place, decoded)
         except ImageError as error:
             return error
@@ -133,10 +137,10 @@ def inspect(
 
     with ExitStack() as block:
         thumbs = None
-        if count <= LARGEST_WITH_THUMBS:
+        if with_thumbs and count <= LARGEST_WITH_THUMBS:
             writer = block.enter_context(writing_thumbs(count, thumbs_in))
             put_thumb = writer.put
-        for place, looked in enumerate(_in_threads(look, count, ahead_of)):
+        for place, looked in enumerate(_in_threads(look, count, ahead_of, threads)):
             if isinstance(looked, ImageError):
                 problems.append(Problem(listing.files[place], looked.kind, str(looked)))
             else:
@@ -149,7 +153,7 @@ def inspect(
     return Inspection(formats, modes, colors, heights, widths, digests, thumbs, highest, constant, tuple(problems))
 
 
-def _in_threads(look: Callable[[int], T], count: int, ahead_of: int) -> Iterator[T]:
+def _in_threads(look: Callable[[int], T], count: int, ahead_of: int, most: int | None) -> Iterator[T]:
     """look(0), look(1), … in this order, at most `ahead_of` of them before the first of these is taken."""
     in_one = max(1, ahead_of // ROUNDS)
 
@@ -157,7 +161,7 @@ def _in_threads(look: Callable[[int], T], count: int, ahead_of: int) -> Iterator
         return [look(place) for place in range(start, min(start + in_one, count))]
 
     waiting: deque[Future[list[T]]] = deque()
-    with ThreadPoolExecutor() as threads:  # Pillow lets go of the interpreter while it decodes
+    with ThreadPoolExecutor(most) as threads:  # Pillow lets go of the interpreter while it decodes
         try:
             for start in range(0, count, in_one):
                 waiting.append(threads.submit(look_at, start))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +62,12 @@ class Packed(Listing):
         """As of every listing."""
         begin, size = self.spans[place, 1:].tolist()
         return decoding(read_member(self.holder(place), begin, size, self.where(place)), white)
+
+    def excerpt(self, begin: int, end: int) -> Self:
+        """As of every listing."""
+        used, archive = np.unique(self.spans[begin:end, 0], return_inverse=True)
+        spans = np.column_stack([archive, self.spans[begin:end, 1:]])
+        return replace(super().excerpt(begin, end), archives=tuple(self.archives[k] for k in used), spans=spans)
 
 
 @dataclass

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from zoo.contract import RESIZINGS, WHITE
+from zoo.contract import RESIZINGS
 from zoo.data.dataset import DataSet, Split
 from zoo.data.folders.decoding import decode_all
 from zoo.data.folders.duplicates import Duplicates, find_duplicates
 from zoo.data.folders.findings import kept_together, make_report, obstacle, together, why_unusable
-from zoo.data.folders.inspection import Inspection, Progress, inspect
+from zoo.data.folders.inspection import Inspection, Progress
 from zoo.data.folders.layouts import list_images
 from zoo.data.listing import SPLITS, Listing, Problem
 from zoo.data.pixels import Images, take_apart
-from zoo.data.report import Report
 from zoo.data.splits import fill_splits
 from zoo.errors import DataError
-from zoo.images import Decoded, Pixels, resize
 
-EXAMPLE_SIDE = 96  # pixels, of the images that a report shows
 ON_BAD = ("skip", "fail")
 
 
@@ -91,42 +87,6 @@ def read_listing(
     )
 
 
-def check_images(
-    listing: Listing, *, examples: int = 0, on_progress: Progress
-) -> tuple[Report, dict[str, list[Pixels]]]:
-    """Look at every image as `read_listing` does, and keep none but `examples` of each class, by its name."""
-    shown: dict[str, list[Pixels]] = {label: [] for label in listing.labels}
-    wanted = {int(place) for k in range(len(listing.labels)) for place in _spread(listing.classes == k, examples)}
-
-    def look(place: int, decoded: Decoded) -> Callable[[], None]:
-        if place not in wanted:
-            return _nothing
-        label = listing.labels[listing.classes[place]]
-        height, width = _within(decoded.pixels.shape[0], decoded.pixels.shape[1], EXAMPLE_SIDE)
-        pixels = resize(decoded.pixels, height, width)
-        return lambda: shown[label].append(pixels)
-
-    inspection = inspect(listing, look, on_progress)
-    if inspection.white != WHITE:
-        shown.update({label: [] for label in listing.labels})
-        inspection = inspect(listing, look, on_progress, white=inspection.white)
-    duplicates = find_duplicates(inspection)
-    kept = kept_together(listing, inspection, duplicates)
-    return make_report(listing, inspection, duplicates, kept), shown
-
-
-def _spread(mine: NDArray[np.bool_], count: int) -> NDArray[np.int64]:
-    """`count` of the places that are mine, from the first to the last."""
-    places = np.flatnonzero(mine)
-    return places[np.unique(np.linspace(0, len(places) - 1, min(count, len(places))).astype(np.int64))]
-
-
-def _within(height: int, width: int, most: int) -> tuple[int, int]:
-    """The same proportions with no side above `most` pixels."""
-    shrink = min(1.0, most / max(height, width))
-    return max(1, round(height * shrink)), max(1, round(width * shrink))
-
-
 def _left_out(listing: Listing) -> Iterator[str]:
     """A sentence for each kind of thing that is no image: there may be as many as there are images."""
     by_kind: dict[str, list[Problem]] = {}
@@ -135,10 +95,6 @@ def _left_out(listing: Listing) -> Iterator[str]:
     for problems in by_kind.values():
         others = f" (as are {len(problems) - 1:,} others)" if len(problems) > 1 else ""
         yield problems[0].sentence + others
-
-
-def _nothing() -> None:
-    pass
 
 
 def _refuse(reason: str) -> None:

@@ -26,10 +26,10 @@ class ThumbWriter:
         self._out = file.open("wb", buffering=0)
         self._out.truncate(count * THUMB**2)
 
-    def put(self, place: int, decoded: Decoded) -> None:
-        """The thumb of the image at a place. Raises DataError where there is no room for it."""
+    def put(self, place: int, thumbs: Pixels) -> None:
+        """One thumb, or those of all images from a place on. Raises DataError where there is no room for them."""
         try:
-            os.pwrite(self._out.fileno(), thumb_of(decoded).data, place * THUMB**2)
+            os.pwrite(self._out.fileno(), thumbs.data, place * THUMB**2)
         except OSError as error:
             raise _no_room(self._file.parent, error) from None
 
