@@ -27,6 +27,11 @@ from zoo.errors import InputError
 
 IMAGES = 40  # of two classes, some of which are copies, lightened, or broken
 KINDS = ["folder", "table", "shards", "arrays"]
+# Who runs tests in the background ignores Ctrl-C, and so does all that is started from there.
+COMMAND = """import signal, sys
+from pipelines.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(main())"""
 
 
 def pixels(k):
@@ -131,7 +136,7 @@ def many(tmp_path_factory):
 @pytest.mark.parametrize("whose", ["a process's end", "Ctrl-C", "the command's end"])
 def test_what_ends_is_one_sentence_and_no_process_is_left(whose, many, tmp_path):
     """Slow: thousands of images, until it has been killed."""
-    words = [sys.executable, "-m", "pipelines.cli", "data", "check", str(many), "--processes", "2"]
+    words = [sys.executable, "-c", COMMAND, "data", "check", str(many), "--processes", "2"]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
         workers = []
