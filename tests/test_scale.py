@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 import scale
 
-from zoo.models import definitions
-
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = (DOCS / "scale.md").read_text(encoding="utf-8")
 
@@ -38,8 +36,8 @@ def share(table: str, model: str, column: int) -> int:
 
 
 def test_the_conclusions_on_one_training_follow_from_the_tables():
-    names = [each.name for each in definitions()]
-    dense = [each.name for each in definitions() if each.family == "dense" and each.name != "mlp-mixer-tiny"]
+    names = [each.name for each in scale.shipped()]
+    dense = [each.name for each in scale.shipped() if each.family == "dense" and each.name != "mlp-mixer-tiny"]
     assert all(share("Efficiency", name, column) < 10 for name in dense for column in (2, 5)), "they send more"
     on_gpu = {name: share("Efficiency", name, 5) for name in names}
     assert max(on_gpu.values()) < 80

@@ -307,7 +307,7 @@ def test_of_a_long_front_the_ends_and_some_between_them_are_trained_again():
 
 def test_a_sweep_is_drawn_with_words_for_who_does_not_see_it(tmp_path):
     space = [parse_dimension(each) for each in ("learning_rate=1e-4..1e-1:log", "optimizer=adamw,muon", "epochs=2..9")]
-    study = import_optuna().create_study(direction="maximize")
+    study = import_optuna().create_study(direction="maximize", sampler=import_optuna().samplers.RandomSampler(seed=1))
     found = []
     for number in range(12):
         asked = study.ask()
