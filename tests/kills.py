@@ -83,7 +83,7 @@ def look(folder: Path, before: set[str]) -> None:
     assert finished() >= before
     for run in finished():
         tracked = tracking.load_run(run) if run in before else None
-        if tracked is not None and "same_top_class" in tracked.metrics:
+        if tracked is not None and tracked.was_exported:
             with tracking.open_client() as client:
                 root = Path(client.get_run(run).info.artifact_uri.removeprefix("file://").replace("%20", " "))
             assert version_of(root / "export") == tracked.plan.model

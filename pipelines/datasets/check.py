@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
 from functools import partial
 from pathlib import Path
 
 from pipelines.core.support.progress import progress
 from pipelines.core.support.workers import cores, in_workers
 from pipelines.datasets.report import EXAMPLES, write_page
-from zoo.data.folders.checking import PART, Found, Look, Part, check_images
+from zoo.data.folders.checking import PART, check_images
 from zoo.data.registry import holds_values, list_data
 from zoo.data.report import Report, TableReport
 from zoo.data.tables.report import check_table
@@ -64,7 +63,7 @@ def data_check(
             on_progress=on_progress,
         )
         several = min(processes or cores(), len(listing) // (PART if processes else WORTH_A_PROCESS))
-        mapping = partial(_in_processes, several) if several > 1 else None
+        mapping = partial(in_workers, processes=several) if several > 1 else None
         examples = EXAMPLES if page else 0
         report, shown = check_images(listing, examples=examples, on_progress=on_progress, mapping=mapping)
     if page is not None:
@@ -73,7 +72,3 @@ def data_check(
         except OSError as error:
             raise DataError(f"{page} can't be written ({error.strerror}): name another file by --html") from None
     return report
-
-
-def _in_processes(processes: int, look: Look, parts: Iterable[Part]) -> Generator[Found]:
-    return in_workers(look, parts, processes)
