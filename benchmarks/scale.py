@@ -57,7 +57,7 @@ def many_images() -> str:
     for what, microseconds in WORK.items():
         hours = microseconds * 1e-6 * IMAGES / 3600
         rows.append([what, f"{microseconds:,.0f} µs", f"{hours:,.0f}", *(f"{hours / cores:.2g} h" for cores in CORES)])
-    return markdown(["", ">of a core for an image", ">core hours", *(f">on {cores:,} cores" for cores in CORES)], rows)
+    return markdown(["", ">core time per image", ">core hours", *(f">on {cores:,} cores" for cores in CORES)], rows)
 
 
 def gradients() -> str:
@@ -67,7 +67,7 @@ def gradients() -> str:
         sent = bytes_of_a_step(each.name)
         times = (milliseconds(sent / network) for network in NETWORKS.values())
         rows.append([each.name, f"{parameters_of(each.name):,}", f"{sent / 1e3:,.0f} kB", *times])
-    return markdown(["model", ">parameters", ">a step sends", *(f">at {name}" for name in NETWORKS)], rows)
+    return markdown(["model", ">parameters", ">bytes per step", *(f">at {name}" for name in NETWORKS)], rows)
 
 
 def efficiencies() -> str:
@@ -134,7 +134,9 @@ def storage() -> str:
         commits = COMMITS + length / HEARTBEAT
         rates = (f"{count * commits / length:,.1f}" for count in (10, 100, 1_000))
         rows.append([f"{length} s", f"{PROCESSOR / length:.2%}", *rates])
-    return markdown(["a trial", ">its storage", *(f">{count:,} workers" for count in (10, 100, 1_000))], rows)
+    return markdown(
+        ["length of a trial", ">share of the storage", *(f">{count:,} workers" for count in (10, 100, 1_000))], rows
+    )
 
 
 # --- workers of a sweep ----------------------------------------------------------------------------------------------
