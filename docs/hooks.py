@@ -14,6 +14,7 @@ _DATA_SETS = re.compile(r"^(?:\| `[^`]+` \|.*\[.*\]\(.*\) \|\n)+", re.M)
 _OUTSIDE = re.compile(r"(?<!!)\[([^\]]*)\]\((\.\./[^)#]*)[^)]*\)")
 _PLOT = re.compile(r"(!\[[^\]]*\])\(\.\./([^)]*)\)")
 _EMPTY_HEADER = re.compile(r"<th(?: [^>]*)?></th>")
+_IMAGE = re.compile(r'<img [^>]*src="([^"]+)"[^>]*>')
 _OVERVIEW = "README.md"
 
 
@@ -51,5 +52,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Make the empty corner of a table a cell: a screen reader would announce it as a heading without a name."""
-    return _EMPTY_HEADER.sub("<td></td>", html)
+    """Link each image to itself, so that its text can be read at full size on a phone.
+
+    And make the empty corner of a table a cell: a screen reader would announce it as a heading without a name.
+    """
+    return _IMAGE.sub(r'<a href="\1">\g<0></a>', _EMPTY_HEADER.sub("<td></td>", html))

@@ -19,7 +19,7 @@ from zoo.errors import DataError, MissingExtraError
     reference="Alpaydin & Kaynak 1998",
 )
 def digits(folder: Path | None, on_progress: Progress) -> DataSet:
-    """Handwritten digits, 8x8 gray, 10 classes, 1,797 images: scikit-learn brings them (Alpaydin & Kaynak 1998)."""
+    """Handwritten digits, 8x8 gray, 10 classes, 1,797 images, included in scikit-learn (Alpaydin & Kaynak 1998)."""
     if folder:
         raise DataError(f"digits come with scikit-learn, expected no data folder for them, received {folder}")
     try:
