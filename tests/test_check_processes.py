@@ -20,7 +20,7 @@ from pipelines.core.support.workers import in_workers
 from pipelines.datasets import check
 from pipelines.datasets.check import data_check
 from pipelines.datasets.report import EXAMPLES
-from zoo.data.folders import checking
+from zoo.data.folders import checking, inspection
 from zoo.data.folders.checking import check_images
 from zoo.data.registry import list_data
 from zoo.errors import InputError
@@ -96,10 +96,14 @@ def map_as_between_processes(look, parts):
         yield pickle.loads(pickle.dumps(look(pickle.loads(pickle.dumps(part)))))
 
 
-def test_without_thumbs_equal_ones_are_found_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(checking, "LARGEST_WITH_THUMBS", IMAGES - 1)
+@pytest.mark.parametrize("mapping", [None, map_as_between_processes])
+def test_of_too_many_images_no_thumbs_are_made_and_equal_ones_are_found_alone(tmp_path, monkeypatch, mapping):
+    for module in (checking, inspection):
+        monkeypatch.setattr(module, "LARGEST_WITH_THUMBS", IMAGES - 1)
+        for maker in ("thumb_of", "writing_thumbs"):
+            monkeypatch.delattr(module, maker)
     listing = list_data(str(make("folder", tmp_path)))
-    report, _ = check_images(listing, on_progress=lambda *_: None, mapping=map_as_between_processes)
+    report, _ = check_images(listing, on_progress=lambda *_: None, mapping=mapping)
     assert report.surplus == {"equal": 4}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -26,11 +26,15 @@ PART = 64  # images that one of several processes looks at before it says what i
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Some images of a listing, for whatever process. wanted: places in it of those that are shown."""
+    """Some images of a listing, for whatever process.
+
+    wanted: places in it of those that are shown. with_thumbs: whether there are few enough in all to keep theirs.
+    """
 
     listing: Listing
     wanted: frozenset[int]
     white: int
+    with_thumbs: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,11 +80,13 @@ def check_images(
 
 
 def look(part: Part) -> Found:
-    """At each image of a part, one after the other. The thumbs are in memory."""
-    thumbs, shown = np.zeros((len(part.listing), THUMB, THUMB, 1), np.uint8), _Examples(part.wanted)
+    """At each image of a part, one after the other. The thumbs, where they are kept, are in memory."""
+    thumbs = np.zeros((len(part.listing), THUMB, THUMB, 1), np.uint8) if part.with_thumbs else None
+    shown = _Examples(part.wanted)
 
     def take(place: int, decoded: Decoded) -> Callable[[], None]:
-        thumbs[place, ..., 0] = thumb_of(decoded)
+        if thumbs is not None:
+            thumbs[place, ..., 0] = thumb_of(decoded)
         return shown.take(place, decoded)
 
     found = inspect(part.listing, take, _nothing, white=part.white, with_thumbs=False, threads=1)
@@ -88,9 +94,10 @@ def look(part: Part) -> Found:
 
 
 def _parts(listing: Listing, wanted: set[int], white: int) -> Iterator[Part]:
+    with_thumbs = len(listing) <= LARGEST_WITH_THUMBS
     for begin in range(0, len(listing), PART):
-        mine = wanted.intersection(range(begin, begin + PART))
-        yield Part(listing.excerpt(begin, begin + PART), frozenset(place - begin for place in mine), white)
+        mine = frozenset(place - begin for place in wanted.intersection(range(begin, begin + PART)))
+        yield Part(listing.excerpt(begin, begin + PART), mine, white, with_thumbs)
 
 
 def _joined(parts: Iterable[Found], listing: Listing, on_progress: Progress) -> Found:
@@ -98,21 +105,22 @@ def _joined(parts: Iterable[Found], listing: Listing, on_progress: Progress) -> 
     count, done = len(listing), 0
     arrays: dict[str, NDArray[Any]] = {}
     modes, problems, examples = Counter[str](), list[Problem](), dict[int, Pixels]()
-    with writing_thumbs(count, None) as writer:
+    with ExitStack() as block:
+        writer = block.enter_context(writing_thumbs(count, None)) if count <= LARGEST_WITH_THUMBS else None
         for part in parts:
             fields = dict(vars(part.inspection))
             modes.update(fields.pop("modes"))
             problems += fields.pop("problems")
-            if count <= LARGEST_WITH_THUMBS:
-                writer.put(done, fields["thumbs"])
-            del fields["thumbs"]
+            thumbs = fields.pop("thumbs")
+            if writer is not None:
+                writer.put(done, thumbs)
             for name, found in fields.items():
                 arrays.setdefault(name, np.zeros(count, found.dtype))[done : done + len(found)] = found
             examples |= {done + place: pixels for place, pixels in part.examples.items()}
             done += len(part.inspection.formats)
             on_progress(done, count)
-        thumbs = writer.finish() if count <= LARGEST_WITH_THUMBS else None
-    return Found(Inspection(modes=modes, problems=tuple(problems), thumbs=thumbs, **arrays), examples)
+        kept = writer.finish() if writer is not None else None
+    return Found(Inspection(modes=modes, problems=tuple(problems), thumbs=kept, **arrays), examples)
 
 
 # --- examples --------------------------------------------------------------------------------------------------------
