@@ -140,6 +140,7 @@ def test_a_port_that_is_taken_is_refused_at_once():
         (["--workers", "a:1,b:2", "--worker", "3"], 1, "there is no worker 3 of 2"),
         (["--devices", "-1"], 2, "--devices"),
         (["--devices", "2", "--find-rate"], 2, "can't be combined"),
+        (["--workers", "a:1,b:2", "--worker", "0", "--plot", "rate.png"], 2, "--plot requires --find-rate"),
     ],
 )
 def test_the_command_refuses_them_in_one_sentence(tmp_path, monkeypatch, capsys, words, code, reason):

@@ -131,18 +131,18 @@ def train(options: argparse.Namespace) -> None:
     """Ends with the id of the run, which the next commands take."""
     from pipelines.core.support.watched import end_with_watcher, is_watched
 
-    if options.workers is not None and not options.find_rate:
+    if options.find_rate:
+        _find_rate(options)
+        return
+    if options.plot:
+        options.error("--plot requires --find-rate")
+    if options.workers is not None:
         if not is_watched():
             _watch(options)
             return
         end_with_watcher()
     from pipelines.training.train import train
 
-    if options.find_rate:
-        _find_rate(options)
-        return
-    if options.plot:
-        options.error("--plot requires --find-rate")
     trained = train(
         options.model,
         options.data,
@@ -163,15 +163,14 @@ def _watch(options: argparse.Namespace) -> None:
     """The same command, in a process that this one watches over."""
     from rich.console import Console
 
-    from pipelines.training.parallel.asking import together_of
+    from pipelines.training.parallel.asking import checked_cluster
     from pipelines.training.parallel.watching import watch
 
-    together = together_of(options.devices, options.workers, options.worker, time=options.time, resume=options.resume)
+    asked = {"devices": options.devices, "time": options.time, "resume": options.resume}
+    cluster = checked_cluster(options.workers, options.worker, **asked)
     command = [sys.executable, "-P", "-m", "pipelines.cli", *options.words]
-    if not (together and together.cluster):
-        return
     try:
-        code = watch(together.cluster, command)
+        code = watch(cluster, command)
     finally:
         Console(stderr=True).show_cursor()  # a progress bar that was ended had hidden it
     if code:

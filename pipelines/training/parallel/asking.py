@@ -35,31 +35,42 @@ def together_of(
 
     Raises ParallelError where they can't be, TrackingError where the chief of a cluster can't reach its store.
     """
-    if workers is None:
-        if worker is not None:
-            raise ParallelError("--worker says which of --workers this is: add --workers")
-        if reason := apart():
-            logger.warning("%s", reason)
-        if devices is None:
-            return None
-    if time is not None:
-        raise ParallelError("--time is planned by the speed of one device: set the epochs instead")
     if workers is not None:
-        if devices is not None:
-            raise ParallelError(
-                "each of --workers trains on all GPUs of its machine: leave out --devices (CUDA_VISIBLE_DEVICES limits "
-                "them)"
-            )
-        if resume is not None:
-            raise ParallelError("workers go on by themselves when they get the same command again: leave out --resume")
-        cluster = cluster_of(workers, worker)
-        check_port(cluster)
-        if cluster.is_chief:
-            tracking.check_store()  # before the others wait for it
-        return Together(None, cluster)
+        return Together(None, checked_cluster(workers, worker, devices=devices, time=time, resume=resume))
+    if worker is not None:
+        raise ParallelError("--worker says which of --workers this is: add --workers")
+    if reason := apart():
+        logger.warning("%s", reason)
+    if devices is None:
+        return None
+    _check_time(time)
     if devices != ALL and (not isinstance(devices, int) or devices < 1):
         raise ParallelError(f"expected a number of devices or {ALL}, received {devices!r}")
     return Together(devices, None)
+
+
+def checked_cluster(
+    workers: str, worker: int | None, *, devices: int | str | None, time: float | None, resume: str | None
+) -> Cluster:
+    """The cluster that `workers` names, where the other options go with it. Raises what `together_of` raises."""
+    _check_time(time)
+    if devices is not None:
+        raise ParallelError(
+            "each of --workers trains on all GPUs of its machine: leave out --devices (CUDA_VISIBLE_DEVICES limits "
+            "them)"
+        )
+    if resume is not None:
+        raise ParallelError("workers go on by themselves when they get the same command again: leave out --resume")
+    cluster = cluster_of(workers, worker)
+    check_port(cluster)
+    if cluster.is_chief:
+        tracking.check_store()  # before the others wait for it
+    return cluster
+
+
+def _check_time(time: float | None) -> None:
+    if time is not None:
+        raise ParallelError("--time is planned by the speed of one device: set the epochs instead")
 
 
 def check_resumable(run_id: str, tags: Mapping[str, str], team: Team | None) -> None:
