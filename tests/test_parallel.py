@@ -196,6 +196,24 @@ def test_more_devices_than_there_are_are_refused():
         pass
 
 
+def test_a_worker_that_nothing_watches_over_says_so(monkeypatch, caplog):
+    import tensorflow as tf
+
+    from pipelines.training.parallel.team import team_of
+
+    def gone(*_, **__):
+        raise tf.errors.UnavailableError(None, None, "connection reset by peer")
+
+    monkeypatch.setattr(tf.distribute.cluster_resolver, "SimpleClusterResolver", gone)
+    cluster = Cluster(tuple(addresses(2).split(",")), 1)
+    with pytest.raises(ParallelError, match="worker 1 has lost another one"), team_of(None, cluster):
+        pass
+    assert [each.getMessage() for each in caplog.records if each.levelname == "WARNING"] == [
+        "nothing watches over worker 1 of 2: where another one is lost, it may crash, or wait forever; the command "
+        "`zoo train` ends it then"
+    ]
+
+
 def test_a_copy_for_several_devices_is_the_same_bit_for_bit_on_one(layers):
     import keras
 

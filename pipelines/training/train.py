@@ -111,7 +111,8 @@ def train(
     goes on. One that ended early, by it or by the recipe's patience, is FINISHED, with its best weights and the reason.
     devices: how many of this machine train it together, or "all". workers: the addresses of processes that do, as
     "host1:port,host2:port", or "tf-config"; worker: which of them this is, counted from 0. Where one of them dies, the
-    others may crash, or wait forever: only the command `zoo train` watches over them. See `training.parallel`.
+    others may crash, or wait forever: only the command `zoo train` watches over them, and only where all are started
+    by it. See `training.parallel.watching`.
     Raises any ZooError; KeyboardInterrupt, with the command to go on, after the run was ended as KILLED.
     """
     started = monotonic()

@@ -25,8 +25,8 @@ def spread(learner: Any, team: Team, recipe: Recipe, schedule: Schedule, stage: 
     """A copy of a learner whose steps all devices of a team take together, compiled for a stage.
 
     It is what `pipelines.training.loop.fit.fit` takes, outside of the strategy's scope; weights are those that one
-    device would come to, but for rounding. Raises RecipeError where a step has fewer images than there are devices,
-    ModelError for a layer that can't be divided.
+    device would come to, but for rounding. Raises ModelError for a layer that can't be divided; its `fit` raises
+    RecipeError where a step has fewer images than there are devices.
     """
     with team.strategy.scope():
         copy = copy_for_pieces(learner)

@@ -137,7 +137,13 @@ def team_of(devices: str | int | None, cluster: Cluster | None) -> Iterator[Team
     import tensorflow as tf
 
     check_port(cluster)
-    if not is_watched():  # then the others are there
+    if not is_watched():  # `train` was called from Python; else the others are there
+        logger.warning(
+            "nothing watches over worker %d of %d: where another one is lost, it may crash, or wait forever; the "
+            "command `zoo train` ends it then",
+            cluster.index,
+            len(cluster.workers),
+        )
         logger.info("worker %d of %d waits for %s", cluster.index, len(cluster.workers), cluster.others)
     try:
         resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
