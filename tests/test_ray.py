@@ -7,10 +7,12 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -103,13 +105,20 @@ def environment(tmp_path_factory):
     }
 
 
-@pytest.fixture(scope="module")
-def cluster(environment):
+@contextmanager
+def cluster_in(environment):
+    """The address of one that lives until the block ends."""
     command = [sys.executable, str(Path(__file__).with_name("ray_of_two.py"))]
     with subprocess.Popen(command, env=environment, stdin=-1, stdout=-1, stderr=subprocess.DEVNULL) as process:
         yield process.stdout.readline().decode().strip()
         process.stdin.close()
         process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def cluster(environment):
+    with cluster_in(environment) as address:
+        yield address
 
 
 def asked(paths, out, address, environment, begin=""):
@@ -255,6 +264,51 @@ def test_a_cluster_that_cannot_be_joined_is_one_sentence(mode, cluster, environm
     assert len(said.splitlines()) == 1, said
     sentence = "no Ray cluster is reached at" if mode == "no cluster" else "and with its token in RAY_AUTH_TOKEN "
     assert sentence in said
+
+
+@pytest.mark.slow
+def test_a_token_in_its_file_is_as_good(cluster, environment):
+    """Slow: a cluster and a command."""
+    images(20)
+    known = dict(environment)
+    file = Path("home", ".ray", "auth_token")
+    file.parent.mkdir(parents=True)
+    file.write_text(known.pop("RAY_AUTH_TOKEN"))
+    command = asked(["images"], "ray.csv", cluster, {**known, "HOME": str(Path("home").absolute())})
+    said, _ = command.communicate()
+    assert command.returncode == 0, said
+    assert answered("ray.csv") == 20
+
+
+@pytest.mark.slow
+def test_a_cluster_that_asks_for_no_token_is_refused_unless_that_is_said(environment):
+    """Slow: a cluster of its own, and commands."""
+    images(20)
+    predict_all(EXPORT, ["images"], Path("one.csv"), processes=1)
+    as_it_is = {**environment, "RAY_AUTH_MODE": "disabled"}
+    with cluster_in(as_it_is) as address:
+        command = asked(["images"], "ray.csv", address, environment)
+        said, _ = command.communicate()
+        assert command.returncode == 1
+        assert f"zoo: the Ray cluster at {address} asks for no token, so that whoever reaches it may run any" in said
+        assert len(said.splitlines()) == 1, said
+        command = asked(["images"], "ray.csv", address, as_it_is)
+        said, _ = command.communicate()
+    assert command.returncode == 0, said
+    assert Path("ray.csv").read_bytes() == Path("one.csv").read_bytes()
+
+
+@pytest.mark.slow
+def test_what_listens_and_is_no_cluster_is_one_sentence(environment):
+    """Slow: Ray asks for a while."""
+    images(20)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        command = asked(["images"], "ray.csv", address, environment)
+        said, _ = command.communicate()
+    assert command.returncode == 1
+    assert f"zoo: the Ray cluster at {address} can't be joined (ray.exceptions.RpcError: Timed out" in said
+    assert len(said.splitlines()) == 1, said
 
 
 # --- a cluster of this machine ---------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -15,6 +16,10 @@ from zoo.errors import InputError, MissingExtraError, printable
 
 LOCAL = "local"
 SECONDS = 10.0  # to reach a cluster
+TO_JOIN = (
+    "run this on one of its machines, with the same Ray and Python, and with its token in RAY_AUTH_TOKEN or "
+    "~/.ray/auth_token, or RAY_AUTH_MODE=disabled where it has none"
+)
 
 
 def check_address(address: str) -> tuple[str, int] | None:
@@ -33,7 +38,7 @@ def import_ray(address: str) -> Any:
     """The module `ray`, for a cluster at an address.
 
     Whoever reaches a cluster without a token may run any code on it. So one of this machine listens on the loopback
-    interface alone, and has a token that nobody else knows; a cluster that is there already is asked with the token
+    interface alone, and has a token that nobody else knows; a cluster that is there already has to ask for the token
     of whoever calls, unless RAY_AUTH_MODE says otherwise.
     Raises what `check_address` raises; MissingExtraError where Ray, or what its part for data needs, isn't installed;
     and InputError where others have imported it, for a cluster that is open to all.
@@ -65,7 +70,7 @@ def import_ray(address: str) -> Any:
 def connected(address: str, cores: int) -> Iterator[Any]:
     """The module `ray`, of a process that is connected until the block ends. cores: of a cluster of this machine.
 
-    Raises what `import_ray` raises, and InputError where no cluster is reached, or none starts.
+    Raises what `import_ray` raises, and InputError where no cluster is reached, it is open to all, or none starts.
     """
     place = check_address(address)
     ray = import_ray(address)
@@ -73,18 +78,14 @@ def connected(address: str, cores: int) -> Iterator[Any]:
         raise InputError("this process is connected to a Ray cluster already: call ray.shutdown() first")
     if place is not None:
         _check_reached(*place)
+        _check_asks_for_token(address)
     how: dict[str, Any] = {"num_cpus": cores, "include_dashboard": False} if place is None else {}
     try:
         with _silent():
             ray.init(address, log_to_driver=False, logging_level="ERROR", configure_logging=False, **how)
     except Exception as error:  # of many kinds: what isn't reached, of another version, or too slow to start
         what = "no Ray cluster starts here" if place is None else f"the Ray cluster at {address} can't be joined"
-        advice = (
-            "start one by `ray start --head`, and give its address"
-            if place is None
-            else "run this on one of its machines, with the same Ray and Python, and with its token in RAY_AUTH_TOKEN "
-            "or ~/.ray/auth_token, or RAY_AUTH_MODE=disabled where it has none"
-        )
+        advice = "start one by `ray start --head`, and give its address" if place is None else TO_JOIN
         raise InputError(f"{what} ({_first_line(error)}): {advice}") from None
     with redirect_stdout(sys.stderr):  # where it says that a worker died, some of it at the very end
         try:
@@ -102,6 +103,34 @@ def _check_reached(host: str, port: int) -> None:
             f"no Ray cluster is reached at {printable(host)}:{port} ({error.strerror or error}): `ray start --head` "
             f"prints the address of one, --ray {LOCAL} starts one on this machine"
         ) from None
+
+
+def _check_asks_for_token(address: str) -> None:
+    """Raise InputError where a cluster answers whoever has no token, unless RAY_AUTH_MODE says that it does.
+
+    Such a cluster takes any token, and Ray can't be asked about that. So, before it gets ours, a process that has none
+    asks for its status.
+    """
+    if os.environ["RAY_AUTH_MODE"].lower() != "token":
+        return
+    without = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH_")}
+    done = subprocess.run(  # noqa: S603 (Ray's own command, with an address that was checked)
+        [sys.executable, "-m", "ray.scripts.scripts", "status", "--address", address],
+        env={**without, "RAY_AUTH_MODE": "disabled", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    if done.returncode == 0:
+        raise InputError(
+            f"the Ray cluster at {address} asks for no token, so that whoever reaches it may run any code on it: start "
+            "it with RAY_AUTH_MODE=token, or set RAY_AUTH_MODE=disabled here to take it as it is"
+        )
+    if "authentication token" not in done.stderr.lower():  # which it has asked for
+        last = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), f"code {done.returncode}")
+        raise InputError(f"the Ray cluster at {address} can't be joined ({last.strip().rstrip('.')}): {TO_JOIN}")
 
 
 @contextmanager
