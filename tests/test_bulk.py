@@ -166,6 +166,28 @@ def interrupt():
     raise LookupError
 
 
+def test_a_file_that_others_have_put_there_meanwhile_is_not_overwritten(table, monkeypatch):
+    dying.small_steps(monkeypatch.setattr)
+    with monkeypatch.context() as change:
+        saving = job.save
+
+        def save(state, out):
+            saving(state, out)
+            if state.images == 8:
+                out.write_text("of others")
+
+        change.setattr(job, "save", save)
+        sentence = r"answers\.csv is there, though its job isn't finished: move it away"
+        for _ in range(2):
+            with pytest.raises(InputError, match=sentence):
+                run("answers.csv")
+    assert Path("answers.csv").read_text() == "of others"
+    Path("answers.csv").unlink()
+    assert run("answers.csv").resumed == IMAGES
+    run("whole.csv")
+    assert content("answers.csv") == content("whole.csv")
+
+
 def test_what_is_interrupted_is_kept_to_the_last_chunk_and_says_so(table, monkeypatch, capsys):
     monkeypatch.setattr(job, "CHUNK", 4)
     after = job.State.after

@@ -19,7 +19,17 @@ from pipelines.core.support.workers import cores
 from pipelines.inference.bulk.answers import columns_of, finish, heading, kind_of
 from pipelines.inference.bulk.processes import Answered, Asking, digest_of, in_order
 from pipelines.inference.bulk.ray_cluster import connected, import_ray
-from pipelines.inference.bulk.state import State, alone, appending, is_made, lines_of, resume, save, state_of
+from pipelines.inference.bulk.state import (
+    State,
+    alone,
+    appending,
+    check_free,
+    is_made,
+    lines_of,
+    resume,
+    save,
+    state_of,
+)
 from pipelines.inference.predict import ON_BAD
 from zoo.contract import FLOAT32, Metadata
 from zoo.data.unlabeled import EXPECTED, Unread, is_table, unlabeled_images
@@ -175,6 +185,7 @@ def _answered(answers: Generator[Answered], state: State, count: int, out: Path,
                 f"{count:,} images were counted, and then {state.images:,} were read: remove {state_of(out)} and start "
                 "again, they changed meanwhile"
             )
+        check_free(state, out)  # hours may have passed
         return saved(replace(state, finished=True))
 
 

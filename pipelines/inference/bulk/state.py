@@ -78,13 +78,18 @@ def resume(job: Mapping[str, Any], out: Path) -> State:
         )
     if is_made(found, out):
         return found
-    if made is not None and not found.finished:
-        raise InputError(f"{out} is there, though its job isn't finished: move it away, or name another by --out")
+    check_free(found, out)
     if (lines or 0) < found.size:
         raise InputError(
             f"{lines_of(out)} is shorter than its job has written: remove {state_of(out)}, and start again"
         )
     return found
+
+
+def check_free(state: State, out: Path) -> None:
+    """Raise InputError where the file is there before its job has made it, so that it is another's."""
+    if not state.finished and os.path.lexists(out):
+        raise InputError(f"{out} is there, though its job isn't finished: move it away, or name another by --out")
 
 
 def is_made(state: State, out: Path) -> bool:
