@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -186,6 +187,34 @@ def test_a_file_that_others_have_put_there_meanwhile_is_not_overwritten(table, m
     assert run("answers.csv").resumed == IMAGES
     run("whole.csv")
     assert content("answers.csv") == content("whole.csv")
+
+
+def test_a_disk_that_fails_is_named_whether_it_is_read_or_written(table, monkeypatch):
+    dying.small_steps(monkeypatch.setattr)
+
+    def failing(*given, **named):
+        if named.get("skip") == 0:  # the second time: to answer them
+            yield from itertools.islice(listed(*given, **named), 9)
+            raise OSError(errno.EIO, "Input/output error", "table.csv")
+        yield from listed(*given, **named)
+
+    with monkeypatch.context() as change:
+        listed = job.unlabeled_images
+        change.setattr(job, "unlabeled_images", failing)
+        with pytest.raises(InputError, match=r"^table\.csv can't be read any more \(Input/output error\): the same"):
+            run("answers.csv")
+    assert state("answers.csv") == 8
+    with monkeypatch.context() as change:
+        change.setattr(job, "sync", full)
+        with pytest.raises(InputError, match=r"^answers\.csv can't be written \(No space left on device\): the same"):
+            run("answers.csv")
+    assert run("answers.csv").resumed == 8
+    run("whole.csv")
+    assert content("answers.csv") == content("whole.csv")
+
+
+def full(_):
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_what_is_interrupted_is_kept_to_the_last_chunk_and_says_so(table, monkeypatch, capsys):

@@ -118,7 +118,7 @@ def predict_all(
             try:
                 if not state.images:
                     save(state, out)  # before there are lines: nobody else's are taken for them
-                state = _answered(answers, state, count, out, heading(kind, columns))
+                state = _answered(_readable(answers), state, count, out, heading(kind, columns))
                 finish(kind, columns, lines_of(out), out)
             except OSError as error:
                 raise InputError(
@@ -152,6 +152,17 @@ def _on_ray(
         from pipelines.inference.bulk.ray_data import answered_on_ray
 
         yield from answered_on_ray(asking, chunks, processes)
+
+
+def _readable(answers: Generator[Answered]) -> Generator[Answered]:
+    """The same. What fails while they are asked for isn't the file that they are written into."""
+    try:
+        yield from answers
+    except OSError as error:
+        where = printable(str(error.filename or "what the images are in"))
+        raise InputError(
+            f"{where} can't be read any more ({error.strerror or error}): the same command continues once it can"
+        ) from None
 
 
 def _answered(answers: Generator[Answered], state: State, count: int, out: Path, first_line: bytes) -> State:
