@@ -26,7 +26,7 @@ from pipelines.search.definition import Definition, define
 from pipelines.search.objective import measure
 from pipelines.search.result import BEST_FILE, SPACE_FILE, TRIALS_FILE, Swept
 from pipelines.search.storage import RETRIES, import_optuna, opened, repeat
-from pipelines.search.sweep import FOLDER, sweep
+from pipelines.search.sweep import FOLDER, _enqueue_own, sweep
 from pipelines.search.worker import MOST_FAILURES, PARTS, Worker
 from pipelines.training.train import Trained
 from zoo.errors import SweepError
@@ -315,6 +315,13 @@ def test_the_trial_of_a_worker_that_is_gone_is_repeated_with_its_values_and_not_
     states = [trial.state for trial in trials.read_trials(study, ["softmax"])]
     assert states == ["running", *["lost"] * (RETRIES + 1)]
     assert trials.begun(study) == [0, 1], "a repeated trial is the same one"
+
+
+def test_a_sweep_whose_beginning_was_killed_begins_with_the_own_recipe_once(study, folder):
+    definition = defined()
+    for _ in range(2):
+        _enqueue_own(study, definition)
+    assert [trial.state for trial in trials.read_trials(study, definition.models)] == ["waiting"]
 
 
 @asked_directly

@@ -198,11 +198,14 @@ def _pruner(definition: Definition) -> Any:
 
 
 def _enqueue_own(study: Any, definition: Definition) -> None:
-    """First of all comes each model's own recipe, where it lies in the space: what a sweep finds is no worse."""
+    """First of all comes each model's own recipe, where it lies in the space: what a sweep finds is no worse.
+
+    Once, also where whoever began the sweep was killed before it had written down what the sweep is.
+    """
     for plan, space in zip(definition.plans, definition.spaces, strict=True):
         if holds(space, plan.recipe):
             model = {kept.MODEL: plan.model} if len(definition.plans) > 1 else {}
-            study.enqueue_trial({**model, **values_of(space, plan.recipe)})
+            study.enqueue_trial({**model, **values_of(space, plan.recipe)}, skip_if_exists=True)
 
 
 def _searched(definition: Definition) -> dict[str, str]:
