@@ -242,6 +242,9 @@ def test_a_storage_of_another_version_says_what_to_do(tmp_path):
     [
         ({"models": ["softmax"]}, "a sweep needs models and --data, or --join NAME"),
         ({"models": ["softmax"], "data": "digits"}, "a sweep needs an end: give --trials N, --time TIME, or both"),
+        ({"models": ["softmax"], "data": "digits", "trials": 0}, "--trials must be above 0, received 0"),
+        ({"models": ["softmax"], "data": "digits", "trials": 1, "seeds": 0}, "--seeds must be above 0, received 0"),
+        ({"join": "first", "time": 0.0}, "--time must be above 0, received 0.0"),
         ({"join": "first", "trials": 3}, "a sweep is joined with its own options"),
         ({"join": "first", "size": (4, 4)}, "a sweep is joined with its own options"),
         ({"join": "first", "sampler": "random"}, "a sweep is joined with its own options"),

@@ -70,6 +70,9 @@ def sweep(
     """
     url = storage or default_storage()
     import_optuna()
+    for option, number in (("trials", trials), ("time", time), ("seeds", seeds)):
+        if number is not None and not number > 0:
+            raise SweepError(f"--{option} must be above 0, received {number}")
     if join is not None:
         given: tuple[Any, ...] = (models, trials, sweep_name, settings, source, where, pruner, *reading.values())
         if any(given) or (list(search), list(objective), sampler, seeds) != ([DEFAULT], ["accuracy"], "tpe", 3):
