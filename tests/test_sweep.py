@@ -325,6 +325,21 @@ def test_a_sweep_whose_beginning_was_killed_begins_with_the_own_recipe_once(stud
 
 
 @asked_directly
+def test_a_lost_trial_whose_finder_was_killed_too_is_repeated_when_the_sweep_goes_on(study):
+    lost, failed, surplus = (study.ask() for _ in range(3))
+    value = lost.suggest_float("learning_rate", 0.001, 1)
+    failed.set_user_attr(trials.REASON, "diverged")
+    surplus.set_user_attr(trials.SURPLUS, True)
+    for each in (lost, failed, surplus):
+        study.tell(each, state=import_optuna().trial.TrialState.FAIL)
+    for _ in range(2):
+        trials.repeat_forgotten(study)
+    assert [trial.state for trial in trials.read_trials(study, ["softmax"])] == ["lost", "failed", "waiting"]
+    again = study.ask()
+    assert (again.suggest_float("learning_rate", 0.001, 1), trials.repeated(study)) == (value, {lost.number})
+
+
+@asked_directly
 def test_of_workers_that_begin_at_once_those_beyond_the_number_take_back_theirs(study):
     asked = [study.ask() for _ in range(5)]
     assert [trials.is_surplus(study, trial.number, 3) for trial in asked] == [False, False, False, True, True]

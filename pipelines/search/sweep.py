@@ -115,6 +115,7 @@ def _lead(
         check_same(name, parse_definition(before[DEFINITION]), here)
         run = _reopened(name, str(before.get(RUN, "")))
         logger.info("continuing sweep %r, which has %d trials", name, len(kept.begun(study)))
+        kept.repeat_forgotten(study)
     else:
         run = tracking.start_sweep(name, load_data(here.plans[0]), here.models, _searched(here))
         study.set_user_attr(RUN, run)

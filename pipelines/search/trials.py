@@ -124,6 +124,17 @@ def repeat_lost(study: Any) -> int:
     return found
 
 
+def repeat_forgotten(study: Any) -> None:
+    """Put lost trials in the queue that nobody did: who was about to, was killed at that moment.
+
+    For a sweep that goes on. Another worker may be about to just now: then a trial is done twice, and counts once.
+    """
+    known = repeated(study)
+    for each in study.get_trials(deepcopy=False):
+        if _state(each) == "lost" and SURPLUS not in each.user_attrs and each.number not in known:
+            repeat(study, each)
+
+
 def _is_gone(trial: Any) -> bool:
     process = process_of(trial.user_attrs.get(PROCESS, {}))
     if process is not None:
