@@ -64,7 +64,7 @@ _OTHERS = (
     (rb"(?s).{128}DICM", "is a DICOM file, which isn't read: save its image as PNG"),
     (rb"\x93NUMPY", "is an array of NumPy, which isn't read here: pass the array, or save it as PNG"),
 )
-_BASE64 = re.compile(rb"\s*(/9j/|iVBORw0KGgo|R0lGOD|UklGR|SUkqA|TU0AK|Qk0)[A-Za-z0-9+/=_\s-]{60,}", re.DOTALL)
+_BASE64 = rb"\s*(/9j/|iVBORw0KGgo|R0lGOD|UklGR|SUkqA|TU0AK|Qk0)[A-Za-z0-9+/=_\s-]{60,}"
 
 
 def open_header(stream: IO[bytes], check_size: Callable[[tuple[int, int]], None]) -> Image:
@@ -91,7 +91,7 @@ def open_header(stream: IO[bytes], check_size: Callable[[tuple[int, int]], None]
 def is_base64(text: str | bytes) -> bool:
     """Whether it is an image as text, with or without data: in front."""
     start = (text[:4000].encode(errors="replace") if isinstance(text, str) else text[:4000]).lstrip()
-    return start.startswith(b"data:image/") or bool(_BASE64.match(start))
+    return start.startswith(b"data:image/") or bool(re.match(_BASE64, start))
 
 
 def is_address(text: str) -> bool:

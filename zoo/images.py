@@ -9,11 +9,9 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from zoo.arrays import Part as Part
 from zoo.arrays import _as_image, check_array
@@ -24,9 +22,12 @@ from zoo.errors import ImageError, InputError, printable
 from zoo.formats import is_address, is_base64, open_header
 
 if TYPE_CHECKING:  # an app that hands over arrays never waits for Pillow
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
-Pixels: TypeAlias = NDArray[np.uint8]
+# NDArray[np.uint8], as numpy.typing writes it out: that module and pathlib take a twentieth of the time to the first
+# answer, from a file.
+Pixels: TypeAlias = np.ndarray[tuple[Any, ...], np.dtype[np.uint8]]
 Source: TypeAlias = "str | os.PathLike[str] | bytes | IO[bytes] | Image | NDArray[np.uint8]"
 
 MOST_NAMED = 300  # letters of a path in an error
@@ -186,9 +187,8 @@ def _stream(source: Any, where: str, opened: ExitStack) -> IO[bytes]:
     if isinstance(source, (bytes, bytearray, memoryview)):
         return opened.enter_context(BytesIO(source))
     if isinstance(source, (str, os.PathLike)):
-        path = Path(source)
-        size = _size_of(path, str(source))
-        file = opened.enter_context(path.open("rb"))
+        size = _size_of(source)
+        file = opened.enter_context(open(source, "rb"))  # noqa: SIM115
         # Decoders ask for a few bytes at a time, and go back and forth. Asked for a MiB, Python takes one first: twice
         # the time of a small file.
         return BytesIO(file.read(size + 1)) if size <= READ_AT_ONCE else file
@@ -207,10 +207,11 @@ def _stream(source: Any, where: str, opened: ExitStack) -> IO[bytes]:
     return BytesIO(found)
 
 
-def _size_of(path: Path, given: str) -> int:
+def _size_of(path: str | os.PathLike[str]) -> int:
     """In bytes. ImageError, about the file without its name, where there is none."""
+    given = str(path)
     try:
-        found = path.stat()
+        found = os.stat(path)
         if not stat.S_ISREG(found.st_mode):
             raise ImageError("is not a file: expected an image", "not an image")
         return found.st_size
@@ -221,7 +222,7 @@ def _size_of(path: Path, given: str) -> int:
             reason = ImageError("is an image as base64: decode it, by base64.b64decode, and give the bytes", "missing")
         elif not isinstance(error, FileNotFoundError):
             reason = ImageError(f"can't be read ({_reason(error)})", "unreachable")
-        elif path.is_symlink():
+        elif os.path.islink(path):
             reason = ImageError("is a link to where nothing is: fetch it (`git annex get`, `dvc pull`)", "missing")
         else:
             reason = ImageError("is missing: there is no image at this path", "missing")

@@ -59,6 +59,21 @@ print(*sorted(set(sys.modules) - before))
     assert {name.partition(".")[0] for name in added} <= {"zoo", "dataclasses", "copy", "hashlib", "json", *BUILT_IN}
 
 
+def test_a_file_waits_for_nothing_but_pillow_besides(digits: Path) -> None:
+    code = f"""
+import sys
+import numpy, onnxruntime, PIL.Image
+PIL.Image.open({str(digits / "samples" / "3.png")!r})
+before = set(sys.modules)
+import zoo
+zoo.load({str(digits)!r}).predict({str(digits / "samples" / "3.png")!r})
+print(*sorted(set(sys.modules) - before))
+"""
+    added = set(bare(code).split())
+    assert "zoo.images" in added
+    assert not added & (OF_OTHERS - {"zoo.formats", "zoo.images", "zoo.jxl"})
+
+
 # Of the standard library: what hashlib, json and copy bring, and what is a part of the interpreter.
 BUILT_IN = {"_hashlib", "_blake2", "_sha2", "_json", "org", "copyreg", "keyword", *sys.builtin_module_names}
 
