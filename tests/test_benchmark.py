@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -202,7 +201,7 @@ def test_metrics_go_to_the_run_that_made_the_export_or_a_note_says_why_not(store
     )
     (export / MODEL_FILE).write_bytes(model.SerializeToString(deterministic=True))
     entry = describe_file(export, export / MODEL_FILE)
-    manifest["files"] = [each for each in manifest["files"] if each["path"] != MODEL_FILE] + [asdict(entry)]
+    manifest["files"] = [each for each in manifest["files"] if each["path"] != MODEL_FILE] + [entry._asdict()]
     (export / MANIFEST_FILE).write_text(json.dumps(manifest), encoding="utf-8")
     result = benchmark([export], **QUICK, log=True, plot=tmp_path / "speeds.png")
     (timing, *_) = result.exports[0].entries[0].timings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -186,7 +186,7 @@ def changed(folder, to, **metadata):
     onnx.helper.set_model_props(model, Metadata.from_json(manifest["metadata"], "").to_properties())
     onnx.save(model, copy / MODEL_FILE)
     entry = describe_file(copy, copy / MODEL_FILE)
-    manifest["files"] = [asdict(entry) if file["path"] == MODEL_FILE else file for file in manifest["files"]]
+    manifest["files"] = [entry._asdict() if file["path"] == MODEL_FILE else file for file in manifest["files"]]
     (copy / MANIFEST_FILE).write_text(json.dumps(manifest), encoding="utf-8")
     return copy
 

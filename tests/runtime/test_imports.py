@@ -37,10 +37,12 @@ def test_answering_imports_nothing_of_training(digits: Path) -> None:
     assert not packages & TRAINING
 
 
-# What reads files and tables, explains, or waits: an array needs none of it, and an app would wait 15 ms.
+# What reads files and tables, batches, draws sets, explains, or waits: an array needs none of it, and an app would wait
+# 15 ms.
 OF_OTHERS = {
     *("csv", "glob", "pathlib", "random", "threading", "numpy.typing"),
-    *("zoo.formats", "zoo.images", "zoo.jxl", "zoo.tables", "zoo.runtime.explanation"),
+    *("zoo.formats", "zoo.images", "zoo.jxl", "zoo.tables", "zoo.contract.columns"),
+    *("zoo.runtime.batches", "zoo.runtime.explanation", "zoo.runtime.label_sets"),
 }
 
 

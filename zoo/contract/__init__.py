@@ -3,6 +3,10 @@
 Standard library only: whatever runs an exported file can import this and nothing else.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from zoo.contract.manifest import (
     ExportedFile,
     Manifest,
@@ -12,7 +16,7 @@ from zoo.contract.manifest import (
     read_manifest,
     sha256,
 )
-from zoo.contract.metadata import Column, Input, Metadata, differences
+from zoo.contract.metadata import Input, Metadata, differences
 from zoo.contract.names import (
     ACTIVATION_MAP,
     CARD_FILE,
@@ -42,6 +46,9 @@ from zoo.contract.names import (
     WHITE,
     renamed,
 )
+
+if TYPE_CHECKING:
+    from zoo.contract.columns import Column
 
 __all__ = [
     "ACTIVATION_MAP",
@@ -83,3 +90,12 @@ __all__ = [
     "renamed",
     "sha256",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`Column`, at its first use: files of images have none."""
+    if name != "Column":
+        raise AttributeError(f"module 'zoo.contract' has no attribute {name!r}")
+    from zoo.contract.columns import Column
+
+    return Column

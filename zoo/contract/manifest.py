@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.checked import checked_metrics, is_name, is_number, read_json
 from zoo.contract.metadata import Metadata
@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 _HEX = frozenset("0123456789abcdef")
 
 
-@dataclass(frozen=True)
-class ExportedFile:
+class ExportedFile(NamedTuple):
     """One file of an export: its path inside the folder (with forward slashes), size in bytes, and SHA-256."""
 
     path: str
@@ -59,7 +58,7 @@ class Manifest:
 
     def to_json(self) -> str:
         """The text of manifest.json, with the inputs and outputs of the contract written out."""
-        found = {**asdict(self), "metadata": self.metadata.to_json()}
+        found = {**asdict(self), "metadata": self.metadata.to_json(), "files": [file._asdict() for file in self.files]}
         del found["map_size"]  # the outputs say it
         found = {name: value for name, value in found.items() if value or name not in ("licenses", "reading")}
         return json.dumps({**found, **self.ends()}, indent=2, ensure_ascii=False) + "\n"

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo.checked import is_name, is_number, is_plain, parse_json
 from zoo.contract.names import (
@@ -25,22 +24,8 @@ from zoo.contract.names import (
 from zoo.contract.reliability import RELIABILITY, unreliable
 from zoo.errors import ExportError
 
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a table.
-
-    categories: of a categorical one, whose value in `features` is its place among them, or -1 for any other; "" stands
-    for a missing value. None: the column holds numbers, NaN where one is missing.
-    """
-
-    name: str
-    categories: tuple[str, ...] | None = None
-
-    @cached_property
-    def codes(self) -> Mapping[str, int]:
-        """Category -> its value in `features`."""
-        return {category: code for code, category in enumerate(self.categories or ())}
+if TYPE_CHECKING:  # images have none
+    from zoo.contract.columns import Column
 
 
 @dataclass(frozen=True)
@@ -199,18 +184,12 @@ _OF_PRECISIONS: Mapping[str, Any] = {"precision": FLOAT32, "quantization": {}}
 
 
 def _columns(found: Any, where: str) -> tuple[Column, ...]:
-    """The columns of a decoded JSON list; ExportError where they are none, or have names that no table can have."""
-    try:
-        columns = [Column(c["name"], None if c["categories"] is None else (*c["categories"],)) for c in found]
-        listed = all(isinstance(c["categories"], (list, type(None))) for c in found)
-        lists = [[column.name for column in columns], *(column.categories or () for column in columns)]
-        fits = all(all(map(is_name, names)) and len(set(names)) == len(names) for names in lists)
-        fits = fits and all(column.name and column.categories != () for column in columns)
-    except (TypeError, KeyError):
-        fits = listed = False
-    if not fits or not listed or not isinstance(found, list):
-        raise ExportError(f"{where} holds no list of columns with names of their own: export the model again")
-    return tuple(columns)
+    """The columns of a decoded JSON list, as `read_columns` checks them."""
+    if found == []:  # of images
+        return ()
+    from zoo.contract.columns import read_columns
+
+    return read_columns(found, where)
 
 
 def differences(inside: Metadata, stated: Metadata) -> list[str]:

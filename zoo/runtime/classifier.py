@@ -15,14 +15,12 @@ import numpy as np
 from zoo.arrays import check_array, resize
 from zoo.contract import ACTIVATION_MAP, FAMILIARITY, FLOAT32, LOGITS, PROBABILITIES
 from zoo.errors import ExportError, InputError, unknown
-from zoo.runtime.batches import batches_of_one_size
-from zoo.runtime.label_sets import labels_within, thresholds_for
 from zoo.runtime.prediction import Prediction
 from zoo.runtime.providers import placement
 from zoo.runtime.running import check_shares, run_session
 
-# An app that hands over arrays waits neither for what reads files and tables, nor for what explains: each is imported
-# where it is first used.
+# The first answer to an array waits neither for what reads files and tables, draws sets, or batches, nor for what
+# explains: each is imported where it is first used.
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -161,6 +159,8 @@ class Classifier:
             raise InputError(
                 f"expected a list of images, received one {type(images).__name__}: predict takes a single image"
             )
+        from zoo.runtime.batches import batches_of_one_size
+
         predictions: dict[int, Prediction] = {}
         for places, batch in batches_of_one_size(images, self.read, batch_size):
             predictions.update(zip(places, self._answers(batch, least), strict=True))
@@ -277,6 +277,8 @@ class Classifier:
             if by_class:
                 raise InputError("by_class requires a coverage, such as 0.95")
             return None
+        from zoo.runtime.label_sets import thresholds_for
+
         return dict(zip(self.labels, thresholds_for(self.metadata, coverage, by_class), strict=True))
 
     def _predictions(
@@ -288,6 +290,9 @@ class Classifier:
         """rows [N, K] of probabilities, familiarity [N] -> N predictions, with sets where labels have a `least` one."""
         labels = self.metadata.labels
         familiar = [(None, None)] * len(rows) if familiarity is None else self._familiar(familiarity)
+        if least is not None:
+            from zoo.runtime.label_sets import labels_within
+
         predictions = []
         for probabilities, (share, known) in zip(rows.tolist(), familiar, strict=True):
             if not abs(sum(probabilities) - 1) <= MOST_ROUNDED:  # NaN fails, too

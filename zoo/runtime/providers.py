@@ -9,7 +9,6 @@ import re
 import sys
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.errors import ExportError, MissingExtraError, ProviderError, unknown
@@ -66,8 +65,7 @@ add_provider(Provider("directml", "DmlExecutionProvider", "onnxruntime-directml 
 add_provider(Provider("webgpu", "WebGpuExecutionProvider", "onnxruntime-webgpu"))
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(NamedTuple):
     """A node of a file's graph. name: as in the file, such as "block1_unit1_conv"; operation: such as "Conv"."""
 
     name: str

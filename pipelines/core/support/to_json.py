@@ -25,6 +25,8 @@ def _plain(value: Any) -> Any:
         return {name: _plain(getattr(value, name)) for name in [*(field.name for field in fields(value)), *computed]}
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):  # a named one
+        return _plain(value._asdict())
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if isinstance(value, Path):
