@@ -154,12 +154,14 @@ def test_what_is_left_of_a_job_is_not_taken_for_that_of_another(table, monkeypat
         run("answers.csv")
     assert state("answers.csv") == 12
     before = {path.name: path.read_bytes() for path in Path().glob("answers*")}
-    with pytest.raises(InputError, match="another job's, which differs in its options: name another by --out"):
+    with pytest.raises(
+        InputError, match="belongs to another job, which differs in its options: choose another file with --out"
+    ):
         run("answers.csv", precision="float32", images=Path())
     assert {path.name: path.read_bytes() for path in Path().glob("answers*")} == before
     lines = Path("answers.csv.partial")
     lines.write_bytes(lines.read_bytes()[:100])
-    with pytest.raises(InputError, match=r"answers\.csv\.partial is shorter than its job has written: remove"):
+    with pytest.raises(InputError, match=r"answers\.csv\.partial is shorter than what its job wrote: remove"):
         run("answers.csv")
 
 
@@ -178,7 +180,7 @@ def test_a_file_that_others_have_put_there_meanwhile_is_not_overwritten(table, m
                 out.write_text("of others")
 
         change.setattr(job, "save", save)
-        sentence = r"answers\.csv is there, though its job isn't finished: move it away"
+        sentence = r"answers\.csv exists, but its job isn't finished: move it"
         for _ in range(2):
             with pytest.raises(InputError, match=sentence):
                 run("answers.csv")
@@ -285,12 +287,12 @@ def test_a_program_without_a_main_of_its_own_is_told_so(table):
     )
     paths = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run([sys.executable, "program.py"], env=paths, check=False, capture_output=True, text=True)
-    assert 'call this below `if __name__ == "__main__":`, or ask for one process' in done.stderr
+    assert 'call this below `if __name__ == "__main__":`, or use one process' in done.stderr
 
 
 def test_an_export_that_is_replaced_meanwhile_ends_the_job():
     with pytest.raises(
-        zoo.ExportError, match="was replaced meanwhile: start again, all answers have to come from one file"
+        zoo.ExportError, match="was replaced in the meantime: start again, so that all predictions are of one file"
     ):
         list(in_order(asking(digest="of another"), [images("0.png")], 1))
 

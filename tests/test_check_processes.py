@@ -162,8 +162,8 @@ def test_what_ends_is_one_sentence_and_no_process_is_left(whose, many, tmp_path)
     code, sentence = {
         "a process's end": (
             1,
-            "zoo: one of 2 processes that read images was killed or crashed: look at the memory that there is, and ask "
-            "for fewer of them",
+            "zoo: one of 2 processes that read images was killed or crashed: check how much memory is free, or use "
+            "fewer processes",
         ),
         "Ctrl-C": (130, "zoo: interrupted"),
     }[whose]

@@ -204,7 +204,7 @@ def test_images_that_cannot_be_had_are_told(exports, tmp_path):
     found = compare(mine)
     (note,) = found.notes
     assert (found.pairs, len(found.rows)) == ((), 2)
-    assert note == "the exports of mine aren't paired: it isn't a known data set, name its folder by --data"
+    assert note == "the exports of mine aren't paired: it isn't a known data set, name its folder with --data"
     assert len(compare(mine, data="digits").pairs) == 1
     assert "did you mean digits" in compare(mine, data="digit").notes[0]
 

@@ -95,7 +95,7 @@ def test_exports_of_ones_own_images_are_paired_by_the_run_that_knows_where_they_
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)  # where there is no store
         (note,) = compare(mine).notes
-    assert note == "the exports of own aren't paired: it isn't a known data set, name its folder by --data"
+    assert note == "the exports of own aren't paired: it isn't a known data set, name its folder with --data"
 
 
 def test_a_run_without_an_export_is_compared_by_what_it_logged(exported, alone, capsys):

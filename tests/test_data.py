@@ -359,7 +359,7 @@ def test_splits_that_a_folder_lacks_are_drawn_from_train(tmp_path, given, sizes)
 
 def test_classes_may_be_called_train_and_test(tmp_path):
     save_classes(tmp_path, ("test", "train"))
-    assert "say so by --groups none, or folder" in told(tmp_path)
+    assert "say so with --groups none, or folder" in told(tmp_path)
     assert load(str(tmp_path), groups="none").labels == ("test", "train")
 
 

@@ -174,7 +174,7 @@ def test_a_damaged_export_is_refused_and_nothing_is_written(tmp_path, capsys):
 
 def test_a_page_that_cannot_be_written_is_reported(tmp_path, capsys):
     assert main(["demo", str(DIGITS), "--html", str(tmp_path / "nowhere" / "page.html")]) == 1
-    assert "can't be written (No such file or directory): name another file by --html" in capsys.readouterr().err
+    assert "can't be written (No such file or directory): choose another file with --html" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("resizing", RESIZINGS)

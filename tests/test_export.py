@@ -192,7 +192,7 @@ def test_a_folder_that_is_no_export_is_not_replaced(tmp_path, model, digits, met
 
 def test_a_place_that_cannot_be_written_is_an_error(tmp_path, model, digits, metadata):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ExportError, match=r"can't be written \(.*\): name another folder by --exports"):
+    with pytest.raises(ExportError, match=r"can't be written \(.*\): choose another folder with --exports"):
         write_export(tmp_path / "file" / "softmax", model, digits, metadata, {})
 
 

@@ -98,7 +98,7 @@ def test_an_export_finds_the_test_images_that_its_groups_left_it(tmp_path):
     size = {"height": data.height, "width": data.width, "channels": data.channels, "labels": data.labels}
     metadata = Metadata(**about, **made, **size, groups="patient", resizing="pad")
     assert list(find_test_set(metadata, path).names) == list(data.test.names)
-    with pytest.raises(VerificationError, match="give the same ones by --data"):
+    with pytest.raises(VerificationError, match="give the same ones with --data"):
         find_test_set(replace(metadata, groups=""), path)
 
 

@@ -19,7 +19,8 @@ from zoo.errors import DataError
 
 PETS = ("cat", "dog")
 RENAME = (
-    "if they are splits, call them train, validation and test; if they are classes, say so by --groups none, or folder"
+    "if they are splits, call them train, validation and test; if they are classes, say so with --groups none, "
+    "or folder"
 )
 FLAT = "called like a split, without a folder for each class in it: if it is a split, .*; if they are classes, say so"
 
@@ -87,7 +88,7 @@ ASKED: dict[str, tuple[list[str], str]] = {
     "flat splits": (["train", "test"], f"holds test, train, {FLAT}"),
     "flat splits beside a table": (
         ["train", "test", "sample.csv", "train.csv"],
-        r"or give \S*train\.csv by --data \(and --images",
+        r"or give \S*train\.csv with --data \(and --images",
     ),
     "a class called like a split": (["train", "bus", "car"], f"holds train, {FLAT}"),
     "a split beside something else": ([*within("train"), "unlabeled"], "next to them 'unlabeled', which isn't a split"),
@@ -140,7 +141,7 @@ def test_a_check_says_what_was_understood_and_a_training_that_is_asked_about_beg
     assert "took the folder testing as test" in (tmp_path / "page.html").read_text(encoding="utf-8")
     make(tmp_path / "unclear", within("phase1", "phase2"))
     assert main(["train", "softmax", "--data", str(tmp_path / "unclear")]) == 1
-    assert "say so by --groups none, or folder" in capsys.readouterr().err
+    assert "say so with --groups none, or folder" in capsys.readouterr().err
 
 
 def test_images_beside_a_table_that_says_what_they_show_are_told_of_it(tmp_path):

@@ -341,7 +341,7 @@ def folder_export(store, metadata_of):
 def test_images_of_ones_own_are_compared_at_the_size_of_each(folder_export, store):
     good, small, wrong = folder_export("a", (16, 16)), folder_export("b", (8, 8)), folder_export("c", (16, 16), -1.0)
     data = str(store / IMAGES)
-    assert "name where it lies by --data" in promote(good).refusal
+    assert "say where it is with --data" in promote(good).refusal
     found = promote(good, data=data)
     assert (found.registered, found.version) == ("my-img-src-x-images", 1)
     assert promote(small, data=data).version == 2

@@ -390,7 +390,7 @@ def test_images_that_nobody_knows_are_asked_for(fresh):
             entry.value = '"somebody\'s"' if entry.key == "zoo.data_set" else entry.value
 
     change(folder, rename)
-    with pytest.raises(DataError, match=r"isn't a known data set.*name its folder by --data"):
+    with pytest.raises(DataError, match=r"isn't a known data set.*name its folder with --data"):
         quantize(folder)
 
 

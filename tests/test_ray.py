@@ -84,7 +84,7 @@ def test_a_missing_extra_is_said_before_anything_is_read(package, address, monke
 def test_ray_goes_with_out(capsys):
     with pytest.raises(SystemExit):
         main(["predict", str(EXPORT), "image.png", "--ray", "local"])
-    assert "--processes, --ray, --images and --follow-links go with --out" in capsys.readouterr().err
+    assert "--processes, --ray, --images, and --follow-links require --out" in capsys.readouterr().err
 
 
 # --- a cluster of two nodes ------------------------------------------------------------------------------------------
@@ -262,7 +262,7 @@ def test_a_cluster_that_cannot_be_joined_is_one_sentence(mode, cluster, environm
     said, _ = command.communicate()
     assert command.returncode == 1
     assert len(said.splitlines()) == 1, said
-    sentence = "no Ray cluster is reached at" if mode == "no cluster" else "and with its token in RAY_AUTH_TOKEN "
+    sentence = "no Ray cluster answers at" if mode == "no cluster" else "and with its token in RAY_AUTH_TOKEN "
     assert sentence in said
 
 

@@ -203,7 +203,7 @@ def test_the_same_command_goes_on_and_trains_nothing_twice(swept, capsys):
     ("changes", "sentence"),
     [
         ({"search": SEARCH[:1]}, "sweep 'first' searches learning_rate=0.001..1.0:log, weight_decay=0.0,0.02, not "),
-        ({"settings": {"epochs": 2, "precision": "float32"}}, "began with other recipes"),
+        ({"settings": {"epochs": 2, "precision": "float32"}}, "was started with other recipes"),
         ({"objective": ["accuracy", "size"]}, "sweep 'first'"),
     ],
 )
@@ -218,7 +218,7 @@ def test_a_worker_is_refused_whose_images_are_others_wherever_they_lie(swept, fo
     assert sweep(join=NAME, data="there/shades2").trials == swept.trials
     shutil.copytree(folder / "shades", folder / "elsewhere" / "shades")
     (folder / "elsewhere" / "shades" / "dark" / "0.png").unlink()
-    with pytest.raises(SweepError, match="learns other images or rows"):
+    with pytest.raises(SweepError, match="was started with other images or rows"):
         sweep(join=NAME, data="elsewhere/shades")
 
 
@@ -398,7 +398,7 @@ def test_a_worker_whose_trial_another_one_repeats_goes_on_with_the_next(study, f
     monkeypatch.setattr(worker, "train", slept)
     study.set_user_attr(worker.MOST, 1)
     assert Worker(study, "x", definition, "", lambda: "").work() == ""
-    assert "trial 0 gave no sign of life for a while, another worker repeats it" in caplog.messages
+    assert "trial 0 sent no heartbeat for a while: another worker repeats it" in caplog.messages
     assert [trial.state for trial in trials.read_trials(study, ["softmax"])] == ["lost", "finished"]
     assert begun[0] == begun[1]
 

@@ -59,7 +59,7 @@ def test_a_space_is_read_as_the_type_of_its_field_and_written_so_that_it_reads_t
     [
         ("learning_rat=1e-4..1e-2", "no recipe field is called 'learning_rat': did you mean learning_rate?"),
         ("learning_rate=1e-2..1e-4", "is inverted: write learning_rate=1e-4..1e-2"),
-        ("learning_rate=1e-2..0.01:log", "is empty: state one value by --set learning_rate=0.01"),
+        ("learning_rate=1e-2..0.01:log", "is empty: state one value with --set learning_rate=0.01"),
         ("learning_rate=0..1", "learning_rate must be above 0 and below 100, received 0.0"),
         ("learning_rate=1..1000", "received 1000.0"),
         ("learning_rate=a..1", "learning_rate must be a number, received 'a'"),
@@ -71,7 +71,7 @@ def test_a_space_is_read_as_the_type_of_its_field_and_written_so_that_it_reads_t
         ("epochs=0..3", "epochs must be 1 or more, received 0"),
         ("augmentation=none,lite", "augmentation must be one of none, mirror"),
         ("augmentation=none..strong", "augmentation must be one of none, mirror"),
-        ("augmentation=light", "leaves nothing to search: state one value by --set augmentation=light"),
+        ("augmentation=light", "leaves nothing to search: state one value with --set augmentation=light"),
         ("augmentation=none,light,none", "names a value twice"),
         ("seed=1..50", "seed is not searched: the best of many seeds is luck"),
         ("images=train,all", "images is not searched: trials are judged by validation images"),
@@ -136,12 +136,12 @@ def test_a_sweep_is_read_from_the_storage_as_it_was_written_there():
     [
         ({"models": ["mlp-small"]}, "is one of softmax, not mlp-small"),
         ({"search": SEARCH[:1]}, "searches learning_rate=0.001..1.0:log, augmentation=none,light, not learning_rate="),
-        ({"settings": {"epochs": 3}}, "began with other recipes"),
-        ({"reading": {"size": (4, 4)}}, "learns other images or rows"),
-        ({"sampler": "random"}, "goes by accuracy, sampler tpe, pruner median, not by accuracy, sampler random"),
+        ({"settings": {"epochs": 3}}, "was started with other recipes"),
+        ({"reading": {"size": (4, 4)}}, "was started with other images or rows"),
+        ({"sampler": "random"}, "uses accuracy, sampler tpe, pruner median, not accuracy, sampler random"),
         (
             {"where": ["parameters<1k"]},
-            "goes by accuracy, sampler tpe, pruner median, not by accuracy where parameters<1k",
+            "uses accuracy, sampler tpe, pruner median, not accuracy where parameters<1k",
         ),
     ],
 )
@@ -154,9 +154,9 @@ def test_another_sweep_is_not_gone_on_with_under_the_same_name(changes, sentence
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
-        ({"code": ("f" * 64,)}, "the code that trains has changed since sweep 'first' began"),
-        ({"versions": {"keras": "3.99"}}, "began with keras 3.99"),
-        ({"data_digest": "0" * 64}, "learns other images or rows (digest 000000000000"),
+        ({"code": ("f" * 64,)}, "the code that trains has changed since sweep 'first' was started"),
+        ({"versions": {"keras": "3.99"}}, "was started with keras 3.99"),
+        ({"data_digest": "0" * 64}, "was started with other images or rows (digest 000000000000"),
     ],
 )
 def test_a_worker_that_would_train_something_else_is_refused(changed, sentence):
@@ -169,8 +169,11 @@ def test_a_worker_that_would_train_something_else_is_refused(changed, sentence):
     ("changes", "sentence"),
     [
         ({"settings": {"learning_rate": 0.1}}, "learning_rate is stated by --set and searched by --search"),
-        ({"settings": {"images": "all"}}, "images=all leaves softmax nothing to judge a trial by: --set images=train"),
-        ({"search": ["frozen=0..1"]}, "frozen has no part in the training of softmax, which starts from scratch"),
+        (
+            {"settings": {"images": "all"}},
+            "images=all leaves softmax no images to compare trials on: --set images=train",
+        ),
+        ({"search": ["frozen=0..1"]}, "frozen has no effect on softmax, which is trained from scratch"),
         ({"models": ["softmax", "softmax"]}, "a model is named twice"),
         ({"models": ["softmaks"]}, "did you mean softmax?"),
         ({"sampler": "tpee"}, "no sampler is called 'tpee': did you mean tpe?"),

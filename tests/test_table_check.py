@@ -114,7 +114,7 @@ def test_it_is_shown_as_text_and_as_json(table, capsys):
 def test_what_goes_with_images_and_a_label_that_is_missing_are_told(table, tmp_path):
     with pytest.raises(DataError, match="--groups and --html require images"):
         data_check(table(), label="label", page=tmp_path / "report.html")
-    with pytest.raises(DataError, match="name the column that holds the class by --label, one of id, age"):
+    with pytest.raises(DataError, match="name the column that holds the class with --label, one of id, age"):
         data_check(table())
     with pytest.raises(DataError, match="no column is called 'lable': did you mean label"):
         data_check(table(), label="lable")

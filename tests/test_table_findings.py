@@ -13,7 +13,7 @@ from zoo.contract import read_manifest
 FINDINGS = (
     "column 'country' is 'Peru' in every row: it carries no information, remove it",
     "column 'height' has no value in 1 row of 330: the median is used",
-    "class 'yes' has 10.0 times the rows of 'no': add some, or draw as many of each by --set balance=classes",
+    "class 'yes' has 10.0 times the rows of 'no': add some, or sample classes equally with --set balance=classes",
 )
 
 

@@ -149,7 +149,7 @@ def test_the_export_is_verified_against_its_table(place: tuple[Path, Comparison]
     assert "13 columns" in told["gaps"]
     assert "image sizes" not in told
     told = {check.name: check.result for check in verify("exports/wine/softmax").checks}
-    assert told["test set"] == "not checked, 'wine' isn't a known data set: name its table by --data"
+    assert told["test set"] == "not checked, 'wine' isn't a known data set: name its table with --data"
     named = [folder / "exports/wine/softmax", folder / "exports/wine/mlp-small"]
     pairs, notes = pair_up(find_candidates(named, folder), "wine.csv")
     assert len(pairs) == 1
@@ -406,7 +406,7 @@ ROWS = "1,x\n2,x\n3,x\n4,y\n5,y\n6,y\n"
         ("a,l\n", "l", r"holds no rows in column 'l'"),
         ("a,l\n" + ROWS, "labl", r"no column is called 'labl'"),
         ("length,l\n" + ROWS, "lenght", r"no column is called 'lenght': did you mean length\?"),
-        ("a,l\n" + ROWS, None, r"is a table: name the column that holds the class by --label, one of a, l"),
+        ("a,l\n" + ROWS, None, r"is a table: name the column that holds the class with --label, one of a, l"),
         ("a,a,l\n1,1,x\n", "l", r"names two columns 'a' in line 1"),
         (",l\n1,x\n", "l", r"has no name for column 1 in line 1"),
         ("a\x1b[2J,l\n" + ROWS, "l", r"names a column 'a\\x1b\[2J' in line 1, which can't be printed"),

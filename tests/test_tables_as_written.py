@@ -84,7 +84,7 @@ def test_a_table_with_more_columns_asks_for_the_label_and_takes_it_in_any_case(f
     lines = ["", *(f"{k},{file},{name},{k % 5}" for k, (file, name) in enumerate(rows()))]
     path = flat / "t.csv"
     path.write_text("\n".join([",File,Breed,age", *lines[1:]]), encoding="utf-8")  # pandas' index has no name
-    with pytest.raises(DataError, match=r"names images, in column 'File': name the column .* by --label, one of B"):
+    with pytest.raises(DataError, match=r"names images, in column 'File': name the column .* with --label, one of B"):
         load(str(path))
     check_read(path, label="breed")
     data = load(str(path), label="Breed")
@@ -117,7 +117,7 @@ def test_images_that_lie_elsewhere_are_found_on_request(flat, tmp_path, value):
     check_read(path, images=folder)
     absolute = write(tmp_path / "tables" / "absolute.csv", "path,label", rows(f"{flat}/all/{{}}.png"))
     check_read(absolute, images=flat)
-    with pytest.raises(DataError, match=r"outside of .*: move it there, or name its folder by --images"):
+    with pytest.raises(DataError, match=r"outside of .*: move it there, or name its folder with --images"):
         load(str(absolute))
 
 
@@ -173,7 +173,7 @@ def test_names_of_image_files_are_never_a_feature(flat, capsys, values):
 def test_an_export_finds_its_test_images_where_they_are_said_to_lie(flat, tmp_path):
     path = write(tmp_path / "t.csv", "id,age,breed", [(file, "1,a") if k % 2 else (file, "1,b") for k, file in
                  enumerate(f"/home/ada/all/{k}.png" for k in range(16))])  # fmt: skip
-    with pytest.raises(DataError, match="by --label, one of age, breed"):
+    with pytest.raises(DataError, match="with --label, one of age, breed"):
         load(str(path), images=flat)
     plan = make_plan("conv-tiny", str(path), label="breed", images=flat, follow_links=True)
     assert parse_plan(plan.to_json(), "plan.json") == plan
@@ -183,7 +183,7 @@ def test_an_export_finds_its_test_images_where_they_are_said_to_lie(flat, tmp_pa
     metadata = Metadata(**about, **made, height=data.height, width=data.width, channels=data.channels)
     found = find_test_set(metadata, Located(str(path), "breed", flat))
     assert list(found.names) == list(data.test.names)
-    with pytest.raises(DataError, match="by --label, one of age, breed"):
+    with pytest.raises(DataError, match="with --label, one of age, breed"):
         find_test_set(metadata, str(path))
 
 
@@ -196,7 +196,7 @@ def test_a_table_whose_images_lie_elsewhere_goes_the_whole_way(flat, store, caps
     assert main(["run", "mlp-small", *where, "--set", "epochs=1"]) == 0
     assert main(["verify", "exports/t/mlp-small", *where]) == 0
     assert main(["verify", "exports/t/mlp-small", *where[:2]]) == 1
-    assert "name the column with their class by --label" in capsys.readouterr().err
+    assert "name the column with their class with --label" in capsys.readouterr().err
     assert main(["quantize", "exports/t/mlp-small", "--precision", "float16", *where]) == 0
     assert main(["promote", "exports/t/mlp-small"]) == 0  # by the plan of its run
 

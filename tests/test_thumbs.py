@@ -70,5 +70,5 @@ def test_what_is_kept_beside_images_is_what_was_found(folder, tmp_path):
 
 def test_without_a_place_for_them_one_sentence_says_what_to_do(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
-    with pytest.raises(DataError, match=r"can't be used .*make room, or name another folder by TMPDIR"):
+    with pytest.raises(DataError, match=r"can't be used .*make room, or choose another folder with TMPDIR"):
         looked_at(folder)

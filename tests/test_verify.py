@@ -95,7 +95,7 @@ def test_images_that_the_project_does_not_know_are_asked_for(folder):
 
     change(folder, of_somebody)
     last = verify(folder / MODEL_FILE).checks[-1]
-    assert last.result == "not checked, 'our-parts' isn't a known data set: name its folder by --data"
+    assert last.result == "not checked, 'our-parts' isn't a known data set: name its folder with --data"
     assert "images correct" in verify(folder / MODEL_FILE, data="digits").checks[-1].result
 
 

@@ -138,7 +138,7 @@ def test_a_disk_that_is_full_is_told_and_nothing_half_written_stays(tmp_path, mo
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))  # bytes of a file
     try:
-        with pytest.raises(RecipeError, match=r"can't be stored in .*: name another place by XDG_CACHE_HOME"):
+        with pytest.raises(RecipeError, match=r"can't be stored in .*: choose another place with XDG_CACHE_HOME"):
             features_of(extractor, Recipe(views=2), data_set)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

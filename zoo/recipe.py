@@ -140,7 +140,7 @@ class Recipe:
     average: Annotated[
         str,
         Allowed(
-            "Averaged weights, with batch norm statistics measured again on training images. ema: a moving average "
+            "Averaged weights, with batch norm statistics recomputed on training images. ema: a moving average "
             "over about a twentieth of all updates; last: the mean over the last quarter. The average and the current "
             "weights are both validated, and the better are kept; with images=all, it is always the average.",
             choices=("none", "ema", "last"),
@@ -151,7 +151,7 @@ class Recipe:
         str,
         Allowed(
             "none: each image once per epoch. classes: equally many images of each class, redrawn every epoch, so "
-            "that a rare class counts as much as a common one: for uses in which classes matter, not images.",
+            "that a rare class counts as much as a common one: for uses in which all classes matter equally.",
             choices=("none", "classes"),
         ),
     ] = "none"
@@ -183,8 +183,8 @@ class Recipe:
     rotation: Annotated[
         float,
         Allowed(
-            "Maximum rotation in degrees, in either direction: 180 for images without an upper side. Pixels of the "
-            "edge fill the uncovered corners.",
+            "Maximum rotation in degrees, in either direction: 180 for images without a top. Pixels of the edge "
+            "fill the uncovered corners.",
             at_least=0,
             at_most=180,
             later=True,
@@ -202,8 +202,8 @@ class Recipe:
     degrade: Annotated[
         float,
         Allowed(
-            "Fraction of the images that get another brightness and contrast and, at random, noise or blur, as from a "
-            "poorer camera. It works with any augmentation.",
+            "Fraction of the images whose brightness and contrast change and that, at random, get noise or blur, as "
+            "from a poorer camera. It works with any augmentation.",
             at_least=0,
             at_most=1,
             later=True,

@@ -152,9 +152,7 @@ EXPORTS = argument(
 )
 
 LICENSES = (
-    argument(
-        "--license", default="", metavar="TEXT", help="license of the weights, such as MIT, for card and manifest"
-    ),
+    argument("--license", default="", metavar="TEXT", help="license of the weights, such as MIT, for the model card"),
     argument("--data-license", default="", metavar="TEXT", help="license of your own data, such as CC-BY-4.0"),
 )
 
@@ -169,7 +167,7 @@ DATA = argument(
 LABEL = argument(
     "--label",
     metavar="COLUMN",
-    help="the column with the class, in a table or a catalog; in shards, the entry of their .json",
+    help="the column with the class, in a table or a data set of tfds: or hf:; in shards, the key in their .json",
 )
 IMAGES = argument("--images", type=Path, metavar="DIR", help="the folder of the images that a table names")
 FOLLOW_LINKS = argument("--follow-links", action="store_true", help="follow links that lead out of the folder")
@@ -179,8 +177,8 @@ SIZE = argument("--size", type=size, metavar="HxW", help="size of the images in 
 GROUPS = argument(
     "--groups",
     metavar="COLUMN",
-    help="keep images together when train, validation, and test are drawn: by a table's column, 'folder' for the "
-    "sub-folders of a class, or 'none' (default: a column named group)",
+    help="keep the images of a group in the same split: a table's column, 'folder' for the sub-folders of a "
+    "class, or 'none' (default: a column named group)",
 )
 
 ON_BAD = argument("--on-bad", choices=("skip", "fail"), help="skip images that can't be read, or stop with an error")
@@ -253,7 +251,7 @@ SEEDS = argument("--seeds", type=count, metavar="N", help="train each model N ti
 PROVIDER = argument(
     "--provider", default="auto", metavar="NAME", help="where to run: auto, or a provider such as cpu or cuda"
 )
-THREADS = argument("--threads", type=count, metavar="N", help="processor threads to use")
+THREADS = argument("--threads", type=count, metavar="N", help="CPU threads to use")
 PRECISION = argument("--precision", metavar="NAME", help=f"precision of the weights: {FLOAT32}, {INT8}, or {FLOAT16}")
 MARGIN = argument(
     "--margin", type=positive, metavar="POINTS", help="the largest acceptable loss of accuracy, in points"

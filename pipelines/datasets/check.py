@@ -45,9 +45,9 @@ def data_check(
             raise DataError(f"{data} is a table of values: --groups and --html require images, and so does {option}")
         return check_table(Path(data), label)
     if page is not None and (not page.name or page.is_dir()):
-        raise DataError(f"{page} can't be written (it is a folder): name a file by --html")
+        raise DataError(f"{page} can't be written (it is a folder): name a file with --html")
     if page is not None and not page.parent.is_dir():  # told before all images are read
-        raise DataError(f"{page} can't be written (there is no folder {page.parent}): name another file by --html")
+        raise DataError(f"{page} can't be written (there is no folder {page.parent}): choose another file with --html")
     with progress(f"reading {Path(data).name}") as advance:
 
         def on_progress(done: int, in_all: int) -> None:
@@ -70,5 +70,5 @@ def data_check(
         try:
             write_page(page, report, shown)
         except OSError as error:
-            raise DataError(f"{page} can't be written ({error.strerror}): name another file by --html") from None
+            raise DataError(f"{page} can't be written ({error.strerror}): choose another file with --html") from None
     return report

@@ -63,7 +63,9 @@ def evaluate_unknown(
         )
     data_set = find_data_set(about, data)
     if data_set is None:
-        raise DataError(f"{about.data_set!r} isn't a known data set, and its test images are needed: name it by --data")
+        raise DataError(
+            f"{about.data_set!r} isn't a known data set, and its test images are needed: name it with --data"
+        )
     files = _foreign_files(folder, classifier.labels)
     images = np.stack([_read(classifier, file) for file in files])
     _check_foreign(files, images, data_set)

@@ -186,8 +186,8 @@ def check_place(goal: Path, plan: Plan) -> str:
         return ""
     if plan.name is None and plan.data not in data_sets() and _place_of(before.run_id) != plan.data:
         raise ExportError(
-            f"{goal} holds a model of other {data_set.kind} of that name: give these a name of their own by --name, "
-            "write elsewhere by --exports, or remove that folder first"
+            f"{goal} holds a model of other {data_set.kind} of that name: give these a name of their own with --name, "
+            "write elsewhere with --exports, or remove that folder first"
         )
     return before.run_id
 

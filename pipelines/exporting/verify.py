@@ -115,7 +115,7 @@ def _verify(found: Path, data: str | Located | DataSet | None, corrupted: bool) 
     test = data_set.test if data_set else None
     if data_set is None or test is None:
         place = "table" if classifier.columns else "folder"
-        result = f"not checked, {classifier.metadata.data_set!r} isn't a known data set: name its {place} by --data"
+        result = f"not checked, {classifier.metadata.data_set!r} isn't a known data set: name its {place} with --data"
         checks.append(Check("test set", result))
     else:
         answers = answers_of(classifier, test.inputs)

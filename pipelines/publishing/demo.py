@@ -78,7 +78,7 @@ def demo(
         with atomic_file(out) as partial:
             partial.write_text(page, encoding="utf-8")
     except OSError as error:
-        raise ExportError(f"{out} can't be written ({error.strerror}): name another file by --html") from None
+        raise ExportError(f"{out} can't be written ({error.strerror}): choose another file with --html") from None
     return Demo(out, out.stat().st_size, tuple(export.name for export in found))
 
 

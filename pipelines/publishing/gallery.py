@@ -54,7 +54,9 @@ def gallery(exports: Path = Path("exports")) -> Gallery:
             (ready / PAGE_FILE).replace(exports / PAGE_FILE)
             sync_all([*(chart.parent for chart in charts.values()), exports])
     except OSError as error:
-        raise ExportError(f"{exports} can't be written ({error.strerror}): name another folder by --exports") from None
+        raise ExportError(
+            f"{exports} can't be written ({error.strerror}): choose another folder with --exports"
+        ) from None
     return Gallery(exports / PAGE_FILE, tuple(charts.values()), sum(map(len, by_data_set.values())))
 
 

@@ -234,7 +234,7 @@ def _parity(folder: Path, manifest: Manifest, data: str | Located | None, corrup
     except VerificationError as error:
         return Gate("parity", str(error).replace(f"{folder}/", "").replace(f"{folder}", "the export"), wanted, False)
     if found.accuracy is None:
-        result = f"not checked: {manifest.metadata.data_set!r} isn't a known data set, name where it lies by --data"
+        result = f"not checked: {manifest.metadata.data_set!r} isn't a known data set, say where it is with --data"
         return Gate("parity", result, wanted, False)
     result = f"{len(found.checks)} checks kept, {largest:.0e} from Keras"
     return Gate("parity", result, wanted, largest <= PARITY_TOLERANCE)

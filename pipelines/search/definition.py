@@ -109,10 +109,10 @@ def _plan(model: str, data: str, settings: Mapping[str, Any] | None, source: str
     plan = plan_for(model, data, settings=settings, source=source, **options)
     if plan.recipe.images != "train":
         raise RecipeError(
-            f"images={plan.recipe.images} leaves {plan.model} nothing to judge a trial by: --set images=train"
+            f"images={plan.recipe.images} leaves {plan.model} no images to compare trials on: --set images=train"
         )
     if not len(load_data(plan).validation):
-        raise RecipeError(f"{load_data(plan).name} has no validation {load_data(plan).kind} to judge a trial by")
+        raise RecipeError(f"{load_data(plan).name} has no validation {load_data(plan).kind} to compare trials on")
     return plan
 
 
@@ -120,12 +120,10 @@ def _space(plan: Plan, search: Sequence[str], settings: Mapping[str, Any]) -> tu
     family, table = definition(plan.model).family, bool(load_data(plan).columns)
     found = parse_search(search, family=family, table=table, pretrained=plan.source is not None)
     if plan.source is None and (idle := [each.field for each in found if each.field in OF_A_SOURCE]):
-        raise RecipeError(
-            f"{idle[0]} has no part in the training of {plan.model}, which starts from scratch: give --from, too"
-        )
+        raise RecipeError(f"{idle[0]} has no effect on {plan.model}, which is trained from scratch: add --from")
     found = tuple(each for each in found if each.field not in settings)  # of a default space, what isn't stated
     if not found:
-        raise RecipeError(f"there is nothing to search for {plan.model}: name a field by --search")
+        raise RecipeError(f"there is nothing to search for {plan.model}: name a field with --search")
     return found
 
 
@@ -214,7 +212,7 @@ def as_here(kept: Definition, data: str | None) -> Definition:
 
 def check_same(name: str, kept: Definition, here: Definition) -> None:
     """Raise SweepError where a worker would train something else than the sweep does, which says what differs."""
-    other = f"name this one otherwise by --sweep-name, or leave {name!r} as it began"
+    other = f"choose another --sweep-name, or continue {name!r} as it was started"
     if kept.models != here.models:
         raise SweepError(f"sweep {name!r} is one of {', '.join(kept.models)}, not {', '.join(here.models)}: {other}")
     if kept.spaces != here.spaces:
@@ -225,23 +223,23 @@ def check_same(name: str, kept: Definition, here: Definition) -> None:
         raise SweepError(f"sweep {name!r} searches {spaces[0]}, not {spaces[1]}: {other}")
     if kept.data_digest != here.data_digest:
         raise SweepError(
-            f"sweep {name!r} learns other images or rows (digest {kept.data_digest[:12]}, here "
-            f"{here.data_digest[:12]}): give the same ones by --data, or begin another sweep"
+            f"sweep {name!r} was started with other images or rows (digest {kept.data_digest[:12]}, here "
+            f"{here.data_digest[:12]}): give the same ones with --data, or start another sweep"
         )
     if _recipes(kept) != _recipes(here):
-        raise SweepError(f"sweep {name!r} began with other recipes, pretrained weights or sizes: {other}")
+        raise SweepError(f"sweep {name!r} was started with other recipes, pretrained weights, or sizes: {other}")
     if kept.code != here.code:
-        raise SweepError(f"the code that trains has changed since sweep {name!r} began: begin another sweep")
+        raise SweepError(f"the code that trains has changed since sweep {name!r} was started: start another sweep")
     if kept.versions != here.versions:
         changed = [
             each for each in {**kept.versions, **here.versions} if kept.versions.get(each) != here.versions.get(each)
         ]
+        then, now = (", ".join(f"{each} {sweep.versions.get(each)}" for each in changed) for sweep in (kept, here))
         raise SweepError(
-            f"sweep {name!r} began with {', '.join(f'{each} {kept.versions.get(each)}' for each in changed)}, here is "
-            f"{', '.join(f'{each} {here.versions.get(each)}' for each in changed)}: install the same, or begin another"
+            f"sweep {name!r} was started with {then}, here is {now}: install the same, or start another sweep"
         )
     if (how := _how(kept)) != _how(here):
-        raise SweepError(f"sweep {name!r} goes by {how}, not by {_how(here)}: {other}")
+        raise SweepError(f"sweep {name!r} uses {how}, not {_how(here)}: {other}")
 
 
 def _how(sweep: Definition) -> str:

@@ -26,7 +26,7 @@ _OF_PRETRAINED = ("fine_rate=0.05..1.0:log", "augmentation=none,light,strong")
 
 # Why a field isn't one to search.
 _NOT_SEARCHED = {
-    "seed": "the best of many seeds is luck: the winner is trained with several by --seeds",
+    "seed": "the best of many seeds is luck: --seeds trains the winner with several",
     "images": "trials are judged by validation images, which are not to be learned from",
 }
 
@@ -97,7 +97,7 @@ def parse_dimension(text: str) -> Dimension:
     if len(set(chosen)) < len(chosen):
         raise RecipeError(f"{text!r} names a value twice: name each once")
     if len(chosen) < 2:
-        raise RecipeError(f"{text!r} leaves nothing to search: state one value by --set {name}={chosen[0]}")
+        raise RecipeError(f"{text!r} leaves nothing to search: state one value with --set {name}={chosen[0]}")
     return Choices(name, tuple(chosen))
 
 
@@ -110,7 +110,7 @@ def _range(name: str, values: str, text: str) -> Range:
     if low > high:
         raise RecipeError(f"{text!r} is inverted: write {name}={last.strip()}..{first.strip()}")
     if low == high:
-        raise RecipeError(f"{text!r} is empty: state one value by --set {name}={low}")
+        raise RecipeError(f"{text!r} is empty: state one value with --set {name}={low}")
     if scale and low <= 0:
         raise RecipeError(f"{text!r} can't be searched by factors from {low}: begin above 0, or leave out :log")
     return Range(name, low, high, bool(scale))

@@ -150,4 +150,4 @@ def _reason(error: BaseException, url: str) -> str:
     first = (
         said[1] if said else next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
     )
-    return f"{hide_secrets(first, url)}; look whether it is there, or name another by --storage"
+    return f"{hide_secrets(first, url)}; check that it is there, or choose another with --storage"

@@ -96,7 +96,7 @@ class Worker:
             mine = self.study.get_trials()[begun[0].number] if begun else None
             if mine is not None and mine.number in trials.repeated(self.study):
                 # What Optuna raises of it is one of several errors, by the moment.
-                logger.warning("trial %d gave no sign of life for a while, another worker repeats it", mine.number)
+                logger.warning("trial %d sent no heartbeat for a while: another worker repeats it", mine.number)
                 if isinstance(error, Exception):
                     return
             elif mine is not None and mine.state == optuna.trial.TrialState.FAIL:

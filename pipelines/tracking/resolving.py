@@ -54,7 +54,7 @@ def fetch(address: str) -> Path:
                 partial.write_bytes(fetched.read_bytes())
         except OSError as error:
             raise TrackingError(
-                f"{kept.parent} can't be written ({error.strerror}): name another cache by XDG_CACHE_HOME"
+                f"{kept.parent} can't be written ({error.strerror}): choose another cache with XDG_CACHE_HOME"
             ) from None
         return kept
 

@@ -39,7 +39,7 @@ def _upgrade(path: Path, found: str) -> None:
     if found not in _revisions():
         raise TrackingError(
             f"the tracking store {path} was written by a newer MLflow (its schema is {found}): "
-            "pip install --upgrade mlflow, or choose another store by MLFLOW_TRACKING_URI"
+            "pip install --upgrade mlflow, or choose another store with MLFLOW_TRACKING_URI"
         )
     # Never in place of one that is there: the store may be what an interrupted upgrade left.
     names = (f"{path.name}.before-{_newest()}{more}" for more in ("", *(f"-{k}" for k in range(2, 1000))))

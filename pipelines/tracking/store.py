@@ -31,7 +31,7 @@ PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1
 # What SQLite says -> what to do.
 _ADVICE = {
     "disk is full": "free some space",
-    "readonly database": "choose another by MLFLOW_TRACKING_URI",
+    "readonly database": "choose another with MLFLOW_TRACKING_URI",
     "disk I/O error": "look whether its disk is full or away",
 }
 
@@ -235,7 +235,7 @@ def _check_writable(uri: str) -> None:
             database.execute("ROLLBACK")
     except (OSError, sqlite3.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        advice = "close what holds it" if "locked" in str(error) else "choose another by MLFLOW_TRACKING_URI"
+        advice = "close what holds it" if "locked" in str(error) else "choose another with MLFLOW_TRACKING_URI"
         raise TrackingError(f"the tracking store {path} can't be written ({reason}): {advice}") from None
 
 

@@ -21,5 +21,5 @@ def check_name_is_free(plan: Plan) -> None:
         raise DataError(
             f"there are runs of {data_set.name!r} that learned other {data_set.kind}, those of {other}: keep those of "
             f"{plan.data} apart by a name of their own, such as --name {suggested}; or, if they belong together, say "
-            f"so by --name {data_set.name}"
+            f"so with --name {data_set.name}"
         )

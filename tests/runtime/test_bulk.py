@@ -326,11 +326,11 @@ def test_a_job_that_is_complete_does_nothing_more(digits, folder) -> None:
 
 def test_a_file_of_somebody_else_stays(digits, folder) -> None:
     Path("answers.csv").write_text("mine")
-    with pytest.raises(InputError, match=r"answers\.csv is there and no job of `zoo predict` says that it is its own"):
+    with pytest.raises(InputError, match=r"answers\.csv exists and wasn't written by `zoo predict --out`"):
         run(digits, folder, out="answers.csv")
     assert Path("answers.csv").read_text() == "mine"
     Path("answers.csv").rename("answers.csv.partial")
-    with pytest.raises(InputError, match=r"answers\.csv\.partial is there and no job of `zoo predict` says"):
+    with pytest.raises(InputError, match=r"answers\.csv\.partial exists and wasn't written by"):
         run(digits, folder, out="answers.csv")
     assert Path("answers.csv.partial").read_text() == "mine"
     assert not list(Path().glob("*answers.csv.[jl]*"))
@@ -339,7 +339,9 @@ def test_a_file_of_somebody_else_stays(digits, folder) -> None:
 def test_the_file_of_another_job_stays(digits, pooled, folder, samples) -> None:
     run(digits, folder)
     before = Path("answers.jsonl").read_bytes()
-    with pytest.raises(InputError, match="another job's, which differs in its export: name another by --out"):
+    with pytest.raises(
+        InputError, match="belongs to another job, which differs in its export: choose another file with --out"
+    ):
         run(pooled, folder)
     with pytest.raises(InputError, match="differs in its data"):
         run(digits, folder / "more")
@@ -352,7 +354,7 @@ def test_the_file_of_another_job_stays(digits, pooled, folder, samples) -> None:
 @pytest.mark.parametrize("content", ["", "{}", "[]", "milk", '{"form": 1, "job": 3}', "[" * 100_000])
 def test_a_state_that_is_damaged_is_refused_in_one_sentence(digits, folder, content) -> None:
     Path("answers.jsonl.job.json").write_text(content)
-    with pytest.raises(InputError, match=r"answers\.jsonl\.job\.json doesn't say how far a job is: remove it"):
+    with pytest.raises(InputError, match=r"answers\.jsonl\.job\.json can't be read as the state of a job: remove it"):
         run(digits, folder)
 
 
@@ -399,14 +401,14 @@ def test_a_classifier_of_rows_is_refused(wine, folder) -> None:
 def test_what_is_printed_alone_does_not_go_with_a_file(digits, folder, words, capsys) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["predict", str(digits), "images", "--out", "answers.csv", *words])
-    assert "they don't go with --out" in capsys.readouterr().err
+    assert "can't be combined with --out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [["--processes", "2"], ["--images", "images"], ["--follow-links"]])
 def test_what_is_about_many_images_goes_with_a_file(digits, folder, words, capsys) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["predict", str(digits), "images", *words])
-    assert "go with --out" in capsys.readouterr().err
+    assert "require --out" in capsys.readouterr().err
 
 
 def test_without_pyarrow_one_sentence_says_what_to_install(digits, folder, monkeypatch) -> None:

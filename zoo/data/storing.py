@@ -60,8 +60,8 @@ def stored(key: str, where: str, images: int, size: tuple[int, int], write: Call
     except OSError as error:
         reason = f"{error.filename or kept.parent} can't be used ({error.strerror or error})"
         raise DataError(
-            f"{reason}: images that don't fit into memory are kept there; name another place by XDG_CACHE_HOME, or "
-            f"allow more memory by {MEMORY}"
+            f"{reason}: images that don't fit into memory are kept there; choose another place with XDG_CACHE_HOME, or "
+            f"allow more memory with {MEMORY}"
         ) from None
 
 

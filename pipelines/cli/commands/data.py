@@ -311,5 +311,5 @@ def recipe_table(recipe: tuple[Field, ...]) -> Table:
     for field in recipe:
         own = Styled(str(field.value), "" if field.value == field.default else "bold")
         table.add(field.name, own, str(field.default), field.type, field.allowed, field.reason)
-    table.caption.append("change one by --set FIELD=VALUE")
+    table.caption.append("change one with --set FIELD=VALUE")
     return table

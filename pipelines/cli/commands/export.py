@@ -155,7 +155,7 @@ def verifications_table(verifications: tuple[Verification, ...]) -> Table:
     "quantize exports to int8 and float16, within a margin of accuracy",
     arguments.SEVERAL_EXPORTS,
     arguments.PRECISION.noted(
-        "int8 is faster on processors, float16 has half the size; default: both", choices=(INT8, FLOAT16)
+        "int8 is faster on CPUs, float16 has half the size; default: both", choices=(INT8, FLOAT16)
     ),
     arguments.MARGIN.noted("default: 0.3", default=0.3, type=float),
     argument(
@@ -163,7 +163,7 @@ def verifications_table(verifications: tuple[Verification, ...]) -> Table:
         type=arguments.count,
         default=1000,
         metavar="N",
-        help="training images to calibrate int8 on (default: 1000)",
+        help="number of training images for calibrating int8 (default: 1000)",
     ),
     arguments.DATA.noted("default: the one in the exports' metadata"),
     *arguments.WHERE_IT_LIES,

@@ -149,7 +149,7 @@ def stale_table(stale: tuple[StaleRun, ...]) -> Table | str:
         "--min-robust-accuracy",
         type=arguments.percent,
         metavar="PERCENT",
-        help="minimum mean accuracy on corrupted images, such as 85, which is measured again",
+        help="minimum mean accuracy on corrupted images, such as 85; it is measured again",
     ),
     arguments.DATA.noted("default: the one in the export's metadata"),
     *arguments.WHERE_IT_LIES,

@@ -104,7 +104,7 @@ def _devices(text: str) -> int | str:
     "train a model and log the run to MLflow",
     arguments.MODEL.but(nargs="?"),
     *arguments.TRAINING,
-    argument("--plan", type=Path, metavar="FILE", help="repeat the run of a plan.json"),
+    argument("--plan", type=Path, metavar="FILE", help="repeat a run from its plan.json"),
     argument("--resume", metavar="RUN", help="continue an interrupted run"),
     argument(
         "--find-rate",

@@ -50,7 +50,9 @@ if TYPE_CHECKING:
         help="instead of the top labels, print a set that includes the true one in that share of cases, such as 0.95",
     ),
     argument(
-        "--by-class", action="store_true", help="with --coverage: in that share of the cases of every single class"
+        "--by-class",
+        action="store_true",
+        help="with --coverage: include the true label in that share of cases for each class",
     ),
     argument(
         "--explain",
@@ -58,13 +60,13 @@ if TYPE_CHECKING:
         type=Path,
         const=Path("explained"),
         metavar="DIR",
-        help="draw the evidence for each label and save the images in a folder (default: explained); put it last",
+        help="save images that show which regions support each label, in a folder (default: explained); put it last",
     ),
     argument(
         "--out",
         type=Path,
         metavar="FILE",
-        help="for many images: write the answers to a .csv, .jsonl, or .parquet file, one row per image. The same "
+        help="for many images: write the predictions to a .csv, .jsonl, or .parquet file, one row per image. The same "
         "command continues after an interruption. The exit code is 1 if no image can be read",
     ),
     arguments.PROCESSES.noted("with --out; default: one per core"),
@@ -86,7 +88,7 @@ def predict(options: argparse.Namespace) -> None:
         _predict_all(options, how)
         return
     if options.processes or options.ray is not None or options.images or options.follow_links:
-        options.error("--processes, --ray, --images and --follow-links go with --out")
+        options.error("--processes, --ray, --images, and --follow-links require --out")
     from pipelines.inference.predict import BadImage, BadRow, predict
 
     results = predict(options.export, options.paths, **how, explain=options.explain)
@@ -106,7 +108,7 @@ def _predict_all(options: argparse.Namespace, how: dict[str, Any]) -> None:
     from pipelines.inference.bulk.predict_all import predict_all
 
     if options.explain or options.top:
-        options.error("--explain and --top are about what is printed: they don't go with --out")
+        options.error("--explain and --top can't be combined with --out")
     how |= {"images": options.images, "follow_links": options.follow_links}
     how |= {"processes": options.processes, "ray": options.ray}
     answers = predict_all(options.export, options.paths, options.out, **how)
@@ -184,7 +186,7 @@ def placement(options: argparse.Namespace) -> None:
         "--seconds",
         type=arguments.seconds,
         default=1.0,
-        help="for each cell of the table (default: 1), spread over rounds",
+        help="how long to measure each cell of the table, spread over rounds (default: 1)",
     ),
     argument(
         "--peers",

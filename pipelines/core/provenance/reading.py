@@ -95,7 +95,8 @@ def find_data_set(metadata: Metadata, data: str | Located | DataSet | None) -> D
     if data_set.digest != metadata.data_digest:
         raise VerificationError(
             f"the {data_set.kind} of {data_set.name} aren't those that {metadata.data_set}/{metadata.model} was made "
-            f"with (digest {data_set.digest[:12]}, expected {metadata.data_digest[:12]}): give the same ones by --data"
+            f"with (digest {data_set.digest[:12]}, expected {metadata.data_digest[:12]}): give the same ones with "
+            "--data"
         )
     return data_set
 

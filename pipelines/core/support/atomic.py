@@ -59,7 +59,7 @@ def atomic_folder(
             before = _known(goal / holds)
             if before is None and goal.exists() and (goal.is_file() or any(goal.iterdir())):
                 raise ExportError(
-                    f"{goal} exists and is not {kind}, so it will not be replaced: move it, or name another {option}"
+                    f"{goal} exists and is not {kind}, so it will not be replaced: move it, or choose another {option}"
                 )
             beside = Path(tempfile.mkdtemp(prefix=f".{goal.name}.", dir=goal.parent))
             try:
@@ -79,9 +79,13 @@ def atomic_folder(
                 if goal.exists() or not (beside / _OLD).exists():
                     shutil.rmtree(beside, ignore_errors=True)
     except Locked:
-        raise ExportError(f"{goal} can't be locked against other writers: name another folder by {option}") from None
+        raise ExportError(
+            f"{goal} can't be locked against other writers: choose another folder with {option}"
+        ) from None
     except OSError as error:  # a full disk, a folder that somebody has open
-        raise ExportError(f"{goal} can't be written ({reason_of(error)}): name another folder by {option}") from error
+        raise ExportError(
+            f"{goal} can't be written ({reason_of(error)}): choose another folder with {option}"
+        ) from error
 
 
 def restore(goal: Path) -> None:

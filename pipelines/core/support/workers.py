@@ -63,8 +63,8 @@ def in_workers(function: Callable[[T], R], pieces: Iterable[T], processes: int) 
                 yield waiting.popleft().result()
         except BrokenProcessPool:
             raise InputError(
-                f"one of {processes} processes that read images was killed or crashed: look at the memory that there "
-                "is, and ask for fewer of them"
+                f"one of {processes} processes that read images was killed or crashed: check how much memory "
+                "is free, or use fewer processes"
             ) from None
 
 
@@ -74,8 +74,8 @@ def check_starts(pool: Pool) -> None:
         pool.submit(os.getpid).result()
     except BrokenProcessPool:
         raise InputError(
-            "the processes that are to read images don't start: in a program of your own, call this below "
-            '`if __name__ == "__main__":`, or ask for one process'
+            "the processes that read images can't start: in a program of your own, call this below "
+            '`if __name__ == "__main__":`, or use one process'
         ) from None
 
 

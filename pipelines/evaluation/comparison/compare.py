@@ -93,7 +93,7 @@ def _write(text: str, page: Path | None, run: str | None) -> None:
             with atomic_file(page) as partial:
                 partial.write_text(text, encoding="utf-8")
         except OSError as error:
-            raise ExportError(f"{page} can't be written ({error.strerror}): name another file by --html") from None
+            raise ExportError(f"{page} can't be written ({error.strerror}): choose another file with --html") from None
     if run is not None:
         with tempfile.TemporaryDirectory() as temporary:
             (Path(temporary) / PAGE_FILE).write_text(text, encoding="utf-8")

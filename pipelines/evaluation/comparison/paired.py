@@ -81,7 +81,7 @@ def pair_up(
             notes.append(f"the exports of {name} aren't paired: {error}")
             continue
         if data_set is None:
-            notes.append(f"the exports of {name} aren't paired: it isn't a known data set, name its folder by --data")
+            notes.append(f"the exports of {name} aren't paired: it isn't a known data set, name its folder with --data")
         else:
             tested.append(_paired(group, data_set))
     return tuple(tested), tuple(notes)

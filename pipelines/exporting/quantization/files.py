@@ -90,7 +90,7 @@ def write_and_measure(
             f"{name} is correct on {is_correct.mean():.2%} of the test set in {precision}, "
             f"{100 * lost / len(test):.2f} points less than in float32 "
             f"(95% interval {100 * -difference.high:.2f} to {100 * -difference.low:.2f}), "
-            f"expected at most {margin:g} less: it stays in float32, or allow more by --margin"
+            f"expected at most {margin:g} less: it stays in float32, or allow more with --margin"
         )
     same = float((found[1].argmax(axis=1) == expected[1].argmax(axis=1)).mean())
     parity = {"largest_difference": float(np.abs(found[1] - expected[1]).max()), "same_top_class": same}

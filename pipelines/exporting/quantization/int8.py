@@ -81,7 +81,7 @@ def quantize_to_int8(
         raise VerificationError(
             f"{metadata.data_set}/{metadata.model} loses {missing:,} of {len(validation):,} validation images in int8 "
             f"({100 * missing / len(validation):.2f} points, the margin is {margin:g}) with all layers but one in "
-            "float32: it stays in float32, or allow more by --margin"
+            "float32: it stays in float32, or allow more with --margin"
         )
     made = {
         "calibration": method,
@@ -109,7 +109,7 @@ def calibration_images(train: Split, count: int) -> Any:
     if classes < 2:
         raise DataError(
             f"the {len(drawn)} training images to calibrate by are all of one class, expected two classes or more: "
-            "take more by --calibration, or other images"
+            "take more with --calibration, or other images"
         )
     return take(train.inputs, drawn)
 

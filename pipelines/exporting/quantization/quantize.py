@@ -148,7 +148,7 @@ def _images_of(metadata: Metadata, data: str | Located | DataSet | None, folder:
     if found is None:
         raise DataError(
             f"{metadata.data_set!r} isn't a known data set, and {folder} is calibrated on its images: "
-            "name its folder by --data"
+            "name its folder with --data"
         )
     return found
 

@@ -193,8 +193,8 @@ def _answered(answers: Generator[Answered], state: State, count: int, out: Path,
             raise KeyboardInterrupt(f"interrupted after {state.images:,} images: the same command continues") from None
         if state.images != count:
             raise InputError(
-                f"{count:,} images were counted, and then {state.images:,} were read: remove {state_of(out)} and start "
-                "again, they changed meanwhile"
+                f"{count:,} images were counted, but {state.images:,} were read, so they have changed: remove "
+                f"{state_of(out)} and start again"
             )
         check_free(state, out)  # hours may have passed
         return saved(replace(state, finished=True))

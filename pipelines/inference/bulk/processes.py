@@ -156,8 +156,8 @@ class Processes:
         name = printable(chunk[0].name)
         if self.crashes >= MOST_CRASHES:
             raise InputError(
-                f"{self.crashes} processes that read one image each were killed or crashed, the last with {name}: look "
-                "at that image and at the memory that there is, and begin again, which goes on from here"
+                f"{self.crashes} processes that read one image each were killed or crashed, the last with {name}: "
+                "check that image and how much memory is free, then run the same command, which continues from here"
             )
         reason = f"{name} ended the process that read it, which was killed or crashed: look at it, or leave it out"
         return _unreadable(self.asking, chunk[0], reason)
@@ -172,7 +172,7 @@ def _opened(asking: Asking) -> Classifier:
     classifier = load(asking.export, asking.provider, asking.threads, asking.precision)
     if digest_of(Path(asking.export), asking.precision) != asking.digest:
         raise ExportError(
-            f"{asking.export} was replaced meanwhile: start again, all answers have to come from one file"
+            f"{asking.export} was replaced in the meantime: start again, so that all predictions are of one file"
         )
     return classifier
 

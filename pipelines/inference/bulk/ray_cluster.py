@@ -100,7 +100,7 @@ def _check_reached(host: str, port: int) -> None:
         socket.create_connection((host, port), SECONDS).close()
     except OSError as error:
         raise InputError(
-            f"no Ray cluster is reached at {printable(host)}:{port} ({error.strerror or error}): `ray start --head` "
+            f"no Ray cluster answers at {printable(host)}:{port} ({error.strerror or error}): `ray start --head` "
             f"prints the address of one, --ray {LOCAL} starts one on this machine"
         ) from None
 

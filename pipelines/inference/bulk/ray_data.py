@@ -71,8 +71,8 @@ def answered_on_ray(asking: Asking, chunks: Chunks, processes: int | None) -> It
     except Exception as error:  # of Ray, in many kinds; what ended a task is in the last line
         last = next((line for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
         raise InputError(
-            f"the Ray cluster gave up ({last.strip()}): every machine of it needs this package and its extra ray; the "
-            "same command goes on from here"
+            f"the job failed on the Ray cluster ({last.strip()}): every machine needs this package with its extra "
+            "ray; the same command continues from here"
         ) from None
 
 

@@ -66,30 +66,28 @@ def resume(job: Mapping[str, Any], out: Path) -> State:
     if found is None:
         if there := next((path for path in (out, lines_of(out)) if os.path.lexists(path)), None):
             raise InputError(
-                f"{there} is there and no job of `zoo predict` says that it is its own: name another by --out"
+                f"{there} exists and wasn't written by `zoo predict --out`: choose another file with --out"
             )
         return State(job)
     if made is None and (not found.images or (found.finished and lines is None)):  # there is nothing to lose
         return State(job)
     if different := [name for name in {**found.job, **job} if found.job.get(name) != job.get(name)]:
         raise InputError(
-            f"{out} is another job's, which differs in its {' and '.join(different)}: name another by --out, or remove "
-            f"{state_of(out)} and the files next to it"
+            f"{out} belongs to another job, which differs in its {' and '.join(different)}: choose another file with "
+            f"--out, or remove {state_of(out)} and the files next to it"
         )
     if is_made(found, out):
         return found
     check_free(found, out)
     if (lines or 0) < found.size:
-        raise InputError(
-            f"{lines_of(out)} is shorter than its job has written: remove {state_of(out)}, and start again"
-        )
+        raise InputError(f"{lines_of(out)} is shorter than what its job wrote: remove {state_of(out)}, and start again")
     return found
 
 
 def check_free(state: State, out: Path) -> None:
     """Raise InputError where the file is there before its job has made it, so that it is another's."""
     if not state.finished and os.path.lexists(out):
-        raise InputError(f"{out} is there, though its job isn't finished: move it away, or name another by --out")
+        raise InputError(f"{out} exists, but its job isn't finished: move it, or choose another file with --out")
 
 
 def is_made(state: State, out: Path) -> bool:
@@ -104,9 +102,11 @@ def alone(out: Path) -> Iterator[None]:
     try:
         lock = FileLock(path)
     except Locked as taken:
-        raise InputError(f"{out} is being written by {taken}: wait for it, or name another by --out") from None
+        raise InputError(f"{out} is being written by {taken}: wait for it, or choose another file with --out") from None
     except OSError as error:
-        raise InputError(f"{out} can't be written ({error.strerror or error}): name another by --out") from None
+        raise InputError(
+            f"{out} can't be written ({error.strerror or error}): choose another file with --out"
+        ) from None
     with lock:
         try:
             yield
@@ -146,7 +146,9 @@ def _read(out: Path) -> State | None:
     except FileNotFoundError:
         return None
     except (ExportError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
-        raise InputError(f"{path} doesn't say how far a job is: remove it, or name another file by --out") from None
+        raise InputError(
+            f"{path} can't be read as the state of a job: remove it, or choose another file with --out"
+        ) from None
     return state
 
 

@@ -60,7 +60,7 @@ def checked_cluster(
             "them)"
         )
     if resume is not None:
-        raise ParallelError("workers go on by themselves when they get the same command again: leave out --resume")
+        raise ParallelError("workers continue by themselves when the same command is run again: leave out --resume")
     cluster = cluster_of(workers, worker)
     check_port(cluster)
     if cluster.is_chief:
@@ -70,7 +70,7 @@ def checked_cluster(
 
 def _check_time(time: float | None) -> None:
     if time is not None:
-        raise ParallelError("--time is planned by the speed of one device: set the epochs instead")
+        raise ParallelError("--time measures the speed of one device: set the number of epochs instead")
 
 
 def check_resumable(run_id: str, tags: Mapping[str, str], team: Team | None) -> None:

@@ -30,8 +30,8 @@ def copy_for_pieces(model: Any) -> Any:
             kind = _of_whole_batch()
         elif getattr(layer, "seed_generator", None) is not None:
             raise ModelError(
-                f"the layer {layer.name} ({kind.__name__}) draws random numbers for each batch, which several devices "
-                "can't do as one would: train on one, or take Dropout"
+                f"the layer {layer.name} ({kind.__name__}) draws random numbers for each batch, which can't be "
+                "divided among devices: train on one, or use Dropout"
             )
         return kind.from_config(layer.get_config())
 

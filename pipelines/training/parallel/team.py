@@ -163,8 +163,8 @@ def team_of(devices: str | int | None, cluster: Cluster | None) -> Iterator[Team
         if is_watched():  # the other process knows more, and reports it
             exit_now(LOST_ANOTHER)
         raise ParallelError(
-            f"worker {cluster.index} has lost another one, of {cluster.others}: the same command, for all of them, "
-            "goes on from the last checkpoint"
+            f"worker {cluster.index} has lost another one, of {cluster.others}: the same command, for all workers, "
+            "continues from the last checkpoint"
         ) from None
 
 

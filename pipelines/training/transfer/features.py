@@ -108,8 +108,8 @@ def features_of(extractor: Any, recipe: Recipe, data_set: DataSet) -> tuple[Rows
         )
     except OSError as error:
         raise RecipeError(
-            f"the features of {data_set.name} can't be stored in {folder} ({reason_of(error)}): name another place by "
-            "XDG_CACHE_HOME, or set views=0"
+            f"the features of {data_set.name} can't be stored in {folder} ({reason_of(error)}): choose another place "
+            "with XDG_CACHE_HOME, or set views=0"
         ) from None
 
 
@@ -148,7 +148,7 @@ def _make_room(folder: Path, size: int, what: str) -> None:
     if free < size:
         raise RecipeError(
             f"{takes}, and {free / 2**30:,.1f} are free on the disk of {folder}: set fewer views (views=0 computes "
-            "them again in each epoch), or name another place by XDG_CACHE_HOME"
+            "them again in each epoch), or choose another place with XDG_CACHE_HOME"
         )
     if size > MUCH:
         logger.info("%s in %s", takes, folder)

@@ -103,7 +103,7 @@ def _columns(
     if len(images) != 1 or len(labels) != 1:
         shown = ", ".join(f"{name} ({type(kind).__name__})" for name, kind in sorted(kinds.items())) or "none"
         raise DataError(
-            f"{where} has the columns {shown}, expected one Image and one ClassLabel: name the label by --label, "
+            f"{where} has the columns {shown}, expected one Image and one ClassLabel: name the label with --label, "
             "or take another data set"
         )
     kind = kinds[labels[0]]

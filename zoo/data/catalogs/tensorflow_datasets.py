@@ -60,7 +60,7 @@ def _catalogued(name: str, folder: Path | None, label: str | None, own: Path | N
         looked = str(folder or "TensorFlow Datasets' folder (TFDS_DATA_DIR, by default ~/tensorflow_datasets)")
         raise DataError(
             f"tfds:{name} isn't prepared in {looked}, and can't be downloaded ({first_line(error)}): prepare it on a "
-            "machine with a network, and name its folder by --data-folder"
+            "machine with a network, and name its folder with --data-folder"
         ) from None
     decoders = tfds.decode.PartialDecoding({image: True, wanted: True}, decoders={image: tfds.decode.SkipDecoding()})
     # One file after the other: the same images in the same order each time.
@@ -97,7 +97,7 @@ def _features(info: Any, name: str, label: str | None, kinds: Any) -> tuple[str,
             or "none by name"
         )
         raise DataError(
-            f"{name} has the features {shown}, expected one Image and one ClassLabel: name the label by --label, "
+            f"{name} has the features {shown}, expected one Image and one ClassLabel: name the label with --label, "
             "or take another data set"
         )
     return images[0], labels[0], [str(each) for each in features[labels[0]].names]

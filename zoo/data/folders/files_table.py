@@ -119,7 +119,7 @@ def _roles(table: _Rows, root: Path, groups: str | None, label: str | None, *, i
         others = [k for k, name in enumerate(header) if k not in roles.values() and name]
         if len(others) != 1:
             raise DataError(
-                f"{path} names images, in column {header[place]!r}: name the column with their class by --label"
+                f"{path} names images, in column {header[place]!r}: name the column with their class with --label"
                 + (f", one of {', '.join(header[k] for k in others[:20])}" if others else ", once it has one")
             )
         roles["label"] = others[0]
@@ -186,9 +186,9 @@ class Places:
         if file.is_absolute() and is_inside(self.real_root, file.parent):
             file = Path(os.path.realpath(file.parent)).relative_to(self.real_root) / file.name
         if file.is_absolute() or os.path.normpath(file).startswith(os.pardir):
-            reason = f"which lies outside of {self.root}: move it there, or name its folder by --images"
+            reason = f"which lies outside of {self.root}: move it there, or name its folder with --images"
         elif not self.follow_links and not is_inside(self.real_root, self.root / file):
-            reason = f"a link that leads outside of {self.root}: move it there, or allow it by --follow-links"
+            reason = f"a link that leads outside of {self.root}: move it there, or allow it with --follow-links"
         else:
             reason = ""
         return file.as_posix(), reason

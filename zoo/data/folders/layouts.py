@@ -115,7 +115,7 @@ def _list_folder(root: Path, groups: str | None, *, follow_links: bool) -> Listi
     if renamed:
         found.understood.append(f"took the folder {', '.join(renamed)}")
     tables = [] if labels else sorted(entry.name for entry in tree.entries("") if _is_table(entry))
-    hint = f"; {tables[0]} beside them may say what they show: give it by --data" if tables else ""
+    hint = f"; {tables[0]} beside them may say what they show: give it with --data" if tables else ""
     expected = f"a sub-folder for each class, with files in it that end in {' '.join(IMAGE_ENDINGS)}{hint}"
     return found.listing(root.resolve().name or "images", root, labels, given, expected)
 
@@ -162,14 +162,16 @@ def _are_splits(tree: _Tree, base: str, tops: Sequence[str], *, are_classes: boo
         )
     if are_classes:
         return False
-    classes = "if they are classes, say so by --groups none, or folder, where images of one sub-folder belong together"
+    classes = (
+        "if they are classes, say so with --groups none, or folder, where images of one sub-folder belong together"
+    )
     if named:
         beside = [entry.name for entry in inside.entries(base) if _is_table(entry)]
         tables = sorted(beside, key=lambda name: "train" not in splits_within(name))
         table = f"give {where / tables[0]}" if tables else "give a table with the columns path and label"
         raise DataError(
             f"{where} holds {_listed(named)}, called like a split, without a folder for each class in it: if it is a "
-            f"split, sort its images into folders of classes, or {table} by --data (and --images, if they are "
+            f"split, sort its images into folders of classes, or {table} with --data (and --images, if they are "
             f"elsewhere); {classes}"
         )
     rename = "if they are splits, call them train, validation and test"
@@ -203,7 +205,7 @@ def _refuse_splits_below(root: Path, folder: str, inner: set[str]) -> None:
         raise DataError(
             f"{root / folder} holds {_listed(splits)}, called like splits, below a class: if they are splits, put them "
             "above the classes (train/CLASS), or give a table with the columns path, label and split; if they are not, "
-            "say so by --groups none, or folder, where images of one sub-folder belong together"
+            "say so with --groups none, or folder, where images of one sub-folder belong together"
         )
 
 

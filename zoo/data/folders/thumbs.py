@@ -62,7 +62,7 @@ def writing_thumbs(count: int, folder: Path | None) -> Iterator[ThumbWriter]:
 def _no_room(folder: Path | str, error: OSError) -> DataError:
     return DataError(
         f"{folder} can't be used ({error.strerror or error}): a small copy of each image, {THUMB**2} bytes, is kept "
-        "there; make room, or name another folder by TMPDIR"
+        "there; make room, or choose another folder with TMPDIR"
     )
 
 

@@ -119,9 +119,9 @@ def _label_place(table: TextTable, label: str | None) -> int:
     """Where the label's column is among the others."""
     if label is None:
         raise DataError(
-            f"{table.path} is a table: name the column that holds the class by --label, one of "
+            f"{table.path} is a table: name the column that holds the class with --label, one of "
             f"{', '.join(table.header[:20])}{', ...' if len(table.header) > 20 else ''}; a table of images has the "
-            "columns path and label, or its images named by --images"
+            "columns path and label, or its images named with --images"
         )
     place = column_called(label, table.header)
     if place is None:
@@ -142,7 +142,7 @@ def _check_no_names(table: TextTable, features: Sequence[int]) -> None:
         if by_name or (not numbers and LEAST_NAMES <= len(cells) <= MOST_CATEGORIES):
             raise DataError(
                 f"{table.path} names each row in column {table.header[place]!r}, such as {cells[0]!r}: if these are "
-                "images, say by --images which folder they are in; if not, remove the column"
+                "images, say with --images which folder they are in; if not, remove the column"
             )
 
 
