@@ -45,18 +45,17 @@ def run(
     time: float | None = None,
     **reading: Unpack[DataOptions],
 ) -> Comparison:
-    """Take each model the whole way and compare their exports; the comparison is also plotted.
+    """Train, evaluate, export, and verify each model, and compare the exports, also in a plot.
 
-    A model that was trained by the same plan, on the same images, with the same code is not trained again, and an
-    export of such a run is kept, unless `again` asks for it. A training that was interrupted is gone on with. What is
-    damaged of either is named, and made anew.
-    models: names; `auto` is the one that `pipelines.training.planning.choosing` chooses for the data. source: an export
-    or a run whose features they start from.
-    seeds: how often each model is trained, from the seed of its recipe upwards. The export is of the recipe's own seed,
-    whichever does best in the test, and names the accuracies of all.
-    license, data_license: as `export` takes them.
-    time: seconds for all trainings together, in equal shares: each is planned to have as many epochs as this machine
-    trains in its own.
+    A model that was trained with the same plan, images, and code is not trained again, and its export is kept, unless
+    `again` is set. Interrupted training is continued. A damaged run or export is named and replaced.
+    models: names; `auto` is the model that `pipelines.training.planning.choosing` chooses for the data. source: an
+    export or a run whose features they start from.
+    seeds: how many times each model is trained, from the recipe's own seed upward. The export is of the recipe's own
+    seed, whichever has the highest test accuracy, and lists the accuracies of all.
+    license, data_license: as in `export`.
+    time: seconds for training all of them, in equal shares: each model gets as many epochs as this machine can train in
+    its share.
     Each step is logged to `zoo.run`. Raises any ZooError of the steps.
     """
     if time is not None:

@@ -61,7 +61,7 @@ def serve(folder: Path, port: int, parts: ExitStack) -> None:
         try:
             tried.bind((HOST, port))
         except OSError:
-            sys.exit(f"port {port} is taken: name another by --port")
+            sys.exit(f"port {port} is taken: choose another with --port")
     kept = read_secrets(folder / "secrets.json")
     database = start_postgres(folder, kept, parts)
     s3 = start_s3(folder, kept, parts)

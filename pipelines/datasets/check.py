@@ -28,14 +28,14 @@ def data_check(
     page: Path | None = None,
     processes: int | None = None,
 ) -> Report | TableReport:
-    """Check every image of a folder, a table of files, arrays, shards or a catalog, or every row of a table of values.
+    """Check every image of a folder, table of files, array file, set of shards, or catalog, or every row of a table.
 
-    data: a path, tfds:NAME or hf:USER/NAME. folder: where TensorFlow Datasets prepared it.
-    label: of a table or a catalog, the column that holds the class. groups, images, follow_links: as `train` takes
-    them. page: where to write the report on images as HTML, too. processes: that look at images, by default one for
-    each core where there are 5,000 images for it; the report is the same, whatever their number.
-    Raises DataError where nothing can be listed, or the page can't be written, and InputError where one of several
-    processes doesn't start, or is killed.
+    data: a path, tfds:NAME, or hf:USER/NAME. folder: where TensorFlow Datasets prepared it.
+    label: the column with the class, in a table or a catalog. groups, images, follow_links: as in `train`. page: where
+    to write the report on images as HTML. processes: how many look at images, by default one per core if there are
+    5,000 images for each; the report doesn't depend on their number.
+    Raises DataError if nothing can be listed or the page can't be written, and InputError if one of several processes
+    doesn't start or is killed.
     """
     if processes is not None and processes < 1:
         raise InputError(f"processes must be 1 or more, received {processes}")

@@ -26,7 +26,7 @@ class KnownDataSet:
 
 
 def data_list() -> tuple[KnownDataSet, ...]:
-    """All of them, by name. Nothing is downloaded."""
+    """List the known data sets by name, with their licenses. Nothing is downloaded."""
     return tuple(_known(name, summary) for name, summary in data_sets().items())
 
 

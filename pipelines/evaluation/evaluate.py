@@ -104,13 +104,13 @@ class Evaluation:
 
 
 def evaluate(run: str) -> Evaluation:
-    """Ask a run's Keras model about each image of the test set, clean and corrupted, and log metrics and plots.
+    """Evaluate a run's Keras model on the whole test set, clean and corrupted, and log metrics and plots.
 
-    Of a table it is asked about each row, as it is. Its probabilities are calibrated before that, by the images that
-    its recipe holds out of the training, where it does.
+    The rows of a table aren't corrupted. If the recipe holds images out of training, the probabilities are first
+    calibrated on these.
 
     run: its id, or the beginning of it.
-    Raises TrackingError for a run that isn't there or holds no model, DataError where its images have changed.
+    Raises TrackingError for a run that doesn't exist or has no model, and DataError if its images have changed.
     """
     tracked = tracking.load_run(run)
     data_set = load_data(tracked.plan, digest=tracked.data_digest)

@@ -80,14 +80,14 @@ def export(
     data_license: str = "",
     familiarity: bool = True,
 ) -> Exported:
-    """Write a run's model to exports/DATA SET/MODEL, with its card and samples, and log the ONNX model to the run.
+    """Export a run's model to exports/DATA SET/MODEL, with its card and samples, and log the ONNX model to the run.
 
-    The folder appears when everything in it is verified, in place of the export that was there before.
-    run: its id, or the beginning of it. license, data_license: of the weights, and of data of one's own, for manifest
-    and card; "" where nobody says. familiarity: whether the file says how familiar an image is, where the recipe holds
-    images out of the training by which that is measured.
-    Raises TrackingError for a run that isn't there, ExportError for one that isn't evaluated or a folder that can't be
-    written, DataError where its images have changed, VerificationError where the file doesn't answer as Keras does.
+    The folder appears when everything in it is verified, and replaces the export that was there before.
+    run: its id, or the beginning of it. license, data_license: of the weights, and of your own data, for the manifest
+    and the card; "" if unknown. familiarity: whether the file has the output that detects unknown classes, if the
+    recipe holds images out of training to fit it on.
+    Raises TrackingError for a run that doesn't exist, ExportError for a run that isn't evaluated or a folder that can't
+    be written, DataError if its images have changed, and VerificationError if its predictions differ from Keras'.
     """
     tracked = tracking.load_run(run)
     if "test_accuracy" not in tracked.metrics:

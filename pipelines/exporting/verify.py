@@ -73,14 +73,14 @@ class Verification:
 def verify(
     path: str | os.PathLike[str], *, data: str | Located | DataSet | None = None, corrupted: bool = True
 ) -> Verification:
-    """Check an export's folder, with its files of all precisions, or an .onnx file from anywhere that we made.
+    """Check an export's folder, with its files of all precisions, or a single .onnx file that `zoo export` wrote.
 
     data: the data set with the test images, by its name or as a folder; by default the one that the file names, if
-    it is one of the known ones.
-    corrupted: whether the accuracy on corrupted images is found again, too, for which the file is run over up to
-    130,000 images more.
+    it is a known data set.
+    corrupted: whether to measure the accuracy on corrupted images again, too, for which the file runs on up to 130,000
+    more images.
     Raises VerificationError for the first promise that isn't kept, and says by how much; ExportError for what isn't an
-    export or is damaged; DataError where the data set can't be loaded.
+    export or is damaged; DataError if the data set can't be loaded.
     """
     return verify_and_keep(path, data=data, corrupted=corrupted)[0]
 

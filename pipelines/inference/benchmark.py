@@ -39,14 +39,14 @@ def benchmark(
 ) -> Benchmark:
     """Measure exports on this machine: latency, throughput, cold start, memory, and the share of the machine's peak.
 
-    exports: folders, or names such as digits/lenet5. providers, precisions: each export runs on each, in processes of
-    their own. batches: images, or rows, at a time. threads: numbers to try, of which each entry gets the best at
-    each batch size; 1, 2, 4 … and all cores where none are named. seconds: for each cell of the table, spread over
-    rounds. peers: names in `pipelines.inference.peers.PEERS`, which run the same model beside it. plot: a PNG to draw.
-    log: add the metrics to the run that made the export, where the tracking store knows it.
+    exports: folders, or names such as digits/lenet5. providers, precisions: each export runs on each of them, in
+    separate processes. batches: images, or rows, at a time. threads: the numbers to try; for each batch size, the best
+    one counts. By default 1, 2, 4 … and all cores. seconds: for each cell of the table, spread over rounds. peers:
+    names in `pipelines.inference.peers.PEERS`, libraries that run the same model for comparison. plot: a PNG to draw.
+    log: add the metrics to the run that made the export, if it is in the tracking store.
     Each step is logged to `zoo.inference`.
-    Raises ExportError for an export that isn't there, is damaged or has no file of a precision; ProviderError for a
-    provider that isn't there or doesn't start.
+    Raises ExportError for an export that doesn't exist, is damaged, or has no file of a precision; ProviderError for a
+    provider that isn't available or doesn't start.
     """
     from pipelines.inference.peers import PACKAGES
 

@@ -24,9 +24,9 @@ class Placement:
 
 
 def placement(export: str | os.PathLike[str], *, provider: str = "auto") -> Placement:
-    """Where each node of the export runs on this machine, as onnxruntime assigned them.
+    """Report where each node of the export runs on this machine, as onnxruntime assigned them.
 
-    export, provider: as `zoo.load` takes them. Raises what that raises, and ProviderError for onnxruntime before 1.24.
+    export, provider: as in `zoo.load`. Raises what `zoo.load` raises, and ProviderError for onnxruntime before 1.24.
     """
     classifier = load(export, provider)
     return Placement(classifier.provider, classifier.placement())

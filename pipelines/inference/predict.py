@@ -97,18 +97,17 @@ def predict(
     coverage: float | None = None,
     by_class: bool = False,
 ) -> list[PredictedImage | BadImage] | list[PredictedRow | BadRow]:
-    """The answer for each of the images, or for each row of the tables, in their order.
+    """Predict the label of each image, or of each row of the tables, in their order.
 
-    export, provider, threads, precision: as `zoo.load` takes them. paths: images, and folders, of which all images are
-    taken, at any depth and in natural order. A table's columns may be in any order, with its label and its splits
-    among them.
-    on_bad: skip gives a BadImage in the place of one that can't be read, and a BadRow in that of a row that the
-    classifier doesn't take; fail raises an ImageError or InputError for the first.
-    explain: a folder for PNGs, NAME.explained.png for each image, that show what in it speaks for the answer.
-    coverage, by_class: of the sets of labels, as `Classifier.predict` takes them.
+    export, provider, threads, precision: as in `zoo.load`. paths: images, and folders, whose images are found at any
+    depth, in natural order. A table's columns may be in any order, and may include its label and its splits.
+    on_bad: "skip" returns a BadImage for an image that can't be read, and a BadRow for a row that the classifier can't
+    accept; "fail" raises an ImageError or InputError for the first.
+    explain: a folder for PNGs, NAME.explained.png for each image, that show which regions support the prediction.
+    coverage, by_class: for the sets of labels, as in `Classifier.predict`.
     Raises what `zoo.load` raises, DataError for a table that can't be read, InputError for a folder without images, a
-    table of which no row is taken, or where `explain` is no folder that can be written to, and ExportError where
-    answers can't be explained; then nothing has been written.
+    table without a row that can be read, or an `explain` that isn't a writable folder, and ExportError if the model
+    can't explain its predictions; in these cases, nothing has been written.
     """
     if on_bad not in ON_BAD:
         raise InputError(f"on_bad is one of {', '.join(ON_BAD)}, received {on_bad!r}")

@@ -53,13 +53,13 @@ class Collected:
 
 
 def gc(*, yes: bool = False, days: float = OLD, exports: Path = Path("exports")) -> Collected:
-    """Find what deleted runs left, checkpoints that nobody will resume from, empty outboxes, and partial files.
+    """List what deleted runs left behind, checkpoints that are no longer needed, empty outboxes, and partial files.
 
-    yes: remove them, too. days: a checkpoint of an unfinished run is old after so many, and that of a run of which this
-    store doesn't know. exports: the folder of exports, where interrupted commands may have left hidden folders and
-    partial files; what one of them moved aside is put back. Nothing is removed but folders below that of the store and
-    these, no link is followed, and nothing that a training or a command uses at that moment; a server's artifacts are
-    its own to see to. Raises TrackingError where the store is away.
+    yes: remove them, too. days: after how many days the checkpoint of an unfinished run, or of a run that isn't in this
+    store, counts as old. exports: the folder of exports, in which interrupted commands may have left hidden folders and
+    partial files; exports that they moved aside are restored. Only files in the folder of the store and in this one are
+    removed. No link is followed, and nothing that a running command uses is touched. On a server, artifacts are left to
+    the server. Raises TrackingError if the store can't be reached.
     """
     tracking.existing_store()
     tracking.check_store()

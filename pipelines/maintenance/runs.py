@@ -74,14 +74,14 @@ def runs(
     sort: str | None = None,
     most: int | None = MOST,
 ) -> Runs:
-    """The trainings in the store, the latest first.
+    """List the runs in the store, latest first.
 
-    model, data, status: only those. where: conditions that all must hold, such as "test_accuracy>90%", "seed=2" or
-    "parameters<100k": of FIELDS, fields of the recipe, and any other metric of a run; a blank fulfills none. sort: one
-    of these; accuracies and times of start from high to low, other numbers from low to high, blanks last. most: rows
-    at most, None for all.
-    Raises TrackingError where there is no store, QueryError for a status or a condition that there isn't, or a name
-    that no run has.
+    model, data, status: only those. where: conditions that must all hold, such as "test_accuracy>90%", "seed=2", or
+    "parameters<100k", on FIELDS, fields of the recipe, and any other metric of a run; a blank never holds. sort: one of
+    these; accuracies and start times from high to low, other numbers from low to high, blanks last. most: the maximum
+    number of rows, None for all.
+    Raises TrackingError if there is no store, and QueryError for an unknown status or condition, or a name that no run
+    has.
     """
     if status is not None and status not in STATES:
         raise QueryError(unknown("status", status, STATES))

@@ -34,10 +34,10 @@ class StaleRun:
 
 
 def stale() -> tuple[StaleRun, ...]:
-    """Find them, the latest first, and end each as KILLED at its last sign of life.
+    """Find runs whose process is gone, latest first, and end each as KILLED at its last heartbeat.
 
-    What they left in mlruns/outbox is sent first: a run that ended while its store was away isn't one of them.
-    Raises TrackingError where the store is away.
+    First, records in mlruns/outbox are sent: a run that ended while its store was unreachable isn't stale.
+    Raises TrackingError if the store can't be reached.
     """
     tracking.existing_store()
     tracking.check_store()

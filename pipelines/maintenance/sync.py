@@ -18,9 +18,9 @@ class Synced:
 
 
 def sync() -> tuple[Synced, ...]:
-    """Send what waits in mlruns/outbox, each run's records in order, and report what became of each.
+    """Send the records that wait in mlruns/outbox, each run's in order, and report the result for each run.
 
-    A run that is being trained sends its own. Raises TrackingError where the store is away.
+    A run that is being trained sends its own. Raises TrackingError if the store can't be reached.
     """
     tracking.check_store()
     return tuple(Synced(*found) for found in tracking.send_all())

@@ -12,9 +12,9 @@ LAST_PATIENCE = 3  # seconds for requests that are under way when it is ended
 
 
 def ui(*, host: str = "127.0.0.1", port: int = 5000) -> None:
-    """Serve the MLflow UI until interrupted. Raises TrackingError where there is no store yet, or no free port.
+    """Serve the MLflow UI until it is interrupted. Raises TrackingError if there is no store yet, or no free port.
 
-    In this process, which has no other: however it ends, with its terminal or by force, nothing of it stays.
+    It runs in this one process: however that ends, nothing of it keeps running.
     """
     store = tracking.existing_store()
     shown = printable(tracking.without_secrets(store))

@@ -60,13 +60,13 @@ class _Export:
 def demo(
     exports: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str] = "demo.html", *, webgpu: bool = False
 ) -> Demo:
-    """Write a page in which the exports classify the same images: samples, files, photographs and drawings.
+    """Write a web page on which the exports classify the same images: samples, files, photographs, and drawings.
 
-    exports: folders, or names such as digits/lenet5; all of them for images, with the same labels, channels,
-    proportions and resizing. Of different sizes, the page transforms images at the largest, and each model resizes them
-    to its own. The page holds everything, the models and onnxruntime too, and opens from a folder or any web host.
-    out: the file to write. webgpu: with the runtime that can use the graphics card; it takes 4 MB more.
-    Raises ExportError for an export that isn't there, is damaged, or doesn't go with the first one, and where the page
+    exports: folders, or names such as digits/lenet5; all of them for images, with the same labels, channels, aspect
+    ratio, and resizing. If their sizes differ, the page transforms images at the largest, and each model resizes them
+    itself. The page contains everything, including the models and onnxruntime, and opens from a folder or any web host.
+    out: the file to write. webgpu: include the runtime that can use the GPU, which takes 4 MB more.
+    Raises ExportError for an export that doesn't exist, is damaged, or doesn't match the first one, and if the page
     can't be written.
     """
     out = Path(out)

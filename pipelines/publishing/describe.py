@@ -22,12 +22,12 @@ def describe(
     images: Path | None = None,
     follow_links: bool = False,
 ) -> Ledger:
-    """Build the model, untrained, and write its ledger. size: height and width in pixels.
+    """Build the model, untrained, and describe it layer by layer. size: height and width in pixels.
 
-    data, label, images, follow_links: as `train` takes them; a data set's own size, channels and classes, or a table's
-    columns, count then.
-    Raises ModelError for an unknown model, or one that can't be built for the images or the table; DataError where
-    the data can't be read.
+    data, label, images, follow_links: as in `train`; then the data set determines the size, channels, and classes, or
+    the columns of the table.
+    Raises ModelError for an unknown model, or one that can't be built for the images or the table; DataError if the
+    data can't be read.
     """
     family = definition(model).family  # before anything is read: a mistyped name is reported at once
     if data is None:
@@ -40,5 +40,5 @@ def describe(
 
 
 def describe_recipe(model: str) -> tuple[Field, ...]:
-    """Each field of the model's recipe: value, type, default, range and reason. ModelError for an unknown model."""
+    """List each field of the model's recipe: value, type, default, range, reason. ModelError for an unknown model."""
     return definition(model).recipe.described()

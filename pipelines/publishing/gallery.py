@@ -36,10 +36,10 @@ class Gallery:
 
 
 def gallery(exports: Path = Path("exports")) -> Gallery:
-    """Write the page and its charts into the folder of exports; they show what the manifests there record.
+    """Write the page of exports and its charts, from the manifests in the folder of exports.
 
-    Same manifests, same bytes, whole or not at all. Raises ExportError where there is no export, a damaged one, or one
-    of an unknown family, and where the folder can't be written.
+    The same manifests give the same bytes, and all files are replaced together. Raises ExportError if there is no
+    export, for a damaged one or one of an unknown family, and if the folder can't be written.
     """
     by_data_set = _by_data_set(read_shipped(exports), exports)
     charts = {name: shipped[0].folder.parent / CHART_FILE for name, shipped in by_data_set.items()}

@@ -92,12 +92,12 @@ def list_models(
     data: str | None = None,
     where: Sequence[str] = (),
 ) -> tuple[ListedModel, ...]:
-    """All registered models, dense before conv before hybrid, a row for each export of one.
+    """List all registered models, dense before conv before hybrid, with a row for each export of a model.
 
-    sort: one of FIELDS; qualities from high to low, costs from low to high, blanks last. family, data: only those.
-    where: conditions that all must hold, such as "parameters<100k" or "accuracy>=93%"; a blank fulfills none.
+    sort: one of FIELDS; qualities from high to low, costs from low to high, blanks last. family, data: only
+    those. where: conditions that must all hold, such as "parameters<100k" or "accuracy>=93%"; a blank never does.
     A damaged export is left out, and named in a warning of the logger `zoo.publishing`.
-    Raises QueryError for a field, family, data set or condition that there isn't.
+    Raises QueryError for an unknown field, family, data set, or condition.
     """
     rows = _all_rows(
         read_shipped(exports, on_damaged=lambda folder, error: logger.warning("%s is left out: %s", folder, error))

@@ -105,15 +105,15 @@ def promote(
     min_robust_accuracy: float | None = None,
     data: str | Located | None = None,
 ) -> Promotion:
-    """Let an alias of the data set's registered model name this one, if it passes the gates; else nothing is written.
+    """Move an alias of the data set's registered model to this model if it passes the gates; otherwise nothing changes.
 
     name: an export, as a folder or a name; a run that was exported; or models:/NAME@ALIAS. max_latency: milliseconds.
-    max_size: bytes. margin: points of accuracy that may be lost; None asks only that it isn't found to be worse.
+    max_size: bytes. margin: points of accuracy that may be lost; None only requires that it isn't significantly worse.
     max_calibration_error, min_robust_accuracy: percent, of the manifest's `test_mass_calibration_error` and
-    `test_robust_mean`; the latter takes a minute or more, as it is measured again on all corrupted images.
+    `test_robust_mean`; the latter takes a minute or more, because it is measured again on all corrupted images.
     data: the data set with the test images, by default the one that the export names or that its run was trained on.
     Each step is logged to `zoo.publishing`.
-    Raises TrackingError, ExportError or DataError where model, store or images can't be used.
+    Raises TrackingError, ExportError, or DataError if the model, the store, or the images can't be used.
     """
     tracking.check_alias(alias)
     with tempfile.TemporaryDirectory() as temporary:
@@ -184,9 +184,9 @@ def promote(
 
 
 def demote(data: str, *, alias: str = CHAMPION) -> Demotion:
-    """Let an alias of a data set's registered model name the version that held it before.
+    """Move an alias of a data set's registered model back to the version that held it before.
 
-    data: the data set, or its registered model. Raises TrackingError where there is no such version.
+    data: the data set, or its registered model. Raises TrackingError if there is no such version.
     """
     tracking.existing_store()
     held, holds = tracking.move_alias_back(tracking.registered_name(data), alias)

@@ -44,12 +44,12 @@ class TritonModel:
 def triton(
     name: str | os.PathLike[str], *, exports: Path = Path("exports"), repository: Path = Path("models")
 ) -> TritonModel:
-    """Write an export to REPOSITORY/NAME as Triton takes it: config.pbtxt, 1/model.onnx, labels.txt and notes.
+    """Write an export to REPOSITORY/NAME as Triton reads it: config.pbtxt, 1/model.onnx, labels.txt, and a README.md.
 
-    name: an export, as `zoo.load` takes it, or a run, which is exported to `exports` first. The folder is called after
-    data set and model in lower-case letters, digits and hyphens; it may be renamed, its files don't name it.
-    Raises ExportError for what is no export, labels that a file of lines can't hold, and a folder that is something
-    else or can't be written; of a run what `export` raises.
+    name: an export, as in `zoo.load`, or a run, which is first exported to `exports`. The folder is named after the
+    data set and the model, in lowercase letters, digits, and hyphens; it can be renamed, because no file names it.
+    Raises ExportError for what isn't an export, for labels that a text file can't list line by line, and for a folder
+    that is something else or can't be written; for a run, what `export` raises.
     """
     found = _export_of(name, exports)
     classifier = load(found, provider="cpu")

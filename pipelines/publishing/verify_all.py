@@ -23,11 +23,10 @@ MODEL, CARD, PAGE = "model", "card", "page"  # names of the checks that are adde
 
 
 def verify_all(exports: Path = Path("exports"), *, data: str | Located | None = None) -> tuple[Verification, ...]:
-    """Verify each export below a folder, and that the numbers of its card and of the folder's page are those found.
+    """Verify each export in a folder, and that its card and the folder's page have the same numbers.
 
-    data: as `verify` takes it. Each step is logged to `zoo.publishing`. A card or a page that isn't there isn't
-    checked.
-    Raises ExportError where there is no export, and, when all were tried, VerificationError with a line for each that
+    data: as in `verify`. Each step is logged to `zoo.publishing`. A missing card or page isn't checked.
+    Raises ExportError if there is no export, and, after all were tried, VerificationError with a line for each that
     failed, and for the first line of the page that no export has.
     """
     wrong: list[str] = []

@@ -52,21 +52,23 @@ def sweep(
     source: str | None = None,
     **reading: Unpack[DataOptions],
 ) -> Swept:
-    """Search the recipes of models by so many trials, or for so long, and confirm the best one by new seeds.
+    """Search the recipes of models in a number of trials, or in a time, and confirm the best one with new seeds.
 
-    The same call goes on with a sweep that was interrupted, to more trials where it names more. join: the name of a
-    sweep that another process leads; take part in it until no trial is left. data: then where its images lie here.
+    The same call continues a sweep that was interrupted, and extends it if it asks for more trials. join: the name of a
+    sweep that another process leads; take part in it until no trial is left. data: with `join`, where its images are
+    on this machine.
 
-    search: `parse_dimension` reads each; `default` stands for what the family of a model has. time: seconds after which
-    no trial goes on; the trainings of the winners come on top. storage: a database's URL, by default a SQLite file in
-    mlruns/. seeds: how often a winner is trained anew. objective: of OBJECTIVES; several give a Pareto front, of which
-    five trials at most are trained anew. where: conditions that a winner fulfills. sampler: of SAMPLERS. pruner: of
-    PRUNERS, by default the median, and none with several objectives. settings, source, reading: as `train` takes them.
+    search: each is read by `parse_dimension`; `default` stands for the fields that suit the model. time: seconds after
+    which running trials are stopped; retraining the winners takes extra time. storage: a database's URL, by default a
+    SQLite file in mlruns/. seeds: how many times a winner is trained again. objective: of OBJECTIVES; several give a
+    Pareto front, of which at most five trials are trained again. where: conditions that a winner must meet. sampler: of
+    SAMPLERS. pruner: of PRUNERS, by default the median, or none with several objectives. settings, source, reading: as
+    in `train`.
 
-    Trials are judged by validation images; the test images are asked of the winners' new trainings alone. Each trial is
-    a run below that of the sweep.
-    Raises RecipeError for a space that can't be searched, SweepError where the storage can't be reached, another sweep
-    has the name, or all trials fail, and any ZooError of a training.
+    Trials are compared on the validation images; only the retrained winners are evaluated on the test images. Each
+    trial is a child run of the sweep.
+    Raises RecipeError for a space that can't be searched, SweepError if the storage can't be reached, another sweep has
+    the name, or all trials fail, and any ZooError of training.
     """
     url = storage or default_storage()
     import_optuna()

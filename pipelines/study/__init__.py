@@ -59,7 +59,7 @@ class Claim:
 
 
 def claims(names: Sequence[str] = ()) -> tuple[Claim, ...]:
-    """The experiments of those names, or all, in their order. StudyError for an unknown name."""
+    """List the experiments of those names, or all, in their order. Raises StudyError for an unknown name."""
     chosen = experiments(names)
     verdicts = {each.name: finding.verdict for each, finding, _ in _found(FOLDER, ())}
     return tuple(Claim(each.name, each.claim, each.refuted_if, verdicts.get(each.name)) for each in chosen)
@@ -74,16 +74,16 @@ def study(
     folder: Path | None = None,
     models: bool = False,
 ) -> tuple[Studied, ...]:
-    """Run the experiments of those names, or all, and write the report of all that has been measured.
+    """Run the experiments of those names, or all, and write the report of everything that has been measured.
 
-    seeds: how many, 5 by default and at least, 3 and 2 where it is quick; an experiment that has more keeps them.
-    quick: fewer images, updates and conditions: minutes, and wide intervals. report: train nothing, draw what is
-    there. folder: where results and report lie. models: keep the models that experiments mark for it as exports in its
-    folder models, for `zoo demo`; they are trained once more where they were trained before.
-    What was measured before isn't trained again; an interruption loses the training that it interrupts.
+    seeds: how many, by default and at least 5, or 3 and 2 if it is quick; an experiment that has more keeps them.
+    quick: fewer images, updates, and conditions, which takes minutes and gives wide intervals. report: train nothing,
+    only write the report. folder: of the results and the report. models: keep the models that experiments mark for it
+    as exports, in the folder models, for `zoo demo`; if they were trained before, they are trained once more.
+    What was measured before isn't trained again, and an interruption only loses the model that is being trained.
     Each step is logged to `zoo.study`.
-    Raises StudyError for an unknown name, for too few seeds, where a folder holds results of the other kind, and where
-    a report has no results to draw.
+    Raises StudyError for an unknown name, for too few seeds, if a folder has results of the other kind (full or quick),
+    and if there are no results to report.
     """
     usual = QUICK_FOLDER if quick else FOLDER
     folder = folder or usual

@@ -81,10 +81,10 @@ class Reproduction:
 def reproduce(run: str) -> Reproduction:
     """Train a run's plan again, as a new run of the same experiment, and compare the weights.
 
-    run: its id, or the beginning of it. Each difference in environment is a warning of the logger `zoo.training`,
-    before it trains.
-    Raises TrackingError for a run that isn't there, isn't finished or holds no weights, DataError where its images
-    have changed or are gone, and what `train` raises.
+    run: its id, or the beginning of it. Before training, each difference in the environment is a warning of the logger
+    `zoo.training`.
+    Raises TrackingError for a run that doesn't exist, isn't finished, or has no weights, DataError if its images have
+    changed or are gone, and what `train` raises.
     """
     first = tracking.load_run(run)
     if first.status != "FINISHED":

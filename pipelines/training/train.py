@@ -101,19 +101,19 @@ def train(
     observer: OnEpoch | None = None,
     **reading: Unpack[DataOptions],
 ) -> Trained:
-    """Train a model on a data set, or make the run of a plan again, or go on with a run that was interrupted.
+    """Train a model on a data set, repeat the run of a plan, or continue a run that was interrupted.
 
     settings: fields of the model's recipe to change. source: an export or a run whose features the model starts from:
-    they are frozen at first, then trained on, as the recipe's `frozen` and `fine_rate` say. The best weights by
-    validation accuracy are kept, in float32; the last ones where the recipe learns from the validation images, too.
-    time: seconds in which it is to end: as many epochs are planned, and then trained, as this machine trains in it.
-    tags: what the new run is to be found by, beside its own. observer: asked after each validation whether the training
-    goes on. One that ended early, by it or by the recipe's patience, is FINISHED, with its best weights and the reason.
-    devices: how many of this machine train it together, or "all". workers: the addresses of processes that do, as
-    "host1:port,host2:port", or "tf-config"; worker: which of them this is, counted from 0. Where one of them dies, the
-    others may crash, or wait forever: only the command `zoo train` watches over them, and only where all are started
-    by it. See `training.parallel.watching`.
-    Raises any ZooError; KeyboardInterrupt, with the command to go on, after the run was ended as KILLED.
+    they are frozen at first and then fine-tuned, as the recipe's `frozen` and `fine_rate` define. The weights with the
+    best validation accuracy are kept, in float32; or the last ones, if the recipe trains on the validation images.
+    time: a time limit in seconds: as many epochs are planned, and then trained, as this machine can train in it.
+    tags: additional tags of the new run. observer: called after each validation, to decide whether training continues.
+    A run that ended early, because of it or the recipe's patience, is FINISHED, with its best weights and the reason.
+    devices: how many devices of this machine train it together, or "all". workers: the addresses of processes that do,
+    as "host1:port,host2:port", or "tf-config"; worker: which of them this is, counted from 0. If one of them dies, the
+    others may crash or hang: only the command `zoo train` monitors them, and only if all are
+    started by it. See `training.parallel.watching`.
+    Raises any ZooError; and KeyboardInterrupt, with the command that continues, after the run was ended as KILLED.
     """
     started = monotonic()
     together = together_of(devices, workers, worker, time=time, resume=resume)

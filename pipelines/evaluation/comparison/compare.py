@@ -35,15 +35,15 @@ def compare(
     log_to: str | None = None,
     unknown: Path | None = None,
 ) -> Comparison:
-    """Put models side by side; draw them to `plot` (a PNG) and to `page` (HTML) where these are named.
+    """Compare models side by side; `plot` (a PNG) and `page` (HTML) are written if they are given.
 
     named: exports (folders, or names such as digits/lenet5), runs, experiments, or sweeps; see `find_candidates`.
-    Latencies are measured in turns, so that what else the machine does hits all of them alike. Exports of one data set
-    are run over its test images; so are those that runs hold, and a run without one is compared by what it logged.
-    data: the data set with these, as `verify` takes it. log_to: a run to whose artifacts the page is added. unknown: a
-    folder of images of other things, by which familiarity is measured, as `evaluate_unknown` does.
-    Raises ExportError for one that isn't there, is damaged or holds no test metrics, where a file can't be written, and
-    where no export says how familiar an image of the folder is; TrackingError for a run that isn't there; and what
+    Latencies are measured in turns, so that other load on the machine affects all models alike. Exports of the same
+    data set, also those of runs, are run on its test images; a run without an export is compared by what it logged.
+    data: the data set with these images, as in `verify`. log_to: a run to whose artifacts the page is added. unknown: a
+    folder of images of unknown classes, on which familiarity is measured, as in `evaluate_unknown`.
+    Raises ExportError for an export that doesn't exist, is damaged, or has no test metrics, if a file can't be written,
+    and if `unknown` is given but no export has familiarity; TrackingError for a run that doesn't exist; and whatever
     `evaluate_unknown` raises.
     """
     goal = tracking.find_run(log_to) if log_to else None

@@ -72,20 +72,20 @@ def quantize(
     calibration: int = CALIBRATION,
     data: str | Located | DataSet | None = None,
 ) -> Quantized:
-    """Put model.int8.onnx and model.fp16.onnx into an export's folder; card and manifest name them. All, or nothing.
+    """Add model.int8.onnx and model.fp16.onnx to an export's folder, its card, and its manifest: all of them, or none.
 
-    int8: static, in bytes throughout, weights with a scale for each channel, biases that make up for what weights lose
-    on average. Where values are cut off is found on `calibration` training images, by the method whose answers to the
-    validation images are closest to the float32 file's. Where accuracy on these falls by more than the margin, the
-    layers that matter most are kept in float32, one after the other; some are, too, where answers are far from
-    float32's. The test set chooses nothing: it is asked once, at the end.
+    int8: static quantization of weights and activations, with a scale for each channel of the weights and biases that
+    correct their mean error. The clipping range is found on `calibration` training images, by the method whose
+    predictions on the validation images are closest to the float32 file's. If accuracy on these falls by more than the
+    margin, the layers that matter most are kept in float32, one after the other; so are some layers if the predictions
+    are far from float32's. The test set isn't used for any choice: it is evaluated once, at the end.
 
-    export: its folder, or a name. precisions: of those, int8 and float16. margin: points by which accuracy may fall (or
-    one image, where that is more). data: the data set with the images, as `verify` takes it.
+    export: its folder, or a name. precisions: int8, float16, or both. margin: points by which accuracy may fall (or one
+    image, if that is more). data: the data set with the images, as in `verify`.
     Each step is logged to `zoo.exporting`.
-    Raises ExportError for what isn't an export, is quantized already or of a table, and where a file would be no
-    smaller; VerificationError where accuracy on the test set falls by more than the margin; DataError where the
-    images aren't there, or are too few to calibrate by.
+    Raises ExportError for what isn't an export, is already quantized, or is of a table, and if a file would be no
+    smaller; VerificationError if accuracy on the test set falls by more than the margin; DataError if the images can't
+    be found or are too few for calibration.
     """
     for precision in precisions:
         if precision not in (INT8, FLOAT16):

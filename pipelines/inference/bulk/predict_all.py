@@ -74,18 +74,18 @@ def predict_all(
     processes: int | None = None,
     ray: str | None = None,
 ) -> Answers:
-    """Answer every image at the paths, in their order, and write a row for each: CSV, JSON lines or Parquet, by `out`.
+    """Classify every image at the paths, in order, and write a row for each to `out`: CSV, JSON lines, or Parquet.
 
-    paths, images, follow_links: as `zoo.data.unlabeled.unlabeled_images` takes them. export, provider, precision,
-    coverage, by_class: as of `predict`. on_bad: skip writes why an image has no answer; fail ends with an ImageError.
-    processes: that read and classify, by default one for each core, on an accelerator four at most. threads: of each
-    process; by default 1 where there are several, else onnxruntime's choice.
-    ray: HOST:PORT of a Ray cluster whose actors answer in place of processes, or local for one of this machine.
-    The file appears when it is complete. A job that was interrupted or killed goes on where it was if it is called
-    again in the same words; one that is complete does nothing more.
-    Raises what `zoo.load` raises, DataError or InputError for what can't be listed or holds no images, and InputError
-    where the classifier takes rows of tables, the file is there already and isn't this job's, or there is no such
-    cluster; MissingExtraError where Ray is asked for and isn't installed.
+    paths, images, follow_links: as in `zoo.data.unlabeled.unlabeled_images`. export, provider, precision, coverage,
+    by_class: as in `predict`. on_bad: "skip" writes why an image has no prediction; "fail" raises an ImageError.
+    processes: how many read and classify, by default one per core, and at most four on an accelerator. threads: of each
+    process; by default 1 if there are several processes, otherwise onnxruntime's choice.
+    ray: HOST:PORT of a Ray cluster whose actors replace the processes, or "local" to start one on this machine.
+    The file appears when it is complete. If a job was interrupted or killed, the same call continues it; if it is
+    complete, the same call does nothing.
+    Raises what `zoo.load` raises, DataError or InputError for paths that can't be listed or contain no images, and
+    InputError if the classifier takes rows of tables, the file belongs to something else, or there is no such cluster;
+    MissingExtraError if Ray is requested but not installed.
     """
     if on_bad not in ON_BAD:
         raise InputError(f"on_bad is one of {', '.join(ON_BAD)}, received {on_bad!r}")
