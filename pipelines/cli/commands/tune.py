@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Iterator
-from statistics import fmean
 from typing import TYPE_CHECKING
 
 from pipelines.cli import arguments
@@ -123,6 +122,8 @@ def _values(trial: Trial) -> str:
 
 def conclusion(swept: Swept, options: argparse.Namespace) -> Iterator[str]:
     """What the winners are worth, and how to go on with them."""
+    from statistics import fmean  # 4 ms, which all commands would wait for
+
     from pipelines.search.result import MOST_CONFIRMED
 
     if not swept.confirmed:
