@@ -134,7 +134,7 @@ def show_table(table: Table) -> None:
     console = _console()
     for count in range(len(table.dispensable) + 1):
         shown = table.without(*table.dispensable[:count]) if count else table
-        drawn, needed = _drawn(shown, READABLE if table.dispensable else 0, console.width)
+        drawn, needed = _drawn(shown, READABLE if table.dispensable else 0)
         if needed > console.width:  # Rich would leave whole columns out; it knows exactly, and takes its time
             needed = Measurement.get(console, console.options.update(width=10_000), drawn).minimum
         if needed <= console.width:
@@ -174,10 +174,10 @@ def _console(width: int | None = None) -> Any:
     return Console(highlight=False, width=width or (None if sys.stdout.isatty() else 200))
 
 
-def _drawn(table: Table, readable: int, most: int) -> tuple[Any, int]:
+def _drawn(table: Table, readable: int) -> tuple[Any, int]:
     """A table of Rich's, and as many letters in a line as it needs at most, its words and `min_width`s kept whole.
 
-    readable: letters that a column which is cut or folded has at least. most: letters that a line can have.
+    readable: letters that a column which is cut or folded has at least.
     """
     from rich.cells import cell_len
     from rich.table import Table as RichTable
@@ -186,7 +186,7 @@ def _drawn(table: Table, readable: int, most: int) -> tuple[Any, int]:
     def text(cell: str | Styled) -> Text:
         return Text(printable(cell)) if isinstance(cell, str) else Text(printable(cell.text), style=cell.style)
 
-    needed, widths = 0, list[int]()
+    needed = 0
     drawn = RichTable(
         box=None, pad_edge=False, header_style="bold", show_footer=bool(table.footer), footer_style="bold"
     )
@@ -208,17 +208,15 @@ def _drawn(table: Table, readable: int, most: int) -> tuple[Any, int]:
         cells = (row[place] for row in table.rows if place < len(row))
         written = [str(text(cell)) for cell in (name, footer, *cells)]
         longest = max(map(cell_len, written))
-        widths.append(longest)
         # A number or a name cut short is worse than a line that runs past the edge.
         least = longest if kind in ("", ">") else min(longest, readable)
         drawn.columns[-1].min_width = least
+        if least == longest:  # Rich would measure each cell again
+            drawn.columns[-1].width = longest
         needed += BETWEEN + max(least, *(cell_len(word) for cell in written for word in cell.split()), 0)
     for row in table.rows:
         shown = [text(cell) for cell in row]
         for cell, column in zip(shown, table.columns, strict=False):
             cell.no_wrap = column[:1] == "~" or None
         drawn.add_row(*shown)
-    if sum(widths) + BETWEEN * (len(widths) - 1) <= most:  # Rich would measure all cells again, a third of its time
-        for column_drawn, width in zip(drawn.columns, widths, strict=True):
-            column_drawn.width = width
     return drawn, needed
