@@ -16,6 +16,10 @@ _PLOT = re.compile(r"(!\[[^\]]*\])\(\.\./([^)]*)\)")
 _EMPTY_HEADER = re.compile(r"<th(?: [^>]*)?></th>")
 _IMAGE = re.compile(r'<img [^>]*src="([^"]+)"[^>]*>')
 _OVERVIEW = "README.md"
+_API = "api.md"
+_PARAGRAPH = re.compile(r"<p>([^<]*(?:<(?!/p>)[^<]*)*)</p>")
+_AFTER_PARAMETERS = re.compile(r"(?<=\.)\s(?=Raises |Each step is logged|The file appears )")
+_PARAMETER = re.compile(r"(?:^|(?<=\.) |\n)([a-z_\d]+(?:,\s[a-z_\d]+)*): ")
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -51,9 +55,17 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     return _OUTSIDE.sub(text, _PLOT.sub(r"\1(\2)", markdown))
 
 
-def on_page_content(html: str, **_: Any) -> str:
+def on_page_content(html: str, page: Any, **_: Any) -> str:
     """Link each image to itself, so that its text can be read at full size on a phone.
 
-    And make the empty corner of a table a cell: a screen reader would announce it as a heading without a name.
+    And make the empty corner of a table a cell: a screen reader would announce it as a heading without a name. In the
+    reference of the API, each parameter gets a paragraph: docstrings have them in running text.
     """
+    if page.file.src_path == _API:
+        html = _PARAGRAPH.sub(_with_parameters, html)
     return _IMAGE.sub(r'<a href="\1">\g<0></a>', _EMPTY_HEADER.sub("<td></td>", html))
+
+
+def _with_parameters(paragraph: re.Match[str]) -> str:
+    text = _PARAMETER.sub(r"</p><p><code>\1</code>: ", _AFTER_PARAMETERS.sub("</p><p>", paragraph[1]))
+    return f"<p>{text}</p>".replace("<p></p>", "")

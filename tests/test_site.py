@@ -54,6 +54,12 @@ def test_a_plot_of_the_repository_is_on_its_page(site):
     assert (site / plot).read_bytes() == (ROOT / plot).read_bytes()
 
 
+def test_each_parameter_has_a_paragraph_in_the_reference(site):
+    page = (site / "api.html").read_text(encoding="utf-8")
+    paragraphs = set(re.findall(r"<p><code>([\w, ]+)</code>: ", page))
+    assert {"path_or_name", "provider", "threads", "precision", "coverage", "max_latency", "workers"} <= paragraphs
+
+
 def test_the_overview_which_mentions_everything_is_found_last(site):
     index = json.loads((site / "search" / "search_index.json").read_text(encoding="utf-8"))["docs"]
     (overview,) = [each for each in index if each["location"] == "index.html"]
