@@ -343,6 +343,21 @@ def test_features_of_another_model_are_trained_on_by_two_devices_as_by_one(store
 
 @pytest.mark.slow  # two processes that start TensorFlow
 @pytest.mark.timeout(1800)
+def test_a_new_head_learns_on_one_device_before_two_train_all_layers_as_one_does(store):
+    """Without validation images, so that the last weights are kept."""
+    source = str(Path(__file__).parents[1] / "exports" / "fashion-mnist" / "lenet5")
+    settings = {**LEARNED, "epochs": 2, "views": 2, "frozen": 0.0, "images": "all"}
+    found = []
+    for parts, devices in ((1, None), (2, 2)):
+        _on(store, parts, devices, {**RUN, "model": "lenet5", "source": source, "settings": settings})
+        run = tracking.load_run((store / "run.txt").read_text(encoding="utf-8"))
+        assert "head_weight_decay" in run.tags
+        found.append(_final(run.run_id))
+    assert parallel.largest_difference(*found) < ROUNDING
+
+
+@pytest.mark.slow  # two processes that start TensorFlow
+@pytest.mark.timeout(1800)
 def test_workers_hear_what_the_chief_says_and_that_it_says_nothing(tmp_path):
     """Nothing is what it says after most validations: sums of it crashed within 300 steps."""
     texts = ["", "stopped early", "", "größer", *[""] * 500]

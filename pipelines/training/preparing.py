@@ -28,7 +28,8 @@ class Prepared:
     """A training that is ready to begin.
 
     learned: the data set as the recipe divides it. views: of each image, that a new head learns from; 0 where it
-    doesn't. learner: on the devices of the team, if there is one, compiled for the first stage.
+    doesn't. learner: on the devices of the team, if there is one, compiled for the first stage. alone: as it was before
+    it was spread over them, for what isn't a step of the team; without a team, the same.
     """
 
     data_set: DataSet
@@ -39,6 +40,7 @@ class Prepared:
     stages: tuple[Stage, ...]
     views: int
     learner: Any
+    alone: Any
 
     @property
     def layers(self) -> Mapping[str, Any]:
@@ -63,10 +65,9 @@ def prepare(plan: Plan, precision: str, team: Team | None) -> Prepared:
     layers, norms, new = (transfer.layers, transfer.norms, transfer.has_new) if transfer else ({}, (), True)
     stages = make_stages(plan.recipe, schedule, layers, norms, new=new)
     views = plan.recipe.views if layers and new else 0
-    learner = make_learner(plan, data_set, schedule, stages[0], precision, layers)
-    if team is not None:
-        learner = spread(learner, team, plan.recipe, schedule, stages[0])
-    return Prepared(data_set, learned, teacher, schedule, transfer, stages, views, learner)
+    alone = make_learner(plan, data_set, schedule, stages[0], precision, layers)
+    learner = alone if team is None else spread(alone, team, plan.recipe, schedule, stages[0])
+    return Prepared(data_set, learned, teacher, schedule, transfer, stages, views, learner, alone)
 
 
 def _check_validated(recipe: Recipe, learned: DataSet) -> None:

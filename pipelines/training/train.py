@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -36,7 +36,7 @@ from pipelines.training.parallel.asking import TRAINED_ON, check_resumable, toge
 from pipelines.training.parallel.team import Team, team_of
 from pipelines.training.planning.budget import check_time, within
 from pipelines.training.planning.choosing import plan_for
-from pipelines.training.preparing import prepare
+from pipelines.training.preparing import Prepared, prepare
 from pipelines.training.transfer.head import learn_head
 from zoo.contract import LOGITS
 from zoo.data import DataSet, Split
@@ -197,7 +197,7 @@ def _train(
                 log_data(run_id, data_set)
                 log_augmented(run_id, plan.recipe, learned)
             if views and begin.best is None:
-                begin = _with_head(learner, begin, ready.layers, plan.recipe, learned, run_id)
+                begin = _with_head(ready, begin, plan.recipe, run_id)
             with progress(f"{plan.model} on {learned.name}", begin.epoch) as advance:
                 calls = Calls()
                 recorder = _Recorder(run_id, schedule.epochs, advance, observer, calls)
@@ -355,11 +355,16 @@ def _beginning(learner: Any, precision: str, run_id: str) -> Checkpoint:
     return begin
 
 
-def _with_head(
-    learner: Any, begin: Checkpoint, frozen: Collection[str], recipe: Recipe, data_set: DataSet, run_id: str
-) -> Checkpoint:
-    """The checkpoint after the new head has learned from the features of the layers that come trained."""
-    head = learn_head(learner, frozen, recipe, data_set)
+def _with_head(ready: Prepared, begin: Checkpoint, recipe: Recipe, run_id: str) -> Checkpoint:
+    """The checkpoint after the new head has learned from the features of the layers that come trained.
+
+    On one device, whatever follows: it takes seconds, and Keras' `fit`, which knows no copies on several.
+    """
+    learner, alone = ready.learner, ready.alone
+    head = learn_head(alone, ready.layers, recipe, ready.learned)
+    if alone is not learner:
+        for there, here in zip(learner.variables, alone.variables, strict=True):
+            there.assign(here)
     logger.info("%s", head)
     tracking.log_tags(run_id, {"head_weight_decay": f"{head.decay:g}"})
     if head.best.accuracy is not None and head.best.loss is not None:
