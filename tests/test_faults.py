@@ -125,7 +125,7 @@ def test_what_writes_to_a_full_disk_says_so(tmp_path, empty_database, monkeypatc
         fill(disk)
         with pytest.raises(TrackingError, match=rf"^the outbox .+ can't be written \(({FULL})\)$"):
             journal.append({"kind": "folder", "path": None}, files)
-        refused = rf"^exports/new can't be written \(({FULL})\): name another folder"
+        refused = rf"^exports/new can't be written \(({FULL})\): choose another folder"
         with pytest.raises(ExportError, match=refused), atomic_folder(Path("exports/new")) as new:
             shutil.copytree(files, new / "files")
         refused = rf"^the tracking store \S+ failed: .*({FULL}): free some space$"
