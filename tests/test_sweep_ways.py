@@ -72,7 +72,7 @@ def costed(folder) -> Swept:
         search=["learning_rate=1e-3..1e-1:log"],
         settings={"epochs": 6, "least_updates": 0, "precision": "float32"},
         sweep_name="costed",
-        trials=4,
+        trials=3,  # each model's own recipe: what is drawn at random may beat all of them
         seeds=1,
         objective=["accuracy", "parameters"],
         where=["parameters<100k"],
@@ -80,7 +80,7 @@ def costed(folder) -> Swept:
 
 
 def test_several_objectives_give_a_front_that_keeps_the_conditions_and_all_of_it_is_trained_again(costed):
-    """Takes four trainings and one more for each of the front."""
+    """Takes three trainings and one more for each of the front."""
     finished = [trial for trial in costed.trials if trial.state == "finished"]
     assert {trial.model for trial in finished} == {"softmax", "mlp-small", "mlp-large"}, (
         "each one's own recipe is first"
