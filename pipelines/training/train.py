@@ -111,8 +111,8 @@ def train(
     A run that ended early, because of it or the recipe's patience, is FINISHED, with its best weights and the reason.
     devices: how many devices of this machine train it together, or "all". workers: the addresses of processes that do,
     as "host1:port,host2:port", or "tf-config"; worker: which of them this is, counted from 0. If one of them dies, the
-    others may crash or hang: only the command `zoo train` monitors them, and only if all are
-    started by it. See `training.parallel.watching`.
+    others may crash or hang: only the command `zoo train` monitors them, and only if all are started by it. See
+    `training.parallel.watching`.
     Raises any ZooError; and KeyboardInterrupt, with the command that continues, after the run was ended as KILLED.
     """
     started = monotonic()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -105,8 +105,7 @@ def _joined(parts: Iterable[Found], listing: Listing, on_progress: Progress) -> 
     count, done = len(listing), 0
     arrays: dict[str, NDArray[Any]] = {}
     modes, problems, examples = Counter[str](), list[Problem](), dict[int, Pixels]()
-    with ExitStack() as block:
-        writer = block.enter_context(writing_thumbs(count, None)) if count <= LARGEST_WITH_THUMBS else None
+    with writing_thumbs(count, None) if count <= LARGEST_WITH_THUMBS else nullcontext() as writer:
         for part in parts:
             fields = dict(vars(part.inspection))
             modes.update(fields.pop("modes"))
