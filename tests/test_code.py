@@ -84,9 +84,13 @@ HARMLESS = {
         "    keras = start_keras()",
         "    # why\n    keras = start_keras()",
     ),
-    "a docstring": (f"{LOOP}/optimizer.py", '"""A `keras.optimizers.Optimizer` for', '"""An optimizer for'),
+    "a docstring": (
+        f"{LOOP}/optimizer_and_schedule.py",
+        '"""A `keras.optimizers.Optimizer` for',
+        '"""An optimizer for',
+    ),
     "another layout": (f"{LOOP}/fused_norms.py", "is_training=learns,", "is_training=(\n    learns),"),
-    "an annotation": (f"{LOOP}/optimizer.py", "weights: list[Any]) -> Any:", "weights: Any) -> object:"),
+    "an annotation": (f"{LOOP}/optimizer_and_schedule.py", "weights: list[Any]) -> Any:", "weights: Any) -> object:"),
     "the words of an error": (f"{LOOP}/fit.py", "the training of {plan.model} diverged", "it diverged"),
     "a new model": ("zoo/models/families/more.py", "", NEW_MODEL),
     "what is shown of a run": ("pipelines/tracking/describing.py", "NOTE = ", "MORE = 1\nNOTE = "),
@@ -104,8 +108,8 @@ DECISIVE = {
         '"mixed_float16" if _has',
     ),
     "whether XLA compiles": ("pipelines/core/provenance/machine.py", "return bool(_graphics_cards())", "return True"),
-    "the optimizer": (f"{LOOP}/optimizer.py", "self.momentum - 1)", "self.momentum - 2)"),
-    "a constant of it": (f"{LOOP}/optimizer.py", "LEAST_INPUTS = 16", "LEAST_INPUTS = 17"),
+    "the optimizer": (f"{LOOP}/optimizer_and_schedule.py", "self.momentum - 1)", "self.momentum - 2)"),
+    "a constant of it": (f"{LOOP}/optimizer_and_schedule.py", "LEAST_INPUTS = 16", "LEAST_INPUTS = 17"),
     "the norm": (f"{LOOP}/fused_norms.py", "now * (1 - self.momentum)", "now * (2 - self.momentum)"),
     "the augmentation": ("zoo/data/augmentation/augment.py", "SHIFT_SHARE = ", "SHIFT_SHARE = 2 * "),
     "an augmentation's code": (
@@ -126,7 +130,7 @@ DECISIVE = {
     "which weights are best": (f"{LOOP}/checkpoint.py", "-self.loss) >", "self.loss) >"),
     "the scaling of pixels": ("zoo/models/build.py", "Rescaling(1 / 255", "Rescaling(1 / 256"),
     "what a function of a library is called": (
-        f"{LOOP}/optimizer.py",
+        f"{LOOP}/optimizer_and_schedule.py",
         "from zoo.models.backend import start_keras",
         "import cmath as math\nfrom zoo.models.backend import start_keras",
     ),
@@ -139,12 +143,12 @@ def test_what_means_nothing_changes_no_fingerprint(before, edited, copy):
     """All at once: a digest that one of them had changed would not come back by the others."""
     for path, old, new in HARMLESS.values():
         edited(path, old, new)
-    optimizer = (copy / f"{LOOP}/optimizer.py").read_text(encoding="utf-8")
+    optimizer = (copy / f"{LOOP}/optimizer_and_schedule.py").read_text(encoding="utf-8")
     edited("pipelines/training/rates.py", "", optimizer)
     for path in ("loop/learner.py", "transfer/head.py"):
         path = f"pipelines/training/{path}"
-        edited(path, "pipelines.training.loop.optimizer import", "pipelines.training.rates import")
-    edited(f"{LOOP}/optimizer.py", optimizer, "")  # a moved file
+        edited(path, "pipelines.training.loop.optimizer_and_schedule import", "pipelines.training.rates import")
+    edited(f"{LOOP}/optimizer_and_schedule.py", optimizer, "")  # a moved file
     layer = (copy / "zoo/models/preprocessing.py").read_text(encoding="utf-8")
     edited("zoo/models/scaling.py", "", layer)  # a moved layer that a function imports
     edited("zoo/models/build.py", "from zoo.models.preprocessing import", "from zoo.models.scaling import")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipelines.training.loop.optimizer import make_optimizer
+from pipelines.training.loop.optimizer_and_schedule import make_optimizer
 from zoo.models.backend import start_keras
 from zoo.recipe import Recipe
 

@@ -384,7 +384,7 @@ def _other_code(folder):
     here = Path(__file__).resolve().parents[1]
     for name in ("zoo", "pipelines"):
         shutil.copytree(here / name, folder / "code" / name, ignore=shutil.ignore_patterns("__pycache__"))
-    file = folder / "code" / "pipelines" / "training" / "loop" / "optimizer.py"
+    file = folder / "code" / "pipelines" / "training" / "loop" / "optimizer_and_schedule.py"
     text = file.read_text(encoding="utf-8")
     file.write_text(text.replace("LEAST_INPUTS = 16", "LEAST_INPUTS = 17"), encoding="utf-8")
     return folder / "code"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipelines.core.provenance.machine import compiles_steps
 from pipelines.core.provenance.plan import Plan
 from pipelines.training.loop.fused_norms import with_fused_norms
-from pipelines.training.loop.optimizer import make_optimizer
+from pipelines.training.loop.optimizer_and_schedule import make_optimizer
 from pipelines.training.loop.stages import Schedule, Stage
 from zoo.contract import LOGITS
 from zoo.data import DataSet

@@ -1,6 +1,6 @@
 """How long a training goes on, and in which stages: epochs, updates, and when what is frozen begins to learn.
 
-Within a stage the learning rate climbs and falls: `optimizer` schedules it.
+Within a stage the learning rate climbs and falls: `optimizer_and_schedule` says how.
 """
 
 from __future__ import annotations

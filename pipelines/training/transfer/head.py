@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.training.loop.checkpoint import Best
-from pipelines.training.loop.optimizer import make_optimizer
+from pipelines.training.loop.optimizer_and_schedule import make_optimizer
 from pipelines.training.transfer.features import Rows, apart, features_of
 from zoo.data import DataSet, Split
 from zoo.data.batches import steps_per_epoch, training_batches
