@@ -1,13 +1,14 @@
 """The whole roster against other libraries, and int8 against float32: ratios by cell, and their means by family.
 
     PYTHONPATH=. python benchmarks/inference.py [--exports exports/fashion-mnist] [--batch 1,8,64,256] [--provider cpu]
-        [--seconds 0.5] [--results FOLDER] [--markdown]
+        [--seconds 0.5] [--results FOLDER] [--markdown] [--plot docs/inference-roof.png]
 
 It measures as `zoo benchmark` does, with the same function: in turns, each entry in a process of its own, with the
 number of threads that it likes best. A ratio is the other's time divided by ours, the median over rounds, with the
 lowest and the highest round behind it: above 1, the file that we ship is faster. Where int8 files lie beside an export,
 ours is compared with our float32, and with OpenVINO on the same file. With --results each export is written down as it
-is measured, and one that is there already isn't measured again: an interrupted run goes on.
+is measured, and one that is there already isn't measured again: an interrupted run goes on. --plot draws how near each
+comes to the speed of a matrix product.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.5, help="for each cell")
     parser.add_argument("--results", type=Path, help="a folder that keeps what was measured")
     parser.add_argument("--markdown", action="store_true")
+    parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
 
     rows: list[Row] = []
@@ -57,6 +59,10 @@ def main() -> None:
         if not options.markdown:
             print_cells(measured)
     print_means(rows, options.markdown)
+    if options.plot:
+        from inference_plot import roof  # not in the processes that are started, which import this file
+
+        roof(options.plot, rows, 64 if 64 in numbers(options.batch) else max(numbers(options.batch)))
     print(f"\n{describe_machine()}; " + ", ".join(f"{k} {v}" for k, v in (versions() | versions_of(PACKAGES)).items()))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from few_images_plot import few_images
+from inference_plot import AGAINST, roof
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
@@ -81,6 +82,9 @@ SHIPPED = Shipped(
 )
 PUBLISHED = (Published("people", 0, 0.835, ""), Published("a net", 1_000_000, 0.93, ""))
 
+SPEED = {"export": "pets/lenet5", "family": "hybrid", "batch": 64, "ms": 1.0, "other_ms": 1.5, "share": 0.2}
+SPEED |= {"against": f"{AGAINST}LiteRT"}
+
 DRAWINGS = {
     "curves": (curves, (HISTORY, 4)),
     "curves of training alone": (curves, (UNVALIDATED, 6)),
@@ -102,6 +106,7 @@ DRAWINGS = {
     ),
     "costs": (costs, ([SHIPPED, replace(SHIPPED, model="all", accuracy=1.0, high=1.0)], PUBLISHED)),
     "few images": (few_images, ([5, 20], {"new": [(0.6, 0.5, 0.7), (0.8, 0.75, 0.85)]}, "clothes")),
+    "roof": (roof, ([SPEED, SPEED | {"against": f"{AGAINST}OpenVINO", "other_ms": 0.8}], 64)),
     "comparison": (comparison, ([ROW, replace(ROW, name="pets/softmax", family="dense", parameters=7850)],)),
 }
 
