@@ -28,7 +28,8 @@ def test_an_error_is_one_sentence_on_standard_error_and_exit_code_1(capsys) -> N
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["describe", "lenet5", "--size", "28"], "expected something like 64x64, received '28'"),
+        (["describe", "lenet5", "--size", "28x"], "expected something like 64x64, received '28x'"),
+        (["describe", "lenet5", "--size", "0"], "expected something like 64x64, received '0'"),
         (["train", "lenet5", "--data", "digits", "--size", "0x3"], "expected something like 64x64, received '0x3'"),
         (["train", "lenet5", "--size", "a"], "expected something like 64x64"),
         (["run", "softmax", "--all", "--data", "digits"], "leave out softmax, or --all"),
@@ -44,8 +45,9 @@ def test_a_wrong_command_line_exits_with_2(capsys, arguments: list[str], message
     assert message in capsys.readouterr().err
 
 
-def test_describe_as_json_holds_every_layer(capsys) -> None:
-    assert main(["describe", "lenet5", "--size", "32x32", "--channels", "3", "--classes", "4", "--json"]) == 0
+@pytest.mark.parametrize("size", ["32x32", "32"])
+def test_describe_as_json_holds_every_layer(capsys, size) -> None:
+    assert main(["describe", "lenet5", "--size", size, "--channels", "3", "--classes", "4", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["input"] == [32, 32, 3]
     assert sum(layer["parameters"] for layer in found["layers"]) == found["parameters"]

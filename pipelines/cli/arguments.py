@@ -78,8 +78,8 @@ def _above_zero(text: str, below: float, expected: str) -> float:
 
 
 def size(text: str) -> tuple[int, int]:
-    """Height and width in pixels, such as 64x64."""
-    height, width = numbers(text, 2, "64x64")
+    """Height and width in pixels, such as 64x48; 64 is a square."""
+    height, width = numbers(text, 1, "64x64") * 2 if text.isdecimal() else numbers(text, 2, "64x64")
     return height, width
 
 
@@ -173,7 +173,7 @@ IMAGES = argument("--images", type=Path, metavar="DIR", help="the folder of the 
 FOLLOW_LINKS = argument("--follow-links", action="store_true", help="follow links that lead out of the folder")
 PROCESSES = argument("--processes", type=count, metavar="N", help="number of processes that read images")
 NAME = argument("--name", metavar="NAME", help="a name for your own data (default: the name of the folder)")
-SIZE = argument("--size", type=size, metavar="HxW", help="size of the images in pixels, such as 64x64")
+SIZE = argument("--size", type=size, metavar="HxW", help="size of the images in pixels: 64x48, or 64 for a square")
 GROUPS = argument(
     "--groups",
     metavar="COLUMN",
