@@ -77,7 +77,7 @@ def oxford_pets(folder: Path | None, on_progress: Progress) -> Packed:
     "flowers",
     license="CC BY 2.0",
     source="https://www.tensorflow.org/datasets/catalog/tf_flowers",
-    reference="The TensorFlow Team 2019, Flowers; each photographer stands in the archive's LICENSE.txt",
+    reference="The TensorFlow Team 2019, Flowers; the photographers are credited in the archive's LICENSE.txt",
     files=FLOWERS,
 )
 def flowers(folder: Path | None, on_progress: Progress) -> Packed:
