@@ -26,6 +26,7 @@ from pipelines.training.planning.choosing import plan_for
 from pipelines.training.train import train
 from pipelines.training.transfer.transfer import make_transfer
 from zoo.contract import MANIFEST_FILE, check_file, read_manifest
+from zoo.data import DataSet
 from zoo.errors import ExportError, TrackingError
 
 logger = logging.getLogger("zoo.run")
@@ -87,7 +88,13 @@ def run(
                 folder = export(made, exports=exports, license=license, data_license=data_license).folder
         folders.append(folder)
     logger.info("comparing")
-    return compare(folders, plot=folders[0].parent / COMPARISON_FILE, data=load_data(plans[0]))
+    return compare(folders, plot=folders[0].parent / COMPARISON_FILE, data=_shared(plans))
+
+
+def _shared(plans: Sequence[Plan]) -> DataSet | None:
+    """The images of all plans; None where models take them at several sizes, and each is compared on its own."""
+    found = {load_data(plan).digest: load_data(plan) for plan in plans}
+    return next(iter(found.values())) if len(found) == 1 else None
 
 
 def _with_seeds(plan: Plan, seeds: int) -> list[Plan]:

@@ -237,6 +237,18 @@ def test_what_is_interrupted_is_kept_to_the_last_chunk_and_says_so(table, monkey
     assert run("answers.csv").resumed == 20
 
 
+def test_links_that_are_followed_make_another_job(table):
+    run("answers.csv")
+    with pytest.raises(InputError, match="belongs to another job, which differs in its options"):
+        run("answers.csv", follow_links=True)
+
+
+def test_who_wants_no_unreadable_image_is_not_content_with_a_job_that_has_one(table):
+    assert run("answers.csv").unreadable == 1
+    with pytest.raises(ImageError, match=r"bad\.png"):
+        run("answers.csv", on_bad="fail")
+
+
 # --- processes that end ----------------------------------------------------------------------------------------------
 
 
@@ -266,6 +278,17 @@ def test_an_image_that_ends_its_process_costs_its_own_row_alone():
     assert [part.unreadable for part in found] == [0, 1, 0, 0]
     with pytest.raises(ImageError, match=r"dead\.png ended the process that read it"):
         list(in_order(asking(on_bad="fail"), [[dying.Deadly("dead.png")]], 2))
+
+
+@pytest.mark.slow
+def test_a_small_job_that_an_image_has_ended_goes_on_past_it(table, monkeypatch):
+    """Slow: processes are started. The images of one chunk are read by the command itself, at first."""
+    monkeypatch.setattr(job, "unlabeled_images", lambda *_, **__: iter([*images("0.png"), dying.Deadly("dead.png")]))
+    Path("answers.csv.job.json").touch()
+    monkeypatch.setattr(job, "resume", lambda asked, out: job.State(asked))  # of a call that was killed
+    found = run("answers.csv", processes=None)
+    assert (found.images, found.unreadable) == (2, 1)
+    assert "dead.png ended the process that read it" in found.error
 
 
 @pytest.mark.slow

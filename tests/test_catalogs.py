@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -341,3 +342,13 @@ def test_a_package_that_is_not_installed_names_its_extra(monkeypatch, tmp_path):
         monkeypatch.setitem(sys.modules, package, None)
         with pytest.raises(MissingExtraError, match=r"pip install '.*\[(tfds|hf)\]'"):
             load(data)
+
+
+def test_a_cache_that_takes_no_finished_folder_is_named(monkeypatch):
+    def refuse(self, target):
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    found = Catalogued({"train": lambda: [(jpeg(k), CLASSES[k % 2]) for k in range(8)]})
+    with pytest.raises(DataError, match=r"can't be written \(Disk quota exceeded\): set XDG_CACHE_HOME"):
+        list_kept("pets", ("key",), lambda: found, lambda done, count: None)

@@ -24,6 +24,7 @@ from pipelines.evaluation.corruptions import (
     STRENGTHS,
     SUITE,
     VALUES,
+    as_learned,
 )
 from pipelines.evaluation.robustness import CorruptedMetrics, measure_corrupted, robust_metrics, suite_of
 from zoo.data import Split
@@ -263,6 +264,23 @@ def test_a_kind_is_seen_where_augmentation_imitates_it(setting):
     seen = {kind.name for kind in KINDS if kind.is_seen(recipe)}
     assert seen == SEEN[setting]
     assert not seen & ALWAYS_UNSEEN, "what no augmentation imitates keeps the figure honest"
+
+
+@pytest.mark.parametrize(
+    ("fields", "transferred", "seen"),
+    [
+        ({"views": 1, "frozen": 1.0}, True, False),
+        ({"views": 1, "frozen": 1.0}, False, True),  # fields that mean nothing where nothing is transferred
+        ({"views": 2, "frozen": 1.0}, True, True),  # the second view is augmented
+        ({"views": 1, "frozen": 0.5}, True, True),  # and so are the images of the epochs that follow
+        ({"views": 0, "frozen": 1.0}, True, True),
+    ],
+)
+def test_features_of_images_as_they_are_have_seen_none_that_is_spoiled(fields, transferred, seen):
+    recipe = as_learned({**Recipe(degrade=0.5).to_json(), **fields}, transferred=transferred)
+    assert {kind.name for kind in KINDS if kind.is_seen(recipe)} == (
+        {kind.name for kind in KINDS if kind.is_seen(Recipe(degrade=0.5).to_json())} if seen else set()
+    )
 
 
 def test_a_recipe_from_before_there_were_fields_is_read_by_their_defaults():

@@ -68,6 +68,7 @@ UNDERSTOOD: dict[str, tuple[list[str], Sequence[str], Sequence[str], str]] = {
         "",
     ),
     "thumbnails": ([*PETS, "cat/@eaDir/0.png", "dog/.thumbnails", "cat/__MACOSX"], PETS, ["train"], ""),
+    "hidden images above the classes": (["pets/cat", "pets/dog", ".cover.png"], PETS, ["train"], "looked through"),
     "stations and tubes": (["test_tube", "beaker"], ("beaker", "test_tube"), ["train"], ""),
 }
 
@@ -97,6 +98,7 @@ ASKED: dict[str, tuple[list[str], str]] = {
         "next to them 'test', which isn't a split or has no folder",
     ),
     "one split twice": (within("train", "val", "validation"), "two folders for validation images, val and validation"),
+    "splits of no name beside a hidden image": ([*within("a", "b"), "a/.cover.png"], RENAME),
     "images and labels": (["images/train", "images/val", "labels/train", "labels/val"], RENAME),
 }
 

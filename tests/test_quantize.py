@@ -450,3 +450,22 @@ def test_a_file_that_the_manifest_does_not_name_is_found(fresh, made, digits):
     shutil.copyfile(made.files[0].file, folder / MODEL_FILES[INT8])
     with pytest.raises(ExportError, match=r"doesn't name model\.int8\.onnx"):
         verify(folder, data=digits, corrupted=False)
+
+
+def test_what_is_observed_at_once_is_bounded_where_images_are_large(digits, monkeypatch):
+    """64 images of 512x512 at once would take 7 GB in efficientnet-lite0."""
+    sizes = []
+
+    def seen(model, values, batches):
+        sizes.extend(len(batch) for batch in batches())
+        raise DataError("enough")
+
+    monkeypatch.setattr(int8, "observe", seen)
+    few = {name: getattr(digits, name).take(np.arange(100)) for name in ("train", "validation", "test")}
+    few = replace(digits, **few)
+    model = onnx.load(SHIPPED / "digits" / "softmax" / "model.onnx")
+    for data_set, most in ((few.resized(512, 512, "stretch"), 16), (few, 64)):
+        sizes.clear()
+        with pytest.raises(DataError, match="enough"):
+            int8.quantize_to_int8(model, data_set, None, 0.005, 100)
+        assert (max(sizes), sum(sizes)) == (most, 100)

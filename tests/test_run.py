@@ -204,3 +204,21 @@ def test_a_wrong_name_is_told_before_anything_is_trained(place: tuple[Path, Comp
     assert main(["run", "softmax", "--data", "digit"]) == 1
     assert "did you mean digits" in capsys.readouterr().err
     assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.slow  # the features of photographs are pretrained ones of 128x128
+def test_models_of_several_sizes_are_paired_where_they_have_the_same_images(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    for label in ("cat", "dog"):
+        (tmp_path / "pets" / label).mkdir(parents=True)
+        for k in range(12):
+            image = random.integers(0, 256, (32 + k, 48, 3), np.uint8)
+            Image.fromarray(image).save(tmp_path / "pets" / label / f"{k}.png")
+    comparison = run(["auto", "softmax", "conv-tiny"], "pets", settings={"epochs": 1, "least_updates": 1})
+    assert comparison.rows[0].name == "pets/efficientnet-lite0"
+    assert {name for pair in comparison.pairs for name in (pair.better, pair.other)} == {
+        "pets/softmax",
+        "pets/conv-tiny",
+    }
+    assert comparison.notes == ()

@@ -170,6 +170,22 @@ NAMED = {
 }
 
 
+@pytest.mark.parametrize(
+    ("pattern", "name", "splits"),
+    [
+        ("{0..1}/part.tar", "{}/part.tar", (14, 2, 4)),
+        ("*/part-0.tar", "day-{}/part-0.tar", (14, 2, 4)),
+        ("*/part.tar", ("train/part.tar", "val/part.tar"), (8, 10, 2)),
+    ],
+)
+def test_a_pattern_may_have_wildcards_in_its_folders(tmp_path, monkeypatch, pattern, name, splits):
+    names = [name.format(k) for k in range(2)] if isinstance(name, str) else name
+    for k, each in enumerate(names):
+        save(tmp_path / "pets" / each, members(10, 10 * k))
+    for found in (load(str(tmp_path / "pets" / pattern)), monkeypatch.chdir(tmp_path) or load(f"pets/{pattern}")):
+        assert (found.name, tuple(map(len, (found.train, found.validation, found.test)))) == ("pets", splits)
+
+
 @pytest.mark.parametrize("case", NAMED)
 def test_splits_are_those_that_folders_or_names_mean(tmp_path, case):
     for k, name in enumerate(NAMED[case]):
@@ -215,6 +231,15 @@ def several(content: bytes) -> bytes:
     return content + content
 
 
+def below_0() -> bytes:
+    """The header of a member, after which older versions of tarfile come to the same header again (CVE-2025-8194)."""
+    header = bytearray(tarfile.TarInfo("b.txt").tobuf(tarfile.USTAR_FORMAT))
+    header[124:136] = (-512).to_bytes(12, "big", signed=True)
+    header[148:156] = b" " * 8
+    header[148:156] = f"{sum(header):06o}\0 ".encode()
+    return bytes(header)
+
+
 # Of an archive whose second member begins at byte 1,024: a header and a block of bytes are before it.
 DAMAGES = {
     "cut within an image": (lambda content: content[:2000], "it was cut short"),
@@ -224,6 +249,7 @@ DAMAGES = {
     "damaged header": (lambda content: content[:1024] + b"x" * 512 + content[1536:], "it is damaged at byte 1,024"),
     "compressed": (gzip.compress, "it is compressed: unpack it by gunzip"),
     "two in one": (several, "data after its end"),
+    "a size below 0": (lambda content: content[:1024] + below_0() + content[1536:], "b.txt has a size below 0"),
     "no archive": (lambda content: b"milk, bread" * 500, "it isn't a tar archive"),
     "empty": (lambda content: b"", "it isn't a tar archive, empty file"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from folders import make
 from glyphs import fonts, mix_in, save_letters
 from PIL import Image
 from processes import end, start, until
@@ -22,6 +24,7 @@ from pipelines.core.provenance.reading import read_data
 from pipelines.training.loop import checkpoint
 from pipelines.training.train import train
 from zoo.data import load
+from zoo.data.folders import decoding
 from zoo.data.pixels import PixelFile, PixelWriter, join
 from zoo.errors import DataError
 
@@ -219,3 +222,36 @@ def _killed_after_two_epochs(process: Any) -> str:
 
 def _weights(run: str) -> list[np.ndarray]:
     return tracking.load_keras_model(run).get_weights()
+
+
+@pytest.fixture
+def few(tmp_path):
+    return make(tmp_path / "pets", ("cat", "dog"), 8)
+
+
+def test_images_are_decoded_anew_where_a_plugin_has_come_that_reads_more_of_them(few, streamed, monkeypatch):
+    kept = streamed / "classifier-zoo" / "images"
+    load(str(few), size=(8, 8))
+    load(str(few), size=(8, 8))
+    assert len(list(kept.iterdir())) == 1
+    monkeypatch.setattr(decoding, "plugin_versions", lambda: ("pillow-heif 99",))
+    load(str(few), size=(8, 8))
+    assert len(list(kept.iterdir())) == 2
+
+
+def test_what_another_process_has_just_removed_from_the_cache_ends_no_training(few, streamed):
+    kept = streamed / "classifier-zoo" / "images"
+    kept.mkdir(parents=True)
+    (kept / ".new-removed").symlink_to(kept / "nowhere")  # it is listed, and then isn't there
+    assert len(load(str(few), size=(8, 8)).train)
+
+
+def test_a_cache_that_takes_no_finished_folder_is_named(few, streamed, monkeypatch):
+
+    def refuse(self, target):
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(DataError, match=r"can't be used \(Disk quota exceeded\): images that don't fit into memory"):
+        load(str(few), size=(8, 8))
+    assert list((streamed / "classifier-zoo" / "images").iterdir()) == []

@@ -7,6 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from sweeping import work_at_once
 
 from pipelines import tracking
 from pipelines.cli import main
+from pipelines.cli.commands.tune import trials_table
 from pipelines.core.provenance.recipe_file import read_recipe
 from pipelines.core.support.locks import FileLock
 from pipelines.core.support.process import this_process
@@ -25,9 +28,11 @@ from pipelines.search import trials, worker
 from pipelines.search.definition import Definition, define
 from pipelines.search.objective import measure
 from pipelines.search.result import BEST_FILE, SPACE_FILE, TRIALS_FILE, Swept
+from pipelines.search.space import parse_dimension
 from pipelines.search.storage import RETRIES, import_optuna, opened, repeat
 from pipelines.search.sweep import FOLDER, _enqueue_own, sweep
 from pipelines.search.worker import MOST_FAILURES, PARTS, Worker
+from pipelines.tracking.outbox import sender
 from pipelines.training.train import Trained
 from zoo.errors import SweepError
 from zoo.recipe import Recipe
@@ -169,6 +174,19 @@ def test_what_a_sweep_says_of_its_winners_is_not_believed_when_it_names_no_runs(
         assert main(["compare", NAME]) == 1
         client.set_tag(swept.run, "sweep_winners", before)
     assert "doesn't say which trials of its sweep win ('../../x' is no run)" in capsys.readouterr().err
+
+
+def test_the_best_trial_is_the_first_of_the_table_whatever_is_searched_for(swept):
+    few = replace(swept, objectives=("latency",), best=3, front=())
+    costs = ((0.9, 30.0), (0.99, 20.0), (0.8, 5.0), (0.95, 10.0))
+    few = replace(
+        few,
+        trials=tuple(
+            replace(swept.trials[0], number=k, accuracy=accuracy, measured={"accuracy": accuracy, "latency": latency})
+            for k, (accuracy, latency) in enumerate(costs)
+        ),
+    )
+    assert [row[0] for row in trials_table(few).rows] == ["3", "2", "1", "0"]  # of 2 the conditions aren't kept
 
 
 def test_a_sweep_without_a_finished_trial_is_told_apart_from_one_without_a_winner(folder, capsys):
@@ -381,6 +399,64 @@ def test_a_trial_ends_when_the_time_is_over(study, folder):
     assert closed.work() == "who leads it closed it"
 
 
+def trained(**changes) -> Trained:
+    return replace(Trained("f" * 32, "softmax", "shades", "dense", 51, 1, 1, 0.5, 1.0, 1), **changes)
+
+
+def test_the_trial_of_a_worker_whose_own_time_is_over_waits_for_others(study, folder, monkeypatch):
+    """Who leads prunes it: then the time of all is over."""
+    over: list[str] = []
+
+    def train(*, plan, tags, observer):
+        over.append("the 3h are over")
+        return trained(ended_early=observer(1, {"validation_accuracy": 0.5}))
+
+    monkeypatch.setattr(worker, "train", train)
+    study.set_user_attr(worker.MOST, 1)
+    for joined, states in ((True, ["lost", "waiting"]), (False, ["lost", "pruned"])):
+        over.clear()
+        taking_part = Worker(study, "x", defined(SETTINGS), "", lambda: over[-1] if over else "", joined=joined)
+        assert taking_part.work() == "the 3h are over"
+        assert [trial.state for trial in trials.read_trials(study, ["softmax"])] == states
+
+
+def test_who_joined_ends_with_the_time_of_a_sweep_whose_leader_is_gone(study, folder):
+    study.set_user_attr(worker.MOST, None)
+    study.set_user_attr(worker.UNTIL, time.time() - 1)
+    assert Worker(study, "x", defined(SETTINGS), "", lambda: "", joined=True).work() == "the time of the sweep is over"
+
+
+def test_a_space_that_is_searched_through_ends_a_sweep_that_has_time_left(study, folder, monkeypatch):
+    monkeypatch.setattr(worker, "train", lambda **_: trained())
+    monkeypatch.setattr(worker, "MOST_REPEATED", 5)
+    definition = replace(defined(), spaces=((parse_dimension("augmentation=none,light"),),))
+    reason = Worker(study, "x", definition, "", lambda: "").work()
+    assert reason == "the last 5 trials repeated recipes that had been tried"
+    found = trials.read_trials(study, ["softmax"])
+    assert {trial.values["augmentation"] for trial in found} == {"none", "light"}
+    assert len(found) < 50
+
+
+def test_a_storage_that_fails_amid_a_trial_is_not_its_fault(study, folder, monkeypatch):
+    errors = import_optuna().exceptions
+
+    def train(**_):
+        raise errors.StorageInternalError("server closed the connection")
+
+    monkeypatch.setattr(worker, "train", train)
+    study.set_user_attr(worker.MOST, 1)
+    with pytest.raises(errors.StorageInternalError):
+        Worker(study, "x", defined(SETTINGS), "", lambda: "").work()
+    assert [trial.state for trial in trials.read_trials(study, ["softmax"])] == ["lost", "waiting"]
+
+
+def test_the_run_of_a_sweep_gives_signs_of_life(swept, monkeypatch):
+    monkeypatch.setattr(sender, "HEARTBEAT", 0.01)
+    began = tracking.last_seen(tracking.search(f"run_id = '{swept.run}'")[0])
+    with tracking.beating(swept.run):
+        until(lambda: tracking.last_seen(tracking.search(f"run_id = '{swept.run}'")[0]) > began, 60)
+
+
 def test_a_worker_whose_trial_another_one_repeats_goes_on_with_the_next(study, folder, monkeypatch, caplog):
     """As after a night in which its machine slept."""
     definition = defined(SETTINGS)
@@ -393,7 +469,7 @@ def test_a_worker_whose_trial_another_one_repeats_goes_on_with_the_next(study, f
             study.tell(0, state=optuna.trial.TrialState.FAIL)
             repeat(study, study.get_trials()[0])
         observer(1, {"validation_accuracy": 0.5})
-        return Trained("f" * 32, "softmax", "shades", "dense", 51, 1, 1, 0.5, 1.0, 1)
+        return trained()
 
     monkeypatch.setattr(worker, "train", slept)
     study.set_user_attr(worker.MOST, 1)

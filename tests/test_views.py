@@ -198,6 +198,21 @@ def test_the_first_view_is_the_images_and_the_others_are_augmented_the_same_each
     assert not np.array_equal(view(1), view(2))
 
 
+@pytest.mark.parametrize("field", [name for name in vars(Recipe()) if name not in ("views", "images")])
+def test_what_changes_the_views_decides_which_file_has_their_features(field):
+    """Each field of the recipe, at another value: where the second view is another one, its features are, too."""
+    data_set = load_data(make_plan("softmax", "digits"))
+    usual = Recipe(augmentation="light", mirrored="yes")
+    other = {"augmentation": "strong", "mirrored": "no", "rotation": 20.0, "scale": 0.5, "degrade": 0.9, "seed": 7}
+    changed = Recipe(**{**vars(usual), **({field: other[field]} if field in other else {})})
+
+    def view(recipe: Recipe) -> np.ndarray:
+        batches = view_batches(data_set.train, recipe, mirrored=True, view=1, batch_size=50)
+        return np.asarray(next(iter(batches)))
+
+    assert (field in features.OF_VIEWS) == (not np.array_equal(view(changed), view(usual)))
+
+
 def test_a_model_comes_apart_where_its_new_layers_begin():
     model = build("conv-mlp-small", 28, 28, 1, 7)
     learner = start_keras().Model(model.input, model.get_layer("logits").output)

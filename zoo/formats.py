@@ -127,6 +127,17 @@ def _avif() -> str:
     return "AVIF"
 
 
+def plugin_versions() -> tuple[str, ...]:
+    """Which plugins of Pillow are installed, and which versions: what can be read depends on them."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = []
+    for name in ("pillow-heif", "pi-heif", "pillow-jxl-plugin"):
+        with suppress(PackageNotFoundError):
+            found.append(f"{name} {version(name)}")
+    return tuple(found)
+
+
 def _by_plugin(kind: str, what: str, package: str, plugins: tuple[tuple[str, str], ...]) -> str:
     from PIL import Image
 

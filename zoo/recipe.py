@@ -167,7 +167,7 @@ class Recipe:
     augmentation: Annotated[
         str,
         Allowed(
-            "mirror: half of the images, at random, if labels allow it. light: mirror, and shifts by up to 1/14 of the side. "
+            "mirror: half of the images, if labels allow it. light: mirror, and shifts by up to 1/14 of the side. "
             "strong: light, and erased patches. photo: crops of at least 35% of the image, and other brightness, "
             "contrast, and color. randaugment: such crops, and two of twelve operations (Cubuk et al. 2020).",
             choices=("none", "mirror", "light", "strong", "photo", "randaugment"),

@@ -17,6 +17,7 @@ from pipelines import tracking
 from pipelines.core.metrics.calibration import calibration_bins
 from pipelines.core.metrics.classification import confusion_matrix, precision_recall_f1
 from pipelines.core.provenance.plan import load_data
+from pipelines.evaluation.corruptions import as_learned
 from pipelines.evaluation.held_out import HeldOut, answer_metrics, cooled, fit
 from pipelines.evaluation.learning_curves import curves
 from pipelines.evaluation.plots import (
@@ -130,7 +131,7 @@ def evaluate(run: str) -> Evaluation:
     answers = ask_all(ask, in_batches(data_set.test.inputs))
     if fitted.temperature != 1:
         answers = cooled(answers[0], fitted.temperature)
-    recipe = tracked.plan.recipe.to_json()
+    recipe = as_learned(tracked.plan.recipe.to_json(), transferred=tracked.plan.source is not None)
     corrupted = () if data_set.columns else measure_corrupted(data_set.test, ask, recipe)
     measured = {**clean_metrics(data_set.test, answers), **robust_metrics(corrupted)}
     measured |= reliability_metrics(data_set.test, answers, fitted.calibration, fitted.sets) | answer_metrics(fitted)

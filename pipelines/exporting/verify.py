@@ -10,6 +10,7 @@ from pathlib import Path
 import onnx
 
 from pipelines.core.provenance.reading import Located, find_data_set
+from pipelines.evaluation.corruptions import as_learned
 from pipelines.evaluation.held_out import answers_from
 from pipelines.evaluation.predictions import Answers, answers_of
 from pipelines.evaluation.robustness import CorruptedMetrics, measure_corrupted, suite_of
@@ -127,7 +128,8 @@ def _verify(found: Path, data: str | Located | DataSet | None, corrupted: bool) 
         if found.is_dir() and tested_metrics(read_manifest(found).metrics):
             suite = suite_of(read_manifest(found).metrics) if corrupted else ()
             ask = partial(answers_of, classifier)
-            each = measure_corrupted(test, ask, classifier.metadata.recipe, suite)
+            learned = as_learned(classifier.metadata.recipe, transferred=bool(classifier.metadata.source))
+            each = measure_corrupted(test, ask, learned, suite)
             tested = Tested(test, answers, each, data_set.findings)
             checks.append(Check("metrics", check_metrics(found, test, answers, each)))
     if classifier.metadata.familiarity:

@@ -66,7 +66,8 @@ def opened(url: str) -> Iterator[Any]:
     try:
         if path is not None:
             _create(path)
-        storage = _storage(url, {"connect_args": patience})
+        # A server may have closed a connection that nothing went through while an epoch was trained.
+        storage = _storage(url, {"connect_args": patience, "pool_pre_ping": path is None})
         yield storage
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error

@@ -21,7 +21,7 @@ from pipelines.search.objective import OBJECTIVES
 from pipelines.search.result import Swept, conclude, summarize
 from pipelines.search.space import DEFAULT, holds, values_of
 from pipelines.search.storage import default_storage, import_optuna, opened
-from pipelines.search.worker import CLOSED, MOST, POLL, Worker
+from pipelines.search.worker import CLOSED, MOST, POLL, UNTIL, Worker
 from pipelines.training.filing import check_name_is_free
 from zoo.errors import SweepError, TrackingError
 
@@ -123,6 +123,7 @@ def _lead(
         study.set_user_attr(RUN, run)
         _enqueue_own(study, here)
     study.set_user_attr(MOST, most)
+    study.set_user_attr(UNTIL, clock.time() + time if time else None)
     study.set_user_attr(CLOSED, "")
     study.set_user_attr(DEFINITION, here.to_json())  # last: now others may join
     logger.info(
@@ -130,7 +131,7 @@ def _lead(
         name,
         "" if url == default_storage() else " --storage URL",
     )
-    with _ended(run):
+    with _ended(run), tracking.beating(run):
         stale()  # trials of workers that were killed end in the tracking store, too
         ends = Worker(study, name, here, run, _until(time)).work()
         if ends:
@@ -161,7 +162,7 @@ def _join(name: str, url: str, data: str | None, time: float | None) -> Swept:
                 f"the run of sweep {name!r} is not in {tracking.without_secrets(tracking.store_uri())}: "
                 "set MLFLOW_TRACKING_URI to that of the sweep"
             )
-        Worker(_study(name, database, here), name, here, run, _until(time)).work()
+        Worker(_study(name, database, here), name, here, run, _until(time), joined=True).work()
         return summarize(name, url, run, here, kept.read_trials(study, here.models))
 
 

@@ -26,6 +26,8 @@ PARTS = 10  # of a training: pruners compare trials at the same tenth of their e
 POLL = 2.0  # seconds between two looks at what other workers do
 CLOSED = "closed"  # of a study: why no trial begins any more, "" as long as they do
 MOST = "trials"  # of a study: how many there are to be, None for as many as fit in the time
+UNTIL = "until"  # of a study: when its time is over, in seconds since 1970; None for a number of trials alone
+MOST_REPEATED = 50  # trials in a row whose recipes were tried before: then a space has hardly any others
 
 
 class _Failed(Exception):  # noqa: N818 (of one trial, which says why)
@@ -37,7 +39,8 @@ class Worker:
     """One process that takes part in a sweep.
 
     study: Optuna's. name: of the sweep. run: its parent run in the tracking store. over: asked often, why this worker
-    is to stop; "" to go on.
+    is to stop; "" to go on. joined: whether another process leads, so that others do what this one leaves. repeated:
+    trials in a row that were trained before.
     """
 
     study: Any
@@ -45,6 +48,8 @@ class Worker:
     definition: Definition
     run: str
     over: Callable[[], str]
+    joined: bool = False
+    repeated: int = 0
 
     def work(self) -> str:
         """Take part until no trial is left, also none that another worker may lose. Returns why it ended.
@@ -56,6 +61,8 @@ class Worker:
             self._check_failures()
             trials.repeat_lost(self.study)
             most = self.study.user_attrs.get(MOST)
+            if most is None and self.repeated >= MOST_REPEATED:
+                return f"the last {self.repeated} trials repeated recipes that had been tried"
             if trials.any_in(self.study, "waiting") or most is None or len(trials.begun(self.study)) < most:
                 self._take_one(most)
             elif trials.any_in(self.study, "running"):
@@ -67,7 +74,13 @@ class Worker:
 
     def ends(self) -> str:
         """Why it is to stop by now, or all are; "" to go on."""
-        return self.over() or str(self.study.user_attrs.get(CLOSED, ""))
+        return self.over() or self._closed()
+
+    def _closed(self) -> str:
+        """Why no trial begins any more, for whatever worker."""
+        known = self.study.user_attrs
+        until = known.get(UNTIL) if self.joined else None  # whoever leads looks at a clock, or is gone
+        return str(known.get(CLOSED, "")) or ("the time of the sweep is over" if until and time.time() > until else "")
 
     def _check_failures(self) -> None:
         ended = [each for each in trials.read_trials(self.study, self.definition.models) if each.state in _ENDED]
@@ -92,6 +105,7 @@ class Worker:
 
         try:
             self.study.optimize(objective, n_trials=1, catch=(_Failed,))
+            self._leave(begun[0].number)
         except BaseException as error:
             mine = self.study.get_trials()[begun[0].number] if begun else None
             if mine is not None and mine.number in trials.repeated(self.study):
@@ -103,21 +117,29 @@ class Worker:
                 repeat(self.study, mine)  # this worker goes, the trial stays to be done
             raise
 
+    def _leave(self, number: int) -> None:
+        """Put a trial in the queue that came to nothing, and not by its own fault."""
+        mine = self.study.get_trials()[number]
+        if mine.state.name == "FAIL" and not {trials.REASON, trials.SURPLUS} & mine.user_attrs.keys():
+            repeat(self.study, mine)
+
     def _try(self, trial: Any) -> float | tuple[float, ...]:
         """Train a trial's recipe. Returns what it is judged by; raises TrialPruned or _Failed."""
-        models = self.definition.models
+        models, errors = self.definition.models, import_optuna().exceptions
         model = trial.suggest_categorical(trials.MODEL, models) if len(models) > 1 else models[0]
         values = suggest(self.definition.spaces[models.index(model)], trial)
         if (same := self._same(trial.number, model, values)) is not None:
             logger.info("trial %d is the same as trial %d", trial.number, same.number)
+            self.repeated += 1
             return self._note(trial, same.measured, same.epochs, same.run)
+        self.repeated = 0
         logger.info("trial %d: %s %s", trial.number, model, " ".join(f"{k}={v}" for k, v in values.items()))
         try:
             plan = self.definition.plan_of(model, values)
             follow = _Follower(trial, plan, self)
             trained = train(plan=plan, tags=self._tags(trial), observer=follow)
             measured = measure(trained, self.definition.judged_by)
-        except (TrackingError, import_optuna().exceptions.UpdateFinishedTrialError):
+        except (TrackingError, errors.UpdateFinishedTrialError, errors.StorageInternalError):
             raise
         except Exception as error:  # whatever it is, other values may do better
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -125,9 +147,11 @@ class Worker:
             trial.set_user_attr(trials.REASON, reason)
             raise _Failed from error
         if trained.ended_early and trained.ended_early == follow.reason:
+            if self.joined and self.over() and not self._closed():
+                raise _Failed  # this worker's own time is over, and not that of the sweep
             trial.set_user_attr(trials.REASON, follow.reason)
             self._note(trial, {}, trained.epochs, trained.run)
-            raise import_optuna().TrialPruned
+            raise errors.TrialPruned
         return self._note(trial, measured, trained.epochs, trained.run)
 
     def _same(self, number: int, model: str, values: Mapping[str, Any]) -> trials.Trial | None:

@@ -21,7 +21,7 @@ from pipelines.tracking.models.registry import (
     registered_data_set,
     registered_name,
 )
-from pipelines.tracking.outbox.sender import last_seen, outbox_of, send_all, unsent
+from pipelines.tracking.outbox.sender import beating, last_seen, outbox_of, send_all, unsent
 from pipelines.tracking.runs.damage import DamagedRunError, left_out
 from pipelines.tracking.runs.deletion import DeletedRun, artifacts_folder, deleted_runs, forget, statuses
 from pipelines.tracking.runs.environments import environment_of
@@ -95,6 +95,7 @@ __all__ = [
     "accuracies_by_seed",
     "adopt",
     "artifacts_folder",
+    "beating",
     "check_alias",
     "check_store",
     "deleted_runs",

@@ -29,7 +29,7 @@ def effective_recipe(
     cutmix = recipe.cutmix if mixes else 0.0
     # Where the head alone learns, it does so from labels, and as long as it ever does.
     head_alone: dict[str, str | int] = {} if epochs else {"patience": 0, "average": "none"}
-    still = {} if epochs or views > 1 else {"rotation": 0.0, "scale": 0.0}
+    still = {} if epochs or views > 1 else {"rotation": 0.0, "scale": 0.0, "degrade": 0.0}
     return {
         "epochs": epochs,
         "batch_size": batch_size,

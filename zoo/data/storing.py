@@ -50,8 +50,11 @@ def stored(key: str, where: str, images: int, size: tuple[int, int], write: Call
             new = Path(tempfile.mkdtemp(prefix=".new-", dir=kept.parent))
             try:
                 write(new)
-                with suppress(OSError):  # another training may have been faster, whose images are as good
+                try:
                     new.rename(kept)
+                except OSError:
+                    if not kept.is_dir():  # else another training was faster, whose images are as good
+                        raise
             finally:
                 shutil.rmtree(new, ignore_errors=True)
         with suppress(OSError):  # it may be somebody else's
@@ -76,8 +79,11 @@ def _sweep(folder: Path, needed: int) -> None:
 
     What trainings that were killed have left half-written goes after a day, and nothing before: it may be in use.
     """
-    stores = sorted((store.stat().st_mtime, store) for store in folder.iterdir())
-    for used, store in stores:
+    stores: list[tuple[float, Path]] = []
+    for store in folder.iterdir():
+        with suppress(FileNotFoundError):  # another process has finished or removed it just now
+            stores.append((store.stat().st_mtime, store))
+    for used, store in sorted(stores):
         half_written, short = store.name.startswith(".new-"), shutil.disk_usage(folder).free < needed
         if time.time() - used > (LEFT_AFTER if half_written or short else KEPT_FOR):
             shutil.rmtree(store, ignore_errors=True)  # another one may be faster

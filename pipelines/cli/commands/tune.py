@@ -100,11 +100,17 @@ def sweep(options: argparse.Namespace) -> None:
 
 def trials_table(swept: Swept) -> Table:
     """The best trials first; with several objectives, those of the front."""
+    from pipelines.search.objective import OBJECTIVES
+
     costs = [name for name in swept.objectives if name != "accuracy"]
     table = Table(">trial", "model", "values", ">validation accuracy", *(f">{each}" for each in costs), ">epochs")
     finished = [each for each in swept.trials if each.state == "finished"]
     chosen = [each for each in finished if each.number in swept.front] if swept.front else finished
-    chosen = sorted(chosen, key=lambda each: -(each.accuracy or 0))[:SHOWN]
+    more, _ = OBJECTIVES[swept.objectives[0]]
+    chosen = sorted(chosen, key=lambda each: each.measured[swept.objectives[0]], reverse=more)
+    chosen = sorted(chosen, key=lambda each: each.number != swept.best)[
+        :SHOWN
+    ]  # it keeps the conditions, others may not
     for each in chosen:
         costing = [f"{each.measured[name]:,.6g}" for name in costs]
         table.add(str(each.number), each.model, _values(each), f"{each.accuracy:.2%}", *costing, f"{each.epochs:,}")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from pipelines.core.support.progress import progress
-from pipelines.evaluation.predictions import Answers
+from pipelines.evaluation.predictions import BATCH_VALUES, Answers
 from pipelines.exporting.familiarity.features import Placed, with_features
 from pipelines.exporting.graph.edit import Array
 from pipelines.exporting.quantization.answers import allowed_losses, answers_in_memory, divergence, lost
@@ -48,7 +49,9 @@ def quantize_to_int8(
     """The model in int8. margin, calibration, and what is raised: as of `quantize`."""
     layers = weighted_layers(model.graph)
     images = calibration_images(data_set.train, calibration)
-    seen = observe(model, values_to_observe(model.graph), lambda: in_chunks(images, 64))
+    # All that is observed is kept of so many images at once.
+    at_once = max(1, min(64, BATCH_VALUES // prod(images.shape[1:])))
+    seen = observe(model, values_to_observe(model.graph), lambda: in_chunks(images, at_once))
     means = {value: seen[value].means for value in seen}
     ranges = {method: {value: cut(seen[value]) for value in seen} for method, cut in METHODS.items()}
 

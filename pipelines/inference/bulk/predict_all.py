@@ -33,7 +33,7 @@ from pipelines.inference.bulk.state import (
 from pipelines.inference.predict import ON_BAD
 from zoo.contract import FLOAT32, Metadata
 from zoo.data.unlabeled import EXPECTED, Unread, is_table, unlabeled_images
-from zoo.errors import InputError, printable
+from zoo.errors import ImageError, InputError, printable
 from zoo.runtime import load
 from zoo.runtime.loading import find_export
 
@@ -99,6 +99,7 @@ def predict_all(
     found = find_export(export).absolute()  # looked up, or fetched from a store, once
     metadata, device, options = _checked(found, provider, threads, precision, coverage, by_class)
     options |= {} if images is None else {"images": str(images.resolve())}
+    options |= {"follow_links": True} if follow_links else {}
     columns, digest = columns_of(metadata, coverage), digest_of(found, precision)
     with alone(out):
         count, data = _looked_at(places, images, follow_links)
@@ -107,14 +108,20 @@ def predict_all(
             "data": {"paths": [str(place.resolve()) for place in places], "images": count, "sha256": data},
             "options": options,
         }
+        again = state_of(out).exists()
         begun = state = resume(job, out)
+        if on_bad == "fail" and state.unreadable:
+            raise ImageError(state.error)
         if not is_made(state, out):
             several = min(processes or _processes(device), max(1, -(-(count - state.images) // CHUNK)))
             each = threads or (1 if several > 1 or ray is not None else None)
             how = (precision, coverage, by_class, on_bad, kind, columns)
             asking = Asking(str(found), digest, device, each, *how)
             chunks = partial(_chunks, places, images, follow_links, state.images, CHUNK)
-            answers = in_order(asking, chunks(), several) if ray is None else _on_ray(asking, chunks, ray, processes)
+            if ray is None:  # what ended an earlier call may be an image that ends whoever reads it
+                answers = in_order(asking, chunks(), several, apart=again)
+            else:
+                answers = _on_ray(asking, chunks, ray, processes)
             try:
                 if not state.images:
                     save(state, out)  # before there are lines: nobody else's are taken for them
@@ -148,7 +155,8 @@ def _checked(
 def _on_ray(
     asking: Asking, chunks: partial[Iterator[list[Unread]]], address: str, processes: int | None
 ) -> Generator[Answered]:
-    with connected(address, processes or cores()):
+    threads = asking.threads or 1
+    with connected(address, (processes or max(1, cores() // threads)) * threads):
         from pipelines.inference.bulk.ray_data import answered_on_ray
 
         yield from answered_on_ray(asking, chunks, processes)

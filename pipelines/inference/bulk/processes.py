@@ -87,12 +87,14 @@ def _predictions(asking: Asking, chunk: Sequence[Unread]) -> list[Prediction | s
     return [bad[place] if place in bad else next(found) for place in range(len(chunk))]
 
 
-def in_order(asking: Asking, chunks: Iterable[Sequence[Unread]], processes: int) -> Generator[Answered]:
-    """Each chunk's answers, in their order. processes: 1 is this one.
+def in_order(
+    asking: Asking, chunks: Iterable[Sequence[Unread]], processes: int, *, apart: bool = False
+) -> Generator[Answered]:
+    """Each chunk's answers, in their order. processes: 1 is this one, unless it is to be `apart`.
 
     Raises what `answer` raises, and InputError where processes don't start, or end whatever they are given.
     """
-    if processes == 1:
+    if processes == 1 and not apart:
         yield from (answer(asking, chunk) for chunk in chunks)
         return
     with Processes(asking, processes) as workers:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,16 +41,16 @@ def answered_on_ray(asking: Asking, chunks: Chunks, processes: int | None) -> It
     Raises what `answer` raises, and InputError where a machine lacks what it needs.
     """
     needs = {"num_cpus": asking.threads or 1, "num_gpus": int(asking.provider in ON_GPUS)}
-    unit = "GPU" if needs["num_gpus"] else "CPU"
-    room = int(ray.cluster_resources().get(unit, 0) // (needs["num_gpus"] or needs["num_cpus"]))
-    if not room:
+    room = sum(_fit(node["Resources"], needs) for node in ray.nodes() if node["Alive"])
+    if not room:  # Ray would wait for such a machine
         raise InputError(f"the Ray cluster has no machine with {needs['num_cpus']} CPUs and {needs['num_gpus']} GPUs")
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
     context.target_max_block_size = 1  # each chunk is a block, which any actor may take
     context.execution_options.preserve_order = True
-    actors = ray.data.ActorPoolStrategy(min_size=1, max_size=processes or room, initial_size=processes or room)
+    size = min(processes or room, room)
+    actors = ray.data.ActorPoolStrategy(min_size=1, max_size=size, initial_size=size)
     folder = os.getcwd()  # noqa: PTH109 (what names of images are relative to)
     # Without a core of its own, the task that lists isn't made one with the actors, which would answer one by one.
     found = ray.data.read_datasource(_Listed(chunks, folder), num_cpus=0, override_num_blocks=1).map_batches(
@@ -74,6 +74,12 @@ def answered_on_ray(asking: Asking, chunks: Chunks, processes: int | None) -> It
             f"the job failed on the Ray cluster ({last.strip()}): every machine needs this package with its extra "
             "ray; the same command continues from here"
         ) from None
+
+
+def _fit(machine: Mapping[str, float], needs: Mapping[str, int]) -> int:
+    """How many actors a machine has room for."""
+    parts = {"CPU": needs["num_cpus"], "GPU": needs["num_gpus"]}
+    return min(int(machine.get(unit, 0) // number) for unit, number in parts.items() if number)
 
 
 class _Listed(ray.data.Datasource):  # type: ignore[misc]  # untyped

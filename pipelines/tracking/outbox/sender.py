@@ -9,9 +9,9 @@ import logging
 import os
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Condition, Thread
+from threading import Condition, Event, Thread
 from typing import Any
 
 from pipelines.tracking.outbox import delivery
@@ -241,6 +241,25 @@ def beat(run_id: str) -> None:
     with open_client() as client:
         for name, value in sign_of_life().items():
             client.set_tag(run_id, name, value)
+
+
+@contextmanager
+def beating(run_id: str) -> Iterator[None]:
+    """Signs of life of a run that has no outbox, as long as the block lasts."""
+    ended = Event()
+
+    def go_on() -> None:
+        while not ended.wait(HEARTBEAT):
+            with suppress(Exception):  # the store may be away for a while
+                beat(run_id)
+
+    thread = Thread(target=go_on, name=f"signs of life of {run_id}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(LAST_PATIENCE)
 
 
 def _reason(error: Exception) -> str:

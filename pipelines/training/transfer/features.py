@@ -43,6 +43,7 @@ OF_VIEWS = (
     "mirrored",
     "rotation",
     "scale",
+    "degrade",
     "seed",
 )
 LIBRARIES = ("tensorflow", "keras", "numpy")  # whose versions change what is computed

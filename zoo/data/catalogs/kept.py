@@ -59,8 +59,11 @@ def list_kept(
             new = Path(tempfile.mkdtemp(prefix=".new-", dir=kept.parent))
             try:
                 _write(name, found, new, on_progress)
-                with suppress(OSError):  # another process may have been faster, whose images are as good
+                try:
                     new.rename(kept)
+                except OSError:
+                    if not kept.is_dir():  # else another process was faster, whose images are as good
+                        raise
             finally:
                 shutil.rmtree(new, ignore_errors=True)
         except OSError as error:

@@ -18,13 +18,14 @@ from zoo.data.listing import Listing
 from zoo.data.pixels import Images, PixelFile, PixelWriter
 from zoo.data.storing import PIXELS_FILE, bytes_in_memory, check_whole, stored
 from zoo.errors import ImageError
+from zoo.formats import plugin_versions
 from zoo.images import Decoded, resize
 
 USUAL_SIZE = (64, 64)  # height and width in pixels, where the images have several sizes
 INSPECTION_FILE = "inspection.npz"
 PROBES = 16  # images that are looked at to see whether all have one size
 BYTES_AHEAD = 2**28  # of images that are decoded before the first of them is kept
-FORM = 4  # of those files: another number leaves older ones alone
+FORM = 5  # of those files: another number leaves older ones alone
 
 
 class _OtherSizeError(Exception):
@@ -110,7 +111,8 @@ def _key(listing: Listing, size: tuple[int, int], resizing: str | None, white: i
     import PIL
 
     root = os.path.realpath(listing.root)
-    of_all = (FORM, PIL.__version__, root, size, resizing, white, _touched(Path(root)) if Path(root).is_file() else "")
+    reading = (FORM, PIL.__version__, plugin_versions())  # what can't be read is kept, too
+    of_all = (*reading, root, size, resizing, white, _touched(Path(root)) if Path(root).is_file() else "")
     digest = hashlib.sha256(repr(of_all).encode(errors="surrogateescape"))
     for place, file in enumerate(listing.files):
         digest.update(f"{file}\0{_touched(listing.holder(place))}\0".encode(errors="surrogateescape"))

@@ -281,7 +281,12 @@ class _Tree:
         """Whether some lie in it directly."""
         try:
             with os.scandir(self.root / base) as entries:
-                return any(entry.name.lower().endswith(IMAGE_ENDINGS) and not _is_folder(entry) for entry in entries)
+                return any(
+                    entry.name.lower().endswith(IMAGE_ENDINGS)
+                    and not entry.name.startswith(".")
+                    and not _is_folder(entry)
+                    for entry in entries
+                )
         except OSError as error:
             raise DataError(f"{self.root / base} can't be listed: {error.strerror}") from None
 

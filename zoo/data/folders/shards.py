@@ -55,7 +55,7 @@ def list_shards(path: Path, shards: Sequence[Shard], *, label: str | None = None
     Raises DataError, with the shard, for one that was cut short, is damaged or compressed, and for a label that can't
     be read.
     """
-    root = path if path.is_dir() else path.parent
+    root = path if path.is_dir() else _holding(shards)
     found = PackedGathering()
     for shard, split in shards:
         if not follow_links and not is_inside(os.path.realpath(root), shard):
@@ -70,6 +70,11 @@ def list_shards(path: Path, shards: Sequence[Shard], *, label: str | None = None
     given = {split for _, split in shards if split} or {"train"}
     name = path.stem if path.is_file() else root.resolve().name or "images"
     return found.packed(name, root, given, EXPECTED)
+
+
+def _holding(shards: Sequence[Shard]) -> Path:
+    """The folder that all lie in: a pattern may have wildcards in its folders, too."""
+    return Path(os.path.commonpath([shard.parent for shard, _ in shards]) or ".")
 
 
 # --- which there are -------------------------------------------------------------------------------------------------
@@ -133,6 +138,8 @@ def _expanded(pattern: str) -> Iterator[str]:
 def _by_name(shards: Iterable[Path], where: Path) -> list[Shard]:
     """Each with the split that its name means, as in imagenet-train-000.tar; with none where no name means one."""
     meant = [(shard, splits_within(shard.stem)) for shard in shards]
+    if len({shard.parent for shard, _ in meant}) > 1 and not any(splits for _, splits in meant):
+        meant = [(shard, splits_within(shard.parent.name)) for shard, _ in meant]  # of a pattern of several folders
     if not any(splits for _, splits in meant):
         return [(shard, "") for shard, _ in meant]
     unclear = next((shard for shard, splits in meant if len(splits) != 1), None)

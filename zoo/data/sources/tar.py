@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from zoo.errors import printable
+
 _GZIP = b"\x1f\x8b"
 
 
@@ -84,6 +86,8 @@ def members_of(path: Path) -> Iterator[tuple[str, int, int]]:
             with tarfile.open(fileobj=opened, mode="r:") as archive:
                 while (member := archive.next()) is not None:
                     archive.members = []  # type: ignore[attr-defined]  # a million of them would fill the memory
+                    if member.size < 0:  # older versions of tarfile would read the same header for ever
+                        raise ValueError(f"it is damaged: {printable(member.name)} has a size below 0")
                     if member.isreg() and not member.issparse():
                         yield member.name, member.offset_data, member.size
                 _check_end(opened, archive.offset)  # tarfile ends in silence where it finds no further header
