@@ -90,10 +90,13 @@ def test_a_worker_that_ends_in_any_other_way_ends_the_others_with_one_sentence(c
     assert set(psutil.Process().children()) == before
 
 
-def test_a_process_that_crashes_because_another_is_lost_names_that_one(clusters, monkeypatch):
+@pytest.mark.parametrize("later", ["", "sleep 0.5; "])  # than the news that the other is gone
+def test_a_process_that_crashes_because_another_is_lost_names_that_one(clusters, monkeypatch, later):
     """Both are gone at the same moment: what was killed from outside is the cause."""
     monkeypatch.setattr(watching, "NEWS", 60)  # they come at once, but on a busy machine
-    found = _outcomes(clusters[:3], ["kill -SEGV $$", "kill -KILL $$", FOREVER], grace=0.1)
+    found = _outcomes(
+        clusters[:3], ["kill -SEGV $$", f"{later}kill -KILL $$", f"sleep 2; exit {LOST_ANOTHER}"], grace=60
+    )
     assert found[0] == _gone(clusters[0], 1)
     assert "was ended by signal 9 (Killed)" in found[1]
     assert "is gone" in found[2]

@@ -63,14 +63,15 @@ def _wait_for_all(cluster: Cluster, heartbeat: Heartbeat) -> None:
 
 def _lost(cluster: Cluster, heartbeat: Heartbeat, process: subprocess.Popen[bytes], grace: float) -> str:
     """What was lost, for a sentence; "" where the process has ended by itself, and has said why. It has ended then."""
-    if process.returncode is None:
-        _turn(heartbeat, grace, lambda: process.poll() is not None)
-        process.kill()
-        process.wait()
-    elif process.returncode:
+    first = process.returncode is not None  # of those that are gone, as far as is known here
+    _turn(heartbeat, 0 if first else grace, lambda: process.poll() is not None)
+    killed = process.poll() == KILLED  # by somebody, or for want of memory: the loss of another doesn't do it
+    process.kill()
+    process.wait()
+    if killed or (first and process.returncode):
         heartbeat.report_end()
-        if process.returncode == KILLED:  # by somebody, or for want of memory: the loss of another doesn't do it
-            return _ended_by(cluster, -KILLED)
+    if killed:
+        return _ended_by(cluster, -KILLED)
     if process.returncode >= 0 and process.returncode != LOST_ANOTHER:
         return ""
     _turn(heartbeat, NEWS, lambda: heartbeat.lost is not None)
