@@ -93,7 +93,7 @@ def run(
 
 def _shared(plans: Sequence[Plan]) -> DataSet | None:
     """The images of all plans; None where models take them at several sizes, and each is compared on its own."""
-    found = {load_data(plan).digest: load_data(plan) for plan in plans}
+    found = {data_set.digest: data_set for data_set in map(load_data, plans)}
     return next(iter(found.values())) if len(found) == 1 else None
 
 

@@ -9,10 +9,11 @@ import pytest
 from test_stopping import killed_after, left_by
 
 from pipelines import tracking
-from pipelines.core.provenance.plan import make_plan
+from pipelines.core.provenance.plan import load_data, make_plan
 from pipelines.core.support.duration import parse_duration, written
 from pipelines.run import run
 from pipelines.training.loop.stages import Schedule
+from pipelines.training.planning import budget
 from pipelines.training.planning.budget import PLANNED, Speed, asked, epochs_within, within
 from pipelines.training.train import train
 from pipelines.training.transfer.transfer import find_source
@@ -104,6 +105,22 @@ def test_zoo_run_keeps_the_plan_that_it_once_measured(folder, monkeypatch, caplo
     (only,) = tracking.search(f"tags.{PLANNED} = '{tracking.load_run(killed).tags[PLANNED]}'")
     assert only.info.run_id == killed
     assert tracking.load_run(killed).plan == plan
+
+
+def test_what_a_teacher_takes_is_measured_too(folder, monkeypatch):
+    asked = []
+    monkeypatch.setenv("ZOO_EXPORTS", str(Path(__file__).parents[1] / "exports"))
+    begin = budget.training_batches
+
+    def watched(*arguments, teacher=None, **options):
+        asked.append(teacher)
+        return begin(*arguments, teacher=teacher, **options)
+
+    monkeypatch.setattr(budget, "training_batches", watched)
+    for teacher in ("", "digits/conv-small"):
+        plan = make_plan("softmax", "digits", settings={**PLAIN, "teacher": teacher})
+        budget.measure(plan, load_data(plan), 1.0)
+    assert [each is not None for each in asked] == [False, True]
 
 
 def test_a_head_that_learns_alone_has_no_epochs_to_measure(folder, monkeypatch):

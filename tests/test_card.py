@@ -24,7 +24,7 @@ from pipelines.evaluation.predictions import clean_metrics
 from pipelines.evaluation.reliability import reliability_metrics
 from pipelines.evaluation.robustness import CorruptedMetrics, robust_metrics
 from pipelines.exporting.architecture import summarize
-from pipelines.exporting.card import CLASSES_LISTED, render_card, write_card
+from pipelines.exporting.card import CLASSES_LISTED, _in_a_list, render_card, write_card
 from pipelines.exporting.export import write_export
 from pipelines.tracking import TrackedRun
 from zoo.contract import CARD_FILE, LOGITS, PROBABILITIES, SAMPLES_FILE, SAMPLES_FOLDER, Metadata, read_manifest
@@ -60,6 +60,15 @@ def data_set(request):
 
     train, validation, test = (tinted(split) for split in (digits.train, digits.validation, digits.test))
     return replace(digits, name="odd_digits", labels=LABELS, train=train, validation=validation, test=test)
+
+
+@pytest.mark.parametrize("name", ["+", "-", "#", "1.", "2)", "cat", "a-b"])
+def test_a_class_of_signs_begins_no_list_of_its_own(name):
+    """As CommonMark reads it: the line is one item, which begins with the name."""
+    from markdown import markdown
+
+    page = markdown(f"- {_in_a_list(plain(name))} classified as x: 5 of 40 images")
+    assert page.replace("\n", "") == f"<ul><li>{name} classified as x: 5 of 40 images</li></ul>"
 
 
 @pytest.fixture(scope="module")

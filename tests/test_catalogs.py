@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -342,6 +343,20 @@ def test_a_package_that_is_not_installed_names_its_extra(monkeypatch, tmp_path):
         monkeypatch.setitem(sys.modules, package, None)
         with pytest.raises(MissingExtraError, match=r"pip install '.*\[(tfds|hf)\]'"):
             load(data)
+
+
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [("hugging_face.list_hf", ("org/data-small", "org/data/small")), ("tensorflow_datasets.list_tfds", ("a/1", "a:1"))],
+)
+def test_names_that_are_filed_alike_are_kept_apart(module, names, monkeypatch):
+    name, _, reader = module.partition(".")
+    module = import_module(f"zoo.data.catalogs.{name}")
+    monkeypatch.setattr(module, "list_kept", lambda name, key, *_: (name, key))
+    found = [getattr(module, reader)(name, None, None, lambda *_: None) for name in names]
+    (one, of_one), (other, of_other) = found
+    assert one == other
+    assert of_one != of_other
 
 
 def test_a_cache_that_takes_no_finished_folder_is_named(monkeypatch):

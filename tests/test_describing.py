@@ -222,6 +222,10 @@ def test_runs_of_several_seeds_are_children_of_one_that_tells_their_spread():
     runs = [of_seed(accuracy, seed) for seed, accuracy in enumerate(accuracies, start=1)]
     parent = log_seeds(runs[:2])
     assert log_seeds(runs) == parent
+    assert log_seeds(runs[:2]) == parent
+    with tracking.open_client() as client:
+        assert client.get_run(parent).data.metrics["seeds"] == 2, "as its name says"
+    assert log_seeds(runs) == parent
     found = stored(parent)
     assert found.info.run_name == "softmax epochs=3, 3 seeds"
     assert found.info.status == "FINISHED"

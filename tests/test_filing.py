@@ -12,6 +12,7 @@ from pipelines import tracking
 from pipelines.cli import main
 from pipelines.core.provenance.plan import make_plan, parse_plan
 from pipelines.core.provenance.reading import read_data
+from pipelines.training.filing import check_name_is_free
 from zoo.contract import read_manifest
 from zoo.errors import RecipeError
 
@@ -100,6 +101,11 @@ def test_images_that_were_added_replace_the_export_with_a_word(folder, capsys):
     assert run("moved/data", "--name", "data") == 0
     printed = capsys.readouterr().err
     assert f"the model of other images there (run {before[:8]}) is replaced" in printed
+
+
+def test_data_that_are_filed_there_may_be_trained_on_again(folder):
+    """Also where other data came to the name since: `zoo reproduce` has no way to give another one."""
+    check_name_is_free(make_plan("softmax", str(folder / "x/data")))
 
 
 def test_another_store_knows_nothing_and_an_export_is_not_replaced_all_the_same(folder, capsys, monkeypatch):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pipelines.core.provenance.plan import make_plan
 from pipelines.training.loop.stages import learned_from
+from pipelines.training.preparing import prepare
 from zoo.data import load
 from zoo.data.held_out import held_out, learned_images
 from zoo.errors import RecipeError
@@ -53,6 +55,22 @@ def test_an_unknown_division_holds_nothing_out():
 def test_patience_needs_validation_images():
     with pytest.raises(RecipeError, match="patience=3 ends a training by its validation images, which images=most"):
         make_plan("softmax", "digits", settings={"patience": 3, "images": "most"})
+
+
+@pytest.mark.parametrize("groups", [None, "none"])
+def test_halves_tear_no_group_of_a_table_apart(tmp_path, groups):
+    """A table's column of groups counts without being named, unless they are to be left aside."""
+    rows = ["path,label,group"]
+    for k in range(40):
+        Image.fromarray(np.full((4, 4), 6 * k, np.uint8)).save(tmp_path / f"{k}.png")
+        rows.append(f"{k}.png,{'ab'[k % 2]},{k // 4}")
+    (tmp_path / "images.csv").write_text("\n".join(rows), encoding="utf-8")
+    plan = make_plan("softmax", str(tmp_path / "images.csv"), settings={"images": "most"}, groups=groups)
+    if groups is None:
+        with pytest.raises(RecipeError, match=r"would tear apart the groups of images: .* or leave groups aside"):
+            prepare(plan, "float32", None)
+    else:
+        assert prepare(plan, "float32", None).learned.validation is not None
 
 
 def test_halves_tear_no_group_apart(tmp_path):

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from zoo.contract import RESIZINGS
 from zoo.errors import ImageError, InputError
@@ -154,6 +155,22 @@ def test_an_image_with_damaged_exif_is_read_as_it_lies(exif):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow says what is wrong with the EXIF data
         np.testing.assert_array_equal(read_image(image, 1), GREY)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WebP"])
+def test_an_orientation_that_only_xmp_states_turns_nothing(kind):
+    """Nor does it in browsers, and in Node.js: Pillow alone looks for it there."""
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF tiff:Orientation="6"/></x:xmpmeta>'
+    content = BytesIO()
+    if kind == "PNG":
+        info = PngInfo()
+        info.add_itxt("XML:com.adobe.xmp", xmp.decode())
+        Image.new("L", (5, 3)).save(content, kind, pnginfo=info)
+    else:
+        Image.new("L", (5, 3)).save(content, kind, xmp=xmp)
+    with Image.open(BytesIO(content.getvalue())) as opened:
+        assert opened.getexif()[0x0112] == 6, "as Pillow has it"
+    assert read_image(content.getvalue(), 1).shape == (3, 5, 1)
 
 
 def test_reading_leaves_the_callers_image_as_it_was():

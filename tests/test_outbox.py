@@ -78,8 +78,16 @@ def test_a_journal_that_is_damaged_in_its_midst_is_told(tmp_path):
     journal.close()
     path = tmp_path / "run" / "journal.jsonl"
     path.write_bytes(path.read_bytes().replace(b'"n": 1', b"\0\0\0\0\0\0"))
-    with pytest.raises(TrackingError, match="is damaged at byte"):
-        Journal(tmp_path / "run")
+    for _ in range(2):  # the first leaves it open to the second
+        with pytest.raises(TrackingError, match="is damaged at byte"):
+            Journal(tmp_path / "run")
+
+
+def test_a_journal_whose_folder_is_gone_says_so(tmp_path):
+    journal = Journal(tmp_path / "run")
+    shutil.rmtree(tmp_path / "run")
+    with pytest.raises(TrackingError, match="can't be written"):
+        journal.append({"kind": "test", "n": 0})
 
 
 def test_the_files_of_a_record_are_its_own_and_go_when_it_is_confirmed(tmp_path):

@@ -189,6 +189,17 @@ def test_a_run_without_a_result_is_refused(folder, run):
         reproduce("0000000000")
 
 
+def test_a_teacher_that_is_another_file_by_now_is_named(folder, monkeypatch):
+    monkeypatch.setenv("ZOO_EXPORTS", str(folder / "exports"))
+    for model in ("mlp-small", "conv-tiny"):
+        shutil.copytree(ROOT / "exports/digits" / model, folder / "exports/digits" / model)
+    student = trained(teacher="digits/mlp-small")
+    shutil.rmtree(folder / "exports/digits/mlp-small")
+    shutil.copytree(folder / "exports/digits/conv-tiny", folder / "exports/digits/mlp-small")
+    with pytest.raises(TrackingError, match="can't be reproduced: its teacher digits/mlp-small is another file now"):
+        reproduce(student)
+
+
 def test_images_that_changed_or_are_gone_are_told_in_a_sentence(folder, capsys):
     random = np.random.default_rng(3)
     images = folder / "images"

@@ -52,6 +52,15 @@ def train(model, status, metrics, **settings):
     return run
 
 
+def test_one_that_goes_on_has_no_duration_yet(store):
+    resumed = next(run for run, name in store.items() if name == "killed")
+    before = next(each.seconds for each in runs().runs if each.run == resumed)
+    tracking.reopen(resumed)
+    after = next(each.seconds for each in runs().runs if each.run == resumed)
+    tracking.finish(resumed, "KILLED")
+    assert (before is None, after) == (False, None)
+
+
 def named(found, store):
     return [store[run.run] for run in found.runs]
 

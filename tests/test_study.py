@@ -29,7 +29,7 @@ from pipelines.core.provenance.machine import versions
 from pipelines.core.support.locks import FileLock
 from pipelines.plotting.svg import Chart, Series
 from pipelines.publishing.demo import demo
-from pipelines.study import Studied, claims, experiments, lab, study
+from pipelines.study import Studied, _found, claims, experiments, lab, study
 from pipelines.study.claims.counting import EXAMPLES, _layers_that_differ
 from pipelines.study.experiment import _experiments, experiment
 from pipelines.study.finding import Effect, Finding, Judgement, Verdict
@@ -354,6 +354,27 @@ def test_results_that_were_tampered_with_are_refused(store, planted, capsys, was
     assert len(told) < 1_000
 
 
+def test_a_study_that_is_run_anew_and_interrupted_gives_no_verdict_from_both(store, planted, caplog):
+    planted(16)
+    path = store / "planted.json"
+    record = Record(path)
+    for arm in ("first", "second"):
+        for seed in (1, 2):
+            record.add(arm, seed, Measured("then", {"accuracy": 91.5}, 1.5, {}, "digest", "commit"))
+        record.metrics(arm, 1)
+    record.finished((1, 2), quick=True)
+    record.add("first", 1, Measured("then", {"accuracy": 91.5}, 1.5, {}, "digest", "commit"))
+    assert Record(path).whole, "the same"
+    record.add("first", 1, Measured("now", {"accuracy": 90.5}, 1.5, {}, "digest", "commit"))
+    again = Record(path)
+    assert (again.whole, again.seeds) == (False, (1, 2))
+    assert _found(store, []) == []
+    assert "planted.json, whose new trainings aren't complete: run `zoo study planted --quick" in caplog.text
+    again.finished((1, 2), quick=True)
+    assert Record(path).whole
+    assert '"whole"' not in path.read_text(encoding="utf-8")
+
+
 def test_results_under_earlier_names_are_read_and_saved_under_those_of_today(store):
     path = store / "planted.json"
     record = Record(path)
@@ -408,6 +429,12 @@ def test_a_report_of_what_was_not_run_says_so(studied, planted, capsys):
     assert "holds no results of tables: run `zoo study tables --folder mlruns/study` first" in capsys.readouterr().err
     assert main(["study", "--list", "tabels"]) == 1
     assert "did you mean tables" in capsys.readouterr().err
+    shutil.copytree(studied / "mlruns/study", studied / "full")
+    record = Record(studied / "full/planted.json")
+    record.quick = False
+    record._save()
+    assert main(["study", "--report", "--quick", "--folder", "full"]) == 1
+    assert "holds results of the full study: leave out --quick" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["study", "--report", "--seeds", "7"])
     assert "--report trains nothing: leave out --seeds" in capsys.readouterr().err
@@ -415,6 +442,8 @@ def test_a_report_of_what_was_not_run_says_so(studied, planted, capsys):
 
 def test_the_experiments_can_be_listed_and_no_column_is_left_out_of_a_narrow_terminal(store, monkeypatch, capsys):
     monkeypatch.setattr("pipelines.cli.console._console", lambda width=None: Console(width=width or 60))
+    with pytest.raises(SystemExit):
+        main(["study", "--list", "--quick"])
     assert main(["study", "--list"]) == 0
     told = capsys.readouterr().out
     assert all(each.name in told for each in experiments())

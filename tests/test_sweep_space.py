@@ -426,6 +426,34 @@ def test_a_file_that_is_no_recipe_is_refused_by_its_name(text, sentence, tmp_pat
     assert sentence in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("words", "epochs", "least_updates", "patience"),
+    [
+        ([], 40, 2000, 0),
+        (["--set", "epochs=5"], 5, 0, 0),  # who names the epochs gets them
+        (["--set", "least_updates=9"], 40, 9, 0),
+        (["--patience", "3"], 40, 2000, 3),
+    ],
+)
+def test_options_beside_a_recipe_file_mean_what_they_do_without_it(tmp_path, words, epochs, least_updates, patience):
+    recipe = Recipe(epochs=40, least_updates=2000, learning_rate=0.5)
+    file = tmp_path / "best.json"
+    write_recipe(recipe, file)
+    options = make_parser().parse_args(["train", "softmax", "--data", "digits", "--recipe-file", str(file), *words])
+    found = make_plan("softmax", "digits", settings=chosen_settings(options)).recipe
+    assert (found.epochs, found.least_updates, found.patience) == (epochs, least_updates, patience)
+    assert found.learning_rate == 0.5
+
+
+def test_a_time_beside_a_recipe_file_decides_the_epochs(tmp_path):
+    file = tmp_path / "best.json"
+    write_recipe(Recipe(epochs=40), file)
+    options = make_parser().parse_args(
+        ["train", "softmax", "--data", "digits", "--recipe-file", str(file), "--time", "20m"]
+    )
+    assert not {"epochs", "least_updates"} & chosen_settings(options).keys()
+
+
 def test_train_takes_a_recipe_file_and_set_changes_it(tmp_path):
     file = tmp_path / "best.json"
     file.write_text(json.dumps({"epochs": 7, "warmup": 0.2}))

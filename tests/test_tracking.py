@@ -231,7 +231,7 @@ def test_a_run_of_the_same_images_in_another_place_is_not_taken_for_one_of_this_
     assert tracking.find_finished(replace(plan, size=(8, 8)), fingerprints(plan)) is None
 
 
-def test_runs_that_differ_in_their_seed_alone_are_found(folder, plan):
+def test_runs_that_differ_in_their_seed_alone_are_found(folder, plan, caplog):
     def tested(accuracy, status="FINISHED", model="softmax", **settings):
         changed = make_plan(model, "digits", settings={"epochs": 5, **settings})
         run = tracking.start_run(changed, load_data(changed), {})
@@ -247,7 +247,13 @@ def test_runs_that_differ_in_their_seed_alone_are_found(folder, plan):
     tested(0.12, epochs=6, seed=5)
     tested(0.13, model="lenet5", seed=6)
     tested(0.14)  # its own seed again: the run that was asked for counts
+    tracking.log_tags(tested(0.15, seed=7), {tracking.ENDED_BY: tracking.OBSERVER})
+    with tracking.open_client() as client:  # of a sweep, or of an export that was promoted: no plan, and no damage
+        sweep = tracking.start_sweep("shades", load_data(plan), ["softmax"], {})
+        client.log_metric(sweep, "test_accuracy", 0.16)
+        client.set_terminated(sweep, "FINISHED")
     assert tracking.accuracies_by_seed(tracking.load_run(own)) == {1: 0.91, 2: 0.92, 3: 0.93}
+    assert "left out" not in caplog.text
     alone = tested(0.5, epochs=7)
     assert tracking.accuracies_by_seed(tracking.load_run(alone)) == {1: 0.5}
 

@@ -22,6 +22,7 @@ from pipelines.run import run
 from pipelines.training.fingerprint import fingerprint
 from pipelines.training.loop import checkpoint
 from pipelines.training.loop.stages import Schedule, Stage, make_stages
+from pipelines.training.preparing import prepare
 from pipelines.training.train import train
 from pipelines.training.transfer import transfer as source
 from pipelines.training.transfer.layers import LUMA
@@ -297,6 +298,26 @@ def test_without_a_source_or_without_anything_new_there_is_one_stage():
     recipe = Recipe(learning_rate=1.0)
     assert make_stages(recipe, Schedule(1, 16, 4, 4), [], new=True) == (Stage(0, 16, 1.0),)
     assert make_stages(recipe, Schedule(1, 16, 4, 4), ["all"], new=False) == (Stage(0, 16, 0.5),)
+
+
+@pytest.mark.parametrize(("epochs", "warned"), [(4, True), (16, False)])
+def test_features_that_are_never_frozen_are_reported(folder, caplog, epochs, warned):
+    """4 epochs are one validation interval, after which nothing is left to learn with all layers."""
+    settings = {**SETTINGS, "epochs": epochs, "least_updates": 0}
+    plan = make_plan(
+        "conv-mlp-small", "digits", settings=settings, source=find_source("fashion-mnist/conv-small", "conv-mlp-small")
+    )
+    prepare(plan, "float32", None)
+    assert ("frozen=0.5 has no effect: all 4 epochs lie between two validations" in caplog.text) == warned
+
+
+def test_a_teacher_of_a_head_alone_is_refused(folder, caplog):
+    settings = {**SETTINGS, "views": 1, "frozen": 1, "teacher": "digits/conv-small"}
+    plan = make_plan(
+        "conv-mlp-small", "digits", settings=settings, source=find_source("fashion-mnist/conv-small", "conv-mlp-small")
+    )
+    with pytest.raises(RecipeError, match="only the head is trained, on labels: leave out the teacher, or set views=0"):
+        prepare(plan, "float32", None)
 
 
 @pytest.mark.slow  # a training more; the stages are tested above, the card below

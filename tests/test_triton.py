@@ -3,6 +3,7 @@ tests/apps."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -61,6 +62,14 @@ def test_an_export_is_found_by_its_name_among_the_exports(tmp_path: Path) -> Non
     assert triton("digits/softmax", exports=FIXTURE, repository=tmp_path).name == "digits-softmax"
 
 
+def test_what_only_a_run_can_be_given_is_refused_for_an_export(tmp_path: Path, capsys) -> None:
+    for words in (["--license", "MIT"], ["--data-license", "MIT"], ["--no-familiarity"]):
+        asked = ["export", "digits/softmax", "--exports", str(FIXTURE), "--layout", "triton", *words]
+        assert main([*asked, "--repository", str(tmp_path)]) == 1
+        assert "digits/softmax is an export: --license, --data-license, and" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_is_no_model_of_triton_s_is_not_replaced(tmp_path: Path, capsys) -> None:
     (tmp_path / "digits-softmax").mkdir()
     (tmp_path / "digits-softmax" / "thesis.txt").write_text("years")
@@ -84,15 +93,23 @@ def test_a_label_of_two_lines_is_refused(tmp_path: Path) -> None:
     ("data_set", "name"),
     [
         ("fashion-mnist", "fashion-mnist-softmax"),
-        ("../My Images", "my-images-softmax"),
-        ("2024", "model-2024-softmax"),
-        ("Ж", "softmax"),
-        ("x" * 80, "x" * 63),
+        ("../My Images", "my-images-softmax-MARK"),
+        ("2024", "model-2024-softmax-MARK"),
+        ("x" * 55, f"{'x' * 55}-softmax"),
     ],
 )
 def test_names_are_ones_that_servers_take(data_set: str, name: str) -> None:
     found = read_manifest(FIXTURE / "digits" / "softmax").metadata
-    assert model_name(Metadata(**{**vars(found), "data_set": data_set})) == name
+    mark = hashlib.sha256(f"{data_set}-softmax".encode()).hexdigest()[:8]  # of names that lose something
+    assert model_name(Metadata(**{**vars(found), "data_set": data_set})) == name.replace("MARK", mark)
+
+
+@pytest.mark.parametrize("names", [("猫", "犬"), ("x" * 80, "x" * 81), ("é", "e\u0301"), ("my images", "my_images")])
+def test_names_that_lose_letters_stay_apart(names: tuple[str, str]) -> None:
+    found = read_manifest(FIXTURE / "digits" / "softmax").metadata
+    one, other = (model_name(Metadata(**{**vars(found), "data_set": name})) for name in names)
+    assert one != other
+    assert all(re.fullmatch(r"[a-z][a-z0-9-]{,61}[a-z0-9]", name) for name in (one, other))
 
 
 def test_a_repository_without_the_layout_is_a_wrong_command_line(tmp_path: Path, capsys) -> None:

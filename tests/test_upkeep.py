@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
+import subprocess
+import sys
 import time
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -14,7 +17,9 @@ import pytest
 import pipelines.maintenance.gc
 from pipelines import tracking
 from pipelines.cli import main
+from pipelines.cli.commands.track import stale_table
 from pipelines.core.provenance.plan import load_data, make_plan
+from pipelines.core.support.process import this_process
 from pipelines.maintenance.gc import gc
 from pipelines.maintenance.stale import stale
 from pipelines.maintenance.sync import sync
@@ -42,6 +47,14 @@ def a_run(status: str = "FINISHED", *, deleted: bool = False, saved: bool = Fals
         with tracking.open_client() as client:
             client.delete_run(run)
     return run
+
+
+@pytest.fixture
+def gone() -> dict[str, str]:
+    """What a process that has ended wrote down of itself."""
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as child:
+        child.wait()
+    return {**this_process().to_tags(), "process.pid": str(child.pid)}
 
 
 def files() -> set[str]:
@@ -126,15 +139,71 @@ def test_gc_leaves_the_checkpoint_of_a_run_that_is_resumed_at_that_moment(folder
         assert (tracking.OUTBOX_FOLDER / run).exists() == (resumed == "is at work")
 
 
-@pytest.mark.slow  # two processes of MLflow; one is in the test above
-def test_gc_forgets_more_runs_than_one_command_takes(folder, monkeypatch):
-    monkeypatch.setattr("pipelines.tracking.runs.deletion.AT_ONCE", 2)
-    runs = [a_run() for _ in range(3)]
+def test_gc_forgets_the_runs_that_it_lists_and_no_others_of_a_deleted_experiment(folder):
+    promoted, other = a_run(), a_run()
+    tracking.log_keras_model(promoted, build("softmax", 8, 8, 1, 10))
     with tracking.open_client() as client:
-        for run in runs:
-            client.delete_run(run)
-    gc(yes=True)
-    assert tracking.deleted_runs() == []
+        experiment = client.get_run(promoted).info.experiment_id
+        (model,) = client.search_logged_models([experiment], f"source_run_id = '{promoted}'")
+        client.create_registered_model("digits")
+        client.create_model_version("digits", model.artifact_location, promoted, model_id=model.model_id)
+        client.delete_experiment(experiment)
+    found = gc(yes=True)
+    assert {each.run for each in found.leftovers} == {other}
+    assert {each.run: each.reason for each in found.kept} == {promoted: "the registered model digits/1 is of this run"}
+    with tracking.open_client() as client:
+        assert client.get_run(promoted).info.run_id == promoted
+        with pytest.raises(Exception, match="not found"):
+            client.get_run(other)
+    assert (folder / "mlruns" / "artifacts" / "models" / model.model_id).is_dir()
+
+
+def test_gc_leaves_a_run_that_is_restored_at_that_moment(folder, monkeypatch):
+    run = a_run(deleted=True)
+    listed = pipelines.maintenance.gc._found
+
+    def restored(*arguments):
+        found = list(listed(*arguments))
+        with tracking.open_client() as client:
+            client.restore_run(run)
+        return found
+
+    monkeypatch.setattr(pipelines.maintenance.gc, "_found", restored)
+    found = gc(yes=True)
+    assert [each.reason for each in found.kept] == ["it was restored, or came into use, in the meantime"]
+    assert tracking.load_keras_model(run) is not None
+
+
+def test_what_is_trained_on_a_deleted_experiment_is_told_how_to_restore_it(folder):
+    run = a_run()
+    with tracking.open_client() as client:
+        experiment = client.get_run(run).info.experiment_id
+        client.delete_experiment(experiment)
+    with pytest.raises(TrackingError, match="the experiment 'digits' was deleted") as told:
+        a_run()
+    command = re.search("`(.*)`", str(told.value))[1]
+    paths = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+    subprocess.run(command, shell=True, check=True, capture_output=True, env=paths, cwd="/")
+    assert a_run()
+
+
+def test_a_killed_sweep_goes_on_by_its_own_command(folder, gone, capsys):
+    plan = make_plan("softmax", "digits")
+    run = tracking.start_sweep("shades", load_data(plan), ["softmax"], {})
+    tracking.log_tags(run, gone)
+    (found,) = stale()
+    assert (found.run, found.sweep) == (run, "shades")
+    assert "its zoo sweep command again" in stale_table((found,)).rows[0]
+
+
+def test_sync_leaves_a_run_to_its_training_and_says_so(folder, capsys):
+    run = a_run("RUNNING")
+    journal = Journal(tracking.OUTBOX_FOLDER / run)
+    journal.append({"kind": "status", "status": "FINISHED", "time": 1})
+    (found,) = sync()
+    assert (found.run, found.waiting, found.training) == (run, 1, True)
+    assert main(["sync"]) == 0
+    assert "is being trained by process" in " ".join(capsys.readouterr().out.split())
 
 
 def test_gc_leaves_alone_what_lies_elsewhere(folder):

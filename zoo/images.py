@@ -37,6 +37,7 @@ READ_AT_ONCE = 2**20  # bytes of a file; larger ones are read as they are decode
 LARGEST_IMAGE = 64_000_000
 
 _EXIF_ORIENTATION = 0x0112
+_XMP = ("xmp", "XML:com.adobe.xmp")  # of an image's info
 # Tag value -> the name in PIL.Image.Transpose that turns the image upright; 1 is upright.
 _TURNS = {
     2: "FLIP_LEFT_RIGHT",
@@ -249,8 +250,14 @@ def _check_size(size: tuple[int, int], where: str = "") -> None:
 
 def _orientation(image: Image) -> int:
     """The EXIF orientation, 1 to 8; 1 where there is none, or none that can be read: nobody knows a better one."""
+    from PIL import Image
+
     try:
-        found = image.getexif().get(_EXIF_ORIENTATION)
+        exif = image.getexif()
+        if any(name in image.info for name in _XMP):  # Pillow, and nobody else, looks for an orientation there, too
+            exif = Image.Exif()
+            exif.load(image.info.get("exif", b""))
+        found = exif.get(_EXIF_ORIENTATION)
     except Exception:
         return 1
     return found if found in _TURNS else 1

@@ -217,8 +217,16 @@ def decode(features: NDArray[np.float32], columns: Sequence[Column]) -> dict[str
     return row
 
 
+def _is_missing(value: Value) -> bool:
+    """None, or what pandas has where nothing is: NaN, or NA, which is neither equal to itself nor not."""
+    try:
+        return value is None or bool(value != value)
+    except (TypeError, ValueError):  # of NA; of an array, which no column takes
+        return type(value).__name__ == "NAType"
+
+
 def _encoded(column: Column, value: Value) -> float:
-    if value is None or value != value:  # NaN is what pandas has where nothing is
+    if _is_missing(value):
         return math.nan if column.categories is None else column.codes.get("", -1)
     if column.categories is None:
         if isinstance(value, bool) or not isinstance(value, Real) or not abs(value) <= LARGEST_NUMBER:

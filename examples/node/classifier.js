@@ -108,11 +108,13 @@ export class Classifier {
 
   /** The outputs of those names for one image, each as Float32Array. */
   async #run(image, names) {
-    const { channels } = this.metadata;
+    const { channels, white } = this.metadata;
     const [bytes, where] = Buffer.isBuffer(image) ? [image] : [await readImageFile(image), image];
-    const { data, height, width } = await readImage(bytes, channels, where);
+    const { data, height, width } = await readImage(bytes, channels, where, white);
     const images = new onnxruntime.Tensor("uint8", data, [1, height, width, channels]);
-    const found = await this.session.run({ images }, names);
+    const found = await this.session.run({ images }, names).catch((error) => {
+      throw new ExportError(`the export can't be run (${error.message.split("\n")[0]}): export the model again`);
+    });
     return Object.fromEntries(names.map((name) => [name, found[name].data]));
   }
 }

@@ -5,13 +5,11 @@ import { parseArgs } from "node:util";
 
 import { ExportError, load, ImageError } from "./classifier.js";
 
+const USAGE = "usage: node classify.js EXPORT IMAGE... [--json] [--coverage SHARE [--by-class]]";
 const options = { json: { type: "boolean" }, coverage: { type: "string" }, "by-class": { type: "boolean" } };
-const { positionals, values } = parseArgs({ allowPositionals: true, options });
+const { positionals, values } = parsed();
 const [folder, ...images] = positionals;
-if (!images.length) {
-  console.error("usage: node classify.js EXPORT IMAGE... [--json] [--coverage SHARE [--by-class]]");
-  process.exit(2);
-}
+if (!images.length) leave();
 try {
   const classifier = await load(folder);
   for (const image of images) {
@@ -26,4 +24,17 @@ try {
   if (!(error instanceof ExportError || error instanceof ImageError)) throw error;
   console.error(error.message);
   process.exitCode = 1;
+}
+
+function parsed() {
+  try {
+    return parseArgs({ allowPositionals: true, options });
+  } catch (error) {
+    return leave(error.message);
+  }
+}
+
+function leave(...reasons) {
+  console.error([...reasons, USAGE].join("\n"));
+  process.exit(2);
 }

@@ -3,6 +3,7 @@
 import sharp from "sharp";
 
 const LARGEST_IMAGE = 64_000_000; // pixels, 8,000 x 8,000: what a few kB can claim to unpack to
+const OTHER_NUMBERS = "holds other numbers";
 const FORMATS = ["JPEG", "PNG", "WebP", "GIF", "TIFF"];
 
 // Nothing but these decoders ever sees a byte: libvips has others, for SVG and PDF among them.
@@ -22,11 +23,12 @@ export class ImageError extends Error {
  * @param {Buffer} bytes a JPEG, PNG, WebP, GIF or TIFF
  * @param {1 | 3} channels 1: gray, the luma of ITU-R 601-2; 3: RGB
  * @param {string} [where] what an error calls it
+ * @param {number} [white] of a gray image of 16 bits: the value that is white, and all above it
  * @returns {Promise<{data: Uint8Array, height: number, width: number}>} data: [height, width, channels]
  */
-export async function readImage(bytes, channels, where = `the image of ${bytes.length} bytes`) {
+export async function readImage(bytes, channels, where = `the image of ${bytes.length} bytes`, white = 65535) {
   try {
-    const { pixels, height, width } = await decode(bytes);
+    const { pixels, height, width } = await decode(bytes, white);
     return { data: channels === 1 ? gray(pixels) : rgb(pixels), height, width };
   } catch (error) {
     throw new ImageError(`${where} ${problem(error, bytes)}`);
@@ -34,10 +36,11 @@ export async function readImage(bytes, channels, where = `the image of ${bytes.l
 }
 
 /** pixels: upright and opaque, {values: [height, width, channels], channels: 1 | 3} */
-async function decode(bytes) {
+async function decode(bytes, white) {
   // No color profile is applied: models are trained on pixels as their files hold them.
   const image = sharp(bytes, { ignoreIcc: true, limitInputPixels: LARGEST_IMAGE }).autoOrient();
-  const { space, hasAlpha } = await image.metadata();
+  const { space, hasAlpha, depth } = await image.metadata();
+  if (depth !== "uchar" && depth !== "ushort") throw new Error(`${OTHER_NUMBERS} (${depth})`);
   const inks = space === "cmyk";
   const deep = space === "grey16" && !hasAlpha;
   if (inks) image.pipelineColourspace("cmyk").toColourspace("cmyk");
@@ -45,7 +48,7 @@ async function decode(bytes) {
   const { data, info } = await image
     .raw({ depth: deep ? "ushort" : "uchar" })
     .toBuffer({ resolveWithObject: true });
-  let pixels = { values: deep ? eightBits(data) : data, channels: info.channels };
+  let pixels = { values: deep ? eightBits(data, white) : data, channels: info.channels };
   if (inks) pixels = withoutInk(pixels);
   else if (hasAlpha) pixels = onWhite(pixels);
   return { pixels, height: info.height, width: info.width };
@@ -56,13 +59,14 @@ function problem(error, bytes) {
   if (bytes.length === 0) return "is empty (0 bytes): replace it";
   if (/unsupported image format/.test(reason)) return `is not an image: ${FORMATS.join(", ")} are read`;
   if (/pixel limit/.test(reason)) return `is too large, expected at most ${LARGEST_IMAGE} pixels: make it smaller`;
+  if (reason.startsWith(OTHER_NUMBERS)) return `${reason}, expected 8 or 16 bits: scale and convert it`;
   return `is damaged, it can't be decoded (${reason}): replace it`;
 }
 
-/** 16 bits -> 8, rounded: 65535 = 257 * 255. */
-function eightBits(data) {
+/** 16 bits -> 8, rounded; what is brighter than white is white. */
+function eightBits(data, white) {
   const values = new Uint16Array(data.buffer, data.byteOffset, data.length / 2);
-  return Uint8Array.from(values, (value) => (value + 128) / 257);
+  return Uint8Array.from(values, (value) => Math.floor((Math.min(value, white) * 510 + white) / (2 * white)));
 }
 
 /** Cyan, magenta, yellow and black -> RGB, multiplied as Pillow does it. */

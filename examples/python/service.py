@@ -19,6 +19,7 @@ from fastapi.concurrency import run_in_threadpool
 from PIL import Image
 from pydantic import BaseModel
 from starlette.datastructures import UploadFile
+from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
 import zoo
@@ -145,6 +146,8 @@ def create_app(folders: Sequence[Path], patience: float = PATIENCE) -> FastAPI:
         try:
             with anyio.fail_after(patience):
                 image = await uploaded_image(request)
+        except ClientDisconnect:  # nobody waits for the answer
+            raise HTTPException(400, "the connection was closed during the upload: send the image again") from None
         except TimeoutError:
             sentence = f"the upload took longer than {patience:g} s: send a smaller image, or over a faster connection"
             raise HTTPException(408, sentence, {"Connection": "close"}) from None

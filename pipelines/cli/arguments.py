@@ -273,16 +273,19 @@ ALIAS = argument("--alias", default="champion", metavar="NAME", help="the alias 
 
 def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
     """The fields of the recipe that the user sets."""
-    settings: dict[str, Any] = parse_settings(options.set)
-    if getattr(options, "recipe_file", None) is not None:
-        from pipelines.core.provenance.recipe_file import read_recipe
+    stated: dict[str, Any] = parse_settings(options.set)
+    if options.patience is not None:
+        if "patience" in stated:
+            options.error("--patience N and --set patience=N are the same option: use only one of them")
+        stated["patience"] = options.patience
+    if getattr(options, "recipe_file", None) is None:
+        return stated
+    from pipelines.core.provenance.recipe_file import read_recipe
 
-        settings = {**read_recipe(options.recipe_file), **settings}
-    if options.patience is None:
-        return settings
-    if "patience" in settings:
-        options.error("--patience N and --set patience=N are the same option: use only one of them")
-    return {**settings, "patience": options.patience}
+    of_file = read_recipe(options.recipe_file)
+    if "epochs" in stated or getattr(options, "time", None) is not None:  # they decide how long, and not the file
+        of_file = {name: value for name, value in of_file.items() if name not in ("epochs", "least_updates")}
+    return {**of_file, **stated}
 
 
 def given_to(command: str, options: argparse.Namespace, without: Iterable[str] = ()) -> list[str]:

@@ -96,11 +96,9 @@ class Kind:
         )
 
 
-def as_learned(recipe: Mapping[str, Any], *, transferred: bool) -> Mapping[str, Any]:
-    """A recipe as it says which images were learned from: features of the images as they are show nothing else."""
-    usual = Recipe().to_json()
-    fields = {name: recipe.get(name, usual[name]) for name in ("views", "frozen")}
-    if not transferred or fields != {"views": 1, "frozen": 1}:
+def as_learned(recipe: Mapping[str, Any], *, head_alone: bool) -> Mapping[str, Any]:
+    """A recipe as it says which images were learned from: a head alone, of one view, sees none that is augmented."""
+    if not head_alone or recipe.get("views") != 1:
         return recipe
     return {**recipe, "augmentation": "none", "rotation": 0.0, "scale": 0.0, "degrade": 0.0}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -198,8 +199,13 @@ def error_lines(evaluation: Evaluation, kind: str) -> Iterator[str]:
         if not wrong[row, column]:
             return
         images = evaluation.classes[row].images
-        what = f"{plain(labels[row])} classified as {plain(labels[column])}"
+        what = f"{_in_a_list(plain(labels[row]))} classified as {plain(labels[column])}"
         yield f"- {what}: {int(wrong[row, column]):,} of {images:,} {kind}"
+
+
+def _in_a_list(text: str) -> str:
+    """Text that begins no list or heading of its own, as the names +, 1. and # would."""
+    return re.sub(r"^(\d*)([-+#.)])", r"\1\\\2", text)
 
 
 def _calibration(evaluation: Evaluation) -> str:

@@ -46,6 +46,7 @@ from zoo.contract import (
     read_manifest,
 )
 from zoo.data import DataSet, Split, data_sets
+from zoo.data.registry import is_catalogued
 from zoo.errors import ExportError, TrackingError
 from zoo.images import Pixels
 from zoo.models import definition
@@ -156,10 +157,18 @@ def metadata_of(tracked: tracking.TrackedRun, data_set: DataSet, model: Any) -> 
     )
 
 
+def _address(data: str) -> str:
+    """What a reader elsewhere gives as --data: of a catalog its name there, of a path the last name."""
+    catalog, _, name = data.partition(":")
+    if not is_catalogued(data):
+        return f"path/to/{Path(data).name}"
+    return f"{catalog}:path/to/{Path(name).name}" if Path(name).is_absolute() else data
+
+
 def _reading(plan: Plan) -> dict[str, str]:
     """The options of `zoo run` by which a plan reads its data; of a path its last name alone."""
     found = {
-        "data": "" if plan.data in data_sets() else f"path/to/{Path(plan.data).name}",
+        "data": "" if plan.data in data_sets() else _address(plan.data),
         "label": plan.label,
         "images": f"path/to/{Path(plan.images).name}" if plan.images else "",
         "size": "x".join(map(str, plan.size or ())),

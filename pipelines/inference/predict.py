@@ -178,6 +178,8 @@ def _explained(classifier: Classifier, paths: Sequence[str | os.PathLike[str]], 
 
 def _rows(classifier: Classifier, path: Path, on_bad: str, sets: Mapping[str, Any]) -> Iterator[PredictedRow | BadRow]:
     table = read_text_table(path)
+    if not table.rows:
+        raise InputError(f"{path} has no rows: expected one below the names of the columns")
     names = [column.name for column in classifier.columns]
     places = {column_called(name, table.header): name for name in names}  # in whatever case the table has them
     header = [places.get(k, name) for k, name in enumerate(table.header)]

@@ -68,7 +68,11 @@ def gc(*, yes: bool = False, days: float = OLD, exports: Path = Path("exports"))
     going, kept = ([each for each, goes in found if goes is wanted] for wanted in (True, False))
     if yes:
         removed = [each for each in going if _remove(each, days)]
-        kept += [replace(each, reason="it is in use now") for each in going if each not in removed]
+        kept += [
+            replace(each, reason="it was restored, or came into use, in the meantime")
+            for each in going
+            if each not in removed
+        ]
         going = removed
         deleted = {run.run_id: run for run in tracking.deleted_runs()}
         tracking.forget([deleted[each.run] for each in removed if each.run in deleted and each.kind == "deleted run"])
@@ -87,7 +91,7 @@ def _found(days: float, exports: Path) -> Iterator[tuple[Leftover, bool]]:
 def _remove(leftover: Leftover, days: float) -> bool:
     """Remove it if it may still go, while its run can't be resumed and its folder not be written. Whether it could."""
     with _unused(leftover) as unused:
-        if not unused or (leftover.kind == "checkpoint" and not _goes(leftover, days)):
+        if not unused or not _goes(leftover, days):
             return False
         for path in leftover.folders:
             _remove_path(path)
@@ -95,9 +99,13 @@ def _remove(leftover: Leftover, days: float) -> bool:
 
 
 def _goes(leftover: Leftover, days: float) -> bool:
-    """Whether a checkpoint is still one to remove: its run may have been resumed, and ended again."""
-    deleted = {run.run_id for run in tracking.deleted_runs()}
-    return any(each.run == leftover.run and goes for each, goes in _checkpoints(deleted, days))
+    """Whether it is still one to remove: its run may have been resumed and ended again, or restored in the UI."""
+    if leftover.kind not in ("checkpoint", "deleted run"):
+        return True
+    run = leftover.run
+    deleted = {each.run_id: each for each in tracking.deleted_runs(run)}
+    now = _checkpoints(set(deleted), days, run) if leftover.kind == "checkpoint" else _of_deleted_runs(deleted)
+    return any(each.run == run and goes for each, goes in now)
 
 
 @contextmanager
@@ -135,9 +143,9 @@ def _of_deleted_runs(deleted: dict[str, tracking.DeletedRun]) -> Iterator[tuple[
         yield Leftover("deleted run", run.run_id, there, 0 if outside else sum(map(_size, there)), reason), goes
 
 
-def _checkpoints(deleted: set[str], days: float) -> Iterator[tuple[Leftover, bool]]:
+def _checkpoints(deleted: set[str], days: float, named: str = "*") -> Iterator[tuple[Leftover, bool]]:
     folders = {
-        path.name: path for path in checkpoint.FOLDER.absolute().glob("*") if _is_inside(path, checkpoint.FOLDER)
+        path.name: path for path in checkpoint.FOLDER.absolute().glob(named) if _is_inside(path, checkpoint.FOLDER)
     }
     status = tracking.statuses(folders)
     for run_id, folder in sorted(folders.items()):

@@ -118,7 +118,8 @@ def _row(record: RunRecord) -> ListedRun:
         data_set=record.tags.get("data_set", ""),
         status=record.status.lower(),
         started=datetime.fromtimestamp(record.started / 1000, UTC).isoformat(timespec="seconds"),
-        seconds=(record.ended - record.started) / 1000 if record.ended else None,
+        # One that goes on has the time at which it was interrupted.
+        seconds=(record.ended - record.started) / 1000 if record.ended and record.status != "RUNNING" else None,
         parent=record.tags.get("mlflow.parentRunId"),
         parameters=number("parameters"),
         multiply_accumulates=number("multiply_accumulates"),

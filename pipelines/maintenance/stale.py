@@ -20,7 +20,7 @@ class StaleRun:
     """A run whose process is gone.
 
     process: its id, on `host`. seen: the last sign of life, in seconds since 1970. reason: how one knows.
-    resumable: whether its checkpoint is in this folder.
+    resumable: whether its checkpoint is in this folder. sweep: that it belongs to; "" for none.
     """
 
     run: str
@@ -31,6 +31,7 @@ class StaleRun:
     seen: float
     reason: str
     resumable: bool
+    sweep: str = ""
 
 
 def stale() -> tuple[StaleRun, ...]:
@@ -41,7 +42,7 @@ def stale() -> tuple[StaleRun, ...]:
     """
     tracking.existing_store()
     tracking.check_store()
-    waiting = {run_id for run_id, _, left, _ in tracking.send_all() if left}
+    waiting = {run_id for run_id, _, left, *_ in tracking.send_all() if left}
     found = []
     for run in tracking.search("status = 'RUNNING'", most=10_000):
         process = process_of(run.data.tags)
@@ -62,6 +63,7 @@ def stale() -> tuple[StaleRun, ...]:
                 seen=seen,
                 reason="its process is gone" if gone else f"no sign of life for {silent / 60:.0f} minutes",
                 resumable=checkpoint.exists(run.info.run_id),
+                sweep=run.data.tags.get("sweep", ""),
             )
         )
     return tuple(found)

@@ -9,12 +9,16 @@ from pipelines import tracking
 
 @dataclass(frozen=True)
 class Synced:
-    """What became of a run's outbox. sent, waiting: records. reason: why some wait; "" where none does."""
+    """What became of a run's outbox. sent, waiting: records. reason: why some wait; "" where none does.
+
+    training: whether the run is being trained, and sends them itself.
+    """
 
     run: str
     sent: int
     waiting: int
     reason: str
+    training: bool = False
 
 
 def sync() -> tuple[Synced, ...]:

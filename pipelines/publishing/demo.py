@@ -101,6 +101,7 @@ def _check_alike(first: _Export, other: _Export) -> None:
         ("proportions", _proportions(a), _proportions(b)),
         ("channels", str(a.channels), str(b.channels)),
         ("resizing", a.resizing, b.resizing),
+        ("white", str(a.white), str(b.white)),
     ):
         if of_first != of_other:
             raise ExportError(
@@ -132,6 +133,7 @@ def _data(exports: Sequence[_Export]) -> dict[str, Any]:
         "height": metadata.height,
         "width": metadata.width,
         "channels": metadata.channels,
+        "white": metadata.white,
         "background": _background([base64.b64decode(sample["png"]) for sample in images.values()]),
         "largest_image": LARGEST_IMAGE,
         "resizing": _base64(

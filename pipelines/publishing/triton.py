@@ -5,6 +5,7 @@ The layout is that of Triton's model repository, the text that of its schema, `M
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -42,16 +43,24 @@ class TritonModel:
 
 
 def triton(
-    name: str | os.PathLike[str], *, exports: Path = Path("exports"), repository: Path = Path("models")
+    name: str | os.PathLike[str],
+    *,
+    exports: Path = Path("exports"),
+    repository: Path = Path("models"),
+    license: str = "",  # noqa: A002
+    data_license: str = "",
+    familiarity: bool = True,
 ) -> TritonModel:
     """Write an export to REPOSITORY/NAME as Triton reads it: config.pbtxt, 1/model.onnx, labels.txt, and a README.md.
 
     name: an export, as in `zoo.load`, or a run, which is first exported to `exports`. The folder is named after the
     data set and the model, in lowercase letters, digits, and hyphens; it can be renamed, because no file names it.
-    Raises ExportError for what isn't an export, for labels that a text file can't list line by line, and for a folder
-    that is something else or can't be written; for a run, what `export` raises.
+    license, data_license, familiarity: of a run, as in `export`.
+    Raises ExportError for what isn't an export, for an export for which one of these is stated, for labels that a text
+    file can't list line by line, and for a folder that is something else or can't be written; for a run, what `export`
+    raises.
     """
-    found = _export_of(name, exports)
+    found = _export_of(name, exports, license=license, data_license=data_license, familiarity=familiarity)
     classifier = load(found, provider="cpu")
     metadata = classifier.metadata
     goal = repository / model_name(metadata)
@@ -65,22 +74,28 @@ def triton(
     return TritonModel(goal, metadata)
 
 
-def _export_of(name: str | os.PathLike[str], exports: Path) -> Path:
+def _export_of(name: str | os.PathLike[str], exports: Path, **stated: Any) -> Path:
     from pipelines.tracking.store import is_run
 
     if is_run(os.fspath(name)):
         from pipelines.exporting.export import export  # TensorFlow, seconds
 
-        return export(os.fspath(name), exports=exports).folder
+        return export(os.fspath(name), exports=exports, **stated).folder
+    if stated != {"license": "", "data_license": "", "familiarity": True}:
+        raise ExportError(f"{name} is an export: --license, --data-license, and --no-familiarity require a run")
     # `--exports` is where names are looked up, as ZOO_EXPORTS does.
     return exports / name if (exports / name).is_dir() and not Path(name).exists() else find_export(name)
 
 
 def model_name(metadata: Metadata) -> str:
     """fashion-mnist/conv-small -> fashion-mnist-conv-small: a name for Triton, Kubernetes and a folder."""
-    name = re.sub(r"[^a-z0-9]+", "-", f"{metadata.data_set}-{metadata.model}".lower()).strip("-")
+    whole = f"{metadata.data_set}-{metadata.model}"
+    name = re.sub(r"[^a-z0-9]+", "-", whole.lower()).strip("-")
     name = name if name[:1].isalpha() else f"model-{name}"  # Kubernetes wants a letter first
-    return name[:LONGEST_NAME].strip("-")
+    if name == whole and len(name) <= LONGEST_NAME:
+        return name
+    mark = hashlib.sha256(whole.encode()).hexdigest()[:8]  # other names may come to the same letters
+    return f"{name[: LONGEST_NAME - len(mark) - 1].strip('-')}-{mark}"
 
 
 def _lines_of(labels: tuple[str, ...], found: Path) -> str:

@@ -100,6 +100,8 @@ def study(
             logger.info("study %s%s", each.name, f" ({place} of {len(chosen)})" if len(chosen) > 1 else "")
             _run(each, folder, count, quick, models)
     found = _found(folder, chosen)
+    if report and quick and (full := next((record for _, _, record in found if not record.quick), None)):
+        raise StudyError(f"{full.path} holds results of the full study: leave out --quick, or name another --folder")
     drawn = [experiment for experiment, _, _ in found]
     missing = [each.name for each in chosen if each not in drawn]
     if report and (not found or (names and missing)):
@@ -168,7 +170,13 @@ def _found(folder: Path, chosen: Sequence[Experiment]) -> list[tuple[Experiment,
     for each in experiments():
         try:
             record = Record(folder / f"{each.name}.json")
-            if record.seeds:
+            if not record.whole:
+                logger.warning(
+                    "left out of the report: %s, whose new trainings aren't complete: run `%s`",
+                    record.path,
+                    record.command,
+                )
+            elif record.seeds:
                 found.append((each, _drawn(each, record), record))
         except StudyError as error:  # of an older version of an experiment that nobody asked for
             if each in chosen:

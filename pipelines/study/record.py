@@ -63,7 +63,7 @@ class Record:
 
     trainings: (arm, seed) -> what was measured. observed: by name. versions: of the libraries, of the newest of either.
     seeds, quick: of the last time that it was run to its end, when what it didn't ask for was dropped; no seeds where
-    it never was.
+    it never was. whole: whether all is of that time; not while other trainings take the place of those.
     """
 
     def __init__(self, path: Path) -> None:
@@ -72,7 +72,7 @@ class Record:
         self.observed: dict[str, Observed] = {}
         self.versions: dict[str, str] = {}
         self.seeds: tuple[int, ...] = ()
-        self.quick = False
+        self.quick, self.whole = False, True
         self._asked: set[str] = set()  # names of arms and of observations
         if path.is_file():
             self._read()
@@ -103,17 +103,20 @@ class Record:
 
     def add(self, arm: str, seed: int, measured: Measured) -> None:
         """Put a training in, and save."""
+        before = self.trainings.get((arm, seed))
+        self.whole = self.whole and (before is None or before.key == measured.key)
         self.trainings[arm, seed] = measured
         self._save_new()
 
     def observe(self, name: str, observed: Observed) -> None:
         """Put numbers in, and save."""
+        self.whole = self.whole and (name not in self.observed or self.observed[name].key == observed.key)
         self.observed[name] = observed
         self._save_new()
 
     def finished(self, seeds: tuple[int, ...], *, quick: bool) -> None:
         """The experiment came to its end with these seeds. What it no longer asks for is dropped."""
-        self.seeds, self.quick = seeds, quick
+        self.seeds, self.quick, self.whole = seeds, quick, True
         self.observed = {name: found for name, found in self.observed.items() if name in self._asked}
         self.trainings = {at: measured for at, measured in self.trainings.items() if at[0] in self._asked}
         self._save()
@@ -136,6 +139,7 @@ class Record:
             "versions": self.versions,
             "seeds": self.seeds,
             "quick": self.quick,
+            **({} if self.whole else {"whole": False}),
             "observed": {name: asdict(observed) for name, observed in self.observed.items()},
             "trainings": [
                 {"arm": arm, "seed": seed, **asdict(measured)} for (arm, seed), measured in self.trainings.items()
@@ -149,14 +153,14 @@ class Record:
         try:
             found = json.loads(self.path.read_text(encoding="utf-8"))
             self.versions, self.quick = found["versions"], found["quick"]
-            self.seeds = tuple(found["seeds"])
+            self.seeds, self.whole = tuple(found["seeds"]), found.get("whole", True)
             self.observed = {name: Observed(**each) for name, each in found["observed"].items()}
             for each in found["trainings"]:
                 at = each.pop("arm"), each.pop("seed")
                 _need(at[0], kind=str)
                 self.trainings[at] = _measured(each)
             _need(self.versions, kind=dict)
-            _need(self.quick, kind=bool)
+            _need(self.quick, self.whole, kind=bool)
             _need(*self.seeds, *(seed for _, seed in self.trainings), kind=int)
             if self.seeds != tuple(range(1, len(self.seeds) + 1)) or len(self.seeds) == 1:
                 raise ValueError(f"expected seeds from 1 on, two or more, received {self.seeds}")

@@ -60,8 +60,12 @@ def existing_store() -> str:
 
 def serving_command(model: str) -> str:
     """What serves a model of the store, by its address there, from any folder."""
-    store = shlex.quote(without_secrets(store_uri()))
-    return f"MLFLOW_TRACKING_URI={store} mlflow models serve -m {model} --env-manager local"
+    return _here(f"mlflow models serve -m {model} --env-manager local")
+
+
+def _here(command: str) -> str:
+    """A command of MLflow for this store."""
+    return f"MLFLOW_TRACKING_URI={shlex.quote(without_secrets(store_uri()))} {command}"
 
 
 def without_secrets(uri: str) -> str:
@@ -260,7 +264,7 @@ def experiment_id(client: Any, name: str) -> str:
     """The id of an experiment in the store, which is made where there is none."""
     found = client.get_experiment_by_name(name)
     if found is not None:
-        return str(found.experiment_id)
+        return _usable(found)
     path = database_file(store_uri())
     # A server decides by itself where artifacts go; beside our own database they go into a folder of it.
     artifacts = (path.parent / "artifacts").absolute().as_uri() if path else None
@@ -272,7 +276,18 @@ def experiment_id(client: Any, name: str) -> str:
         found = client.get_experiment_by_name(name)  # another training may have been faster
         if found is None:
             raise
-        return str(found.experiment_id)
+        return _usable(found)
+
+
+def _usable(experiment: Any) -> str:
+    """Its id. Raises TrackingError where it was deleted: the store keeps its name."""
+    if experiment.lifecycle_stage == "deleted":
+        restore = f"mlflow experiments restore --experiment-id {experiment.experiment_id}"
+        raise TrackingError(
+            f"the experiment {experiment.name!r} was deleted: `{_here(restore)}` restores it with its runs; or give "
+            "the data another name with --name"
+        )
+    return str(experiment.experiment_id)
 
 
 def is_run(name: str) -> bool:

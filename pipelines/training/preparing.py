@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,18 +53,26 @@ def prepare(plan: Plan, precision: str, team: Team | None) -> Prepared:
     data_set = load_data(plan)
     learned = learned_from(plan.recipe, data_set)
     _check_validated(plan.recipe, learned)
+    _check_halves(plan.recipe, data_set)
     teacher = teacher_of(plan.recipe, learned)
     schedule = schedule_for(plan.recipe, learned)
     logger.info("%s trains on %s", plan.model, f"{team}: {device(precision)}" if team else device(precision))
     if reason := unused_gpu():
         logger.warning("%s", reason)
-    if plan.recipe.patience:
-        often = "each epoch" if schedule.validation_interval == 1 else f"{schedule.validation_interval} epochs"
-        logger.info("patience %d: validations come after %s", plan.recipe.patience, often)
     transfer = make_transfer(plan, learned)
     layers, norms, new = (transfer.layers, transfer.norms, transfer.has_new) if transfer else ({}, (), True)
     stages = make_stages(plan.recipe, schedule, layers, norms, new=new)
     views = plan.recipe.views if layers and new else 0
+    _check_teacher(plan.recipe, stages, views)
+    if layers and new and not views and plan.recipe.frozen > 0 and not any(stage.frozen for stage in stages):
+        logger.warning(
+            "frozen=%g has no effect: all %d epochs lie between two validations; train for more epochs, or with views",
+            plan.recipe.frozen,
+            schedule.epochs,
+        )
+    if plan.recipe.patience and stages[-1].last:
+        often = "each epoch" if schedule.validation_interval == 1 else f"{schedule.validation_interval} epochs"
+        logger.info("patience %d: validations come after %s", plan.recipe.patience, often)
     alone = make_learner(plan, data_set, schedule, stages[0], precision, layers)
     learner = alone if team is None else spread(alone, team, plan.recipe, schedule, stages[0])
     return Prepared(data_set, learned, teacher, schedule, transfer, stages, views, learner, alone)
@@ -76,4 +84,21 @@ def _check_validated(recipe: Recipe, learned: DataSet) -> None:
         raise RecipeError(
             f"patience={recipe.patience} ends a training by its validation {learned.kind}, of which {learned.name} "
             "has none: set patience=0"
+        )
+
+
+def _check_halves(recipe: Recipe, data_set: DataSet) -> None:
+    """Raise RecipeError where the validation images are to be halved one by one, and have groups."""
+    if recipe.images == "most" and data_set.grouped:
+        raise RecipeError(
+            f"images=most halves the validation {data_set.kind} one by one, which would tear apart the groups of "
+            f"{data_set.name}: set images=train or images=all, or leave groups aside with --groups none"
+        )
+
+
+def _check_teacher(recipe: Recipe, stages: Sequence[Stage], views: int) -> None:
+    """Raise RecipeError where a teacher is named, and a head alone learns, which it does from labels."""
+    if recipe.teacher and views and not stages[-1].last:
+        raise RecipeError(
+            "with frozen=1 and views only the head is trained, on labels: leave out the teacher, or set views=0"
         )

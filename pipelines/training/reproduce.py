@@ -16,7 +16,7 @@ from pipelines.core.provenance.plan import Plan, load_data
 from pipelines.core.provenance.weights import weights_sha256
 from pipelines.evaluation.predictions import BATCH
 from pipelines.tracking import TrackedRun
-from pipelines.training.fingerprint import code_of, is_code_of
+from pipelines.training.fingerprint import code_of, fingerprints, is_code_of
 from pipelines.training.parallel.asking import TRAINED_ON
 from pipelines.training.train import WEIGHTS_TAG, train
 from zoo.contract import PROBABILITIES
@@ -115,6 +115,10 @@ def reproduce(run: str) -> Reproduction:
         logger.warning("%s", difference)
     if silent:
         logger.warning("the run is older than this comparison, it has no record of its %s", ", ".join(silent))
+    if first.plan.recipe.teacher and not (found or silent) and first.fingerprint not in fingerprints(first.plan):
+        raise TrackingError(  # by data, code and libraries it would be the same run
+            f"run {first.run_id[:8]} can't be reproduced: its teacher {first.plan.recipe.teacher} is another file now"
+        )
     trained = train(plan=_as_then(first), tags={OF_TAG: first.run_id})
     if trained.unsent:
         raise TrackingError(

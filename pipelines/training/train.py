@@ -219,7 +219,9 @@ def _train(
             if accuracy is not None:
                 of_best = {"best_validation_accuracy": accuracy}
                 tracking.log_metrics(run_id, of_best, model=tracking.KERAS_MODEL, split="validation")
-            if team is None or team.cluster is None:  # a worker can't take a step alone
+            # A worker can't take a step alone; the time of a teacher and of averages isn't that of reading images.
+            more = plan.recipe.teacher or plan.recipe.average != "none"
+            if not more and (team is None or team.cluster is None):
                 stream = _stream(plan.recipe, learned)
                 _log_feeding(run_id, feeding_of(learner, calls, schedule, stream, learned.kind))
     checkpoint.delete(run_id)
@@ -276,7 +278,10 @@ def _interrupted(run: str, others: tuple[Any, ...], held: ExitStack, team: Team 
     if tracked.fingerprint not in (
         fingerprints(tracked.plan) if team is None else [together_fingerprint(tracked.plan)]
     ):
-        raise TrackingError(f"the code or its libraries have changed since run {tracked.run_id} started: train again")
+        teacher = ", or the teacher," if tracked.plan.recipe.teacher else ""
+        raise TrackingError(
+            f"the code or its libraries{teacher} have changed since run {tracked.run_id} started: train again"
+        )
     begin = checkpoint.load(tracked.run_id)
     if team is not None:
         logger.info("%s: continuing run %s from epoch %d", tracked.plan.model, tracked.run_id[:8], begin.epoch)

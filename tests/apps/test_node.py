@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from blocks import code_blocks
 from environments import ROOT, reseal
+from onnx import helper
 from PIL import Image, ImageCms
 
 import zoo
@@ -169,6 +171,45 @@ def test_images_of_all_kinds_are_predicted_as_in_python(node: Path, channels: in
     expected = zoo.load(export).predict_batch(images)
     for prediction, wanted in zip(predictions(node, export, *images), expected, strict=True):
         assert probabilities(prediction) == pytest.approx(dict(wanted.ranking), abs=TOLERANCE), prediction["image"]
+
+
+def test_sixteen_bits_that_use_fewer_are_predicted_as_in_python(node: Path, exports3, tmp_path: Path) -> None:
+    """Of a sensor with 12 bits: the file says what is white."""
+    export = shutil.copytree(exports3[1], tmp_path / "twelve-bits")
+    model = onnx.load(export / "model.onnx")
+    helper.set_model_props(model, {each.key: each.value for each in model.metadata_props} | {"zoo.white": "4095"})
+    onnx.save(model, export / "model.onnx")
+    manifest = json.loads((export / "manifest.json").read_text())
+    manifest["metadata"]["white"] = 4095
+    (export / "manifest.json").write_text(json.dumps(manifest))
+    reseal(export, export / "model.onnx")
+    values = np.random.default_rng(1).integers(0, 5000, (30, 28)).astype(np.uint16)
+    Image.fromarray(values).save(tmp_path / "deep.png")
+    expected = zoo.load(export).predict(tmp_path / "deep.png")
+    (found,) = predictions(node, export, tmp_path / "deep.png")
+    assert probabilities(found) == pytest.approx(dict(expected.ranking), abs=TOLERANCE)
+    assert probabilities(found) != pytest.approx(
+        dict(zoo.load(exports3[1]).predict(tmp_path / "deep.png").ranking), abs=0.01
+    ), "with another white"
+
+
+def test_numbers_that_are_no_pixels_are_reported_as_in_python(node: Path, exports3, tmp_path: Path) -> None:
+    Image.fromarray(np.random.default_rng(1).random((28, 28), np.float32)).save(tmp_path / "float.tif")
+    done = classify(node, exports3[1], tmp_path / "float.tif")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "holds other numbers (float), expected 8 or 16 bits: scale and convert it" in done.stderr
+    with pytest.raises(zoo.ImageError, match="holds floating-point numbers"):
+        zoo.load(exports3[1]).predict(tmp_path / "float.tif")
+
+
+def test_an_unknown_option_is_reported_with_the_usage(node: Path, exports3) -> None:
+    done = subprocess.run(
+        ["node", node / "classify.js", exports3[1], "a.png", "--top", "3"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "Unknown option '--top'" in done.stderr
+    assert "usage: node classify.js" in done.stderr
+    assert "    at " not in done.stderr
 
 
 def test_an_export_that_predicts_its_sample_otherwise_is_not_used(node: Path, misled: Path) -> None:

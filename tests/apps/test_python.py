@@ -173,6 +173,15 @@ def test_an_upload_that_never_ends_is_ended(service: str, kind: str) -> None:
     assert b"the upload took longer than 5 s" in answer
 
 
+def test_an_upload_that_is_broken_off_leaves_no_traceback(python: Path, exports3, tmp_path: Path) -> None:
+    with serving(python, exports3[:1], tmp_path) as url:  # whose log it looks at in the end
+        host, port = url.removeprefix("http://").split(":")
+        for _ in range(3):
+            with socket.create_connection((host, int(port))) as connection:
+                connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\nhalf")
+        assert ask(f"{url}/predict", SAMPLE)[0] == 200
+
+
 def test_large_images_keep_no_small_one_waiting(service: str) -> None:
     """The small ones are asked for after 45 large ones, and have their answers before most of those."""
     packed = BytesIO()

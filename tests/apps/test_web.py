@@ -310,6 +310,35 @@ def test_a_file_that_is_no_image_is_reported_and_the_page_goes_on(page):
     assert page.locator("#problem").is_hidden()
 
 
+def test_a_file_that_is_still_read_takes_no_place_of_what_was_chosen_since(page):
+    """A large one takes a second to decode."""
+    upload(page, "large.png", "image/png", png_of(8000, 6000))()
+    button = page.locator("#samples button").nth(3)
+    after(page, button.click)
+    caption = page.inner_text("#source-text")
+    assert caption.startswith("Sample: ")
+    page.wait_for_timeout(3000)
+    assert page.inner_text("#source-text") == caption
+    upload(page, "a.pdf", "application/pdf", b"%PDF-1.7")()
+    sync_api.expect(page.locator("#problem")).to_contain_text("is not an image")
+    assert page.inner_text("#source-text") == caption, "the image is still that one"
+
+
+def test_sixteen_bits_of_which_a_browser_gives_eight_are_refused_where_they_would_be_wrong(visit, file, tmp_path):
+    def twelve_bits(data):
+        data["white"] = 4095
+
+    Image.fromarray(np.full((28, 28), 3000, np.uint16)).save(tmp_path / "deep.png")
+    deep = (tmp_path / "deep.png").read_bytes()
+    page = visit(spoiled(file, tmp_path, twelve_bits))
+    upload(page, "deep.png", "image/png", deep)()
+    sync_api.expect(page.locator("#problem")).to_contain_text(
+        "is a 16-bit image, of which browsers provide only the upper 8 bits"
+    )
+    after(page, upload(page, "plain.png", "image/png", png_of(28, 28)))
+    assert page.locator("#problem").is_hidden()
+
+
 def test_an_image_as_large_as_is_allowed_is_reduced_and_the_page_says_so(page):
     after(page, upload(page, "large.png", "image/png", png_of(8000, 6000)))
     assert "reduced to" in page.inner_text("#source-text")

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 
 import zoo
 from zoo.checked import LARGEST_JSON
 from zoo.contract import MANIFEST_FILE, MODEL_FILE, read_manifest
 from zoo.errors import LONGEST
-from zoo.runtime.self_contained import _fields
+from zoo.runtime.providers import open_session
+from zoo.runtime.self_contained import _fields, check_self_contained
 
 sys.path.append(str(Path(__file__).parent))  # in an app's environment, too, where this folder lies alone
 import mutated_exports
@@ -81,6 +83,27 @@ def test_weights_that_lie_elsewhere_are_refused(exports: Path, location: str, ne
     stray.write_bytes(model.read_bytes() + more)
     with pytest.raises(zoo.ExportError, match="keeps weights in other files, expected all of them inside"):
         zoo.load(stray)
+
+
+def test_a_field_whose_number_only_others_would_cut_to_32_bits_is_refused(exports: Path) -> None:
+    """Bytes that onnxruntime would take for another graph, and we for an unknown field."""
+    folder = exports / "digits" / "softmax"
+    content = (folder / MODEL_FILE).read_bytes()
+    graph = field(1, field(7, b"com.example"))
+    with pytest.raises(zoo.ExportError, match="a field with an invalid number"):
+        check_self_contained(content + b"\xba\x80\x80\x80\x10" + bytes([len(graph)]) + graph, folder / MODEL_FILE)
+
+
+def test_a_file_in_the_format_of_onnxruntime_itself_is_refused(tmp_path: Path, digits: Path) -> None:
+    """No check reads what such a file holds: here, a model that onnxruntime has optimized and saved."""
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "model.ort")
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    onnxruntime.InferenceSession(digits / MODEL_FILE, options, providers=["CPUExecutionProvider"])
+    content = (tmp_path / "model.ort").read_bytes()
+    assert onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"]), "it would be taken"
+    with pytest.raises(zoo.ExportError, match="can't be opened by onnxruntime"):
+        open_session(content, "model.ort", "cpu")
 
 
 def test_operators_of_others_are_refused(exports: Path) -> None:

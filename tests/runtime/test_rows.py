@@ -44,6 +44,23 @@ def test_the_order_of_a_mapping_and_a_missing_number_do_not_matter(wine: Path, r
     np.testing.assert_array_equal(first, second)
 
 
+def test_what_pandas_has_where_nothing_is_is_a_missing_value(wine: Path, rows: list[dict]) -> None:
+    pandas = pytest.importorskip("pandas", reason="an app may have it")
+    classifier = zoo.load(wine)
+    name = classifier.columns[0].name
+    expected = classifier.predict({**rows[0]["row"], name: None})
+    for missing in (float("nan"), pandas.NA):
+        assert classifier.predict({**rows[0]["row"], name: missing}) == expected
+    with pytest.raises(zoo.InputError, match="takes a finite number"):
+        classifier.predict({**rows[0]["row"], name: np.array([1.0, 2.0])})
+
+
+def test_a_table_without_a_row_is_reported(wine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "none.csv").write_text(",".join(column.name for column in zoo.load(wine).columns), encoding="utf-8")
+    assert main(["predict", str(wine), str(tmp_path / "none.csv")]) == 1
+    assert "none.csv has no rows: expected one below the names of the columns" in capsys.readouterr().err
+
+
 def test_a_table_is_answered_line_by_line(wine: Path, rows: list[dict], tmp_path: Path) -> None:
     path = tmp_path / "wines.csv"
     names = ["split", "cultivar", "proline", "colour", "alcohol"]  # another order, and what isn't asked about

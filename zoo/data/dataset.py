@@ -73,7 +73,7 @@ class DataSet:
     skipped: a sentence for each file that was left out. resizing: how images of another size came to this one, one of
     zoo.contract.RESIZINGS. report: what was found in a folder or in a table; None for a known data set. columns: of a
     table, in the order of its rows' values; none for images. label_column: the one of the table that held the class.
-    white: the value in images of 16 bits that became 255.
+    white: the value in images of 16 bits that became 255. grouped: whether some of the images belong together.
     """
 
     name: str
@@ -89,6 +89,7 @@ class DataSet:
     columns: tuple[Column, ...] = ()
     label_column: str = ""
     white: int = WHITE
+    grouped: bool = False
 
     @property
     def height(self) -> int:

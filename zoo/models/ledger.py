@@ -55,6 +55,8 @@ class Ledger:
     @property
     def receptive_field(self) -> int | None:
         """Of one feature, before the head puts the positions together: its side in pixels."""
+        if any(layer.receptive_field is None and len(layer.shape) > 1 for layer in self.layers):
+            return None  # positions are mixed with one another, or weighted by all of them
         fields = [layer.receptive_field for layer in self.layers if layer.receptive_field is not None]
         is_local = any(field > 1 for field in fields)
         return max(fields) if is_local else None

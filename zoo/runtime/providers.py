@@ -9,6 +9,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.errors import ExportError, MissingExtraError, ProviderError, unknown
@@ -178,6 +179,8 @@ def _start(content: bytes, file: str | Path, provider: Provider, threads: int | 
     options.add_session_config_entry(
         "session.record_ep_graph_assignment_info", "1"
     )  # costs nothing that one can measure
+    # It would take a file of its own format, too, which `check_self_contained` doesn't read.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     own_options = dict(provider.options)
     # What kills the process, and nothing else: errors are raised, with the same words, and of nodes on the CPU
     # check_taken and placement report. An app's standard error isn't ours to write to, least of all in color.
@@ -222,9 +225,17 @@ def _prepare_cuda(provider: Provider) -> tuple[str, ...]:
             "install the driver of its GPU, or use provider='cpu'"
         )
     printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):  # onnxruntime prints what it doesn't find
+    with _preloading(), contextlib.redirect_stdout(printed):  # onnxruntime prints what it doesn't find
         _onnxruntime().preload_dlls()
     return tuple(re.findall(r"Failed to load (\S+):", printed.getvalue()))
+
+
+@cache
+def _preloading() -> Any:
+    """A lock: two threads that redirect what is printed would leave it so."""
+    from threading import Lock
+
+    return Lock()
 
 
 _DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"

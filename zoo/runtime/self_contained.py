@@ -81,6 +81,8 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     place, end = 0, len(message)
     while place < end:
         key, place = _varint(message, place)
+        if key >> 32 or not key >> 3:  # readers in C++ would cut it to 32 bits, and find another field
+            raise ValueError("a field with an invalid number")
         value: int | memoryview
         if key & 7 == 0:
             value, place = _varint(message, place)

@@ -19,6 +19,7 @@ export interface Data {
   channels: 1 | 3;
   background: number; // 0 or 255: what the samples have along their edges
   largest_image: number; // pixels
+  white: number; // of images of 16 bits
   resizing: string; // base64: images [1, H, W, C] uint8 of any size -> [1, height, width, C]
   samples: { png: string; label: string }[];
   models: Model[];

@@ -22,19 +22,19 @@ export class Pad {
   ) {
     this.context = contextOf(canvas);
     canvas.addEventListener("pointerdown", (event) => {
-      if (!this.active || event.button) return;
+      if (!this.active || event.button || !event.isPrimary) return; // one finger draws
       canvas.setPointerCapture(event.pointerId);
       this.down = true;
       this.at = this.placeOf(event);
       this.line(this.at);
     });
     canvas.addEventListener("pointermove", (event) => {
-      if (this.active && this.down && event.pointerType && canvas.hasPointerCapture(event.pointerId)) {
+      if (this.active && this.down && event.isPrimary && event.pointerType && canvas.hasPointerCapture(event.pointerId)) {
         for (const one of event.getCoalescedEvents?.() ?? []) this.line(this.placeOf(one));
         this.line(this.placeOf(event));
       }
     });
-    for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => (this.down = false));
+    for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, (event) => (this.down &&= !(event as PointerEvent).isPrimary));
     canvas.addEventListener("keydown", (event) => this.key(event));
   }
 

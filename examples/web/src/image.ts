@@ -11,6 +11,7 @@ export interface RawImage {
 /** One sentence for the reader of the page. */
 export class ImageError extends Error {}
 
+const WHITE = 65535; // of images that use all 16 bits
 // Safari gives canvases no more on a phone; larger images are reduced first, and the page says so.
 const LARGEST_CANVAS = 16_000_000;
 
@@ -20,6 +21,7 @@ export async function readImage(
   name: string,
   channels: 1 | 3,
   most: number,
+  white: number,
 ): Promise<{ image: RawImage; note: string }> {
   if (!file.size) throw new ImageError(`${name} is empty (0 bytes): choose another image.`);
   const unreadable = new ImageError(
@@ -32,6 +34,11 @@ export async function readImage(
   if (width * height > most) {
     throw new ImageError(
       `${name} is too large, ${count(width)} × ${count(height)} pixels: make it smaller, at most ${count(most)} are read.`,
+    );
+  }
+  if (white !== WHITE && (await isDeep(file))) {
+    throw new ImageError(
+      `${name} is a 16-bit image, of which browsers provide only the upper 8 bits: scale it so that ${count(white)} becomes 255, and save it with 8 bits.`,
     );
   }
   const share = Math.min(1, Math.sqrt(LARGEST_CANVAS / (width * height)));
@@ -49,6 +56,12 @@ export async function readImage(
   const image = fromCanvas(context, channels);
   const note = `${name}, ${count(width)} × ${count(height)} pixels`;
   return { image, note: share < 1 ? `${note}, reduced to ${count(size.width)} × ${count(size.height)} first` : note };
+}
+
+/** Whether it is a gray PNG of 16 bits, as cameras and scanners write them with fewer. */
+async function isDeep(file: Blob): Promise<boolean> {
+  const head = new Uint8Array(await file.slice(0, 26).arrayBuffer());
+  return head[1] === 0x50 && head[24] === 16 && head[25] === 0; // "P" of PNG; bits; gray
 }
 
 /** Only the head of the file is read for this: browsers decode the rest when a image is drawn. */

@@ -26,6 +26,9 @@ class Page {
   private source: { image: RawImage; truth: string | null } | null = null;
   private sized: { of: RawImage; inverted: boolean; image: RawImage } | null = null;
   private readonly pad: Pad;
+  private drawn: RawImage | null = null; // what the left canvas shows
+  private caption = ""; // below it
+  private chosen = 0; // counts what the reader chose, so that an image that is still being read is dropped
   private changes = 0; // counts them, so that work on an old one is dropped
   private shown = 0; // the change whose predictions are shown
   private predicting: Promise<void> | null = null;
@@ -76,17 +79,18 @@ class Page {
     const before = this.classifiers;
     this.classifiers = []; // none predicts meanwhile, and what they were doing is dropped
     this.changes++;
-    await Promise.all(before.map((classifier) => classifier?.close()));
+    await Promise.all(before.map((classifier) => classifier?.close().catch(() => undefined)));
     let device = provider === "wasm" ? "your processor (WebAssembly, one thread)" : "your graphics card (WebGPU)";
     const images = this.samples.map((sample) => sample.image);
     let opened = await openAll(this.data.models, images, provider);
-    if (provider === "webgpu") {
-      const reason = opened.problems.find(Boolean) ?? "";
-      if (reason) {
-        device = `your processor, as the graphics card can’t be used (${reason})`;
-        provider = "wasm";
-        opened = await openAll(this.data.models, images, provider);
-      }
+    if (provider === "webgpu" && opened.problems.some(Boolean)) {
+      const there = opened.problems;
+      await Promise.all(opened.classifiers.map((classifier) => classifier?.close().catch(() => undefined)));
+      provider = "wasm";
+      opened = await openAll(this.data.models, images, provider);
+      // A model that runs on neither says nothing of the card.
+      const reason = there.find((problem, k) => problem && !opened.problems[k]);
+      device = `your processor, as ${reason ? `the graphics card can’t be used (${reason})` : "a model can’t be run"}`;
     }
     this.classifiers = opened.classifiers;
     this.cards.forEach((card, k) => {
@@ -95,8 +99,11 @@ class Page {
     });
     this.provider = provider;
     byId("state").textContent = `Runs on ${device}.`;
-    byId("checked").textContent = opened.compared
-      ? `Checked at start: on ${this.samples.length} samples, all models match Python’s probabilities to ${opened.largest.toExponential(0)}.`
+    const { matching, compared } = opened;
+    const every = compared === this.classifiers.length ? "all models match" : "all models that have samples match";
+    const which = matching === compared ? every : `${matching} of ${compared} models match`;
+    byId("checked").textContent = matching
+      ? `Checked at start: on ${this.samples.length} samples, ${which} Python’s probabilities to ${roundedUp(opened.largest)}.`
       : "";
     byId("checked").dataset["largest"] = String(opened.largest);
     this.measured = "";
@@ -107,39 +114,49 @@ class Page {
   private showSample(place: number): void {
     const sample = this.samples[place];
     if (!sample) return this.draw(); // an export without samples
+    this.chosen++;
     this.leave();
     mark(place);
-    byId("source-text").textContent = `Sample: ${sample.label}`;
+    this.describe(`Sample: ${sample.label}`);
     this.take(sample.image, sample.label);
   }
 
   private async readFile(file: Blob & { name?: string }): Promise<void> {
     this.stopCamera();
+    const reading = ++this.chosen;
+    const before = this.caption;
     byId("source-text").textContent = "Reading …";
     try {
       const name = file.name ? `“${file.name}”` : "The image";
-      const { image, note } = await readImage(file, name, this.data.channels, this.data.largest_image);
+      const { channels, largest_image, white } = this.data;
+      const { image, note } = await readImage(file, name, channels, largest_image, white);
+      if (reading !== this.chosen) return; // something else was chosen meanwhile
       this.leave();
       mark(-1);
-      byId("source-text").textContent = note;
+      this.describe(note);
       this.take(image, null);
     } catch (error) {
-      byId("source-text").textContent = "";
+      if (reading !== this.chosen) return;
+      this.describe(before);
       this.report(error instanceof ImageError ? error.message : `The image can’t be read: ${reasonOf(error)}.`);
     }
   }
 
   private draw(): void {
+    this.chosen++;
     this.stopCamera();
     press(byId("draw"), true);
     byId("drawing").hidden = false;
     mark(-1);
-    byId("source-text").textContent = "Your drawing";
+    this.describe("Your drawing");
+    this.drawn = null;
     this.pad.begin();
     byId("source").focus({ preventScroll: true });
   }
 
   private async startCamera(): Promise<void> {
+    this.chosen++;
+    this.describe(this.caption); // no file is being read any more
     const filming = (this.filming = new AbortController());
     byId("camera").classList.add("on");
     const begun = (): void => {
@@ -155,12 +172,13 @@ class Page {
     };
     const take = (image: RawImage): Promise<void> => {
       this.source = { image, truth: null };
-      byId("source-text").textContent = `Camera, ${image.width} × ${image.height}`;
+      this.describe(`Camera, ${image.width} × ${image.height}`);
       return this.change();
     };
     try {
       await film({ ...this.data, video: byId<HTMLVideoElement>("video"), begun, take }, filming.signal);
     } catch (error) {
+      if (filming.signal.aborted) return; // what is chosen by now isn't the camera
       this.stopCamera();
       this.report(error instanceof ImageError ? error.message : `The camera can’t be used: ${reasonOf(error)}.`);
     }
@@ -198,6 +216,12 @@ class Page {
     this.source = { image, truth };
     this.report("");
     void this.change();
+  }
+
+  /** What the image is, below it. */
+  private describe(text: string): void {
+    this.caption = text;
+    byId("source-text").textContent = text;
   }
 
   private report(problem: string): void {
@@ -253,8 +277,9 @@ class Page {
       this.sized = { of: image, inverted: isInverted, image: await this.resizer.resize(raw) };
     }
     const input = transformed(this.sized.image, this.settings);
-    if (!byId("source").classList.contains("pad")) {
-      show(image, byId("source"));
+    if (!byId("source").classList.contains("pad") && this.drawn !== image) {
+      show(image, byId("source")); // of a photo, millions of pixels: not again for each move of a slider
+      this.drawn = image;
       byId("source").classList.toggle("small", Math.max(image.height, image.width) < 200);
     }
     show(input, byId("input"));
@@ -369,6 +394,12 @@ class Page {
       this.change();
     };
   }
+}
+
+/** 0.0000014 -> 2e-6: what is stated is kept to. */
+function roundedUp(largest: number): string {
+  const step = 10 ** Math.floor(Math.log10(largest || 1e-9));
+  return (Math.ceil(largest / step) * step).toExponential(0);
 }
 
 Page.open().catch((error: unknown) => {

@@ -11,13 +11,16 @@ export interface Opened {
   classifiers: (Classifier | null)[]; // null for a model that can't be used
   problems: string[]; // a model each; "" for none
   largest: number; // difference of a probability from Python's
-  compared: number;
+  compared: number; // models that have samples
+  matching: number; // of these
 }
 
 /** images: those of the samples, in the order of each model's `expected`. */
 export async function openAll(models: Model[], images: RawImage[], provider: Provider): Promise<Opened> {
-  const opened: Opened = { classifiers: [], problems: [], largest: 0, compared: 0 };
+  const opened: Opened = { classifiers: [], problems: [], largest: 0, compared: 0, matching: 0 };
   for (const model of models) {
+    const isCompared = model.expected.some(Boolean);
+    if (isCompared) opened.compared++;
     let problem = "";
     let classifier: Classifier | null = null;
     try {
@@ -31,8 +34,8 @@ export async function openAll(models: Model[], images: RawImage[], provider: Pro
           throw new Error(`its predictions don’t match Python’s, a probability differs by ${difference.toPrecision(2)}`);
         }
         opened.largest = Math.max(opened.largest, difference);
-        opened.compared++;
       }
+      if (isCompared) opened.matching++;
     } catch (error) {
       problem = reasonOf(error);
       await classifier?.close().catch(() => undefined);

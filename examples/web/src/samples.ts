@@ -16,7 +16,7 @@ export async function readSamples(data: Data, resizer: Resizer, choose: (place: 
   const samples: Sample[] = [];
   for (const [place, { png, label }] of data.samples.entries()) {
     const blob = new Blob([fromBase64(png)], { type: "image/png" });
-    const { image } = await readImage(blob, label, data.channels, data.largest_image);
+    const { image } = await readImage(blob, label, data.channels, data.largest_image, data.white);
     samples.push({ image, sized: await resizer.resize(image), label });
     const button = made("button") as HTMLButtonElement;
     button.type = "button";

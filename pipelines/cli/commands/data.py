@@ -252,7 +252,11 @@ def describe(options: argparse.Namespace) -> None:
     if options.model == AUTO:
         describe_choice(options)
         return
+    if options.data is None and (options.label or options.images or options.follow_links):
+        options.error("--label, --images, and --follow-links require --data")
     if options.recipe:
+        if options.data or options.size or options.channels or options.classes:
+            options.error("--recipe shows the model's own recipe: leave out --data, --size, --channels, and --classes")
         from pipelines.publishing.describe import describe_recipe
 
         show(describe_recipe(options.model), options.json, recipe_table)

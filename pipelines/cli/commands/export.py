@@ -43,18 +43,19 @@ if TYPE_CHECKING:
 )
 def export(options: argparse.Namespace) -> None:
     """Written whole, or not at all."""
+    stated = {"license": options.license, "data_license": options.data_license}
+    familiarity = not options.no_familiarity
     if options.layout == "triton":
         from pipelines.publishing.triton import triton
 
-        model = triton(options.run, exports=options.exports, repository=options.repository or Path("models"))
+        repository = options.repository or Path("models")
+        model = triton(options.run, exports=options.exports, repository=repository, familiarity=familiarity, **stated)
         show(model, options.json, triton_summary)
         return
     if options.repository:
         options.error("--repository requires --layout triton: --exports names the folder of exports")
     from pipelines.exporting.export import export
 
-    stated = {"license": options.license, "data_license": options.data_license}
-    familiarity = not options.no_familiarity
     show(export(options.run, exports=options.exports, familiarity=familiarity, **stated), options.json, export_summary)
 
 

@@ -40,6 +40,8 @@ def study(options: argparse.Namespace) -> None:
     from pipelines.study import claims, study
 
     if options.list:
+        if any((options.seeds, options.quick, options.models, options.report, options.folder)):
+            options.error("--list shows the verdicts of the full study: leave out all other options")
         show(claims(options.names), options.json, claims_table)
         return
     if options.report and (options.seeds or options.models):

@@ -108,6 +108,7 @@ def stale_table(stale: tuple[StaleRun, ...]) -> Table | str:
     table = Table("run", "model", "data set", "host", ">process", "last seen", "why", "to go on")
     for each in stale:
         on = f"zoo train --resume {each.run[:8]}" if each.resumable else "no checkpoint here: train again"
+        on = "its zoo sweep command again" if each.sweep else on
         seen = f"{datetime.fromtimestamp(each.seen).astimezone():%Y-%m-%d %H:%M}"
         table.add(each.run[:8], each.model, each.data_set, each.host, str(each.process), seen, each.reason, on)
     return table
@@ -226,7 +227,7 @@ def sync(options: argparse.Namespace) -> None:
 
     found = sync()
     show(found, options.json, synced_table)
-    if waiting := [each for each in found if each.waiting]:
+    if waiting := [each for each in found if each.waiting and not each.training]:
         raise TrackingError(
             f"{len(waiting)} of {len(found)} runs still have records in mlruns/outbox, in a folder named after the "
             "run's id: `zoo sync` tries again; remove the folder of a run to discard its records"

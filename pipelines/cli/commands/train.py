@@ -181,7 +181,7 @@ def _find_rate(options: argparse.Namespace) -> None:
     from pipelines.training.planning.find_rate import find_rate
 
     others = (options.plan, options.resume, options.time, options.devices, options.workers)
-    if any(others) or not (options.model and options.data):
+    if any(others) or options.worker is not None or not (options.model and options.data):
         options.error(
             "--find-rate requires a model and --data, and can't be combined with --plan, --resume, --time, --devices, "
             "or --workers"
@@ -212,11 +212,11 @@ def training_summary(trained: Trained) -> str:
     """What came out, and the commands that go on from there."""
     alone = "" if trained.epochs else "only the head, on frozen features"
     if trained.validation_accuracy is None:
-        found = f"trained on all images outside the test set, {alone or f'{trained.epochs} epochs'}"
+        found = f"trained without validation, {alone or f'{trained.epochs} epochs'}"
     else:
-        best = (
-            f"best of {trained.epochs} epochs: {trained.best_epoch}{', averaged weights' if trained.averaged else ''}"
-        )
+        averaged = ", averaged weights" if trained.averaged else ""
+        best = f"best of {trained.epochs} epochs: {trained.best_epoch}{averaged}"
+        best = best if trained.best_epoch else f"only the head, better than after any of {trained.epochs} epochs"
         found = f"validation accuracy {trained.validation_accuracy:.2%} ({alone or best})"
     after = f"stopped early, after epoch {trained.epochs} of {trained.planned_epochs}: {trained.ended_early}\n"
     return (

@@ -107,11 +107,9 @@ def trials_table(swept: Swept) -> Table:
     finished = [each for each in swept.trials if each.state == "finished"]
     chosen = [each for each in finished if each.number in swept.front] if swept.front else finished
     more, _ = OBJECTIVES[swept.objectives[0]]
-    chosen = sorted(chosen, key=lambda each: each.measured[swept.objectives[0]], reverse=more)
-    chosen = sorted(chosen, key=lambda each: each.number != swept.best)[
-        :SHOWN
-    ]  # it keeps the conditions, others may not
-    for each in chosen:
+    chosen.sort(key=lambda each: each.measured[swept.objectives[0]], reverse=more)
+    chosen.sort(key=lambda each: each.number != swept.best)  # which meets the conditions, as others may not
+    for each in chosen[:SHOWN]:
         costing = [f"{each.measured[name]:,.6g}" for name in costs]
         table.add(str(each.number), each.model, _values(each), f"{each.accuracy:.2%}", *costing, f"{each.epochs:,}")
     counts = ", ".join(f"{count} {state}" for state, count in swept.counts.items())

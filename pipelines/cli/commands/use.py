@@ -89,6 +89,8 @@ def predict(options: argparse.Namespace) -> None:
         return
     if options.processes or options.ray is not None or options.images or options.follow_links:
         options.error("--processes, --ray, --images, and --follow-links require --out")
+    if options.top and (options.json or options.coverage is not None):
+        options.error("--top can't be combined with --json, which has all labels, or with --coverage")
     from pipelines.inference.predict import BadImage, BadRow, predict
 
     results = predict(options.export, options.paths, **how, explain=options.explain)

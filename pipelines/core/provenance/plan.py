@@ -62,7 +62,7 @@ class Plan:
     name: str | None = None
 
     def __post_init__(self) -> None:
-        if self.recipe.images == "most" and self.groups:
+        if self.recipe.images == "most" and self.groups not in (None, "none"):
             raise RecipeError(
                 "images=most halves the validation images one by one, which would tear apart the groups of "
                 f"{self.groups}: set images=train or images=all"

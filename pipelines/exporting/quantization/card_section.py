@@ -78,7 +78,7 @@ def _precisions(metrics: Mapping[str, float], made: Mapping[str, Mapping[str, An
 
 
 def _how_int8(made: Mapping[str, Any]) -> str:
-    in_float = ", ".join(f"`{plain(str(layer))}`" for layer in made.get("float32_layers", ()))
+    in_float = ", ".join(plain(str(layer)) for layer in made.get("float32_layers", ()))
     kept = f"Kept in float32: {in_float}." if in_float else "No layer is kept in float32."
     trained_on = " (which the model was also trained on)" if made.get("validation_learned") else ""
     return f"""

@@ -111,7 +111,10 @@ def predict_all(
         again = state_of(out).exists()
         begun = state = resume(job, out)
         if on_bad == "fail" and state.unreadable:
-            raise ImageError(state.error)
+            raise ImageError(
+                f"{state.error} (in an earlier start; once it is replaced, remove {state_of(out)} and the files next "
+                "to it, and start again)"
+            )
         if not is_made(state, out):
             several = min(processes or _processes(device), max(1, -(-(count - state.images) // CHUNK)))
             each = threads or (1 if several > 1 or ray is not None else None)

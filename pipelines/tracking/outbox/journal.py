@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -31,6 +32,10 @@ class Entry:
     files: Path | None
 
 
+class InUseError(TrackingError):
+    """Another process has the journal open, and sends it."""
+
+
 class Journal:
     """A folder that one process at a time may have open.
 
@@ -40,7 +45,7 @@ class Journal:
     store           where the run is kept, without user and password
     lock            held by whoever may append and send
 
-    Raises TrackingError where another process has it open, or it can't be written.
+    Raises InUseError where another process has it open, TrackingError where it is damaged or can't be written.
     """
 
     def __init__(self, folder: Path, store: str = "") -> None:
@@ -48,13 +53,17 @@ class Journal:
         try:
             make_folder(folder)
             self._lock = FileLock(folder / LOCK_FILE)
-            if store:
-                _write(folder / STORE_FILE, store)
-            with self._path.open("ab") as file:  # what was torn was never said to be there
-                file.truncate(self._whole())
-            sync(folder)  # the journal's name
+            try:
+                if store:
+                    _write(folder / STORE_FILE, store)
+                with self._path.open("ab") as file:  # what was torn was never said to be there
+                    file.truncate(self._whole())
+                sync(folder)  # the journal's name
+            except BaseException:
+                self._lock.release()
+                raise
         except Locked as taken:
-            raise TrackingError(f"run {folder.name} is being trained by {taken}: two can't write one run") from None
+            raise InUseError(f"run {folder.name} is being trained by {taken}: two can't write one run") from None
         except OSError as error:
             raise TrackingError(f"the outbox {folder} can't be written ({reason_of(error)})") from None
 
@@ -72,8 +81,9 @@ class Journal:
         """
         line = (json.dumps(record) + "\n").encode()
         with self._appending:
-            end = self._path.stat().st_size
+            end = None
             try:
+                end = self._path.stat().st_size
                 if files is not None:
                     _copy(files, self.folder / FILES / str(end))
                 with self._writing, self._path.open("ab") as file:  # not while its files are copied: one may read
@@ -82,7 +92,9 @@ class Journal:
                     if synced:
                         os.fsync(file.fileno())
             except OSError as error:
-                os.truncate(self._path, end)
+                if end is not None:
+                    with suppress(OSError):
+                        os.truncate(self._path, end)
                 raise TrackingError(f"the outbox {self.folder} can't be written ({reason_of(error)})") from None
 
     def sync(self) -> None:
@@ -118,12 +130,14 @@ class Journal:
 
     def close(self) -> None:
         """Let others have it; a journal in which nothing waits is removed."""
-        if not self.waiting():
-            # First, and for good: without what is confirmed, its records would be sent again, whose files are gone.
-            self._path.unlink()
-            sync(self.folder)
-            shutil.rmtree(self.folder, ignore_errors=True)
-        self._lock.release()
+        try:
+            if not self.waiting():
+                # First, and for good: without what is confirmed, its records would be sent again, whose files are gone.
+                self._path.unlink()
+                sync(self.folder)
+                shutil.rmtree(self.folder, ignore_errors=True)
+        finally:
+            self._lock.release()
 
     def _sent(self) -> int:
         try:

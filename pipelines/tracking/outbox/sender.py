@@ -15,7 +15,7 @@ from threading import Condition, Event, Thread
 from typing import Any
 
 from pipelines.tracking.outbox import delivery
-from pipelines.tracking.outbox.journal import Journal, Record, waits
+from pipelines.tracking.outbox.journal import InUseError, Journal, Record, waits
 from pipelines.tracking.store import (
     OUTBOX_FOLDER,
     hide_secrets,
@@ -96,15 +96,17 @@ def send(run_id: str, journal: Journal, *, again: bool = True) -> int:
     return count
 
 
-def send_all() -> list[tuple[str, int, int, str]]:
-    """Send what waits on this machine but what a training sends itself: run, records sent, records left, and why."""
+def send_all() -> list[tuple[str, int, int, str, bool]]:
+    """Send what waits on this machine but what a training sends itself: run, records sent, records left, why, and
+    whether a training sends them.
+    """
     found = []
     for folder in sorted(path.parent for path in OUTBOX_FOLDER.absolute().glob("*/journal.jsonl")):
         sent, reason, waiting = 0, "", waits(folder)
         try:
             journal = Journal(folder)
         except TrackingError as error:
-            found.append((folder.name, 0, waiting, str(error)))
+            found.append((folder.name, 0, waiting, str(error), isinstance(error, InUseError)))
             continue
         try:
             if journal.store != (here := without_secrets(store_uri())):
@@ -115,7 +117,7 @@ def send_all() -> list[tuple[str, int, int, str]]:
         finally:
             left = waits(folder)
             journal.close()
-        found.append((folder.name, sent, left, reason))
+        found.append((folder.name, sent, left, reason, False))
     return found
 
 

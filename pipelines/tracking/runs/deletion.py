@@ -8,10 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.tracking.artifacts import local_folder
-from pipelines.tracking.schema import run_mlflow
 from pipelines.tracking.store import database_file, import_mlflow, open_client, store_uri
-
-AT_ONCE = 1000  # runs that one command forgets: an argument has 128 KiB at most
 
 
 @dataclass(frozen=True)
@@ -29,8 +26,11 @@ class DeletedRun:
     used_by: str
 
 
-def deleted_runs() -> list[DeletedRun]:
-    """Those of a SQLite store, whose artifacts are folders of this machine; a server sees to its own."""
+def deleted_runs(run_id: str = "") -> list[DeletedRun]:
+    """Those of a SQLite store, whose artifacts are folders of this machine; a server sees to its own.
+
+    run_id: of the only one that is asked for.
+    """
     if database_file(store_uri()) is None:
         return []
     import_mlflow()
@@ -39,7 +39,10 @@ def deleted_runs() -> list[DeletedRun]:
     found = []
     with open_client() as client:
         experiments = [each.experiment_id for each in client.search_experiments(view_type=ViewType.ALL)]
-        runs = _pages(client.search_runs, experiments, "", run_view_type=ViewType.DELETED_ONLY) if experiments else []
+        which = f"attributes.run_id = '{run_id}'" if run_id else ""
+        runs = (
+            _pages(client.search_runs, experiments, which, run_view_type=ViewType.DELETED_ONLY) if experiments else []
+        )
         versions = _pages(client.search_model_versions) if runs else []
         for run in runs:
             run_id = run.info.run_id
@@ -71,15 +74,18 @@ def statuses(run_ids: Iterable[str]) -> dict[str, str]:
 
 
 def forget(runs: Sequence[DeletedRun]) -> None:
-    """Remove runs and their models from the database, for good. Their artifacts are gone by then."""
-    for some in (runs[start : start + AT_ONCE] for start in range(0, len(runs), AT_ONCE)):
-        models = [model for run in some for model in run.models]
-        with open_client() as client:
-            for model in models:
+    """Remove runs and their models from the database, for good. Their artifacts are gone by then.
+
+    By what `mlflow gc` calls, and not by that command: whatever runs it is given, it removes all those of experiments
+    that were deleted, with their artifacts, too.
+    """
+    with open_client() as client:
+        store = client._tracking_client.store
+        for run in runs:
+            for model in run.models:
                 client.delete_logged_model(model)
-        chosen = ["--run-ids", ",".join(run.run_id for run in some)]
-        chosen += ["--logged-model-ids", ",".join(models)] if models else []
-        run_mlflow("gc", "--backend-store-uri", store_uri(), "--tracking-uri", store_uri(), *chosen)
+                store._hard_delete_logged_model(model)
+            store._hard_delete_run(run.run_id)
 
 
 def _folder(location: str) -> Path | None:

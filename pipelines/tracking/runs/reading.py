@@ -114,6 +114,9 @@ def trained_elsewhere(experiment: str, digest: str, data: str) -> str | None:
         found = client.get_experiment_by_name(experiment)
         if found is None:
             return None
+        same = client.search_runs([found.experiment_id], f"tags.data_digest = '{digest}'", max_results=1000)
+        if any(run.data.params.get("data") == data for run in same):  # these are filed there already
+            return None
         others = client.search_runs([found.experiment_id], f"tags.data_digest != '{digest}'", max_results=1000)
         places = (run.data.params.get("data", data) for run in others)
         return next((place for place in places if place != data), None)
@@ -220,6 +223,8 @@ def accuracies_by_seed(run: TrackedRun) -> dict[int, float]:
     of_the_same = f"tags.model = '{run.plan.model}' AND tags.data_digest = '{run.data_digest}'"  # size is in the digest
     found = {own.seed: run.metrics["test_accuracy"]}
     for other in search(f"status = 'FINISHED' AND metrics.test_accuracy >= 0 AND {of_the_same}", most=1000):
+        if "fingerprint" not in other.data.tags or other.data.tags.get(ENDED_BY) == OBSERVER:
+            continue  # a sweep or an export, which is no training, or one that somebody stopped
         try:
             with open_client() as client:
                 plan = _plan_of(client, str(other.info.run_id))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,9 +33,10 @@ def log_seeds(runs: Sequence[str]) -> str:
         tags |= {"mlflow.source.name": "zoo run", "mlflow.source.type": "LOCAL", NOTE: _describe(children, spread)}
         parent = _parent(client, first, name)
         ended = max(each.info.end_time for each in children)
+        now = int(time.time() * 1000)  # of several values of a metric the latest counts, also of fewer seeds
         client.log_batch(
             parent,
-            metrics=[Metric(key, value, ended, 0) for key, value in metrics.items() if value is not None],
+            metrics=[Metric(key, value, now, 0) for key, value in metrics.items() if value is not None],
             params=[Param(key, value) for key, value in first.data.params.items() if key != "seed"],
             tags=[RunTag(key, value) for key, value in tags.items()],
         )

@@ -64,7 +64,7 @@ def _wait_for_all(cluster: Cluster, heartbeat: Heartbeat) -> None:
 def _lost(cluster: Cluster, heartbeat: Heartbeat, process: subprocess.Popen[bytes], grace: float) -> str:
     """What was lost, for a sentence; "" where the process has ended by itself, and has said why. It has ended then."""
     first = process.returncode is not None  # of those that are gone, as far as is known here
-    _turn(heartbeat, 0 if first else grace, lambda: process.poll() is not None)
+    _turn(heartbeat, grace, lambda: process.poll() is not None)
     killed = process.poll() == KILLED  # by somebody, or for want of memory: the loss of another doesn't do it
     process.kill()
     process.wait()

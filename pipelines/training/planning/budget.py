@@ -21,6 +21,7 @@ from pipelines.core.support.duration import written
 from pipelines.core.support.to_json import digest_of
 from pipelines.training.fingerprint import fingerprint
 from pipelines.training.loop.averaging import Averaging
+from pipelines.training.loop.distillation import teacher_of
 from pipelines.training.loop.fit import state_of, validation_of
 from pipelines.training.loop.learner import make_learner
 from pipelines.training.loop.stages import Schedule, Stage, learned_from, make_schedule, make_stages
@@ -136,6 +137,7 @@ def measure(plan: Plan, learned: DataSet, seconds: float) -> tuple[Speed, int]:
     transfer = make_transfer(plan, learned)
     layers, norms, new = (transfer.layers, transfer.norms, transfer.has_new) if transfer else ({}, (), True)
     stage = Stage(0, schedule.epochs, plan.recipe.learning_rate)
+    teacher = teacher_of(plan.recipe, learned)
     begin = time.monotonic()
     learner = make_learner(plan, load_data(plan), schedule, stage, choose_precision(plan.recipe.precision), layers)
     head = 0.0
@@ -150,7 +152,13 @@ def measure(plan: Plan, learned: DataSet, seconds: float) -> tuple[Speed, int]:
         learner.stop_training = len(ends) > CALLS or (len(ends) > 2 and spent > SHARE * seconds)
 
     stream = training_batches(
-        learned.train, learned.classes, plan.recipe, mirrored=learned.mirrored, first_epoch=0, epochs=10**6
+        learned.train,
+        learned.classes,
+        plan.recipe,
+        mirrored=learned.mirrored,
+        first_epoch=0,
+        epochs=10**6,
+        teacher=teacher,
     )
     watch = start_keras().callbacks.LambdaCallback(on_train_batch_end=after_call)
     learner.fit(stream, steps_per_epoch=schedule.call * (CALLS + 1), callbacks=[watch], verbose=0, shuffle=False)

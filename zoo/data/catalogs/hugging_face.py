@@ -45,7 +45,7 @@ def list_hf(name: str, folder: Path | None, label: str | None, on_progress: Prog
         raise DataError(f"{name} is a folder here, too: give it as hf:./{name}, or start elsewhere to mean the Hub's")
     return list_kept(
         f"hf-{file_name(name)}",
-        (label,),
+        (name, label),
         partial(_catalogued, parts["name"], parts["config"], label, None),
         on_progress,
     )

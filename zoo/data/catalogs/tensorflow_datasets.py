@@ -33,7 +33,7 @@ def list_tfds(name: str, folder: Path | None, label: str | None, on_progress: Pr
         )
     own = folder / name.partition(":")[0] if folder else None
     prepared = stamps(own) if own and own.is_dir() else ""
-    key = (str(folder.resolve()) if folder else "", label, prepared)
+    key = (name, str(folder.resolve()) if folder else "", label, prepared)
     return list_kept(f"tfds-{file_name(name)}", key, partial(_catalogued, name, folder, label, own), on_progress)
 
 

@@ -84,6 +84,7 @@ def read_listing(
         resizing=resizing,
         report=report,
         white=inspection.white,
+        grouped=bool((listing.groups >= 0).any()),
     )
 
 

@@ -145,7 +145,7 @@ def _by_name(shards: Iterable[Path], where: Path) -> list[Shard]:
     unclear = next((shard for shard, splits in meant if len(splits) != 1), None)
     if unclear is not None:
         raise DataError(
-            f"{where} holds shards that are called like splits, and {unclear.name}, which isn't called like one of "
+            f"{where} holds shards that are called like splits, and {unclear}, which isn't called like one of "
             "them: sort them into folders train, validation and test"
         )
     return [(shard, next(iter(splits))) for shard, splits in meant]

@@ -242,5 +242,6 @@ def _blocks(source: Source, published: Published) -> Iterator[tuple[int, bytes]]
         files = "its file" if len(source.files) == 1 else f"its {len(source.files)} files"
         raise DataError(
             f"{source.title} is not in {looked}, and can't be downloaded from {published.url} ({reason}): "
-            f"{source.hint}put {files} ({', '.join(source.files)}) in a folder and name that with --data-folder"
+            f"{source.hint}put {files} ({', '.join(source.files)}) in a folder and name that with --data-folder, or "
+            f"in a folder {source.name} of $ZOO_DATA"
         ) from None
