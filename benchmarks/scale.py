@@ -27,8 +27,8 @@ SHIPPED = ROOT / "exports" / "fashion-mnist"
 
 # Processor microseconds for one image: docs/bulk.md and docs/data.md, where the machine and the command are named.
 WORK: Mapping[str, float] = {
-    "`zoo predict --out`, PNGs of 8x8, digits/softmax": 181,
-    "`zoo predict --out`, JPEGs of 224x224, digits/softmax": 500,
+    "`zoo predict --out`, PNGs of 8x8, digits/softmax": 170,
+    "`zoo predict --out`, JPEGs of 224x224, digits/softmax": 522,
     "reading, check and duplicates, JPEGs of 256x256": 1e6 / 866,
 }
 RATE, OF = 4_400, "conv-small"  # images a second that two cores train on: docs/training.md
