@@ -28,6 +28,7 @@ from pipelines.training.transfer.transfer import make_transfer
 from zoo.contract import MANIFEST_FILE, check_file, read_manifest
 from zoo.data import DataSet
 from zoo.errors import ExportError, TrackingError
+from zoo.models.registry import AUTO
 
 logger = logging.getLogger("zoo.run")
 
@@ -61,7 +62,7 @@ def run(
     """
     if time is not None:
         check_time(settings)
-    plans = [plan_for(model, data, settings=settings, source=source, **reading) for model in models]
+    plans = [plan_for(model, data, settings=settings, source=source, **reading) for model in models or [AUTO]]
     for plan in plans:
         check_name_is_free(plan)
         check_data_license(load_data(plan).name, data_license)

@@ -226,6 +226,9 @@ def test_runs_of_several_seeds_are_children_of_one_that_tells_their_spread():
     with tracking.open_client() as client:
         assert client.get_run(parent).data.metrics["seeds"] == 2, "as its name says"
     assert log_seeds(runs) == parent
+    others = log_seeds([runs[1], of_seed(0.93, 4)])  # as a sweep confirms its winner with one that there is already
+    assert others != parent
+    assert stored(runs[1]).data.tags["mlflow.parentRunId"] == parent, "it stays with those that it was trained with"
     found = stored(parent)
     assert found.info.run_name == "softmax epochs=3, 3 seeds"
     assert found.info.status == "FINISHED"

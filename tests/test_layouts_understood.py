@@ -218,6 +218,11 @@ def test_names_that_are_one(names):
     assert alike(["other", *names]) == [names]
 
 
+@pytest.mark.parametrize(("names", "one"), [(("-1", "1"), False), (("1", "1.0", "01"), True), (("0", "00"), True)])
+def test_numbers_are_one_by_their_value(names, one):
+    assert alike(names) == ([names] if one else [])
+
+
 @pytest.mark.parametrize("name", ["trains", "station", "contest", "eval", "testament", "valley", "0", "", "set"])
 def test_names_that_are_no_split(name):
     assert split_of(name) is None

@@ -18,6 +18,8 @@ from zoo.contract import MANIFEST_FILE, read_manifest
 from zoo.errors import QueryError
 from zoo.models import definitions, pretrained_definitions
 
+ROOT = Path(__file__).parent.parent
+
 FIXTURE = Path(__file__).parent / "runtime" / "fixture"
 
 # What is changed in the manifest of a real export, to have one of each kind: model -> (family, accuracy, metrics).
@@ -114,6 +116,11 @@ def test_qualities_are_sorted_down_costs_up_and_blanks_last(exports, field, firs
 @pytest.mark.parametrize("field", FIELDS)
 def test_any_field_sorts(exports, field):
     assert len(list_models(exports, sort=field)) == len(list_models(exports))
+
+
+def test_a_family_of_which_a_data_set_has_no_export_is_an_empty_list(tmp_path):
+    shutil.copytree(ROOT / "exports" / "digits" / "conv-tiny", tmp_path / "digits" / "conv-tiny")
+    assert list_models(tmp_path, family="dense", data="digits") == ()
 
 
 def test_a_family_and_a_data_set_can_be_chosen(exports):

@@ -121,6 +121,15 @@ def test_a_sample_is_one_name_up_to_its_first_dot(tmp_path, case):
     assert found == expected
 
 
+def test_a_label_that_is_named_is_the_one_that_counts(tmp_path):
+    """Of the .json, also beside a .cls, which has no names."""
+    files = {}
+    for k in range(12):
+        entry = json.dumps({"breed": ("pug", "tabby")[k % 2], "label": "pet"}).encode()
+        files |= {f"{k}.jpg": jpeg(k), f"{k}.cls": b"animal", f"{k}.json": entry}
+    assert load(str(save(tmp_path / "a.tar", files)), label="breed").labels == ("pug", "tabby")
+
+
 def test_what_is_no_sample_is_left_out_and_named(shards):
     loose = {"x.jpg": b"", "y.cls": b"cat", **members(10)}
     save(shards / "part-000.tar", loose)

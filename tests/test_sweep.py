@@ -23,6 +23,7 @@ from pipelines.cli.commands.tune import trials_table
 from pipelines.core.provenance.recipe_file import read_recipe
 from pipelines.core.support.locks import FileLock
 from pipelines.core.support.process import this_process
+from pipelines.exporting.export import export
 from pipelines.maintenance.runs import runs
 from pipelines.search import trials, worker
 from pipelines.search.definition import Definition, define
@@ -122,12 +123,13 @@ def test_the_best_recipe_and_the_space_are_files_and_artifacts(swept, tmp_path):
     }
 
 
-def test_what_a_model_costs_is_measured_on_its_file(swept):
-    run = swept.trials[0].run
+def test_what_a_model_costs_is_measured_on_its_file(swept, folder):
+    run = swept.confirmed[0].runs[0]  # which is evaluated
     trained = Trained(run, "softmax", "shades", "dense", 51, 1, 1, 0.5, 1.0, 1)
     found = measure(trained, ["accuracy", "parameters", "multiply_accumulates", "size", "latency"])
     assert (found["accuracy"], found["parameters"], found["multiply_accumulates"]) == (0.5, 51, 48)
-    assert 51 * 4 < found["size"] < 20_000
+    exported = export(run, exports=folder / "exports").folder / "model.onnx"
+    assert found["size"] == pytest.approx(exported.stat().st_size, abs=1_000), "but for thresholds in its metadata"
     assert 0 < found["latency"] < 1000
 
 
@@ -386,6 +388,15 @@ def test_a_trial_that_does_worse_than_others_at_the_same_share_of_its_epochs_is_
 
 
 @asked_directly
+def test_nothing_is_pruned_by_what_is_not_known_yet(study, folder):
+    """The accuracy of a trial says nothing of its latency."""
+    definition = replace(defined({"epochs": 20, "least_updates": 0}), objectives=("latency",))
+    follow = worker._Follower(study.ask(), definition.plans[0], Worker(study, "x", definition, "", lambda: ""))
+    assert not any(follow(epoch, {"validation_accuracy": 0.1}) for epoch in range(1, 21))
+    assert study.get_trials()[-1].intermediate_values == {}
+
+
+@asked_directly
 def test_a_trial_ends_when_the_time_is_over(study, folder):
     definition = defined(SETTINGS)
     ends = Worker(study, "x", definition, "", lambda: "the 2h are over")
@@ -433,7 +444,7 @@ def test_a_space_that_is_searched_through_ends_a_sweep_that_has_time_left(study,
     reason = Worker(study, "x", definition, "", lambda: "").work()
     assert reason == "the last 5 trials repeated recipes that had been tried"
     found = trials.read_trials(study, ["softmax"])
-    assert {trial.values["augmentation"] for trial in found} == {"none", "light"}
+    assert {trial.values["augmentation"] for trial in found} <= {"none", "light"}
     assert len(found) < 50
 
 

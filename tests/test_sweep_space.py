@@ -179,7 +179,8 @@ def test_a_worker_that_would_train_something_else_is_refused(changed, sentence):
         ({"sampler": "tpee"}, "no sampler is called 'tpee': did you mean tpe?"),
         ({"pruner": "mediann"}, "no pruner is called 'mediann': did you mean median?"),
         ({"objectives": ["acuracy"]}, "no objective is called 'acuracy': did you mean accuracy?"),
-        ({"objectives": ["accuracy", "size"]}, "with several objectives nothing is pruned"),
+        ({"objectives": ["accuracy", "size"]}, "trials are pruned by their accuracy alone"),
+        ({"objectives": ["latency"]}, "trials are pruned by their accuracy alone: leave out --pruner median, or"),
         ({"objectives": ["size", "size"]}, "once at most"),
         ({"where": ["sise<1MB"]}, "no objective is called 'sise': did you mean size?"),
         ({"where": ["size<small"]}, "expected a number such as 100000"),
@@ -341,6 +342,27 @@ def test_a_sweep_is_drawn_with_words_for_who_does_not_see_it(tmp_path):
         with Image.open(each) as image:
             assert len(image.convert("RGB").getcolors(1_000_000)) > 20, "something is drawn"
     assert importances(import_optuna().create_study()) == {}, "of no trials nothing is known"
+
+
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_what_matters_is_what_makes_trials_good_and_not_what_makes_them_bad(direction):
+    study = import_optuna().create_study(direction=direction, sampler=import_optuna().samplers.RandomSampler(seed=1))
+    sign = 1 if direction == "maximize" else -1
+    for number in range(100):
+        asked = study.ask()
+        rate, broken = (
+            asked.suggest_float("rate", 0, 1),
+            asked.suggest_categorical("broken", (False, True)) and number % 2,
+        )
+        study.tell(asked, sign * (0.1 if broken else 0.5 + rate))
+    shares = importances(study)
+    assert shares["rate"] > shares["broken"], "the best have a high rate; all of the worst are broken"
+    alike = import_optuna().create_study(sampler=import_optuna().samplers.RandomSampler(seed=1))
+    for _ in range(10):
+        asked = alike.ask()
+        asked.suggest_float("rate", 0, 1)
+        alike.tell(asked, 1.0)
+    assert importances(alike) == {}
 
 
 @pytest.mark.parametrize(("text", "number"), [("1MB", 1e6), ("500kB", 5e5), ("1.5 M", 1.5e6), ("93%", 0.93), ("7", 7)])

@@ -7,16 +7,19 @@ from typing import Any
 
 import pytest
 from folders import make
+from PIL import Image
 
 from pipelines.cli import main
 from pipelines.core.provenance.plan import load_data, make_plan, parse_plan
 from pipelines.core.provenance.reading import Located, find_test_set
 from zoo.contract import Metadata
 from zoo.data import load
+from zoo.data.folders.files_table import names_images
 from zoo.data.folders.layouts import list_images
 from zoo.data.listing import SPLITS
 from zoo.data.registry import holds_values
 from zoo.errors import DataError
+from zoo.tables import _read
 
 # --- tables of images ----------------------------------------------------------------------------------------------
 
@@ -155,6 +158,69 @@ def test_a_table_that_names_no_image_here_says_what_to_do(flat, content, options
     with pytest.raises(DataError, match=told) as error:
         load(str(flat / "t.csv"), **options)
     assert "\n" not in str(error.value)
+
+
+def test_a_long_table_in_utf_16_is_read_to_its_end(flat):
+    """As Excel saves "Unicode text": a byte of a letter may look like the end of a line."""
+    rows = ["path\tlabel", *(f"{k % 2}.png\t{'ab'[k % 2]}ఊ" for k in range(20_000))]
+    path = flat / "images.txt"
+    path.write_bytes(b"\xff\xfe" + "\r\n".join(rows).encode("utf-16-le"))
+    assert names_images(path, None)
+    text, encoding = _read(path, 2**18)
+    assert (encoding, text.endswith("\n"), "\ufffd" in text) == ("UTF-16", True, False)
+
+
+def test_files_may_have_endings_in_any_case_and_of_several_kinds(tmp_path):
+    for k in range(12):
+        Image.new("L", (4, 4), 20 * k).save(tmp_path / f"{k}.{('jpg', 'png', 'JPG', 'PNG')[k % 4]}")
+    (tmp_path / "images.csv").write_text("\n".join(["id,label", *(f"{k},{'ab'[k // 6]}" for k in range(12))]))
+    data = load(str(tmp_path / "images.csv"))
+    assert (sum(map(len, (data.train, data.validation, data.test))), data.skipped) == (12, ())
+
+
+def test_a_cell_may_be_as_long_as_a_line(tmp_path):
+    """A polygon, or an image in Base64."""
+    rows = [f"{k},{'x' * 200_000 if k == 3 else ''},{'ab'[k % 2]}" for k in range(30)]
+    (tmp_path / "t.csv").write_text("\n".join(["size,note,kind", *rows]))
+    assert load(str(tmp_path / "t.csv"), label="kind").labels == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("1,234", "nothing between thousands, and a point for a decimal comma"),
+        ("1,234,567.5", "nothing between thousands"),
+        ("1,5", "a point for the comma"),
+    ],
+)
+def test_commas_in_numbers_are_told_by_what_they_mean(tmp_path, value, told):
+    rows = [f'"{value}",a', *(f"{k},{'ab'[k % 2]}" for k in range(30))]
+    (tmp_path / "t.csv").write_text("\n".join(["price,kind", *rows]))
+    with pytest.raises(DataError, match=told):
+        load(str(tmp_path / "t.csv"), label="kind")
+
+
+def test_a_column_that_names_splits_is_a_finding(tmp_path, capsys):
+    rows = [f"{k},{('train', 'val', 'test')[k % 3]},{'ab'[k % 2]}" for k in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(["size,subset,kind", *rows]))
+    assert main(["data", "check", str(tmp_path / "t.csv"), "--label", "kind"]) == 0
+    assert "column 'subset' names splits, and is used like any other: call it split" in capsys.readouterr().out
+
+
+def test_a_table_that_was_appended_to_itself_is_no_table_of_few_combinations(tmp_path):
+    rows = [f"{k},{k * k},{'ab'[k % 2]}" for k in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(["size,area,kind", *rows, *rows]))
+    data = load(str(tmp_path / "t.csv"), label="kind")
+    seen = {tuple(row) for row in data.train.inputs.tolist()}
+    assert not seen & {tuple(row) for row in data.test.inputs.tolist()}
+
+
+@pytest.mark.parametrize("name", ["d.npz", "d.xlsx", "d.parquet"])
+def test_a_label_makes_no_text_of_other_files(tmp_path, name):
+    (tmp_path / name).write_bytes(b"PK\x03\x04")
+    with pytest.raises(DataError) as caught:
+        load(str(tmp_path / name), label="y")
+    assert "UTF-8" not in str(caught.value)
 
 
 @pytest.mark.parametrize("values", ["all/{}.png", "{}.JPG", "C:\\x\\{}.jpeg"])

@@ -125,6 +125,7 @@ class _CutShort(DataError):  # noqa: N818 (what is read in part alone ends like 
 def _rows(path: Path, text: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """The line that each row begins on, and its cells, the names of the columns first."""
     # Spaces behind a delimiter: a quote behind them begins a cell all the same.
+    _allow_long_cells()
     reader = csv.reader(text, delimiter=delimiter, strict=True, skipinitialspace=True)
     first: tuple[int, int] | None = None  # the line with the names of the columns, and how many there are
     end = 0  # the line that the row before ends on: quoted cells may hold several
@@ -142,6 +143,11 @@ def _rows(path: Path, text: Iterable[str], delimiter: str) -> Iterator[tuple[int
             yield line, [cell.strip() for cell in cells]
     except csv.Error as error:
         raise _CutShort(f"{path} is damaged in line {end + 1} ({error}): save it as CSV again") from None
+
+
+def _allow_long_cells() -> None:
+    """As long as a line may be: Python's own limit, which is one for all of a program, is 128 kB."""
+    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
 
 
 def column_called(name: str, header: Sequence[str]) -> int | None:
@@ -263,17 +269,23 @@ def _read(path: Path, most: int | None) -> tuple[str, str]:
     except (OSError, ValueError) as error:  # no permission, a name too long, a null byte
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{path} can't be read ({reason}): name another table") from None
-    if most is not None and len(found) == most:
+    cut = most is not None and len(found) == most
+    if cut and not found.startswith(_UTF_16):  # of which the byte of a line's end may be half a letter
         found = found[: found.rfind(b"\n") + 1]
     text, encoding = _decoded(path, found)
+    if cut:
+        text = text[: text.rfind("\n") + 1]
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise DataError(f"{path} isn't text (line {line} holds a null character): save it as CSV in UTF-8")
     return text, encoding
 
 
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+
+
 def _decoded(path: Path, found: bytes) -> tuple[str, str]:
-    if found.startswith((b"\xff\xfe", b"\xfe\xff")):  # as Excel saves "Unicode text"
+    if found.startswith(_UTF_16):  # as Excel saves "Unicode text"
         # A last letter may have been cut in two.
         return found.decode("utf-16", errors="replace"), "UTF-16"
     try:
@@ -289,6 +301,8 @@ def _decoded(path: Path, found: bytes) -> tuple[str, str]:
 
 def _delimiter(text: str) -> str:
     """The one by which the first rows have equally many columns, and of several the one that makes the most."""
+
+    _allow_long_cells()
 
     def columns(delimiter: str) -> tuple[bool, int]:
         reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)

@@ -94,8 +94,8 @@ def log_data(run_id: str, data_set: DataSet) -> None:
     if not isinstance(data_set.report, Report):
         return
     examples = {
-        label: list(data_set.train.inputs[np.flatnonzero(data_set.train.labels == k)[:EXAMPLES]])
-        for k, label in enumerate(data_set.labels[:CLASSES_DRAWN])
+        label: list(data_set.train.inputs[np.flatnonzero(data_set.train.labels == k)[: EXAMPLES * (k < CLASSES_DRAWN)]])
+        for k, label in enumerate(data_set.labels)
     }
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

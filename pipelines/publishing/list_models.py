@@ -102,12 +102,12 @@ def list_models(
     rows = _all_rows(
         read_shipped(exports, on_damaged=lambda folder, error: logger.warning("%s is left out: %s", folder, error))
     )
+    there = sorted({row.data_set for row in rows if row.data_set})
     if family is not None:
         if family not in get_args(Family):
             raise QueryError(unknown("family", family, get_args(Family)))
         rows = [row for row in rows if row.family == family]
     if data is not None:
-        there = sorted({row.data_set for row in rows if row.data_set})
         if data not in there:
             raise QueryError(
                 f"no export in {exports} is of the data set {data!r}, there are those of {', '.join(there) or 'none'}"

@@ -88,8 +88,8 @@ def define(
         if name not in known:
             raise SweepError(unknown(kind, name, known))
     _check_objectives(objectives, where)
-    if len(objectives) > 1 and pruner != "none":
-        raise SweepError(f"with several objectives nothing is pruned: leave out --pruner {pruner}")
+    if tuple(objectives) != ("accuracy",) and pruner != "none":  # the accuracy alone is known while a trial goes on
+        raise SweepError(f"trials are pruned by their accuracy alone: leave out --pruner {pruner}, or --objective")
     named = [parse_dimension(text).field for text in search if text != DEFAULT]
     for name in settings or {}:
         if name in named:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from pipelines.core.support.conditions import parse_condition
 from pipelines.evaluation.latency import measure_latencies
 from pipelines.exporting.convert import convert
 from pipelines.exporting.export import metadata_of
+from pipelines.exporting.familiarity.output import give_familiarity
 from pipelines.training.train import Trained
-from zoo.contract import MODEL_FILE
+from zoo.contract import CONTRACT, MODEL_FILE
 from zoo.runtime import load
 
 MEASURED = "measured"  # of an Optuna trial: what it came to, by name
@@ -45,11 +47,16 @@ def measure(trained: Trained, names: Sequence[str]) -> dict[str, float]:
 
 
 def _of_file(run: str, *, timed: bool) -> dict[str, float]:
-    """What the ONNX file of a run would be: its size, and how fast one thread of this machine runs it."""
+    """What the ONNX file of a run would be: its size, and how fast one thread of this machine runs it.
+
+    Without what the evaluation adds, a few numbers in its metadata.
+    """
     tracked = tracking.load_run(run)
     data_set, model = load_data(tracked.plan), tracking.load_keras_model(run)
     metadata = metadata_of(tracked, data_set, model)
     converted = convert(model, metadata.resizing)
+    if said := give_familiarity(converted, metadata, data_set):
+        metadata = replace(metadata, familiarity=said, contract=CONTRACT)
     onnx.helper.set_model_props(converted, metadata.to_properties())
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(temporary) / MODEL_FILE

@@ -33,13 +33,15 @@ MOST_CONFIRMED = 5  # trials of a front that are trained again: a front may have
 class Confirmed:
     """A winner, trained again with seeds that the search didn't know.
 
-    trial: its number. recipe: the file of its recipe. runs: of these trainings. validation, test: their accuracies,
+    trial: its number. recipe: the file of its recipe. size: height and width of its images, where they are stated or
+    `auto` chose them. runs: of these trainings. validation, test: their accuracies,
     0..1, in the same order; the test images were asked of them alone. Where there are two and more, spread is that of
     the test accuracies.
     """
 
     trial: int
     recipe: Path
+    size: tuple[int, int] | None
     runs: tuple[str, ...]
     seeds: tuple[int, ...]
     validation: tuple[float, ...]
@@ -139,7 +141,7 @@ def conclude(
         which = "the best is trial" if each == best else "of the front, trial"
         logger.info("%s %d: trained again with %d new seeds", which, each.number, seeds)
         runs = _confirm(plans[each.number], seeds, {tracking.PARENT: run, "sweep": name})
-        confirmed.append(Confirmed(each.number, recipes[each.number], *runs))
+        confirmed.append(Confirmed(each.number, recipes[each.number], plans[each.number].size, *runs))
         again[each.run] = confirmed[-1].runs
         tracking.log_winners(run, best.run, again)
     tested = {"test_accuracy": fmean(confirmed[0].test)}

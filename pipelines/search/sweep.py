@@ -62,8 +62,8 @@ def sweep(
     which running trials are stopped; retraining the winners takes extra time. storage: a database's URL, by default a
     SQLite file in mlruns/. seeds: how many times a winner is trained again. objective: of OBJECTIVES; several give a
     Pareto front, of which at most five trials are trained again. where: conditions that a winner must meet. sampler: of
-    SAMPLERS. pruner: of PRUNERS, by default the median, or none with several objectives. settings, source, reading: as
-    in `train`.
+    SAMPLERS. pruner: of PRUNERS, by default the median, or none if anything but accuracy is an objective. settings,
+    source, reading: as in `train`.
 
     Trials are compared on the validation images; only the retrained winners are evaluated on the test images. Each
     trial is a child run of the sweep.
@@ -93,7 +93,7 @@ def sweep(
         settings=settings,
         source=source,
         sampler=sampler,
-        pruner=pruner or ("median" if len(objective) == 1 else "none"),
+        pruner=pruner or ("median" if tuple(objective) == ("accuracy",) else "none"),
         objectives=objective,
         where=where,
         reading=reading,

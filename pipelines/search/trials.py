@@ -149,13 +149,17 @@ def importances(study: Any) -> dict[str, float]:
     Empty where all trials did as well.
     """
     optuna = import_optuna()
+    done = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    if len({each.values[0] for each in done}) < 2:
+        return {}
+    sign = -1 if study.directions[0].name == "MAXIMIZE" else 1  # what is asked is what makes a value low
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it is new, and that some of the parameters are categories
         try:
             found = optuna.importance.get_param_importances(
                 study,
                 evaluator=optuna.importance.PedAnovaImportanceEvaluator(),
-                target=lambda trial: trial.values[0],
+                target=lambda trial: sign * trial.values[0],
             )
         except (ValueError, RuntimeError):
             return {}

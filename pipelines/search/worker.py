@@ -138,7 +138,7 @@ class Worker:
             plan = self.definition.plan_of(model, values)
             follow = _Follower(trial, plan, self)
             trained = train(plan=plan, tags=self._tags(trial), observer=follow)
-            measured = measure(trained, self.definition.judged_by)
+            measured = {} if trained.ended_early == follow.reason != "" else measure(trained, self.definition.judged_by)
         except (TrackingError, errors.UpdateFinishedTrialError, errors.StorageInternalError):
             raise
         except Exception as error:  # whatever it is, other values may do better
@@ -192,7 +192,7 @@ class _Follower:
         now = (metrics.get(name) for name in ("validation_accuracy", "averaged_validation_accuracy"))
         self._best = max(self._best, *(each for each in now if each is not None and each == each))  # not a NaN
         part = PARTS * epoch // self._epochs
-        if part > self._reported and len(self._worker.definition.objectives) == 1:
+        if part > self._reported and tuple(self._worker.definition.objectives) == ("accuracy",):
             self._reported = part
             self._trial.report(self._best, part)
             if part < PARTS and self._trial.should_prune():

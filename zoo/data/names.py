@@ -6,6 +6,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from zoo.tables import parse_number
+
 _SPLITS = {
     "train": "train",
     "training": "train",
@@ -57,7 +59,9 @@ def alike(names: Iterable[str]) -> list[tuple[str, ...]]:
     """Groups of names that differ in case, spaces, hyphens, or in how accents are encoded, and in nothing else."""
     groups: dict[str, list[str]] = {}
     for name in names:
+        number = parse_number(name)
         plain = re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", name)).strip().casefold()
+        plain = plain if number is None else repr(number)  # -1 isn't 1, but 1.0 and 01 are
         groups.setdefault(plain, []).append(name)
     return [tuple(group) for group in groups.values() if len(group) > 1]
 

@@ -97,7 +97,7 @@ def _is_text(kind: Any) -> bool:
 def _values(batch: Any, column: str | None) -> list[Any] | None:
     if column is None:
         return None
-    outer, _, inner = column.partition(".")
+    outer, _, inner = column.rpartition(".")
     found = batch.column(column if column in batch.schema.names else outer)
     values: list[Any] = (found.field(inner) if column not in batch.schema.names else found).to_pylist()
     return values

@@ -29,6 +29,16 @@ from zoo.data.tables.reading import ENDINGS
 from zoo.data.tables.report import read_table
 from zoo.errors import DataError, printable, unknown
 
+OTHER_TABLES = (
+    ".npz",
+    ".npy",
+    ".parquet",
+    ".xlsx",
+    ".xls",
+    ".ods",
+    ".zip",
+)  # that are no text, whatever is named in them
+
 Progress: TypeAlias = download.Progress  # done, in all: bytes of a download, or images of a folder
 # folder: where the user says that the files lie. Images of several sizes are listed alone, and decoded as a folder's.
 Loader: TypeAlias = Callable[[Path | None, Progress], DataSet | Listing]
@@ -232,7 +242,7 @@ def holds_values(path: str, label: str | None = None, images: Path | None = None
     """
     if has_name(path):
         return False
-    named = label is not None or path.lower().endswith(ENDINGS)
+    named = path.lower().endswith(ENDINGS) or (label is not None and not path.lower().endswith(OTHER_TABLES))
     named = named and not os.path.isdir(path) and not path.lower().endswith(SHARD_ENDING)  # noqa: PTH112 (it never raises)
     return named and not names_images(Path(path), images)
 

@@ -53,8 +53,8 @@ SHOWN = 10  # of the trials
     argument(
         "--pruner",
         metavar="NAME",
-        help="how unpromising trials are stopped early: median, hyperband, or none (default: median; none with several "
-        "objectives)",
+        help="how unpromising trials are stopped early: median, hyperband, or none (default: median for accuracy, "
+        "none for other objectives)",
     ),
     arguments.SEEDS.noted(
         "in a sweep, only the winners, with new seeds; at most five of a Pareto front; default: 3", default=3
@@ -145,7 +145,8 @@ def conclusion(swept: Swept, options: argparse.Namespace) -> Iterator[str]:
         yield f"{left} more trials are on the Pareto front: at most {MOST_CONFIRMED}, spread evenly, are trained again"
     reading = arguments.given_to("", options, without=_OF_THE_SEARCH)
     for each in swept.confirmed:
-        command = ["zoo", "run", trials[each.trial].model, *reading, "--recipe-file", str(each.recipe)]
+        size = [] if each.size is None or options.size else ["--size", "x".join(map(str, each.size))]
+        command = ["zoo", "run", trials[each.trial].model, *reading, *size, "--recipe-file", str(each.recipe)]
         yield f"next: {shlex.join(command)}"
 
 

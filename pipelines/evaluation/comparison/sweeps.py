@@ -63,7 +63,7 @@ def notes_on(trials: Iterable[Trial]) -> tuple[str, ...]:
         left = len(sweep.trials) - len(shown)
         if left or sweep.pruned:
             notes.append(
-                f"sweep {sweep.name}: {left} less accurate trials and {sweep.pruned} pruned ones are left out; name "
+                f"sweep {sweep.name}: {left} other trials and {sweep.pruned} pruned ones are left out; name "
                 "their runs to see them"
             )
         if not sweep.best:

@@ -42,8 +42,10 @@ def log_seeds(runs: Sequence[str]) -> str:
         )
         client.update_run(parent, name=name)
         client.set_terminated(parent, "FINISHED", ended)
-        for run in runs:
-            client.set_tag(run, "mlflow.parentRunId", parent)
+        for each in children:
+            above = each.data.tags.get("mlflow.parentRunId", parent)
+            if above == parent or "seeds_of" not in client.get_run(above).data.tags:  # else it is one of other seeds
+                client.set_tag(each.info.run_id, "mlflow.parentRunId", parent)
     return parent
 
 

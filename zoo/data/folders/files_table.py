@@ -15,6 +15,8 @@ from zoo.errors import DataError, printable, unknown
 from zoo.formats import IMAGE_ENDINGS, is_address
 from zoo.tables import UTF8, bounded_lines, column_called, read_cells
 
+ANY_CASE = (*IMAGE_ENDINGS, *(ending.upper() for ending in IMAGE_ENDINGS))  # cameras write IMG_1.JPG
+
 NO_GROUPS = "none"  # what `groups` says where no images belong together
 JSON_LINES = ".jsonl"
 TABLE_ENDINGS = (".csv", ".tsv", ".txt", JSON_LINES)
@@ -205,7 +207,7 @@ class Places:
         for text in self._spellings(value):
             yield text
             if not text.lower().endswith(IMAGE_ENDINGS):
-                for ending in IMAGE_ENDINGS if self.ending is None else (self.ending,):
+                for ending in dict.fromkeys((self.ending, *ANY_CASE)) if self.ending else ANY_CASE:
                     if self._exists(text + ending):
                         self.ending = ending
                         yield text + ending
@@ -220,7 +222,7 @@ class Places:
             parts = re.split(r"[\\/]+", re.sub(r"^[A-Za-z]:", "", value))
             for skipped in range(1, len(parts)) if self.skipped is None else (self.skipped,):
                 file = "/".join(parts[skipped:])
-                if self._exists(file) or any(self._exists(file + ending) for ending in IMAGE_ENDINGS):
+                if self._exists(file) or any(self._exists(file + ending) for ending in ANY_CASE):
                     self.skipped = skipped
                     yield file
 

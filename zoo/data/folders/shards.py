@@ -159,7 +159,8 @@ def _gather(found: PackedGathering, named: str, shard: Path, split: str, opened:
         images = [ending for ending in files if f".{ending}" in IMAGE_ENDINGS]
         if len(images) > 1:
             raise ValueError(f"{key} has two images, {images[0]} and {images[1]}")
-        labelled = next((ending for ending in ("cls", "json") if ending in files), None)
+        endings = ("cls", "json") if label is None else ("json", "cls")  # only an entry of a .json has a name
+        labelled = next((ending for ending in endings if ending in files), None)
         if not images or labelled is None:
             what = "image" if labelled else "label"
             sentence = f"{key} in {shard} has no {what}: expected {EXPECTED}"

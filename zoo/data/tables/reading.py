@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -181,9 +182,11 @@ def is_numeric(table: TextTable, place: int) -> bool:
     for value in texts:
         if not value.isprintable():
             raise DataError(f"{table.path} has {value!r} in line {first[value]}, column {name!r}: it can't be printed")
+        thousands = re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?", value)
         comma = "," in value and parse_number(value.replace(",", ".")) is not None
-        if value and (comma or len(numbers) > MOST_NUMBERS_AMONG_TEXT):
+        if value and (thousands or comma or len(numbers) > MOST_NUMBERS_AMONG_TEXT):
             expected = "a point for the comma" if comma else "a finite number as in other lines, or nothing"
+            expected = "nothing between thousands, and a point for a decimal comma" if thousands else expected
             raise DataError(f"{table.path} has {value!r} in line {first[value]}, column {name!r}: expected {expected}")
     if len(first) > MOST_CATEGORIES:
         raise DataError(
@@ -247,10 +250,13 @@ def _given_splits(table: TextTable, place: int | None) -> NDArray[np.str_]:
 def _copies(table: TextTable, place: int | None) -> NDArray[np.int64]:
     """A number for each row [N], the same for rows of the same values.
 
-    Where more than half of the rows are repetitions, as in a table of a few categories, they are no copies: many
-    people are alike in all that it holds of them. Each has a number of its own then.
+    Where half of the rows or more are repetitions, and no more combinations of values are possible than there are rows,
+    as in a table of a few categories, they are no copies: many people are alike in all that it holds of them. Each has
+    a number of its own then.
     """
     apart = [k for k in range(len(table.header)) if k != place]
     numbers: dict[tuple[str, ...], int] = {}
     found = [numbers.setdefault(tuple(row[k] for k in apart), len(numbers)) for row in table.rows]
-    return np.array(found if 2 * len(numbers) > len(found) else range(len(found)), np.int64)
+    possible = math.prod(len({row[k] for row in table.rows}) for k in apart)
+    alike = 2 * len(numbers) <= len(found) and possible <= len(found)
+    return np.array(range(len(found)) if alike else found, np.int64)

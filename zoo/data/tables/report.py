@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from zoo.data.dataset import DataSet
 from zoo.data.folders.findings import LARGEST_IMBALANCE, LOOK, UNUSABLE, USABLE, obstacle
-from zoo.data.names import alike, alike_sentence
+from zoo.data.names import alike, alike_sentence, split_of
 from zoo.data.report import ClassRows, ColumnFound, Finding, TableReport
 from zoo.data.tables.reading import Roles, data_set_of, is_numeric, roles_of
 from zoo.errors import DataError
@@ -122,6 +122,8 @@ def _findings(roles: Roles, columns: Sequence[ColumnFound], rows: Sequence[tuple
             yield Finding(False, f"{named} is {column.values[0]!r} in every row: it carries no information, remove it")
         if column.kind == "numeric" and column.different == filled == len(rows) > 1 and _counts_rows(column):
             yield Finding(False, f"{named} numbers the rows: remove it, or the model learns their order")
+        if column.kind != "numeric" and filled and all(split_of(value) for value in column.values):
+            yield Finding(False, f"{named} names splits, and is used like any other: call it split")
         if column.missing:
             instead = "the median is used" if column.kind == "numeric" else "it is treated as a category"
             yield Finding(False, f"{named} has no value in {_rows(column.missing)} of {len(rows):,}: {instead}")
