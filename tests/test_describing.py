@@ -226,9 +226,6 @@ def test_runs_of_several_seeds_are_children_of_one_that_tells_their_spread():
     with tracking.open_client() as client:
         assert client.get_run(parent).data.metrics["seeds"] == 2, "as its name says"
     assert log_seeds(runs) == parent
-    others = log_seeds([runs[1], of_seed(0.93, 4)])  # as a sweep confirms its winner with one that there is already
-    assert others != parent
-    assert stored(runs[1]).data.tags["mlflow.parentRunId"] == parent, "it stays with those that it was trained with"
     found = stored(parent)
     assert found.info.run_name == "softmax epochs=3, 3 seeds"
     assert found.info.status == "FINISHED"
@@ -239,3 +236,6 @@ def test_runs_of_several_seeds_are_children_of_one_that_tells_their_spread():
     assert {stored(run).data.tags["mlflow.parentRunId"] for run in runs} == {parent}
     # The parent is no training of its own: it counts as no seed, and isn't found for one.
     assert tracking.accuracies_by_seed(tracking.load_run(runs[0])) == dict(enumerate(accuracies, start=1))
+    others = log_seeds([runs[1], of_seed(0.93, 4)])  # as a sweep confirms its winner with one that there is already
+    assert others != parent
+    assert stored(runs[1]).data.tags["mlflow.parentRunId"] == parent, "it stays with those that it was trained with"
