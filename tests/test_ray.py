@@ -343,8 +343,8 @@ def test_a_cluster_of_this_machine_listens_on_the_loopback_alone_and_ends_with_i
 @pytest.mark.slow
 def test_an_interrupted_job_says_how_far_it_is(environment):
     """Slow: Ray starts."""
-    images(2_000)
-    command = asked(["images"], "ray.csv", "local", environment, INTERRUPTIBLE + SMALL)
+    images(2_000)  # and each five times, so that it is interrupted before its end
+    command = asked(["images"] * 5, "ray.csv", "local", environment, INTERRUPTIBLE + SMALL)
     while answered("ray.csv") < 100:
         assert command.poll() is None, command.communicate()[0]
         time.sleep(0.05)
