@@ -275,13 +275,10 @@ def _interrupted(run: str, others: tuple[Any, ...], held: ExitStack, team: Team 
         raise TrackingError(f"run {tracked.run_id} is finished: there is nothing to resume")
     load_data(tracked.plan, digest=tracked.data_digest)
     check_resumable(tracked.run_id, tracked.tags, team)
-    if tracked.fingerprint not in (
-        fingerprints(tracked.plan) if team is None else [together_fingerprint(tracked.plan)]
-    ):
-        teacher = ", or the teacher," if tracked.plan.recipe.teacher else ""
-        raise TrackingError(
-            f"the code or its libraries{teacher} have changed since run {tracked.run_id} started: train again"
-        )
+    own = fingerprints(tracked.plan) if team is None else (together_fingerprint(tracked.plan),)
+    if tracked.fingerprint not in own:
+        what = "code, libraries, or teacher" if tracked.plan.recipe.teacher else "code or libraries"
+        raise TrackingError(f"the {what} have changed since run {tracked.run_id} started: train again")
     begin = checkpoint.load(tracked.run_id)
     if team is not None:
         logger.info("%s: continuing run %s from epoch %d", tracked.plan.model, tracked.run_id[:8], begin.epoch)
