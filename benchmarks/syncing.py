@@ -45,7 +45,8 @@ def main() -> None:
 
 def shares(model: str, data: str, epochs: int) -> dict[str, float]:
     """Train, and time what waits for the disk between the first epoch and the last."""
-    from pipelines.training.loop import checkpoint, train
+    from pipelines.training import train
+    from pipelines.training.loop import checkpoint
 
     spans: list[tuple[bool, float, float]] = []  # in the training's thread, began, ended
     validated: list[float] = []

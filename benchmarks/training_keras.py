@@ -16,12 +16,13 @@ from unittest import mock
 import numpy as np
 from turns import Turns, tell, wait_for_the_end
 
-import pipelines.training.train
 from pipelines.core.provenance.machine import choose_precision
 from pipelines.core.provenance.plan import Plan, load_data, make_plan
+from pipelines.training import preparing
 from pipelines.training.loop.fit import VALIDATION_BATCH, validation_of
 from pipelines.training.loop.learner import make_learner
-from pipelines.training.loop.stages import schedule_for
+from pipelines.training.loop.stages import make_stages, schedule_for
+from pipelines.training.train import train
 from zoo.contract import LOGITS
 from zoo.data import DataSet, Split, data_set
 from zoo.data.batches import training_batches
@@ -73,7 +74,7 @@ def keras_without_xla(plan: Plan, settings: Any) -> None:
 
 def _plain(plan: Plan, settings: Any, **compiling: Any) -> None:
     keras, data, recipe = start_keras(), load_data(plan), plan.recipe
-    ours = make_learner(plan, data, schedule_for(recipe, data), "float32").optimizer
+    ours = _learner(plan, data, "float32").optimizer
     keras.utils.set_random_seed(recipe.seed)
     model = build(plan.model, data.height, data.width, data.channels, data.classes)
     model = keras.Model(model.input, model.get_layer(LOGITS).output)
@@ -96,6 +97,12 @@ def _plain(plan: Plan, settings: Any, **compiling: Any) -> None:
         tell(accuracy=_accuracy(model, data))
 
 
+def _learner(plan: Plan, data: DataSet, precision: str) -> Any:
+    """A model that is compiled as ours are, for a training from the beginning."""
+    schedule = schedule_for(plan.recipe, data)
+    return make_learner(plan, data, schedule, make_stages(plan.recipe, schedule, (), new=True)[0], precision, {})
+
+
 # --- ours ------------------------------------------------------------------------------------------------------------
 
 
@@ -114,11 +121,9 @@ def bare_with_validation(plan: Plan, settings: Any) -> None:
 
 def _bare(plan: Plan, settings: Any, options: dict[str, Any]) -> tuple[Any, DataSet]:
     data, recipe = load_data(plan), plan.recipe
-    schedule = schedule_for(recipe, data)
-    learner = make_learner(plan, data, schedule, choose_precision(recipe.precision))
-    stream = training_batches(
-        data.train, data.classes, recipe, mirrored=data.mirrored, first_epoch=0, epochs=schedule.epochs
-    )
+    learner = _learner(plan, data, choose_precision(recipe.precision))
+    epochs = schedule_for(recipe, data).epochs
+    stream = training_batches(data.train, data.classes, recipe, mirrored=data.mirrored, first_epoch=0, epochs=epochs)
     learner.fit(
         stream,
         epochs=settings["turns"],
@@ -153,8 +158,8 @@ def pipeline(plan: Plan, settings: Any) -> None:
         learner.fit = fit_in_turns
         return learner
 
-    with mock.patch.object(pipelines.training.train, "make_learner", watched):
-        pipelines.training.train.train(plan=plan)
+    with mock.patch.object(preparing, "make_learner", watched):
+        train(plan=plan)
     tell(opening=marks["fit"] - marks["learner"], closing=perf_counter() - marks["fitted"])
 
 

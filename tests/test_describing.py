@@ -239,3 +239,7 @@ def test_runs_of_several_seeds_are_children_of_one_that_tells_their_spread():
     others = log_seeds([runs[1], of_seed(0.93, 4)])  # as a sweep confirms its winner with one that there is already
     assert others != parent
     assert stored(runs[1]).data.tags["mlflow.parentRunId"] == parent, "it stays with those that it was trained with"
+    with tracking.open_client() as client:
+        client.delete_run(parent)
+    assert log_seeds(runs) != parent, "unless these are gone"
+    assert {stored(run).data.tags["mlflow.parentRunId"] for run in runs} == {log_seeds(runs)}

@@ -200,11 +200,20 @@ def test_commas_in_numbers_are_told_by_what_they_mean(tmp_path, value, told):
         load(str(tmp_path / "t.csv"), label="kind")
 
 
+def test_numbers_with_separators_that_all_differ_are_no_names_of_images(tmp_path):
+    rows = [f'"{k},{100 + k},000",{"ab"[k % 2]}' for k in range(1, 31)]
+    (tmp_path / "t.csv").write_text("\n".join(["people,kind", *rows]))
+    with pytest.raises(DataError, match="nothing between thousands"):
+        load(str(tmp_path / "t.csv"), label="kind")
+
+
 def test_a_column_that_names_splits_is_a_finding(tmp_path, capsys):
     rows = [f"{k},{('train', 'val', 'test')[k % 3]},{'ab'[k % 2]}" for k in range(60)]
     (tmp_path / "t.csv").write_text("\n".join(["size,subset,kind", *rows]))
     assert main(["data", "check", str(tmp_path / "t.csv"), "--label", "kind"]) == 0
-    assert "column 'subset' names splits, and is used like any other: call it split" in capsys.readouterr().out
+    assert (
+        "column 'subset' names splits, but the model would learn from it: rename it to split" in capsys.readouterr().out
+    )
 
 
 def test_a_table_that_was_appended_to_itself_is_no_table_of_few_combinations(tmp_path):

@@ -131,7 +131,7 @@ def evaluate(run: str) -> Evaluation:
     answers = ask_all(ask, in_batches(data_set.test.inputs))
     if fitted.temperature != 1:
         answers = cooled(answers[0], fitted.temperature)
-    recipe = as_learned(tracked.plan.recipe.to_json(), head_alone=tracked.metrics.get("epochs_trained") == 0)
+    recipe = as_learned(tracked.plan.recipe.to_json(), head_alone=tracked.metrics.get("best_epoch") == 0)
     corrupted = () if data_set.columns else measure_corrupted(data_set.test, ask, recipe)
     measured = {**clean_metrics(data_set.test, answers), **robust_metrics(corrupted)}
     measured |= reliability_metrics(data_set.test, answers, fitted.calibration, fitted.sets) | answer_metrics(fitted)

@@ -128,11 +128,9 @@ def _verify(found: Path, data: str | Located | DataSet | None, corrupted: bool) 
         if found.is_dir() and tested_metrics(read_manifest(found).metrics):
             suite = suite_of(read_manifest(found).metrics) if corrupted else ()
             ask = partial(answers_of, classifier)
-            recipe = classifier.metadata.recipe
-            # Whether a source had a head for these classes isn't in the file: then all layers learned.
-            alone = bool(classifier.metadata.source) and recipe.get("frozen") == 1
-            alone = alone and "test_robust_seen" not in read_manifest(found).metrics
-            learned = as_learned(recipe, head_alone=alone)
+            # Which weights were kept isn't in the file: where no kind counted as seen, those of the head alone.
+            alone = bool(classifier.metadata.source) and "test_robust_seen" not in read_manifest(found).metrics
+            learned = as_learned(classifier.metadata.recipe, head_alone=alone)
             each = measure_corrupted(test, ask, learned, suite)
             tested = Tested(test, answers, each, data_set.findings)
             checks.append(Check("metrics", check_metrics(found, test, answers, each)))

@@ -100,7 +100,9 @@ def _remove(leftover: Leftover, days: float) -> bool:
 
 def _goes(leftover: Leftover, days: float) -> bool:
     """Whether it is still one to remove: its run may have been resumed and ended again, or restored in the UI."""
-    if leftover.kind not in ("checkpoint", "deleted run"):
+    if leftover.kind == "outbox":  # which has records again, if the store was away
+        return not tracking.unsent(leftover.run)
+    if leftover.kind == "partial":
         return True
     run = leftover.run
     deleted = {each.run_id: each for each in tracking.deleted_runs(run)}

@@ -54,7 +54,8 @@ def triton(
     """Write an export to REPOSITORY/NAME as Triton reads it: config.pbtxt, 1/model.onnx, labels.txt, and a README.md.
 
     name: an export, as in `zoo.load`, or a run, which is first exported to `exports`. The folder is named after the
-    data set and the model, in lowercase letters, digits, and hyphens; it can be renamed, because no file names it.
+    data set and the model, in lowercase letters, digits, and hyphens, followed by eight hexadecimal digits where they
+    aren't written so, or are too long; it can be renamed, because no file names it.
     license, data_license, familiarity: of a run, as in `export`.
     Raises ExportError for what isn't an export, for an export for which one of these is stated, for labels that a text
     file can't list line by line, and for a folder that is something else or can't be written; for a run, what `export`

@@ -282,10 +282,12 @@ def experiment_id(client: Any, name: str) -> str:
 def _usable(experiment: Any) -> str:
     """Its id. Raises TrackingError where it was deleted: the store keeps its name."""
     if experiment.lifecycle_stage == "deleted":
+        from zoo.data import data_sets
+
         restore = f"mlflow experiments restore --experiment-id {experiment.experiment_id}"
+        other = "" if experiment.name in data_sets() else "; or give the data another name with --name"
         raise TrackingError(
-            f"the experiment {experiment.name!r} was deleted: `{_here(restore)}` restores it with its runs; or give "
-            "the data another name with --name"
+            f"the experiment {experiment.name!r} was deleted: `{_here(restore)}` restores it with its runs{other}"
         )
     return str(experiment.experiment_id)
 

@@ -83,8 +83,8 @@ def reproduce(run: str) -> Reproduction:
 
     run: its id, or the beginning of it. Before training, each difference in the environment is a warning of the logger
     `zoo.training`.
-    Raises TrackingError for a run that doesn't exist, isn't finished, or has no weights, DataError if its images have
-    changed or are gone, and what `train` raises.
+    Raises TrackingError for a run that doesn't exist, isn't finished, or has no weights, or whose teacher is another
+    file now, DataError if its images have changed or are gone, and what `train` raises.
     """
     first = tracking.load_run(run)
     if first.status != "FINISHED":
@@ -119,6 +119,8 @@ def reproduce(run: str) -> Reproduction:
         raise TrackingError(  # by data, code and libraries it would be the same run
             f"run {first.run_id[:8]} can't be reproduced: its teacher {first.plan.recipe.teacher} is another file now"
         )
+    if first.plan.recipe.teacher and (found or silent):
+        logger.warning("whether the teacher %s is the same file as then isn't known", first.plan.recipe.teacher)
     trained = train(plan=_as_then(first), tags={OF_TAG: first.run_id})
     if trained.unsent:
         raise TrackingError(

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-
-from zoo.tables import parse_number
+from fractions import Fraction
 
 _SPLITS = {
     "train": "train",
@@ -56,12 +55,16 @@ def splits_within(name: str) -> set[str]:
 
 
 def alike(names: Iterable[str]) -> list[tuple[str, ...]]:
-    """Groups of names that differ in case, spaces, hyphens, or in how accents are encoded, and in nothing else."""
+    """Groups of names that differ in case, spaces, hyphens, or in how accents or a number are written, and in nothing
+    else.
+    """
     groups: dict[str, list[str]] = {}
     for name in names:
-        number = parse_number(name)
-        plain = re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", name)).strip().casefold()
-        plain = plain if number is None else repr(number)  # -1 isn't 1, but 1.0 and 01 are
+        plain = unicodedata.normalize("NFKC", name).strip().casefold()
+        if re.fullmatch(r"[+-]?[0-9]+(\.[0-9]+)?", plain):
+            plain = str(Fraction(plain))  # 1.0 and 01 are 1, and -1 isn't
+        else:
+            plain = re.sub(r"[\s_-]+", " ", plain).strip()
         groups.setdefault(plain, []).append(name)
     return [tuple(group) for group in groups.values() if len(group) > 1]
 

@@ -8,8 +8,8 @@ import io
 import re
 import sys
 import warnings
+from _thread import allocate_lock  # without `threading`, which an app that has an array may not need
 from collections.abc import Iterable, Mapping
-from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.errors import ExportError, MissingExtraError, ProviderError, unknown
@@ -214,6 +214,9 @@ def _start(content: bytes, file: str | Path, provider: Provider, threads: int | 
         ) from error
 
 
+_PRELOADING = allocate_lock()  # two threads that redirect what is printed would leave it so
+
+
 def _prepare_cuda(provider: Provider) -> tuple[str, ...]:
     """Load CUDA and cuDNN where they came as Python packages, which no loader looks into; the libraries that lack.
 
@@ -225,17 +228,9 @@ def _prepare_cuda(provider: Provider) -> tuple[str, ...]:
             "install the driver of its GPU, or use provider='cpu'"
         )
     printed = io.StringIO()
-    with _preloading(), contextlib.redirect_stdout(printed):  # onnxruntime prints what it doesn't find
+    with _PRELOADING, contextlib.redirect_stdout(printed):  # onnxruntime prints what it doesn't find
         _onnxruntime().preload_dlls()
     return tuple(re.findall(r"Failed to load (\S+):", printed.getvalue()))
-
-
-@cache
-def _preloading() -> Any:
-    """A lock: two threads that redirect what is printed would leave it so."""
-    from threading import Lock
-
-    return Lock()
 
 
 _DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"

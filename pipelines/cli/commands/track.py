@@ -222,7 +222,7 @@ def demotion_summary(demotion: Demotion) -> str:
 
 @command("sync", "send records that runs kept while the tracking server was unreachable", group="track")
 def sync(options: argparse.Namespace) -> None:
-    """Fails where something still waits."""
+    """Fails where something still waits that no training sends itself."""
     from pipelines.maintenance.sync import sync
 
     found = sync()

@@ -184,7 +184,7 @@ def _find_rate(options: argparse.Namespace) -> None:
     if any(others) or options.worker is not None or not (options.model and options.data):
         options.error(
             "--find-rate requires a model and --data, and can't be combined with --plan, --resume, --time, --devices, "
-            "or --workers"
+            "--workers, or --worker"
         )
     found = find_rate(
         options.model,

@@ -112,8 +112,8 @@ def predict_all(
         begun = state = resume(job, out)
         if on_bad == "fail" and state.unreadable:
             raise ImageError(
-                f"{state.error} (in an earlier start; once it is replaced, remove {state_of(out)} and the files next "
-                "to it, and start again)"
+                f"{state.error} (found by an earlier start: --on-bad skip continues; or replace the image, remove "
+                f"{state_of(out)} and the files next to it, and start again)"
             )
         if not is_made(state, out):
             several = min(processes or _processes(device), max(1, -(-(count - state.images) // CHUNK)))

@@ -83,7 +83,6 @@ def forget(runs: Sequence[DeletedRun]) -> None:
         store = client._tracking_client.store
         for run in runs:
             for model in run.models:
-                client.delete_logged_model(model)
                 store._hard_delete_logged_model(model)
             store._hard_delete_run(run.run_id)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipelines.core.metrics.seed_spread import spread_of
 from pipelines.tracking.describing import NOTE, shown
-from pipelines.tracking.store import open_client
+from pipelines.tracking.store import import_mlflow, open_client
 
 COSTS = ("parameters", "multiply_accumulates")  # the same for each seed
 
@@ -44,7 +44,7 @@ def log_seeds(runs: Sequence[str]) -> str:
         client.set_terminated(parent, "FINISHED", ended)
         for each in children:
             above = each.data.tags.get("mlflow.parentRunId", parent)
-            if above == parent or "seeds_of" not in client.get_run(above).data.tags:  # else it is one of other seeds
+            if above == parent or not _holds_seeds(client, above):  # else it is one of other seeds
                 client.set_tag(each.info.run_id, "mlflow.parentRunId", parent)
     return parent
 
@@ -57,6 +57,15 @@ def _parent(client: Any, first: Any, name: str) -> str:
         return str(found[0].info.run_id)
     made = client.create_run(first.info.experiment_id, first.info.start_time, {"seeds_of": key}, name)
     return str(made.info.run_id)
+
+
+def _holds_seeds(client: Any, run: str) -> bool:
+    """Whether a run that is still there is one above seeds."""
+    try:
+        found = client.get_run(run)
+    except import_mlflow().MlflowException:  # deleted, and removed by `zoo gc`
+        return False
+    return found.info.lifecycle_stage == "active" and "seeds_of" in found.data.tags
 
 
 def _describe(children: Sequence[Any], spread: Any) -> str:

@@ -137,7 +137,7 @@ def _check_no_names(table: TextTable, features: Sequence[int]) -> None:
         cells = [row[place] for row in table.rows]
         if len(set(cells)) < len(cells):
             continue
-        numbers = sum(parse_number(cell.replace(",", ".")) is not None for cell in cells)
+        numbers = sum(parse_number(cell.replace(",", "")) is not None for cell in cells)
         # Numbers of rows beside other columns are a finding of the check: they may be measurements.
         by_name = place in called and len(cells) > 1 and (numbers < len(cells) or len(features) == 1)
         if by_name or (not numbers and LEAST_NAMES <= len(cells) <= MOST_CATEGORIES):

@@ -122,8 +122,9 @@ def _findings(roles: Roles, columns: Sequence[ColumnFound], rows: Sequence[tuple
             yield Finding(False, f"{named} is {column.values[0]!r} in every row: it carries no information, remove it")
         if column.kind == "numeric" and column.different == filled == len(rows) > 1 and _counts_rows(column):
             yield Finding(False, f"{named} numbers the rows: remove it, or the model learns their order")
-        if column.kind != "numeric" and filled and all(split_of(value) for value in column.values):
-            yield Finding(False, f"{named} names splits, and is used like any other: call it split")
+        names_splits = column.different <= len(column.values) and all(split_of(value) for value in column.values)
+        if column.kind == "categorical" and filled and names_splits and roles.given == ("train",):
+            yield Finding(False, f"{named} names splits, but the model would learn from it: rename it to split")
         if column.missing:
             instead = "the median is used" if column.kind == "numeric" else "it is treated as a category"
             yield Finding(False, f"{named} has no value in {_rows(column.missing)} of {len(rows):,}: {instead}")
