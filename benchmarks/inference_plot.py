@@ -48,8 +48,8 @@ def roof(figure: Figure, rows: Sequence[Mapping[str, Any]], batch: int) -> str:
     ax.xaxis.set_major_formatter(PERCENT)
     ax.set_yticks(range(len(names)), [name.rpartition("/")[2] for name in names])
     ax.grid(visible=False, axis="y")
-    ax.set(xlabel="share of a matrix product's speed (100%: the roof)", title=f"float32, {batch} images at once")
+    ax.set(xlabel="speed relative to a matrix product of NumPy", title=f"float32, {batch} images at once")
     figure.legend(loc="outside lower center", ncols=3)
-    return f"Share of a matrix product's speed, {batch} images at once: " + "; ".join(
+    return f"Speed relative to a matrix product of NumPy, {batch} images at once: " + "; ".join(
         f"{name.rpartition('/')[2]} {ours[name][1]:.1%}" for name in reversed(names)
     )
