@@ -138,7 +138,8 @@ class Worker:
             plan = self.definition.plan_of(model, values)
             follow = _Follower(trial, plan, self)
             trained = train(plan=plan, tags=self._tags(trial), observer=follow)
-            measured = {} if trained.ended_early == follow.reason != "" else measure(trained, self.definition.judged_by)
+            pruned = bool(trained.ended_early) and trained.ended_early == follow.reason
+            measured = {} if pruned else measure(trained, self.definition.judged_by)
         except (TrackingError, errors.UpdateFinishedTrialError, errors.StorageInternalError):
             raise
         except Exception as error:  # whatever it is, other values may do better
@@ -146,7 +147,7 @@ class Worker:
             logger.warning("trial %d failed: %s", trial.number, reason)
             trial.set_user_attr(trials.REASON, reason)
             raise _Failed from error
-        if trained.ended_early and trained.ended_early == follow.reason:
+        if pruned:
             if self.joined and self.over() and not self._closed():
                 raise _Failed  # this worker's own time is over, and not that of the sweep
             trial.set_user_attr(trials.REASON, follow.reason)
