@@ -94,7 +94,9 @@ def log_data(run_id: str, data_set: DataSet) -> None:
     if not isinstance(data_set.report, Report):
         return
     examples = {
-        label: list(data_set.train.inputs[np.flatnonzero(data_set.train.labels == k)[: EXAMPLES * (k < CLASSES_DRAWN)]])
+        label: list(data_set.train.inputs[np.flatnonzero(data_set.train.labels == k)[:EXAMPLES]])
+        if k < CLASSES_DRAWN
+        else []  # of more classes the names alone count
         for k, label in enumerate(data_set.labels)
     }
     with tempfile.TemporaryDirectory() as temporary:

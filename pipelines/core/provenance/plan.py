@@ -12,6 +12,7 @@ from typing import Any, TypedDict, Unpack
 from pipelines.core.provenance.reading import read_data
 from zoo.contract import RESIZINGS
 from zoo.data import DataSet, data_sets
+from zoo.data.folders.files_table import NO_GROUPS
 from zoo.data.folders.reading import ON_BAD
 from zoo.data.registry import absolute, holds_values
 from zoo.errors import DataError, RecipeError
@@ -62,7 +63,7 @@ class Plan:
     name: str | None = None
 
     def __post_init__(self) -> None:
-        if self.recipe.images == "most" and self.groups not in (None, "none"):
+        if self.recipe.images == "most" and self.groups not in (None, NO_GROUPS):
             raise RecipeError(
                 "images=most halves the validation images one by one, which would tear apart the groups of "
                 f"{self.groups}: set images=train or images=all"
