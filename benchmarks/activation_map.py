@@ -47,7 +47,7 @@ def measure(folder: Path, batch: int, seconds: float) -> tuple[float, float, flo
     about = read_manifest(folder).metadata
     shape = (batch, about.height, about.width, about.channels)
     images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    rounds = []
+    rounds: list[list[float]] = []
     end = perf_counter() + seconds
     while perf_counter() < end or len(rounds) < 10:
         rounds.append([time_of(session, images, calls=max(1, 16 // batch)) for session in sessions])

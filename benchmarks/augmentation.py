@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import cycle
 from time import perf_counter
 from typing import Any
@@ -84,7 +84,7 @@ def ours(split: Split, batch_size: int, settings: dict[str, Any]) -> Stream:
     return iter(stream)
 
 
-def keras_layers() -> dict[str, Callable[[], list[Any]]]:
+def keras_layers() -> dict[str, list[Any]]:
     """Keras' layers, by the name of ours that does the same."""
     layers = start_keras().layers
     crop = [  # a part of the image, resized: Keras has no layer for both at once

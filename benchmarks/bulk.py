@@ -30,6 +30,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +166,7 @@ def speed(export: Path, folder: Path, side: int, images: int, options: argparse.
         assert predict_all(export, [data], out, processes=processes).images == images
 
     ways: dict[str, Callable[[], None]] = {"plain loop": plain}
-    ways |= {f"{n} processes": lambda n=n: bulk(n) for n in options.processes or [1, os.cpu_count() or 1]}
+    ways |= {f"{n} processes": partial(bulk, n) for n in options.processes or [1, os.cpu_count() or 1]}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     work: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(options.rounds):

@@ -8,6 +8,7 @@ Prints the accuracy of exports of Fashion-MNIST on the first 2,000 test images.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import numpy as np
 
@@ -21,8 +22,9 @@ test = load_data(make_plan("softmax", "fashion-mnist")).test
 labels, clean = test.labels[:IMAGES], test.inputs[:IMAGES].astype(np.float32)
 
 
-def of_image(values, statistic):
-    return statistic(values, axis=(1, 2, 3), keepdims=True)
+def of_image(values: np.ndarray, statistic: Callable[..., np.ndarray]) -> np.ndarray:
+    found: np.ndarray = statistic(values, axis=(1, 2, 3), keepdims=True)
+    return found
 
 
 mean, deviation = of_image(clean, np.mean), of_image(clean, np.std)

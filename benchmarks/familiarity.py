@@ -22,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from time import thread_time_ns
+from typing import Any
 
 import numpy as np
 import onnx
@@ -34,7 +35,7 @@ from pipelines.evaluation.unknown import auroc
 from pipelines.exporting.familiarity.features import features_of
 from pipelines.exporting.familiarity.output import LEARNED, drawn, give_familiarity
 from zoo.contract import FAMILIARITY, INPUT, LOGITS, MANIFEST_FILE, MODEL_FILE, PROBABILITIES, Metadata
-from zoo.data import load
+from zoo.data import DataSet, load
 
 BATCH = 250
 Score = Callable[[np.ndarray, np.ndarray], np.ndarray]  # features [N, D], logits [N, K] -> [N], greater: more familiar
@@ -55,7 +56,7 @@ def main() -> None:
         print(json.dumps(found) if options.json else table(found), flush=True)
 
 
-def measure(folder: Path, count: int) -> dict:
+def measure(folder: Path, count: int) -> dict[str, Any]:
     model, metadata, data_set = opened(folder)
     bare = type(model)()
     bare.CopyFrom(model)
@@ -83,7 +84,7 @@ def measure(folder: Path, count: int) -> dict:
     return {"export": f"{data_set.name}/{folder.name}", "methods": measured}
 
 
-def opened(folder: Path) -> tuple:
+def opened(folder: Path) -> tuple[onnx.ModelProto, Metadata, DataSet]:
     model = onnx.load(folder / MODEL_FILE)
     metadata = Metadata.from_properties({p.key: p.value for p in model.metadata_props}, str(folder))
     for part in (model.graph.output, model.graph.node, model.graph.initializer, model.graph.value_info):
@@ -117,7 +118,8 @@ def fitted(features: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> dict
     def mahalanobis(x: np.ndarray, _: np.ndarray) -> np.ndarray:
         whitened, by_class = (x - center) / spread @ white, means @ white
         squares = (whitened**2).sum(axis=1)[:, None] - 2 * whitened @ by_class.T + (by_class**2).sum(axis=1)
-        return -squares.min(axis=1)
+        nearest: np.ndarray = squares.min(axis=1)
+        return -nearest
 
     neighbors = NearestNeighbors(n_neighbors=5).fit(unit(features[:5000]))
     rest = np.linalg.eigh(np.cov((features - center).T))[1][:, : features.shape[1] // 2]  # the lesser half
@@ -133,11 +135,13 @@ def fitted(features: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> dict
 
 
 def energy(logits: np.ndarray) -> np.ndarray:
-    return np.logaddexp.reduce(logits, axis=1)
+    found: np.ndarray = np.logaddexp.reduce(logits, axis=1)
+    return found
 
 
 def unit(features: np.ndarray) -> np.ndarray:
-    return features / (np.linalg.norm(features, axis=1, keepdims=True) + 1e-9)
+    found: np.ndarray = features / (np.linalg.norm(features, axis=1, keepdims=True) + 1e-9)
+    return found
 
 
 def cost(folder: Path) -> dict[str, float]:
@@ -167,7 +171,7 @@ def time_of(session: onnxruntime.InferenceSession, images: np.ndarray, calls: in
     return (thread_time_ns() - start) / calls / 1000
 
 
-def table(found: dict) -> str:
+def table(found: dict[str, Any]) -> str:
     methods = found["methods"]
     names = list(next(iter(methods.values())))
     lines = [f"{found['export']:30}" + "".join(f"{name[:14]:>15}" for name in names) + f"{'least':>8}"]

@@ -125,10 +125,10 @@ def of_classes(whole: DataSet, classes: slice) -> DataSet:
         chosen = split.take(np.flatnonzero(np.isin(split.labels, kept)))
         return replace(chosen, labels=np.searchsorted(kept, chosen.labels))
 
-    splits = {name: part(getattr(whole, name)) for name in ("train", "validation", "test")}
     labels = tuple(whole.labels[label] for label in kept)
-    some = replace(whole, name=f"{whole.name}-{'-'.join(map(str, kept))}", labels=labels, **splits)
-    return known(some)
+    train, validation, test = map(part, (whole.train, whole.validation, whole.test))
+    name = f"{whole.name}-{'-'.join(map(str, kept))}"
+    return known(replace(whole, name=name, labels=labels, train=train, validation=validation, test=test))
 
 
 def known(some: DataSet) -> DataSet:

@@ -74,7 +74,8 @@ def photographs(count: int, side: int, random: np.random.Generator) -> np.ndarra
 
 def cloud(side: int, random: np.random.Generator) -> np.ndarray:
     blurred = gaussian_filter(random.normal(size=(side, side)), random.uniform(1, 4))
-    return np.clip((blurred - blurred.min()) / np.ptp(blurred) * 255, 0, 255).astype(np.uint8)
+    image: np.ndarray = np.clip((blurred - blurred.min()) / np.ptp(blurred) * 255, 0, 255).astype(np.uint8)
+    return image
 
 
 def texture(kind: int, side: int, random: np.random.Generator) -> np.ndarray:
@@ -91,4 +92,5 @@ def texture(kind: int, side: int, random: np.random.Generator) -> np.ndarray:
     )
     low, high = np.sort(random.integers(0, 256, 2))
     values = low + (max(high, low + 40) - low) * (drawn[kind % 4]() + 1) / 2
-    return np.clip(values, 0, 255).astype(np.uint8)
+    image: np.ndarray = np.clip(values, 0, 255).astype(np.uint8)
+    return image

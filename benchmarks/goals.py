@@ -103,7 +103,15 @@ def rows(options: argparse.Namespace) -> dict[str, Row]:
     speeds = options.results / "inference"
     inference = (PYTHON, "benchmarks/inference.py", "--results", str(speeds))
     torch = ("--torch-python", str(options.torch_python)) if options.torch_python else ()
-    training = (PYTHON, "benchmarks/training.py", *torch, "--json")
+    learning = {
+        f"training-{model}": Row(
+            f"training {model} against the best PyTorch",
+            "≥ 1.5",
+            (PYTHON, "benchmarks/training.py", "--model", model, *torch, "--speed", "--json"),
+            trained,
+        )
+        for model in ("conv-small", "mlp-large", "separable-small", "resnet20")
+    }
     folder = (PYTHON, "benchmarks/data.py", "--images", "--json")
     many = (PYTHON, "benchmarks/data.py", "--rounds", "0", "--json")
     best = "float32 against best of these"
@@ -124,7 +132,7 @@ def rows(options: argparse.Namespace) -> dict[str, Row]:
         "int8": Row(
             "int8 conv against OpenVINO", "≥ 1.0", inference, means(speeds, "int8 against OpenVINO", ("conv",))
         ),
-        "training": Row("training conv-small against the best PyTorch", "≥ 1.5", training, trained),
+        **learning,
         "array": Row(
             "first answer, of an array and of a file, in times of bare onnxruntime's",
             "≤ 1.1",

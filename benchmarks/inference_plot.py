@@ -34,7 +34,12 @@ def roof(figure: Figure, rows: Sequence[Mapping[str, Any]], batch: int) -> str:
             if row["against"] == AGAINST + other
         }
         places = [names.index(name) for name in shares]
-        hollow = {"marker": marker, "markersize": 5.5, "markerfacecolor": "none", "markeredgecolor": QUIET}
+        hollow: dict[str, Any] = {
+            "marker": marker,
+            "markersize": 5.5,
+            "markerfacecolor": "none",
+            "markeredgecolor": QUIET,
+        }
         ax.plot(list(shares.values()), places, linestyle="none", label=other, **hollow)
     for family in FAMILIES:
         mine = [name for name in names if ours[name][0] == family]

@@ -61,7 +61,8 @@ def moved(images: Pixels, right: float = 0, down: float = 0, scale: float = 1, r
     values = images.astype(np.float32)
     above = values[:, y0, x0] * (1 - share_x) + values[:, y0, x1] * share_x
     below = values[:, y1, x0] * (1 - share_x) + values[:, y1, x1] * share_x
-    return np.floor(above * (1 - share_y) + below * share_y + 0.5).astype(np.uint8)
+    moved: NDArray[np.uint8] = np.floor(above * (1 - share_y) + below * share_y + 0.5).astype(np.uint8)
+    return moved
 
 
 def scrambled(images: Pixels, block: int) -> Pixels:
@@ -83,7 +84,7 @@ def shuffled(places: NDArray[np.int64]) -> NDArray[np.uint32]:
     h *= np.uint32(0x85EBCA6B)
     h ^= h >> 13
     h *= np.uint32(0xC2B2AE35)
-    return h ^ (h >> 16)
+    return h ^ (h >> np.uint32(16))
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ def train(work: Sequence[Cell], devices: int, workers: str, worker: int | None, 
             if devices:
                 with team_of(devices, None) as team:
                     found |= trained(cell, team, f"devices {number}")
-    np.savez(out, **found)
+    np.savez(out, allow_pickle=False, **found)
 
 
 class Silent:
@@ -202,18 +202,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         if options.time:
-            work = [{"model": model, "settings": TIMED} for model in models]
+            work: list[Mapping[str, Any]] = [{"model": model, "settings": TIMED} for model in models]
             print("| model | one, two cores (s) | two workers, a core each (s) | times as fast |\n|---|---|---|---|")
-            for cell, one, two in zip(
-                work, on_one(work, folder, {0, 1}), on_workers(work, folder, pinned=True), strict=True
-            ):
-                print(f"| {cell['model']} | {one.seconds:.1f} | {two.seconds:.1f} | {one.seconds / two.seconds:.2f} |")
+            ones, twos = on_one(work, folder, {0, 1}), on_workers(work, folder, pinned=True)
+            for model, one, two in zip(models, ones, twos, strict=True):
+                print(f"| {model} | {one.seconds:.1f} | {two.seconds:.1f} | {one.seconds / two.seconds:.2f} |")
             return
         work = cells(models)
-        one, devices = on_one_and_on_devices(work, folder)
+        ones, devices = on_one_and_on_devices(work, folder)
         workers, rounded = on_workers(work, folder), on_one(work, folder, onednn=False)
         print("| model | | optimizer | two devices | two workers | one, without oneDNN |\n|---|---|---|---|---|---|")
-        for cell, plain, *several in zip(work, one, devices, workers, rounded, strict=True):
+        for cell, plain, *several in zip(work, ones, devices, workers, rounded, strict=True):
             model, optimizer = cell["model"], cell["settings"]["optimizer"]
             found = " | ".join(f"{largest_difference(plain.weights, each.weights):.1e}" for each in several)
             print(f"| {model} | {MODELS.get(model, '')} | {optimizer} | {found} |")

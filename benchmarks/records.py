@@ -29,7 +29,8 @@ from pipelines.training.train import train
 from zoo.data import DataSet, Split, data_set
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
-from processes import free_port, server
+from processes import server
+from servers import free_port
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ import json
 from collections.abc import Callable
 from math import ceil, sqrt
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,7 +86,9 @@ def main() -> None:
         options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
-def measure(name: str, fitting: Probabilities, labels: NDArray[np.int64], tested: Probabilities, test: Split) -> dict:
+def measure(
+    name: str, fitting: Probabilities, labels: NDArray[np.int64], tested: Probabilities, test: Split
+) -> dict[str, Any]:
     fitted = fit(fitting, labels, name)
     answers = cooled(tested, fitted.temperature)
     metrics = reliability_metrics(test, answers, fitted.calibration, fitted.sets)
@@ -127,7 +130,7 @@ def judged(within: NDArray[np.bool_], probabilities: Probabilities, test: Split)
 
 def of_draws(logits: Probabilities, labels: NDArray[np.int64], draws: int) -> dict[str, float]:
     """Mean coverage of labels that reach the threshold for 95 %, over draws of n images."""
-    found = {}
+    found: dict[str, float] = {}
     random = np.random.RandomState(0)
     for number in (number for number in NUMBERS if number < len(labels) / 2):
         held: dict[str, list[float]] = {"same images": [], "halves": [], "no temperature": []}

@@ -51,14 +51,14 @@ model = build_for(plan, data_set)
 model.set_weights(learner.get_weights())
 
 
-def ask(images):
+def ask(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     found = model.predict_on_batch(images)
     return np.asarray(found[LOGITS]), np.asarray(found[PROBABILITIES])
 
 
 answer = ask_all(ask, in_chunks(data_set.test.inputs, 1000))[1].argmax(axis=1)
 corrupted = measure_corrupted(data_set.test, ask, plan.recipe.to_json())
-kinds = {each.kind: [] for each in corrupted}
+kinds: dict[str, list[float]] = {each.kind: [] for each in corrupted}
 for each in corrupted:
     kinds[each.kind].append(each.accuracy)
 found = {

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
@@ -97,7 +98,7 @@ def fill(path: Path, count: int) -> None:
             insert(database, "metrics", by_epoch, "run_uuid, key, value, timestamp, step, is_nan")
 
 
-def insert(database: sqlite3.Connection, table: str, rows: list[tuple[object, ...]], columns: str) -> None:
+def insert(database: sqlite3.Connection, table: str, rows: Sequence[tuple[object, ...]], columns: str) -> None:
     marks = ", ".join("?" * len(rows[0]))
     database.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", rows)
 

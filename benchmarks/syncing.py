@@ -16,6 +16,8 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 SYNC = os.fsync
 
@@ -51,7 +53,7 @@ def shares(model: str, data: str, epochs: int) -> dict[str, float]:
     spans: list[tuple[bool, float, float]] = []  # in the training's thread, began, ended
     validated: list[float] = []
 
-    def timed(file: int) -> None:
+    def timed(file: Any) -> None:
         began = time.perf_counter()
         SYNC(file)
         spans.append((threading.current_thread() is threading.main_thread(), began, time.perf_counter()))
@@ -61,12 +63,9 @@ def shares(model: str, data: str, epochs: int) -> dict[str, float]:
         validated.append(time.perf_counter())
 
     save = checkpoint.save
-    os.fsync, checkpoint.save = timed, saved
-    try:
+    with mock.patch.object(os, "fsync", timed), mock.patch.object(checkpoint, "save", saved):
         settings = {"epochs": epochs, "least_updates": 0, "precision": "float32"}
         train.train(model, data, settings=settings)
-    finally:
-        os.fsync, checkpoint.save = SYNC, save
     # The first checkpoint is that of the beginning, the next one comes after the first epochs, and what starts once.
     began, ended = validated[1], validated[-1]
     between = [span for span in spans if began <= span[1] and span[2] <= ended]

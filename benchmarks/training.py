@@ -1,16 +1,18 @@
 """How fast a model learns: our training against Keras' own `fit` and against PyTorch, and what our pipeline costs.
 
-    PYTHONPATH=. python benchmarks/training.py --torch-python ../torch/bin/python [--rounds 5] [--accuracy] [--json]
+    PYTHONPATH=. python benchmarks/training.py --torch-python ../torch/bin/python [--model resnet20] [--rounds 5]
+        [--accuracy] [--json]
     PYTHONPATH=. python benchmarks/training.py --time-to 94 --model conv-mlp-small --set epochs=20 --set images=all
 
 PyTorch is no part of this project: it lives in an environment of its own (`pip install torch numpy`), whose interpreter
---torch-python names. The same model, images, batch size, optimizer and schedule for all, without augmentation, which
-the others would have to write first; PyTorch's model is written for conv-small alone. Each trains in its own process,
-in turns of so many steps; neither the first turn nor the first steps of one are counted. A ratio is the median over
-rounds of the other's time divided by ours, with the least and the most; "at best" is that of the shortest times: what a
-machine with nothing else to do would show. Then our pipeline against a bare `fit` with the same settings, in turns of
-an epoch each (but for its first steps), both with the recipe's augmentation and with validation. --accuracy trains each
-anew for a few epochs and asks the validation images: a speed that costs accuracy is none.
+--torch-python names; it has conv-small, mlp-large, resnet20, and separable-small, as it comes, in bfloat16, and with
+torch.compile. The same model, images, batch size, optimizer and schedule for all, without augmentation, which the
+others would have to write first. Each trains in its own process, in turns of so many steps; neither the first turn nor
+the first steps of one are counted. A ratio is the median over rounds of the other's time divided by ours, with the
+least and the most; "at best" is that of the shortest times: what a machine with nothing else to do would show. Then our
+pipeline against a bare `fit` with the same settings, in turns of an epoch each (but for its first steps), both with the
+recipe's augmentation and with validation. --accuracy trains each anew for a few epochs and asks the validation images:
+a speed that costs accuracy is none.
 
 --time-to trains by a recipe, whole, with all that the pipeline does, and tells how long that took if the test set,
 asked once at the end, says that the model has the accuracy; also when the validation images first said so. The test
@@ -48,14 +50,22 @@ KERAS = {
     "Keras' fit, without XLA": "keras without XLA",
     OURS: "bare",
 }
-TORCH = {"PyTorch, float32": "float32", "PyTorch, bfloat16": "bfloat16"}
-TORCH_MODEL = "conv-small"  # the one that training_torch.py knows
+TORCH = {  # precision, and whether torch.compile makes one program of the model
+    "PyTorch, float32": ("float32", False),
+    "PyTorch, bfloat16": ("bfloat16", False),
+    "PyTorch, compiled, float32": ("float32", True),
+    "PyTorch, compiled, bfloat16": ("bfloat16", True),
+}
+TORCH_MODELS = ("conv-small", "mlp-large", "resnet20", "separable-small")  # that training_torch.py has
 
 # What all can do: the same rule, labels as they are, images as they are, and some kept apart to be asked about.
 PLAIN = {
     "optimizer": "adamw",
     "augmentation": "none",
+    "degrade": 0,
     "mixup": 0,
+    "cutmix": 0,
+    "normalize": "none",
     "label_smoothing": 0,
     "teacher": "",
     "images": "train",
@@ -72,6 +82,7 @@ def main() -> None:
     parser.add_argument("--random", action="store_true", help="noise of Fashion-MNIST's shape: for speeds alone")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=117, help="in a turn, rounded to whole calls (default: 117)")
+    parser.add_argument("--speed", action="store_true", help="only: the others, not what our pipeline costs")
     parser.add_argument("--accuracy", action="store_true", help="also train each and ask the validation images")
     parser.add_argument("--epochs", type=int, default=3, help="of the trainings for --accuracy (default: 3)")
     parser.add_argument("--time-to", type=float, metavar="PERCENT", help="only: time to this test accuracy")
@@ -88,7 +99,9 @@ def main() -> None:
             return
         data = "random-pixels" if options.random else "fashion-mnist"
         bench = Bench(options.model, data, recipe, options.rounds, options.torch_python, Path(folder))
-        result = {**about(options.model, data), "speed": bench.speed(options.steps), "pipeline": bench.pipeline()}
+        result = {**about(options.model, data), "speed": bench.speed(options.steps)}
+        if not options.speed:
+            result["pipeline"] = bench.pipeline()
         if options.accuracy:
             result["accuracy"] = bench.accuracy(options.epochs, result["speed"])
     print(json.dumps(result, indent=1) if options.json else table(result))
@@ -99,7 +112,7 @@ def about(model: str, data: str) -> dict[str, Any]:
     # Threads that wait for each other lose much to a third program, PyTorch's most: beside two trainings its steps took
     # 2.5 times as long as with OMP_WAIT_POLICY=PASSIVE in the environment, which reaches it from here.
     load = os.getloadavg()[0]
-    if load > os.cpu_count() / 4:
+    if load > (os.cpu_count() or 1) / 4:
         print(f"this machine is busy (load {load:.1f}): the ratios will be wrong", file=sys.stderr)
     return {"model": model, "data": data, "cores": os.cpu_count(), "load": load, **versions}
 
@@ -114,7 +127,7 @@ class Bench:
         self.model, self.data, self.recipe, self.rounds, self.folder = model, data, recipe, rounds, folder
         if python is None and find_spec("torch"):
             python = Path(sys.executable)
-        self.torch = python if model == TORCH_MODEL else None
+        self.torch = python if model in TORCH_MODELS else None
 
     def speed(self, steps: int) -> dict[str, Any]:
         """Seconds of each turn of each entry, and ratios to ours."""
@@ -168,7 +181,8 @@ class Bench:
 
     def accuracy(self, epochs: int, speed: Mapping[str, Any]) -> dict[str, Any]:
         """Validation accuracy of Keras' defaults, of ours, and of the faster PyTorch, after so many epochs of each."""
-        faster = sorted((name for name in TORCH if name in speed["rows"]), key=lambda name: _rate(speed, name))[-1:]
+        asked = (name for name in TORCH if name in speed["rows"])
+        faster = sorted(asked, key=lambda name: float(speed["rows"][name]["images_per_second"]))[-1:]
         rows = {}
         for name in ("Keras' fit, defaults", *faster, OURS):
             entries, _ = self._start([name], turns=epochs, steps=None)
@@ -187,7 +201,7 @@ class Bench:
         entries = {}
         for name in names:
             if name in TORCH:
-                python, script, found = str(self.torch), "training_torch.py", self._torch(TORCH[name], **settings)
+                python, script, found = str(self.torch), "training_torch.py", self._torch(*TORCH[name], **settings)
             else:
                 python, script, found = sys.executable, "training_keras.py", self._keras(KERAS[name], **settings)
             entries[name] = Entry(python, script, found)
@@ -219,10 +233,10 @@ class Bench:
             "folder": str(self.folder),
         }
 
-    def _torch(self, precision: str, **settings: Any) -> dict[str, Any]:
+    def _torch(self, precision: str, compiled: bool, **settings: Any) -> dict[str, Any]:
         ours = self._keras("", **settings)
         recipe = asdict(make_plan(self.model, self.data, settings=ours["recipe"]).recipe)
-        return {**recipe, **ours, "precision": precision, "data": str(self._arrays())}
+        return {**recipe, **ours, "precision": precision, "compiled": compiled, "data": str(self._arrays())}
 
     def _arrays(self) -> Path:
         """The images in a file that NumPy alone can read."""
@@ -241,10 +255,6 @@ class Bench:
         import training_keras  # noqa: F401 (it registers random-pixels)
 
         return load_data(make_plan(self.model, self.data))
-
-
-def _rate(speed: Mapping[str, Any], name: str) -> float:
-    return float(speed["rows"][name]["images_per_second"])
 
 
 def ratios(others: Sequence[float], ours: Sequence[float]) -> dict[str, float]:
@@ -286,26 +296,35 @@ def time_to(mark: float, model: str, recipe: Mapping[str, Any], folder: Path) ->
 
 
 def table(result: Mapping[str, Any]) -> str:
-    speed, pipeline = result["speed"], result["pipeline"]
+    speed = result["speed"]
     lines = [
         f"{result['model']} on {result['data']}, {result['cores']} cores, no augmentation: "
         f"{speed['rounds']} rounds of {speed['steps']} steps of {speed['batch_size']} images",
-        f"{'':26}{'images/s':>12}{'at best':>10}{'ours is':>12}{'least':>8}{'most':>8}{'at best':>9}",
+        f"{'':28}{'images/s':>12}{'at best':>10}{'ours is':>12}{'least':>8}{'most':>8}{'at best':>9}",
     ]
     for name, row in speed["rows"].items():
-        line = f"{name:26}{row['images_per_second']:12,.0f}{row['images_per_second_at_best']:10,.0f}"
+        line = f"{name:28}{row['images_per_second']:12,.0f}{row['images_per_second_at_best']:10,.0f}"
         if "ratio" in row:
             line += f"{row['ratio']:11.2f}x{row['least']:8.2f}{row['most']:8.2f}{row['ratio_at_best']:9.2f}"
         lines.append(line)
     if not set(TORCH) & set(speed["rows"]):
         lines.append(
-            f"PyTorch wasn't asked: it needs --model {TORCH_MODEL}, and --torch-python with an interpreter of an "
-            "environment in which you did `pip install torch numpy`"
+            f"PyTorch wasn't asked: it has {', '.join(TORCH_MODELS)}, and needs --torch-python with an interpreter of "
+            "an environment in which you did `pip install torch numpy`"
         )
+    if "pipeline" in result:
+        lines += ["", *lines_of(result["pipeline"])]
+    if "accuracy" in result:
+        lines += ["", f"validation accuracy after {result['accuracy']['epochs']} epochs from the start"]
+        for name, row in result["accuracy"]["rows"].items():
+            lines.append(f"{name:26}{row['validation_accuracy']:12.2%}{row['seconds']:10,.0f} s")
+    return "\n".join(lines)
+
+
+def lines_of(pipeline: Mapping[str, Any]) -> list[str]:
     before, after, epochs = (pipeline[name] for name in ("seconds_before", "seconds_after", "epochs_of_recipe"))
     share = (before + after) / (pipeline["seconds_of_bare_epoch"] * epochs)
-    lines += [
-        "",
+    return [
         f"the pipeline adds {pipeline['added']:+.1%} ({pipeline['least']:+.1%} to {pipeline['most']:+.1%}, at best "
         f"{pipeline['added_at_best']:+.1%}) to an epoch of {pipeline['seconds_of_bare_epoch']:.1f} s, both with "
         f"augmentation {pipeline['augmentation']!r} and validation",
@@ -314,11 +333,6 @@ def table(result: Mapping[str, Any]) -> str:
         f"and {before + after:.1f} s once in a training (opening the run {before:.1f}, keeping the model {after:.1f}): "
         f"{share:.1%} of the recipe's {epochs} epochs",
     ]
-    if "accuracy" in result:
-        lines += ["", f"validation accuracy after {result['accuracy']['epochs']} epochs from the start"]
-        for name, row in result["accuracy"]["rows"].items():
-            lines.append(f"{name:26}{row['validation_accuracy']:12.2%}{row['seconds']:10,.0f} s")
-    return "\n".join(lines)
 
 
 def told(result: Mapping[str, Any]) -> str:

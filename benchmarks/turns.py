@@ -23,9 +23,9 @@ class Entry:
     def __init__(self, python: str, script: str, settings: Mapping[str, Any]) -> None:
         """Start benchmarks/SCRIPT; it trains its first turn at once, which warms it up."""
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (it lives as long as the process)
-        path = Path(__file__).with_name(script)
+        self._command = [python, str(Path(__file__).with_name(script)), json.dumps(settings)]
         self._process = subprocess.Popen(
-            [python, path, json.dumps(settings)],
+            self._command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -47,8 +47,8 @@ class Entry:
             if line.startswith("{"):
                 return dict(json.loads(line))
         self._errors.seek(0)
-        command, code = " ".join(map(str, self._process.args)), self._process.wait()
-        raise SystemExit(f"{command} ended with code {code}:\n{self._errors.read()[-2000:]}")
+        code = self._process.wait()
+        raise SystemExit(f"{' '.join(self._command)} ended with code {code}:\n{self._errors.read()[-2000:]}")
 
     def end(self) -> None:
         """Let it go, and wait until it is gone."""
