@@ -107,7 +107,7 @@ def rows(options: argparse.Namespace) -> dict[str, Row]:
         f"training-{model}": Row(
             f"training {model} against the best PyTorch",
             "≥ 1.5",
-            (PYTHON, "benchmarks/training.py", "--model", model, *torch, "--speed", "--json"),
+            (PYTHON, "benchmarks/training.py", "--model", model, *torch, "--speed", "--rounds", "3", "--json"),
             trained,
         )
         for model in ("conv-small", "mlp-large", "separable-small", "resnet20")

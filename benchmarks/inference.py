@@ -6,8 +6,9 @@
 It measures as `zoo benchmark` does, with the same function: in turns, each entry in a process of its own, with the
 number of threads that it likes best. A ratio is the other's time divided by ours, the median over rounds, with the
 lowest and the highest round behind it: above 1, the file that we ship is faster. Where int8 files lie beside an export,
-ours is compared with our float32, and with OpenVINO on the same file. With --results each export is written down as it
-is measured, and one that is there already isn't measured again: an interrupted run goes on. --plot draws how near each
+ours is compared with our float32, and with OpenVINO on the same file. The files of tf2onnx and LiteRT don't compute
+familiarity: "bare" is ours without it, compared with these, too. With --results each export is written down as it is
+measured, and one that is there already isn't measured again: an interrupted run goes on. --plot draws how near each
 comes to the speed of a matrix product.
 """
 
@@ -22,13 +23,14 @@ from typing import Any
 import numpy as np
 
 from pipelines.core.provenance.machine import describe_machine, versions, versions_of
+from pipelines.inference import peers as others
 from pipelines.inference.benchmark import benchmark
 from pipelines.inference.harness import ratio
-from pipelines.inference.peers import PACKAGES
 from zoo.contract import FLOAT32, INT8, MANIFEST_FILE, MODEL_FILES, read_manifest
 
-PEERS = ("tf2onnx", "openvino", "litert")
+PEERS = ("bare", "tf2onnx", "openvino", "litert")
 FAMILIES = ("dense", "conv", "hybrid")
+BARE = others.PEERS["bare"].name
 BEST = "best of these"
 Row = dict[str, Any]
 
@@ -63,7 +65,10 @@ def main() -> None:
         from inference_plot import roof  # not in the processes that are started, which import this file
 
         roof(options.plot, rows, 64 if 64 in numbers(options.batch) else max(numbers(options.batch)))
-    print(f"\n{describe_machine()}; " + ", ".join(f"{k} {v}" for k, v in (versions() | versions_of(PACKAGES)).items()))
+    print(
+        f"\n{describe_machine()}; "
+        + ", ".join(f"{k} {v}" for k, v in (versions() | versions_of(others.PACKAGES)).items())
+    )
 
 
 def measure(folder: Path, options: argparse.Namespace) -> list[Row]:
@@ -87,24 +92,27 @@ def measure(folder: Path, options: argparse.Namespace) -> list[Row]:
             for precision in MODEL_FILES
             if (same := [e.at(batch) for e in found.entries if e.provider and e.precision == precision])
         }
-        pairs = [
-            (each.name, each.precision, ours[each.precision], each.at(batch))
-            for each in found.entries
-            if not each.provider
-        ]
-        floats = [pair for pair in pairs if pair[1] == "float32"]
+        peers = {(each.name, each.precision): each.at(batch) for each in found.entries if not each.provider}
+        bare = peers.pop((BARE, FLOAT32), None)
+        floats = {name: timing for (name, precision), timing in peers.items() if precision == FLOAT32}
         if floats:
-            pairs.append((BEST, "float32", ours["float32"], min((pair[3] for pair in floats), key=lambda t: t.median)))
-        if "int8" in ours:
-            pairs.append(("our float32", "int8", ours["int8"], ours["float32"]))
-        for name, precision, own, other in pairs:
+            floats[BEST] = min(floats.values(), key=lambda timing: timing.median)
+        pairs = [(f"float32 against {name}", ours[FLOAT32], timing) for name, timing in floats.items()]
+        if bare:
+            alike = [each for each in floats if each not in (BEST, "OpenVINO")]  # which runs the whole file
+            pairs += [(f"bare against {name}", bare, floats[name]) for name in alike]
+            pairs.append(("float32 against bare", ours[FLOAT32], bare))
+        if INT8 in ours:
+            pairs += [(f"int8 against {name}", ours[INT8], of) for (name, kind), of in peers.items() if kind == INT8]
+            pairs.append(("int8 against our float32", ours[INT8], ours[FLOAT32]))
+        for against, own, other in pairs:
             found_ratio = ratio(own, other)
             rows.append(
                 {
                     "export": found.name,
                     "family": found.family,
                     "batch": batch,
-                    "against": f"{precision} against {name}",
+                    "against": against,
                     "ms": own.median,
                     "other_ms": other.median,
                     "threads": [own.threads, other.threads],

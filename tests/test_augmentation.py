@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from PIL import Image, ImageEnhance, ImageOps
 from scipy.ndimage import gaussian_filter
 from test_batches import assert_same, split_of, targets
 
-from pipelines.training.artifacts import changes
+from pipelines.training.artifacts import changes, log_augmented
 from zoo.data import DataSet, Split
 from zoo.data.augmentation.augment import AUGMENTATIONS
 from zoo.data.augmentation.colors import recolored, to_bytes
@@ -371,6 +372,20 @@ def test_images_that_are_not_chosen_stay_as_they_are():
     same = (changed.numpy() == images.numpy()).all(axis=(1, 2, 3))
     assert 0.6 < same.mean() < 0.9
     np.testing.assert_array_equal(shares.numpy()[same], np.eye(64)[same])
+
+
+def test_nothing_is_shown_of_what_a_recipe_states_and_a_training_does_not_do():
+    nothing: Any = None  # instead of images, which are looked at if something is drawn
+    log_augmented("", Recipe(augmentation="photo", mixup=0.2), {"augmentation": "none", "mixup": 0.0}, nothing)
+    with pytest.raises(AttributeError):
+        log_augmented("", Recipe(augmentation="photo", mixup=0.2), {"mixup": 0.0}, nothing)
+
+
+def test_images_of_all_classes_are_shown_of_a_folder_that_is_sorted_by_class():
+    random, labels = np.random.default_rng(1), np.repeat(np.arange(3), 250)
+    split = Split(random.integers(0, 256, (750, 4, 4, 1), np.uint8), labels, tuple(map(str, range(750))))
+    images, _ = changes(Recipe(), DataSet("sorted", tuple("abc"), split, split, split, False, "sorted"))
+    np.testing.assert_array_equal(images, split.inputs[[0, 250, 500, 1, 2, 3, 4, 5]])
 
 
 def test_what_is_shown_of_mixed_images_stands_below_the_image_that_it_was():

@@ -16,7 +16,7 @@ from PIL import Image
 from pipelines import tracking
 from pipelines.cli import main
 from pipelines.core.provenance.plan import load_data, make_plan
-from pipelines.inference import peers
+from pipelines.inference import harness, peers
 from pipelines.inference.benchmark import benchmark
 from pipelines.inference.harness import Entry, Timing, WorkerError, ratio, time_in_turns
 from pipelines.inference.peers import PEERS
@@ -111,7 +111,10 @@ def test_a_table_is_measured_by_its_rows() -> None:
         (["--provider", "cudaa"], "no provider is called 'cudaa': did you mean cuda"),
         (["--provider", "cpu,coreml"], "provider 'coreml' isn't in the installed onnxruntime"),
         (["--precision", "int4"], "no precision is called 'int4'"),
-        (["--plot", "/nowhere/speeds.png", "--batch", "1", "--threads", "1", "--seconds", "0.01"], "can't be written"),
+        (
+            ["--plot", "/nowhere/speeds.png", "--batch", "1", "--threads", "1", "--seconds", "0.01"],
+            "can't be written",
+        ),
     ],
 )
 def test_what_can_not_be_measured_is_told_in_one_sentence(capsys, words: list[str], message: str) -> None:
@@ -143,6 +146,14 @@ def test_peers_that_are_not_installed_are_each_told(tmp_path: Path, monkeypatch)
     assert "OpenVINO is left out, it needs openvino: pip install openvino" in left_out
 
 
+def test_a_file_that_never_had_familiarity_is_not_measured_twice(tmp_path: Path) -> None:
+    (bare,), left_out = peers.prepare(SOFTMAX, {"float32": SOFTMAX / MODEL_FILE}, ("bare",), tmp_path)
+    assert (bare.name, left_out) == ("without familiarity", [])
+    assert [output.name for output in onnx.load(bare.file).graph.output] == ["probabilities", "logits"]
+    (tmp_path / "twice").mkdir()
+    assert peers.prepare(SOFTMAX, {"float32": bare.file}, ("bare",), tmp_path / "twice") == ([], [])
+
+
 def test_peers_that_need_keras_say_why_a_table_has_none(tmp_path: Path) -> None:
     export = Path(__file__).parent / "runtime/fixture/wine/softmax"
     entries, left_out = peers.prepare(
@@ -155,7 +166,7 @@ def test_peers_that_need_keras_say_why_a_table_has_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "named", [("tf2onnx", "litert", "openvino"), pytest.param(tuple(PEERS), marks=pytest.mark.slow)], ids=len
+    "named", [("bare", "tf2onnx", "litert", "openvino"), pytest.param(tuple(PEERS), marks=pytest.mark.slow)], ids=len
 )
 def test_the_same_model_answers_alike_in_every_peer(named: tuple[str, ...]) -> None:
     (found,) = benchmark([SOFTMAX], peers=named, batches=(4,), threads=(1,), seconds=0.05).exports
@@ -177,6 +188,38 @@ def test_a_peer_that_fails_is_left_out_and_an_export_that_fails_is_an_error(tmp_
     assert turns.left_out[0].startswith("tf2onnx (float32) is left out: ")
     with pytest.raises(WorkerError, match="can't be read as ONNX"):
         time_in_turns([Entry("zoo on cpu", "zoo", broken, provider="cpu")], images, (1,), threads=(1,), seconds=0.01)
+
+
+@pytest.mark.parametrize("starts", [1, 2], ids=["in the rounds", "afterwards"])
+def test_a_peer_that_fails_later_is_left_out_too(tmp_path: Path, monkeypatch, starts: int) -> None:
+    """As one that the machine ends, when all run at once."""
+    file = tmp_path / "soon gone.onnx"
+    shutil.copy(SOFTMAX / MODEL_FILE, file)
+    start, started = harness._Process.__init__, []
+
+    def starting(process: harness._Process, entry: Entry, *rest: object) -> None:
+        if entry.file == file and len(started) == starts:
+            file.write_bytes(b"no model")
+        started.extend([entry] if entry.file == file else [])
+        start(process, entry, *rest)
+
+    monkeypatch.setattr(harness._Process, "__init__", starting)
+    entries = [Entry("zoo on cpu", "zoo", SOFTMAX, provider="cpu"), Entry("tf2onnx", "onnxruntime", file)]
+    turns = time_in_turns(entries, np.zeros((1, 8, 8, 1), np.uint8), (1,), threads=(1,), seconds=0.01)
+    assert [each.name for each in turns.measured] == ["zoo on cpu"]
+    assert [sentence.partition(":")[0] for sentence in turns.left_out] == ["tf2onnx (float32) is left out"]
+
+
+def test_answers_are_compared_with_those_in_float32(tmp_path: Path) -> None:
+    entries = [Entry("zoo on cpu", "zoo", EXPORTS / "digits/conv-small", each, "cpu") for each in ("int8", "float32")]
+    images = load_data(make_plan("softmax", "digits")).test.inputs[:1]
+    int8, float32 = time_in_turns(entries, images, (1,), threads=(1,), seconds=0.01).measured
+    assert float32.difference == 0 < int8.difference
+
+
+def test_openvino_says_that_it_has_no_float16(tmp_path: Path) -> None:
+    entries, left_out = peers.prepare(SOFTMAX, {"float16": SOFTMAX / MODEL_FILE}, ("openvino",), tmp_path)
+    assert (entries, left_out) == ([], ["OpenVINO (float16) is left out: it would calculate in float32"])
 
 
 def test_a_provider_that_the_machine_lacks_is_told_before_anything_is_measured() -> None:

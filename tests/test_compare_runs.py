@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 import shutil
 from html import unescape
 from pathlib import Path
@@ -168,7 +170,9 @@ def test_the_page_shows_fronts_curves_images_and_every_figure(page, exported, al
     assert f"{found['test_accuracy']:.2%}" in page
     assert f'<td class="number">{found["test_mass_calibration_error"]:.2%}</td>' in page
     assert f'<td class="number">{found["test_robust_unseen"]:.1%}</td>' in page
-    assert "data:image/png;base64," in page
+    images = re.findall(r'"data:image/png;base64,([^"]*)"', page)
+    assert len(images) == page.count("data:image/png") > 0
+    assert all(base64.b64decode(image, validate=True).endswith(b"IEND\xaeB`\x82") for image in images)
     (pair,) = compare(exported).pairs
     assert f"{100 * pair.test.low:.2f} to {100 * pair.test.high:.2f}" in page
     assert f"{pair.test.only_first:,} images that only" in page

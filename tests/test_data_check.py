@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
+import re
 import shutil
 
 import numpy as np
@@ -144,7 +147,10 @@ def test_the_page_runs_nothing_and_loads_nothing_whatever_files_are_called(tmp_p
     for raw in ("<script", "<img src=x", "<b>bold", "\u202e"):
         assert raw not in text
     assert "&lt;b&gt;bold.png" in text
-    assert text.count("data:image/png;base64,") == 3
+    images = re.findall(r'"data:image/png;base64,([^"]*)"', text)
+    assert len(images) == text.count("data:image/png") == 3
+    for image in images:
+        Image.open(io.BytesIO(base64.b64decode(image, validate=True))).load()
 
 
 def test_names_that_a_terminal_would_obey_are_printed_as_text(tmp_path, capsys):

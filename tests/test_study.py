@@ -707,7 +707,7 @@ def test_a_chart_shows_each_point_as_drawing_and_as_text():
     told = [title.text for title in drawing.iter("{http://www.w3.org/2000/svg}title")]
     assert told == [
         "a < b, 1: 1.5 (95%: -4.85 to 7.85)",
-        "a < b, 10: 4 (95%: -8.71 to 16.7)",
+        "a < b, 10: 4 (95%: -8.71 to 16.71)",
         "a < b, 100: 8",
         "c, 1: 2",
         "c, 100: 9",
@@ -719,7 +719,7 @@ def test_a_chart_shows_each_point_as_drawing_and_as_text():
 def test_an_interval_of_a_chart_goes_no_further_than_its_values_can():
     line = Series("always right but once", (1,), [[100, 100, 100, 46]])
     assert Chart("", "", "%", [line], most=100).rows()[1][-1].endswith(" to 100")
-    assert Chart("", "", "%", [line]).rows()[1][-1].endswith(" to 129.5")
+    assert Chart("", "", "%", [line]).rows()[1][-1].endswith(" to 129.46")
 
 
 def test_lines_of_one_family_have_one_color_and_others_their_own():

@@ -129,6 +129,17 @@ def test_a_damaged_file_of_features_is_made_anew(folder, tmp_path, monkeypatch, 
     assert len(before[0]) == 2 * len(data_set.train)
 
 
+def test_other_code_computes_its_own_features(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    data_set = load_data(make_plan("softmax", "digits"))
+    images = start_keras().Input((8, 8, 1), name="images")
+    extractor = start_keras().Model(images, start_keras().layers.Flatten(name="flatten")(images))
+    for code in ("before", "after", "after"):
+        monkeypatch.setattr(features, "code_digest", lambda *_, code=code: code)
+        features_of(extractor, Recipe(views=2), data_set)
+    assert len(list((tmp_path / "classifier-zoo/features").iterdir())) == 2 * 2
+
+
 def test_a_disk_that_is_full_is_told_and_nothing_half_written_stays(tmp_path, monkeypatch):
     resource = pytest.importorskip("resource")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

@@ -140,7 +140,7 @@ def create_app(folders: Sequence[Path], patience: float = PATIENCE) -> FastAPI:
         coverage: Annotated[float | None, Query(description="a share, for `labels`", examples=[0.95])] = None,
         by_class: Annotated[bool, Query(description="that share of the images of each class")] = False,
     ) -> Prediction:
-        """Classify an image: JPEG, PNG, WebP, GIF, BMP, TIFF or PPM of any size, as the body or as a form's file."""
+        """Classify an image of any size, the body or a form's file: JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF, or PPM."""
         if model not in classifiers:
             raise HTTPException(404, f"no model is called {model!r}: there are {', '.join(classifiers)}")
         try:

@@ -53,6 +53,10 @@ def benchmark(
     folders = [find_export(export) for export in exports]
     for file in filter(Path.is_file, folders):
         raise ExportError(f"{file} is a file, expected an export's folder: its manifest holds what is measured")
+    if plot is not None and not os.access(plot.parent, os.W_OK):  # before minutes of measuring
+        raise ExportError(
+            f"{plot} can't be written ({plot.parent} isn't a folder that can be written to): name another file"
+        )
     own = [(folder, _own(folder, providers, precisions)) for folder in folders]  # what can't run is reported at once
     measured = []
     for folder, entries in own:
@@ -131,11 +135,11 @@ def _measure(
 
 
 def _strangers(turns: Turns) -> list[str]:
-    """Who answers otherwise than the first, so that its times are those of something else."""
+    """Who answers otherwise than the first in float32, so that its times are those of something else."""
     return [
         f"{each.name} (float32) answers otherwise than the first: probabilities differ by {each.difference:.0e}"
         for each in turns.measured
-        if each.precision == turns.measured[0].precision == FLOAT32 and not each.difference <= ALIKE
+        if each.precision == FLOAT32 and not each.difference <= ALIKE
     ]
 
 

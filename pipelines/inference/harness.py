@@ -11,8 +11,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from pipelines.core.provenance.machine import usable_cores
 from pipelines.inference.worker import MATRIX
+from zoo.contract import FLOAT32
 
 logger = logging.getLogger("zoo.inference")
 
@@ -82,7 +83,7 @@ class Measured:
     provider: of an export; empty for peers. size: of the file, in bytes.
     cold_start: seconds in a new process from the first import to the first answer, the median of some starts.
     peak_memory: bytes, of a process that ran all batch sizes.
-    difference: the largest one of a probability from the first entry's.
+    difference: the largest one of a probability from the first float32 entry's, or the first one's if there is none.
     """
 
     name: str
@@ -147,22 +148,18 @@ def time_in_turns(
         path = Path(temporary) / "inputs.npy"
         np.save(path, inputs)
         tried: dict[Entry, list[_Start]] = {}
-        left_out = []
+        left_out: list[str] = []
         for entry in entries:
             logger.info("%s, %s: trying %s threads", entry.name, entry.precision, ", ".join(map(str, counts)))
-            try:
+            with _left_out(entry, tried, left_out):
                 tried[entry] = [_try(entry, path, count, batches, each_turn) for count in counts]
-            except WorkerError as error:
-                if entry.provider:
-                    raise
-                left_out.append(f"{entry.name} ({entry.precision}) is left out: {error}")
         best = {(each, batch): _fastest(starts, batch) for each, starts in tried.items() for batch in batches}
         logger.info("running all in %d interleaved rounds", ROUNDS)
         with ExitStack() as stack:
-            running = {
-                (each, count): stack.enter_context(_Process(each, path, count))
-                for each, count in dict.fromkeys((each, count) for (each, _), count in best.items())
-            }
+            running = {}
+            for each, count in dict.fromkeys((each, count) for (each, _), count in best.items()):
+                with _left_out(each, tried, left_out):
+                    running[each, count] = stack.enter_context(_Process(each, path, count))
             matrix = stack.enter_context(_Process(Entry("matrix product", "matrix", path), path, 1))
             seats = [(each, batch) for batch in batches for each in tried]
             taken: dict[tuple[Entry, int], list[list[int]]] = {seat: [] for seat in seats}
@@ -170,15 +167,20 @@ def time_in_turns(
             for turn in range(ROUNDS):
                 # There and back, so that nobody always comes after the same one.
                 for each, batch in seats if turn % 2 == 0 else reversed(seats):
-                    taken[each, batch].append(running[each, best[each, batch]].go(batch, each_turn))
+                    if each in tried:
+                        with _left_out(each, tried, left_out):
+                            taken[each, batch].append(running[each, best[each, batch]].go(batch, each_turn))
                 products += matrix.go(1, each_turn)
             starts = {
                 each: [*tried[each], *(p.start for (own, _), p in running.items() if own == each)] for each in tried
             }
-        for each in tried:
-            starts[each] += [_try(each, path, counts[0], (), 0) for _ in range(COUNTED - len(starts[each]))]
+        for each in starts:
+            with _left_out(each, tried, left_out):
+                starts[each] += [_try(each, path, counts[0], (), 0) for _ in range(COUNTED - len(starts[each]))]
     peak = MATRIX**3 / (min(products) / 1e9)
-    reference = next(iter(starts.values()))[0].answer if starts else []
+    # Other precisions answer otherwise: float32 is what all are compared with, where it is there.
+    first = next((each for each in starts if each.precision == FLOAT32), next(iter(starts), None))
+    reference = starts[first][0].answer if first else []
     measured = tuple(
         Measured(
             name=each.name,
@@ -195,6 +197,18 @@ def time_in_turns(
         for each in tried
     )
     return Turns(measured, peak, tuple(left_out))
+
+
+@contextmanager
+def _left_out(entry: Entry, tried: dict[Entry, list[_Start]], said: list[str]) -> Iterator[None]:
+    """A peer that fails is left out from here on, with a sentence; one of our own ends the measurement."""
+    try:
+        yield
+    except WorkerError as error:
+        if entry.provider:
+            raise
+        tried.pop(entry, None)
+        said.append(f"{entry.name} ({entry.precision}) is left out: {error}")
 
 
 def thread_counts() -> tuple[int, ...]:

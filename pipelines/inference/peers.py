@@ -1,4 +1,4 @@
-"""The same model in other libraries: what `zoo benchmark --peers` runs beside an export."""
+"""The same model in other libraries, and without familiarity: what `zoo benchmark --peers` runs beside an export."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from pipelines.exporting.familiarity.graph import without_familiarity
 from pipelines.exporting.from_onnx import rebuild
 from pipelines.exporting.graph.arithmetic import erfc_as_erf
 from pipelines.inference.harness import Entry
-from zoo.contract import INPUT, LOGITS, PROBABILITIES
+from zoo.contract import FLOAT16, FLOAT32, INPUT, LOGITS, PROBABILITIES
 from zoo.errors import ExportError, ModelError
 from zoo.models.backend import start_keras
 
@@ -30,6 +31,8 @@ class Peer:
 _TRAINING = {"tensorflow": "tensorflow", "keras": "keras"}
 
 PEERS = {
+    # The others don't compute familiarity, so this is what they are to be compared with.
+    "bare": Peer("without familiarity", "onnxruntime", {"onnx": "onnx"}),
     "tf2onnx": Peer("tf2onnx", "onnxruntime", {**_TRAINING, "tf2onnx": "tf2onnx"}),
     "tensorflow": Peer("TensorFlow", "tensorflow", _TRAINING),
     "keras": Peer("Keras predict", "keras", _TRAINING),
@@ -42,8 +45,9 @@ PACKAGES = ("openvino", "ai-edge-litert")  # whose versions a table should say, 
 def prepare(export: Path, files: Mapping[str, Path], peers: Sequence[str], into: Path) -> tuple[list[Entry], list[str]]:
     """The entries of these peers, their files written to a folder, and a sentence for each that is left out.
 
-    export: a folder. files: its ONNX files by precision, each of which OpenVINO runs, too. The others get the Keras
-    model that `rebuild` reads back from the export: the same layers and weights, batch normalizations as offsets.
+    export: a folder. files: its ONNX files by precision, each of which OpenVINO runs, too. "bare" is its float32 file
+    without familiarity, and not there if it never had any. The others get the Keras model that `rebuild` reads back
+    from the export: the same layers and weights, batch normalizations as offsets.
     """
     missing = {
         key: [package for module, package in PEERS[key].modules.items() if find_spec(module) is None] for key in peers
@@ -55,7 +59,9 @@ def prepare(export: Path, files: Mapping[str, Path], peers: Sequence[str], into:
     ]
     there = [key for key in peers if not missing[key]]
     entries = []
-    from_keras = [key for key in there if key != "openvino"]
+    if "bare" in there and FLOAT32 in files and (bare := _write_bare(files[FLOAT32], into)):
+        entries.append(Entry(PEERS["bare"].name, PEERS["bare"].library, bare))
+    from_keras = [key for key in there if key in _WRITERS]
     if from_keras:
         try:
             model, _ = rebuild(export)
@@ -66,13 +72,19 @@ def prepare(export: Path, files: Mapping[str, Path], peers: Sequence[str], into:
             made: dict[str, Path] = {}
             for key in from_keras:
                 write = _WRITERS[key]
-                if write.__name__ not in made:
-                    made[write.__name__] = write(model, into)
-                entries.append(Entry(PEERS[key].name, PEERS[key].library, made[write.__name__]))
+                try:
+                    if write.__name__ not in made:
+                        made[write.__name__] = write(model, into)
+                except Exception as error:
+                    why = (str(error).splitlines() or [type(error).__name__])[0][:200]
+                    left_out.append(f"{PEERS[key].name} is left out, the model can't be converted: {why}")
+                else:
+                    entries.append(Entry(PEERS[key].name, PEERS[key].library, made[write.__name__]))
     if "openvino" in there:
-        # float16 would be calculated in float32: the same as the first.
-        for precision in [precision for precision in files if precision != "float16"]:
+        for precision in [precision for precision in files if precision != FLOAT16]:
             entries.append(Entry(PEERS["openvino"].name, "openvino", files[precision], precision))
+        if FLOAT16 in files:
+            left_out.append(f"{PEERS['openvino'].name} (float16) is left out: it would calculate in float32")
     return entries, left_out
 
 
@@ -92,6 +104,18 @@ def plain_onnx(model: Any) -> bytes:
     converted, _ = tf2onnx.convert.from_function(tf.function(answers), input_signature=signature, opset=17)
     erfc_as_erf(converted.graph)
     return bytes(converted.SerializeToString())
+
+
+def _write_bare(file: Path, into: Path) -> Path | None:
+    """The file as `zoo export --no-familiarity` would have written it; None where it is one already."""
+    import onnx
+
+    model = onnx.load(file)
+    if not without_familiarity(model.graph):
+        return None
+    bare = into / "bare.onnx"
+    bare.write_bytes(model.SerializeToString())
+    return bare
 
 
 def _write_onnx(model: Any, into: Path) -> Path:

@@ -22,6 +22,7 @@ from zoo.runtime import Classifier, load
 from zoo.tables import SPLIT_COLUMN, column_called, encode, read_text_table, row_of
 
 ON_BAD = ("skip", "fail")
+LONGEST_STEM = 180  # bytes of a name, which a disk allows 255, of what a file of an explanation is called by
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,8 @@ def _explained(classifier: Classifier, paths: Sequence[str | os.PathLike[str]], 
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path in map(Path, paths):
-            names = (f"{path.stem}{'' if count == 1 else f'-{count}'}.explained.png" for count in itertools.count(1))
+            stem = os.fsdecode(os.fsencode(path.stem)[:LONGEST_STEM])
+            names = (f"{stem}{'' if count == 1 else f'-{count}'}.explained.png" for count in itertools.count(1))
             file = next(folder / name for name in names if folder / name not in files)
             files[file] = None
             with atomic_file(file) as partial:

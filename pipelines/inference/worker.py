@@ -117,6 +117,8 @@ def _keras_model(settings: Settings) -> Any:
     import keras
     import tensorflow as tf
 
+    import zoo.models.normalization  # noqa: F401 (Keras finds its layers by their names then)
+
     tf.config.threading.set_intra_op_parallelism_threads(settings["threads"])
     return keras.saving.load_model(settings["file"], compile=False)
 

@@ -16,6 +16,7 @@ from zoo.errors import printable
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 
 def render(template: str, **values: Any) -> str:
@@ -23,9 +24,11 @@ def render(template: str, **values: Any) -> str:
     return _environment().get_template(template).render(values)
 
 
-def data_uri(png: bytes) -> str:
-    """An image as an address that holds it."""
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+def data_uri(png: bytes) -> Markup:
+    """An image as an address that holds it, which a page shows whole: other long values are cut."""
+    from markupsafe import Markup
+
+    return Markup(f"data:image/png;base64,{base64.b64encode(png).decode()}")  # noqa: S704 (base64 is safe)
 
 
 @cache

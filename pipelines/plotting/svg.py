@@ -112,8 +112,10 @@ class Chart:
         across = _Axis([p[0] for p in points], LEFT, WIDTH - RIGHT, self.log_x, whole=bool(self.names))
         spans = [value for p in points for value in (p[1], p[2], p[3]) if not self.log_y or value > 0]
         down = _Axis(spans, HEIGHT - BOTTOM, TOP, self.log_y)
-        places = sorted({p[0] for p in points}) if self.names or len({p[0] for p in points}) <= 9 else across.ticks()
-        named = [(across.at(value), self._place(value)) for value in places]
+        places = sorted({p[0] for p in points})
+        few = self.names or len(places) <= 9
+        texts = {value: self._place(value) for value in places} if few else across.ticks()
+        named = [(across.at(value), text) for value, text in texts.items()]
         if not self.names:
             named = _apart(named)
         in_line = 2 if all(len(line.name) <= LEGEND for line in self.series) else 1
@@ -206,7 +208,7 @@ class Front:
         """The drawing, x in powers of ten, with names where there is room for them, and all under the pointer."""
         across = _Axis([p.x for p in self.points], LEFT, WIDTH - RIGHT, log=True, margin=NAMED)
         down = _Axis([v for p in self.points for v in (p.low, p.high)], HEIGHT - BOTTOM, TOP, log=False, margin=NAMED)
-        named = [(across.at(value), _number(value)) for value in across.ticks()]
+        named = [(across.at(value), text) for value, text in across.ticks().items()]
         parts = _frame(self.title, (self.x, self.y), named, down, HEIGHT)
         best = self.best()
         steps = "".join(f"H{across.at(p.x):.1f}V{down.at(p.y):.1f}" for p in best)
@@ -244,10 +246,10 @@ def _frame(
 ) -> list[str]:
     """The beginning of a drawing: rules, ticks and what the axes are. places: (pixel, name) of each tick across."""
     parts = opening(title, height)
-    for value in down.ticks():
+    for value, text in down.ticks().items():
         y = down.at(value)
         parts.append(f'<path class="rule" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
-        parts.append(f'<text class="quiet" x="{LEFT - 8}" y="{y + 5:.1f}" text-anchor="end">{_number(value)}</text>')
+        parts.append(f'<text class="quiet" x="{LEFT - 8}" y="{y + 5:.1f}" text-anchor="end">{text}</text>')
     for x, name in places:
         parts.append(
             f'<text class="quiet" x="{x:.1f}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle">{escape(name)}</text>'
@@ -337,19 +339,22 @@ class _Axis:
         low, high, value = (math.log10(v) if self._log else v for v in (self.low, self._high, value))
         return self._start + (value - low) / (high - low) * (self._end - self._start)
 
-    def ticks(self) -> list[float]:
-        """Round numbers within."""
+    def ticks(self) -> dict[float, str]:
+        """Round numbers within, each with its text: with as many decimals as tell it from the next."""
         if self._log:
             first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self._high))
             steps = (1, 2, 5) if last - first <= 3 else (1,)
             found = [m * 10.0**e for e in range(first, last + 1) for m in steps]
             found = [value for value in found if self.low <= value <= self._high]
             if len(found) > 1:
-                return found
+                return {value: _number(value) for value in found}
         rough = (self._high - self.low) / TICKS
         power = 10.0 ** math.floor(math.log10(rough))
         step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough)
-        return [k * step for k in range(math.ceil(self.low / step), math.floor(self._high / step) + 1)]
+        found = [k * step for k in range(math.ceil(self.low / step), math.floor(self._high / step) + 1)]
+        size, unit = _unit(max(map(abs, found), default=0))
+        decimals = max(0, -math.floor(math.log10(step / size) + 1e-9))
+        return {value: f"{value / size:.{decimals}f}{unit}" if value else "0" for value in found}
 
 
 def marker(kind: str, x: float, y: float, color: str, text: str = "", *, hollow: bool = False) -> str:
@@ -369,10 +374,13 @@ def marker(kind: str, x: float, y: float, color: str, text: str = "", *, hollow:
 
 
 def _number(value: float) -> str:
-    """Three digits and a unit for large ones, so that it can be read."""
-    if value == 0:
-        return "0"
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
-            return f"{value / size:.3g}{unit}"
-    return f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}".removesuffix(".0")
+    """Three digits and a unit for large ones, so that it can be read; two decimals, which percentages need."""
+    size, unit = _unit(float(f"{value:.3g}"))
+    if unit or abs(value) < 10:
+        return f"{value / size:.3g}{unit}"
+    return f"{value:.2f}".rstrip("0").removesuffix(".")
+
+
+def _unit(value: float) -> tuple[float, str]:
+    """What a number is written in, and its sign."""
+    return next((each for each in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if abs(value) >= each[0]), (1.0, ""))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +18,15 @@ from zoo.recipe import LEARNED_AS_THEY_ARE, Recipe
 
 IMAGES = 8
 CHANGES = 5
-SEARCHED = 200  # training images, for some of different classes
 FILE = "augmentation.png"
 
 
-def log_augmented(run_id: str, recipe: Recipe, data_set: DataSet) -> None:
-    """Draw it, and add it to the run's artifacts; nothing where images are learned as they are."""
+def log_augmented(run_id: str, recipe: Recipe, happened: Mapping[str, Any], data_set: DataSet) -> None:
+    """Draw it, and add it to the run's artifacts; nothing where images are learned as they are.
+
+    happened: fields of the recipe that were carried out otherwise, as of `effective_recipe`.
+    """
+    recipe = recipe.with_values({name: happened[name] for name in LEARNED_AS_THEY_ARE if name in happened})
     if not recipe.changes_images:
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -41,9 +46,9 @@ def changes(recipe: Recipe, data_set: DataSet) -> tuple[NDArray[np.uint8], NDArr
 
     They come through the stream that trains, each as a class of its own, to be found after the shuffle.
     """
-    labels = data_set.train.labels
-    earlier = np.array([np.count_nonzero(labels[:i] == label) for i, label in enumerate(labels[:SEARCHED])])
-    chosen = np.argsort(earlier, kind="stable")[:IMAGES]
+    firsts = np.sort(np.unique(data_set.train.labels, return_index=True)[1])  # of each class
+    others = np.setdiff1d(np.arange(min(IMAGES, len(data_set.train))), firsts)
+    chosen = np.concatenate([firsts, others])[:IMAGES]
     images = data_set.train.inputs[chosen]
     few = Split(images, np.arange(len(images)), tuple(map(str, chosen)))
     alone = recipe.with_values({"batch_size": len(few), "balance": "none"})

@@ -162,10 +162,10 @@ def _train(
     data_set, learned, schedule, stages = ready.data_set, ready.learned, ready.schedule, ready.stages
     transfer, views, learner = ready.transfer, ready.views, ready.learner
     parameters = int(learner.count_params())
-
+    happened = effective_recipe(plan.recipe, learned, schedule, stages, precision, views)
     if run_id is None:
         facts: dict[str, str | int | float] = {
-            **effective_recipe(plan.recipe, learned, schedule, stages, precision, views),
+            **happened,
             "arithmetic": precision,
             "parameters": parameters,
             "updates": schedule.steps * stages[-1].last,
@@ -195,7 +195,7 @@ def _train(
         with tracking.watch_machine(run_id):
             if begin.epoch == 0:  # also where it was interrupted amid these
                 log_data(run_id, data_set)
-                log_augmented(run_id, plan.recipe, learned)
+                log_augmented(run_id, plan.recipe, happened, learned)
             if views and begin.best is None:
                 begin = _with_head(ready, begin, plan.recipe, run_id)
             with progress(f"{plan.model} on {learned.name}", begin.epoch) as advance:

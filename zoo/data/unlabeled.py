@@ -195,6 +195,7 @@ def _places(path: Path, images: Path | None, follow_links: bool, head: TextTable
 def _named(places: Places, where: str, value: object) -> Unread:
     if value is None or not str(value).strip() or isinstance(value, (dict, list, bool)):
         return Unread(str(value or ""), reason=f"{where} names no image: give it a path")
+    places.settle(str(value))
     return Unread(str(value), places=places, row=where)
 
 

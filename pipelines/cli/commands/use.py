@@ -193,7 +193,8 @@ def placement(options: argparse.Namespace) -> None:
     argument(
         "--peers",
         action="store_true",
-        help="also run the same model in plain tf2onnx on onnxruntime, TensorFlow, Keras, LiteRT, and OpenVINO",
+        help="also run the model without familiarity, and in plain tf2onnx on onnxruntime, TensorFlow, Keras, LiteRT, "
+        "and OpenVINO",
     ),
     arguments.PLOT,
     argument("--log", action="store_true", help="log the metrics to the run in MLflow that made the export"),

@@ -7,7 +7,7 @@ from onnx import TensorProto, helper
 
 from pipelines.exporting.familiarity.features import Placed
 from pipelines.exporting.familiarity.fit import Fitted, Matrix
-from pipelines.exporting.graph.edit import Graph, add_constant, constant_of, producer_of
+from pipelines.exporting.graph.edit import Graph, add_constant, constant_of, drop_unused, producer_of
 from zoo.contract import FAMILIARITY
 
 
@@ -57,6 +57,16 @@ def add_familiarity(graph: Graph, placed: Placed, fitted: Fitted) -> None:
     clipped = node("Clip", [cells, constant("least", 0), constant("most", 1)], "clipped")
     node("ReduceMean", [clipped, columns], FAMILIARITY, keepdims=0)
     graph.output.append(helper.make_tensor_value_info(FAMILIARITY, TensorProto.FLOAT, ["N"]))
+
+
+def without_familiarity(graph: Graph) -> bool:
+    """Take the output away with all that only it needs. Returns whether it was there."""
+    kept = [output for output in graph.output if output.name != FAMILIARITY]
+    found = len(kept) < len(graph.output)
+    del graph.output[:]
+    graph.output.extend(kept)
+    drop_unused(graph)
+    return found
 
 
 def read_familiarity(graph: Graph, images: int) -> tuple[str, Fitted]:

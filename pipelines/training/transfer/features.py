@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.core.provenance.code import code_digest
 from pipelines.core.provenance.machine import training_threads, versions_of
 from pipelines.core.provenance.weights import weights_sha256
 from pipelines.core.support.atomic import PARTIAL, atomic_file
 from pipelines.core.support.progress import progress
 from pipelines.core.support.reasons import reason_of
 from pipelines.core.support.to_json import digest_of
+from pipelines.training.loop.fused_norms import with_fused_norms
 from zoo.data import DataSet, Split
 from zoo.data.batches import view_batches
 from zoo.data.cache import cache_folder
@@ -89,12 +91,14 @@ def features_of(extractor: Any, recipe: Recipe, data_set: DataSet) -> tuple[Rows
     known before it is read.
     """
     folder = cache_folder() / "features"
+    own_layers = {type(layer): None for layer in extractor.layers if type(layer).__module__.startswith("zoo.")}
     always = {
         "weights": weights_sha256(extractor),
         "layers": json.loads(extractor.to_json())["config"]["layers"],  # and not its name, which Keras counts up
         "images": data_set.digest,
         "versions": versions_of(LIBRARIES),
         "threads": training_threads(),
+        "code": code_digest(_kept, with_fused_norms, *own_layers),
     }
     recipe_of_views = {name: getattr(recipe, name) for name in OF_VIEWS}
     of_views = {**always, **recipe_of_views, "keeps labels": data_set.mirrored}

@@ -166,7 +166,8 @@ class Places:
     """Finds what rows name below a root.
 
     elsewhere: whether the root isn't the folder that the table was written for: then the beginnings of its paths are
-    left out, as many folders in each row as in the first one that is found so. ending: what names lack.
+    left out, as many folders in each row as in the first one that is found so. ending: what names lack. settled:
+    whether no row changes these any more.
     """
 
     root: Path
@@ -176,6 +177,7 @@ class Places:
     real_root: str = field(init=False)
     ending: str | None = None
     skipped: int | None = None
+    settled: bool = False
 
     def __post_init__(self) -> None:
         self.real_root = os.path.realpath(self.root)
@@ -199,6 +201,14 @@ class Places:
         """Whether there is such a file."""
         return self._there(value) is not None
 
+    def settle(self, value: str) -> None:
+        """Let this row decide how all are found, if it is the first whose file is there.
+
+        Rows that are found in several processes, or from the middle of a table on, are found the same way then.
+        """
+        if not self.settled:
+            self.settled = self.is_there(value)
+
     def _there(self, value: str) -> str | None:
         return next((file for file in self._readings(value) if self._exists(file)), None)
 
@@ -209,7 +219,8 @@ class Places:
             if not text.lower().endswith(IMAGE_ENDINGS):
                 for ending in dict.fromkeys((self.ending, *ANY_CASE)) if self.ending else ANY_CASE:
                     if self._exists(text + ending):
-                        self.ending = ending
+                        if not self.settled:
+                            self.ending = ending
                         yield text + ending
 
     def _spellings(self, value: str) -> Iterator[str]:
@@ -223,7 +234,8 @@ class Places:
             for skipped in range(1, len(parts)) if self.skipped is None else (self.skipped,):
                 file = "/".join(parts[skipped:])
                 if self._exists(file) or any(self._exists(file + ending) for ending in ANY_CASE):
-                    self.skipped = skipped
+                    if not self.settled:
+                        self.skipped = skipped
                     yield file
 
     def _exists(self, file: str) -> bool:
