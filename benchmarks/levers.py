@@ -1,12 +1,13 @@
 """What each change to a model's recipe brings: validation accuracy, beside that of the recipe as it is.
 
     PYTHONPATH=. python benchmarks/levers.py [--model conv-tiny] [--seeds 3] [--only "" epochs=90 average=ema]
-        [--results FOLDER] [--table]
+        [--epochs 15] [--results FOLDER] [--table]
 
 A lever is a set of fields, trained with each seed, whole, on the training split; the validation images, from which no
 training learns, are the judge, and the test images have no part in it. A difference is that of trainings with the same
 seed, its mean with a 95 % t-interval; the cost is processor time over the recipe's own. What the folder of results
 holds isn't trained again, so that several of these can share the work, and one that was interrupted goes on.
+--epochs trains all for fewer: what helps then need not help in the end.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from time import perf_counter, process_time
+from typing import Any
 
 from pipelines.core.metrics.intervals import mean_interval
 from pipelines.core.support.atomic import atomic_file
@@ -68,20 +70,24 @@ def main() -> None:
     parser.add_argument(
         "--only", nargs="+", default=list(LEVERS), metavar="LEVER", help='settings, such as "epochs=90"'
     )
+    parser.add_argument("--epochs", type=int, help="of all trainings, but for levers that have their own")
     parser.add_argument("--results", type=Path, default=Path("benchmarks/results/levers"))
     parser.add_argument("--table", action="store_true", help="only: what was measured, as Markdown")
     options = parser.parse_args()
     if options.seeds < 2:
         parser.error("an interval needs two seeds at least")
     folder, seeds = options.results.resolve() / options.model, range(1, options.seeds + 1)
+    common: dict[str, Any] = {"images": "train"}
+    if options.epochs:
+        folder, common = folder / f"{options.epochs} epochs", {**common, "epochs": options.epochs}
     if not options.table:
         for seed in seeds:
             for lever in options.only:
-                measure(options.model, lever, seed, folder)
+                measure(options.model, lever, seed, common, folder)
     print(table({lever: read(folder, lever, seeds) for lever in (AS_IT_IS, *LEVERS, *options.only)}))
 
 
-def measure(model: str, lever: str, seed: int, folder: Path) -> None:
+def measure(model: str, lever: str, seed: int, common: Mapping[str, Any], folder: Path) -> None:
     """By a training in a store of its own, unless it was before."""
     path = path_of(folder, lever, seed)
     if path.is_file():
@@ -93,7 +99,7 @@ def measure(model: str, lever: str, seed: int, folder: Path) -> None:
     with tempfile.TemporaryDirectory() as store:
         os.chdir(store)
         os.environ.pop("MLFLOW_TRACKING_URI", None)
-        settings = {"images": "train", **parse_settings(lever.split()), **teacher, "seed": seed}
+        settings = {**common, **parse_settings(lever.split()), **teacher, "seed": seed}
         accuracy = train(model, DATA, settings=settings).validation_accuracy
         os.chdir(home)
     found = {"accuracy": accuracy, "seconds": perf_counter() - started, "work": process_time() - worked}

@@ -16,7 +16,7 @@ from pipelines.evaluation.comparison.compare import compare
 from pipelines.evaluation.comparison.rows import Comparison
 from pipelines.evaluation.evaluate import evaluate
 from pipelines.exporting.export import check_place, export, tested_metrics
-from pipelines.exporting.licenses import check_data_license, licenses_of
+from pipelines.exporting.licenses import check_licenses, licenses_of
 from pipelines.maintenance.stale import stale
 from pipelines.training.filing import check_name_is_free
 from pipelines.training.fingerprint import fingerprint, fingerprints
@@ -65,7 +65,7 @@ def run(
     plans = [plan_for(model, data, settings=settings, source=source, **reading) for model in models or [AUTO]]
     for plan in plans:
         check_name_is_free(plan)
-        check_data_license(load_data(plan).name, data_license)
+        check_licenses(load_data(plan).name, license, data_license)
         check_place(exports / load_data(plan).name / plan.model, plan)
         make_transfer(plan, load_data(plan))  # a source that doesn't fit is refused before anything is trained
     if not again:

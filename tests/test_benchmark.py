@@ -111,10 +111,8 @@ def test_a_table_is_measured_by_its_rows() -> None:
         (["--provider", "cudaa"], "no provider is called 'cudaa': did you mean cuda"),
         (["--provider", "cpu,coreml"], "provider 'coreml' isn't in the installed onnxruntime"),
         (["--precision", "int4"], "no precision is called 'int4'"),
-        (
-            ["--plot", "/nowhere/speeds.png", "--batch", "1", "--threads", "1", "--seconds", "0.01"],
-            "can't be written",
-        ),
+        (["--plot", "/nowhere/speeds.png"], "/nowhere isn't a folder that can be written to"),
+        (["--plot", "/"], "it is a folder"),
     ],
 )
 def test_what_can_not_be_measured_is_told_in_one_sentence(capsys, words: list[str], message: str) -> None:
@@ -190,22 +188,24 @@ def test_a_peer_that_fails_is_left_out_and_an_export_that_fails_is_an_error(tmp_
         time_in_turns([Entry("zoo on cpu", "zoo", broken, provider="cpu")], images, (1,), threads=(1,), seconds=0.01)
 
 
-@pytest.mark.parametrize("starts", [1, 2], ids=["in the rounds", "afterwards"])
-def test_a_peer_that_fails_later_is_left_out_too(tmp_path: Path, monkeypatch, starts: int) -> None:
+@pytest.mark.parametrize("threads", [(1, 2), (1,)], ids=["before the rounds", "after them"])
+def test_a_peer_that_does_not_start_again_is_left_out_too(
+    tmp_path: Path, monkeypatch, threads: tuple[int, ...]
+) -> None:
     """As one that the machine ends, when all run at once."""
     file = tmp_path / "soon gone.onnx"
     shutil.copy(SOFTMAX / MODEL_FILE, file)
     start, started = harness._Process.__init__, []
 
     def starting(process: harness._Process, entry: Entry, *rest: object) -> None:
-        if entry.file == file and len(started) == starts:
+        if entry.file == file and len(started) == 2:
             file.write_bytes(b"no model")
         started.extend([entry] if entry.file == file else [])
         start(process, entry, *rest)
 
     monkeypatch.setattr(harness._Process, "__init__", starting)
     entries = [Entry("zoo on cpu", "zoo", SOFTMAX, provider="cpu"), Entry("tf2onnx", "onnxruntime", file)]
-    turns = time_in_turns(entries, np.zeros((1, 8, 8, 1), np.uint8), (1,), threads=(1,), seconds=0.01)
+    turns = time_in_turns(entries, np.zeros((1, 8, 8, 1), np.uint8), (1,), threads=threads, seconds=0.01)
     assert [each.name for each in turns.measured] == ["zoo on cpu"]
     assert [sentence.partition(":")[0] for sentence in turns.left_out] == ["tf2onnx (float32) is left out"]
 

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,10 +27,21 @@ from pipelines.evaluation.robustness import CorruptedMetrics, robust_metrics
 from pipelines.exporting.architecture import summarize
 from pipelines.exporting.card import CLASSES_LISTED, _in_a_list, render_card, write_card
 from pipelines.exporting.export import write_export
+from pipelines.exporting.usage import resize_words
 from pipelines.tracking import TrackedRun
-from zoo.contract import CARD_FILE, LOGITS, PROBABILITIES, SAMPLES_FILE, SAMPLES_FOLDER, Metadata, read_manifest
+from zoo.contract import (
+    CARD_FILE,
+    LOGITS,
+    PROBABILITIES,
+    RESIZINGS,
+    SAMPLES_FILE,
+    SAMPLES_FOLDER,
+    Metadata,
+    read_manifest,
+)
 from zoo.data import Split
 from zoo.errors import ExportError
+from zoo.images import resize
 from zoo.models import build, definition
 
 # Class names are folder names: what Markdown, HTML, formulas or a table's cells could take for their own.
@@ -329,3 +341,20 @@ def test_a_damaged_evaluation_leaves_no_card(export, tmp_path):
     with pytest.raises(ExportError, match="zoo evaluate"):
         write_card(tmp_path, read_manifest(folder), tmp_path, "")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("resizing", RESIZINGS)
+def test_what_a_card_says_of_resizing_elsewhere_is_what_its_file_does(resizing: str) -> None:
+    """By the words: each of them, done with Pillow alone, comes to the pixels of `zoo.images.resize`."""
+    image = Image.fromarray(np.random.default_rng(1).integers(0, 256, (50, 30, 3), np.uint8))
+    metadata = read_manifest(Path(__file__).parents[1] / "exports/digits/softmax").metadata
+    words = resize_words(replace(metadata, height=20, width=20, resizing=resizing))
+    if "crop images to the largest part in the middle" in words:
+        image = image.crop((0, 10, 30, 40))
+    if "between black margins" in words:
+        found = Image.new("RGB", (20, 20))
+        found.paste(image.resize((12, 20), Image.Resampling.BILINEAR), (4, 0))
+    else:
+        found = image.resize((20, 20), Image.Resampling.BILINEAR)
+    image = np.random.default_rng(1).integers(0, 256, (50, 30, 3), np.uint8)
+    assert np.abs(np.asarray(found).astype(int) - resize(image, 20, 20, resizing)).max() <= 1

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from importlib import import_module
 from pathlib import Path
 
@@ -367,3 +368,17 @@ def test_a_cache_that_takes_no_finished_folder_is_named(monkeypatch):
     found = Catalogued({"train": lambda: [(jpeg(k), CLASSES[k % 2]) for k in range(8)]})
     with pytest.raises(DataError, match=r"can't be written \(Disk quota exceeded\): set XDG_CACHE_HOME"):
         list_kept("pets", ("key",), lambda: found, lambda done, count: None)
+
+
+def test_what_a_killed_process_left_is_removed_after_a_day(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = tmp_path / "classifier-zoo/catalogs"
+    for name, days in ((".new-old", 2), (".new-young", 0), ("pets-0123", 2)):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "train.tar").write_bytes(b"part")
+        for path in (folder / name / "train.tar", folder / name):
+            os.utime(path, (time.time() - days * 86400,) * 2)
+    image = jpeg(1)
+    list_kept("birds", ("key",), lambda: Catalogued({"train": lambda: [(image, "a"), (image, "b")]}), lambda *_: None)
+    assert {path.name.partition("-")[2] for path in folder.glob(".new-*")} == {"young"}
+    assert (folder / "pets-0123").is_dir()

@@ -88,3 +88,10 @@ def test_output_that_nobody_reads_is_no_error() -> None:
         f"{sys.executable} -m pipelines.cli list | true", shell=True, capture_output=True, text=True, cwd=ROOT
     )
     assert "Traceback" not in done.stderr
+
+
+def test_a_path_that_no_disk_takes_is_one_image_that_can_not_be_read(capsys) -> None:
+    export = Path(__file__).parents[1] / "exports/digits/lenet5"
+    assert main(["predict", str(export), str(export / "samples/3.png"), "x" * 300 + ".png"]) == 1
+    out, err = capsys.readouterr()
+    assert "3.png" in out and "xxx" in err and "File name too long" in err

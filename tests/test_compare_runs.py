@@ -16,6 +16,8 @@ from pipelines import tracking
 from pipelines.cli import main
 from pipelines.core.provenance.plan import load_data, make_plan
 from pipelines.evaluation.comparison.compare import PAGE_FILE, compare
+from pipelines.evaluation.comparison.details import Model
+from pipelines.evaluation.comparison.page import _classes
 from pipelines.evaluation.evaluate import evaluate
 from pipelines.exporting.export import export
 from pipelines.plotting.svg import Front, Point
@@ -177,6 +179,19 @@ def test_the_page_shows_fronts_curves_images_and_every_figure(page, exported, al
     assert f"{100 * pair.test.low:.2f} to {100 * pair.test.high:.2f}" in page
     assert f"{pair.test.only_first:,} images that only" in page
     assert f"zoo export {alone[:8]}" in page
+
+
+def test_recalls_on_different_test_images_stand_in_different_tables():
+    models = [
+        Model("digits", "conv", "", True, {}, classes={"0": (36, 1.0), "1": (36, 0.9)}),
+        Model("mnist", "conv", "", True, {}, classes={"0": (980, 0.99), "1": (1135, 0.8)}),
+        Model("digits, too", "dense", "", True, {}, classes={"1": (36, 0.7), "0": (36, 1.0)}),
+        Model("unknown", "dense", "", True, {}),
+    ]
+    digits, mnist = _classes(models)
+    assert list(digits.models) == ["digits", "digits, too"]
+    assert digits.rows == [("1", 36, [0.9, 0.7], 0.9), ("0", 36, [1.0, 1.0], 1.0)]
+    assert (list(mnist.models), [row[1] for row in mnist.rows]) == (["mnist"], [980, 1135])
 
 
 def test_the_page_shows_the_fields_of_recipes_that_differ_alone(page):

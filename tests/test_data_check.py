@@ -18,6 +18,7 @@ from pipelines.cli import main
 from pipelines.datasets.check import data_check
 from pipelines.datasets.report import write_splits
 from zoo.data import load
+from zoo.data.folders import findings
 
 BROKEN, COPIES, REDONE = 10, 20, 20
 
@@ -151,6 +152,27 @@ def test_the_page_runs_nothing_and_loads_nothing_whatever_files_are_called(tmp_p
     assert len(images) == text.count("data:image/png") == 3
     for image in images:
         Image.open(io.BytesIO(base64.b64decode(image, validate=True))).load()
+
+
+def test_more_than_a_report_lists_is_counted_and_the_smallest_classes_are_named(tmp_path, monkeypatch, capsys):
+    random = np.random.default_rng(1)
+    for k in range(42):
+        (tmp_path / f"class {k}").mkdir()
+        for place in range(3 + (k != 41)):
+            image = random.integers(0, 256, (8, 8 + k % 5), np.uint8)
+            for name in ("a", "b"):
+                Image.fromarray(image).save(tmp_path / f"class {k}" / f"{place}{name}.png")
+    monkeypatch.setattr(findings, "MOST_SIZES", 3)
+    monkeypatch.setattr(findings, "MOST_GROUPS", 30)
+    page = tmp_path.parent / "page.html"
+    assert main(["data", "check", str(tmp_path), "--html", str(page)]) == 0
+    printed = capsys.readouterr().out
+    assert "and 147 more groups of duplicates" in printed
+    text = page.read_text(encoding="utf-8")
+    assert "Images of each class, the 40 largest of 42: class" in text
+    assert "The 3 most common of 5 image sizes" in text
+    rows = text.split("Classes (42), those with the fewest images first")[1]
+    assert rows.index("class 41") < rows.index("class 0")
 
 
 def test_names_that_a_terminal_would_obey_are_printed_as_text(tmp_path, capsys):

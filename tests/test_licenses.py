@@ -11,10 +11,11 @@ import pytest
 
 from pipelines.core.support.markdown import plain
 from pipelines.exporting.licenses import licenses_of, pretrained_sentence
+from pipelines.run import run
 from zoo.contract import CARD_FILE, MANIFEST_FILE, read_manifest
 from zoo.data import data_sets
 from zoo.data.registry import terms_of
-from zoo.errors import ExportError
+from zoo.errors import DataError, ExportError
 from zoo.models import pretrained_definitions
 
 EXPORTS = Path(__file__).parent.parent / "exports"
@@ -62,6 +63,19 @@ def test_what_nobody_states_is_said_to_be_so():
         "data": "not stated (custom data)",
         "data_source": "not stated (custom data)",
     }
+
+
+@pytest.mark.parametrize(
+    ("of_weights", "of_data", "message"),
+    [
+        ("x" * 501, "", "--license has 501 letters, expected the name of a license"),
+        ("", "x" * 501, "--data-license has 501 letters"),
+        ("M\x1b[31m", "", "--license has letters that can't be printed"),
+    ],
+)
+def test_a_license_that_no_manifest_takes_is_refused_before_anything_is_trained(of_weights, of_data, message):
+    with pytest.raises(DataError, match=message):
+        run(["softmax"], "digits", license=of_weights, data_license=of_data)
 
 
 @pytest.mark.parametrize("licenses", [[], "MIT", {"weights": 1}, {"weights": ["MIT"]}, {"weights": "M\x1b[31m"}, None])

@@ -29,12 +29,14 @@ import zoo
 from pipelines import tracking
 from pipelines.cli import main
 from pipelines.core.provenance.plan import load_data, make_plan
+from pipelines.core.provenance.reading import Located
 from pipelines.evaluation.predictions import answers_of
 from pipelines.evaluation.reliability import reliability_metrics
 from pipelines.evaluation.robustness import measure_corrupted, robust_metrics
+from pipelines.exporting.checks import check_manifest
 from pipelines.exporting.export import write_export
-from pipelines.publishing.promote import demote, promote
-from zoo.contract import MANIFEST_FILE, MODEL_FILE, read_manifest
+from pipelines.publishing.promote import _data_of, _folder_of, demote, promote
+from zoo.contract import MANIFEST_FILE, MODEL_FILE, MODEL_FILES, read_manifest
 from zoo.data import load
 from zoo.errors import ExportError, TrackingError
 
@@ -260,6 +262,27 @@ def test_a_version_whose_run_was_exported_anew_is_not_taken_for_the_new_file(sto
     with pytest.raises(TrackingError, match=r"version 1 of digits isn't what run .* holds, which was exported again"):
         promote("models:/digits@staging")
     assert registered()[0] == {"staging": 1}
+
+
+def test_what_an_earlier_export_left_in_a_run_is_no_part_of_the_later_one(store, tmp_path):
+    promote(CONV)
+    run_id = registered()[1][1].run_id
+    tracking.log_folder(run_id, SOFTMAX, "export")  # which has no int8 file, and takes none away
+    folder = _folder_of(run_id, tmp_path)
+    assert not (folder / MODEL_FILES["int8"]).exists()
+    check_manifest(folder)
+
+
+@pytest.mark.parametrize("somewhere", [True, False])
+def test_a_known_data_set_is_found_where_its_run_found_it(store, somewhere):
+    files = store / "files"
+    files.mkdir()
+    plan = make_plan("softmax", "fashion-mnist", data_folder=files if somewhere else None)
+    run_id = tracking.start_run(plan, load_data(make_plan("softmax", "digits")), {})
+    about = replace(read_manifest(SOFTMAX).metadata, data_set="fashion-mnist", run_id=run_id)
+    assert _data_of(about) == (Located("fashion-mnist", data_folder=str(files)) if somewhere else None)
+    files.rmdir()
+    assert _data_of(about) is None
 
 
 @pytest.mark.parametrize("alias", ["latest", "v1", "a b", "", "../x", "1"])

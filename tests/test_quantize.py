@@ -33,7 +33,7 @@ from pipelines.exporting.quantization.qdq import (
     values_to_observe,
     weighted_layers,
 )
-from pipelines.exporting.quantization.quantize import quantize
+from pipelines.exporting.quantization.quantize import _folder, quantize
 from pipelines.exporting.verify import verify
 from zoo.contract import (
     ACTIVATION_MAP,
@@ -469,3 +469,11 @@ def test_what_is_observed_at_once_is_bounded_where_images_are_large(digits, monk
         with pytest.raises(DataError, match="enough"):
             int8.quantize_to_int8(model, data_set, None, 0.005, 100)
         assert (max(sizes), sum(sizes)) == (most, 100)
+
+
+def test_an_export_is_found_from_inside(tmp_path, monkeypatch):
+    folder = shutil.copytree(Path(__file__).parents[1] / "exports/digits/softmax", tmp_path / "softmax")
+    monkeypatch.chdir(folder / "samples")
+    assert _folder("..") == folder
+    monkeypatch.chdir(folder)
+    assert _folder(".").name == "softmax"

@@ -171,6 +171,7 @@ def test_the_card_tells_of_columns_and_its_examples_run(place: tuple[Path, Compa
         "| 9 | color\\_intensity | 4 categories | 0 to 3 for '', 'deep', 'medium', 'pale'; -1 for any other |" in card
     )
     assert "trained on rows of 13 columns" in card
+    assert "--unknown" not in card, "it takes images alone"
     assert not re.search(r"images?\b|pixels|[Cc]orrupt", card.replace("| `images` | train |", ""))
     label = json.loads((own / "samples/samples.json").read_text(encoding="utf-8"))[0]["label"]
     for code in re.findall(r"```python\n(.*?)```", card, re.DOTALL):
@@ -396,6 +397,16 @@ def test_a_category_of_the_test_rows_alone_is_unknown_to_the_model(tmp_path: Pat
     assert found.test.inputs.tolist() == [[-1], [0]]
 
 
+def test_a_category_of_the_test_rows_alone_is_exported_beside_blanks(store: Path) -> None:
+    rows = [["train", ("", "blue", "red")[k % 3], f"{k}", "ab"[k % 2]] for k in range(60)]
+    rows += [["test", "green", "1", "a"], ["test", "red", "2", "b"]]
+    table = write(store / "unseen.csv", ["split", "color", "size", "label"], rows)
+    (found,) = run(["softmax"], str(table), label="label", settings={"epochs": 1, "least_updates": 0}).rows
+    samples = json.loads((store / "exports/unseen/softmax/samples/samples.json").read_text(encoding="utf-8"))
+    assert {"color": None, "size": 1.0} in [sample["row"] for sample in samples]
+    assert found.name == "unseen/softmax"
+
+
 ROWS = "1,x\n2,x\n3,x\n4,y\n5,y\n6,y\n"
 
 
@@ -436,6 +447,9 @@ ROWS = "1,x\n2,x\n3,x\n4,y\n5,y\n6,y\n"
             "l",
             r"column 'a' that differ by 8\.6\d+ alone, which float32 can't distinguish",
         ),
+        (f"{'a' * 1001},l\n" + ROWS, "l", r"names a column 'aaaaaaaaaaaaaaaaaaaa\.\.\.' in line 1, which has 1,001 l"),
+        (f"a,l\n{'t' * 1001},x\n" + ROWS, "l", r"has a text of 1,001 letters in line 2, column 'a', expected at most"),
+        (f"a,l\n1,{'t' * 1001}\n" + ROWS, "l", r"has a class of 1,001 letters in line 2, column 'l'"),
         ("a,b,l\n" + ROWS.replace(",", ",,"), "l", r"has no value in column 'b' for any training row"),
         ("split,a,l\n" + ROWS, "l", r"has 2 values in line 2, expected 3"),
         ("split,a,l\nhere,1,x\n", "l", r"one class"),

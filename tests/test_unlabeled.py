@@ -17,6 +17,8 @@ TABLES = {
     "another computer": [f"/old/{k}.png" for k in range(3)],
     "two other computers": [*(f"/old/{k}.png" for k in range(2)), "/new/disk/2.png"],
     "first a file that isn't there": ["/gone/x.png", "/new/disk/2.png", "/old/1.png"],
+    "an address": ["https://host/pets/1.png", "/old/imgs/2.png"],
+    "as it is written": ["1.png", "/old/2.png", "/new/disk/1.png"],
     "names without an ending": ["/old/0", "/old/1", "2"],
     "one name without an ending": ["/old/0.png", "/old/both"],
 }
@@ -39,6 +41,17 @@ def test_each_process_finds_what_one_alone_finds(tmp_path: Path, rows: list[str]
     backward = found(lambda listed: listed[::-1])[::-1]
     assert alone == apart == backward
     assert any(Path(each).is_file() for each in alone)
+
+
+def test_all_rows_leave_out_as_many_folders_as_the_first_that_needs_to(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for name in ("1.png", "2.png"):
+        Image.new("L", (2, 2)).save(tmp_path / "images" / name)
+    table = tmp_path / "table.csv"
+    table.write_text("path\n1.png\n/old/2.png\n/new/disk/1.png\n")
+    *found, other = (source_of(image) for image in unlabeled_images(table, images=tmp_path / "images"))
+    assert [Path(each).name for each in found] == ["1.png", "2.png"]
+    assert "lies outside of" in other
 
 
 def source_of(image: Unread) -> str:

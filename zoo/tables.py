@@ -16,6 +16,7 @@ from typing import IO, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.checked import LONGEST_NAME
 from zoo.contract import Column
 from zoo.errors import DataError, InputError, unknown
 
@@ -323,7 +324,9 @@ def _check_header(table: TextTable) -> None:
                 f"{path} has no name for column {place + 1} in line {line}: give it one, or remove the column "
                 "(pandas leaves its index out with index=False)"
             )
-        if not name.isprintable():
-            raise DataError(f"{path} names a column {name!r} in line {line}, which can't be printed: rename it")
+        if len(name) > LONGEST_NAME or not name.isprintable():
+            what = "can't be printed" if len(name) <= LONGEST_NAME else f"has {len(name):,} letters"
+            shown = name if len(name) <= LONGEST_NAME else f"{name[:20]}..."
+            raise DataError(f"{path} names a column {shown!r} in line {line}, which {what}: rename it")
         if name in header[:place]:
             raise DataError(f"{path} names two columns {name!r} in line {line}: rename one of them")

@@ -13,6 +13,7 @@ export { ImageError };
 
 const TOLERANCE = 1e-5; // of a probability, as in the verification of exports
 const LARGEST_JSON = 4 * 2 ** 20; // bytes
+const LARGEST_SAMPLE = 256 * 2 ** 20; // bytes
 const LARGEST_MODEL = 2 ** 31 - 1; // bytes, as of any ONNX file
 
 /** No export, a damaged one, or one whose predictions aren't those expected; the message is one sentence. */
@@ -64,6 +65,7 @@ export class Classifier {
    *   classes that look less familiar; known: whether it is one of these, where the export says so
    */
   async predict(image, { coverage, byClass = false } = {}) {
+    if (byClass && coverage === undefined) throw new ExportError("byClass requires a coverage, such as 0.95");
     const least = coverage === undefined ? undefined : this.thresholds(coverage, byClass);
     const { probabilities, familiarity } = await this.#run(image, this.#asked);
     const ranking = this.labels
@@ -95,9 +97,9 @@ export class Classifier {
     return found;
   }
 
-  /** The probabilities for one image: Float32Array [K], in the order of the labels. */
-  async probabilities(image) {
-    return (await this.#run(image, ["probabilities"])).probabilities;
+  /** The probabilities for one image: Float32Array [K], in the order of the labels. where: what an error calls it. */
+  async probabilities(image, where = undefined) {
+    return (await this.#run(image, ["probabilities"], where)).probabilities;
   }
 
   get #asked() {
@@ -107,9 +109,9 @@ export class Classifier {
   }
 
   /** The outputs of those names for one image, each as Float32Array. */
-  async #run(image, names) {
+  async #run(image, names, where = Buffer.isBuffer(image) ? undefined : image) {
     const { channels, white } = this.metadata;
-    const [bytes, where] = Buffer.isBuffer(image) ? [image] : [await readImageFile(image), image];
+    const bytes = Buffer.isBuffer(image) ? image : await readImageFile(image);
     const { data, height, width } = await readImage(bytes, channels, where, white);
     const images = new onnxruntime.Tensor("uint8", data, [1, height, width, channels]);
     const found = await this.session.run({ images }, names).catch((error) => {
@@ -135,7 +137,8 @@ async function checkSamples(classifier, folder) {
   }
   for (const { file, probabilities } of samples) {
     const name = basename(file);
-    const found = await classifier.probabilities(join(folder, "samples", name));
+    const sample = await read(folder, join("samples", name), LARGEST_SAMPLE);
+    const found = await classifier.probabilities(sample, join(folder, "samples", name));
     const difference = Math.max(...probabilities.map((expected, place) => Math.abs(found[place] - expected)));
     if (!(difference <= TOLERANCE)) {
       const by = difference.toExponential(1);

@@ -38,7 +38,8 @@ export async function readImage(bytes, channels, where = `the image of ${bytes.l
 /** pixels: upright and opaque, {values: [height, width, channels], channels: 1 | 3} */
 async function decode(bytes, white) {
   // No color profile is applied: models are trained on pixels as their files hold them.
-  const image = sharp(bytes, { ignoreIcc: true, limitInputPixels: LARGEST_IMAGE }).autoOrient();
+  // Stray bytes, which some cameras leave, are no reason to refuse an image; missing ones are.
+  const image = sharp(bytes, { failOn: "error", ignoreIcc: true, limitInputPixels: LARGEST_IMAGE }).autoOrient();
   const { space, hasAlpha, depth } = await image.metadata();
   if (depth !== "uchar" && depth !== "ushort") throw new Error(`${OTHER_NUMBERS} (${depth})`);
   const inks = space === "cmyk";

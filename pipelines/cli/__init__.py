@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from pipelines.cli.console import any_encoding, show_error
@@ -81,5 +82,6 @@ def _restore_exports(arguments: Sequence[str]) -> None:
 
     roots = {os.environ.get("ZOO_EXPORTS") or "exports", *(each.rpartition("=")[2] for each in arguments)}
     for path in map(Path, roots):
-        restore(path)
-        restore_all(path)
+        with suppress(OSError):  # what is no path, or can't be read: the command says so if it is one of its own
+            restore(path)
+            restore_all(path)

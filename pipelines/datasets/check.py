@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipelines.core.support.progress import progress
 from pipelines.core.support.workers import cores, in_workers
+from pipelines.datasets.plots import CLASSES_DRAWN
 from pipelines.datasets.report import EXAMPLES, write_page
 from zoo.data.folders.checking import PART, check_images
 from zoo.data.registry import holds_values, list_data
@@ -65,7 +66,9 @@ def data_check(
         several = min(processes or cores(), len(listing) // (PART if processes else WORTH_A_PROCESS))
         mapping = partial(in_workers, processes=several) if several > 1 else None
         examples = EXAMPLES if page else 0
-        report, shown = check_images(listing, examples=examples, on_progress=on_progress, mapping=mapping)
+        report, shown = check_images(
+            listing, examples=examples, of_classes=CLASSES_DRAWN, on_progress=on_progress, mapping=mapping
+        )
     if page is not None:
         try:
             write_page(page, report, shown)

@@ -59,15 +59,16 @@ def class_counts(figure: Figure, classes: Sequence[ClassCount]) -> str:
     ax.invert_yaxis()
     ax.margins(x=0.12)
     ax.grid(axis="y", visible=False)
-    ax.set_title("Images of each class")
+    more = f", the {len(shown)} largest of {len(classes):,}" if len(classes) > len(shown) else ""
+    ax.set_title(f"Images of each class{more}")
     if len(splits) > 1:
         ax.legend(loc="lower right")
-    return "Images of each class: " + ", ".join(f"{found.label} {found.images:,}" for found in shown) + "."
+    return f"Images of each class{more}: " + ", ".join(f"{found.label} {found.images:,}" for found in shown) + "."
 
 
 @drawing
-def image_sizes(figure: Figure, sizes: Sequence[SizeCount]) -> str:
-    """Width and height of the images; the area of a dot is how many have them."""
+def image_sizes(figure: Figure, sizes: Sequence[SizeCount], count: int) -> str:
+    """Width and height of the images; the area of a dot is how many have them. count: of sizes, if these aren't all."""
     figure.set_size_inches(4.6, 4.2)
     ax = figure.add_subplot()
     counts = np.array([size.images for size in sizes], float)
@@ -79,9 +80,11 @@ def image_sizes(figure: Figure, sizes: Sequence[SizeCount]) -> str:
         ax.set_yscale("log")
     ax.set_xlabel("width in pixels")
     ax.set_ylabel("height in pixels")
-    ax.set_title(f"{len(sizes):,} image size{'s' if len(sizes) > 1 else ''}")
+    what = f"{len(sizes):,} image size{'s' if len(sizes) > 1 else ''}"
+    what = f"The {len(sizes):,} most common of {count:,} image sizes" if count > len(sizes) else what
+    ax.set_title(what)
     most = sizes[0]
     return (
-        f"{len(sizes):,} image sizes, from {min(widths)} to {max(widths)} pixels wide and from {min(heights)} to "
+        f"{what}, from {min(widths)} to {max(widths)} pixels wide and from {min(heights)} to "
         f"{max(heights)} high; the most common is {most.width} wide and {most.height} high ({most.images:,} images)."
     )

@@ -35,6 +35,15 @@ def write_page(path: Path, report: Report, examples: Mapping[str, Sequence[Pixel
 def render_page(report: Report, examples: Mapping[str, Sequence[Pixels]]) -> str:
     """The text of the page."""
     tables = []
+    if len(report.classes) > CLASSES_DRAWN:
+        by_size = sorted(report.classes, key=lambda each: each.images)
+        rows = [
+            (each.label, f"{each.images:,}", *map("{:,}".format, each.splits.values())) for each in by_size[:LISTED]
+        ]
+        heads = ("class", ">images", *(f">{split}" for split in report.splits))
+        tables.append(
+            Listed(f"Classes ({len(by_size):,}), those with the fewest images first", heads, rows, len(by_size))
+        )
     if report.same:
         counts = f"{report.surplus['equal']:,} exact"
         counts += f", {report.surplus['near']:,} near" if "near" in report.surplus else ", near ones not searched for"
@@ -43,7 +52,7 @@ def render_page(report: Report, examples: Mapping[str, Sequence[Pixels]]) -> str
             for same in report.same[:LISTED]
         ]
         columns = ("kind", ">images", "classes", "splits", "files")
-        tables.append(Listed(f"Duplicates ({counts})", columns, same, len(report.same)))
+        tables.append(Listed(f"Duplicates ({counts})", columns, same, report.all_same))
     for title, problems in (
         ("Files that can't be read", report.unreadable),
         ("Files that aren't usable images", report.left_out),
@@ -83,7 +92,7 @@ def _plots(report: Report, examples: Mapping[str, Sequence[Pixels]]) -> Iterator
         if any(examples.values()):
             yield contact_sheet(path, examples), data_uri(path.read_bytes())
         if len(report.sizes) > 1:
-            yield image_sizes(path, report.sizes), data_uri(path.read_bytes())
+            yield image_sizes(path, report.sizes, report.all_sizes), data_uri(path.read_bytes())
 
 
 # --- with a run ----------------------------------------------------------------------------------------------------

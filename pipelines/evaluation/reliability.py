@@ -96,7 +96,8 @@ def by_class(
     """For each class, in the order of the outputs. answers: calibrated ones."""
     logits, probabilities = answers
     before = cooled(logits, 1 / temperature_of(calibration))[1] if calibration else None
-    answer = probabilities.argmax(axis=1)
+    answer, highest = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    highest_before = None if before is None else before.max(axis=1)
 
     def mean(values: NDArray[Any] | None, those: NDArray[np.bool_]) -> float | None:
         return float(values[those].mean(dtype=np.float64)) if values is not None and those.any() else None
@@ -119,8 +120,8 @@ def by_class(
                 precision=mean(correct, taken),
                 low=low,
                 high=high,
-                confidence=mean(probabilities.max(axis=1), taken),
-                uncalibrated_confidence=None if before is None else mean(before.max(axis=1), taken),
+                confidence=mean(highest, taken),
+                uncalibrated_confidence=mean(highest_before, taken),
                 coverage=mean(of_all, test.labels == k),
                 coverage_by_class=mean(of_class, test.labels == k),
             )

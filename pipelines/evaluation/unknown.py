@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,9 +67,13 @@ def evaluate_unknown(
             f"{about.data_set!r} isn't a known data set, and its test images are needed: name it with --data"
         )
     files = _foreign_files(folder, classifier.labels)
-    images = np.stack([_read(classifier, file) for file in files])
-    _check_foreign(files, images, data_set)
-    known, other = (familiarity_of(classifier, inputs) for inputs in (data_set.test.inputs, images))
+    own, found = _digests(data_set), []
+    for start in range(0, len(files), BATCH):
+        some = files[start : start + BATCH]
+        images = np.stack([_read(classifier, file) for file in some])
+        _check_foreign(some, images, own, data_set.name)
+        found.append(familiarity_of(classifier, images))
+    known, other = familiarity_of(classifier, data_set.test.inputs), np.concatenate(found)
     threshold = about.familiarity["threshold"]
     return Unknown(
         folder,
@@ -111,13 +115,16 @@ def _read(classifier: Classifier, file: Path) -> Pixels:
     return resize(read_image(file, about.channels, about.white), about.height, about.width, about.resizing)
 
 
-def _check_foreign(files: Iterable[Path], images: Pixels, data_set: DataSet) -> None:
-    """Raise DataError for an image that the data set has, too, pixel by pixel."""
+def _digests(data_set: DataSet) -> set[bytes]:
     splits = (data_set.train, data_set.validation, data_set.test)
-    own = {_digest(image) for split in splits for some in in_chunks(split.inputs, BATCH) for image in some}
+    return {_digest(image) for split in splits for some in in_chunks(split.inputs, BATCH) for image in some}
+
+
+def _check_foreign(files: Iterable[Path], images: Pixels, own: Collection[bytes], name: str) -> None:
+    """Raise DataError for an image that the data set has, too, pixel by pixel. own: digests. name: of the data set."""
     for file, image in zip(files, images, strict=True):
         if _digest(image) in own:
-            raise DataError(f"{printable(str(file))} is an image of {data_set.name}, a known class: leave it out")
+            raise DataError(f"{printable(str(file))} is an image of {name}, a known class: leave it out")
 
 
 def _digest(image: Pixels) -> bytes:

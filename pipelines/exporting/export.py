@@ -29,14 +29,16 @@ from pipelines.exporting.card import write_card
 from pipelines.exporting.convert import convert
 from pipelines.exporting.familiarity.check import accepted
 from pipelines.exporting.familiarity.output import give_familiarity
-from pipelines.exporting.licenses import check_data_license, licenses_of
+from pipelines.exporting.licenses import check_licenses, licenses_of
 from pipelines.exporting.parity import check_parity, compare_with_keras
 from pipelines.exporting.verify import Check, Verification, verify
 from pipelines.tracking import TrackedRun
 from zoo.contract import (
     CONTRACT,
+    FLOAT32,
     MANIFEST_FILE,
     MODEL_FILE,
+    MODEL_FILES,
     RESIZINGS,
     SAMPLES_FILE,
     SAMPLES_FOLDER,
@@ -53,7 +55,7 @@ from zoo.models import definition
 from zoo.models.ledger import Ledger, read_ledger
 from zoo.models.registry import Family
 from zoo.runtime import Classifier, load
-from zoo.tables import decode
+from zoo.tables import decode, encode
 
 logger = logging.getLogger("zoo.exporting")
 
@@ -93,7 +95,7 @@ def export(
     tracked = tracking.load_run(run)
     if "test_accuracy" not in tracked.metrics:
         raise ExportError(f"run {tracked.run_id} has no accuracy yet: `zoo evaluate {tracked.run_id[:8]}` first")
-    check_data_license(tracked.data_set, data_license)
+    check_licenses(tracked.data_set, license, data_license)
     data_set = load_data(tracked.plan, digest=tracked.data_digest)
     model, source = tracking.load_keras_model(tracked.run_id), tracked.plan.source
     metadata = replace(
@@ -107,6 +109,8 @@ def export(
     goal = exports / data_set.name / tracked.plan.model  # not by the names in the store: they may lead anywhere
     if replaced := check_place(goal, tracked.plan):
         logger.warning("%s: the model of other %s there (run %s) is replaced", goal, data_set.kind, replaced[:8])
+    if quantized := _quantized(goal):
+        logger.warning("%s: %s are removed with the model they are of: `zoo quantize` makes others", goal, quantized)
     with tempfile.TemporaryDirectory() as temporary:
         evaluation = tracking.fetch_folder(tracked.run_id, EVALUATION_FOLDER, Path(temporary))
         fitted = read_evaluation(evaluation).held_out
@@ -199,6 +203,14 @@ def check_place(goal: Path, plan: Plan) -> str:
             "write elsewhere with --exports, or remove that folder first"
         )
     return before.run_id
+
+
+def _quantized(goal: Path) -> str:
+    """The files of other precisions that an export there has, in words; "" where there are none."""
+    try:
+        return " and ".join(MODEL_FILES[each] for each in read_manifest(goal).precisions if each != FLOAT32)
+    except ExportError:
+        return ""
 
 
 def _place_of(run_id: str) -> str | None:
@@ -301,6 +313,7 @@ def _write_samples(folder: Path, data_set: DataSet, classifier: Classifier) -> N
         one, label = data_set.test.inputs[index], data_set.labels[data_set.test.labels[index]]
         if data_set.columns:
             sample: dict[str, Any] = {"row": decode(one, data_set.columns)}
+            one = encode(sample["row"], data_set.columns)  # a category that training didn't have is written as missing
         else:
             sample = {"file": f"{place}.png"}
             _write_image(folder / SAMPLES_FOLDER / sample["file"], one)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from zoo.checked import is_name
 from zoo.contract import Metadata
 from zoo.data.registry import terms_of
 from zoo.errors import DataError
@@ -13,8 +14,15 @@ OF_ONES_OWN = "not stated (custom data)"
 PUBLISHED = "imagenet/"  # how the names of published weights begin, as a source
 
 
-def check_data_license(data_set: str, stated: str) -> None:
-    """Raise DataError where a license is stated of data whose own license is known."""
+LONGEST = 500  # letters of a license: a manifest takes 1,000, with what is known of the features
+
+
+def check_licenses(data_set: str, of_weights: str, stated: str) -> None:
+    """Raise DataError for a text that no manifest takes, and for a license of data whose own license is known."""
+    for option, text in (("license", of_weights), ("data-license", stated)):
+        if len(text) > LONGEST or not is_name(text):
+            what = f"{len(text):,} letters" if len(text) > LONGEST else "letters that can't be printed"
+            raise DataError(f"--{option} has {what}, expected the name of a license: keep its text in a file")
     if stated and (known := terms_of(data_set).license):
         raise DataError(f"{data_set} is a known data set, its license is {known}: leave out --data-license")
 

@@ -47,13 +47,13 @@ def action_section(evaluation: Evaluation, plot: str, kind: str) -> str:
 
 def _familiar(manifest: Manifest, kind: str) -> str:
     found, share = manifest.metadata.familiarity, manifest.metrics.get("familiarity_accepted")
+    own = ": measure this on your own images with `zoo evaluate EXPORT --unknown FOLDER`" if kind == "images" else ""
     measured = "" if share is None else f" and {1 - share:.1%} of the test {kind}"
     return f"""
         Unknown classes: the output `familiarity` is the share of {found["images"]:,} held-out {kind} of the known
         classes that look less familiar than the input. Below {found["threshold"]:g}, treat the input as an unknown
         class, however high the probability; this rejects {found["threshold"]:.0%} of the held-out {kind}{measured}.
-        Unknown classes that closely resemble a known one are not detected: measure this on your own {kind} with
-        `zoo evaluate EXPORT --unknown FOLDER`.
+        Unknown classes that closely resemble a known one are not detected{own}.
     """
 
 
@@ -158,7 +158,7 @@ def _sets(manifest: Manifest, kind: str) -> str:
         It has every label whose probability reaches a threshold, and at least one. The thresholds come from
         {sets["images"]:,} held-out {kind} (split conformal prediction; Sadinle et al. 2019). If the model's accuracy is
         above the coverage, most sets have one label. The coverage holds for {kind} from the same source, but not for
-        others, such as photos from another camera or of something else.
+        others{", such as photos from another camera or of something else" if kind == "images" else ""}.
     """
     columns = (">coverage", ">threshold", f">covered test {kind}", ">mean set size")
     return f"{filled(about)}\n\n{table(columns, map(row, rows))}"

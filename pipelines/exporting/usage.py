@@ -74,9 +74,8 @@ def inputs_and_outputs(manifest: Manifest) -> str:
         holds = "contribution of each position to a class; their mean plus the last layer's bias is the logit"
         rows.append(("out", f"`{ACTIVATION_MAP}`", "float32", shape, holds))
     rows += _familiarity(metadata)
-    size = f"{metadata.height}×{metadata.width}"
     elsewhere = (
-        f"On CUDA and in OpenVINO, resize images to {size} before passing them, as `zoo.load` does: onnxruntime 1.31 "
+        f"On CUDA and in OpenVINO, {resize_words(metadata)} before passing them, as `zoo.load` does: onnxruntime 1.31 "
         "can't resize uint8 images on CUDA, and OpenVINO 2026.4 downscales without antialiasing."
     )
     values = table(("", "name", "type", "shape", "description"), map(row, rows))
@@ -87,6 +86,16 @@ def inputs_and_outputs(manifest: Manifest) -> str:
         "accordingly; if you pass pixels yourself, divide by that value and multiply by 255."
     )
     return "\n\n".join(["## Inputs and outputs", values, filled(elsewhere), *([filled(sixteen)] if sixteen else [])])
+
+
+def resize_words(metadata: Metadata) -> str:
+    """How images come to the model's size, as an instruction: as `zoo.images.resize` does."""
+    size = f"{metadata.height}×{metadata.width}"
+    return {
+        "stretch": f"resize images to {size}",
+        "crop": f"crop images to the largest part in the middle with the proportions of {size}, and resize that",
+        "pad": f"resize images to fit into {size}, and center them between black margins,",
+    }[metadata.resizing]
 
 
 def _familiarity(metadata: Metadata) -> list[tuple[str, str, str, str, str]]:

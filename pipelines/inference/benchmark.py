@@ -53,10 +53,8 @@ def benchmark(
     folders = [find_export(export) for export in exports]
     for file in filter(Path.is_file, folders):
         raise ExportError(f"{file} is a file, expected an export's folder: its manifest holds what is measured")
-    if plot is not None and not os.access(plot.parent, os.W_OK):  # before minutes of measuring
-        raise ExportError(
-            f"{plot} can't be written ({plot.parent} isn't a folder that can be written to): name another file"
-        )
+    if plot is not None:  # before minutes of measuring
+        _check_plot(plot)
     own = [(folder, _own(folder, providers, precisions)) for folder in folders]  # what can't run is reported at once
     measured = []
     for folder, entries in own:
@@ -77,6 +75,14 @@ def benchmark(
         except OSError as error:
             raise ExportError(f"{plot} can't be written ({error.strerror}): name another file") from None
     return _logged(result, folders) if log else result
+
+
+def _check_plot(plot: Path) -> None:
+    why = "it is a folder" if plot.is_dir() else ""
+    if not plot.parent.is_dir() or not os.access(plot.parent, os.W_OK):
+        why = f"{plot.parent} isn't a folder that can be written to"
+    if why:
+        raise ExportError(f"{plot} can't be written ({why}): name another file")
 
 
 def _own(folder: Path, providers: Sequence[str], precisions: Sequence[str]) -> list[Entry]:

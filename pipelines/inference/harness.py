@@ -158,6 +158,8 @@ def time_in_turns(
         with ExitStack() as stack:
             running = {}
             for each, count in dict.fromkeys((each, count) for (each, _), count in best.items()):
+                if each not in tried:
+                    continue
                 with _left_out(each, tried, left_out):
                     running[each, count] = stack.enter_context(_Process(each, path, count))
             matrix = stack.enter_context(_Process(Entry("matrix product", "matrix", path), path, 1))

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from pipelines.inference.harness import Measured
     from pipelines.inference.results import Benchmarked
 
-COLORS = (*SERIES_COLORS[:6], INK)  # of entries, which are of no family
-MARKERS = ("o", "s", "D", "^", "v", "p", "X")
+COLORS = (*SERIES_COLORS[:7], INK)  # of entries, which are of no family
+MARKERS = ("o", "s", "D", "^", "v", "p", "X", "h")
 LINES = {"float32": "-", "int8": "--", "float16": ":"}
 
 

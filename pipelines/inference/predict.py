@@ -136,7 +136,11 @@ def predict(
 
 
 def _images(path: Path) -> Iterable[Path]:
-    if not path.is_dir():
+    try:
+        is_folder = path.is_dir()
+    except OSError:  # a name too long, or no permission: an image that can't be read
+        is_folder = False
+    if not is_folder:
         return (path,)
     found = list(image_files(path))
     if not found:
@@ -165,7 +169,9 @@ def _explained(classifier: Classifier, paths: Sequence[str | os.PathLike[str]], 
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path in map(Path, paths):
-            stem = os.fsdecode(os.fsencode(path.stem)[:LONGEST_STEM])
+            stem = path.stem
+            while len(os.fsencode(stem)) > LONGEST_STEM:
+                stem = stem[:-1]
             names = (f"{stem}{'' if count == 1 else f'-{count}'}.explained.png" for count in itertools.count(1))
             file = next(folder / name for name in names if folder / name not in files)
             files[file] = None

@@ -33,7 +33,7 @@ from pipelines.evaluation.predictions import answers_of
 from pipelines.exporting.verify import verify
 from pipelines.tracking import Version
 from pipelines.tracking.store import is_run
-from zoo.contract import MODEL_FILE, PARITY_TOLERANCE, Manifest, Metadata, read_manifest, sha256
+from zoo.contract import MODEL_FILE, MODEL_FILES, PARITY_TOLERANCE, Manifest, Metadata, read_manifest, sha256
 from zoo.data import Split, data_sets
 from zoo.errors import DataError, ExportError, TrackingError, VerificationError, printable
 from zoo.runtime import Classifier, load
@@ -197,7 +197,7 @@ def _folder_of(name: str, temporary: Path) -> Path:
     """The export's folder, fetched from the store where a run or a version is named."""
     if name.startswith("models:/"):
         version = tracking.find_version(name)
-        folder = tracking.fetch_folder(version.run_id, "export", temporary, written_by="export")
+        folder = _fetched(version.run_id, temporary)
         held = {file.sha256 for file in read_manifest(folder).files}
         if version.tags.get("sha256", "") not in {"", *held}:
             raise TrackingError(
@@ -206,7 +206,7 @@ def _folder_of(name: str, temporary: Path) -> Path:
         return folder
     if is_run(name):
         run_id = tracking.find_run(name)
-        return tracking.fetch_folder(run_id, "export", temporary, written_by="export")
+        return _fetched(run_id, temporary)
     found = find_export(name)
     if found.is_file():
         raise ExportError(
@@ -215,15 +215,24 @@ def _folder_of(name: str, temporary: Path) -> Path:
     return found
 
 
+def _fetched(run_id: str, temporary: Path) -> Path:
+    """The export that a run holds, without what an earlier one left there: a store adds files and removes none."""
+    folder = tracking.fetch_folder(run_id, "export", temporary, written_by="export")
+    kept = {file.path for file in read_manifest(folder).files}
+    for name in set(MODEL_FILES.values()) - kept:
+        (folder / name).unlink(missing_ok=True)
+    return folder
+
+
 def _data_of(metadata: Metadata) -> Located | None:
-    """Where the images of an export lie, by the run that made it, unless it is a known data set."""
-    if metadata.data_set in data_sets():
-        return None
+    """Where the images of an export lie, by the run that made it; None for a known data set in its usual place."""
     try:
         plan = tracking.load_run(tracking.find_maker(metadata.run_id)).plan
-        return Located(plan.data, plan.label, plan.images, plan.follow_links)
     except TrackingError:
         return None
+    if metadata.data_set in data_sets() and not (plan.data_folder and Path(plan.data_folder).is_dir()):
+        return None
+    return Located(plan.data, plan.label, plan.images, plan.follow_links, plan.data_folder)
 
 
 def _parity(folder: Path, manifest: Manifest, data: str | Located | None, corrupted: bool) -> Gate:
@@ -308,7 +317,7 @@ def _same_test(new: Metadata, old: Metadata, data: str | Located | None) -> tupl
     if old.data_digest == new.data_digest:
         return (test, test), True
     others = read_as(old, data or new.data_set)
-    same = np.array_equal(test.labels, others.test.labels)
+    same = np.array_equal(test.labels, others.test.labels) and list(test.names) == list(others.test.names)
     return ((test, others.test) if same else None), others.digest == old.data_digest
 
 

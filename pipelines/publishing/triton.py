@@ -15,6 +15,7 @@ from typing import Any
 
 from pipelines.core.support.atomic import atomic_folder
 from pipelines.core.support.markdown import plain
+from pipelines.exporting.usage import resize_words
 from zoo.contract import MODEL_FILE, PROBABILITIES, Metadata
 from zoo.errors import ExportError
 from zoo.runtime import Classifier, load
@@ -177,10 +178,9 @@ def _notes(name: str, metadata: Metadata) -> str:
         mode, axes = ("L", "[None, ..., None]") if metadata.channels == 1 else ("RGB", "[None]")
         made = f'image = numpy.asarray(PIL.Image.open("image.png").convert("{mode}")){axes}  # [1, H, W, C] uint8'
         request = '"datatype": "UINT8", "shape": image.shape, "data": image.ravel().tolist()'
-        size = f"{metadata.height}x{metadata.width}"
         takes = (
             "It takes `images`, raw pixels, and scales them by itself. On a processor they may have any size and are "
-            f"resized; onnxruntime's CUDA doesn't resize bytes: on a GPU, send images of {size}."
+            f"resized; onnxruntime's CUDA doesn't resize bytes: on a GPU, {resize_words(metadata)} before sending them."
         )
     return f"""# {name}
 

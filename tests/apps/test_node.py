@@ -110,6 +110,12 @@ def test_a_coverage_that_it_does_not_give_is_reported(
     assert (done.returncode, done.stdout) == (1, "") and sentence in done.stderr and done.stderr.count("\n") == 1
 
 
+def test_by_class_without_a_coverage_is_reported(node: Path, with_sets: Path) -> None:
+    command = ["node", node / "classify.js", with_sets, with_sets / "samples" / "0.png", "--by-class"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert (done.returncode, done.stdout) == (1, "") and "byClass requires a coverage" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("sets", "labels"),
     [
@@ -146,6 +152,9 @@ def save_images(folder: Path) -> list[Path]:
         exif[0x0112] = turn
         image.save(folder / f"turn{turn}.jpg", exif=exif)
     image.save(folder / "progressive.jpg", progressive=True)
+    image.save(folder / "stray bytes.jpg")
+    whole = (folder / "stray bytes.jpg").read_bytes()
+    (folder / "stray bytes.jpg").write_bytes(whole[:-2] + bytes(65) + whole[-2:])  # as some cameras write
     image.convert("CMYK").save(folder / "cmyk.jpg")
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     swapped = profile.replace(b"rXYZ", b"....").replace(b"bXYZ", b"rXYZ").replace(b"....", b"bXYZ")  # red for blue
@@ -226,7 +235,7 @@ def test_a_model_that_its_manifest_does_not_name_is_not_used(node: Path, misled:
     assert "isn't the file that manifest.json names" in done.stderr
 
 
-@pytest.mark.parametrize("file", ["manifest.json", "model.onnx", "samples/samples.json"])
+@pytest.mark.parametrize("file", ["manifest.json", "model.onnx", "samples/samples.json", "samples/0.png"])
 def test_a_damaged_export_is_reported_in_one_sentence(node: Path, file: str, exports3, tmp_path: Path) -> None:
     for fault in (None, b"", b"{}", b"[]", b"null", b"[1]", b"[" * 50_000, b" " * (4 * 2**20 + 1)):
         folder = shutil.copytree(exports3[0], tmp_path / "export")

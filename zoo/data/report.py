@@ -52,7 +52,8 @@ class Finding:
 class Report:
     """What lies at a path.
 
-    files: that should be images; readable: that are. splits: those that the source has. sizes: the commonest first.
+    files: that should be images; readable: that are. splits: those that the source has. sizes: the commonest first,
+    at most 2,000 of all_sizes. all_same: how many groups of duplicates there are, of which `same` has at most 1,000.
     formats, modes: Pillow's names -> images. unreadable, left_out, wrongly_named: file by file; the last are used.
     same: groups of duplicates, those across splits first, then those across classes. surplus: for equal and near, how
     many images more than one of each there are; near is absent where too many images were to be compared. understood:
@@ -75,6 +76,8 @@ class Report:
     verdict: str
     findings: tuple[Finding, ...]
     understood: tuple[str, ...] = ()
+    all_sizes: int = 0
+    all_same: int = 0
 
 
 @dataclass(frozen=True)

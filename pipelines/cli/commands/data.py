@@ -80,7 +80,7 @@ def classes_table(report: Report) -> Table:
 def images_lines(report: Report) -> list[str]:
     """Below it: what the images are, and each file that is wrong."""
     sizes = ", ".join(f"{size.height}x{size.width} ({size.images:,})" for size in report.sizes[:5])
-    more = f" and {len(report.sizes) - 5:,} more" if len(report.sizes) > 5 else ""
+    more = f" and {report.all_sizes - 5:,} more" if report.all_sizes > 5 else ""
     lines = ["", *report.understood, f"{report.readable:,} of {report.files:,} images can be read"]
     for name, counts in (("formats", report.formats), ("modes", report.modes)):
         lines.append(f"{name}: " + ", ".join(f"{kind} ({count:,})" for kind, count in counts.items()))
@@ -88,8 +88,8 @@ def images_lines(report: Report) -> list[str]:
     for same in report.same[:MOST_DUPLICATES]:
         others = f" and {same.images - len(same.files):,} more" if same.images > len(same.files) else ""
         lines.append(f"{same.kind}: {' = '.join(same.files)}{others}")
-    if len(report.same) > MOST_DUPLICATES:
-        lines.append(f"and {len(report.same) - MOST_DUPLICATES:,} more groups of duplicates: see --json or --html")
+    if report.all_same > MOST_DUPLICATES:
+        lines.append(f"and {report.all_same - MOST_DUPLICATES:,} more groups of duplicates: see --json or --html")
     for problems in (report.unreadable, report.wrongly_named, report.left_out):
         lines += [f"{problem.kind}: {problem.sentence}" for problem in problems[:MOST_PROBLEMS]]
         if len(problems) > MOST_PROBLEMS:

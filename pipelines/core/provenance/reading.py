@@ -27,6 +27,7 @@ class Located:
     label: str | None = None
     images: str | Path | None = None
     follow_links: bool = False
+    data_folder: str | Path | None = None
 
 
 @known_by_content
@@ -113,6 +114,6 @@ def read_as(metadata: Metadata, data: str | Located | DataSet) -> DataSet:
         return load(at.data, label=metadata.label_column)
     # What is remembered of a folder may have changed since.
     read = read_data if at.data in data_sets() else read_data.__wrapped__
-    images = str(at.images) if at.images else None
+    images, folder = (str(path) if path else None for path in (at.images, at.data_folder))
     how = {"size": (metadata.height, metadata.width), "resizing": metadata.resizing, "groups": metadata.groups or None}
-    return read(at.data, label=at.label, images=images, follow_links=at.follow_links, **how)
+    return read(at.data, folder, label=at.label, images=images, follow_links=at.follow_links, **how)

@@ -62,7 +62,7 @@ def render_page(candidates: Sequence[Candidate], comparison: Comparison, tested:
         fronts=cost_fronts(models),
         curves=learning_curves(models),
         groups=[_group(each, shown) for each in tested],
-        classes=_classes(models),
+        tested_classes=_classes(models),
         differences=[
             *_differences("Recipes", "recipe", {model.name: model.recipe for model in models}),
             *_differences("Environments", "environment", {model.name: model.environment for model in models}),
@@ -301,17 +301,24 @@ class Classes:
     rows: Sequence[tuple[str, int, Sequence[float | None], float]]
 
 
-def _classes(models: Sequence[Model]) -> Classes | None:
-    """Those classes first on which the models differ most; None where nothing is known of any."""
-    known = [model for model in models if model.classes]
+def _classes(models: Sequence[Model]) -> list[Classes]:
+    """A table for each set of test images, as far as their numbers by class show which is which."""
+    by_images: dict[frozenset[tuple[str, int]], list[Model]] = {}
+    for model in models:
+        if model.classes:
+            images = frozenset((label, count) for label, (count, _) in model.classes.items())
+            by_images.setdefault(images, []).append(model)
+    return [_classes_of(known) for known in by_images.values()]
+
+
+def _classes_of(known: Sequence[Model]) -> Classes:
+    """Those classes first on which the models differ most."""
     rows = []
     for label in dict.fromkeys(label for model in known for label in model.classes):
         found = [model.classes[label] for model in known if label in model.classes]
         recalls = [recall for _, recall in found]
         all_of_them = [model.classes[label][1] if label in model.classes else None for model in known]
         rows.append((max(recalls) - min(recalls), (label, found[0][0], all_of_them, max(recalls))))
-    if not rows:
-        return None
     rows.sort(key=lambda row: -row[0])
     return Classes([model.name for model in known], len(rows), [row for _, row in rows[:CLASSES]])
 

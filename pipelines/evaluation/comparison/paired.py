@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,7 @@ from pipelines.core.support.progress import progress
 from pipelines.evaluation.comparison.candidates import Candidate, run_of
 from pipelines.evaluation.predictions import answers_of
 from zoo.data import DataSet
-from zoo.errors import ZooError
+from zoo.errors import TrackingError, ZooError
 from zoo.runtime import load
 
 
@@ -90,6 +92,10 @@ def pair_up(
 def _data_set(group: Sequence[Candidate], data: str | Located | DataSet | None) -> DataSet | None:
     """The images that all of a group were tested on. A run knows where they lie, an export their name alone."""
     run = next((each.run for each in group if each.run), None)
+    if data is None and run is None:  # a known data set may lie where its run alone knows
+        with suppress(TrackingError):
+            made = filter(None, map(run_of, group))
+            run = next((each for each in made if each.plan.data_folder and Path(each.plan.data_folder).is_dir()), None)
     if data is not None or run is None:
         found = find_data_set(group[0].exported()[1].metadata, data)
         if found is not None:

@@ -157,7 +157,7 @@ def _folder(export: str | os.PathLike[str]) -> Path:
     restore(Path(export))
     found = find_export(export)
     if found.is_dir():
-        return found
+        return found if found.name not in ("", "..") else found.resolve()  # what is written beside it has its name
     precision = load_classifier(found, provider="cpu").precision  # says so where it isn't ours
     if precision != FLOAT32:
         raise ExportError(f"{found} is quantized already, to {precision}: name the export's folder")

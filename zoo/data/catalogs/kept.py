@@ -9,6 +9,7 @@ import re
 import shutil
 import tarfile
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -24,9 +25,9 @@ from zoo.data.sources.download import Progress
 from zoo.errors import DataError, ImageError
 from zoo.formats import BEGINNING, ENDINGS, formats_of
 
+LEFT_AFTER = 24 * 3600.0  # seconds since something was written
 FORM = 1  # of these files: another number leaves older ones alone
 NOTES_FILE = "notes.json"
-MOST_STAMPED = 100_000  # files of a folder whose change makes new shards
 
 Example: TypeAlias = tuple[bytes, str | None]  # an encoded image, and its class; None where nobody says which
 
@@ -56,6 +57,7 @@ def list_kept(
         found = catalogued()
         try:
             kept.parent.mkdir(parents=True, exist_ok=True)
+            _sweep(kept.parent)
             new = Path(tempfile.mkdtemp(prefix=".new-", dir=kept.parent))
             try:
                 _write(name, found, new, on_progress)
@@ -77,6 +79,14 @@ def list_kept(
     return replace(list_shards(kept, shards), name=name, understood=notes)
 
 
+def _sweep(folder: Path) -> None:
+    """Remove what a process that was killed has left half-written, after a day."""
+    for left in folder.glob(".new-*"):
+        with suppress(OSError):
+            if time.time() - max(file.stat().st_mtime for file in (left, *left.iterdir())) > LEFT_AFTER:
+                shutil.rmtree(left, ignore_errors=True)
+
+
 def file_name(text: str) -> str:
     """What a data set of a catalog is filed under: letters, digits, dots and hyphens of its name."""
     return re.sub(r"[^\w.]+", "-", text).strip("-.")
@@ -84,12 +94,12 @@ def file_name(text: str) -> str:
 
 def stamps(folder: Path) -> str:
     """The same as long as no file below a folder changes: by path, length and time of change."""
-    found = [
-        (str(file.relative_to(folder)), file.stat().st_size, file.stat().st_mtime_ns)
-        for file in sorted(folder.rglob("*"))[:MOST_STAMPED]
-        if file.is_file()
-    ]
-    return hashlib.sha256(repr(found).encode(errors="surrogateescape")).hexdigest()
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            found = str(file.relative_to(folder)), file.stat().st_size, file.stat().st_mtime_ns
+            digest.update(repr(found).encode(errors="surrogateescape"))
+    return digest.hexdigest()
 
 
 def first_line(error: Exception) -> str:
@@ -118,6 +128,7 @@ def _write(name: str, catalogued: Catalogued, folder: Path, on_progress: Progres
                 else:
                     _add(archive, f"{written:07}.cls", label.encode())
                     _add(archive, f"{written:07}{_ending(image)}", image)
+                    archive.members = []  # type: ignore[attr-defined]  # which it would keep of every image
                     written += 1
                 done += 1
                 on_progress(done, max(done, catalogued.images))

@@ -50,13 +50,20 @@ Mapping: TypeAlias = Callable[[Look, Iterable[Part]], Generator[Found]]
 
 
 def check_images(
-    listing: Listing, *, examples: int = 0, on_progress: Progress, mapping: Mapping | None = None
+    listing: Listing,
+    *,
+    examples: int = 0,
+    of_classes: int | None = None,
+    on_progress: Progress,
+    mapping: Mapping | None = None,
 ) -> tuple[Report, dict[str, list[Pixels]]]:
     """Look at every image as `read_listing` does, and keep none but `examples` of each class, by its name.
 
-    mapping: as `map`, in several processes; by default it is this one that looks at all of them, in its threads.
+    of_classes: of so many classes, the first ones; by default of all. mapping: as `map`, in several processes; by
+    default it is this one that looks at all of them, in its threads.
     """
-    wanted = {int(place) for k in range(len(listing.labels)) for place in _spread(listing.classes == k, examples)}
+    shown_classes = range(len(listing.labels))[:of_classes]
+    wanted = {int(place) for k in shown_classes for place in _spread(listing.classes == k, examples)}
 
     def found(white: int) -> Found:
         if mapping is not None:

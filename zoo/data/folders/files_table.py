@@ -202,12 +202,13 @@ class Places:
         return self._there(value) is not None
 
     def settle(self, value: str) -> None:
-        """Let this row decide how all are found, if it is the first whose file is there.
+        """Let this row decide how all are found, if it is the first that can.
 
-        Rows that are found in several processes, or from the middle of a table on, are found the same way then.
+        Rows that are found in several processes, or from the middle of a table on, are found the same way then. One
+        that is found as it is written says nothing of how many folders to leave out.
         """
-        if not self.settled:
-            self.settled = self.is_there(value)
+        if not self.settled and not is_address(value):
+            self.settled = self.is_there(value) and (not self.elsewhere or self.skipped is not None)
 
     def _there(self, value: str) -> str | None:
         return next((file for file in self._readings(value) if self._exists(file)), None)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.checked import LONGEST_NAME
 from zoo.contract import WHITE
 from zoo.data.folders.duplicates import Duplicates, connected
 from zoo.data.folders.inspection import ARRAY, Inspection
@@ -27,7 +28,7 @@ USABLE, LOOK, UNUSABLE = "ready for training", "usable, but see the findings", "
 def make_report(listing: Listing, inspection: Inspection, duplicates: Duplicates, kept: Duplicates) -> Report:
     """All that `zoo data check` reports. kept: those of the duplicates that `kept_together` gives."""
     readable = inspection.readable
-    same, across, between = _same(listing, duplicates)
+    same, all_same, across, between = _same(listing, duplicates)
     surplus = {"equal": _surplus(duplicates.equal)}
     if duplicates.near is not None:
         surplus["near"] = _surplus(duplicates.near) - surplus["equal"]
@@ -58,6 +59,8 @@ def make_report(listing: Listing, inspection: Inspection, duplicates: Duplicates
         verdict=UNUSABLE if obstacle(findings) else LOOK if findings else USABLE,
         findings=findings,
         understood=listing.understood,
+        all_sizes=len(sizes),
+        all_same=all_same,
     )
 
 
@@ -77,16 +80,17 @@ def _counts(listing: Listing, used: NDArray[np.bool_]) -> NDArray[np.int64]:
     return counts
 
 
-def _same(listing: Listing, duplicates: Duplicates) -> tuple[tuple[Same, ...], int, int]:
-    """Groups of duplicates, the most important first; how many of all lie in several splits, and in several classes."""
+def _same(listing: Listing, duplicates: Duplicates) -> tuple[tuple[Same, ...], int, int, int]:
+    """Groups of duplicates, the most important first; how many there are, in several splits, and in several classes."""
     found: list[Same] = []
-    across = between = 0
+    count = across = between = 0
     for kind, units in (("equal", duplicates.equal), ("near", duplicates.near)):
         if units is None:
             continue
         size, different = np.bincount(units), _different(units, duplicates.equal)
         splits, labels = _different(units, listing.splits), _different(units, listing.classes)
         several = (size > 1) & ((different > 1) if kind == "near" else True)
+        count += int(several.sum())
         across += int((several & (splits > 1)).sum())
         between += int((several & (labels > 1)).sum())
         chosen = np.flatnonzero(several)
@@ -105,7 +109,7 @@ def _same(listing: Listing, duplicates: Duplicates) -> tuple[tuple[Same, ...], i
                 )
             )
     found.sort(key=lambda same: (-len(same.splits), -len(same.labels), same.kind, same.files))
-    return tuple(found[:MOST_GROUPS]), across, between
+    return tuple(found[:MOST_GROUPS]), count, across, between
 
 
 def _different(units: NDArray[np.int64], values: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -211,6 +215,9 @@ def why_unusable(listing: Listing, inspection: Inspection | None = None, duplica
         return f"{root} holds {' and '.join(listing.given)} images, but no folder train to learn from"
     if len(listing.labels) < 2:
         return f"{root} holds one class, {listing.labels[0]!r}: expected 2 classes or more"
+    long = next((label for label in listing.labels if len(label) > LONGEST_NAME), None)
+    if long is not None:
+        return f"{root} holds a class {long[:20]!r}... whose name has {len(long):,} letters: rename it"
     unprintable = next((label for label in listing.labels if not label.isprintable()), None)
     if unprintable is not None:
         return f"{root} holds a class {unprintable!r} whose name can't be printed: rename it"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.checked import LONGEST_NAME
 from zoo.contract import Column
 from zoo.data.dataset import DataSet, Split
 from zoo.data.listing import SPLITS
@@ -151,8 +152,9 @@ def _classes(table: TextTable, place: int) -> tuple[NDArray[np.int64], tuple[str
     """The class of each row [N], and the names of the classes: numbers by their value, else by the alphabet."""
     cells = [row[place] for row in table.rows]
     for cell, line in zip(cells, table.lines, strict=True):
-        if not cell or not cell.isprintable():
+        if not cell or not cell.isprintable() or len(cell) > LONGEST_NAME:
             what = "no class" if not cell else f"a class {cell!r} that can't be printed"
+            what = what if len(cell) <= LONGEST_NAME else f"a class of {len(cell):,} letters"
             raise DataError(
                 f"{table.path} has {what} in line {line}, column {table.header[place]!r}: expected its name"
             )
@@ -182,6 +184,11 @@ def is_numeric(table: TextTable, place: int) -> bool:
     for value in texts:
         if not value.isprintable():
             raise DataError(f"{table.path} has {value!r} in line {first[value]}, column {name!r}: it can't be printed")
+        if len(value) > LONGEST_NAME:
+            raise DataError(
+                f"{table.path} has a text of {len(value):,} letters in line {first[value]}, column {name!r}, expected "
+                f"at most {LONGEST_NAME:,}: remove the column, or shorten it"
+            )
         thousands = re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?", value)
         comma = "," in value and parse_number(value.replace(",", ".")) is not None
         if value and (thousands or comma or len(numbers) > MOST_NUMBERS_AMONG_TEXT):
