@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.core.provenance.plan import make_plan
+from pipelines.core.provenance.plan import load_data, make_plan
 from pipelines.training.loop.stages import learned_from
 from pipelines.training.preparing import prepare
 from zoo.data import load
@@ -76,3 +76,27 @@ def test_halves_tear_no_group_of_a_table_apart(tmp_path, groups):
 def test_halves_tear_no_group_apart(tmp_path):
     with pytest.raises(RecipeError, match="would tear apart the groups of folder: set images=train or images=all"):
         make_plan("softmax", str(tmp_path), settings={"images": "most"}, groups="folder")
+
+
+@pytest.mark.parametrize("kind", ["images", "rows"])
+@pytest.mark.parametrize("repeated", [True, False])
+def test_halves_tear_no_duplicates_apart(tmp_path, kind, repeated):
+    random, path = np.random.default_rng(1), tmp_path / "data"
+    if kind == "images":
+        for k in range(60):
+            (path / "ab"[k % 2]).mkdir(parents=True, exist_ok=True)
+            image = Image.fromarray(random.integers(0, 256, (16, 16), np.uint8))
+            for copy in range(1 + repeated):
+                image.save(path / "ab"[k % 2] / f"{k}-{copy}.png")
+    else:
+        path = tmp_path / "data.csv"
+        rows = [f"{random.random()},{'ab'[k % 2]}" for k in range(60)]
+        path.write_text("\n".join(["x,label", *rows, *(rows[:40] if repeated else [])]), encoding="utf-8")
+    label = None if kind == "images" else "label"
+    plan = make_plan("softmax", str(path), settings={"images": "most"}, label=label)
+    if repeated:
+        with pytest.raises(RecipeError, match="some of data are duplicates of others, which would be learned from and"):
+            prepare(plan, "float32", None)
+    else:
+        assert len(held_out(load_data(plan), "most"))
+        prepare(plan, "float32", None)

@@ -88,11 +88,16 @@ def _check_validated(recipe: Recipe, learned: DataSet) -> None:
 
 
 def _check_halves(recipe: Recipe, data_set: DataSet) -> None:
-    """Raise RecipeError where the validation images are to be halved one by one, and have groups."""
+    """Raise RecipeError where the validation images are to be halved one by one, and some of them belong together."""
     if recipe.images == "most" and data_set.grouped:
         raise RecipeError(
             f"images=most halves the validation {data_set.kind} one by one, which would tear apart the groups of "
             f"{data_set.name}: set images=train or images=all, or leave groups aside with --groups none"
+        )
+    if recipe.images == "most" and data_set.repeated:
+        raise RecipeError(
+            f"images=most halves the validation {data_set.kind} one by one, and some of {data_set.name} are duplicates "
+            "of others, which would be learned from and held out: set images=train or images=all, or remove them"
         )
 
 

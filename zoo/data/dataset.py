@@ -74,6 +74,7 @@ class DataSet:
     zoo.contract.RESIZINGS. report: what was found in a folder or in a table; None for a known data set. columns: of a
     table, in the order of its rows' values; none for images. label_column: the one of the table that held the class.
     white: the value in images of 16 bits that became 255. grouped: whether some of the images belong together.
+    repeated: whether some of the validation images are duplicates of others of them.
     """
 
     name: str
@@ -90,6 +91,7 @@ class DataSet:
     label_column: str = ""
     white: int = WHITE
     grouped: bool = False
+    repeated: bool = False
 
     @property
     def height(self) -> int:

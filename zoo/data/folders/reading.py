@@ -71,7 +71,7 @@ def read_listing(
             f"{len(inspection.problems)} of {len(listing)} images in {listing.root} can't be read: "
             f"{inspection.problems[0].sentence} is the first"
         )
-    splits, leaked = _divided(listing, inspection, kept, decoded)
+    splits, leaked, repeated = _divided(listing, inspection, kept, decoded)
     return DataSet(
         name=listing.name,
         labels=listing.labels,
@@ -85,6 +85,7 @@ def read_listing(
         report=report,
         white=inspection.white,
         grouped=bool((listing.groups >= 0).any()),
+        repeated=repeated,
     )
 
 
@@ -108,8 +109,8 @@ def _refuse(reason: str) -> None:
 
 def _divided(
     listing: Listing, inspection: Inspection, duplicates: Duplicates, images: Images
-) -> tuple[dict[str, Split], list[str]]:
-    """train, validation and test, and a sentence for what had to be left out of one of them."""
+) -> tuple[dict[str, Split], list[str], bool]:
+    """train, validation and test, a sentence for what had to be left out of one, and `DataSet.repeated`."""
     readable = inspection.readable
     rows = np.cumsum(readable) - 1  # [N] in the listing -> in the images
     places = {split: np.flatnonzero(readable & (listing.splits == SPLITS.index(split))) for split in listing.given}
@@ -125,7 +126,9 @@ def _divided(
                     f"and are left out of {learner}: {first} is the first"
                 )
                 places[learner] = places[learner][~known]
-    places = fill_splits(places, listing.classes, together(listing, duplicates))
+    units = together(listing, duplicates)
+    places = fill_splits(places, listing.classes, units)
+    repeated = len(np.unique(units[places["validation"]])) < len(places["validation"])
     because = leaked[0] if leaked else "its groups or its duplicates went elsewhere"
     for name in SPLITS:
         present = np.isin(np.arange(len(listing.labels)), listing.classes[places[name]])
@@ -133,11 +136,12 @@ def _divided(
             label = listing.labels[int(present.argmin())]
             raise DataError(f"class {label!r} has no image of its own in {name} of {listing.root}: {because}")
     parts = take_apart(images, [rows[places[name]] for name in SPLITS])
-    return {
+    splits = {
         name: Split(
             part,
             listing.classes[places[name]].astype(np.int64),
             listing.files.take(places[name]),
         )
         for name, part in zip(SPLITS, parts, strict=True)
-    }, leaked
+    }
+    return splits, leaked, repeated

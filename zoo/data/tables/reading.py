@@ -96,6 +96,7 @@ def data_set_of(table: TextTable, roles: Roles) -> DataSet:
         origin=str(path.resolve()),
         columns=tuple(columns),
         label_column=table.header[roles.label],
+        repeated=len(np.unique(roles.copies[splits["validation"]])) < len(splits["validation"]),
     )
 
 
