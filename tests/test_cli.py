@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -95,3 +96,13 @@ def test_a_path_that_no_disk_takes_is_one_image_that_can_not_be_read(capsys) -> 
     assert main(["predict", str(export), str(export / "samples/3.png"), "x" * 300 + ".png"]) == 1
     out, err = capsys.readouterr()
     assert "3.png" in out and "xxx" in err and "File name too long" in err
+
+
+def test_exports_are_listed_where_they_are_looked_for(monkeypatch, capsys, tmp_path) -> None:
+    shutil.copytree(Path(__file__).parents[1] / "exports/digits/softmax", tmp_path / "there/digits/softmax")
+    monkeypatch.chdir(tmp_path)
+    for folder, words in ((tmp_path / "there", []), ("", ["--exports", "there"])):
+        monkeypatch.setenv("ZOO_EXPORTS", str(folder))
+        assert main(["verify", "--all", *words]) == 0
+        assert "softmax" in capsys.readouterr().out
+    assert main(["verify", "--all"]) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,11 @@ def duration(text: str) -> float:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def folder_of_exports(text: str) -> Path:
+    """Where exports are written to and listed: by default where `zoo.load` looks for them."""
+    return Path(text or os.environ.get("ZOO_EXPORTS") or "exports")
+
+
 def _above_zero(text: str, below: float, expected: str) -> float:
     try:
         number = float(text)
@@ -123,7 +129,7 @@ def _data(prefix: str) -> Iterable[str]:
 
 
 def _exports(prefix: str) -> Iterator[str]:
-    folder = Path("exports")
+    folder = folder_of_exports("")
     for manifest in sorted(folder.glob(f"*/*/{MANIFEST_FILE}")):
         yield manifest.parent.relative_to(folder).as_posix()
     yield from _files(prefix)
@@ -148,7 +154,11 @@ SEVERAL_EXPORTS = argument(
     "exports", nargs="+", metavar="EXPORT", completer=_exports, help="a folder, or a name such as digits/lenet5"
 )
 EXPORTS = argument(
-    "--exports", type=Path, default=Path("exports"), metavar="DIR", help="the folder of exports (default: exports)"
+    "--exports",
+    type=folder_of_exports,
+    default="",  # of which argparse makes the folder when a command is read: the environment may have changed
+    metavar="DIR",
+    help="the folder of exports (default: $ZOO_EXPORTS, or exports)",
 )
 
 LICENSES = (

@@ -111,7 +111,7 @@ def verify(options: argparse.Namespace) -> None:
     if options.all:
         from pipelines.publishing.verify_all import verify_all
 
-        found = verify_all(options.exports or Path("exports"), data=arguments.chosen_data(options))
+        found = verify_all(options.exports or arguments.folder_of_exports(""), data=arguments.chosen_data(options))
         show(found, options.json, verifications_table)
     elif options.json:
         several = [verify(path, data=arguments.chosen_data(options)) for path in options.paths]
