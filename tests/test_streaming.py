@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
+import resource
 import shutil
 import signal
 import time
@@ -25,6 +27,7 @@ from pipelines.training.loop import checkpoint
 from pipelines.training.train import train
 from zoo.data import load
 from zoo.data.folders import decoding
+from zoo.data.freed import give_back
 from zoo.data.pixels import PixelFile, PixelWriter, join
 from zoo.errors import DataError
 
@@ -255,3 +258,17 @@ def test_a_cache_that_takes_no_finished_folder_is_named(few, streamed, monkeypat
     with pytest.raises(DataError, match=r"can't be used \(Disk quota exceeded\): images that don't fit into memory"):
         load(str(few), size=(8, 8))
     assert list((streamed / "classifier-zoo" / "images").iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="another C library returns memory by itself")
+def test_what_was_freed_between_other_things_is_given_back():
+    def resident() -> float:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
+
+    blocks = [np.ones(8192, np.uint8) for _ in range(16_000)]  # 125 MiB, each too small for a mapping of its own
+    kept = blocks[::100]
+    del blocks
+    before = resident()
+    give_back()
+    assert before - resident() > 50
+    assert len(kept) == 160

@@ -14,6 +14,7 @@ from zoo.data.folders.duplicates import Duplicates, find_duplicates
 from zoo.data.folders.findings import kept_together, make_report, obstacle, together, why_unusable
 from zoo.data.folders.inspection import Inspection, Progress
 from zoo.data.folders.layouts import list_images
+from zoo.data.freed import give_back
 from zoo.data.listing import SPLITS, Listing, Problem
 from zoo.data.pixels import Images, take_apart
 from zoo.data.splits import fill_splits
@@ -60,6 +61,14 @@ def read_listing(
     on_progress: Progress,
 ) -> DataSet:
     """The same from what is listed already. origin: where it was found."""
+    found = _read(listing, size, resizing, on_bad, origin, on_progress)
+    give_back()
+    return found
+
+
+def _read(
+    listing: Listing, size: tuple[int, int] | None, resizing: str, on_bad: str, origin: str, on_progress: Progress
+) -> DataSet:
     _refuse(why_unusable(listing))
     decoded, inspection = decode_all(listing, size, resizing, on_progress)
     duplicates = find_duplicates(inspection)
