@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.cli import main
+from pipelines.cli.console import Table
 
 ROOT = Path(__file__).parent.parent
 
@@ -106,3 +107,34 @@ def test_exports_are_listed_where_they_are_looked_for(monkeypatch, capsys, tmp_p
         assert main(["verify", "--all", *words]) == 0
         assert "softmax" in capsys.readouterr().out
     assert main(["verify", "--all"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "words", "printed"),
+    [
+        (
+            "interrupted; to continue: zoo train --resume 0123",
+            [],
+            "the same command again, or zoo train --resume 0123 for",
+        ),
+        ("", [], "interrupted; to continue: the same command again\n"),
+        ("interrupted; to continue: zoo train --resume 0123", ["--again"], "to continue: zoo train --resume 0123\n"),
+    ],
+)
+def test_an_interrupted_run_goes_on_by_the_same_command(monkeypatch, capsys, said, words, printed) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt(said)
+
+    monkeypatch.setattr("pipelines.run.run", interrupted)
+    assert main(["run", "softmax", "--data", "digits", *words]) == 130
+    assert printed in capsys.readouterr().err
+
+
+def test_a_narrow_table_explains_no_column_that_it_leaves_out() -> None:
+    table = Table("model", ">accuracy", ">robust (seen)", ">robust (unseen)")
+    table.caption = ["accuracy: of the test images", "robust (seen): of corrupted ones", "note: read this"]
+    assert table.without("robust (unseen)", "robust (seen)").caption == [
+        "accuracy: of the test images",
+        "note: read this",
+        "left out in a terminal as narrow as this: robust (seen), robust (unseen); --json has all",
+    ]

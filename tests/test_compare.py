@@ -91,8 +91,8 @@ def test_a_row_has_the_spread_over_seeds_where_several_were_trained(compared):
 
 def test_what_is_known_of_how_far_to_rely_on_answers_has_a_column_and_nothing_else_has(compared, exports):
     table = comparison_table(compared)
-    names = [">calibration error", ">uncalibrated", ">labels at 95%", ">robust, unseen"]
-    assert list(table.columns[-len(names) :]) == names and ">robust, seen" not in table.columns
+    names = [">calibration error", ">uncalibrated", ">labels at 95%", ">robust (unseen)"]
+    assert list(table.columns[-len(names) :]) == names and ">robust (seen)" not in table.columns
     assert [row[-len(names) :] for row in table.rows] == [("", "", "", ""), ("3.12%", "5.21%", "1.23", "71.3%")]
     assert sum(line.startswith(("calibration error: ", "labels at 95%: ")) for line in table.caption) == 2
     narrow = table.without(*table.dispensable)
@@ -107,7 +107,7 @@ def test_the_page_has_a_table_of_how_far_to_rely_on_answers_where_that_is_known(
     names = [exports / "digits" / name for name in ("lenet5", "softmax")]
     text = compare(names, page=tmp_path / "page.html").page.read_text(encoding="utf-8")
     section = text.split("<h2>Reliability</h2>")[1].split("</section>")[0]
-    assert '<th class="number">uncalibrated</th>' in section and "robust, seen" not in section
+    assert '<th class="number">uncalibrated</th>' in section and "robust (seen)" not in section
     assert '<td>softmax</td><td class="number">3.12%</td><td class="number">5.21%</td>' in section
     text = compare(names[:1], page=tmp_path / "page.html").page.read_text(encoding="utf-8")
     assert "Reliability" not in text

@@ -55,7 +55,9 @@ class Table:
         found.rows = [tuple(row[k] for k in kept if k < len(row)) for row in self.rows]
         found.footer = tuple(self.footer[k] for k in kept) if self.footer else ()
         found.title = self.title
-        found.caption = [*self.caption, f"left out in a terminal as narrow as this: {', '.join(names)}; --json has all"]
+        left = [column for column in (each.lstrip(KINDS) for each in self.columns) if column in names]
+        said = [line for line in self.caption if line.partition(": ")[0] not in left]
+        found.caption = [*said, f"left out in a terminal as narrow as this: {', '.join(left)}; --json has all"]
         return found
 
 

@@ -318,7 +318,7 @@ class _Recorder:
     def on_step(self, epochs: float, best: Best | None) -> None:
         """Show how far it is."""
         self._calls.ended()
-        validation = "" if best is None or best.accuracy is None else f", validation accuracy {best.accuracy:.2%}"
+        validation = "" if best is None or best.accuracy is None else f", best validation accuracy {best.accuracy:.2%}"
         self._advance(epochs, self._epochs, f"epoch {math.ceil(epochs):,} of {self._epochs:,}{validation}")
 
     def on_validation(self, state: Checkpoint, metrics: Mapping[str, float]) -> str:

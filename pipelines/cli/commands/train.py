@@ -53,19 +53,26 @@ def run(options: argparse.Namespace) -> None:
 
     if options.all and options.models:
         options.error(f"--all trains every model: leave out {' '.join(options.models)}, or --all")
-    comparison = run(
-        [model.name for model in definitions()] if options.all else options.models or [AUTO],
-        options.data,
-        settings=arguments.chosen_settings(options),
-        source=options.source,
-        exports=options.exports,
-        seeds=options.seeds,
-        time=options.time,
-        again=options.again,
-        license=options.license,
-        data_license=options.data_license,
-        **arguments.chosen_reading(options),
-    )
+    try:
+        comparison = run(
+            [model.name for model in definitions()] if options.all else options.models or [AUTO],
+            options.data,
+            settings=arguments.chosen_settings(options),
+            source=options.source,
+            exports=options.exports,
+            seeds=options.seeds,
+            time=options.time,
+            again=options.again,
+            license=options.license,
+            data_license=options.data_license,
+            **arguments.chosen_reading(options),
+        )
+    except KeyboardInterrupt as interrupt:
+        if options.again:  # which would train anew what is trained by now
+            raise
+        said = str(interrupt).partition("to continue: ")[2]
+        alone = f", or {said} for this training alone" if said else ""
+        raise KeyboardInterrupt(f"interrupted; to continue: the same command again{alone}") from None
     show(comparison, options.json, comparison_table)
     if not options.json:
         show_pairs(comparison)

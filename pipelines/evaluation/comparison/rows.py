@@ -55,8 +55,8 @@ RELIABILITY: Mapping[str, tuple[str, str]] = {  # field -> the name of its colum
     "calibration_error": ("calibration error", ".2%"),
     "uncalibrated_error": ("uncalibrated", ".2%"),
     "mean_set": ("labels at 95%", ".2f"),
-    "robust_seen": ("robust, seen", ".1%"),
-    "robust_unseen": ("robust, unseen", ".1%"),
+    "robust_seen": ("robust (seen)", ".1%"),
+    "robust_unseen": ("robust (unseen)", ".1%"),
     "auroc": ("AUROC", ".3f"),
 }
 
@@ -66,8 +66,8 @@ _EXPLAINED = {
     "in bins of equal mass",
     "uncalibrated_error": "uncalibrated: the calibration error before temperature scaling",
     "mean_set": "labels at 95%: the mean size of prediction sets that contain the true label in 95% of cases",
-    "robust_seen": "robust, seen: accuracy on corrupted images of kinds that the training augmentation imitated",
-    "robust_unseen": "robust, unseen: accuracy on corrupted images of all other kinds",
+    "robust_seen": "robust (seen): accuracy on corrupted images of kinds that the training augmentation imitated",
+    "robust_unseen": "robust (unseen): accuracy on corrupted images of all other kinds",
     "auroc": "AUROC: how often a test image is more familiar than an image of an unknown class",
 }
 

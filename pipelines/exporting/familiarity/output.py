@@ -36,7 +36,7 @@ def give_familiarity(
     if others is None or len(others) < LEAST:
         held = "no" if others is None else f"only {len(others)}"
         logger.warning(
-            "%s holds %s images out of training, expected %d or more: its file can't detect unknown classes%s",
+            "%s: %s images were held out of training, expected %d or more, so its file can't detect unknown classes%s",
             name,
             held,
             LEAST,
