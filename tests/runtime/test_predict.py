@@ -53,7 +53,7 @@ def test_a_bad_image_among_good_ones_has_its_reason_in_its_place(digits: Path, s
         [files[2], "7"],
     ]
     assert f"no answer: {files[1]} is not an image" in printed.out
-    assert printed.err.startswith(f"zoo: {files[1]} is not an image")
+    assert printed.err.startswith(f"zoo: 1 of 3 images has no answer: {files[1]} is not an image")
     assert main(["predict", str(digits), *files, "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert [sorted(each) for each in found][1] == ["error", "image"]

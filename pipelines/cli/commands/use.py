@@ -103,7 +103,10 @@ def predict(options: argparse.Namespace) -> None:
             show_lines([f"{printable(str(result)):{width}}  {_answer(result, options.top or 3)}"])
     if bad:
         first, kind = bad[0].error, "images" if isinstance(bad[0], BadImage) else "rows"
-        raise InputError(first if len(bad) == 1 else f"{len(bad):,} of {len(results):,} {kind} have no answer: {first}")
+        have = "has" if len(bad) == 1 else "have"
+        raise InputError(
+            first if len(results) == 1 else f"{len(bad):,} of {len(results):,} {kind} {have} no answer: {first}"
+        )
 
 
 def _predict_all(options: argparse.Namespace, how: dict[str, Any]) -> None:
