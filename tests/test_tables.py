@@ -214,7 +214,9 @@ def test_the_command_answers_each_row(place: tuple[Path, Comparison], tmp_path: 
     rows[1][header.index("alcohol")] = "strong"
     wrong = write(tmp_path / "wrong.csv", header, rows[:3])
     assert main(["predict", "wine/mlp-small", str(wrong)]) == 1
-    told = f"zoo: {wrong}, line 3: column 'alcohol' takes a finite number, received 'strong'\n"
+    told = (
+        f"zoo: 1 of 3 rows has no answer: {wrong}, line 3: column 'alcohol' takes a finite number, received 'strong'\n"
+    )
     assert capsys.readouterr().err == told
     assert main(["predict", "wine/mlp-small", str(write(tmp_path / "few.csv", header[1:], [rows[0][1:]]))]) == 1
     assert "line 2: the row lacks column 'alcohol'" in capsys.readouterr().err

@@ -19,7 +19,7 @@ from zoo.data.folders.layouts import list_images
 from zoo.data.listing import SPLITS
 from zoo.data.registry import holds_values
 from zoo.errors import DataError
-from zoo.tables import _read
+from zoo.tables import _read, read_text_table
 
 # --- tables of images ----------------------------------------------------------------------------------------------
 
@@ -182,7 +182,11 @@ def test_a_cell_may_be_as_long_as_a_line(tmp_path):
     """A polygon, or an image in Base64."""
     rows = [f"{k},{'x' * 200_000 if k == 3 else ''},{'ab'[k % 2]}" for k in range(30)]
     (tmp_path / "t.csv").write_text("\n".join(["size,note,kind", *rows]))
-    assert load(str(tmp_path / "t.csv"), label="kind").labels == ("a", "b")
+    assert len(read_text_table(tmp_path / "t.csv").rows[3][1]) == 200_000
+    with pytest.raises(
+        DataError, match="has a text of 200,000 letters in line 5, column 'note', .*: remove the column"
+    ):
+        load(str(tmp_path / "t.csv"), label="kind")  # a file names its categories, each in 1,000 letters at most
 
 
 @pytest.mark.parametrize(
