@@ -184,7 +184,7 @@ def test_a_cell_may_be_as_long_as_a_line(tmp_path):
     (tmp_path / "t.csv").write_text("\n".join(["size,note,kind", *rows]))
     assert len(read_text_table(tmp_path / "t.csv").rows[3][1]) == 200_000
     with pytest.raises(
-        DataError, match="has a text of 200,000 letters in line 5, column 'note', .*: remove the column"
+        DataError, match=r"has a text of 200,000 letters in line 5, column 'note', .*: remove the column"
     ):
         load(str(tmp_path / "t.csv"), label="kind")  # a file names its categories, each in 1,000 letters at most
 
