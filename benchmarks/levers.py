@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from time import perf_counter, process_time
+from time import process_time
 from typing import Any
 
 from pipelines.core.metrics.intervals import mean_interval
@@ -56,10 +56,9 @@ LEVERS = (
 
 @dataclass(frozen=True)
 class Measured:
-    """One training. accuracy: of the validation images, 0..1. seconds, work: of it, by the clock and the processor."""
+    """One training. accuracy: of the validation images, 0..1. work: its seconds of the processor."""
 
     accuracy: float
-    seconds: float
     work: float
 
 
@@ -92,17 +91,16 @@ def measure(model: str, lever: str, seed: int, common: Mapping[str, Any], folder
     path = path_of(folder, lever, seed)
     if path.is_file():
         return
-    home, started, worked = Path.cwd(), perf_counter(), process_time()
-    teacher = (
-        {"teacher": str(home / "exports" / name)} if (name := parse_settings(lever.split()).get("teacher")) else {}
-    )
+    home, worked = Path.cwd(), process_time()
+    settings = {**common, **parse_settings(lever.split()), "seed": seed}
+    if "teacher" in settings:
+        settings["teacher"] = str(home / "exports" / settings["teacher"])
     with tempfile.TemporaryDirectory() as store:
         os.chdir(store)
         os.environ.pop("MLFLOW_TRACKING_URI", None)
-        settings = {**common, **parse_settings(lever.split()), **teacher, "seed": seed}
         accuracy = train(model, DATA, settings=settings).validation_accuracy
         os.chdir(home)
-    found = {"accuracy": accuracy, "seconds": perf_counter() - started, "work": process_time() - worked}
+    found = {"accuracy": accuracy, "work": process_time() - worked}
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as partial:
         partial.write_text(json.dumps(found), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Numbers in drawings: told apart where they differ, in units that can be read."""
+"""Numbers in drawings: different texts where they differ, in units that can be read."""
 
 from __future__ import annotations
 

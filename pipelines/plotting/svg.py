@@ -340,7 +340,7 @@ class _Axis:
         return self._start + (value - low) / (high - low) * (self._end - self._start)
 
     def ticks(self) -> dict[float, str]:
-        """Round numbers within, each with its text: with as many decimals as tell it from the next."""
+        """Round numbers within, each with its text: with the decimals by which it differs from the next."""
         if self._log:
             first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self._high))
             steps = (1, 2, 5) if last - first <= 3 else (1,)

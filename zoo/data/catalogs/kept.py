@@ -22,10 +22,10 @@ from zoo.data.folders.shards import list_shards
 from zoo.data.listing import SPLITS
 from zoo.data.names import split_of
 from zoo.data.sources.download import Progress
+from zoo.data.storing import LEFT_AFTER
 from zoo.errors import DataError, ImageError
 from zoo.formats import BEGINNING, ENDINGS, formats_of
 
-LEFT_AFTER = 24 * 3600.0  # seconds since something was written
 FORM = 1  # of these files: another number leaves older ones alone
 NOTES_FILE = "notes.json"
 
