@@ -225,7 +225,7 @@ def test_after_two_dashes_a_name_is_no_option():
         (["data", "chek"], "zoo data: no command is called 'chek': did you mean check?"),
         (
             ["run", "softmax", "--dta", "digits"],
-            "zoo run: no option is called '--dta': did you mean --data or --set or --all?",
+            "zoo run: no option is called '--dta': did you mean --data or --all or --set?",
         ),
         (["compare", "a", "--htm1=x"], "zoo compare: no option is called '--htm1': did you mean --html?"),
         (

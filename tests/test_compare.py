@@ -243,6 +243,8 @@ def test_exports_are_found_by_name(exports, monkeypatch):
     assert compare(["digits/softmax"]).rows[0].name == "digits/softmax"
     with pytest.raises(ExportError, match="did you mean digits/softmax"):
         compare(["digits/sofmax"])
+    with pytest.raises(ExportError, match="there are digits/"):  # the data set's name alone makes nothing similar
+        compare(["digits/x"])
 
 
 def test_a_file_alone_has_nothing_to_compare(exports):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 import shutil
 import struct
 import subprocess
@@ -109,6 +110,16 @@ def test_digits_take_no_data_folder(tmp_path):
 @pytest.mark.parametrize("name", ["fashion-mnits", "fashion_mnist"])
 def test_an_unknown_data_set_names_the_nearest(name):
     assert f"no data set is called '{name}': did you mean fashion-mnist" in told(name)
+
+
+@pytest.mark.parametrize("name", ["phtos", "./phtos", "phtos/"])
+def test_a_mistyped_folder_names_the_nearest(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("photos", "mlruns"):
+        (tmp_path / folder).mkdir()
+    said = told(name)
+    assert re.search(r"did you mean (\./)?photos\?", said)
+    assert "mlruns" not in said
 
 
 def test_an_unlike_name_lists_all():

@@ -29,6 +29,7 @@ from typing import Any
 
 PROJECT = "classifier-zoo"  # as pip knows it
 LONGEST = 2000  # letters of a sentence that are shown: a file may hold a name of megabytes
+SIMILAR = 0.6  # by difflib's measure, 0..1: names that a mistyped one may have meant
 
 
 class ZooError(Exception):
@@ -165,9 +166,28 @@ def _shortened(text: str, longest: int | None) -> str:
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """The sentence for a name that nobody registered, with the nearest ones that somebody did."""
-    from difflib import get_close_matches  # 2 ms, which an app without an error needn't wait for
-
     names = sorted(known)
-    near = get_close_matches(name, names, n=3, cutoff=0.6)
+    near = nearest(name, names)
     hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names)}"
     return f"no {kind} is called {name!r}: {hint}"
+
+
+def nearest(name: str, names: Iterable[str]) -> list[str]:
+    """Up to three names that a mistyped one may have meant, the most similar first.
+
+    Each part of a path counts by itself: the same data set doesn't make exports of other models similar.
+    """
+    from difflib import SequenceMatcher  # 2 ms, which an app without an error needn't wait for
+
+    parts = name.split("/")
+
+    def similarity(other: str) -> float:
+        others = other.split("/")[-len(parts) :]
+        if len(others) < len(parts):
+            return 0
+        pairs = [SequenceMatcher(None, *pair) for pair in zip(parts, others, strict=True)]
+        # By length alone, first: a name may have megabytes, and to compare letters takes the product of two lengths.
+        return min(pair.ratio() if pair.real_quick_ratio() >= SIMILAR else 0 for pair in pairs)
+
+    similar = sorted((-similarity(other), other) for other in names)
+    return [other for negative, other in similar if -negative >= SIMILAR][:3]

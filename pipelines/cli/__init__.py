@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pipelines.cli.console import any_encoding, show_error
+from pipelines.cli.interrupts import interrupts_noticed
 from pipelines.cli.log import log_to_terminal
 from pipelines.cli.parser import make_parser
 from pipelines.core.support.watched import failing_at_once
@@ -50,7 +51,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         autocomplete(parser)
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        with log_to_terminal():
+        with log_to_terminal(), interrupts_noticed():
             options = parser.parse_args(words)
             options.words = words
             _restore_exports(words)

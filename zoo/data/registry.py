@@ -18,7 +18,7 @@ from zoo.data.catalogs.hugging_face import is_folder, list_hf
 from zoo.data.catalogs.tensorflow_datasets import list_tfds
 from zoo.data.dataset import DataSet
 from zoo.data.folders.files_table import names_images
-from zoo.data.folders.layouts import list_images
+from zoo.data.folders.layouts import list_images, near_paths
 from zoo.data.folders.overview import Overview, overview
 from zoo.data.folders.reading import ON_BAD, read_images, read_listing
 from zoo.data.folders.shards import SHARD_ENDING, is_pattern
@@ -263,7 +263,11 @@ def _check_path(data: str) -> None:
     except OSError as error:  # no permission on the way there, a name too long
         raise DataError(f"{data} can't be read ({error.strerror}): name another folder of images") from None
     if not is_path:
-        raise DataError(unknown("data set", data, _loaders) + f" (a folder of images is given as a path: ./{data})")
+        folders = [f"./{near}" for near in near_paths(Path(data))]
+        path = (
+            f"did you mean {' or '.join(folders)}?" if folders else f"a folder of images is given as a path: ./{data}"
+        )
+        raise DataError(f"{unknown('data set', data, _loaders)} ({path})")
 
 
 def _is_path(data: str) -> bool:

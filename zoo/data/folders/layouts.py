@@ -16,7 +16,7 @@ from zoo.data.folders.files_table import NO_GROUPS, TABLE_ENDINGS, is_inside, li
 from zoo.data.folders.shards import find_shards, list_shards
 from zoo.data.listing import OF_SYSTEM, Gathering, Listing, Problem
 from zoo.data.names import split_of, splits_within
-from zoo.errors import DataError, printable
+from zoo.errors import DataError, nearest, printable
 from zoo.files import is_left_behind, natural
 from zoo.formats import IMAGE_ENDINGS, is_address
 
@@ -85,7 +85,17 @@ def _instead(path: Path) -> str:
         return "it is an address: download it, and give the folder"
     if path.is_symlink():
         return "it is a link to where nothing is"
-    return "there is none"
+    near = near_paths(path)
+    return f"there is none: did you mean {' or '.join(near)}?" if near else "there is none"
+
+
+def near_paths(path: Path) -> list[str]:
+    """What lies beside a path that isn't there, and is called nearly like it; nothing where that can't be read."""
+    try:
+        beside = [entry.name for entry in path.parent.iterdir()]
+    except OSError:
+        return []
+    return [str(path.with_name(name)) for name in nearest(path.name, beside)]
 
 
 def _list_folder(root: Path, groups: str | None, *, follow_links: bool) -> Listing:
