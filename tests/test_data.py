@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import re
 import shutil
 import struct
 import subprocess
 import sys
+import time
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -263,6 +265,16 @@ def test_it_is_downloaded_once_and_then_found_in_the_cache(server, tiny_fashion,
     assert [path.name for path in cache.iterdir()] == ["fashion-mnist"]
     assert load("fashion-mnist").digest == data.digest
     assert len(server) == 4
+
+
+def test_what_a_killed_download_left_is_removed_after_a_day(server, tiny_fashion, tmp_path):
+    cache = tmp_path / "cache" / "classifier-zoo" / "fashion-mnist"
+    cache.mkdir(parents=True)
+    for name, days in ((".new-old", 2), (".new-young", 0)):
+        (cache / name).write_bytes(b"part")
+        os.utime(cache / name, (time.time() - days * 86400,) * 2)
+    load("fashion-mnist")
+    assert sorted(path.name for path in cache.iterdir()) == sorted([*fashion_mnist.SOURCE.files, ".new-young"])
 
 
 @pytest.mark.parametrize("damage", ["other bytes", "cut", "not gzip", "missing", "unpacks to more"])

@@ -10,14 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from zoo.data.cache import cache_folder
+from zoo.data.cache import KEPT_FOR, LEFT_AFTER, NEW, cache_folder, remove_left
 from zoo.errors import DataError
 
 MEMORY = "ZOO_MEMORY"  # environment: GiB of images that are kept in memory; above it they are read from a file
 USUAL_MEMORY = 4.0
 PIXELS_FILE = "pixels.u8"
-LEFT_AFTER = 24 * 3600  # seconds: no decoding goes on for longer, and hardly a training
-KEPT_FOR = 30 * 24 * 3600  # seconds, of images that nobody uses: a change in their folder makes new ones
 
 
 def bytes_in_memory() -> float:
@@ -45,9 +43,10 @@ def stored(key: str, where: str, images: int, size: tuple[int, int], write: Call
     try:
         if not kept.is_dir():
             kept.parent.mkdir(parents=True, exist_ok=True)
+            remove_left(kept.parent)
             _sweep(kept.parent, needed)
             _check_disk(kept.parent, needed, f"{where} holds {images:,} images, which at {size[0]}x{size[1]} pixels")
-            new = Path(tempfile.mkdtemp(prefix=".new-", dir=kept.parent))
+            new = Path(tempfile.mkdtemp(prefix=NEW, dir=kept.parent))
             try:
                 write(new)
                 try:
@@ -77,15 +76,15 @@ def check_whole(kept: Path, expected: int) -> None:
 def _sweep(folder: Path, needed: int) -> None:
     """Remove what nobody has used for a month, and more of the oldest where the disk hasn't room for what is needed.
 
-    What trainings that were killed have left half-written goes after a day, and nothing before: it may be in use.
+    Nothing goes within a day: it may be in use.
     """
     stores: list[tuple[float, Path]] = []
     for store in folder.iterdir():
         with suppress(FileNotFoundError):  # another process has finished or removed it just now
             stores.append((store.stat().st_mtime, store))
     for used, store in sorted(stores):
-        half_written, short = store.name.startswith(".new-"), shutil.disk_usage(folder).free < needed
-        if time.time() - used > (LEFT_AFTER if half_written or short else KEPT_FOR):
+        short = shutil.disk_usage(folder).free < needed
+        if time.time() - used > (LEFT_AFTER if short else KEPT_FOR) and not store.name.startswith(NEW):
             shutil.rmtree(store, ignore_errors=True)  # another one may be faster
 
 

@@ -9,20 +9,18 @@ import re
 import shutil
 import tarfile
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from zoo.data.cache import cache_folder
+from zoo.data.cache import NEW, cache_folder, remove_left
 from zoo.data.folders.packed import Packed
 from zoo.data.folders.shards import list_shards
 from zoo.data.listing import SPLITS
 from zoo.data.names import split_of
 from zoo.data.sources.download import Progress
-from zoo.data.storing import LEFT_AFTER
 from zoo.errors import DataError, ImageError
 from zoo.formats import BEGINNING, ENDINGS, formats_of
 
@@ -57,8 +55,8 @@ def list_kept(
         found = catalogued()
         try:
             kept.parent.mkdir(parents=True, exist_ok=True)
-            _sweep(kept.parent)
-            new = Path(tempfile.mkdtemp(prefix=".new-", dir=kept.parent))
+            remove_left(kept.parent)
+            new = Path(tempfile.mkdtemp(prefix=NEW, dir=kept.parent))
             try:
                 _write(name, found, new, on_progress)
                 try:
@@ -77,14 +75,6 @@ def list_kept(
     except (OSError, ValueError, TypeError):
         raise DataError(f"{kept} is damaged: remove it, and it will be created again") from None
     return replace(list_shards(kept, shards), name=name, understood=notes)
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what a process that was killed has left half-written, after a day."""
-    for left in folder.glob(".new-*"):
-        with suppress(OSError):
-            if time.time() - max(file.stat().st_mtime for file in (left, *left.iterdir())) > LEFT_AFTER:
-                shutil.rmtree(left, ignore_errors=True)
 
 
 def file_name(text: str) -> str:

@@ -17,7 +17,7 @@ from io import BufferedRandom
 from pathlib import Path
 from typing import TypeAlias
 
-from zoo.data.cache import cache_folder
+from zoo.data.cache import NEW, cache_folder, remove_left
 from zoo.errors import DataError
 
 Progress: TypeAlias = Callable[[int, int], None]  # done, in all
@@ -181,6 +181,7 @@ def _download(source: Source, on_progress: Progress) -> Path:
     cache, done = _cache(source), 0
     try:
         cache.mkdir(parents=True, exist_ok=True)
+        remove_left(cache)
         for name, published in source.files.items():
             if not _is_file(cache / name):
                 _fetch(source, name, cache, partial(_further, on_progress, done, source.size))
@@ -202,7 +203,7 @@ def _further(on_progress: Progress, before: int, in_all: int, done: int) -> None
 def _fetch(source: Source, name: str, cache: Path, on_bytes: Callable[[int], None]) -> None:
     """One file, written beside its place and moved there once it is known to be the authors'."""
     published = source.files[name]
-    descriptor, beside = tempfile.mkstemp(prefix=f".{name}-", dir=cache)
+    descriptor, beside = tempfile.mkstemp(prefix=f"{NEW}{name}-", dir=cache)
     try:
         with os.fdopen(descriptor, "w+b") as out:
             for count, block in _blocks(source, published):
