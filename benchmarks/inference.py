@@ -96,7 +96,7 @@ def measure(folder: Path, options: argparse.Namespace) -> list[Row]:
         bare = peers.pop((BARE, FLOAT32), None)
         floats = {name: timing for (name, precision), timing in peers.items() if precision == FLOAT32}
         if floats:
-            floats[BEST] = min(floats.values(), key=lambda timing: timing.median)
+            floats[BEST] = min(floats.values(), key=lambda timing: ratio(ours[FLOAT32], timing).ratio)
         pairs = [(f"float32 against {name}", ours[FLOAT32], timing) for name, timing in floats.items()]
         if bare:
             alike = [each for each in floats if each not in (BEST, "OpenVINO")]  # which runs the whole file

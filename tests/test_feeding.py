@@ -160,7 +160,7 @@ def test_running_a_model_on_many_inputs_is_reported_in_a_log(shape, kind, monkey
     """What evaluate, export, verify and quantize do for most of their time."""
     monkeypatch.setattr(module, "QUIET_SECONDS", 0)
     monkeypatch.setattr(module.sys.stderr, "isatty", lambda: False)
-    assert [len(some) for some in in_batches(np.zeros(shape, np.uint8))] == [256, 256, 88]
+    assert [len(some) for some in in_batches(np.zeros(shape, np.uint8), "running the model")] == [256, 256, 88]
     lines = capsys.readouterr().err.splitlines()
     assert [line.partition(", ")[0] for line in lines] == [
         f"running the model: {done} of 600 {kind}" for done in (256, 512, 600)

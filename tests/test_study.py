@@ -144,7 +144,8 @@ def test_a_verdict_follows_from_the_effects_and_the_first_is_the_main_effect():
     chart = Chart("", "", "", ())
     right, wrong, open_ = effect(3, 3.1, least=1), effect(3, 3.1, most=1), effect(-9, 9, least=1)
     assert Finding((right, right), chart).verdict is Verdict.HOLDS
-    assert Finding((right, wrong), chart).verdict is Verdict.LIMITS
+    assert Finding((right, wrong, open_), chart).verdict is Verdict.PART
+    assert Finding((right, open_), chart).verdict is Verdict.LIMITS
     assert Finding((wrong, right), chart).verdict is Verdict.REFUTED
     assert Finding((open_, right), chart).verdict is Verdict.OPEN
 

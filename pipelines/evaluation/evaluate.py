@@ -126,9 +126,9 @@ def evaluate(run: str) -> Evaluation:
     if kept is None:
         logger.info("%s: no images were held out of training, so it is not calibrated", tracked.plan.model)
     else:
-        logits = ask_all(ask, in_batches(kept.inputs))[0]
+        logits = ask_all(ask, in_batches(kept.inputs, "running the model on held-out data"))[0]
         fitted = fit(logits, kept.labels, tracked.plan.model)
-    answers = ask_all(ask, in_batches(data_set.test.inputs))
+    answers = ask_all(ask, in_batches(data_set.test.inputs, "running the model on the test set"))
     if fitted.temperature != 1:
         answers = cooled(answers[0], fitted.temperature)
     recipe = as_learned(tracked.plan.recipe.to_json(), head_alone=tracked.metrics.get("best_epoch") == 0)

@@ -38,10 +38,13 @@ IMBALANCE = 2.0
 KINDS = ("rows", "images")
 
 
-def in_batches(inputs: Any) -> Iterator[Any]:
-    """All images [N, H, W, C] or rows [N, F], as many at a time as a model is asked about at once; reports progress."""
+def in_batches(inputs: Any, work: str) -> Iterator[Any]:
+    """All images [N, H, W, C] or rows [N, F], as many at a time as a model is asked about at once.
+
+    work: what they are for, in the progress that is reported.
+    """
     size, done, kind = max(1, min(BATCH, BATCH_VALUES // prod(inputs.shape[1:]))), 0, KINDS[inputs.ndim == 4]
-    with progress("running the model") as advance:
+    with progress(work) as advance:
         for some in in_chunks(inputs, size):
             yield some
             done += len(some)
@@ -62,8 +65,8 @@ def made_up(metadata: Metadata, count: int) -> Any:
 
 def answers_of(classifier: Classifier, inputs: Any) -> Answers:
     """What an exported file answers to images [N, H, W, C] uint8, or rows [N, F] float32, however many they are."""
-    name = classifier.metadata.input.name
-    return ask_all(lambda some: classifier.session.run([LOGITS, PROBABILITIES], {name: some}), in_batches(inputs))
+    name, batches = classifier.metadata.input.name, in_batches(inputs, "running the exported file")
+    return ask_all(lambda some: classifier.session.run([LOGITS, PROBABILITIES], {name: some}), batches)
 
 
 def familiarity_of(classifier: Classifier, inputs: Any) -> NDArray[np.float32]:
@@ -71,7 +74,7 @@ def familiarity_of(classifier: Classifier, inputs: Any) -> NDArray[np.float32]:
 
     Raises ExportError where it gives something else than a share of each.
     """
-    about, provider, batches = classifier.metadata, classifier.provider, in_batches(inputs)
+    about, provider, batches = classifier.metadata, classifier.provider, in_batches(inputs, "measuring familiarity")
     found = np.concatenate(
         [run_session(classifier.session, about, provider, [FAMILIARITY], some)[0] for some in batches]
     )

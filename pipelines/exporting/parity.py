@@ -42,7 +42,7 @@ def compare_with_keras(onnx_bytes: bytes, model: Any, test: Split, temperature: 
 
     session = onnxruntime.InferenceSession(onnx_bytes, providers=["CPUExecutionProvider"])
     (name,) = (value.name for value in session.get_inputs())
-    batches = partial(in_batches, test.inputs)
+    batches = partial(in_batches, test.inputs, "comparing the file with the model")
     from_file = np.concatenate([session.run([PROBABILITIES], {name: batch})[0] for batch in batches()])
     outputs = [model.predict_on_batch(batch) for batch in batches()]
     logits, from_keras = (

@@ -30,6 +30,7 @@ class Verdict(StrEnum):
 
     HOLDS = "holds"
     LIMITS = "holds, with limits"
+    PART = "holds in part"
     REFUTED = "refuted"
     OPEN = "undecided"
 
@@ -40,7 +41,8 @@ class Effect:
 
     sample: [seeds] in `unit`; differences are paired by seed. least, most: the bounds that the claim predicts, chosen
     before the measurement with the smallest effect that matters; None for no bound. exact: counted rather than
-    measured, without variance and without an interval.
+    measured, without variance and without an interval. overlap: where seeds split the same rows again, test over
+    training rows.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Effect:
     least: float | None = None
     most: float | None = None
     exact: bool = False
+    overlap: float = 0.0
 
     def __post_init__(self) -> None:
         """Raises StudyError for an effect without a bound, which nothing could refute."""
@@ -63,7 +66,7 @@ class Effect:
     @property
     def interval(self) -> tuple[float, float]:
         """95 % by Student's t over the seeds (Student 1908); unbounded for a single value."""
-        return (self.mean, self.mean) if self.exact else mean_interval(self.sample)
+        return (self.mean, self.mean) if self.exact else mean_interval(self.sample, overlap=self.overlap)
 
     @property
     def judgement(self) -> Judgement:
@@ -165,8 +168,13 @@ class Finding:
 
     @property
     def verdict(self) -> Verdict:
-        """Holds if all effects are as claimed, with limits if the main effect is. The main effect alone can refute."""
+        """Where the main effect is as claimed: holds if all others are, in part if one contradicts, else with limits.
+
+        The main effect alone can refute.
+        """
         first, *others = (effect.judgement for effect in self.effects)
         if first is Judgement.AS_CLAIMED:
-            return Verdict.HOLDS if all(other is Judgement.AS_CLAIMED for other in others) else Verdict.LIMITS
+            if Judgement.CONTRADICTS in others:
+                return Verdict.PART
+            return Verdict.LIMITS if Judgement.OPEN in others else Verdict.HOLDS
         return Verdict.REFUTED if first is Judgement.CONTRADICTS else Verdict.OPEN

@@ -27,6 +27,7 @@ QUICK = (
 _WORDS = {  # of one claim, and of several
     Verdict.HOLDS: ("holds", "hold"),
     Verdict.LIMITS: ("holds with limits", "hold with limits"),
+    Verdict.PART: ("holds in part", "hold in part"),
     Verdict.REFUTED: ("is refuted", "are refuted"),
     Verdict.OPEN: ("is undecided", "are undecided"),
 }
@@ -62,7 +63,7 @@ def page(found: Sequence[Found], in_full: Mapping[str, Verdict]) -> str:
             {
                 "experiment": experiment,
                 "finding": finding,
-                "limits": _limits(finding),
+                "exceptions": _exceptions(finding),
                 "charts": [chart for _, chart in _charts(experiment, finding)],
                 "facts": list(_facts(experiment, record, made)),
                 "command": _command(experiment, record),
@@ -113,7 +114,7 @@ def text(found: Sequence[Found], in_full: Mapping[str, Verdict]) -> str:
                 f"[{e.name}](#{e.name})",
                 plain(e.claim),
                 plain(_sentence(f.statement)),
-                "; ".join([f"**{f.verdict}**", *map(plain, _limits(f))]),
+                "; ".join([f"**{f.verdict}**", *map(plain, _exceptions(f))]),
                 *((in_full.get(e.name, "–"),) if in_full else ()),
             )
         )
@@ -163,9 +164,10 @@ def _foreword(found: Sequence[Found]) -> str:
         "and, unless all are used, the training images drawn; a different number of threads acts like a different "
         "seed. All seeds have the same test images, except for tables; another 10,000 test images of Fashion-MNIST "
         "would change a difference by about half a point as well. A claim holds if the intervals of all effects lie "
-        "within the claimed bounds. It holds with limits if that of the first, the main effect, does, and is refuted "
-        "if that interval lies entirely outside; otherwise, it is undecided. Most criteria were written before the "
-        "measurements, as the repository's history shows; a limit added later can only weaken a verdict."
+        "within the claimed bounds. If that of the first, the main effect, does, it holds in part where another effect "
+        "contradicts it, and with limits where others are undecided. It is refuted if the interval of the main effect "
+        "lies entirely outside; otherwise, it is undecided. Most criteria were written before the measurements, as the "
+        f"repository's history shows; a limit added later can only weaken a verdict.{_second_look(found)}"
     )
 
 
@@ -174,14 +176,26 @@ def is_quick(found: Sequence[Found]) -> bool:
     return any(record.quick for _, _, record in found)
 
 
-def _limits(finding: Finding) -> Sequence[str]:
-    """Of a claim that holds with limits: the effects that contradict it or are undecided, and what it predicts."""
-    if finding.verdict is not Verdict.LIMITS:
+def _second_look(found: Sequence[Found]) -> str:
+    """What to know where experiments have more seeds than usual."""
+    names = [experiment.name for experiment, _, record in found if not record.quick and len(record.seeds) > SEEDS]
+    if not names:
+        return ""
+    return (
+        f" {', '.join(names)} have more than {SEEDS} seeds: where more are run because the first left a verdict open, "
+        "it is a little likelier to be wrong."
+    )
+
+
+def _exceptions(finding: Finding) -> Sequence[str]:
+    """Of a claim that holds or is refuted: the effects that say something else, and what it predicts."""
+    usual = {Verdict.OPEN: None, Verdict.REFUTED: Judgement.CONTRADICTS}.get(finding.verdict, Judgement.AS_CLAIMED)
+    if usual is None:
         return []
     return [
         f"{e.judgement}: {e.name}: {e.measured}, claimed {e.prediction}"
         for e in finding.effects
-        if e.judgement is not Judgement.AS_CLAIMED
+        if e.judgement is not usual
     ]
 
 

@@ -27,14 +27,20 @@ def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[flo
     return max(0.0, (center - reach) / (1 + spread)), min(1.0, (center + reach) / (1 + spread))
 
 
-def mean_interval(values: Sequence[float] | Shares, confidence: float = 0.95) -> tuple[float, float]:
-    """Of the mean of a few measured values, by Student's t (1908); unbounded for a single value."""
+def mean_interval(
+    values: Sequence[float] | Shares, confidence: float = 0.95, *, overlap: float = 0.0
+) -> tuple[float, float]:
+    """Of the mean of a few measured values, by Student's t (1908); unbounded for a single value.
+
+    overlap: test over training rows, where each value is of another split of the same rows. Such values share most of
+    their rows, so that the variance of their mean is larger (Nadeau & Bengio 2003, equation 9).
+    """
     from scipy.special import stdtrit  # slow to import
 
     n = len(values)
     if n < 2:
         return -inf, inf
-    reach = float(stdtrit(n - 1, (1 + confidence) / 2)) * float(np.std(values, ddof=1)) / sqrt(n)
+    reach = float(stdtrit(n - 1, (1 + confidence) / 2)) * float(np.std(values, ddof=1)) * sqrt(1 / n + overlap)
     return float(np.mean(values)) - reach, float(np.mean(values)) + reach
 
 

@@ -66,7 +66,9 @@ def _computed(model: Model, file: Path, metadata: Metadata, split: Split) -> Mat
     """[N] in float64, by the numbers in a file that anyone may have written."""
     try:
         name, fitted = read_familiarity(model.graph, metadata.familiarity["images"])
-        features = read_features(model, (name, (len(fitted.center),)), metadata, in_batches(split.inputs))
+        features = read_features(
+            model, (name, (len(fitted.center),)), metadata, in_batches(split.inputs, "checking familiarity")
+        )
         return fitted.familiarity(features)
     except Exception as error:  # numbers of other shapes, nodes that lead elsewhere; onnxruntime's have no base
         raise VerificationError(

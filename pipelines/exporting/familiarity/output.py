@@ -49,7 +49,10 @@ def give_familiarity(
         drop_unused(model.graph)
         logger.warning("%s describes %s by one number: its file can't detect unknown classes", name, data_set.kind)
         return {}
-    known, unseen = (read_features(model, placed, metadata, in_batches(split.inputs)) for split in (learned, others))
+    known, unseen = (
+        read_features(model, placed, metadata, in_batches(split.inputs, "learning familiarity"))
+        for split in (learned, others)
+    )
     kept = [output for output in model.graph.output if output.name != placed[0]]
     del model.graph.output[:]
     model.graph.output.extend(kept)

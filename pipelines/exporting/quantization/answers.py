@@ -18,7 +18,10 @@ def answers_in_memory(model: Any, split: Split) -> Answers:
 
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    return ask_all(lambda some: session.run([LOGITS, PROBABILITIES], {name: some}), in_batches(split.inputs))
+    return ask_all(
+        lambda some: session.run([LOGITS, PROBABILITIES], {name: some}),
+        in_batches(split.inputs, "trying quantization"),
+    )
 
 
 def divergence(expected: Answers, found: Answers) -> float:

@@ -111,7 +111,10 @@ def translation(lab: Lab) -> Finding:
     )
 
 
-MARGIN = 20  # pixels around an image: nothing is cropped, and no receptive field that is compared has the border
+# Pixels around an image: nothing is cropped, no receptive field that is compared has the border, and none that has the
+# image lies outside of what is compared, however it is shifted.
+MARGIN = 28
+EDGE = 12  # pixels at the border that aren't compared
 COMPARED = 500  # images
 
 
@@ -119,9 +122,9 @@ def changes_when_shifted(model: Any, data_set: DataSet, shifts: Sequence[int]) -
     """How far a conv model's last feature map changes when images are shifted by so many pixels to the right.
 
     "feature map": from the original feature map (invariance error). "shifted feature map": from the original feature
-    map shifted as far, to the nearest whole feature (equivariance error). "global average": of each channel over all
-    positions. Each is a root mean square difference, as a share of the standard deviation of what it is compared with,
-    over images and positions: 0 is no change.
+    map shifted as far, to the nearest whole feature (equivariance error). "global average": of each channel over the
+    positions that are compared. Each is a root mean square difference, as a share of the standard deviation of what it
+    is compared with, over images and positions: 0 is no change.
     """
     keras = start_keras()
     height, width = data_set.height + 2 * MARGIN, data_set.width + 2 * MARGIN
@@ -137,7 +140,7 @@ def changes_when_shifted(model: Any, data_set: DataSet, shifts: Sequence[int]) -
         return np.asarray(features.predict(shifted(padded, 0, by), batch_size=100, verbose=0), np.float64)
 
     def inner(whole: NDArray[np.float64]) -> NDArray[np.float64]:
-        edge = 12 // stride
+        edge = EDGE // stride
         return whole[:, edge:-edge, edge:-edge]
 
     before = maps(0)
