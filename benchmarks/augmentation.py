@@ -1,6 +1,6 @@
 """How fast images are augmented: images a second, side by side with Keras' own layers, in turns.
 
-    PYTHONPATH=. python benchmarks/augmentation.py [--sides 32 224] [--rounds 5] [--cutmix] [--json]
+    PYTHONPATH=. python benchmarks/augmentation.py [--sides 32 224] [--rounds 5] [--json]
 
 Ours is the stream of a training: gathering, order and targets included. Keras' is a tf.data pipeline of the layers that
 do nearest to the same, on batches that are gathered for it: RandomFlip for mirror, RandomTranslation for light's shift,

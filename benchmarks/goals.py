@@ -82,6 +82,8 @@ def means(folder: Path, against: str, families: tuple[str, ...], batch: int | No
 def trained(found: Mapping[str, Any]) -> str:
     """What the fastest PyTorch took of ours."""
     rows = {name: row for name, row in found["speed"]["rows"].items() if "torch" in name.lower() and "ratio" in row}
+    if not rows:
+        return "PyTorch wasn't measured: it needs --torch-python"
     name = min(rows, key=lambda each: rows[each]["ratio"])
     return f"{rows[name]['ratio']:.2f} against {name}"
 

@@ -48,6 +48,7 @@ OURS = "ours, bare fit"
 KERAS = {
     "Keras' fit, defaults": "keras",
     "Keras' fit, without XLA": "keras without XLA",
+    "Keras' fit, bfloat16": "keras in bfloat16",
     OURS: "bare",
 }
 TORCH = {  # precision, and whether torch.compile makes one program of the model

@@ -72,11 +72,16 @@ def keras_without_xla(plan: Plan, settings: Any) -> None:
     _plain(plan, settings, jit_compile=False)
 
 
-def _plain(plan: Plan, settings: Any, **compiling: Any) -> None:
+def keras_in_bfloat16(plan: Plan, settings: Any) -> None:
+    """The same, and in mixed precision: what ours has where the recipe says so, and few set."""
+    _plain(plan, settings, "mixed_bfloat16", jit_compile=False)
+
+
+def _plain(plan: Plan, settings: Any, precision: str = "float32", **compiling: Any) -> None:
     keras, data, recipe = start_keras(), load_data(plan), plan.recipe
     ours = _learner(plan, data, "float32").optimizer
     keras.utils.set_random_seed(recipe.seed)
-    model = build(plan.model, data.height, data.width, data.channels, data.classes)
+    model = build(plan.model, data.height, data.width, data.channels, data.classes, precision)
     model = keras.Model(model.input, model.get_layer(LOGITS).output)
     optimizer = type(ours).from_config(ours.get_config())  # the same rule and the same schedule
     optimizer.exclude_from_weight_decay([weight for weight in model.trainable_weights if len(weight.shape) < 2])
@@ -203,6 +208,7 @@ def _accuracy(model: Any, data: DataSet) -> float:
 ENTRIES: dict[str, Callable[[Plan, Any], None]] = {
     "keras": keras_defaults,
     "keras without XLA": keras_without_xla,
+    "keras in bfloat16": keras_in_bfloat16,
     "bare": bare,
     "bare with validation": bare_with_validation,
     "pipeline": pipeline,

@@ -25,7 +25,7 @@ REGULARIZED = Recipe(
 
 @model("softmax", family="dense", recipe=Recipe(normalize="image", augmentation="none", precision="float32"))
 def softmax(images: Tensor, classes: int) -> Tensor:
-    """Multinomial logistic regression (Cox 1958; Bishop 2006, section 4.3.4): one weight per pixel and class.
+    """Multinomial logistic regression (Cox 1966; Bishop 2006, section 4.3.4): one weight per pixel and class.
 
     images [N, H, W, C] float32 in 0..1 -> logits [N, K]
     28x28x1, K = 10: 784*10+10 = 7,850 parameters

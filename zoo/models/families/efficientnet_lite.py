@@ -30,7 +30,7 @@ STEM, TOP = 32, 1280  # channels of the first convolution and of the last, which
 MULTIPLE = 8  # of channels: what processors work in
 SMALLEST = 32  # pixels a side: five strides of 2 leave one position
 # With 4,925 emoji of 128x128 pixels in ten categories, the head alone had 80.1 % of the validation images; after four
-# epochs in which all layers learned at a fifth of its rate, but for the norms' statistics, it were 87.5 %.
+# epochs in which all layers learned at a fifth of its rate, but for the norms' statistics, it had 87.5 %.
 QUICK = Recipe(
     epochs=4, least_updates=200, batch_size=32, learning_rate=1e-3, views=2, fine_rate=0.2, precision="float32"
 )

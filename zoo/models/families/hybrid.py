@@ -86,7 +86,7 @@ def alexnet_mini(images: Tensor, classes: int) -> Tensor:
     28x28x1, K = 10: 5*5*1*32+4*32 + 5*5*32*64+4*64 + 3*3*64*96+4*96 + 3*3*96*96+4*96 + 3*3*96*64+4*64
                      + 1024*256+256 + 256*256+256 + 256*10+10 = 577,706 parameters
     Departures: batch normalization for the local response one and for biases, no split in two halves, a first
-    convolution without stride, widths divided by three to sixteen.
+    convolution of 5x5 without stride for 11x11 with one of 4, widths divided by three to sixteen.
     """
     x = layers.Flatten(name="flatten")(alexnet_mini_features(images))
     x = layers.Dropout(0.5, name="fc6_dropout")(x)
