@@ -31,7 +31,7 @@ from pipelines.search.objective import measure
 from pipelines.search.result import BEST_FILE, SPACE_FILE, TRIALS_FILE, Swept
 from pipelines.search.space import parse_dimension
 from pipelines.search.storage import RETRIES, import_optuna, opened, repeat
-from pipelines.search.sweep import FOLDER, _enqueue_own, sweep
+from pipelines.search.sweep import DEFINITION, FOLDER, _enqueue_own, sweep
 from pipelines.search.worker import MOST_FAILURES, PARTS, Worker
 from pipelines.tracking.outbox import sender
 from pipelines.training.train import Trained
@@ -292,6 +292,42 @@ def test_an_interrupted_trial_waits_for_the_same_command(folder, monkeypatch):
     assert run.info.status == "KILLED"
 
 
+def test_who_takes_part_and_is_interrupted_is_told_to_take_part_again_rather_than_to_resume_the_trial(
+    folder, monkeypatch
+):
+    def interrupted(**_):
+        raise KeyboardInterrupt("interrupted; to continue: zoo train --resume ab12cd34")
+
+    monkeypatch.setattr(worker, "train", interrupted)
+    for changes in ({"sweep_name": "left", "trials": 1}, {"join": "left"}):
+        with pytest.raises(KeyboardInterrupt) as caught:
+            sweep(**changes) if "join" in changes else begin(**changes)
+    assert str(caught.value) == "interrupted; the same command takes part again"
+
+
+def test_a_sweep_of_an_earlier_version_goes_on_as_it_was_begun(folder, monkeypatch):
+    """With fields that have no part, which aren't left out in the middle of it, and teachers of which nobody knows."""
+
+    def interrupted(**_):
+        raise KeyboardInterrupt
+
+    def go_on() -> None:
+        with pytest.raises(KeyboardInterrupt, match="the same command continues"):
+            begin(sweep_name="earlier", trials=1)
+
+    monkeypatch.setattr(worker, "train", interrupted)
+    go_on()
+    with opened(f"sqlite:///{Path('mlruns/sweeps.db').absolute()}") as storage:
+        study = import_optuna().load_study(study_name="earlier", storage=storage)
+        found = json.loads(study.user_attrs[DEFINITION])
+        found["spaces"][0].append("teacher_share=0.5..0.9")
+        del found["teachers"]
+        study.set_user_attr(DEFINITION, json.dumps(found))
+        go_on()
+        again = json.loads(study.user_attrs[DEFINITION])
+    assert (again["spaces"], again["teachers"]) == (found["spaces"], {})
+
+
 # --- trials, by the storage alone ------------------------------------------------------------------------------------
 
 
@@ -399,11 +435,12 @@ def test_nothing_is_pruned_by_what_is_not_known_yet(study, folder):
 @asked_directly
 def test_a_trial_ends_when_the_time_is_over(study, folder):
     definition = defined(SETTINGS)
-    ends = Worker(study, "x", definition, "", lambda: "the 2h are over")
+    ends = Worker(study, "x", definition, "", lambda: "the time limit of 2h is up")
     assert (
-        worker._Follower(study.ask(), definition.plans[0], ends)(1, {"validation_accuracy": 0.1}) == "the 2h are over"
+        worker._Follower(study.ask(), definition.plans[0], ends)(1, {"validation_accuracy": 0.1})
+        == "the time limit of 2h is up"
     )
-    assert ends.work() == "the 2h are over", "and no other begins"
+    assert ends.work() == "the time limit of 2h is up", "and no other begins"
     assert len(study.get_trials()) == 1
     closed = Worker(study, "x", definition, "", lambda: "")
     study.set_user_attr(worker.CLOSED, "who leads it closed it")
@@ -419,7 +456,7 @@ def test_the_trial_of_a_worker_whose_own_time_is_over_waits_for_others(study, fo
     over: list[str] = []
 
     def train(*, plan, tags, observer):
-        over.append("the 3h are over")
+        over.append("the time limit of 3h is up")
         return trained(ended_early=observer(1, {"validation_accuracy": 0.5}))
 
     monkeypatch.setattr(worker, "train", train)
@@ -427,7 +464,7 @@ def test_the_trial_of_a_worker_whose_own_time_is_over_waits_for_others(study, fo
     for joined, states in ((True, ["lost", "waiting"]), (False, ["lost", "pruned"])):
         over.clear()
         taking_part = Worker(study, "x", defined(SETTINGS), "", lambda: over[-1] if over else "", joined=joined)
-        assert taking_part.work() == "the 3h are over"
+        assert taking_part.work() == "the time limit of 3h is up"
         assert [trial.state for trial in trials.read_trials(study, ["softmax"])] == states
 
 

@@ -11,6 +11,7 @@ import sys
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -27,7 +28,7 @@ from pipelines.search.objective import OBJECTIVES
 from pipelines.search.result import MOST_CONFIRMED, pareto, spread_out
 from pipelines.search.space import Choices, Range, holds, parse_dimension, parse_search, suggest
 from pipelines.search.storage import import_optuna, opened
-from pipelines.search.sweep import _study, sweep
+from pipelines.search.sweep import _study, _until, sweep
 from pipelines.search.trials import Trial, importances
 from pipelines.search.worker import Worker
 from zoo.errors import MissingExtraError, QueryError, RecipeError, SweepError, ZooError
@@ -261,6 +262,15 @@ def test_a_request_that_lacks_something_says_what(request_, sentence, tmp_path, 
     with pytest.raises(SweepError) as caught:
         sweep(**request_)
     assert sentence in str(caught.value)
+
+
+def test_who_stops_for_the_time_says_how_long_it_was(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("pipelines.search.sweep.clock", SimpleNamespace(monotonic=lambda: now[0]))
+    over, never = _until(3600), _until(None)
+    assert over() == never() == ""
+    now[0] += 3601
+    assert (over(), never()) == ("the time limit of 1h is up", "")
 
 
 def test_without_optuna_the_extra_is_named(monkeypatch):

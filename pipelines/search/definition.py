@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pipelines.core.provenance.plan import DataOptions, Plan, load_data, parse_plan
+from pipelines.core.provenance.weights import teacher_digest
 from pipelines.core.support.conditions import parse_condition
+from pipelines.search.idle import idle_fields
 from pipelines.search.objective import OBJECTIVES
-from pipelines.search.space import DEFAULT, Dimension, parse_dimension, parse_search
+from pipelines.search.space import DEFAULT, Choices, Dimension, parse_dimension, parse_search
 from pipelines.training.fingerprint import code_of, library_versions
-from pipelines.training.loop.stages import OF_A_SOURCE
 from pipelines.training.planning.choosing import plan_for
 from zoo.checked import parse_json
 from zoo.data import data_sets
@@ -31,7 +32,8 @@ class Definition:
     plans: of each model, whose recipes trials change. spaces: of each, in the same order. data_name, data_digest: of
     the images or rows. code: of each model, what its code means. versions: of the libraries that decide the weights.
     sampler, pruner: of SAMPLERS and PRUNERS. objectives: of OBJECTIVES, the first counts where one has to. where:
-    conditions that a winner fulfills, such as parameters<100k.
+    conditions that a winner fulfills, such as parameters<100k. teachers: SHA-256, in hex, of the file of each teacher,
+    by its name; None of a sweep that is older than this field, of which nobody knows.
     """
 
     plans: tuple[Plan, ...]
@@ -44,6 +46,7 @@ class Definition:
     pruner: str
     objectives: tuple[str, ...]
     where: tuple[str, ...]
+    teachers: Mapping[str, str] | None = None
 
     @property
     def judged_by(self) -> tuple[str, ...]:
@@ -81,8 +84,8 @@ def define(
 ) -> Definition:
     """The sweep that somebody asks for.
 
-    Raises RecipeError for a field or a value that can't be searched, SweepError for models that are named twice, an
-    unknown sampler or pruner, and any ZooError of a plan and its data.
+    Raises RecipeError for a field or a value that can't be searched, SweepError for a field that has no part in a plan,
+    models that are named twice, an unknown sampler or pruner, and any ZooError of a plan, its data and its teachers.
     """
     for kind, name, known in (("sampler", sampler, SAMPLERS), ("pruner", pruner, PRUNERS)):
         if name not in known:
@@ -119,9 +122,12 @@ def _plan(model: str, data: str, settings: Mapping[str, Any] | None, source: str
 def _space(plan: Plan, search: Sequence[str], settings: Mapping[str, Any]) -> tuple[Dimension, ...]:
     family, table = definition(plan.model).family, bool(load_data(plan).columns)
     found = parse_search(search, family=family, table=table, pretrained=plan.source is not None)
-    if plan.source is None and (idle := [each.field for each in found if each.field in OF_A_SOURCE]):
-        raise RecipeError(f"{idle[0]} has no effect on {plan.model}, which is trained from scratch: add --from")
-    found = tuple(each for each in found if each.field not in settings)  # of a default space, what isn't stated
+    idle = idle_fields(plan, found)
+    for name in (parse_dimension(text).field for text in search if text != DEFAULT):
+        if name in idle:
+            raise SweepError(f"{name} has no effect on {plan.model}, {idle[name]}")
+    # Of a default space, what isn't stated and has a part.
+    found = tuple(each for each in found if each.field not in {*settings, *idle})
     if not found:
         raise RecipeError(f"there is nothing to search for {plan.model}: name a field with --search")
     return found
@@ -157,7 +163,17 @@ def _defined(
         pruner=pruner,
         objectives=objectives,
         where=where,
+        teachers=_teachers(plans, spaces),
     )
+
+
+def _teachers(plans: Sequence[Plan], spaces: Sequence[tuple[Dimension, ...]]) -> dict[str, str]:
+    """The digest of each teacher that a trial may have, by its name. Raises ExportError for one that isn't there."""
+    recipes = [plan.recipe for plan in plans]
+    for plan, space in zip(plans, spaces, strict=True):
+        searched = (each for each in space if isinstance(each, Choices) and each.field == "teacher")
+        recipes += [plan.recipe.with_values({"teacher": name}) for each in searched for name in each.values]
+    return {recipe.teacher: teacher_digest(recipe) for recipe in recipes if recipe.teacher}
 
 
 def parse_definition(text: str) -> Definition:
@@ -167,6 +183,7 @@ def parse_definition(text: str) -> Definition:
         plans = tuple(parse_plan(plan, "a plan") for plan in found["plans"])
         spaces = tuple(tuple(map(parse_dimension, space)) for space in found["spaces"])
         code, objectives, where = (tuple(map(str, found[name])) for name in ("code", "objectives", "where"))
+        teachers = found.get("teachers")
         _check_objectives(objectives, where)
         if not len(plans) == len(spaces) == len(code) > 0:
             raise ValueError("it has another number of plans than of spaces")
@@ -181,6 +198,7 @@ def parse_definition(text: str) -> Definition:
             pruner=_one_of(PRUNERS, found["pruner"]),
             objectives=objectives,
             where=where,
+            teachers=None if teachers is None else {str(name): str(digest) for name, digest in teachers.items()},
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, ZooError) as error:
         raise SweepError(f"the storage holds no sweep that can be read here ({error}): begin another one") from None
@@ -193,9 +211,9 @@ def _one_of(known: Sequence[str], name: Any) -> str:
 
 
 def as_here(kept: Definition, data: str | None) -> Definition:
-    """The sweep as this machine would define it: its images where they lie here, today's code and libraries.
+    """The sweep as this machine would define it: its images where they lie here, today's teachers, code and libraries.
 
-    data: where they lie; None for the same place. Raises any ZooError of reading them.
+    data: where they lie; None for the same place. Raises any ZooError of reading them, and of teachers.
     """
     plans = kept.plans
     if data is not None:
@@ -207,7 +225,25 @@ def as_here(kept: Definition, data: str | None) -> Definition:
         data_digest=load_data(plans[0]).digest,
         code=tuple(code_of(plan) for plan in plans),
         versions=dict(library_versions()),
+        teachers=_teachers(plans, kept.spaces),
     )
+
+
+def as_begun(kept: Definition, here: Definition) -> Definition:
+    """The sweep that is asked for here, in the spaces in which it was begun where these have idle fields besides.
+
+    Such fields weren't left out in earlier versions: a sweep of these goes on as it was.
+    """
+    if kept.models != here.models or kept.spaces == here.spaces:
+        return here
+    spaces = zip(here.plans, kept.spaces, strict=True)
+    same = here.spaces == tuple(_with_a_part(plan, space) for plan, space in spaces)
+    return replace(here, spaces=kept.spaces) if same else here
+
+
+def _with_a_part(plan: Plan, space: tuple[Dimension, ...]) -> tuple[Dimension, ...]:
+    idle = idle_fields(plan, space)
+    return tuple(each for each in space if each.field not in idle)
 
 
 def check_same(name: str, kept: Definition, here: Definition) -> None:
@@ -228,6 +264,13 @@ def check_same(name: str, kept: Definition, here: Definition) -> None:
         )
     if _recipes(kept) != _recipes(here):
         raise SweepError(f"sweep {name!r} was started with other recipes, pretrained weights, or sizes: {other}")
+    if kept.teachers is not None and kept.teachers != here.teachers:
+        old, new = kept.teachers, here.teachers or {}
+        teacher = next(each for each in {**old, **new} if old.get(each) != new.get(each))
+        raise SweepError(
+            f"sweep {name!r} was started with another file of its teacher {teacher} (SHA-256 "
+            f"{old.get(teacher, '')[:12]}, here {new.get(teacher, '')[:12]}): restore it, or start another sweep"
+        )
     if kept.code != here.code:
         raise SweepError(f"the code that trains has changed since sweep {name!r} was started: start another sweep")
     if kept.versions != here.versions:

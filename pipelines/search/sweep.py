@@ -16,7 +16,7 @@ from pipelines.core.support.duration import written
 from pipelines.core.support.locks import FileLock, Locked
 from pipelines.maintenance.stale import stale
 from pipelines.search import trials as kept
-from pipelines.search.definition import Definition, as_here, check_same, define, parse_definition
+from pipelines.search.definition import Definition, as_begun, as_here, check_same, define, parse_definition
 from pipelines.search.objective import OBJECTIVES
 from pipelines.search.result import Swept, conclude, summarize
 from pipelines.search.space import DEFAULT, holds, values_of
@@ -67,8 +67,8 @@ def sweep(
 
     Trials are compared on the validation images; only the retrained winners are evaluated on the test images. Each
     trial is a child run of the sweep.
-    Raises RecipeError for a space that can't be searched, SweepError if the storage can't be reached, another sweep has
-    the name, or all trials fail, and any ZooError of training.
+    Raises RecipeError for a space that can't be searched, SweepError for a field that has no effect, if the storage
+    can't be reached, another sweep has the name, or all trials fail, and any ZooError of training.
     """
     url = storage or default_storage()
     import_optuna()
@@ -114,7 +114,9 @@ def _lead(
     study = _study(name, database, here)
     before = study.user_attrs
     if DEFINITION in before:
-        check_same(name, parse_definition(before[DEFINITION]), here)
+        begun = parse_definition(before[DEFINITION])
+        here = as_begun(begun, here)
+        check_same(name, begun, here)
         run = _reopened(name, str(before.get(RUN, "")))
         logger.info("continuing sweep %r, which has %d trials", name, len(kept.begun(study)))
         kept.repeat_forgotten(study)
@@ -162,7 +164,10 @@ def _join(name: str, url: str, data: str | None, time: float | None) -> Swept:
                 f"the run of sweep {name!r} is not in {tracking.without_secrets(tracking.store_uri())}: "
                 "set MLFLOW_TRACKING_URI to that of the sweep"
             )
-        Worker(_study(name, database, here), name, here, run, _until(time), joined=True).work()
+        try:
+            Worker(_study(name, database, here), name, here, run, _until(time), joined=True).work()
+        except KeyboardInterrupt:  # its trial waits for any worker: resumed by itself, it would be trained outside
+            raise KeyboardInterrupt("interrupted; the same command takes part again") from None
         return summarize(name, url, run, here, kept.read_trials(study, here.models))
 
 
@@ -222,7 +227,8 @@ def _searched(definition: Definition) -> dict[str, str]:
 def _until(seconds: float | None) -> Callable[[], str]:
     """What a worker asks: why it is to stop."""
     began = clock.monotonic()
-    return lambda: f"the {written(seconds)} are over" if seconds and clock.monotonic() - began > seconds else ""
+    limit = f"the time limit of {written(seconds)} is up" if seconds else ""
+    return lambda: limit if seconds and clock.monotonic() - began > seconds else ""
 
 
 def _begun(name: str, database: Any) -> Any:
