@@ -80,7 +80,7 @@ def killed_again_and_again(
         found = [each for each in stale() if each.run == run_id]
         if found:
             assert killed
-            assert found[0].resumable
+            assert found[0].resume.startswith("zoo train --resume ")
             assert status(run_id) == "KILLED"
             assert stale() == ()
             process = start(folder, train, resume=run_id)

@@ -46,8 +46,9 @@ def test_a_gpu_that_tensorflow_cannot_use_is_named_with_the_extra_that_helps(wit
 def test_a_gpu_that_is_hidden_is_said_to_be(hidden, with_gpu, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
     assert unused_gpu() == f"the NVIDIA GPU is hidden by CUDA_VISIBLE_DEVICES={hidden!r}: unset it to train there"
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    assert "isn't used" in unused_gpu()
+    for shown in ("0", "1", "1,1", "0,-1"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
+        assert "isn't used" in unused_gpu()
 
 
 def test_without_a_gpu_nothing_is_said(tmp_path, monkeypatch):

@@ -93,7 +93,7 @@ def test_a_training_says_how_many_updates_come_and_what_its_images_cost(store, c
     with caplog.at_level(logging.INFO, "zoo"):
         trained = train("softmax", "digits", settings={"epochs": 12, "least_updates": 0, "patience": 0})
     (updates,) = (line for line in caplog.messages if "updates" in line)
-    assert updates == "108 updates of the weights: 12 epochs, passes over 1,259 images"
+    assert updates == "updates of the weights: 108, in 12 passes (epochs) over 1,259 images"
     (line,) = (line for line in caplog.messages if "on images that are ready" in line)
     assert 0 <= tracking.load_run(trained.run).metrics["input_share"] <= 1
     assert line.startswith("reading and augmenting the images cost ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from pipelines.cli.commands.train import rate_summary
 from pipelines.cli.parser import make_parser
 from pipelines.training.planning.find_rate import HIGHEST, LOWEST, STEPS, find_rate, lowest_at, smoothed
 from zoo.errors import RecipeError
+
+EXPORTS = Path(__file__).parents[1] / "exports"
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +90,26 @@ def test_what_cannot_learn_is_refused_in_a_sentence(tmp_path, monkeypatch):
     with pytest.raises(RecipeError, match="no recipe field is called 'rate'"):
         find_rate("softmax", "digits", settings={"rate": 1})
     assert not list(tmp_path.iterdir())
+
+
+def test_what_all_layers_bear_is_told_as_the_rate_that_the_recipe_takes(tmp_path, monkeypatch):
+    """Where layers are transferred, all of them learn at `fine_rate` times the recipe's rate."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ZOO_EXPORTS", str(EXPORTS))
+    found = find_rate("softmax", "digits", source="digits/softmax", settings={"fine_rate": 0.01})
+    assert found.rate == pytest.approx(found.lowest / 10 / 0.01, rel=0.05)
+    assert "a tenth of the rate with the lowest loss, divided by fine_rate=0.01" in rate_summary(found, ["zoo"])
+
+
+def test_where_only_a_head_learns_there_is_no_rate_to_find(tmp_path, monkeypatch):
+    monkeypatch.setenv("ZOO_EXPORTS", str(EXPORTS))
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        for k in range(12):
+            image = np.random.default_rng([ord(label), k]).integers(0, 256, (8, 8), np.uint8)
+            Image.fromarray(image).save(tmp_path / label / f"{k}.png")
+    with pytest.raises(RecipeError, match="only the head learns, which needs no learning rate: leave out --find-rate"):
+        find_rate("mlp-small", str(tmp_path), source="digits/mlp-small", settings={"frozen": 1, "views": 1})
 
 
 @pytest.mark.parametrize("beside", ["--time 20m", "--plan plan.json", "--resume abc"])

@@ -187,6 +187,55 @@ def test_one_that_was_started_again_before_its_loss_was_noticed_is_lost(clusters
         assert first.lost is None  # which is gone
 
 
+@pytest.mark.usefixtures("hasty")
+def test_a_worker_that_was_started_with_other_addresses_ends_with_one_sentence(clusters):
+    first = clusters[0].workers[0]
+    chief, other, second = Cluster((first, "b:2"), 0), Cluster((first, "c:2"), 1), Cluster((first, "b:2"), 1)
+    with ExitStack() as held:
+        chief, other, second = Heartbeat(chief), Heartbeat(other), Heartbeat(second)
+        for each in (chief, other, second):
+            held.callback(each.close, done=False)
+        with pytest.raises(ParallelError) as refused:
+            for _ in range(100):
+                other.turn(0.01)
+                chief.turn(0.01)
+        assert str(refused.value) == f"worker 0 ({first}) was started with other --workers: start all with the same"
+        until(lambda: [each.turn(0.01) for each in (chief, second)] and chief.begun and second.begun)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_whoever_does_not_speak_as_a_worker_gets_no_answer(clusters):
+    with ExitStack() as held:
+        chief = Heartbeat(clusters[0])
+        held.callback(chief.close, done=False)
+        for text in (b"\n", b"GET / HTTP/1.1\n", b"zoo\n", b"zoo " + b"f" * 63 + b" 1\n"):
+            stranger = held.enter_context(socket.create_connection(("127.0.0.1", heartbeat_port(clusters[0]))))
+            stranger.sendall(text)
+            stranger.settimeout(60)
+            until(lambda: chief.turn(0.01) or not chief._strangers)
+            assert stranger.recv(100) == b""
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_worker_that_is_turned_away_waits_before_it_calls_again(clusters, monkeypatch):
+    with ExitStack() as held:
+        door = held.enter_context(socket.create_server(("127.0.0.1", heartbeat_port(clusters[0]))))
+        door.settimeout(0)
+        worker = Heartbeat(clusters[1])
+        held.callback(worker.close, done=False)
+        calls = []
+        for pause in (600, 0):
+            monkeypatch.setattr(heartbeat, "PAUSE", pause)
+            calls.append(0)
+            for _ in range(20):
+                worker.turn(0.005)
+                with suppress(BlockingIOError):
+                    door.accept()[0].close()
+                    calls[-1] += 1
+        assert calls[0] == 1
+        assert calls[1] > 1
+
+
 @pytest.mark.parametrize("message", [b"pardon\n", b"lost\n", b"lost 99\n", b"lost x\n", b"x" * 1000])
 @pytest.mark.parametrize("index", [0, 1])
 @pytest.mark.usefixtures("hasty")

@@ -99,7 +99,7 @@ def test_a_run_on_another_machine_is_stale_when_it_falls_silent(folder, silent, 
     database.close()
     found = [each for each in stale() if each.run == run]
     assert status(run) == expected
-    assert [(each.host, each.resumable, round(each.seen - last)) for each in found] == [("elsewhere", False, 0)] * (
+    assert [(each.host, each.resume, round(each.seen - last)) for each in found] == [("elsewhere", "", 0)] * (
         expected == "KILLED"
     )
     tracking.finish(run, "KILLED")

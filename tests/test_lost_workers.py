@@ -18,8 +18,8 @@ from processes import until
 from workers import addresses, told, worker
 
 from pipelines import tracking
+from pipelines.tracking import TRAINED_ON
 from pipelines.training.loop import checkpoint
-from pipelines.training.parallel.asking import TRAINED_ON
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -25,6 +26,7 @@ from pipelines.core.provenance.plan import load_data, make_plan
 from pipelines.core.provenance.reading import read_data
 from pipelines.evaluation.evaluate import evaluate
 from pipelines.maintenance.sync import sync
+from pipelines.tracking.outbox import sender
 from pipelines.tracking.outbox.journal import Journal, waits
 from pipelines.training.train import train
 from zoo.errors import TrackingError
@@ -110,6 +112,40 @@ def test_two_cannot_write_one_run(tmp_path):
     journal.close()
     Journal(tmp_path / "run").close()
     assert not (tmp_path / "run").exists(), "nothing waits in it"
+
+
+def test_a_lock_that_could_not_be_written_is_let_go(tmp_path, monkeypatch):
+    """On a full disk, which has room for a name."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        for _ in range(2):
+            with pytest.raises(TrackingError, match=r"can't be written \(No space left on device\)"):
+                Journal(tmp_path / "run")
+    Journal(tmp_path / "run").close()
+
+
+@pytest.mark.parametrize(
+    "count, words",
+    [
+        (1, "1 record of run 00000000 waits in {}, as the store doesn't take it (away): `zoo sync` sends it"),
+        (2, "2 records of run 00000000 wait in {}, as the store doesn't take them (away): `zoo sync` sends them"),
+    ],
+)
+def test_what_the_store_did_not_take_is_counted(tmp_path, monkeypatch, caplog, count, words):
+    def away(*_, **__):
+        raise TrackingError("away")
+
+    monkeypatch.setattr(sender, "send", away)
+    monkeypatch.setattr(sender, "LAST_PATIENCE", 0)
+    outbox = sender.Outbox("0" * 32, Journal(tmp_path), (), ())
+    for _ in range(count):
+        outbox.put({"kind": "status", "status": "FINISHED", "time": 1})
+    outbox.close()
+    assert words.format(tmp_path) in caplog.messages
 
 
 # --- what reaches the store ----------------------------------------------------------------------------------------

@@ -21,9 +21,12 @@ from workers import LEARNED, addresses, told, worker
 from pipelines import tracking
 from pipelines.cli import main
 from pipelines.cli.parser import make_parser
+from pipelines.core.provenance.plan import load_data, make_plan
+from pipelines.tracking import TRAINED_ON
 from pipelines.training.fingerprint import fingerprints
 from pipelines.training.loop import checkpoint
-from pipelines.training.parallel.asking import TRAINED_ON, check_resumable, together_of
+from pipelines.training.parallel.agreement import together_fingerprint
+from pipelines.training.parallel.asking import check_resumable, together_of, unfinished
 from pipelines.training.parallel.workers import Cluster, check_port, cluster_of
 from pipelines.training.reproduce import reproduce
 from pipelines.training.train import train
@@ -162,6 +165,27 @@ def test_a_run_goes_on_in_the_way_that_it_began():
         check_resumable(run, together, None)
     with pytest.raises(TrackingError, match="was trained without --devices: leave it out"):
         check_resumable(run, {}, object())
+    assert tracking.resume_command(run, {}) == "zoo train --resume 1234abcd"
+    assert tracking.resume_command(run, together) == "zoo train --resume 1234abcd --devices all"
+
+
+def test_a_damaged_run_is_left_out_of_those_that_workers_continue(store):
+    plan = make_plan("softmax", "digits")
+
+    def a_run(status):
+        run = tracking.start_run(plan, load_data(plan), {}, fingerprint=together_fingerprint(plan))
+        checkpoint.save(checkpoint.Checkpoint(1, "float32", (), None), run)
+        if status != "RUNNING":
+            tracking.finish(run, status)
+        return run
+
+    killed, running, damaged = map(a_run, ("KILLED", "RUNNING", "KILLED"))
+    (store / "mlruns" / "artifacts" / damaged / "artifacts" / "plan.json").write_text('{"model": ', encoding="utf-8")
+    assert unfinished(plan) == running
+    checkpoint.delete(running)
+    assert unfinished(plan) == killed
+    checkpoint.delete(killed)
+    assert unfinished(plan) is None
 
 
 def test_the_texts_for_kubernetes_and_slurm_are_what_their_readers_take():

@@ -302,7 +302,7 @@ def test_an_alias_that_somebody_moved_meanwhile_is_not_overwritten(store, monkey
         return adopt(*arguments)
 
     monkeypatch.setattr(tracking, "adopt", moved_meanwhile)
-    with pytest.raises(TrackingError, match="the champion of digits changed meanwhile"):
+    with pytest.raises(TrackingError, match=r"the champion of digits changed meanwhile \(now none\): promote again"):
         promote(CONV)
     assert registered()[0] == {}
 

@@ -189,6 +189,23 @@ def test_a_run_without_a_result_is_refused(folder, run):
         reproduce("0000000000")
 
 
+def test_a_run_of_several_devices_is_refused_as_such_also_where_it_is_not_finished(folder, run):
+    """Rather than resumed for nothing."""
+    plan = tracking.load_run(run).plan
+    begun = tracking.start_run(plan, load_data(plan), {}, {tracking.TRAINED_ON: "2 devices"})
+    with pytest.raises(TrackingError, match=r"was trained on 2 devices, and `zoo reproduce` trains on one"):
+        reproduce(begun)
+
+
+def test_who_interrupts_it_is_not_told_to_resume_a_run_that_nobody_would_compare(run, monkeypatch, capsys):
+    def interrupted(**_):
+        raise KeyboardInterrupt("interrupted; to continue: zoo train --resume ab12cd34")
+
+    monkeypatch.setattr("pipelines.training.reproduce.train", interrupted)
+    assert main(["reproduce", run]) == 130
+    assert capsys.readouterr().err.endswith("interrupted; the same command starts over\n")
+
+
 def test_a_teacher_that_is_another_file_by_now_is_named(folder, monkeypatch):
     monkeypatch.setenv("ZOO_EXPORTS", str(folder / "exports"))
     for model in ("mlp-small", "conv-tiny"):

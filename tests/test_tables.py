@@ -260,6 +260,7 @@ def test_rows_are_not_augmented(place: tuple[Path, Comparison]) -> None:
     assert make_plan("mlp-large", "wine.csv", label="cultivar").recipe.augmentation == "none"
     with pytest.raises(RecipeError, match="augmentation=none"):
         train("softmax", "wine.csv", label="cultivar", settings={"augmentation": "light"})
+    assert not tracking.search("status != 'FINISHED'")  # it was refused before a run began
 
 
 def test_a_plan_keeps_the_label_and_older_ones_have_none() -> None:

@@ -81,6 +81,7 @@ def test_gc_tells_first_and_removes_what_nobody_needs_when_asked(folder, capsys)
         ("outbox", kept),
     }
     assert {(each.kind, each.run) for each in told.kept} == {("checkpoint", killed), ("outbox", killed)}
+    assert "1 record waits in it: `zoo sync` sends it" in {each.reason for each in told.kept}
     assert files() - before == {str(tracking.OUTBOX_FOLDER / kept / "lock")}, "it is only told"
     assert main(["gc"]) == 0
     assert "would be removed: `zoo gc --yes` does it" in capsys.readouterr().out
@@ -172,6 +173,31 @@ def test_gc_leaves_a_run_that_is_restored_at_that_moment(folder, monkeypatch):
     found = gc(yes=True)
     assert [each.reason for each in found.kept] == ["it was restored, or came into use, in the meantime"]
     assert tracking.load_keras_model(run) is not None
+
+
+def test_gc_knows_the_folders_in_which_killed_commands_made_something(folder):
+    a_run()
+    store, artifacts = folder / "mlruns", folder / "mlruns" / "artifacts"
+    left = [store / ".new-store-ab_d0000", store / ".new-sweeps-ab_d0000", artifacts / ".new-ab_d0000"]
+    halfway, young, theirs = (artifacts / name for name in (".new-halfway0", ".new-young000", ".new-ideas"))
+    for path in (*left, halfway, young, theirs, folder / "elsewhere"):
+        (path / "new").mkdir(parents=True)
+        (path / "new" / "file").write_text("years", encoding="utf-8")
+    (halfway / "old").mkdir()
+    link = artifacts / ".new-link0000"
+    link.symlink_to(folder / "elsewhere")
+    before = time.time() - 7200
+    for path in (*left, halfway, theirs, folder / "elsewhere"):
+        os.utime(path, (before, before))
+    os.utime(link, (before, before), follow_symlinks=False)
+    assert {each.folders for each in gc().leftovers} == {(path,) for path in left}
+    (kept,) = gc(yes=True).kept
+    assert (
+        kept.reason
+        == f"{halfway.name}: its command was interrupted while it replaced artifacts, which may be nowhere else"
+    )
+    assert [path for path in left if path.exists()] == []
+    assert all((path / "new" / "file").exists() for path in (halfway, young, theirs, link))
 
 
 def test_what_is_trained_on_a_deleted_experiment_is_told_how_to_restore_it(folder):

@@ -278,7 +278,7 @@ class Recipe:
         str,
         Allowed(
             "auto: mixed_bfloat16 if the processor supports it natively, otherwise float32. With it, full "
-            "convolutions took 20% less time, the small matrices of dense models 10% to 40% more, and depthwise "
+            "convolutions and large dense layers took 20% less time, small ones about as long, and depthwise "
             "convolutions twice as long.",
             choices=("auto", "float32", "mixed_bfloat16"),
         ),

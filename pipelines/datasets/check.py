@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from pipelines.core.support.progress import progress
-from pipelines.core.support.workers import cores, in_workers
+from pipelines.core.support.workers import in_workers, usable_cores
 from pipelines.datasets.plots import CLASSES_DRAWN
 from pipelines.datasets.report import EXAMPLES, write_page
 from zoo.data.folders.checking import PART, check_images
@@ -63,7 +63,7 @@ def data_check(
             follow_links=follow_links,
             on_progress=on_progress,
         )
-        several = min(processes or cores(), len(listing) // (PART if processes else WORTH_A_PROCESS))
+        several = min(processes or usable_cores(), len(listing) // (PART if processes else WORTH_A_PROCESS))
         mapping = partial(in_workers, processes=several) if several > 1 else None
         examples = EXAMPLES if page else 0
         report, shown = check_images(

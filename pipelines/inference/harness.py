@@ -22,7 +22,7 @@ from typing import Any, TextIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.core.provenance.machine import usable_cores
+from pipelines.core.support.workers import usable_cores
 from pipelines.inference.worker import MATRIX
 from zoo.contract import FLOAT32
 

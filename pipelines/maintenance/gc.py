@@ -5,6 +5,7 @@ What was listed may be in use by the time that it is removed: it is looked at ag
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -21,6 +22,10 @@ from zoo.errors import TrackingError
 
 OLD = 30.0  # days that a run may wait to be resumed
 IN_USE = 3600.0  # seconds for which a partial file may have a writer on another machine, whose lock isn't seen here
+
+_NEW = re.compile(
+    r"\.new-(store-|sweeps-)?[a-z0-9_]{8}"
+)  # names of folders that `tracking` and `search` let `tempfile` make
 
 
 @dataclass(frozen=True)
@@ -176,6 +181,8 @@ def _outboxes() -> Iterator[tuple[Leftover, bool]]:
             except Locked:
                 continue  # its run is being trained
         reason = f"{waiting} records wait in it: `zoo sync` sends them" if waiting else "it is empty"
+        if waiting == 1:
+            reason = "1 record waits in it: `zoo sync` sends it"
         yield Leftover("outbox", folder.name, (folder,), _size(folder), reason), not waiting
 
 
@@ -185,10 +192,22 @@ def _partials(exports: Path) -> Iterator[tuple[Leftover, bool]]:
     hidden = [each for root in roots for _, each in leftovers(root)]
     beside = [checkpoint.FOLDER.absolute().parent, *checkpoint.FOLDER.absolute().glob("*/")]
     files = [file for root in (*roots, *beside) for file in sorted(root.glob("*")) if PARTIAL.fullmatch(file.name)]
-    for path in (*hidden, *files):
+    for path in (*hidden, *files, *_being_made()):
         with suppress(OSError):  # its writer came to its end just now, or it is somebody else's
             if time.time() - path.lstat().st_mtime > IN_USE and _is_unused(path):
-                yield Leftover("partial", "", (path,), _size(path), f"{path.name}: its command was interrupted"), True
+                reason, goes = f"{path.name}: its command was interrupted", True
+                if _NEW.fullmatch(path.name) and all((path / name).exists() for name in ("new", "old")):
+                    reason, goes = f"{reason} while it replaced artifacts, which may be nowhere else", False
+                yield Leftover("partial", "", (path,), _size(path), reason), goes
+
+
+def _being_made() -> list[Path]:
+    """Folders in which commands made what was to appear whole: the store, sweeps' storage, artifacts of runs."""
+    places = {checkpoint.FOLDER.absolute().parent}
+    if artifacts := tracking.artifacts_folder():
+        places |= {artifacts.absolute(), artifacts.absolute().parent}
+    found = [path for place in sorted(places) for path in sorted(place.glob(".new-*")) if _NEW.fullmatch(path.name)]
+    return [path for path in found if path.is_dir() and not path.is_symlink()]
 
 
 def _is_unused(partial: Path) -> bool:

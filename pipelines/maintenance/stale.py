@@ -20,7 +20,8 @@ class StaleRun:
     """A run whose process is gone.
 
     process: its id, on `host`. seen: the last sign of life, in seconds since 1970. reason: how one knows.
-    resumable: whether its checkpoint is in this folder. sweep: that it belongs to; "" for none.
+    resume: the command that continues it; "" where its checkpoint isn't in this folder. sweep: that it belongs to; ""
+    for none.
     """
 
     run: str
@@ -30,7 +31,7 @@ class StaleRun:
     process: int
     seen: float
     reason: str
-    resumable: bool
+    resume: str
     sweep: str = ""
 
 
@@ -45,24 +46,24 @@ def stale() -> tuple[StaleRun, ...]:
     waiting = {run_id for run_id, _, left, *_ in tracking.send_all() if left}
     found = []
     for run in tracking.search("status = 'RUNNING'", most=10_000):
-        process = process_of(run.data.tags)
-        if process is None or run.info.run_id in waiting:  # made by others, or what ends it is still on its way
+        process, run_id = process_of(run.data.tags), run.info.run_id
+        if process is None or run_id in waiting:  # made by others, or what ends it is still on its way
             continue
         seen = tracking.last_seen(run)
         gone, silent = process.is_gone(), time.time() - seen
         if not (silent > SILENCE if gone is None else gone):
             continue
-        tracking.end_at(run.info.run_id, "KILLED", seen)
+        tracking.end_at(run_id, "KILLED", seen)
         found.append(
             StaleRun(
-                run=run.info.run_id,
+                run=run_id,
                 model=run.data.tags.get("model", run.info.run_name),
                 data_set=run.data.tags.get("data_set", ""),
                 host=process.host,
                 process=process.pid,
                 seen=seen,
                 reason="its process is gone" if gone else f"no sign of life for {silent / 60:.0f} minutes",
-                resumable=checkpoint.exists(run.info.run_id),
+                resume=tracking.resume_command(run_id, run.data.tags) if checkpoint.exists(run_id) else "",
                 sweep=run.data.tags.get("sweep", ""),
             )
         )

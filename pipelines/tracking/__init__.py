@@ -22,6 +22,7 @@ from pipelines.tracking.models.registry import (
     registered_name,
 )
 from pipelines.tracking.outbox.sender import beating, last_seen, outbox_of, send_all, unsent
+from pipelines.tracking.resuming import TRAINED_ON, resume_command
 from pipelines.tracking.runs.damage import DamagedRunError, left_out
 from pipelines.tracking.runs.deletion import DeletedRun, artifacts_folder, deleted_runs, forget, statuses
 from pipelines.tracking.runs.environments import environment_of
@@ -85,6 +86,7 @@ __all__ = [
     "SMALL",
     "STORE_FOLDER",
     "SWEEP",
+    "TRAINED_ON",
     "TRIAL",
     "WEIGHTS_KEPT",
     "DamagedRunError",
@@ -141,6 +143,7 @@ __all__ = [
     "registered_name",
     "reopen",
     "results_pages",
+    "resume_command",
     "search",
     "send_all",
     "shown",

@@ -1,4 +1,4 @@
-"""What a model is trained on: a few images beside what the recipe makes of them, logged before a run begins."""
+"""What a model is trained on: a few images beside what the recipe makes of them, logged when a run begins."""
 
 from __future__ import annotations
 

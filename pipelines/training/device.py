@@ -27,7 +27,7 @@ def unused_gpu() -> str:
     if card_names() or not has_gpu():
         return ""
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if hidden is not None and not hidden.strip("-1, "):
+    if hidden is not None and all(part.strip() in ("", "-1") for part in hidden.split(",")):
         return f"the NVIDIA GPU is hidden by CUDA_VISIBLE_DEVICES={hidden!r}: unset it to train there"
     start_keras()
     import tensorflow as tf

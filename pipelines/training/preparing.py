@@ -16,7 +16,7 @@ from pipelines.training.parallel.learner import spread
 from pipelines.training.parallel.team import Team
 from pipelines.training.transfer.transfer import Transfer, make_transfer
 from zoo.data import DataSet
-from zoo.data.batches import Teacher
+from zoo.data.batches import Teacher, training_batches
 from zoo.errors import RecipeError
 from zoo.recipe import Recipe
 
@@ -54,6 +54,8 @@ def prepare(plan: Plan, precision: str, team: Team | None) -> Prepared:
     learned = learned_from(plan.recipe, data_set)
     _check_validated(plan.recipe, learned)
     _check_halves(plan.recipe, data_set)
+    if learned.columns:  # what can't be done to rows is refused before anything is written
+        training_batches(learned.train, learned.classes, plan.recipe, mirrored=False, first_epoch=0, epochs=1)
     teacher = teacher_of(plan.recipe, learned)
     schedule = schedule_for(plan.recipe, learned)
     logger.info("%s trains on %s", plan.model, f"{team}: {device(precision)}" if team else device(precision))
@@ -71,7 +73,7 @@ def prepare(plan: Plan, precision: str, team: Team | None) -> Prepared:
             schedule.epochs,
         )
     if plan.recipe.patience and stages[-1].last:
-        often = "each epoch" if schedule.validation_interval == 1 else f"{schedule.validation_interval} epochs"
+        often = "each epoch" if schedule.validation_interval == 1 else f"every {schedule.validation_interval} epochs"
         logger.info("patience %d: validations come after %s", plan.recipe.patience, often)
     alone = make_learner(plan, data_set, schedule, stages[0], precision, layers)
     learner = alone if team is None else spread(alone, team, plan.recipe, schedule, stages[0])

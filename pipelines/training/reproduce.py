@@ -15,9 +15,8 @@ from pipelines.core.provenance.machine import choose_precision
 from pipelines.core.provenance.plan import Plan, load_data
 from pipelines.core.provenance.weights import weights_sha256
 from pipelines.evaluation.predictions import BATCH
-from pipelines.tracking import TrackedRun
+from pipelines.tracking import TRAINED_ON, TrackedRun
 from pipelines.training.fingerprint import code_of, fingerprints, is_code_of
-from pipelines.training.parallel.asking import TRAINED_ON
 from pipelines.training.train import WEIGHTS_TAG, train
 from zoo.contract import PROBABILITIES
 from zoo.data import Split
@@ -87,11 +86,6 @@ def reproduce(run: str) -> Reproduction:
     file now, DataError if its images have changed or are gone, and what `train` raises.
     """
     first = tracking.load_run(run)
-    if first.status != "FINISHED":
-        raise TrackingError(
-            f"run {first.run_id} is {first.status}, it has no result to reproduce: "
-            f"`zoo train --resume {first.run_id[:8]}` continues it"
-        )
     if first.tags.get(tracking.ENDED_BY) == tracking.OBSERVER:
         raise TrackingError(
             f"run {first.run_id} was ended early by its observer ({first.tags[tracking.ENDED_EARLY]}): it can't be "
@@ -101,6 +95,11 @@ def reproduce(run: str) -> Reproduction:
         raise TrackingError(
             f"run {first.run_id} was trained on {on}, and `zoo reproduce` trains on one, which differs by rounding: "
             "train its plan.json again with `zoo train --plan`"
+        )
+    if first.status != "FINISHED":
+        raise TrackingError(
+            f"run {first.run_id} is {first.status}, it has no result to reproduce: "
+            f"`zoo train --resume {first.run_id[:8]}` continues it"
         )
     try:
         data_set = load_data(first.plan, digest=first.data_digest)
@@ -121,7 +120,10 @@ def reproduce(run: str) -> Reproduction:
         )
     if first.plan.recipe.teacher and (found or silent):
         logger.warning("whether the teacher %s is the same file as then isn't known", first.plan.recipe.teacher)
-    trained = train(plan=_as_then(first), tags={OF_TAG: first.run_id})
+    try:
+        trained = train(plan=_as_then(first), tags={OF_TAG: first.run_id})
+    except KeyboardInterrupt:  # what `zoo train --resume` ends, nobody would compare
+        raise KeyboardInterrupt("interrupted; the same command starts over") from None
     if trained.unsent:
         raise TrackingError(
             f"run {trained.run[:8]} was trained, and waits for the store: `zoo sync` sends it; the weights are the "

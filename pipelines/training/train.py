@@ -32,7 +32,7 @@ from pipelines.training.loop.fit import VALIDATION_BATCH, fit, state_of
 from pipelines.training.loop.learner import build_for
 from pipelines.training.loop.stages import out_of_patience
 from pipelines.training.parallel.agreement import Spokesman, check_same_start, together_fingerprint
-from pipelines.training.parallel.asking import TRAINED_ON, check_resumable, together_of, unfinished
+from pipelines.training.parallel.asking import check_resumable, together_of, unfinished
 from pipelines.training.parallel.team import Team, team_of
 from pipelines.training.planning.budget import check_time, within
 from pipelines.training.planning.choosing import plan_for
@@ -175,7 +175,7 @@ def _train(
         known = fingerprint(plan)
         if team is not None:
             facts |= {"devices": team.devices, "workers": team.workers}
-            tags, known = {TRAINED_ON: str(team), **(tags or {})}, together_fingerprint(plan)
+            tags, known = {tracking.TRAINED_ON: str(team), **(tags or {})}, together_fingerprint(plan)
         run_id = tracking.start_run(plan, data_set, facts, tags, fingerprint=known, code=code_of(plan))
     else:
         tracking.reopen(run_id)
@@ -183,7 +183,7 @@ def _train(
         logger.info("%s", transfer)
     if epochs := stages[-1].last:
         logger.info(
-            "%s updates of the weights: %s epochs, passes over %s %s",
+            "updates of the weights: %s, in %s passes (epochs) over %s %s",
             *(f"{count:,}" for count in (schedule.steps * epochs, epochs, len(learned.train))),
             learned.kind,
         )
@@ -282,8 +282,8 @@ def _interrupted(run: str, others: tuple[Any, ...], held: ExitStack, team: Team 
     begin = checkpoint.load(tracked.run_id)
     if team is not None:
         logger.info("%s: continuing run %s from epoch %d", tracked.plan.model, tracked.run_id[:8], begin.epoch)
-        on = f"{tracked.tags[TRAINED_ON]}, then {team} from epoch {begin.epoch}"
-        tracking.log_tags(tracked.run_id, {TRAINED_ON: on})
+        on = f"{tracked.tags[tracking.TRAINED_ON]}, then {team} from epoch {begin.epoch}"
+        tracking.log_tags(tracked.run_id, {tracking.TRAINED_ON: on})
     return tracked.run_id, tracked.plan, begin
 
 

@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from pipelines.core.support.workers import usable_cores
 from zoo.models.backend import start_keras
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -87,11 +88,6 @@ def describe_machine() -> Machine:
         instructions=tuple(name for name in INSTRUCTIONS if name in flags),
         system=f"{platform.system()} {platform.machine()}",
     )
-
-
-def usable_cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def training_threads() -> int:

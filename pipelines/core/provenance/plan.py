@@ -28,7 +28,7 @@ class Origin:
     """A trained model that another one starts from.
 
     name: of an export as `zoo.load` takes it, or runs:/ID. title: its data set and model. digest: SHA-256, in hex, of
-    its weights, as `pipelines.exporting.export.weights_sha256` takes it: they decide the new ones as the images do.
+    its weights, as `weights_sha256` takes it: they decide the new ones as the images do.
     """
 
     name: str

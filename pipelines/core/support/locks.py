@@ -33,26 +33,31 @@ class FileLock:
     """
 
     def __init__(self, path: Path, *, wait: bool = False) -> None:
-        self.path = path
-        while True:
+        self.path, self._file = path, -1
+        while self._file < 0:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
             try:
-                _lock(self._file, wait)
-            except OSError as error:
-                if error.errno not in _TAKEN:
-                    os.close(self._file)
-                    raise OSError(
-                        error.errno,
-                        f"its file system has no locks ({error.strerror}), work in a folder of a local disk",
-                        str(path),
-                    ) from None
-                os.lseek(self._file, 0, os.SEEK_SET)
-                content = os.read(self._file, 20)
-                os.close(self._file)
-                raise Locked(int(content) if content.strip().isdigit() else None) from None
-            if _same(self._file, path):
-                break
-            os.close(self._file)  # whoever held it took the file away
+                self._take(wait)
+            except BaseException:  # a full disk, or Ctrl-C: what is locked and left open keeps this process out, too
+                self.release()
+                raise
+
+    def _take(self, wait: bool) -> None:
+        try:
+            _lock(self._file, wait)
+        except OSError as error:
+            if error.errno not in _TAKEN:
+                raise OSError(
+                    error.errno,
+                    f"its file system has no locks ({error.strerror}), work in a folder of a local disk",
+                    str(self.path),
+                ) from None
+            os.lseek(self._file, 0, os.SEEK_SET)
+            content = os.read(self._file, 20)
+            raise Locked(int(content) if content.strip().isdigit() else None) from None
+        if not _same(self._file, self.path):
+            self.release()  # whoever held it took the file away
+            return
         os.truncate(self._file, 0)
         os.write(self._file, str(os.getpid()).encode())
 

@@ -23,8 +23,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def cores() -> int:
-    """That this process may use."""
+def usable_cores() -> int:
+    """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

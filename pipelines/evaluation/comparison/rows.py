@@ -116,7 +116,8 @@ class Unexported:
 
     name: DATA SET/MODEL. run: its id. status: RUNNING, FINISHED, FAILED or KILLED. accuracy, low, high: as in Row.
     validation_accuracy: 0..1. reliability: by what it logged. searched: as in Row. spread: of the test accuracy over
-    new seeds, of a trial of a sweep that was trained again.
+    new seeds, of a trial of a sweep that was trained again. resume: the command that continues it; "" if it is
+    finished.
     """
 
     name: str
@@ -131,6 +132,7 @@ class Unexported:
     reliability: Reliability = field(default_factory=Reliability)
     searched: str = ""
     spread: Spread | None = None
+    resume: str = ""
 
 
 @dataclass(frozen=True)

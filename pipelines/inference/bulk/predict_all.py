@@ -15,7 +15,7 @@ from typing import Any
 
 from pipelines.core.support.durable import sync
 from pipelines.core.support.progress import progress
-from pipelines.core.support.workers import cores
+from pipelines.core.support.workers import usable_cores
 from pipelines.inference.bulk.answers import columns_of, finish, heading, kind_of
 from pipelines.inference.bulk.processes import Answered, Asking, digest_of, in_order
 from pipelines.inference.bulk.ray_cluster import connected, import_ray
@@ -159,7 +159,7 @@ def _on_ray(
     asking: Asking, chunks: partial[Iterator[list[Unread]]], address: str, processes: int | None
 ) -> Generator[Answered]:
     threads = asking.threads or 1
-    with connected(address, (processes or max(1, cores() // threads)) * threads):
+    with connected(address, (processes or max(1, usable_cores() // threads)) * threads):
         from pipelines.inference.bulk.ray_data import answered_on_ray
 
         yield from answered_on_ray(asking, chunks, processes)
@@ -261,4 +261,4 @@ def _chunks(
 
 
 def _processes(provider: str) -> int:
-    return cores() if provider == "cpu" else min(cores(), MOST_ON_A_DEVICE)
+    return usable_cores() if provider == "cpu" else min(usable_cores(), MOST_ON_A_DEVICE)

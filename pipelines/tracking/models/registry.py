@@ -192,7 +192,8 @@ def _check_held(client: Any, name: str, alias: str, before: Version | None) -> N
     model = _model(client, name)
     number = _held(model, alias)
     if number != (before.number if before else None):
-        raise TrackingError(f"the {alias} of {name} changed meanwhile (now version {number}): promote again")
+        now = "none" if number is None else f"version {number}"
+        raise TrackingError(f"the {alias} of {name} changed meanwhile (now {now}): promote again")
 
 
 def _history(client: Any, name: str, alias: str) -> list[int]:

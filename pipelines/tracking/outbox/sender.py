@@ -178,9 +178,10 @@ class Outbox:
         except KeyboardInterrupt:  # who waits no longer loses nothing
             self._failure = self._failure or "interrupted"
         if left := len(self._journal.waiting()):
+            records, wait, them = ("records", "wait", "them") if left > 1 else ("record", "waits", "it")
             logger.warning(
-                f"{left} record{'s' * (left > 1)} of run {self._run_id[:8]} wait in {self._journal.folder}, "
-                f"as the store doesn't take them ({self._failure}): `zoo sync` sends them"
+                f"{left} {records} of run {self._run_id[:8]} {wait} in {self._journal.folder}, "
+                f"as the store doesn't take {them} ({self._failure}): `zoo sync` sends {them}"
             )
 
     def _go_on_sending(self) -> None:

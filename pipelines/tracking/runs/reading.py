@@ -122,14 +122,16 @@ def trained_elsewhere(experiment: str, digest: str, data: str) -> str | None:
         return next((place for place in places if place != data), None)
 
 
-def find_interrupted(plan: Plan, fingerprint: str) -> tuple[str, ...]:
+def find_interrupted(plan: Plan, fingerprint: str, *, running: bool = False) -> tuple[str, ...]:
     """The ids of the runs of a plan that were killed or failed, and can be gone on with by this code; the latest first.
 
     Their checkpoints may be elsewhere, or gone. None where there is no store.
+    running: also those that count as running, whose process may be gone.
     """
     if not store_exists():
         return ()
-    found = search(f"status != 'FINISHED' AND status != 'RUNNING' AND tags.fingerprint = '{fingerprint}'")
+    ended = "" if running else "status != 'RUNNING' AND "
+    found = search(f"status != 'FINISHED' AND {ended}tags.fingerprint = '{fingerprint}'")
     return tuple(_of_plan(plan, found))
 
 

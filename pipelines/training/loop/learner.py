@@ -34,7 +34,7 @@ def make_learner(
 ) -> Any:
     """The Keras model from images, or rows, to logits, compiled for its first stage.
 
-    Initial weights depend on the recipe's seed alone, but for those that are transfer from a source.
+    Initial weights depend on the recipe's seed alone, but for those that are transferred from a source.
     """
     keras = start_keras()
     keras.utils.set_random_seed(plan.recipe.seed)

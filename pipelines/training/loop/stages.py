@@ -18,7 +18,7 @@ from zoo.recipe import Recipe
 # looks at the validation images, which would otherwise cost more than the training where images are few.
 STEPS_PER_CALL = 32
 
-OF_A_SOURCE = ("frozen", "fine_rate", "views")  # fields of a recipe that mean nothing where nothing is transfer
+OF_A_SOURCE = ("frozen", "fine_rate", "views")  # fields of a recipe that mean nothing where nothing is transferred
 
 
 @dataclass(frozen=True)

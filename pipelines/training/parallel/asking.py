@@ -14,9 +14,6 @@ from pipelines.training.parallel.team import ALL, Team
 from pipelines.training.parallel.workers import Cluster, apart, check_port, cluster_of
 from zoo.errors import ParallelError, TrackingError
 
-TRAINED_ON = "trained_on"  # tag of a run: by which devices, where it was trained in this way
-
-
 logger = logging.getLogger("zoo.training")
 
 
@@ -78,9 +75,9 @@ def check_resumable(run_id: str, tags: Mapping[str, str], team: Team | None) -> 
 
     The two come to weights that differ by rounding: neither would be reproducible. tags: of the run.
     """
-    if team is None and (on := tags.get(TRAINED_ON)):
+    if team is None and (on := tags.get(tracking.TRAINED_ON)):
         raise TrackingError(f"run {run_id} was trained on {on}: add --devices, with any number, to continue it")
-    if team is not None and TRAINED_ON not in tags:
+    if team is not None and tracking.TRAINED_ON not in tags:
         raise TrackingError(f"run {run_id} was trained without --devices: leave it out to continue it")
 
 
@@ -89,10 +86,5 @@ def unfinished(plan: Plan) -> str | None:
 
     One that counts as running may have lost its process: whoever opens it finds out.
     """
-    if not tracking.store_exists():
-        return None
-    for run in tracking.search(f"status != 'FINISHED' AND tags.fingerprint = '{together_fingerprint(plan)}'"):
-        run_id = str(run.info.run_id)
-        if checkpoint.exists(run_id) and tracking.load_run(run_id).plan == plan:
-            return run_id
-    return None
+    found = tracking.find_interrupted(plan, together_fingerprint(plan), running=True)
+    return next((run_id for run_id in found if checkpoint.exists(run_id)), None)

@@ -4,8 +4,9 @@ Worker 0 listens on a port of its own. The others connect and say who they are; 
 begin. From then on both sides give a sign of life every few seconds. Where a connection ends without a goodbye, or
 nothing is heard for a minute, that worker is lost, and worker 0 tells all others.
 
-Messages are lines of ASCII. Whoever doesn't begin with the line that follows from the workers' addresses isn't heard.
-That keeps out what connects by mistake, and no attacker: TensorFlow's own ports are open to whoever reaches them.
+Messages are lines of ASCII. Whoever doesn't begin with the line that follows from the workers' addresses isn't heard,
+and a worker that was started with other addresses gets to know it. That keeps out what connects by mistake, and no
+attacker: TensorFlow's own ports are open to whoever reaches them.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
+import re
 import selectors
 import socket
 from contextlib import suppress
 from functools import partial
+from math import inf
 from time import monotonic, sleep
 
 from pipelines.training.parallel.workers import Cluster
@@ -24,12 +27,14 @@ from zoo.errors import ParallelError
 
 BEAT = 5.0  # seconds between two signs of life
 SILENCE = 60.0  # seconds without one until a worker counts as lost: machines are busy at times, and lose packets
+PAUSE = 1.0  # seconds from one call of worker 0 to the next, where it isn't there or hangs up
 HELLO = 10.0  # seconds in which whoever connects has to say who it is
 GOODBYE = 3.0  # seconds to wait, at the end, until the last message has arrived
 LONGEST = 128  # bytes of a line
 STRANGERS = 16  # connections, at most, that haven't said who they are
 
-GO, ALIVE, DONE, LOST = b"go", b"alive", b"done", b"lost"
+GO, ALIVE, DONE, LOST, REFUSED = b"go", b"alive", b"done", b"lost", b"refused"
+_A_HELLO = re.compile(rb"zoo [0-9a-f]{64} [0-9]+")  # of a worker, whichever its addresses
 
 
 def heartbeat_port(cluster: Cluster) -> int:
@@ -54,11 +59,14 @@ class Heartbeat:
         self._place = cluster.workers[0].rpartition(":")[0].strip("[]"), heartbeat_port(cluster)
         self._others: dict[int, _Line] = {}
         self._strangers: list[_Line] = []
-        self._beaten = monotonic()
+        self._beaten, self._called = monotonic(), -inf
         self._listener = _listen(*self._place) if cluster.is_chief else None
 
     def turn(self, seconds: float) -> None:
-        """Wait for news, so long at most, take it in, and give a sign of life if it is time."""
+        """Wait for news, so long at most, take it in, and give a sign of life if it is time.
+
+        Raises ParallelError where worker 0 was started with other addresses.
+        """
         if self._listener is None and not self._others and not self.begun:
             self._connect()
         self._wait(seconds)
@@ -87,11 +95,13 @@ class Heartbeat:
             line.close(GOODBYE if self.begun else 0)
 
     def _connect(self) -> None:
-        """Call worker 0, which may not be there yet."""
+        """Call worker 0, which may not be there yet, or hang up: not at once again."""
+        if monotonic() - self._called < PAUSE:
+            return
+        self._called = monotonic()
         try:
             line = _Line(socket.create_connection(self._place, timeout=HELLO))
         except OSError:
-            sleep(1)
             return
         line.send(_hello(self._cluster, self._cluster.index))
         self._others[0] = line
@@ -124,6 +134,8 @@ class Heartbeat:
             self._strangers.remove(line)
             index = known.get(said[0]) if said else None
             if index is None or self.begun:  # one that was started again, before its loss was noticed, comes back
+                if index is None and said and _A_HELLO.fullmatch(said[0]):
+                    line.send(REFUSED)
                 line.close()
                 if index in self._others:
                     self._lose(index)
@@ -137,6 +149,10 @@ class Heartbeat:
             word, _, number = message.partition(b" ")
             if message == GO and index == 0:
                 self.begun = True
+            elif message == REFUSED and index == 0 and not self.begun:
+                raise ParallelError(
+                    f"worker 0 ({self._cluster.workers[0]}) was started with other --workers: start all with the same"
+                )
             elif message == DONE:
                 line.done = True
             elif word == LOST and number.isdigit() and int(number) < len(self._cluster.workers):

@@ -35,7 +35,8 @@ BELOW = 10.0  # the rate that is suggested is by so much below that of the lowes
 class FoundRate:
     """What a range test found. rate: the learning rate that is suggested. lowest: that of the lowest loss.
 
-    rates, losses: of each step, the losses smoothed. plot: the file that was written, None if none was.
+    fine_rate: what the recipe takes its rate times, where all layers learn, which the suggestion makes up for. rates,
+    losses: of each step, the losses smoothed. plot: the file that was written, None if none was.
     """
 
     model: str
@@ -45,6 +46,7 @@ class FoundRate:
     rates: tuple[float, ...]
     losses: tuple[float, ...]
     plot: Path | None = None
+    fine_rate: float = 1.0
 
 
 def find_rate(
@@ -60,13 +62,19 @@ def find_rate(
 
     settings, source: as `pipelines.train` takes them; everything learns, also what it would freeze at first. The peak
     of a recipe's rate is what is suggested. There is no run of it; plot: a PNG to write.
-    Raises RecipeError where no rate lets the loss fall, and what `train` raises before it begins.
+    Raises RecipeError where no rate lets the loss fall, or none is needed, as only a head learns; and what `train`
+    raises before it begins.
     """
     plan = plan_for(model, data, settings=settings, source=source, **reading)
     data_set = load_data(plan)
     learned = learned_from(plan.recipe, data_set)
     schedule = replace(make_schedule(plan.recipe, learned), call=1)
     transfer = make_transfer(plan, learned)
+    if transfer and transfer.has_new and plan.recipe.views and plan.recipe.frozen == 1:
+        raise RecipeError(
+            "with frozen=1 and views, only the head learns, which needs no learning rate: leave out --find-rate, or "
+            "set frozen below 1"
+        )
     stage = Stage(0, schedule.epochs, plan.recipe.learning_rate)
     precision = choose_precision(plan.recipe.precision)
     learner = make_learner(plan, data_set, schedule, stage, precision, transfer.layers if transfer else {})
@@ -97,12 +105,19 @@ def find_rate(
         raise RecipeError(
             f"the loss of {plan.model} falls at no learning rate from {LOWEST:g} to {HIGHEST:g}: check its data"
         )
-    suggested = float(f"{rates[at] / BELOW:.2g}")
+    borne, fine_rate = rates[at] / BELOW, plan.recipe.fine_rate if transfer and transfer.layers else 1.0
     found = FoundRate(
-        plan.model, learned.name, suggested, float(rates[at]), tuple(map(float, rates)), tuple(map(float, smooth)), plot
+        model=plan.model,
+        data=learned.name,
+        rate=float(f"{borne / fine_rate:.2g}"),
+        lowest=float(rates[at]),
+        rates=tuple(map(float, rates)),
+        losses=tuple(map(float, smooth)),
+        plot=plot,
+        fine_rate=fine_rate,
     )
     if plot is not None:
-        rate_curve(plot, f"{plan.model} on {learned.name}", found.rates, found.losses, found.lowest, found.rate)
+        rate_curve(plot, f"{plan.model} on {learned.name}", found.rates, found.losses, found.lowest, float(borne))
     return found
 
 

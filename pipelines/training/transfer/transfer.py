@@ -86,7 +86,9 @@ def make_transfer(plan: Plan, data_set: DataSet) -> Transfer | None:
     if plan.source is None:
         return None
     if data_set.columns:
-        raise RecipeError(f"{data_set.name} is a table, whose columns no other model has learned from: train it again")
+        raise RecipeError(
+            f"{data_set.name} is a table, whose columns no other model has learned from: leave out --from"
+        )
     origin, source, labels = _read(plan.source.name)
     if origin.digest != plan.source.digest:
         raise RecipeError(
