@@ -56,6 +56,14 @@ DEAR = (
     "test_augmentation",
     "test_pretrained",
     "test_plots",
+    "test_interrupted",
+    "test_parallel",
+    "test_heartbeat",
+    "test_ui",
+    "test_site",
+    "test_verify",
+    "test_sweep_space",
+    "test_tracking",
 )
 
 
@@ -71,14 +79,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     """A million objects of TensorFlow, MLflow and the tests stay to the end: the collector needn't look at them again.
 
-    Every new node of a graph makes it look; as seldom as here, it takes 4 % of the time rather than 12.
+    Every new node of a graph makes it look; as seldom as here, it takes 2 % of the time rather than 12.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
+    gc.set_threshold(100_000, 20, 20)
     wait_for_no_disk()
     if "PYTEST_XDIST_WORKER" in os.environ:
         one_thread_for_each_session()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_unconfigure() -> None:
+    """A worker that has reported all its tests ends; the collector would look twice at all that it leaves."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        gc.freeze()
 
 
 _fsync = os.fsync

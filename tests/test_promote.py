@@ -35,6 +35,7 @@ from pipelines.evaluation.reliability import reliability_metrics
 from pipelines.evaluation.robustness import measure_corrupted, robust_metrics
 from pipelines.exporting.checks import check_manifest
 from pipelines.exporting.export import write_export
+from pipelines.exporting.verify import verify
 from pipelines.publishing.promote import _data_of, _folder_of, demote, promote
 from zoo.contract import MANIFEST_FILE, MODEL_FILE, MODEL_FILES, read_manifest
 from zoo.data import load
@@ -48,6 +49,24 @@ SOFTMAX, CONV, LENET = (EXPORTS / name for name in ("softmax", "conv-small", "le
 def store(store, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(store / "cache"))
     return store
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shipped_exports_are_verified_once():
+    """For real, when one is promoted first: no test changes it where it lies, and copies are verified each time."""
+    kept = {}
+
+    def verify_once(folder, **options):
+        if Path(folder).parent != EXPORTS:
+            return verify(folder, **options)
+        asked = (Path(folder), str(options))
+        if asked not in kept:
+            kept[asked] = verify(folder, **options)
+        return kept[asked]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipelines.publishing.promote.verify", verify_once)
+        yield
 
 
 def registered(name: str = "digits"):

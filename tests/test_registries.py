@@ -155,9 +155,9 @@ PROVIDER_LINE = re.search(r"^add_provider.*\n", RECIPES["my_provider.py"], re.MU
 
 @pytest.fixture
 def copy(tmp_path):
-    """A copy of both packages."""
+    """A copy of both packages, with their bytecode, which stays valid as their times of change do."""
     for package in ("zoo", "pipelines"):
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / package, tmp_path / package)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     return tmp_path
 

@@ -67,8 +67,8 @@ def mlp_small(images: Tensor, classes: int) -> Tensor:
     return mlp_head(x, 128, classes)
 
 
-# Its matrices are large enough for bfloat16, with which it trains 1.3 times as fast, to the same accuracy: 91.3 % of the
-# validation images. The other dense models gain at most a tenth.
+# Its matrices are large enough for bfloat16, in which it trains 1.3 times as fast, to the same accuracy, 91.3 % of the
+# validation images; the other dense models gain at most a tenth.
 @model("mlp-large", family="dense", recipe=REGULARIZED.with_values({"precision": "auto"}))
 def mlp_large(images: Tensor, classes: int) -> Tensor:
     """Multi-layer perceptron with three wide hidden layers and batch norm (Ioffe & Szegedy 2015).
