@@ -99,7 +99,7 @@ def command(
 
 
 def commands() -> tuple[Command, ...]:
-    """All commands, by group; within one in the order in which they are registered."""
+    """All commands, by group; within one by file, and in the order of the file, whichever was imported first."""
     import_modules("pipelines.cli.commands")
     order = list(GROUPS)
-    return tuple(sorted(_commands.values(), key=lambda each: order.index(each.group)))
+    return tuple(sorted(_commands.values(), key=lambda each: (order.index(each.group), each.call.__module__)))
