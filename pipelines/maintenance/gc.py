@@ -23,9 +23,8 @@ from zoo.errors import TrackingError
 OLD = 30.0  # days that a run may wait to be resumed
 IN_USE = 3600.0  # seconds for which a partial file may have a writer on another machine, whose lock isn't seen here
 
-_NEW = re.compile(
-    r"\.new-(store-|sweeps-)?[a-z0-9_]{8}"
-)  # names of folders that `tracking` and `search` let `tempfile` make
+# Names of folders that `tracking` and `search` let `tempfile` make.
+_NEW = re.compile(r"\.new-(store-|sweeps-)?[a-z0-9_]{8}")
 
 
 @dataclass(frozen=True)
