@@ -12,8 +12,20 @@ from PIL import Image
 from pipelines.cli import arguments
 from pipelines.cli.commands.train import rate_summary
 from pipelines.cli.parser import make_parser
-from pipelines.training.planning.find_rate import HIGHEST, LOWEST, STEPS, find_rate, lowest_at, smoothed
+from pipelines.core.provenance.plan import Origin
+from pipelines.training.loop.stages import Schedule
+from pipelines.training.planning.find_rate import (
+    HIGHEST,
+    LOWEST,
+    STEPS,
+    _share_of_rate,
+    find_rate,
+    lowest_at,
+    smoothed,
+)
+from pipelines.training.transfer.transfer import Transfer
 from zoo.errors import RecipeError
+from zoo.recipe import Recipe
 
 EXPORTS = Path(__file__).parents[1] / "exports"
 
@@ -101,15 +113,26 @@ def test_what_all_layers_bear_is_told_as_the_rate_that_the_recipe_takes(tmp_path
     assert "a tenth of the rate with the lowest loss, divided by fine_rate=0.01" in rate_summary(found, ["zoo"])
 
 
-def test_where_only_a_head_learns_there_is_no_rate_to_find(tmp_path, monkeypatch):
-    monkeypatch.setenv("ZOO_EXPORTS", str(EXPORTS))
-    for label in "ab":
-        (tmp_path / label).mkdir()
-        for k in range(12):
-            image = np.random.default_rng([ord(label), k]).integers(0, 256, (8, 8), np.uint8)
-            Image.fromarray(image).save(tmp_path / label / f"{k}.png")
-    with pytest.raises(RecipeError, match="only the head learns, which needs no learning rate: leave out --find-rate"):
-        find_rate("mlp-small", str(tmp_path), source="digits/mlp-small", settings={"frozen": 1, "views": 1})
+PARTLY = Transfer(Origin("", "", ""), {"dense": ()}, (), of=2, parameters=1, channels=(1, 1))  # one layer is new
+STAGES = {  # fields of the recipe, for layers that are transferred and new ones -> share of its rate to begin with
+    "frozen first, then all": ({"frozen": 0.5}, 1),
+    "all from the beginning": ({"frozen": 0}, 0.01),
+    "the new ones alone": ({"frozen": 1}, 1),
+    "the head from views, then all": ({"views": 1}, 0.01),
+}
+
+
+@pytest.mark.parametrize("case", STAGES)
+def test_the_suggestion_is_for_the_stage_that_comes_first(case):
+    settings, share = STAGES[case]
+    recipe = Recipe().with_values({"fine_rate": 0.01, **settings})
+    assert _share_of_rate(recipe, Schedule(10, 20, 1, 10), PARTLY) == pytest.approx(share)
+
+
+def test_where_only_a_head_learns_there_is_no_rate_to_find():
+    recipe = Recipe().with_values({"frozen": 1, "views": 1})
+    with pytest.raises(RecipeError, match="only the head learns, and this test trains all layers: leave out --find-ra"):
+        _share_of_rate(recipe, Schedule(10, 20, 1, 10), PARTLY)
 
 
 @pytest.mark.parametrize("beside", ["--time 20m", "--plan plan.json", "--resume abc"])

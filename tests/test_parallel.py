@@ -165,8 +165,19 @@ def test_a_run_goes_on_in_the_way_that_it_began():
         check_resumable(run, together, None)
     with pytest.raises(TrackingError, match="was trained without --devices: leave it out"):
         check_resumable(run, {}, object())
-    assert tracking.resume_command(run, {}) == "zoo train --resume 1234abcd"
-    assert tracking.resume_command(run, together) == "zoo train --resume 1234abcd --devices all"
+    again = "the same command again for all workers"
+    for tags, command in (
+        ({}, "zoo train --resume 1234abcd"),
+        (together, "zoo train --resume 1234abcd --devices all"),
+        ({tracking.TRAINED_ON: "4 devices of 2 workers"}, again),
+        ({tracking.TRAINED_ON: "4 devices of 2 workers, then 2 devices of 2 workers from epoch 3"}, again),
+        (
+            {tracking.TRAINED_ON: "4 devices of 2 workers, then 2 devices from epoch 3"},
+            "zoo train --resume 1234abcd --devices all",
+        ),
+        ({tracking.SWEEP: "shades"}, "its zoo sweep command again"),
+    ):
+        assert tracking.resumed_by(run, tags) == command
 
 
 def test_a_damaged_run_is_left_out_of_those_that_workers_continue(store):

@@ -157,7 +157,8 @@ PROVIDER_LINE = re.search(r"^add_provider.*\n", RECIPES["my_provider.py"], re.MU
 def copy(tmp_path):
     """A copy of both packages, with their bytecode, which stays valid as their times of change do."""
     for package in ("zoo", "pipelines"):
-        shutil.copytree(ROOT / package, tmp_path / package)
+        # Another process may be writing bytecode just now, under a name that ends in a number.
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("*.pyc.*"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     return tmp_path
 

@@ -186,9 +186,15 @@ def test_gc_knows_the_folders_in_which_killed_commands_made_something(folder):
     (halfway / "old").mkdir()
     link = artifacts / ".new-link0000"
     link.symlink_to(folder / "elsewhere")
+    busy, mine = artifacts / ".new-busy0000", artifacts / ".new-projects"
+    for path in (busy, mine):
+        (path / "new").mkdir(parents=True)
+    (mine / "plan.txt").write_text("years", encoding="utf-8")
     before = time.time() - 7200
-    for path in (*left, halfway, theirs, folder / "elsewhere"):
-        os.utime(path, (before, before))
+    for path in (*left, halfway, theirs, mine, folder / "elsewhere"):
+        for each in (*path.rglob("*"), path):
+            os.utime(each, (before, before))
+    os.utime(busy, (before, before))  # but not what is written within
     os.utime(link, (before, before), follow_symlinks=False)
     assert {each.folders for each in gc().leftovers} == {(path,) for path in left}
     (kept,) = gc(yes=True).kept
@@ -198,6 +204,7 @@ def test_gc_knows_the_folders_in_which_killed_commands_made_something(folder):
     )
     assert [path for path in left if path.exists()] == []
     assert all((path / "new" / "file").exists() for path in (halfway, young, theirs, link))
+    assert busy.exists() and (mine / "plan.txt").exists()
 
 
 def test_what_is_trained_on_a_deleted_experiment_is_told_how_to_restore_it(folder):

@@ -23,8 +23,9 @@ from zoo.errors import TrackingError
 OLD = 30.0  # days that a run may wait to be resumed
 IN_USE = 3600.0  # seconds for which a partial file may have a writer on another machine, whose lock isn't seen here
 
-# Names of folders that `tracking` and `search` let `tempfile` make.
+# Names of folders that `tracking` and `search` let `tempfile` make, and what these put into them.
 _NEW = re.compile(r"\.new-(store-|sweeps-)?[a-z0-9_]{8}")
+_IN_NEW = re.compile(r"new|old|.*\.db(-journal|-wal|-shm)?")
 
 
 @dataclass(frozen=True)
@@ -206,7 +207,15 @@ def _being_made() -> list[Path]:
     if artifacts := tracking.artifacts_folder():
         places |= {artifacts.absolute(), artifacts.absolute().parent}
     found = [path for place in sorted(places) for path in sorted(place.glob(".new-*")) if _NEW.fullmatch(path.name)]
-    return [path for path in found if path.is_dir() and not path.is_symlink()]
+    return [path for path in found if path.is_dir() and not path.is_symlink() and _is_being_made(path)]
+
+
+def _is_being_made(folder: Path) -> bool:
+    """Whether it holds what commands put into such a folder, and nothing was written to it for IN_USE."""
+    with suppress(OSError):
+        if all(_IN_NEW.fullmatch(each.name) for each in folder.iterdir()):
+            return time.time() - max(each.lstat().st_mtime for each in (folder, *folder.rglob("*"))) > IN_USE
+    return False
 
 
 def _is_unused(partial: Path) -> bool:

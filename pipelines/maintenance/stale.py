@@ -20,8 +20,8 @@ class StaleRun:
     """A run whose process is gone.
 
     process: its id, on `host`. seen: the last sign of life, in seconds since 1970. reason: how one knows.
-    resume: the command that continues it; "" where its checkpoint isn't in this folder. sweep: that it belongs to; ""
-    for none.
+    resume: the command that continues it, or which one does, in words; "" where its checkpoint isn't in this folder.
+    sweep: that it belongs to; "" for none.
     """
 
     run: str
@@ -63,7 +63,7 @@ def stale() -> tuple[StaleRun, ...]:
                 process=process.pid,
                 seen=seen,
                 reason="its process is gone" if gone else f"no sign of life for {silent / 60:.0f} minutes",
-                resume=tracking.resume_command(run_id, run.data.tags) if checkpoint.exists(run_id) else "",
+                resume=tracking.resumed_by(run_id, run.data.tags) if checkpoint.exists(run_id) else "",
                 sweep=run.data.tags.get("sweep", ""),
             )
         )

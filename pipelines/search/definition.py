@@ -232,7 +232,7 @@ def as_here(kept: Definition, data: str | None) -> Definition:
 def as_begun(kept: Definition, here: Definition) -> Definition:
     """The sweep that is asked for here, in the spaces in which it was begun where these have idle fields besides.
 
-    Such fields weren't left out in earlier versions: a sweep of these goes on as it was.
+    Such fields weren't left out of the default space in earlier versions: a sweep of these goes on as it was.
     """
     if kept.models != here.models or kept.spaces == here.spaces:
         return here

@@ -82,8 +82,8 @@ class Effect:
     def decimals(self) -> int:
         """As many as the mean and its interval deserve: those of two significant digits of the interval's half-width.
 
-        More where an end would be rounded onto or over a bound or 0, which would contradict the judgement. What has no
-        width has as many as it needs, 4 at most.
+        More where an end would be rounded onto or over a bound or 0, which would contradict the judgement, or the mean
+        onto 0. What has no width has as many as it needs, 4 at most.
         """
         low, high = self.interval
         half = (high - low) / 2
@@ -91,7 +91,7 @@ class Effect:
             return next(k for k in range(5) if k == 4 or abs(round(self.mean, k) - self.mean) < 1e-9)
         fewest = max(0, 1 - int(np.floor(np.log10(half))))
         marks = [mark for mark in (self.least, self.most, 0.0) if mark is not None]
-        pairs = [(end, mark) for end in (low, high) for mark in marks]
+        pairs = [(self.mean, 0.0), *((end, mark) for end in (low, high) for mark in marks)]
         for count in range(fewest, fewest + 3):
             if all(np.sign(round(end, count) - mark) == np.sign(end - mark) for end, mark in pairs):
                 return count
@@ -135,7 +135,7 @@ class Effect:
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of an experiment. effects: the first is the main effect, the others are limits of the claim.
+    """The result of an experiment. effects: the first is the main effect, the others are further parts of the claim.
 
     chart: shows the main effect. more: further charts. main: the main effect as a sentence, where {} is its size and
     {more|less} the word for an effect above 0 and for one below.

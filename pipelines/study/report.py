@@ -167,7 +167,8 @@ def _foreword(found: Sequence[Found]) -> str:
         "within the claimed bounds. If that of the first, the main effect, does, it holds in part where another effect "
         "contradicts it, and with limits where others are undecided. It is refuted if the interval of the main effect "
         "lies entirely outside; otherwise, it is undecided. Most criteria were written before the measurements, as the "
-        f"repository's history shows; a limit added later can only weaken a verdict.{_second_look(found)}"
+        "repository's history shows; a limit added later can only weaken a verdict, and where a measure was replaced "
+        f"after its results, the caveats say so.{_second_look(found)}"
     )
 
 

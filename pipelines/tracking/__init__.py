@@ -22,7 +22,7 @@ from pipelines.tracking.models.registry import (
     registered_name,
 )
 from pipelines.tracking.outbox.sender import beating, last_seen, outbox_of, send_all, unsent
-from pipelines.tracking.resuming import TRAINED_ON, resume_command
+from pipelines.tracking.resuming import SWEEP, TRAINED_ON, TRIAL, resumed_by
 from pipelines.tracking.runs.damage import DamagedRunError, left_out
 from pipelines.tracking.runs.deletion import DeletedRun, artifacts_folder, deleted_runs, forget, statuses
 from pipelines.tracking.runs.environments import environment_of
@@ -51,8 +51,6 @@ from pipelines.tracking.runs.seed_spread import log_seeds
 from pipelines.tracking.runs.studies import find_training, log_training, start_study
 from pipelines.tracking.runs.sweeps import (
     PARENT,
-    SWEEP,
-    TRIAL,
     TrackedSweep,
     find_sweep,
     log_sweep,
@@ -143,7 +141,7 @@ __all__ = [
     "registered_name",
     "reopen",
     "results_pages",
-    "resume_command",
+    "resumed_by",
     "search",
     "send_all",
     "shown",

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from pipelines.core.provenance.plan import Plan
-from pipelines.tracking.resuming import resume_command
+from pipelines.tracking.resuming import resumed_by
 from pipelines.tracking.store import import_mlflow, serving_command
 from zoo.contract import renamed
 from zoo.data import DataSet
@@ -234,7 +234,7 @@ def _image(info: Any, name: str, text: str) -> str:
 def _next_steps(run: Any, metrics: Mapping[str, float], tags: Mapping[str, str]) -> list[str]:
     short = run.info.run_id[:8]
     if run.info.status != "FINISHED":
-        return [f"if it has stopped, `{resume_command(run.info.run_id, tags)}` continues it"]
+        return [f"if it has stopped, to continue it: `{resumed_by(run.info.run_id, tags)}`"]
     steps = []
     if "test_accuracy" not in metrics:
         steps.append(f"evaluate it on the test set: `zoo evaluate {short}`")

@@ -98,8 +98,8 @@ def reproduce(run: str) -> Reproduction:
         )
     if first.status != "FINISHED":
         raise TrackingError(
-            f"run {first.run_id} is {first.status}, it has no result to reproduce: "
-            f"`zoo train --resume {first.run_id[:8]}` continues it"
+            f"run {first.run_id} is {first.status}, it has no result to reproduce; to continue it: "
+            f"{tracking.resumed_by(first.run_id, first.tags)}"
         )
     try:
         data_set = load_data(first.plan, digest=first.data_digest)

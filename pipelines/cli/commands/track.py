@@ -108,7 +108,6 @@ def stale_table(stale: tuple[StaleRun, ...]) -> Table | str:
     table = Table("run", "model", "data set", "host", ">process", "last seen", "why", "to go on")
     for each in stale:
         on = each.resume or "no checkpoint here: train again"
-        on = "its zoo sweep command again" if each.sweep else on
         seen = f"{datetime.fromtimestamp(each.seen).astimezone():%Y-%m-%d %H:%M}"
         table.add(each.run[:8], each.model, each.data_set, each.host, str(each.process), seen, each.reason, on)
     return table

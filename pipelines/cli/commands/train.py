@@ -210,7 +210,7 @@ def rate_summary(found: FoundRate, words: Sequence[str]) -> str:
     again = shlex.join([*words, "--set", f"learning_rate={found.rate:g}"])
     return (
         f"{found.model} on {found.data}: suggested learning rate {found.rate:g}, a tenth of the rate with the lowest "
-        f"loss{f', divided by fine_rate={found.fine_rate:g}' if found.fine_rate != 1 else ''}\n"
+        f"loss{f', divided by fine_rate={found.share:g}' if found.share != 1 else ''}\n"
         f"plot: {found.plot}\nnext: {again}"
     )
 

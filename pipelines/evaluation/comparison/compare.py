@@ -17,7 +17,7 @@ from pipelines.evaluation.comparison.rows import Comparison, Reliability, Row, U
 from pipelines.evaluation.comparison.sweeps import notes_on
 from pipelines.evaluation.latency import THREADS, measure_latencies
 from pipelines.evaluation.unknown import evaluate_unknown
-from pipelines.tracking import TrackedRun, resume_command
+from pipelines.tracking import TrackedRun, resumed_by
 from zoo.contract import MODEL_FILE
 from zoo.data import DataSet
 from zoo.errors import ExportError
@@ -161,14 +161,14 @@ def _unexported(candidate: Candidate, run: TrackedRun) -> Unexported:
         reliability=Reliability.of(run.metrics),
         searched=_searched(candidate),
         spread=candidate.trial.spread if candidate.trial else None,
-        resume="" if run.status == "FINISHED" else resume_command(run.run_id, run.tags),
+        resume="" if run.status == "FINISHED" else resumed_by(run.run_id, run.tags),
     )
 
 
 def _without_export(run: Unexported) -> str:
     missing = f"{run.name} has no export, so its latency, size, and paired tests are missing: "
     if run.status != "FINISHED":
-        return f"{missing}it is {run.status}, `{run.resume}` continues it"
+        return f"{missing}it is {run.status}; to continue it: {run.resume}"
     if run.accuracy is None:
         return f"{missing}`zoo evaluate {run.run[:8]}` and `zoo export {run.run[:8]}` add them, and its test accuracy"
     return f"{missing}`zoo export {run.run[:8]}` adds them"

@@ -116,8 +116,8 @@ class Unexported:
 
     name: DATA SET/MODEL. run: its id. status: RUNNING, FINISHED, FAILED or KILLED. accuracy, low, high: as in Row.
     validation_accuracy: 0..1. reliability: by what it logged. searched: as in Row. spread: of the test accuracy over
-    new seeds, of a trial of a sweep that was trained again. resume: the command that continues it; "" if it is
-    finished.
+    new seeds, of a trial of a sweep that was trained again. resume: the command that continues it, or which
+    one does, in words; "" if it is finished.
     """
 
     name: str

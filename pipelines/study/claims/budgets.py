@@ -34,9 +34,9 @@ def accuracy_by_cost(
 @experiment(
     "parameter-efficiency",
     claim="At equal parameter count, a conv model is more accurate than a dense model.",
-    refuted_if="At about 50,000 parameters, the conv model is ahead by less than 1 point. The claim has limits if the "
-    "conv model is ahead by less than 1 point at 4,000 parameters, or if the dense model of 50,000 parameters is more "
-    "accurate than the conv model of 4,000.",
+    refuted_if="At about 50,000 parameters, the conv model is ahead by less than 1 point. The claim holds in part if "
+    "the conv model is ahead by less than 1 point at 4,000 parameters, or if the dense model of 50,000 parameters is "
+    "more accurate than the conv model of 4,000.",
     held_equal="Training images, updates, optimizer, and parameter count (within 10%). Multiply-accumulates differ: "
     "see equal-work.",
     beware="Few parameters mean a small file, not a fast model.",
@@ -83,8 +83,8 @@ def parameter_efficiency(lab: Lab) -> Finding:
     "equal-work",
     claim="At equal compute, measured in multiply-accumulates, a conv model is more accurate than a dense model.",
     refuted_if="At the multiply-accumulates of the conv model of 14,000 parameters, it is ahead of the dense model by "
-    "less than 1 point. The claim has limits if that is so for the conv model of 4,000 parameters, or for a conv model "
-    "with strides in its first layers, at either budget.",
+    "less than 1 point. The claim holds in part if that is so for the conv model of 4,000 parameters, or for a conv "
+    "model with strides in its first layers, at either budget.",
     held_equal="Training images, updates, optimizer, and multiply-accumulates (within 1%). The dense models have 28 "
     "to 108 times the parameters.",
     beware="The cost of a conv model depends on its strides: the first architecture applies two layers at full "
@@ -148,7 +148,7 @@ def equal_work(lab: Lab) -> Finding:
     claim="A conv model learns faster than a dense model: it reaches the same accuracy in fewer updates and in less "
     "time.",
     refuted_if="To reach the accuracy of a dense model trained for half of the updates, the conv model needs more than "
-    "0.9 times as many. The claim has limits if it needs more time, or more than 0.9 times as many updates to reach "
+    "0.9 times as many. The claim holds in part if it needs more time, or more than 0.9 times as many updates to reach "
     "the accuracy of a dense model trained for a quarter of them.",
     held_equal="Training images, optimizer, and parameter count (within 10%). Each training length has its own "
     "learning-rate schedule, which decays to zero.",
@@ -255,8 +255,8 @@ def with_label_noise(count: int, share: float, seed: int) -> DataSet:
     "and updates, its generalization gap (training minus test accuracy) is smaller, no matter how few the training "
     "images.",
     refuted_if="With the fewest images, the conv model's generalization gap is smaller than the dense model's by less "
-    "than 1 point. The claim has limits if the gap isn't smaller with more images, if the conv model is less accurate "
-    "when a third of the labels are wrong, or if its lead is smaller there than with clean labels.",
+    "than 1 point. The claim holds in part if the gap isn't smaller with more images, if the conv model is less "
+    "accurate when a third of the labels are wrong, or if its lead is smaller there than with clean labels.",
     held_equal="Training images, wrong labels, updates (rounded up to whole epochs), optimizer, and parameter count "
     "(within 10%).",
     beware="A small gap doesn't mean a good model: an untrained model has none. With few images, both models overfit "

@@ -23,7 +23,7 @@ TEACHER = "fashion-mnist/conv-small"  # the shipped export, which learned from 5
     claim="More training images, more layers, and augmentation narrow the gap in accuracy between a dense model and a "
     "conv model, but don't close it.",
     refuted_if="The best dense model is within half a point of the conv model trained on as many images, or ahead of "
-    "it. The claim has limits if the conv model's lead isn't 1 point smaller than over a dense model with one layer "
+    "it. The claim holds in part if the conv model's lead isn't 1 point smaller than over a dense model with one layer "
     "and few images, or if more images, more layers (with few or with many images) or augmentation (with many) don't "
     "reduce it.",
     held_equal="Updates (slightly more with many images, as epochs are whole) and optimizer. The conv model has a "
@@ -116,7 +116,7 @@ def catching_up(lab: Lab) -> Finding:
     "conv-teacher",
     claim="Distillation from a conv teacher makes a dense student more accurate.",
     refuted_if="With 10,000 training images, the distilled dense model is ahead of the one trained on labels only by "
-    "less than half a point. The claim has limits if that is so with 1,000 images.",
+    "less than half a point. The claim holds in part if that is so with 1,000 images.",
     held_equal="The student, its training images, updates and optimizer. The teacher was trained on more images.",
     beware="The teacher was trained on 55,000 training images, the student on a subset: part of the gain may come from "
     "the other images. A dense teacher's soft labels might help as much. The student remains a dense model, which "

@@ -103,7 +103,7 @@ def _layers_that_differ(small: Sequence[str], large: Sequence[str]) -> tuple[flo
     "growth",
     claim="For images of s×s pixels, the parameters of a dense layer grow with s², while those of a conv layer stay "
     "constant; the multiply-accumulates of both grow with s².",
-    refuted_if="The exponent of a dense layer's parameters isn't 2 (within 0.05). The claim has limits if that of a "
+    refuted_if="The exponent of a dense layer's parameters isn't 2 (within 0.05). The claim holds in part if that of a "
     "conv layer's parameters isn't 0, if that of either layer's multiply-accumulates isn't 2 (within 0.05), or if that "
     "of their time isn't 2 (within 0.3).",
     held_equal="64 neurons and 64 filters of 3x3, on gray images of 28 to 224 pixels a side.",

@@ -56,8 +56,8 @@ def latencies(architectures: Sequence[Architecture]) -> Sequence[float]:
     "hybrids",
     claim="Hybrids combine the strengths of both: with the same number of parameters, conv features with a dense head "
     "are more accurate than a dense model and no less accurate than a conv model with global average pooling.",
-    refuted_if="At about 50,000 parameters, the hybrid is ahead of the dense model by less than 1 point. The claim has "
-    "limits if the hybrid is behind the conv model by more than half a point at 50,000 or at 4,000 parameters.",
+    refuted_if="At about 50,000 parameters, the hybrid is ahead of the dense model by less than 1 point. The claim "
+    "holds in part if the hybrid is behind the conv model by more than half a point at 50,000 or at 4,000 parameters.",
     held_equal="Training images, updates, optimizer, and parameter count (within 12.5%). Multiply-accumulates differ: "
     "see the second chart.",
     beware="Objects are centered in this data set, which a position-dependent head can exploit. Where objects lie "

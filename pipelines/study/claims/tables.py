@@ -57,15 +57,15 @@ def _another_order(count: int, seed: int) -> NDArray[np.int64]:
     "tables",
     claim="Tables have no local structure for a conv layer to exploit: a dense model is equally accurate for any order "
     "of the columns, and no less accurate than a 1-D conv model.",
-    refuted_if="Over three tables, the dense model is behind the conv model by more than 1 point. The claim has limits "
-    "if the accuracy of either changes by more than 1.5 points with the order.",
+    refuted_if="Over three tables, the dense model is behind the conv model by more than 1 point. The claim holds in "
+    "part if the accuracy of either changes by more than 1.5 points with the order.",
     held_equal="Rows, updates, optimizer, scaling of the columns, and parameter count (within 20% for the largest "
     "table).",
     beware="These tables are small and easy, and their test sets have few rows: a difference of a point is one or two "
     "rows. The columns of breast_cancer do have a meaningful order: mean, error and worst of ten measurements. The "
     "conv model's global average pooling discards which column a value was in, in any order. With five seeds the "
-    "result was undecided; five more were then run. Each seed splits the same rows again, which the intervals allow "
-    "for (Nadeau & Bengio 2003).",
+    "result was undecided; five more were then run. Each seed splits the same rows again, which the intervals of the "
+    "effects allow for (Nadeau & Bengio 2003).",
 )
 def tables(lab: Lab) -> Finding:
     """A dense and a 1-D conv model are trained on breast cancer, wine and iris, with the columns in original order and

@@ -39,9 +39,9 @@ def accuracy_when_shifted(model: Any, data_set: DataSet, shifts: Sequence[int] =
     claim="A conv model with global average pooling recognizes shifted objects. A dense model doesn't, unless it is "
     "trained on shifted images. A dense head on conv features is in between.",
     refuted_if="After a shift by 4 pixels, the dense model loses less than 10 points more than the conv model. The "
-    "claim has limits if that is so after a shift that isn't a multiple of the stride, if the conv model itself loses "
-    "more than 5 points, if the hybrid isn't between the two, or if training on shifted images saves the dense model "
-    "less than 2 points at 2 pixels.",
+    "claim holds in part if that is so after a shift that isn't a multiple of the stride, if the conv model itself "
+    "loses more than 5 points, if the hybrid isn't between the two, or if training on shifted images saves the dense "
+    "model less than 2 points at 2 pixels.",
     held_equal="Training images, updates, optimizer, and parameter count (within 10%). Test images are shifted on "
     "black; what crosses the border is cropped.",
     beware="Strides and padding make even a conv model sensitive to shifts: invariance is a matter of degree. On data "
@@ -168,8 +168,8 @@ def _share(now: NDArray[np.float64], before: NDArray[np.float64]) -> float:
     claim="A conv layer is equivariant to translation: its feature map shifts with the image. Strides break this, "
     "except for shifts by multiples of the stride; the global average is nearly invariant.",
     refuted_if="Without strides, the feature map after a shift by 1 pixel differs from the shifted feature map by more "
-    "than 0.01 standard deviations. The claim has limits if, with strides, that is so for a shift by their product, if "
-    "it differs by less than 0.1 for a shift by 1 pixel, or if the global average changes more than half as much as "
+    "than 0.01 standard deviations. The claim holds in part if, with strides, that is so for a shift by their product, "
+    "if it differs by less than 0.1 for a shift by 1 pixel, or if the global average changes more than half as much as "
     "the feature map.",
     held_equal="Images; they are padded with black, so that nothing is cropped and no border is within a receptive "
     "field.",

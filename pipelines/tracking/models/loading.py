@@ -8,7 +8,7 @@ from typing import Any
 
 from pipelines.tracking.outbox.delivery import ready_models
 from pipelines.tracking.outbox.sender import unsent
-from pipelines.tracking.resuming import resume_command
+from pipelines.tracking.resuming import resumed_by
 from pipelines.tracking.runs.damage import DamagedRunError
 from pipelines.tracking.store import import_mlflow, open_client, store_uri
 from zoo.errors import TrackingError
@@ -31,8 +31,8 @@ def load_keras_model(run_id: str) -> Any:
             )
         if not ready:
             raise TrackingError(
-                f"run {run_id} holds no trained model (it is {run.info.status}): "
-                f"`{resume_command(run_id, run.data.tags)}` continues it"
+                f"run {run_id} holds no trained model (it is {run.info.status}); "
+                f"to continue it: {resumed_by(run_id, run.data.tags)}"
             )
         folder = import_mlflow().artifacts.download_artifacts(
             artifact_uri=ready[0].artifact_location, dst_path=temporary, tracking_uri=store_uri()

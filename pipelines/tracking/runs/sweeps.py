@@ -14,6 +14,7 @@ from pipelines.core.provenance.machine import commit
 from pipelines.core.support.process import this_process
 from pipelines.tracking.describing import ENDED_BY, NOTE, OBSERVER, shown, update_experiment
 from pipelines.tracking.outbox.sender import sign_of_life
+from pipelines.tracking.resuming import SWEEP, TRIAL
 from pipelines.tracking.runs.logging import log_folder, log_metrics, log_tags
 from pipelines.tracking.runs.reading import search
 from pipelines.tracking.store import RUN_ID, checked_run_id, experiment_id, open_client
@@ -22,7 +23,6 @@ from zoo.data import DataSet
 from zoo.errors import TrackingError
 
 PARENT = "mlflow.parentRunId"  # a tag of a run: the one above it
-SWEEP, TRIAL = "sweep", "sweep_trial"  # tags: the name of the sweep, and of a trial's run its number
 BEST, WINNERS = "sweep_best", "sweep_winners"  # tags of a sweep's run: a run's id; and ids of trainings by trial's run
 SOURCE = "zoo sweep"  # what its run says that it was made by
 SEARCHED = "search."  # followed by a field: parameters of a sweep's run

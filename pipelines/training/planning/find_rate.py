@@ -16,13 +16,14 @@ from pipelines.core.provenance.plan import DataOptions, load_data
 from pipelines.core.support.progress import progress
 from pipelines.training.loop.distillation import teacher_of
 from pipelines.training.loop.learner import make_learner
-from pipelines.training.loop.stages import Stage, learned_from, make_schedule
+from pipelines.training.loop.stages import Schedule, Stage, learned_from, make_schedule, make_stages
 from pipelines.training.planning.choosing import plan_for
 from pipelines.training.planning.plots import rate_curve
-from pipelines.training.transfer.transfer import make_transfer
+from pipelines.training.transfer.transfer import Transfer, make_transfer
 from zoo.data.batches import training_batches
 from zoo.errors import RecipeError
 from zoo.models.backend import start_keras
+from zoo.recipe import Recipe
 
 LOWEST, HIGHEST = 1e-6, 10.0
 STEPS = 300
@@ -35,8 +36,9 @@ BELOW = 10.0  # the rate that is suggested is by so much below that of the lowes
 class FoundRate:
     """What a range test found. rate: the learning rate that is suggested. lowest: that of the lowest loss.
 
-    fine_rate: what the recipe takes its rate times, where all layers learn, which the suggestion makes up for. rates,
-    losses: of each step, the losses smoothed. plot: the file that was written, None if none was.
+    share: of the recipe's rate at which the training begins, below 1 where all of it is fine-tuning; the suggestion
+    makes up for it. rates, losses: of each step, the losses smoothed. plot: the file that was written, None if there
+    is none.
     """
 
     model: str
@@ -46,7 +48,7 @@ class FoundRate:
     rates: tuple[float, ...]
     losses: tuple[float, ...]
     plot: Path | None = None
-    fine_rate: float = 1.0
+    share: float = 1.0
 
 
 def find_rate(
@@ -62,19 +64,15 @@ def find_rate(
 
     settings, source: as `pipelines.train` takes them; everything learns, also what it would freeze at first. The peak
     of a recipe's rate is what is suggested. There is no run of it; plot: a PNG to write.
-    Raises RecipeError where no rate lets the loss fall, or none is needed, as only a head learns; and what `train`
-    raises before it begins.
+    Raises RecipeError where no rate lets the loss fall, or where only a head learns; and what `train` raises before it
+    begins.
     """
     plan = plan_for(model, data, settings=settings, source=source, **reading)
     data_set = load_data(plan)
     learned = learned_from(plan.recipe, data_set)
     schedule = replace(make_schedule(plan.recipe, learned), call=1)
     transfer = make_transfer(plan, learned)
-    if transfer and transfer.has_new and plan.recipe.views and plan.recipe.frozen == 1:
-        raise RecipeError(
-            "with frozen=1 and views, only the head learns, which needs no learning rate: leave out --find-rate, or "
-            "set frozen below 1"
-        )
+    share = _share_of_rate(plan.recipe, schedule, transfer)
     stage = Stage(0, schedule.epochs, plan.recipe.learning_rate)
     precision = choose_precision(plan.recipe.precision)
     learner = make_learner(plan, data_set, schedule, stage, precision, transfer.layers if transfer else {})
@@ -105,20 +103,33 @@ def find_rate(
         raise RecipeError(
             f"the loss of {plan.model} falls at no learning rate from {LOWEST:g} to {HIGHEST:g}: check its data"
         )
-    borne, fine_rate = rates[at] / BELOW, plan.recipe.fine_rate if transfer and transfer.layers else 1.0
+    borne = rates[at] / BELOW
     found = FoundRate(
         model=plan.model,
         data=learned.name,
-        rate=float(f"{borne / fine_rate:.2g}"),
+        rate=float(f"{borne / share:.2g}"),
         lowest=float(rates[at]),
         rates=tuple(map(float, rates)),
         losses=tuple(map(float, smooth)),
         plot=plot,
-        fine_rate=fine_rate,
+        share=share,
     )
     if plot is not None:
         rate_curve(plot, f"{plan.model} on {learned.name}", found.rates, found.losses, found.lowest, float(borne))
     return found
+
+
+def _share_of_rate(recipe: Recipe, schedule: Schedule, transfer: Transfer | None) -> float:
+    """Of the recipe's learning rate, at which its first stage learns. RecipeError where only a head does."""
+    if transfer is None:
+        return 1.0
+    first, *_ = make_stages(recipe, schedule, transfer.layers, transfer.norms, new=transfer.has_new)
+    if first.first == first.last:
+        raise RecipeError(
+            "with frozen=1 and views, only the head learns, and this test trains all layers: leave out --find-rate, or "
+            "set frozen below 1"
+        )
+    return first.learning_rate / recipe.learning_rate
 
 
 def smoothed(losses: Sequence[float]) -> NDArray[np.float64]:

@@ -72,6 +72,8 @@ def find_files(source: Source, folder: Path | None, on_progress: Progress) -> Pa
     found = place_of(source, folder)
     if found is None and folder is not None:
         raise DataError(f"{folder} doesn't contain {source.title}, expected {', '.join(source.files)} in it")
+    if found == _cache(source):
+        remove_left(found)
     return found or _download(source, on_progress)
 
 
