@@ -54,6 +54,8 @@ def stale() -> tuple[StaleRun, ...]:
         if not (silent > SILENCE if gone is None else gone):
             continue
         tracking.end_at(run_id, "KILLED", seen)
+        # A sweep of several processes begins the trial anew.
+        goes_on = tracking.SWEEP in run.data.tags or checkpoint.exists(run_id)
         found.append(
             StaleRun(
                 run=run_id,
@@ -63,8 +65,8 @@ def stale() -> tuple[StaleRun, ...]:
                 process=process.pid,
                 seen=seen,
                 reason="its process is gone" if gone else f"no sign of life for {silent / 60:.0f} minutes",
-                resume=tracking.resumed_by(run_id, run.data.tags) if checkpoint.exists(run_id) else "",
-                sweep=run.data.tags.get("sweep", ""),
+                resume=tracking.resumed_by(run_id, run.data.tags) if goes_on else "",
+                sweep=run.data.tags.get(tracking.SWEEP, ""),
             )
         )
     return tuple(found)
