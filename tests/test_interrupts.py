@@ -23,6 +23,7 @@ def work(options):
             time.sleep(0.01)
 
 interrupts.WAIT = {wait}
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started the tests without
 sys.exit(main(["work"]))
 """
 UNTIL_SAID = "not os.fstat(2).st_size"

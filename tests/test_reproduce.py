@@ -183,7 +183,7 @@ def test_where_the_store_goes_away_meanwhile_it_says_how_to_find_out(folder, run
 def test_a_run_without_a_result_is_refused(folder, run):
     plan = tracking.load_run(run).plan
     begun = tracking.start_run(plan, load_data(plan), {})
-    with pytest.raises(TrackingError, match=rf"is RUNNING, .*`zoo train --resume {begun[:8]}`"):
+    with pytest.raises(TrackingError, match=f"is RUNNING, .*; to continue it: zoo train --resume {begun[:8]}"):
         reproduce(begun)
     with pytest.raises(TrackingError, match="begins with"):
         reproduce("0000000000")
