@@ -18,6 +18,7 @@ from pipelines.core.support.atomic import PARTIAL, leftovers, restore_all, untou
 from pipelines.core.support.durable import make_folder
 from pipelines.core.support.locks import FileLock, Locked
 from pipelines.training.loop import checkpoint
+from zoo.data.cache import last_written
 from zoo.errors import TrackingError
 
 OLD = 30.0  # days that a run may wait to be resumed
@@ -192,7 +193,7 @@ def _partials(exports: Path) -> Iterator[tuple[Leftover, bool]]:
     hidden = [each for root in roots for _, each in leftovers(root)]
     beside = [checkpoint.FOLDER.absolute().parent, *checkpoint.FOLDER.absolute().glob("*/")]
     files = [file for root in (*roots, *beside) for file in sorted(root.glob("*")) if PARTIAL.fullmatch(file.name)]
-    for path in (*hidden, *files, *_being_made()):
+    for path in (*hidden, *files, *_left_in_the_making()):
         with suppress(OSError):  # its writer came to its end just now, or it is somebody else's
             if time.time() - path.lstat().st_mtime > IN_USE and _is_unused(path):
                 reason, goes = f"{path.name}: its command was interrupted", True
@@ -201,20 +202,20 @@ def _partials(exports: Path) -> Iterator[tuple[Leftover, bool]]:
                 yield Leftover("partial", "", (path,), _size(path), reason), goes
 
 
-def _being_made() -> list[Path]:
+def _left_in_the_making() -> list[Path]:
     """Folders in which commands made what was to appear whole: the store, sweeps' storage, artifacts of runs."""
     places = {checkpoint.FOLDER.absolute().parent}
     if artifacts := tracking.artifacts_folder():
         places |= {artifacts.absolute(), artifacts.absolute().parent}
     found = [path for place in sorted(places) for path in sorted(place.glob(".new-*")) if _NEW.fullmatch(path.name)]
-    return [path for path in found if path.is_dir() and not path.is_symlink() and _is_being_made(path)]
+    return [path for path in found if path.is_dir() and not path.is_symlink() and _was_left(path)]
 
 
-def _is_being_made(folder: Path) -> bool:
+def _was_left(folder: Path) -> bool:
     """Whether it holds what commands put into such a folder, and nothing was written to it for IN_USE."""
     with suppress(OSError):
         if all(_IN_NEW.fullmatch(each.name) for each in folder.iterdir()):
-            return time.time() - max(each.lstat().st_mtime for each in (folder, *folder.rglob("*"))) > IN_USE
+            return time.time() - last_written(folder) > IN_USE
     return False
 
 

@@ -190,9 +190,9 @@ def _second_look(found: Sequence[Found]) -> str:
 
 def _exceptions(finding: Finding) -> Sequence[str]:
     """Of a claim that holds or is refuted: the effects that say something else, and what it predicts."""
-    usual = {Verdict.OPEN: None, Verdict.REFUTED: Judgement.CONTRADICTS}.get(finding.verdict, Judgement.AS_CLAIMED)
-    if usual is None:
+    if finding.verdict is Verdict.OPEN:
         return []
+    usual = Judgement.CONTRADICTS if finding.verdict is Verdict.REFUTED else Judgement.AS_CLAIMED
     return [
         f"{e.judgement}: {e.name}: {e.measured}, claimed {e.prediction}"
         for e in finding.effects

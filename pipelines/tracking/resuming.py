@@ -13,6 +13,6 @@ def resumed_by(run_id: str, tags: Mapping[str, str]) -> str:
     if SWEEP in tags:
         return "its zoo sweep command again"
     on = tags.get(TRAINED_ON, "")
-    if on.endswith("workers") or " workers from epoch " in on.rpartition(", then ")[2]:
+    if "workers" in on.rpartition(", then ")[2]:  # of those that trained it last
         return "the same command again for all workers"
     return f"zoo train --resume {run_id[:8]}{' --devices all' if on else ''}"

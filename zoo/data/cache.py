@@ -23,6 +23,10 @@ def remove_left(folder: Path) -> None:
     """Remove what processes that were killed have left half-written, after LEFT_AFTER: before, it may be in use."""
     for left in folder.glob(f"{NEW}*"):
         with suppress(OSError):  # another process has finished or removed it just now
-            within = left.iterdir() if left.is_dir() else ()
-            if time.time() - max(file.stat().st_mtime for file in (left, *within)) > LEFT_AFTER:
+            if time.time() - last_written(left) > LEFT_AFTER:
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def last_written(path: Path) -> float:
+    """When a file, or anything within a folder, was written to last, in seconds since 1970. Raises OSError."""
+    return max(each.lstat().st_mtime for each in (path, *path.rglob("*")))
