@@ -86,7 +86,7 @@ class Forest:
             parts.append(marker(shape, at(e.mean), y, color, said))
             parts.append(f'<text x="{LEFT - 8}" y="{y + 5:.1f}" text-anchor="end">{escape(e.name)}</text>')
         middle = (LEFT + WIDTH - RIGHT) / 2
-        label = f"{escape(self.unit)}, linear near 0 and logarithmic beyond"
+        label = f"{escape(self.unit)}, logarithmic away from 0"
         parts.append(f'<text x="{middle}" y="{bottom + 40}" text-anchor="middle">{label}</text>')
         x = 12.0
         for kind, (color, shape) in KINDS.items():
